@@ -1,0 +1,1 @@
+//! Who owns what: users, their plan tier and role.

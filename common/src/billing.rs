@@ -1,0 +1,1 @@
+//! What a Stripe subscription entitles its user to: pure rules, no I/O.

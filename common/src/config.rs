@@ -1,0 +1,320 @@
+//! Reads settings from the environment and reports every mistake at once.
+//!
+//! A binary's config struct calls [`Env`] once per variable and then
+//! [`Env::finish`]. Each name may also be given as `NAME_FILE`, the path of a
+//! file that holds the value (how container platforms hand over secrets).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+/// One mistake in the environment, named by its variable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {problem}")]
+pub struct ConfigError {
+    /// The variable to correct.
+    pub name: String,
+    /// What is wrong with it and what would be right. Never the value of a secret.
+    pub problem: String,
+}
+
+/// Every mistake found in one reading of the environment.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} setting(s) need correcting:", self.0.len())?;
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
+
+/// Where the deployment runs; decides which shortcuts are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// A developer's machine: shortcuts such as `AUTH_MODE=off` are allowed.
+    Development,
+    /// Like production, with Stripe's test mode.
+    Staging,
+    /// The default: nothing unsafe is accepted.
+    Production,
+}
+
+impl Environment {
+    /// The name as it stands in `ENVIRONMENT`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        }
+    }
+}
+
+impl FromStr for Environment {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "development" => Ok(Self::Development),
+            "staging" => Ok(Self::Staging),
+            "production" => Ok(Self::Production),
+            _ => Err("must be development, staging or production"),
+        }
+    }
+}
+
+/// A reading of the environment in progress.
+#[derive(Debug)]
+pub struct Env {
+    values: BTreeMap<String, String>,
+    asked: BTreeSet<&'static str>,
+    errors: Vec<ConfigError>,
+}
+
+impl Env {
+    /// Reads the variables of this process.
+    pub fn from_process() -> Self {
+        Self::from_pairs(std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }))
+    }
+
+    /// Reads the given variables instead, for tests.
+    pub fn from_pairs<N: Into<String>, V: Into<String>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        Self {
+            values: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            asked: BTreeSet::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// The raw text of `name`, or of the file `NAME_FILE` names. Blank counts as unset.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        self.asked.insert(name);
+        if let Some(value) = self.values.get(name) {
+            let value = value.trim();
+            if !value.is_empty() {
+                return Some(value.to_owned());
+            }
+        }
+        let file_variable = format!("{name}_FILE");
+        let path = self.values.get(&file_variable).filter(|path| !path.trim().is_empty())?;
+        match std::fs::read_to_string(path) {
+            Ok(value) => Some(value.trim().to_owned()).filter(|value| !value.is_empty()),
+            Err(error) => {
+                let problem = format!("cannot read the file it names: {error}");
+                self.error(&file_variable, problem);
+                None
+            }
+        }
+    }
+
+    /// A setting without which the process cannot start.
+    pub fn required<T>(&mut self, name: &'static str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        let value = self.text(name);
+        if value.is_none() {
+            self.error(name, "is required");
+        }
+        value.and_then(|value| self.parse(name, &value))
+    }
+
+    /// A setting that may be absent.
+    pub fn optional<T>(&mut self, name: &'static str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        self.text(name).and_then(|value| self.parse(name, &value))
+    }
+
+    /// A setting with a default.
+    pub fn or<T>(&mut self, name: &'static str, default: T) -> T
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        self.optional(name).unwrap_or(default)
+    }
+
+    /// A number with a default that must lie within `range`.
+    pub fn number<T>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        range: std::ops::RangeInclusive<T>,
+    ) -> T
+    where
+        T: FromStr + PartialOrd + Copy + fmt::Display,
+        T::Err: fmt::Display,
+    {
+        let value = self.or(name, default);
+        if range.contains(&value) {
+            return value;
+        }
+        let (low, high) = (range.start(), range.end());
+        self.error(name, format!("must be between {low} and {high}, is {value}"));
+        default
+    }
+
+    /// A duration in whole or fractional seconds with a default; must be above zero and at most a day.
+    pub fn seconds(&mut self, name: &'static str, default: f64) -> Duration {
+        Duration::from_secs_f64(self.number(name, default, 0.001..=86_400.0))
+    }
+
+    /// A switch: true/false, 1/0, yes/no, on/off.
+    pub fn flag(&mut self, name: &'static str, default: bool) -> bool {
+        let Some(value) = self.text(name) else {
+            return default;
+        };
+        match value.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" => false,
+            _ => {
+                self.error(name, "must be true or false");
+                default
+            }
+        }
+    }
+
+    /// A secret; its value never reaches a message.
+    pub fn secret(&mut self, name: &'static str) -> Option<SecretString> {
+        self.text(name).map(SecretString::from)
+    }
+
+    /// Comma-separated values; blanks between commas are dropped.
+    pub fn list(&mut self, name: &'static str) -> Vec<String> {
+        self.text(name)
+            .map(|value| {
+                value
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|part| !part.is_empty())
+                    .map(str::to_owned)
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+
+    /// Records a mistake a single variable cannot show, such as two that contradict.
+    pub fn error(&mut self, name: &str, problem: impl Into<String>) {
+        self.errors.push(ConfigError { name: name.to_owned(), problem: problem.into() });
+    }
+
+    /// Every variable asked for so far; `.env.example` is held against it.
+    pub fn asked(&self) -> &BTreeSet<&'static str> {
+        &self.asked
+    }
+
+    /// Ends the reading. `config` is `None` when a required value was missing.
+    ///
+    /// # Errors
+    /// All mistakes found, so that one restart corrects them all.
+    pub fn finish<T>(self, config: Option<T>) -> Result<T, ConfigErrors> {
+        match config {
+            Some(config) if self.errors.is_empty() => Ok(config),
+            _ => Err(ConfigErrors(self.errors)),
+        }
+    }
+
+    fn parse<T>(&mut self, name: &str, value: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        value.parse().map_err(|error: T::Err| self.error(name, error.to_string())).ok()
+    }
+}
+
+/// How to reach Postgres: one URL, or the replaced service's five names.
+pub fn database_url(env: &mut Env) -> Option<SecretString> {
+    if let Some(url) = env.secret("DATABASE_URL") {
+        return Some(url);
+    }
+    let parts = ["user", "password", "host", "port", "dbname"].map(|name| (name, env.text(name)));
+    if parts.iter().all(|(_, value)| value.is_none()) {
+        env.error("DATABASE_URL", "is required (or user, password, host, port and dbname)");
+        return None;
+    }
+    let [user, password, host, port, dbname] = parts.map(|(name, value)| {
+        if value.is_none() && name != "port" {
+            env.error(name, "is required when DATABASE_URL is not set");
+        }
+        value
+    });
+    let mut url = Url::parse("postgres://localhost").ok()?;
+    url.set_username(&user?).ok()?;
+    url.set_password(Some(&password?)).ok()?;
+    let host = host?;
+    if url.set_host(Some(&host)).is_err() {
+        env.error("host", "is not a host name");
+        return None;
+    }
+    match port.map_or(Ok(5432), |port| port.parse::<u16>()) {
+        Ok(port) => url.set_port(Some(port)).ok()?,
+        Err(_) => env.error("port", "must be a port number"),
+    }
+    url.set_path(&dbname?);
+    Some(SecretString::from(String::from(url)))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_reported_at_once() {
+        let mut env = Env::from_pairs([("PORT", "many"), ("SLOTS", "0"), ("FLAG", "maybe")]);
+        let _: Option<u16> = env.optional("PORT");
+        env.number("SLOTS", 4_u32, 1..=100);
+        env.flag("FLAG", false);
+        let _: Option<String> = env.required("NAME");
+        let errors = env.finish(Some(())).unwrap_err().0;
+        let names: Vec<_> = errors.iter().map(|error| error.name.as_str()).collect();
+        assert_eq!(names, ["PORT", "SLOTS", "FLAG", "NAME"]);
+    }
+
+    #[test]
+    fn a_value_may_come_from_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        std::fs::write(&path, "s3cret\n").unwrap();
+        let mut env = Env::from_pairs([("TOKEN_FILE", path.to_str().unwrap())]);
+        assert_eq!(env.secret("TOKEN").unwrap().expose_secret(), "s3cret");
+        let mut env = Env::from_pairs([("TOKEN_FILE", "/nowhere/at/all")]);
+        assert!(env.secret("TOKEN").is_none());
+        assert_eq!(env.finish(Some(())).unwrap_err().0[0].name, "TOKEN_FILE");
+    }
+
+    #[test]
+    fn the_old_database_names_make_a_url_with_the_password_escaped() {
+        let mut env = Env::from_pairs([
+            ("user", "app"),
+            ("password", "p@ss/word"),
+            ("host", "db.example.test"),
+            ("dbname", "fit"),
+        ]);
+        let url = database_url(&mut env).unwrap();
+        assert_eq!(url.expose_secret(), "postgres://app:p%40ss%2Fword@db.example.test:5432/fit");
+    }
+
+    #[test]
+    fn a_missing_database_is_one_clear_error() {
+        let mut env = Env::from_pairs([("host", "db.example.test")]);
+        assert!(database_url(&mut env).is_none());
+        let errors = env.finish(Some(())).unwrap_err().to_string();
+        assert!(errors.contains("password: is required"), "{errors}");
+    }
+}

@@ -1,0 +1,1 @@
+//! SQL of profiles and quiz results.

@@ -1,0 +1,1 @@
+//! SQL of Stripe events and subscriptions.

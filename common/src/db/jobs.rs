@@ -1,0 +1,1 @@
+//! SQL of jobs, their events and attempts.

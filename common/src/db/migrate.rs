@@ -1,0 +1,1 @@
+//! Applies the embedded migrations, one process at a time.

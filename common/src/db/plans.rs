@@ -1,0 +1,1 @@
+//! SQL of the app's meal and workout plans.

@@ -1,0 +1,1 @@
+//! The connection to Redis: single, Sentinel or Cluster behind one small type.

@@ -1,0 +1,23 @@
+//! What the ingress and the worker share: the domain (pure), the SQL, the
+//! queue handle and the plumbing of a process.
+//!
+//! Arrows point inwards: `db`, `queue` and `rate_limit` may use the domain
+//! modules (`account`, `billing`, `job`, `nutrition`, `quiz`); those import
+//! nothing of ours that does I/O.
+
+pub mod account;
+pub mod billing;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod job;
+pub mod kv;
+pub mod nutrition;
+pub mod queue;
+pub mod quiz;
+pub mod rate_limit;
+pub mod shutdown;
+pub mod telemetry;
+
+#[cfg(feature = "test-support")]
+pub mod test_support;

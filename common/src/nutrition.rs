@@ -1,0 +1,1 @@
+//! Nutrition targets of a person: energy, macros, time to goal. Pure.

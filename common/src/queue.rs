@@ -1,0 +1,1 @@
+//! The dispatch lists in Redis: ids only, Postgres holds the truth.

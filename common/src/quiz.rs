@@ -1,0 +1,1 @@
+//! The quiz as clients send it, read leniently and validated by JSON pointer.

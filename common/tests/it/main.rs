@@ -1,0 +1,1 @@
+//! Integration tests of the shared crate, on real Postgres and Redis.

@@ -1,0 +1,1 @@
+//! Who is calling: Supabase tokens, service keys, or nobody in development.

@@ -1,0 +1,1 @@
+//! The caller's address, right behind trusted proxies and not to be spoofed.

@@ -1,0 +1,251 @@
+//! Every refusal the API can give, as RFC 9457 problem documents.
+//!
+//! One enum, one exhaustive match to status and code. Clients get a code and
+//! a message that says what to do next, never a cause chain; the cause is
+//! logged once, here.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The media type of every error body.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// One field that needs correcting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// JSON pointer (RFC 6901) into the request body.
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// The body of every error answer (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// A URI that names the problem type.
+    #[serde(rename = "type")]
+    pub type_uri: String,
+    /// The problem type in words; the same for every occurrence.
+    pub title: &'static str,
+    /// The HTTP status, repeated.
+    pub status: u16,
+    /// What happened this time and what to do next.
+    pub detail: String,
+    /// The request id, to quote when asking for help.
+    pub instance: String,
+    /// The problem type as a stable word for programs.
+    pub code: &'static str,
+    /// The fields to correct, on validation errors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// Every way a request can be refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The request is malformed before its fields can be looked at.
+    #[error("{0}")]
+    BadRequest(String),
+    /// No valid credentials.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// Valid credentials that do not allow this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The thing does not exist, or is not the caller's.
+    #[error("{0}")]
+    NotFound(String),
+    /// The route exists, the method does not.
+    #[error("this path does not support that method; the Allow header lists those it does")]
+    MethodNotAllowed,
+    /// The request contradicts the present state.
+    #[error("{0}")]
+    Conflict(String),
+    /// Same idempotency key, still being answered.
+    #[error("a request with this Idempotency-Key is being answered; repeat it in a moment")]
+    IdempotencyInFlight,
+    /// Same idempotency key, other body.
+    #[error("this Idempotency-Key was used with another body; use a new key for a new request")]
+    IdempotencyMismatch,
+    /// The body is larger than the limit.
+    #[error("the body is larger than the limit of {limit} bytes; send less")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The body is not JSON.
+    #[error("this route reads application/json; set Content-Type accordingly")]
+    UnsupportedMediaType,
+    /// The body arrived too slowly.
+    #[error("the request took too long to arrive; send it again without pauses")]
+    Timeout,
+    /// Fields need correcting.
+    #[error("some fields need correcting; see errors")]
+    Invalid(Vec<FieldError>),
+    /// A limit of the caller's is used up.
+    #[error("{detail}")]
+    QuotaExceeded {
+        /// Which limit, and when it frees up.
+        detail: String,
+        /// When asking again makes sense.
+        retry_after: Duration,
+        /// RateLimit headers of the limited route.
+        headers: HeaderMap,
+    },
+    /// Too much is waiting already.
+    #[error("too many jobs are waiting; send the request again after the time in Retry-After")]
+    ReducedCapacity {
+        /// From the measured drain rate.
+        retry_after: Duration,
+    },
+    /// A part we need is away.
+    #[error("{what} cannot be reached right now; nothing was changed, send the request again")]
+    Unavailable {
+        /// The part that is away.
+        what: &'static str,
+        /// For the log only.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The feature is not configured here.
+    #[error("{0}")]
+    NotConfigured(String),
+    /// A defect of ours.
+    #[error("something went wrong on our side; the request id helps us find it")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The fixed part of a problem type.
+struct ProblemType {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+}
+
+impl ApiError {
+    /// Wraps a defect of ours.
+    pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(source.into())
+    }
+
+    fn problem_type(&self) -> ProblemType {
+        let (status, code, title) = match self {
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request", "Malformed request"),
+            Self::Unauthenticated(_) => {
+                (StatusCode::UNAUTHORIZED, "unauthenticated", "Authentication required")
+            }
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
+            }
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict"),
+            Self::IdempotencyInFlight => {
+                (StatusCode::CONFLICT, "idempotency-in-flight", "Request in progress")
+            }
+            Self::IdempotencyMismatch => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-mismatch",
+                "Idempotency key used with another body",
+            ),
+            Self::TooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Body too large")
+            }
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Unsupported media type",
+            ),
+            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout", "Request timeout"),
+            Self::Invalid(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "validation-failed", "Invalid fields")
+            }
+            Self::QuotaExceeded { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Quota exceeded")
+            }
+            Self::ReducedCapacity { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporary-reduced-capacity",
+                "Temporarily reduced capacity",
+            ),
+            Self::Unavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
+            }
+            Self::NotConfigured(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "not-configured", "Not configured")
+            }
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        };
+        ProblemType { status, code, title }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::QuotaExceeded { retry_after, .. } | Self::ReducedCapacity { retry_after } => {
+                Some(*retry_after)
+            }
+            Self::Unavailable { .. } => Some(Duration::from_secs(2)),
+            Self::IdempotencyInFlight => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    fn log(&self, request_id: &str) {
+        match self {
+            Self::Internal(source) => {
+                tracing::error!(request_id, error = &**source, "request failed on our side");
+            }
+            Self::Unavailable { what, source } => {
+                tracing::warn!(request_id, what, error = &**source, "request refused");
+            }
+            Self::NotConfigured(detail) => tracing::error!(request_id, detail, "not configured"),
+            _ => {}
+        }
+    }
+
+    /// The answer to send, with `request_id` as the problem's instance.
+    pub fn into_response_for(self, request_id: &str) -> Response {
+        self.log(request_id);
+        let ProblemType { status, code, title } = self.problem_type();
+        let detail = self.to_string();
+        let retry_after = self.retry_after();
+        let (errors, extra) = match self {
+            Self::Invalid(errors) => (errors, HeaderMap::new()),
+            Self::QuotaExceeded { headers, .. } => (Vec::new(), headers),
+            _ => (Vec::new(), HeaderMap::new()),
+        };
+        let problem = Problem {
+            type_uri: format!("urn:regimen:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail,
+            instance: request_id.to_owned(),
+            code,
+            errors,
+        };
+        let mut response = (status, axum::Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.extend(extra);
+        if let Some(wait) = retry_after {
+            let whole_seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds.max(1)));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// The middleware that knows the request's id sets it through a task-local.
+    fn into_response(self) -> Response {
+        let request_id = crate::middleware::current_request_id();
+        self.into_response_for(&request_id)
+    }
+}

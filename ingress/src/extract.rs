@@ -1,0 +1,1 @@
+//! Extractors that refuse early: identity, JSON bodies, ids.

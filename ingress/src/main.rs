@@ -1,0 +1,3 @@
+//! Binary of the ingress; see lib.rs.
+
+fn main() {}

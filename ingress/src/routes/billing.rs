@@ -1,0 +1,1 @@
+//! Checkout and portal sessions for the caller's own account.

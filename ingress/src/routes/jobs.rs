@@ -1,0 +1,1 @@
+//! Watching, listing and cancelling jobs.

@@ -1,0 +1,1 @@
+//! The replaced service's routes, byte-compatible in field names.

@@ -1,0 +1,1 @@
+//! Submitting plan jobs and reading the active plan.

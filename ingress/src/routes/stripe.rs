@@ -1,0 +1,1 @@
+//! The Stripe webhook: verify, store, acknowledge.

@@ -1,0 +1,1 @@
+//! Everything a handler may use, built once in main.

@@ -1,0 +1,1 @@
+//! One subscription per process that tells waiting requests of job changes.

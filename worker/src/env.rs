@@ -1,0 +1,1 @@
+//! Everything a job may use, built once in main.

@@ -1,0 +1,1 @@
+//! How a job ends when it does not succeed: retry later or fail for good.

@@ -1,0 +1,1 @@
+//! Generates one plan: prompt, provider, verification, save.

@@ -1,0 +1,1 @@
+//! Repairs what faults left behind: lost messages, expired leases, overdue jobs.

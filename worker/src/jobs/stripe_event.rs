@@ -1,0 +1,1 @@
+//! Applies one stored Stripe event.

@@ -1,0 +1,3 @@
+//! Binary of the worker; see lib.rs.
+
+fn main() {}

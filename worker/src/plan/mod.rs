@@ -1,0 +1,1 @@
+//! The plans: their types, JSON schemas and verification.

@@ -1,0 +1,1 @@
+//! Prompt texts, versioned, with quiz text delimited as data.

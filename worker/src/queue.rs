@@ -1,0 +1,1 @@
+//! The apalis backend: ids from Redis, claims from Postgres, nothing hoarded.

@@ -1,0 +1,1 @@
+//! Black-box tests of the worker, on real Postgres, Redis and processes.
