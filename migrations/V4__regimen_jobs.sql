@@ -58,9 +58,15 @@ create table regimen.jobs (
 
 -- Claimable jobs of a class, oldest first (dispatch, direct claims, queue age).
 create index jobs_queued on regimen.jobs (class, run_at, created_at) where state = 'queued';
--- A user's live jobs: the running cap and the dispatch window.
-create index jobs_user_live on regimen.jobs (user_id, created_at)
-    where state in ('queued', 'running');
+-- What of a user runs or stands in Redis: the running cap and the dispatch window.
+create index jobs_user_standing on regimen.jobs (user_id)
+    where state = 'running' or (state = 'queued' and dispatched_at is not null);
+-- What of a user waits here for its turn, oldest first.
+create index jobs_user_waiting on regimen.jobs (user_id, created_at, id)
+    where state = 'queued' and dispatched_at is null;
+-- What stands in Redis, by the time it was put there: lost messages.
+create index jobs_dispatched on regimen.jobs (class, dispatched_at)
+    where state = 'queued' and dispatched_at is not null;
 -- Leases that may have run out.
 create index jobs_leases on regimen.jobs (lease_expires_at) where state = 'running';
 -- Overdue jobs nobody started.
