@@ -9,7 +9,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::aio::{
+    ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection,
+};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
@@ -71,7 +73,8 @@ impl Kv {
     pub fn new(url: &SecretString, prefix: &str) -> Result<Self, KvError> {
         let url = url.expose_secret();
         let link = if let Some(rest) = url.strip_prefix("redis-cluster://") {
-            let nodes: Vec<String> = rest.split(',').map(|node| format!("redis://{node}")).collect();
+            let nodes: Vec<String> =
+                rest.split(',').map(|node| format!("redis://{node}")).collect();
             let client = ClusterClient::builder(nodes)
                 .response_timeout(RESPONSE_TIMEOUT)
                 .connection_timeout(CONNECT_TIMEOUT)
@@ -170,10 +173,10 @@ impl Kv {
             self.query(redis::cmd("CLUSTER").arg("SLOTS")).await?;
         let node = slots.first().and_then(|(_, _, node)| node.first().zip(node.get(1)));
         let (host, port): (String, u16) = match node {
-            Some((host, port)) => {
-                (redis::from_redis_value_ref(host).map_err(redis::RedisError::from)?,
-                 redis::from_redis_value_ref(port).map_err(redis::RedisError::from)?)
-            }
+            Some((host, port)) => (
+                redis::from_redis_value_ref(host).map_err(redis::RedisError::from)?,
+                redis::from_redis_value_ref(port).map_err(redis::RedisError::from)?,
+            ),
             None => {
                 let problem = std::io::Error::other("the cluster serves no slots");
                 return Err(redis::RedisError::from(problem).into());
@@ -277,18 +280,15 @@ impl Sentinel {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT));
-        let connection =
-            self.client.lock().await.get_async_connection_with_config(&config).await?;
+        let connection = self.client.lock().await.get_async_connection_with_config(&config).await?;
         Ok(master.insert(connection).clone())
     }
 
     /// A broken connection, or one to a demoted master, is asked for anew.
     async fn forget_if_broken<T>(&self, reply: &redis::RedisResult<T>) {
         if let Err(error) = reply {
-            let demoted = matches!(
-                error.kind(),
-                redis::ErrorKind::Server(redis::ServerErrorKind::ReadOnly)
-            );
+            let demoted =
+                matches!(error.kind(), redis::ErrorKind::Server(redis::ServerErrorKind::ReadOnly));
             if demoted || error.is_unrecoverable_error() || error.is_timeout() {
                 *self.master.lock().await = None;
             }
@@ -312,8 +312,7 @@ fn sentinel_client(rest: &str) -> redis::RedisResult<SentinelClient> {
             Ok(info.addr().clone())
         })
         .collect::<redis::RedisResult<Vec<ConnectionAddr>>>()?;
-    let mut builder =
-        SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?;
+    let mut builder = SentinelClientBuilder::new(addresses, service, SentinelServerType::Master)?;
     if let Some(db) = parts.next().and_then(|db| db.parse().ok()) {
         builder = builder.set_client_to_redis_db(db);
     }
