@@ -49,7 +49,7 @@ pub struct Kv {
 #[derive(Clone)]
 enum Link {
     Single { client: Client, manager: ConnectionManager },
-    Cluster { client: ClusterClient, connection: Arc<Mutex<Option<ClusterConnection>>> },
+    Cluster { client: Box<ClusterClient>, connection: Arc<Mutex<Option<ClusterConnection>>> },
     Sentinel(Arc<Sentinel>),
 }
 
@@ -80,7 +80,7 @@ impl Kv {
                 .connection_timeout(CONNECT_TIMEOUT)
                 .build()
                 .map_err(KvError::Url)?;
-            Link::Cluster { client, connection: Arc::default() }
+            Link::Cluster { client: Box::new(client), connection: Arc::default() }
         } else if let Some(rest) = url.strip_prefix("redis-sentinel://") {
             Link::Sentinel(Arc::new(Sentinel {
                 client: Mutex::new(sentinel_client(rest).map_err(KvError::Url)?),
