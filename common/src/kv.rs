@@ -48,7 +48,7 @@ pub struct Kv {
 
 #[derive(Clone)]
 enum Link {
-    Single { client: Client, manager: ConnectionManager },
+    Single { client: Box<Client>, manager: ConnectionManager },
     Cluster { client: Box<ClusterClient>, connection: Arc<Mutex<Option<ClusterConnection>>> },
     Sentinel(Arc<Sentinel>),
 }
@@ -95,7 +95,7 @@ impl Kv {
                 .set_max_delay(Duration::from_millis(500));
             let manager = ConnectionManager::new_lazy_with_config(client.clone(), config)
                 .map_err(KvError::Url)?;
-            Link::Single { client, manager }
+            Link::Single { client: Box::new(client), manager }
         };
         Ok(Self { link, prefix: prefix.into() })
     }
@@ -155,7 +155,7 @@ impl Kv {
     /// Redis is away.
     pub async fn subscribe(&self, channel: &str) -> Result<redis::aio::PubSub, KvError> {
         let client = match &self.link {
-            Link::Single { client, .. } => client.clone(),
+            Link::Single { client, .. } => Client::clone(client),
             Link::Sentinel(sentinel) => sentinel.client.lock().await.async_get_client().await?,
             Link::Cluster { .. } => self.cluster_node().await?,
         };
