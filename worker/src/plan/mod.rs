@@ -22,7 +22,7 @@ pub use workout::WorkoutPlan;
 #[serde(untagged)]
 pub enum Plan {
     /// A day of meals.
-    Meal(MealPlan),
+    Meal(Box<MealPlan>),
     /// A week of training.
     Workout(Box<WorkoutPlan>),
 }

@@ -117,7 +117,7 @@ pub(crate) fn meal_plan() -> MealPlan {
 
 /// [`meal_plan`] as a plan.
 pub(crate) fn meal() -> Plan {
-    Plan::Meal(meal_plan())
+    Plan::Meal(Box::new(meal_plan()))
 }
 
 /// A bodyweight exercise.
