@@ -3,6 +3,11 @@
 
 pub mod accounts;
 pub mod billing;
+mod connect;
+mod error;
 pub mod jobs;
 pub mod migrate;
 pub mod plans;
+
+pub use connect::{connect, pool};
+pub use error::{DbError, RootCertificatesProblem};

@@ -1,1 +1,5 @@
 //! Integration tests of the shared crate, on real Postgres and Redis.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod database;
