@@ -94,7 +94,7 @@ pub enum ApiError {
         /// When asking again makes sense.
         retry_after: Duration,
         /// RateLimit headers of the limited route.
-        headers: HeaderMap,
+        headers: Box<HeaderMap>,
     },
     /// Too much is waiting already.
     #[error("too many jobs are waiting; send the request again after the time in Retry-After")]
@@ -215,7 +215,7 @@ impl ApiError {
         let retry_after = self.retry_after();
         let (errors, extra) = match self {
             Self::Invalid(errors) => (errors, HeaderMap::new()),
-            Self::QuotaExceeded { headers, .. } => (Vec::new(), headers),
+            Self::QuotaExceeded { headers, .. } => (Vec::new(), *headers),
             _ => (Vec::new(), HeaderMap::new()),
         };
         let problem = Problem {

@@ -1,1 +1,0 @@
-//! Who is calling: Supabase tokens, service keys, or nobody in development.

@@ -1,0 +1,156 @@
+//! The settings of authentication, with the checks between them.
+
+use std::str::FromStr;
+
+use regimen_common::config::{Env, Environment};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+/// Shorter secrets can be guessed or searched for.
+const MIN_SECRET_BYTES: usize = 32;
+/// One valid key and its successor.
+const MAX_SERVICE_KEYS: usize = 2;
+const JWKS_PATH: &str = "/.well-known/jwks.json";
+
+/// How callers prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMode {
+    /// A Supabase access token; the user is its `sub`.
+    Jwt,
+    /// A service key of a trusted backend, which names the user.
+    Service,
+    /// No proof; the request names the user. Development only.
+    Off,
+}
+
+impl FromStr for AuthMode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "jwt" => Ok(Self::Jwt),
+            "service" => Ok(Self::Service),
+            "off" => Ok(Self::Off),
+            _ => Err("must be jwt, service or off"),
+        }
+    }
+}
+
+/// Everything the [`super::Authenticator`] needs to know.
+#[derive(Debug, Clone)]
+pub struct AuthConfig {
+    /// `AUTH_MODE`, jwt unless set.
+    pub mode: AuthMode,
+    /// `JWT_SECRET`: the project's legacy HS256 secret, as raw text.
+    pub jwt_secret: Option<SecretString>,
+    /// `JWT_ISSUER`: the `iss` a token must carry. With `JWKS_URL` it defaults
+    /// to that URL without its well-known path; without either it is not checked.
+    pub issuer: Option<String>,
+    /// `JWT_AUDIENCE`: the `aud` a token must carry, `authenticated` unless set.
+    pub audience: String,
+    /// `JWKS_URL`: where the project publishes its signing keys.
+    pub jwks_url: Option<Url>,
+    /// `SERVICE_KEYS`: comma-separated; two while one replaces the other.
+    pub service_keys: Vec<SecretString>,
+    /// `ALLOW_ANONYMOUS`: whether Supabase's anonymous sessions count as users.
+    pub allow_anonymous: bool,
+}
+
+impl AuthConfig {
+    /// Reads the variables; mistakes are recorded in `env`.
+    pub fn from_env(env: &mut Env, environment: Environment) -> Self {
+        let jwks_url: Option<Url> = env.optional("JWKS_URL");
+        let derived = jwks_url.as_ref().and_then(|url| url.as_str().strip_suffix(JWKS_PATH));
+        let derived = derived.map(str::to_owned);
+        let config = Self {
+            mode: env.or("AUTH_MODE", AuthMode::Jwt),
+            jwt_secret: env.secret("JWT_SECRET"),
+            issuer: env.text("JWT_ISSUER").or(derived),
+            audience: env.text("JWT_AUDIENCE").unwrap_or_else(|| "authenticated".to_owned()),
+            jwks_url,
+            service_keys: env.list("SERVICE_KEYS").into_iter().map(SecretString::from).collect(),
+            allow_anonymous: env.flag("ALLOW_ANONYMOUS", false),
+        };
+        config.report(env, environment);
+        config
+    }
+
+    fn report(&self, env: &mut Env, environment: Environment) {
+        match self.mode {
+            AuthMode::Jwt if self.jwt_secret.is_none() && self.jwks_url.is_none() => {
+                env.error("AUTH_MODE", "jwt needs JWT_SECRET, JWKS_URL or both");
+            }
+            AuthMode::Service if self.service_keys.is_empty() => {
+                env.error("SERVICE_KEYS", "is required with AUTH_MODE=service");
+            }
+            AuthMode::Off if environment != Environment::Development => {
+                env.error("AUTH_MODE", "off is for ENVIRONMENT=development only");
+            }
+            AuthMode::Jwt | AuthMode::Service | AuthMode::Off => {}
+        }
+        let short = |secret: &SecretString| secret.expose_secret().len() < MIN_SECRET_BYTES;
+        if self.jwt_secret.as_ref().is_some_and(short) {
+            env.error("JWT_SECRET", format!("must have at least {MIN_SECRET_BYTES} bytes"));
+        }
+        if self.service_keys.iter().any(short) {
+            env.error("SERVICE_KEYS", format!("each must have at least {MIN_SECRET_BYTES} bytes"));
+        }
+        if self.service_keys.len() > MAX_SERVICE_KEYS {
+            env.error("SERVICE_KEYS", "takes two keys at most: the valid one and its successor");
+        }
+        if let Some(url) = &self.jwks_url
+            && url.scheme() != "https"
+            && environment != Environment::Development
+        {
+            env.error("JWKS_URL", "must be https outside development");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes(pairs: &[(&str, &str)], environment: Environment) -> Vec<String> {
+        let mut env = Env::from_pairs(pairs.iter().copied());
+        AuthConfig::from_env(&mut env, environment);
+        match env.finish(Some(())) {
+            Ok(()) => Vec::new(),
+            Err(errors) => errors.0.into_iter().map(|error| error.name).collect(),
+        }
+    }
+
+    #[test]
+    fn off_is_refused_outside_development() {
+        let off = [("AUTH_MODE", "off")];
+        assert_eq!(mistakes(&off, Environment::Development), Vec::<String>::new());
+        assert_eq!(mistakes(&off, Environment::Staging), ["AUTH_MODE"]);
+        assert_eq!(mistakes(&off, Environment::Production), ["AUTH_MODE"]);
+    }
+
+    #[test]
+    fn each_mode_needs_its_keys() {
+        assert_eq!(mistakes(&[], Environment::Production), ["AUTH_MODE"]);
+        let service = [("AUTH_MODE", "service")];
+        assert_eq!(mistakes(&service, Environment::Production), ["SERVICE_KEYS"]);
+    }
+
+    #[test]
+    fn weak_secrets_and_plain_http_are_named() {
+        let pairs = [
+            ("JWT_SECRET", "short"),
+            ("SERVICE_KEYS", "a,b,c"),
+            ("JWKS_URL", "http://keys.example/.well-known/jwks.json"),
+        ];
+        let expected = ["JWT_SECRET", "SERVICE_KEYS", "SERVICE_KEYS", "JWKS_URL"];
+        assert_eq!(mistakes(&pairs, Environment::Production), expected);
+    }
+
+    #[test]
+    fn the_issuer_follows_from_the_key_set() {
+        let url = "https://ref.supabase.co/auth/v1/.well-known/jwks.json";
+        let mut env = Env::from_pairs([("JWKS_URL", url)]);
+        let config = AuthConfig::from_env(&mut env, Environment::Production);
+        assert_eq!(config.issuer.as_deref(), Some("https://ref.supabase.co/auth/v1"));
+    }
+}

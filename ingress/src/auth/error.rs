@@ -1,0 +1,91 @@
+//! Why a caller was not recognised, and how that reads to them.
+
+use crate::error::ApiError;
+
+/// Credentials that do not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// No credentials at all.
+    #[error("credentials are missing; send Authorization: Bearer <access token>")]
+    Missing,
+    /// Credentials twice.
+    #[error("credentials are given twice; send one Authorization or apikey header")]
+    Ambiguous,
+    /// Not something this service reads.
+    #[error("the credentials cannot be read; send Authorization: Bearer <access token>")]
+    Malformed,
+    /// Signature, key or algorithm do not hold. Which of them is not told.
+    #[error("the credentials do not hold here; sign in again and use the new access token")]
+    Invalid,
+    /// Was valid once.
+    #[error("the access token has expired; refresh the session and send the request again")]
+    Expired,
+    /// Will be valid later.
+    #[error("the access token is not valid yet; check the clock of the machine that issued it")]
+    NotYetValid,
+    /// Issued by or for somebody else.
+    #[error("the access token was issued for another service; sign in to this one")]
+    NotForUs,
+    /// A token without a signed-in user, such as the public anon key.
+    #[error("this token belongs to no signed-in user; sign in and use that access token")]
+    NotAUser,
+    /// A key that bypasses row level security, on a route for users.
+    #[error("service_role tokens are not accepted here; use the user's own access token")]
+    ServiceRole,
+    /// An anonymous session where a real account is required.
+    #[error("anonymous sessions cannot do this; sign up or sign in first")]
+    Anonymous,
+    /// The request is about another user.
+    #[error("user_id names another user; leave it out or send your own")]
+    SomebodyElse,
+    /// The role does not reach this route.
+    #[error("this route needs the admin role")]
+    NotAdmin,
+    /// A `user_id` that is none.
+    #[error("user_id must be given once and be a UUID")]
+    UserNotAnId,
+    /// Different users named in different places of one request.
+    #[error("the request names two different users; name one, once")]
+    TwoUsers,
+    /// No verification keys could be had yet.
+    #[error("the sign-in service's keys cannot be fetched")]
+    KeysUnavailable(#[from] super::jwks::FetchError),
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AuthError::Missing
+            | AuthError::Ambiguous
+            | AuthError::Malformed
+            | AuthError::Invalid
+            | AuthError::Expired
+            | AuthError::NotYetValid
+            | AuthError::NotForUs
+            | AuthError::NotAUser => Self::Unauthenticated(detail),
+            AuthError::ServiceRole
+            | AuthError::Anonymous
+            | AuthError::SomebodyElse
+            | AuthError::NotAdmin => Self::Forbidden(detail),
+            AuthError::UserNotAnId | AuthError::TwoUsers => Self::BadRequest(detail),
+            AuthError::KeysUnavailable(source) => {
+                Self::Unavailable { what: "the sign-in service", source: Box::new(source) }
+            }
+        }
+    }
+}
+
+/// Settings under which nobody could be recognised.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthSetupError {
+    /// Mode jwt without a key to verify tokens with.
+    #[error("AUTH_MODE=jwt needs JWT_SECRET, JWKS_URL or both")]
+    NoTokenKey,
+    /// Mode service without keys.
+    #[error("AUTH_MODE=service needs SERVICE_KEYS")]
+    NoServiceKey,
+    /// The HTTP client for the key set could not be built.
+    #[error("the client for JWKS_URL could not be built")]
+    Client(#[source] reqwest::Error),
+}

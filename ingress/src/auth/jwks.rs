@@ -1,0 +1,189 @@
+//! The project's published signing keys (JWKS), cached.
+//!
+//! A set is used for at most [`MAX_AGE`]; a token with an unknown key id makes
+//! one fetch, but never more than one per [`FLOOR`], so that made-up key ids
+//! cannot be turned into load on the sign-in service. While that service is
+//! down the last good set stays in use.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use regimen_common::clock::Clock;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::AuthSetupError;
+
+/// Supabase's edge caches the set for about as long.
+const MAX_AGE: TimeDelta = TimeDelta::minutes(10);
+/// Least time between two fetches.
+const FLOOR: TimeDelta = TimeDelta::seconds(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(4);
+const MAX_SET_BYTES: usize = 256 * 1024;
+/// RSA keys below 2048 bits are not accepted.
+const MIN_RSA_MODULUS_BASE64: usize = 256 * 4 / 3;
+
+/// A signing key together with the only algorithm it is used with.
+#[derive(Debug, Clone)]
+pub(super) struct PublishedKey {
+    pub(super) algorithm: Algorithm,
+    pub(super) key: DecodingKey,
+}
+
+/// Why the set could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// No connection, an error status, or a time-out.
+    #[error("the key set cannot be fetched")]
+    Http(#[from] reqwest::Error),
+    /// The reply is larger than any honest key set.
+    #[error("the key set is larger than {MAX_SET_BYTES} bytes")]
+    TooLarge,
+    /// The reply is no key set.
+    #[error("the key set cannot be read")]
+    Format(#[from] serde_json::Error),
+    /// The latest fetch failed a moment ago and is not repeated yet.
+    #[error("the key set could not be fetched a moment ago")]
+    Recently,
+}
+
+type KeySet = HashMap<String, PublishedKey>;
+
+struct Cached {
+    keys: Arc<KeySet>,
+    fetched_at: DateTime<Utc>,
+}
+
+/// The cache. All methods may be called at once from many requests.
+pub(super) struct Jwks {
+    url: Url,
+    client: reqwest::Client,
+    clock: Clock,
+    cached: RwLock<Option<Cached>>,
+    /// When the latest fetch began; held while one is under way.
+    latest_fetch: Mutex<Option<DateTime<Utc>>>,
+}
+
+impl Jwks {
+    pub(super) fn new(url: Url, clock: Clock) -> Result<Self, AuthSetupError> {
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(FETCH_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(AuthSetupError::Client)?;
+        let cached = RwLock::new(None);
+        Ok(Self { url, client, clock, cached, latest_fetch: Mutex::new(None) })
+    }
+
+    /// The key `kid` names; `None` when the project has no such key.
+    ///
+    /// # Errors
+    /// When no set was ever fetched and this one cannot be either.
+    pub(super) async fn key(&self, kid: &str) -> Result<Option<PublishedKey>, FetchError> {
+        let (found, fresh) = self.look_up(kid);
+        if found.is_some() && fresh {
+            return Ok(found);
+        }
+        let latest_fetch = match self.latest_fetch.try_lock() {
+            Ok(guard) => guard,
+            // Somebody is fetching: a known key need not wait for that.
+            Err(_) if found.is_some() => return Ok(found),
+            Err(_) => self.latest_fetch.lock().await,
+        };
+        self.refresh(latest_fetch).await?;
+        Ok(self.look_up(kid).0)
+    }
+
+    /// Fetches unless the floor forbids it. A failure matters only without any set.
+    async fn refresh(
+        &self,
+        mut latest_fetch: tokio::sync::MutexGuard<'_, Option<DateTime<Utc>>>,
+    ) -> Result<(), FetchError> {
+        let now = self.clock.now();
+        let has_set = self.read(|cached| cached.is_some());
+        if latest_fetch.is_some_and(|at| now < at + FLOOR) {
+            return if has_set { Ok(()) } else { Err(FetchError::Recently) };
+        }
+        *latest_fetch = Some(now);
+        match self.fetch().await {
+            Ok(keys) => {
+                let cached = Cached { keys: Arc::new(keys), fetched_at: now };
+                *self.cached.write().unwrap_or_else(PoisonError::into_inner) = Some(cached);
+                Ok(())
+            }
+            Err(error) if has_set => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "keeping the last key set"
+                );
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn fetch(&self) -> Result<KeySet, FetchError> {
+        let mut response = self.client.get(self.url.clone()).send().await?.error_for_status()?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > MAX_SET_BYTES {
+                return Err(FetchError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(parse(&body)?)
+    }
+
+    fn look_up(&self, kid: &str) -> (Option<PublishedKey>, bool) {
+        let now = self.clock.now();
+        self.read(|cached| match cached {
+            Some(set) => (set.keys.get(kid).cloned(), now < set.fetched_at + MAX_AGE),
+            None => (None, false),
+        })
+    }
+
+    fn read<T>(&self, look: impl FnOnce(Option<&Cached>) -> T) -> T {
+        look(self.cached.read().unwrap_or_else(PoisonError::into_inner).as_ref())
+    }
+}
+
+/// Reads a set, leaving out every key that is not for verifying ES256 or RS256.
+fn parse(body: &[u8]) -> Result<KeySet, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<serde_json::Value>,
+    }
+    let set: Set = serde_json::from_slice(body)?;
+    let keys = set.keys.into_iter().filter_map(|key| usable(&serde_json::from_value(key).ok()?));
+    Ok(keys.collect())
+}
+
+fn usable(jwk: &Jwk) -> Option<(String, PublishedKey)> {
+    let kid = jwk.common.key_id.clone()?;
+    if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
+        return None;
+    }
+    let algorithm = match &jwk.algorithm {
+        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => {
+            Algorithm::ES256
+        }
+        AlgorithmParameters::RSA(rsa) if rsa.n.len() >= MIN_RSA_MODULUS_BASE64 => Algorithm::RS256,
+        // A symmetric key in a public document is no secret.
+        _ => return None,
+    };
+    let declared = match algorithm {
+        Algorithm::ES256 => KeyAlgorithm::ES256,
+        _ => KeyAlgorithm::RS256,
+    };
+    if jwk.common.key_algorithm.is_some_and(|named| named != declared) {
+        return None;
+    }
+    Some((kid, PublishedKey { algorithm, key: DecodingKey::from_jwk(jwk).ok()? }))
+}

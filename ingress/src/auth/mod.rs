@@ -1,0 +1,180 @@
+//! Who is calling: Supabase tokens, service keys, or nobody in development.
+//!
+//! One [`Authenticator`] per process answers that question for every route;
+//! handlers take a [`Caller`] and ask [`Caller::acting_for`] whose data the
+//! request is about, so that rule stands in one place.
+
+mod caller;
+mod claims;
+mod config;
+mod error;
+mod jwks;
+mod service;
+mod token;
+
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use regimen_common::clock::Clock;
+use uuid::Uuid;
+
+pub use caller::{Admin, Caller, Role};
+pub use config::{AuthConfig, AuthMode};
+pub use error::{AuthError, AuthSetupError};
+pub use jwks::FetchError;
+
+use crate::error::ApiError;
+use service::ServiceKeys;
+use token::Tokens;
+
+/// Names the user a trusted backend acts for.
+pub const USER_HEADER: &str = "x-user-id";
+/// Supabase's second place for a key; service keys may stand here too.
+const API_KEY_HEADER: &str = "apikey";
+/// Longer credentials are refused unread. A Supabase token is 1 to 2 KB.
+const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
+
+/// Tells who sent a request. Built once in main; cheap to share.
+#[derive(Debug)]
+pub struct Authenticator(Mode);
+
+#[derive(Debug)]
+enum Mode {
+    Jwt(Box<Tokens>),
+    Service(ServiceKeys),
+    Off,
+}
+
+impl Authenticator {
+    /// Prepares the keys. Nothing is fetched before the first request needs it.
+    ///
+    /// # Errors
+    /// When the mode lacks what it needs to recognise anybody.
+    pub fn new(config: AuthConfig, clock: Clock) -> Result<Self, AuthSetupError> {
+        let mode = match config.mode {
+            AuthMode::Jwt => Mode::Jwt(Box::new(Tokens::new(config, clock)?)),
+            AuthMode::Service => Mode::Service(ServiceKeys::new(&config.service_keys)?),
+            AuthMode::Off => Mode::Off,
+        };
+        Ok(Self(mode))
+    }
+
+    /// Who sent these headers.
+    ///
+    /// # Errors
+    /// When the credentials are missing, do not hold, or cannot be checked now.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
+        let named = named_in_header(headers)?;
+        match &self.0 {
+            Mode::Jwt(tokens) => {
+                let caller = tokens.caller(bearer(headers)?).await?;
+                caller.refuse_other(named)?;
+                Ok(caller)
+            }
+            Mode::Service(keys) => {
+                keys.check(service_credential(headers)?)?;
+                Ok(Caller::trusted(named))
+            }
+            Mode::Off => Ok(Caller::trusted(named)),
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer …`.
+fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().ok_or(AuthError::Missing)?;
+    if values.next().is_some() {
+        return Err(AuthError::Ambiguous);
+    }
+    let value = value.to_str().map_err(|_| AuthError::Malformed)?;
+    let (scheme, credential) = value.split_once(' ').ok_or(AuthError::Malformed)?;
+    let credential = credential.trim();
+    if !scheme.eq_ignore_ascii_case("bearer")
+        || credential.is_empty()
+        || credential.len() > MAX_CREDENTIAL_BYTES
+    {
+        return Err(AuthError::Malformed);
+    }
+    Ok(credential)
+}
+
+/// A service key stands in `apikey`, or where a token would.
+fn service_credential(headers: &HeaderMap) -> Result<&str, AuthError> {
+    let mut values = headers.get_all(API_KEY_HEADER).iter();
+    let Some(value) = values.next() else {
+        return bearer(headers);
+    };
+    if values.next().is_some() {
+        return Err(AuthError::Ambiguous);
+    }
+    let key = value.to_str().map_err(|_| AuthError::Malformed)?;
+    if key.is_empty() || key.len() > MAX_CREDENTIAL_BYTES {
+        return Err(AuthError::Malformed);
+    }
+    Ok(key)
+}
+
+fn named_in_header(headers: &HeaderMap) -> Result<Option<Uuid>, AuthError> {
+    let mut values = headers.get_all(USER_HEADER).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let user = value.to_str().ok().and_then(|text| Uuid::try_parse(text.trim()).ok());
+    match (user, values.next()) {
+        (Some(user), None) => Ok(Some(user)),
+        _ => Err(AuthError::UserNotAnId),
+    }
+}
+
+/// The `user_id` of the query string; every route treats it alike.
+fn named_in_query(query: Option<&str>) -> Result<Option<Uuid>, AuthError> {
+    let mut named = None;
+    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        if name == "user_id" {
+            let user = Uuid::try_parse(&value).map_err(|_| AuthError::UserNotAnId)?;
+            if named.is_some_and(|earlier| earlier != user) {
+                return Err(AuthError::TwoUsers);
+            }
+            named = Some(user);
+        }
+    }
+    Ok(named)
+}
+
+impl<S> FromRequestParts<S> for Caller
+where
+    Arc<Authenticator>: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    /// Checks the credentials once per request; later extractors share the result.
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if let Some(caller) = parts.extensions.get::<Self>() {
+            return Ok(caller.clone());
+        }
+        let authenticator = Arc::<Authenticator>::from_ref(state);
+        let caller = authenticator.authenticate(&parts.headers).await?;
+        let caller = caller.named_also(named_in_query(parts.uri.query())?)?;
+        parts.extensions.insert(caller.clone());
+        Ok(caller)
+    }
+}
+
+impl<S> FromRequestParts<S> for Admin
+where
+    Arc<Authenticator>: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Admin::try_from(Caller::from_request_parts(parts, state).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Verifies access tokens: key first, then signature, then claims.
+//!
+//! The token's header only says which key to try. Each key carries the one
+//! algorithm it is used with: the shared secret HS256, a published key its own.
+//! A public key can therefore never be used as an HMAC secret, and `none` has
+//! no key at all.
+
+use std::collections::HashSet;
+
+use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
+use regimen_common::clock::Clock;
+use secrecy::ExposeSecret;
+
+use super::claims::Claims;
+use super::jwks::{Jwks, PublishedKey};
+use super::{AuthConfig, AuthError, AuthSetupError, Caller};
+
+/// Verifies access tokens of one Supabase project.
+pub(super) struct Tokens {
+    secret: Option<DecodingKey>,
+    published: Option<Jwks>,
+    issuer: Option<String>,
+    audience: String,
+    allow_anonymous: bool,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+impl Tokens {
+    pub(super) fn new(config: AuthConfig, clock: Clock) -> Result<Self, AuthSetupError> {
+        let secret = config.jwt_secret.map(|secret| {
+            // Supabase signs with the text itself, not with what it may decode to.
+            DecodingKey::from_secret(secret.expose_secret().as_bytes())
+        });
+        let published = config.jwks_url.map(|url| Jwks::new(url, clock.clone())).transpose()?;
+        if secret.is_none() && published.is_none() {
+            return Err(AuthSetupError::NoTokenKey);
+        }
+        Ok(Self {
+            secret,
+            published,
+            issuer: config.issuer,
+            audience: config.audience,
+            allow_anonymous: config.allow_anonymous,
+            clock,
+        })
+    }
+
+    /// The user whose token this is.
+    pub(super) async fn caller(&self, token: &str) -> Result<Caller, AuthError> {
+        let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
+        let claims = match header.alg {
+            Algorithm::HS256 => {
+                let key = self.secret.as_ref().ok_or(AuthError::Invalid)?;
+                self.verify(token, key, Algorithm::HS256)?
+            }
+            Algorithm::ES256 | Algorithm::RS256 => {
+                let key = self.published_key(header.kid.as_deref()).await?;
+                if key.algorithm != header.alg {
+                    return Err(AuthError::Invalid);
+                }
+                self.verify(token, &key.key, key.algorithm)?
+            }
+            _ => return Err(AuthError::Invalid),
+        };
+        claims.into_caller(self.clock.now(), self.allow_anonymous)
+    }
+
+    async fn published_key(&self, kid: Option<&str>) -> Result<PublishedKey, AuthError> {
+        let published = self.published.as_ref().ok_or(AuthError::Invalid)?;
+        published.key(kid.ok_or(AuthError::Invalid)?).await?.ok_or(AuthError::Invalid)
+    }
+
+    /// Signature, issuer and audience. Times are checked by [`Claims`] against our clock.
+    fn verify(
+        &self,
+        token: &str,
+        key: &DecodingKey,
+        algorithm: Algorithm,
+    ) -> Result<Claims, AuthError> {
+        let mut validation = Validation::new(algorithm);
+        validation.validate_exp = false;
+        validation.set_audience(&[&self.audience]);
+        validation.required_spec_claims = HashSet::from(["exp".to_owned(), "aud".to_owned()]);
+        if let Some(issuer) = &self.issuer {
+            validation.set_issuer(&[issuer]);
+            validation.required_spec_claims.insert("iss".to_owned());
+        }
+        let verified: TokenData<Claims> =
+            decode(token, key, &validation).map_err(|error| refusal(&error))?;
+        Ok(verified.claims)
+    }
+}
+
+fn refusal(error: &jsonwebtoken::errors::Error) -> AuthError {
+    use jsonwebtoken::errors::ErrorKind;
+    match error.kind() {
+        ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => AuthError::NotForUs,
+        _ => AuthError::Invalid,
+    }
+}
