@@ -1,1 +1,0 @@
-//! Nutrition targets of a person: energy, macros, time to goal. Pure.

@@ -1,1 +1,0 @@
-//! The quiz as clients send it, read leniently and validated by JSON pointer.

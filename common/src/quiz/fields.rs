@@ -1,0 +1,258 @@
+//! Reads the fields of the answers one by one and notes what is wrong instead
+//! of stopping there, so that a client learns everything in one round trip.
+//!
+//! A reader of a required field answers with an empty value after noting a
+//! problem. Such a value never gets out: any problem refuses the whole quiz.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use super::limits::{self, MAX_CHOICE_CHARS, MAX_ITEMS, longer_than};
+use super::measure::{Measure, MeasureError, MeasureProblem};
+use super::number::{is_blank, number, whole};
+use super::problem::{InvalidQuiz, Problems};
+
+const REQUIRED: &str = "is required";
+
+/// The answers under reading.
+pub(super) struct Fields<'a> {
+    answers: &'a Map<String, Value>,
+    problems: Problems,
+}
+
+impl<'a> Fields<'a> {
+    /// Starts with the limits, so that no reader meets a value beyond them
+    /// unnoticed.
+    pub(super) fn of(answers: &'a Map<String, Value>) -> Self {
+        let mut problems = Problems::default();
+        limits::check(answers, &mut problems);
+        Self { answers, problems }
+    }
+
+    /// The value read from these fields, unless something was wrong.
+    pub(super) fn finish<T>(self, value: T) -> Result<T, InvalidQuiz> {
+        self.problems.or(value)
+    }
+
+    /// A required answer to a question with options.
+    pub(super) fn choice(&mut self, name: &str) -> String {
+        self.required(name, Self::optional_choice)
+    }
+
+    /// An answer to a question with options.
+    pub(super) fn optional_choice(&mut self, name: &str) -> Option<String> {
+        let text = self.optional_text(name)?;
+        if longer_than(&text, MAX_CHOICE_CHARS) {
+            self.refuse(name, format!("is longer than {MAX_CHOICE_CHARS} characters"));
+        }
+        Some(text)
+    }
+
+    /// Free text, trimmed. A list is joined with commas.
+    pub(super) fn optional_text(&mut self, name: &str) -> Option<String> {
+        let text = match self.given(name)? {
+            Value::Array(_) => self.list(name).join(", "),
+            Value::Bool(_) | Value::Object(_) => {
+                self.refuse(name, "must be text");
+                return None;
+            }
+            value => plain(value)?,
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// A required list with at least one item.
+    pub(super) fn required_list(&mut self, name: &str) -> Vec<String> {
+        self.required(name, |fields, name| {
+            let items = fields.list(name);
+            (!items.is_empty()).then_some(items)
+        })
+    }
+
+    /// A list of short texts; blank items are left out. Text is split at
+    /// commas, semicolons and line ends.
+    pub(super) fn list(&mut self, name: &str) -> Vec<String> {
+        let items = match self.given(name) {
+            None => Vec::new(),
+            Some(Value::Array(items)) => {
+                items.iter().enumerate().filter_map(|(n, item)| self.item(name, n, item)).collect()
+            }
+            Some(Value::String(text)) => split_list(text),
+            Some(_) => {
+                self.refuse(name, "must be a list of texts");
+                Vec::new()
+            }
+        };
+        if items.len() > MAX_ITEMS {
+            self.refuse(name, format!("has more than {MAX_ITEMS} items"));
+        } else if items.iter().any(|item| longer_than(item, MAX_CHOICE_CHARS)) {
+            self.refuse(name, format!("has an item of more than {MAX_CHOICE_CHARS} characters"));
+        }
+        items
+    }
+
+    /// A required whole number from text or a number.
+    pub(super) fn whole_number(&mut self, name: &str, range: RangeInclusive<u8>) -> u8 {
+        self.required(name, |fields, name| {
+            let value = fields.given(name)?;
+            let number = whole(value).and_then(|number| u8::try_from(number).ok());
+            let number = number.filter(|number| range.contains(number));
+            if number.is_none() {
+                let (min, max) = (range.start(), range.end());
+                fields.refuse(name, format!("must be a whole number from {min} to {max}"));
+            }
+            number
+        })
+    }
+
+    /// A number from text or a number.
+    pub(super) fn optional_number(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<f64>,
+    ) -> Option<f64> {
+        let value = self.given(name)?;
+        let number = number(value).filter(|number| range.contains(number));
+        if number.is_none() {
+            let (min, max) = (range.start(), range.end());
+            self.refuse(name, format!("must be a number from {min} to {max}"));
+        }
+        number
+    }
+
+    /// A required answer that is either a level of 1 to 10 or one of the
+    /// client's texts.
+    pub(super) fn level_or_choice(&mut self, name: &str) -> String {
+        if self.given(name).is_some_and(|value| number(value).is_some()) {
+            return self.whole_number(name, 1..=10).to_string();
+        }
+        self.choice(name)
+    }
+
+    /// A required measure; `fallback` stands in after a problem.
+    pub(super) fn measure<M: Measure>(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<f64>,
+        fallback: M,
+    ) -> M {
+        match self.read_measure(name, range) {
+            Ok(measure) => measure,
+            Err(MeasureProblem { member, error }) => {
+                self.refuse_measure::<M>(name, member, error);
+                fallback
+            }
+        }
+    }
+
+    /// A measure; a form without an entry counts as no answer.
+    pub(super) fn optional_measure<M: Measure>(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<f64>,
+    ) -> Option<M> {
+        match self.read_measure(name, range) {
+            Ok(measure) => Some(measure),
+            Err(MeasureProblem { error: MeasureError::Missing, .. }) => None,
+            Err(MeasureProblem { member, error }) => {
+                self.refuse_measure::<M>(name, member, error);
+                None
+            }
+        }
+    }
+
+    /// Reads a measure. One outside its range is noted here and still given,
+    /// so that callers report each problem once.
+    fn read_measure<M: Measure>(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<f64>,
+    ) -> Result<M, MeasureProblem> {
+        let missing = MeasureProblem { member: None, error: MeasureError::Missing };
+        let value = self.given(name).ok_or(missing)?;
+        let measure = M::parse(value)?;
+        if !range.contains(&measure.amount()) {
+            let pointer = match value.is_object() {
+                true => format!("/{name}/{}", measure.member()),
+                false => format!("/{name}"),
+            };
+            let (min, max, unit) = (range.start(), range.end(), M::UNIT);
+            self.problems.add(pointer, format!("must be between {min} and {max} {unit}"));
+        }
+        Ok(measure)
+    }
+
+    fn refuse_measure<M: Measure>(
+        &mut self,
+        name: &str,
+        member: Option<&'static str>,
+        error: MeasureError,
+    ) {
+        let pointer = match member {
+            Some(member) => format!("/{name}/{member}"),
+            None => format!("/{name}"),
+        };
+        self.problems.add(pointer, format!("{error}; write {}", M::EXAMPLE));
+    }
+
+    /// Reads a required field; none without a noted problem means missing.
+    fn required<T: Default>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self, &str) -> Option<T>,
+    ) -> T {
+        read(self, name).unwrap_or_else(|| {
+            // Keeps a more exact problem with the same pointer.
+            self.refuse(name, REQUIRED);
+            T::default()
+        })
+    }
+
+    /// The value of a field; none when absent, null or blank.
+    fn given(&self, name: &str) -> Option<&'a Value> {
+        self.answers.get(name).filter(|value| !is_blank(value))
+    }
+
+    fn item(&mut self, name: &str, index: usize, item: &Value) -> Option<String> {
+        match plain(item) {
+            Some(text) => (!text.is_empty()).then_some(text),
+            None if item.is_null() => None,
+            None => {
+                self.problems.add(format!("/{name}/{index}"), "must be text");
+                None
+            }
+        }
+    }
+
+    /// Field names are our own constants, so they need no escaping.
+    fn refuse(&mut self, name: &str, message: impl Into<String>) {
+        self.problems.add(format!("/{name}"), message);
+    }
+}
+
+/// A text or number as trimmed text.
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.trim().to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Splits `"eggs, fish (cod, tuna)"` into two items: marks inside
+/// parentheses belong to their item.
+fn split_list(text: &str) -> Vec<String> {
+    let mut depth = 0_usize;
+    text.split(|mark: char| {
+        match mark {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        mark == '\n' || (depth == 0 && matches!(mark, ',' | ';'))
+    })
+    .map(|item| item.trim().to_owned())
+    .filter(|item| !item.is_empty())
+    .collect()
+}

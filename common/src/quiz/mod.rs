@@ -1,0 +1,205 @@
+//! The quiz as clients send it, read leniently and validated by JSON pointer.
+//!
+//! Clients of several generations send numbers as text, lists as text and
+//! measures in either unit system. [`Quiz::read`] accepts all of that, says
+//! everything that is wrong at once, and gives the rest of the program typed
+//! values within human ranges. Unknown fields are allowed; they only have to
+//! keep the [`limits`].
+
+mod fields;
+pub mod limits;
+pub mod measure;
+mod number;
+mod options;
+mod problem;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use fields::Fields;
+pub use measure::{Length, Weight};
+pub use options::{DietaryStyle, ExerciseFrequency, MainGoal, MealsPerDay, Sex};
+pub use problem::{InvalidQuiz, QuizProblem};
+
+/// Years. The app is for teenagers and adults; 122 is the longest life known.
+pub const AGE: RangeInclusive<u8> = 13..=120;
+/// Body height in cm. Below one metre the energy formulas do not hold.
+pub const HEIGHT_CM: RangeInclusive<f64> = 100.0..=275.0;
+/// Body weight in kg, now or as a goal.
+pub const WEIGHT_KG: RangeInclusive<f64> = 25.0..=500.0;
+/// Neck, waist and hip circumference in cm.
+pub const CIRCUMFERENCE_CM: RangeInclusive<f64> = 15.0..=300.0;
+/// Body fat in percent, as far as the client's slider goes.
+pub const BODY_FAT_PERCENT: RangeInclusive<f64> = 5.0..=50.0;
+/// Motivation and stress.
+pub const LEVEL: RangeInclusive<u8> = 1..=10;
+
+/// Valid answers of one person. Text is trimmed and never empty; lists hold
+/// no empty items.
+///
+/// `Debug` shows nothing: the answers are health data and must not reach logs.
+#[derive(Clone, PartialEq)]
+pub struct Quiz {
+    /// In years, within [`AGE`].
+    pub age: u8,
+    /// Free text; see [`Quiz::sex`].
+    pub gender: String,
+    /// For local foods and prices.
+    pub country: Option<String>,
+    /// Within [`HEIGHT_CM`].
+    pub height: Length,
+    /// Within [`CIRCUMFERENCE_CM`].
+    pub neck: Option<Length>,
+    /// Within [`CIRCUMFERENCE_CM`].
+    pub waist: Option<Length>,
+    /// Within [`CIRCUMFERENCE_CM`].
+    pub hip: Option<Length>,
+    /// Within [`WEIGHT_KG`].
+    pub current_weight: Weight,
+    /// Within [`WEIGHT_KG`].
+    pub target_weight: Weight,
+    /// In percent, within [`BODY_FAT_PERCENT`], when the person knows it.
+    pub body_fat: Option<f64>,
+    /// As answered; see [`Quiz::goal`].
+    pub main_goal: String,
+    /// Further goals.
+    pub secondary_goals: Vec<String>,
+    /// By when, e.g. "3 months".
+    pub time_frame: String,
+    /// E.g. "Mesomorph".
+    pub body_type: Option<String>,
+    /// Habits such as smoking and drinking.
+    pub lifestyle: String,
+    /// How active the job is.
+    pub occupation_activity: Option<String>,
+    /// E.g. "Medium (moderate)".
+    pub grocery_budget: String,
+    /// As answered; see [`Quiz::diets`].
+    pub dietary_style: String,
+    /// As answered; see [`Quiz::meals`].
+    pub meals_per_day: String,
+    /// Within [`LEVEL`].
+    pub motivation_level: u8,
+    /// Within [`LEVEL`].
+    pub stress_level: u8,
+    /// One of the client's texts, or a level of 1 to 10 as text.
+    pub sleep_quality: String,
+    /// Conditions chosen from the client's list.
+    pub health_conditions: Vec<String>,
+    /// Conditions in the person's own words.
+    pub health_conditions_other: Option<String>,
+    /// In the person's own words.
+    pub medications: Option<String>,
+    /// In the person's own words.
+    pub injuries: Option<String>,
+    /// In the person's own words.
+    pub food_allergies: Option<String>,
+    /// As answered; see [`Quiz::frequency`].
+    pub exercise_frequency: String,
+    /// At least one kind of exercise.
+    pub preferred_exercise: Vec<String>,
+    /// At least one place, e.g. "Gym", "Home".
+    pub training_environment: Vec<String>,
+    /// What is at hand.
+    pub equipment: Vec<String>,
+    /// One food an item.
+    pub disliked_foods: Vec<String>,
+    /// E.g. "Beginner".
+    pub cooking_skill: String,
+    /// E.g. "15-30 min".
+    pub cooking_time: String,
+    /// What has made it hard so far.
+    pub challenges: Vec<String>,
+}
+
+impl Quiz {
+    /// Reads the `answers` object of a request.
+    ///
+    /// # Errors
+    /// Every missing, impossible or oversized answer, each with its pointer.
+    pub fn read(answers: &Value) -> Result<Self, InvalidQuiz> {
+        let Some(answers) = answers.as_object() else {
+            let message = "must be an object with the quiz answers".to_owned();
+            let problem = QuizProblem { pointer: String::new(), message };
+            return Err(InvalidQuiz { problems: vec![problem] });
+        };
+        let mut fields = Fields::of(answers);
+        let quiz = Self::of_fields(&mut fields);
+        fields.finish(quiz)
+    }
+
+    fn of_fields(fields: &mut Fields<'_>) -> Self {
+        Self {
+            age: fields.whole_number("age", AGE),
+            gender: fields.choice("gender"),
+            country: fields.optional_choice("country"),
+            height: fields.measure("height", HEIGHT_CM, Length::from_cm(0.0)),
+            neck: fields.optional_measure("neck", CIRCUMFERENCE_CM),
+            waist: fields.optional_measure("waist", CIRCUMFERENCE_CM),
+            hip: fields.optional_measure("hip", CIRCUMFERENCE_CM),
+            current_weight: fields.measure("currentWeight", WEIGHT_KG, Weight::from_kg(0.0)),
+            target_weight: fields.measure("targetWeight", WEIGHT_KG, Weight::from_kg(0.0)),
+            body_fat: fields.optional_number("bodyFat", BODY_FAT_PERCENT),
+            main_goal: fields.choice("mainGoal"),
+            secondary_goals: fields.list("secondaryGoals"),
+            time_frame: fields.choice("timeFrame"),
+            body_type: fields.optional_choice("bodyType"),
+            lifestyle: fields.choice("lifestyle"),
+            occupation_activity: fields.optional_choice("occupation_activity"),
+            grocery_budget: fields.choice("groceryBudget"),
+            dietary_style: fields.choice("dietaryStyle"),
+            meals_per_day: fields.choice("mealsPerDay"),
+            motivation_level: fields.whole_number("motivationLevel", LEVEL),
+            stress_level: fields.whole_number("stressLevel", LEVEL),
+            sleep_quality: fields.level_or_choice("sleepQuality"),
+            health_conditions: fields.list("healthConditions"),
+            health_conditions_other: fields.optional_text("healthConditions_other"),
+            medications: fields.optional_text("medications"),
+            injuries: fields.optional_text("injuries"),
+            food_allergies: fields.optional_text("foodAllergies"),
+            exercise_frequency: fields.choice("exerciseFrequency"),
+            preferred_exercise: fields.required_list("preferredExercise"),
+            training_environment: fields.required_list("trainingEnvironment"),
+            equipment: fields.list("equipment"),
+            disliked_foods: fields.list("dislikedFoods"),
+            cooking_skill: fields.choice("cookingSkill"),
+            cooking_time: fields.choice("cookingTime"),
+            challenges: fields.list("challenges"),
+        }
+    }
+
+    /// The sex the formulas go by.
+    pub fn sex(&self) -> Sex {
+        Sex::from_text(&self.gender)
+    }
+
+    /// The main goal the formulas go by.
+    pub fn goal(&self) -> MainGoal {
+        MainGoal::from_text(&self.main_goal)
+    }
+
+    /// Every way of eating the answer names; empty for "Other".
+    pub fn diets(&self) -> Vec<DietaryStyle> {
+        DietaryStyle::named_in(&self.dietary_style)
+    }
+
+    /// How often the person trains.
+    pub fn frequency(&self) -> ExerciseFrequency {
+        ExerciseFrequency::from_text(&self.exercise_frequency)
+    }
+
+    /// How many meals a day the person wants.
+    pub fn meals(&self) -> MealsPerDay {
+        MealsPerDay::from_text(&self.meals_per_day)
+    }
+}
+
+impl fmt::Debug for Quiz {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quiz").finish_non_exhaustive()
+    }
+}
