@@ -6,12 +6,14 @@
 //! nothing of ours that does I/O.
 
 pub mod account;
+pub mod address_file;
 pub mod billing;
 pub mod clock;
 pub mod config;
 pub mod db;
 pub mod job;
 pub mod kv;
+pub mod notices;
 pub mod nutrition;
 pub mod queue;
 pub mod quiz;

@@ -1,0 +1,18 @@
+//! Tells whoever started the process where it listens, once it is ready.
+//!
+//! The file appears whole, by rename: its existence is the signal that the
+//! process is ready.
+
+use std::io;
+use std::path::Path;
+
+/// Writes `KEY=VALUE` lines to `path`.
+///
+/// # Errors
+/// The file could not be written.
+pub fn write(path: &Path, entries: &[(&str, String)]) -> io::Result<()> {
+    let text: String = entries.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, text)?;
+    std::fs::rename(draft, path)
+}

@@ -1,1 +1,0 @@
-//! SQL of jobs, their events and attempts.

@@ -1,0 +1,219 @@
+//! Calls to providers: each has a row before it is made, and its raw reply is
+//! stored before anything reads it, so that a crash never pays twice.
+
+use deadpool_postgres::GenericClient;
+use uuid::Uuid;
+
+use super::Held;
+use crate::db::DbError;
+
+/// A call about to be made.
+#[derive(Debug, Clone)]
+pub struct NewAttempt<'a> {
+    /// Its id.
+    pub id: Uuid,
+    /// Who is asked.
+    pub provider: &'a str,
+    /// With which model.
+    pub model: &'a str,
+    /// The version of the prompt texts.
+    pub prompt_version: &'a str,
+}
+
+/// Tokens and money of one call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Prompt tokens, cached ones included.
+    pub input_tokens: i64,
+    /// Prompt tokens read from the provider's cache.
+    pub cached_tokens: i64,
+    /// Tokens written, reasoning included.
+    pub output_tokens: i64,
+    /// Millionths of a US dollar.
+    pub cost_micros: i64,
+}
+
+/// How a call ended once it was judged.
+#[derive(Debug, Clone, Default)]
+pub struct AttemptOutcome<'a> {
+    /// `ok`, or the failure class.
+    pub outcome: &'a str,
+    /// What went wrong, for people.
+    pub error_detail: Option<&'a str>,
+    /// HTTP status, where there was one.
+    pub http_status: Option<i32>,
+    /// The provider's request id.
+    pub request_id: Option<&'a str>,
+    /// What it cost; `None` leaves what is known.
+    pub usage: Option<Usage>,
+}
+
+/// A stored reply that nobody has judged yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawReply {
+    /// The attempt it belongs to.
+    pub attempt_id: Uuid,
+    /// The attempt's number in the job.
+    pub n: i32,
+    /// Who wrote it.
+    pub provider: String,
+    /// With which model.
+    pub model: String,
+    /// The reply as it was received.
+    pub raw: String,
+    /// HTTP status it came with.
+    pub http_status: Option<i32>,
+    /// The provider's request id.
+    pub request_id: Option<String>,
+}
+
+/// Records a call about to be made, with its event. Returns its number in the
+/// job and the event's, or `None` when the claim is stale.
+///
+/// # Errors
+/// Nothing was written; do not make the call.
+pub async fn start_attempt<C: GenericClient>(
+    client: &C,
+    held: Held,
+    attempt: &NewAttempt<'_>,
+) -> Result<Option<(i32, i32)>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- start attempt
+             with job as (
+                 update regimen.jobs
+                 set last_seq = last_seq + 1, stage = 'generating', updated_at = now()
+                 where id = $1 and fence = $2 and state = 'running'
+                 returning user_id, last_seq
+             ), attempt as (
+                 insert into regimen.job_attempts (id, job_id, user_id, fence, n, provider, model,
+                                                   prompt_version, started_at)
+                 select $3, $1, user_id, $2,
+                        1 + coalesce((select max(n) from regimen.job_attempts where job_id = $1), 0),
+                        $4, $5, $6, now()
+                 from job
+                 returning n
+             )
+             insert into regimen.job_events (job_id, seq, at, kind, data)
+             select $1, last_seq, now(), 'attempt_started',
+                    jsonb_build_object('provider', $4::text, 'model', $5::text, 'n', n)
+             from job, attempt
+             returning (data ->> 'n')::int as n, seq",
+        )
+        .await?;
+    let row = client
+        .query_opt(
+            &statement,
+            &[
+                &held.id,
+                &held.fence,
+                &attempt.id,
+                &attempt.provider,
+                &attempt.model,
+                &attempt.prompt_version,
+            ],
+        )
+        .await?;
+    Ok(row.map(|row| (row.get("n"), row.get("seq"))))
+}
+
+/// Stores a reply as it came. The fence is not asked: the reply is paid for,
+/// and whoever holds the job next can use it.
+///
+/// # Errors
+/// The reply is not stored; keep it and try again.
+pub async fn store_reply<C: GenericClient>(
+    client: &C,
+    attempt_id: Uuid,
+    raw: &str,
+    http_status: Option<i32>,
+    request_id: Option<&str>,
+) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- store reply
+             update regimen.job_attempts
+             set raw_reply = $2, http_status = $3, request_id = $4, finished_at = now()
+             where id = $1",
+        )
+        .await?;
+    // NUL cannot stand in a Postgres text; no provider's JSON holds one unescaped.
+    let raw = raw.replace('\0', "");
+    client.execute(&statement, &[&attempt_id, &raw, &http_status, &request_id]).await?;
+    Ok(())
+}
+
+/// Records how an attempt was judged.
+///
+/// # Errors
+/// Nothing was written.
+pub async fn judge_attempt<C: GenericClient>(
+    client: &C,
+    attempt_id: Uuid,
+    outcome: &AttemptOutcome<'_>,
+) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- judge attempt
+             update regimen.job_attempts set
+                 outcome = $2, error_detail = $3, http_status = coalesce($4, http_status),
+                 request_id = coalesce($5, request_id), finished_at = coalesce(finished_at, now()),
+                 input_tokens = coalesce($6, input_tokens),
+                 cached_tokens = coalesce($7, cached_tokens),
+                 output_tokens = coalesce($8, output_tokens),
+                 cost_micros = coalesce($9, cost_micros)
+             where id = $1",
+        )
+        .await?;
+    let usage = outcome.usage;
+    client
+        .execute(
+            &statement,
+            &[
+                &attempt_id,
+                &outcome.outcome,
+                &outcome.error_detail,
+                &outcome.http_status,
+                &outcome.request_id,
+                &usage.map(|usage| usage.input_tokens),
+                &usage.map(|usage| usage.cached_tokens),
+                &usage.map(|usage| usage.output_tokens),
+                &usage.map(|usage| usage.cost_micros),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The job's newest reply that was stored but not judged: its worker died in
+/// between. The next holder goes on from it instead of paying again.
+///
+/// # Errors
+/// The query failed.
+pub async fn unjudged_reply<C: GenericClient>(
+    client: &C,
+    job_id: Uuid,
+) -> Result<Option<RawReply>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- unjudged reply
+             select id, n, provider, model, raw_reply, http_status, request_id
+             from regimen.job_attempts
+             where job_id = $1 and raw_reply is not null and outcome is null
+             order by n desc limit 1",
+        )
+        .await?;
+    let row = client.query_opt(&statement, &[&job_id]).await?;
+    row.map(|row| {
+        Ok(RawReply {
+            attempt_id: row.try_get("id")?,
+            n: row.try_get("n")?,
+            provider: row.try_get("provider")?,
+            model: row.try_get("model")?,
+            raw: row.try_get("raw_reply")?,
+            http_status: row.try_get("http_status")?,
+            request_id: row.try_get("request_id")?,
+        })
+    })
+    .transpose()
+}

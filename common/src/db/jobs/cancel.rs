@@ -1,0 +1,73 @@
+//! Ending a job at its owner's or an operator's wish.
+
+use deadpool_postgres::Transaction;
+use uuid::Uuid;
+
+use super::finish::{NextJob, dispatch_next, settle_usage};
+use super::read::named;
+use crate::db::DbError;
+use crate::job::JobState;
+
+/// What became of a wish to cancel.
+#[derive(Debug)]
+pub enum CancelOutcome {
+    /// The job is cancelled now. Its holder learns of it by its fence; the
+    /// user's next jobs are to be pushed.
+    Cancelled {
+        /// The number of the `cancelled` event.
+        seq: i32,
+        /// What to push now.
+        next: Vec<NextJob>,
+    },
+    /// The job had ended before, this way.
+    Ended(JobState),
+    /// No such job of this user.
+    Missing,
+}
+
+/// Cancels a job of `user_id`, or of anybody when `None` (operators).
+///
+/// # Errors
+/// Nothing was changed.
+pub async fn cancel(
+    tx: &Transaction<'_>,
+    job_id: Uuid,
+    user_id: Option<Uuid>,
+    per_user: i64,
+) -> Result<CancelOutcome, DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- lock job to cancel
+             select user_id, state from regimen.jobs
+             where id = $1 and ($2::uuid is null or user_id = $2) for update",
+        )
+        .await?;
+    let Some(row) = tx.query_opt(&statement, &[&job_id, &user_id]).await? else {
+        return Ok(CancelOutcome::Missing);
+    };
+    let (owner, state): (Uuid, JobState) = (row.try_get("user_id")?, named(&row, "state")?);
+    if state.is_terminal() {
+        return Ok(CancelOutcome::Ended(state));
+    }
+    let statement = tx
+        .prepare_cached(
+            "-- cancel job
+             with job as (
+                 update regimen.jobs set
+                     state = 'cancelled', stage = 'done', worker_id = null, lease_expires_at = null,
+                     dispatched_at = null, finished_at = now(), updated_at = now(),
+                     last_seq = last_seq + 1
+                 where id = $1
+                 returning last_seq
+             )
+             insert into regimen.job_events (job_id, seq, at, kind, data)
+             select $1, last_seq, now(), 'cancelled', jsonb_build_object('by', $2::text) from job
+             returning seq",
+        )
+        .await?;
+    let by = if user_id.is_some() { "owner" } else { "operator" };
+    let seq = tx.query_one(&statement, &[&job_id, &by]).await?.try_get("seq")?;
+    settle_usage(tx, job_id).await?;
+    let next = dispatch_next(tx, owner, per_user).await?;
+    Ok(CancelOutcome::Cancelled { seq, next })
+}

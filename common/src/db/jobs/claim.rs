@@ -1,0 +1,236 @@
+//! Claiming jobs under a lease and a fence, and keeping the lease.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::{Client, GenericClient};
+use futures_util::try_join;
+use serde_json::Value;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::db::DbError;
+use crate::job::PlanKind;
+
+/// Under which conditions a worker claims.
+#[derive(Debug, Clone)]
+pub struct ClaimPolicy {
+    /// Who holds the claims.
+    pub worker_id: String,
+    /// How long a claim holds without a heartbeat.
+    pub lease: Duration,
+    /// Total time a round of a job may take from its claim.
+    pub deadline: Duration,
+    /// How many jobs of one user run at once over the whole fleet.
+    pub per_user: i64,
+}
+
+/// A job this worker holds.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The job.
+    pub id: Uuid,
+    /// Proof of the claim: every write of the holder carries it.
+    pub fence: i64,
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// What it makes.
+    pub kind: PlanKind,
+    /// The quiz it answers.
+    pub quiz_result_id: Option<Uuid>,
+    /// What the ingress handed over.
+    pub input: Value,
+    /// Claims so far, this one included.
+    pub attempts: i32,
+    /// Retry rounds taken.
+    pub rounds: i32,
+    /// When this round must be done.
+    pub deadline_at: DateTime<Utc>,
+    /// The database's clock at the claim.
+    pub claimed_at: DateTime<Utc>,
+    /// When the job was accepted.
+    pub created_at: DateTime<Utc>,
+    /// W3C `traceparent` of the request that caused it.
+    pub trace_context: Option<String>,
+    /// The number of the `claimed` event.
+    pub last_seq: i32,
+}
+
+impl Claimed {
+    fn from_row(row: &Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            fence: row.try_get("fence")?,
+            user_id: row.try_get("user_id")?,
+            kind: super::read::named(row, "kind")?,
+            quiz_result_id: row.try_get("quiz_result_id")?,
+            input: row.try_get("input")?,
+            attempts: row.try_get("attempts")?,
+            rounds: row.try_get("rounds")?,
+            deadline_at: row.try_get("deadline_at")?,
+            claimed_at: row.try_get("updated_at")?,
+            created_at: row.try_get("created_at")?,
+            trace_context: row.try_get("trace_context")?,
+            last_seq: row.try_get("last_seq")?,
+        })
+    }
+}
+
+/// One claim, as the heartbeat names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The job.
+    pub id: Uuid,
+    /// The claim's fence.
+    pub fence: i64,
+}
+
+/// Locks the users of the candidates, in order, so that two workers that claim
+/// for one user count its running jobs one after the other.
+const LOCK_USERS: &str = "-- lock users of candidates
+    select pg_advisory_xact_lock(4711, k)
+    from (select distinct hashtext(user_id::text) as k
+          from regimen.jobs where id = any($1) order by 1) users";
+
+const CLAIM: &str = "-- claim jobs
+    with wanted as (
+        select id, user_id, created_at from regimen.jobs
+        where id = any($1) and state = 'queued' and run_at <= now()
+          and (first_claimed_at is not null or expires_at > now())
+        for update skip locked
+    ), ranked as (
+        select w.id,
+               row_number() over (partition by w.user_id order by w.created_at, w.id)
+               + (select count(*) from regimen.jobs r
+                  where r.user_id = w.user_id and r.state = 'running') as turn
+        from wanted w
+    ), refused as (
+        -- Over the user's cap: back to waiting for its turn.
+        update regimen.jobs j set dispatched_at = null
+        from ranked where ranked.id = j.id and ranked.turn > $5
+    ), claimed as (
+        update regimen.jobs j set
+            state = 'running', stage = 'claimed',
+            attempts = attempts + (not drained)::int, drained = false,
+            fence = nextval('regimen.fence_seq'),
+            worker_id = $2, lease_expires_at = now() + make_interval(secs => $3),
+            first_claimed_at = coalesce(first_claimed_at, now()),
+            deadline_at = coalesce(deadline_at, now() + make_interval(secs => $4)),
+            dispatched_at = null, updated_at = now(), last_seq = last_seq + 1
+        from ranked where ranked.id = j.id and ranked.turn <= $5
+        returning j.*
+    ), event as (
+        insert into regimen.job_events (job_id, seq, at, kind, data)
+        select id, last_seq, now(), 'claimed',
+               jsonb_build_object('worker', worker_id, 'attempt', attempts)
+        from claimed
+    )
+    select id, fence, user_id, kind, quiz_result_id, input, attempts, rounds, deadline_at,
+           updated_at, created_at, trace_context, last_seq
+    from claimed";
+
+/// Claims what of `ids` is claimable: queued, due, within its user's cap.
+/// Everything else is somebody else's or done, and is left out. One
+/// transaction, sent in one round trip.
+///
+/// # Errors
+/// Nothing was claimed.
+pub async fn claim(
+    client: &Client,
+    ids: &[Uuid],
+    policy: &ClaimPolicy,
+) -> Result<Vec<Claimed>, DbError> {
+    let lock = client.prepare_cached(LOCK_USERS).await?;
+    let claim = client.prepare_cached(CLAIM).await?;
+    let (lease, deadline) = (policy.lease.as_secs_f64(), policy.deadline.as_secs_f64());
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+        [&ids, &policy.worker_id, &lease, &deadline, &policy.per_user];
+    let lock_parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&ids];
+    // Polled together, the four go out as one pipeline.
+    let sent = try_join!(
+        client.batch_execute("begin"),
+        client.query(&lock, &lock_parameters),
+        client.query(&claim, &parameters),
+        client.batch_execute("commit"),
+    );
+    let rows = match sent {
+        Ok((_, _, rows, _)) => rows,
+        Err(error) => {
+            // The pipeline may have stopped short of its commit.
+            let _ = client.batch_execute("rollback").await;
+            return Err(error.into());
+        }
+    };
+    rows.iter().map(Claimed::from_row).collect()
+}
+
+/// Claims up to `count` waiting jobs straight from Postgres, for times when
+/// Redis is away: paying users and older jobs first.
+///
+/// # Errors
+/// Nothing was claimed.
+pub async fn claim_waiting(
+    client: &Client,
+    count: usize,
+    policy: &ClaimPolicy,
+) -> Result<Vec<Claimed>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- find waiting jobs
+             select id from (
+                 (select id, class, created_at from regimen.jobs
+                  where state = 'queued' and class = 'pro' and run_at <= now()
+                  order by run_at, created_at limit $1)
+                 union all
+                 (select id, class, created_at from regimen.jobs
+                  where state = 'queued' and class = 'free' and run_at <= now()
+                  order by run_at, created_at limit $1)
+             ) candidates
+             order by class = 'free', created_at limit $1",
+        )
+        .await?;
+    let limit = i64::try_from(count).unwrap_or(i64::MAX);
+    let rows = client.query(&statement, &[&limit]).await?;
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.get("id")).collect();
+    if ids.is_empty() { Ok(Vec::new()) } else { claim(client, &ids, policy).await }
+}
+
+/// Extends the leases of everything this worker holds, in one statement, and
+/// returns what it still holds. What is missing was cancelled or taken over.
+///
+/// # Errors
+/// No lease was extended.
+pub async fn extend_leases<C: GenericClient>(
+    client: &C,
+    held: &[Held],
+    lease: Duration,
+) -> Result<Vec<Held>, DbError> {
+    let ids: Vec<Uuid> = held.iter().map(|held| held.id).collect();
+    let fences: Vec<i64> = held.iter().map(|held| held.fence).collect();
+    let statement = client
+        .prepare_cached(
+            "-- extend leases
+             update regimen.jobs j set lease_expires_at = now() + make_interval(secs => $3)
+             from unnest($1::uuid[], $2::bigint[]) as h (id, fence)
+             where j.id = h.id and j.fence = h.fence and j.state = 'running'
+             returning j.id, j.fence",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&ids, &fences, &lease.as_secs_f64()]).await?;
+    Ok(rows.iter().map(|row| Held { id: row.get("id"), fence: row.get("fence") }).collect())
+}
+
+/// What a worker holds, for its last hand-back.
+///
+/// # Errors
+/// The query failed.
+pub async fn held_by<C: GenericClient>(client: &C, worker_id: &str) -> Result<Vec<Held>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- held by
+             select id, fence from regimen.jobs where state = 'running' and worker_id = $1",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&worker_id]).await?;
+    Ok(rows.iter().map(|row| Held { id: row.get("id"), fence: row.get("fence") }).collect())
+}

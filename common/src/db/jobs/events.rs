@@ -1,0 +1,72 @@
+//! A job's history: appended by its holder, read by whoever watches.
+
+use deadpool_postgres::GenericClient;
+use serde_json::Value;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use super::Held;
+use crate::db::DbError;
+use crate::job::{EventKind, JobEvent};
+
+/// Appends an event and sets the stage, if the holder still holds the job.
+/// Returns the event's number, or `None` when it does not.
+///
+/// # Errors
+/// Nothing was written.
+pub async fn append_event<C: GenericClient>(
+    client: &C,
+    held: Held,
+    kind: EventKind,
+    stage: &str,
+    data: &Value,
+) -> Result<Option<i32>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- append event
+             with job as (
+                 update regimen.jobs
+                 set last_seq = last_seq + 1, stage = $4, updated_at = now()
+                 where id = $1 and fence = $2 and state = 'running'
+                 returning last_seq
+             )
+             insert into regimen.job_events (job_id, seq, at, kind, data)
+             select $1, last_seq, now(), $3, $5 from job
+             returning seq",
+        )
+        .await?;
+    let row = client
+        .query_opt(&statement, &[&held.id, &held.fence, &kind.as_str(), &stage, &Json(data)])
+        .await?;
+    Ok(row.map(|row| row.get("seq")))
+}
+
+/// The events of a job after number `seq`, oldest first. Whether the caller
+/// may see the job is checked before, by [`super::job`].
+///
+/// # Errors
+/// The query failed.
+pub async fn events_after<C: GenericClient>(
+    client: &C,
+    job_id: Uuid,
+    seq: i32,
+) -> Result<Vec<JobEvent>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- events after
+             select seq, at, kind, data from regimen.job_events
+             where job_id = $1 and seq > $2 order by seq",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&job_id, &seq]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(JobEvent {
+                seq: row.try_get("seq")?,
+                at: row.try_get("at")?,
+                kind: super::read::named(row, "kind")?,
+                data: row.try_get("data")?,
+            })
+        })
+        .collect()
+}

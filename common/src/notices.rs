@@ -1,0 +1,88 @@
+//! Job changes as they happen, over one pub/sub channel per deployment.
+//!
+//! A notice only says "look again": it may be lost, so listeners are told
+//! when the line was cut and look for themselves. Workers hear cancellations
+//! here, ingresses what to tell waiting clients.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::job::EventKind;
+use crate::kv::{Kv, KvError};
+
+const CHANNEL: &str = "job-notices";
+const RECONNECT_AFTER: Duration = Duration::from_millis(500);
+
+/// A job has a new event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The job.
+    pub job: Uuid,
+    /// The number of its newest event.
+    pub seq: i32,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What a listener hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// A job changed.
+    Notice(Notice),
+    /// The line is up (again): what happened before may have been missed.
+    Connected,
+    /// The line is down: nothing will be heard until the next `Connected`.
+    Disconnected,
+}
+
+/// Tells every listener of job changes. Failure costs time, never truth, so it
+/// is logged here and not returned.
+pub async fn publish(kv: &Kv, notices: &[Notice]) {
+    if notices.is_empty() {
+        return;
+    }
+    let channel = kv.key(CHANNEL);
+    let mut pipeline = redis::pipe();
+    for notice in notices {
+        if let Ok(payload) = serde_json::to_string(notice) {
+            pipeline.publish(&channel, payload).ignore();
+        }
+    }
+    let sent: Result<(), _> = pipeline.query_async(&mut kv.clone()).await;
+    if let Err(error) = sent {
+        tracing::debug!(%error, "could not announce job changes; listeners look for themselves");
+    }
+}
+
+/// Hears every notice until `heard` is closed, reconnecting by itself.
+pub async fn listen(kv: Kv, heard: mpsc::Sender<Heard>) {
+    while !heard.is_closed() {
+        if let Err(error) = relay(&kv, &heard).await {
+            tracing::debug!(%error, "the notice channel broke; reconnecting");
+        }
+        if heard.send(Heard::Disconnected).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(RECONNECT_AFTER).await;
+    }
+}
+
+async fn relay(kv: &Kv, heard: &mpsc::Sender<Heard>) -> Result<(), KvError> {
+    let mut messages = kv.subscribe(&kv.key(CHANNEL)).await?.into_on_message();
+    if heard.send(Heard::Connected).await.is_err() {
+        return Ok(());
+    }
+    while let Some(message) = messages.next().await {
+        match serde_json::from_slice::<Notice>(message.get_payload_bytes()) {
+            Ok(notice) if heard.send(Heard::Notice(notice)).await.is_err() => return Ok(()),
+            Ok(_) => {}
+            // A newer release may know events this one does not.
+            Err(error) => tracing::debug!(%error, "skipped a notice this release cannot read"),
+        }
+    }
+    Ok(())
+}
