@@ -32,7 +32,8 @@ pub struct Macros {
 
 impl Macros {
     /// Fat by the way of eating, protein by body weight, carbohydrate fills
-    /// up the rest; it is nothing where the other two exceed the goal.
+    /// up the rest. Where the other two alone exceed the goal (a very heavy
+    /// person on keto), carbohydrate is nothing and the sum stays above.
     pub(super) fn of(quiz: &Quiz, goal_calories: u32) -> Self {
         let goal = f64::from(goal_calories);
         let fat_kcal = (goal * fat_share(quiz)).round_ties_even();
