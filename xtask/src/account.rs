@@ -1,0 +1,179 @@
+//! The user PostgreSQL runs as: it refuses to run as root, so root lends it
+//! another account and a folder that account can reach.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// An account of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// Its login name.
+    pub(crate) name: String,
+    uid: u32,
+    gid: u32,
+}
+
+/// Why PostgreSQL cannot be given an account or a folder.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AccountError {
+    /// We are root, and neither of the accounts that could step in exists.
+    #[error(
+        "PostgreSQL does not run as root, and this machine has neither the user `postgres` nor \
+         `nobody` to run it as: create one (`useradd --system postgres`) or run as another user"
+    )]
+    NoAccount,
+    /// A folder could not be made or handed over.
+    #[error("cannot prepare the folder {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder under the temporary directory belongs to somebody else.
+    #[error("{} belongs to another user; remove it or set TMPDIR to a folder of your own", .0.display())]
+    Foreign(PathBuf),
+}
+
+impl Account {
+    /// The account to run PostgreSQL as; none when we are not root and our own will do.
+    ///
+    /// # Errors
+    /// We are root and there is no suitable account.
+    pub(crate) fn for_postgres() -> Result<Option<Self>, AccountError> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let found = ["postgres", "nobody"].into_iter().find_map(Self::named);
+        found.map(Some).ok_or(AccountError::NoAccount)
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let uid = id("-u", name)?;
+        // Root under another name would not help.
+        (uid != 0).then_some(Self { name: name.to_owned(), uid, gid: id("-g", name)? })
+    }
+
+    /// Makes `command` run as this account, with its group and no others.
+    pub(crate) fn run(&self, command: &mut Command) {
+        command.uid(self.uid).gid(self.gid);
+    }
+
+    /// Makes `folder`, private to this account.
+    ///
+    /// # Errors
+    /// It cannot be made or handed over.
+    pub(crate) fn own(&self, folder: &Path) -> Result<(), AccountError> {
+        private_folder(folder)?;
+        self.take(folder)
+    }
+
+    /// Hands `path` over to this account.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub(crate) fn take(&self, path: &Path) -> Result<(), AccountError> {
+        chown(path, Some(self.uid), Some(self.gid))
+            .map_err(|source| AccountError::Folder { path: path.to_owned(), source })
+    }
+
+    /// Whether this account can get to `folder`, which exists.
+    pub(crate) fn reaches(&self, folder: &Path) -> bool {
+        let mut probe = Command::new("/bin/sh");
+        // As the account, in /: the process itself may stand where it likes.
+        probe.args(["-c", "cd -- \"$1\"", "probe"]).arg(folder).current_dir("/");
+        self.run(&mut probe);
+        probe.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        probe.status().is_ok_and(|status| status.success())
+    }
+}
+
+/// The folder for PostgreSQL's files: `wanted`, or, where `account` cannot get
+/// there (a workspace below /root), one under the temporary directory that is
+/// always the same for the same `wanted`.
+///
+/// # Errors
+/// Neither can be made, or the second belongs to somebody else.
+pub(crate) fn reachable_folder(
+    wanted: &Path,
+    account: Option<&Account>,
+) -> Result<PathBuf, AccountError> {
+    let Some(account) = account else {
+        private_folder(wanted)?;
+        return Ok(wanted.to_owned());
+    };
+    account.own(wanted)?;
+    if account.reaches(wanted) {
+        return Ok(wanted.to_owned());
+    }
+    let elsewhere = std::env::temp_dir().join(stand_in_name(wanted));
+    if let Ok(found) = std::fs::symlink_metadata(&elsewhere)
+        && !(found.is_dir() && found.uid() == account.uid)
+    {
+        return Err(AccountError::Foreign(elsewhere));
+    }
+    account.own(&elsewhere)?;
+    Ok(elsewhere)
+}
+
+/// A name that tells one workspace's folder from another's.
+fn stand_in_name(wanted: &Path) -> String {
+    let path = wanted.as_os_str().as_encoded_bytes();
+    format!("regimen-{}", uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, path).simple())
+}
+
+/// Makes `folder` and lets only its owner in.
+fn private_folder(folder: &Path) -> Result<(), AccountError> {
+    let failed = |source| AccountError::Folder { path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
+fn id(option: &str, name: &str) -> Option<u32> {
+    let output = Command::new("id").args([option, name]).output().ok()?;
+    if !output.status.success() {
+        return None;
+    }
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_another_account_the_wanted_folder_is_used_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let wanted = dir.path().join("a/b");
+        assert_eq!(reachable_folder(&wanted, None).unwrap(), wanted);
+        assert_eq!(std::fs::metadata(&wanted).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_stand_in_is_the_same_for_the_same_folder_only() {
+        let one = stand_in_name(Path::new("/root/one/target/dev"));
+        assert_eq!(one, stand_in_name(Path::new("/root/one/target/dev")));
+        assert_ne!(one, stand_in_name(Path::new("/root/two/target/dev")));
+    }
+
+    #[test]
+    fn root_lends_an_account_that_cannot_see_behind_closed_doors() {
+        let Some(account) = Account::for_postgres().unwrap() else {
+            // Not root: nobody to lend.
+            assert!(!rustix::process::geteuid().is_root());
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let closed = dir.path().join("closed/inside");
+        std::fs::create_dir_all(&closed).unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(!account.reaches(&closed));
+        let elsewhere = reachable_folder(&closed, Some(&account)).unwrap();
+        assert_ne!(elsewhere, closed);
+        assert!(account.reaches(&elsewhere));
+        std::fs::remove_dir(elsewhere).unwrap();
+    }
+}

@@ -1,0 +1,233 @@
+//! Where PostgreSQL's and Redis's server programs may lie, and which of them do.
+
+use std::cmp::Reverse;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::version::Version;
+use super::{Missing, POSTGRES_SINCE, PostgresPrograms, ProvisionError, REDIS_SINCE, RedisProgram};
+
+/// Names the folder of `postgres` and `initdb`, before any other place.
+const POSTGRES_VARIABLE: &str = "REGIMEN_POSTGRES_BIN";
+
+/// Names the Redis or Valkey server program, before any other place.
+const REDIS_VARIABLE: &str = "REGIMEN_REDIS_BIN";
+
+/// Folders in which the entries that begin with the prefix each hold one
+/// PostgreSQL in `bin`: Debian's layout and that of the project's own RPMs.
+const VERSIONED: [(&str, &str); 2] = [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")];
+
+/// Homebrew's folders: Apple silicon, Intel, Linux.
+const HOMEBREW: [&str; 3] = ["/opt/homebrew", "/usr/local", "/home/linuxbrew/.linuxbrew"];
+
+/// The places to look in.
+#[derive(Debug)]
+pub(super) struct Machine {
+    postgres: Option<PathBuf>,
+    redis: Option<PathBuf>,
+    path: Vec<PathBuf>,
+    versioned: Vec<(PathBuf, &'static str)>,
+    homebrew: Vec<PathBuf>,
+}
+
+impl Machine {
+    /// This machine, as its environment describes it.
+    pub(super) fn this() -> Self {
+        let named = |variable| std::env::var_os(variable).filter(|value| !value.is_empty());
+        let path = named("PATH").unwrap_or_else(OsString::new);
+        let mut path: Vec<_> = std::env::split_paths(&path).collect();
+        // Where Debian keeps servers that a user's PATH need not have.
+        path.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+        Self {
+            postgres: named(POSTGRES_VARIABLE).map(PathBuf::from),
+            redis: named(REDIS_VARIABLE).map(PathBuf::from),
+            path,
+            versioned: VERSIONED.map(|(parent, prefix)| (PathBuf::from(parent), prefix)).to_vec(),
+            homebrew: HOMEBREW.map(PathBuf::from).to_vec(),
+        }
+    }
+
+    /// The first PostgreSQL that is new enough.
+    ///
+    /// # Errors
+    /// The variable that names it names none.
+    pub(super) fn postgres(&self) -> Result<Option<PostgresPrograms>, ProvisionError> {
+        if let Some(folder) = &self.postgres {
+            return named(POSTGRES_VARIABLE, folder, Missing::Postgres, postgres_in(folder));
+        }
+        Ok(self.postgres_folders().iter().find_map(|folder| postgres_in(folder)))
+    }
+
+    /// The first Redis or Valkey that is new enough.
+    ///
+    /// # Errors
+    /// The variable that names it names none.
+    pub(super) fn redis(&self) -> Result<Option<RedisProgram>, ProvisionError> {
+        if let Some(path) = &self.redis {
+            return named(REDIS_VARIABLE, path, Missing::Redis, redis_at(path));
+        }
+        let brewed = self.homebrew.iter().map(|prefix| prefix.join("bin"));
+        let folders: Vec<_> = self.path.iter().cloned().chain(brewed).collect();
+        let programs = ["redis-server", "valkey-server"];
+        let mut paths =
+            programs.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+        Ok(paths.find_map(|path| redis_at(&path)))
+    }
+
+    /// The program `name` on the PATH.
+    pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
+        self.path.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+    }
+
+    fn postgres_folders(&self) -> Vec<PathBuf> {
+        let mut folders = self.path.clone();
+        folders.extend(self.program("pg_config").and_then(|pg_config| {
+            answer(&pg_config, "--bindir").map(|folder| PathBuf::from(folder.trim()))
+        }));
+        for (parent, prefix) in &self.versioned {
+            folders.extend(newest_first(parent, prefix));
+        }
+        for prefix in &self.homebrew {
+            folders.extend(newest_first(&prefix.join("opt"), "postgresql"));
+        }
+        folders
+    }
+}
+
+/// What the variable names must be there: silently taking another would deceive.
+fn named<T>(
+    variable: &'static str,
+    value: &Path,
+    wanted: Missing,
+    found: Option<T>,
+) -> Result<Option<T>, ProvisionError> {
+    if found.is_some() {
+        return Ok(found);
+    }
+    let problem = format!("there is no {wanted} there");
+    Err(ProvisionError::Override { variable, value: value.to_owned(), problem })
+}
+
+/// The `bin` folders of the entries of `parent` that begin with `prefix`.
+fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with(prefix))
+        .collect();
+    let number = |name: &String| -> u32 {
+        let digits: String = name.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or(0)
+    };
+    names.sort_by_key(|name| Reverse(number(name)));
+    names.into_iter().map(|name| parent.join(name).join("bin")).collect()
+}
+
+fn postgres_in(folder: &Path) -> Option<PostgresPrograms> {
+    // A PATH may hold only links to the programs; their siblings lie elsewhere.
+    let program = folder.join("postgres").canonicalize().ok()?;
+    let folder = program.parent()?.to_owned();
+    if !folder.join("initdb").is_file() {
+        return None;
+    }
+    let version = Version::of_postgres(&answer(&program, "--version")?)?;
+    let major = version.major();
+    (major >= POSTGRES_SINCE).then_some(PostgresPrograms { folder, major, version })
+}
+
+fn redis_at(path: &Path) -> Option<RedisProgram> {
+    let version = Version::of_redis(&answer(path, "--version")?)?;
+    (version.major() >= REDIS_SINCE).then(|| RedisProgram { path: path.to_owned(), version })
+}
+
+fn answer(program: &Path, argument: &str) -> Option<String> {
+    if !program.is_file() {
+        return None;
+    }
+    let output = Command::new(program).arg(argument).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A machine that has only what a test puts below `root`.
+    fn machine(root: &Path) -> Machine {
+        Machine {
+            postgres: None,
+            redis: None,
+            path: vec![root.join("path")],
+            versioned: vec![(root.join("versioned"), "")],
+            homebrew: vec![root.join("brew")],
+        }
+    }
+
+    /// A program that prints `text` whatever it is asked.
+    fn program(path: &Path, text: &str) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, format!("#!/bin/sh\necho '{text}'\n")).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn postgres(folder: &Path, version: &str) {
+        program(&folder.join("postgres"), &format!("postgres (PostgreSQL) {version}"));
+        program(&folder.join("initdb"), "initdb");
+    }
+
+    #[test]
+    fn an_empty_machine_has_neither() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(machine(dir.path()).postgres().unwrap(), None);
+        assert_eq!(machine(dir.path()).redis().unwrap(), None);
+    }
+
+    #[test]
+    fn the_path_comes_first_and_links_on_it_are_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap().join("elsewhere");
+        postgres(&real, "15.4");
+        postgres(&dir.path().join("versioned/17/bin"), "17.1");
+        std::fs::create_dir(dir.path().join("path")).unwrap();
+        std::os::unix::fs::symlink(real.join("postgres"), dir.path().join("path/postgres"))
+            .unwrap();
+        assert_eq!(machine(dir.path()).postgres().unwrap().unwrap().folder, real);
+    }
+
+    #[test]
+    fn what_is_too_old_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        postgres(&dir.path().join("path"), "14.9");
+        postgres(&dir.path().join("versioned/9.6/bin"), "9.6.24");
+        postgres(&dir.path().join("brew/opt/postgresql@16/bin"), "16.2");
+        assert_eq!(machine(dir.path()).postgres().unwrap().unwrap().major, 16);
+        program(&dir.path().join("path/redis-server"), "Redis server v=6.0.16 sha=0");
+        assert_eq!(machine(dir.path()).redis().unwrap(), None);
+        let valkey = dir.path().join("brew/bin/valkey-server");
+        program(&valkey, "Valkey server v=8.0.1 sha=0");
+        assert_eq!(machine(dir.path()).redis().unwrap().unwrap().path, valkey);
+    }
+
+    #[test]
+    fn of_several_the_newest_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        for version in ["16", "9", "18", "15"] {
+            postgres(&dir.path().join("versioned").join(version).join("bin"), version);
+        }
+        assert_eq!(machine(dir.path()).postgres().unwrap().unwrap().major, 18);
+    }
+
+    #[test]
+    fn a_variable_that_names_nothing_is_an_error_that_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        postgres(&dir.path().join("path"), "15.4");
+        let wrong = dir.path().join("nowhere");
+        let machine = Machine { postgres: Some(wrong), ..machine(dir.path()) };
+        let error = machine.postgres().unwrap_err().to_string();
+        assert!(error.starts_with("REGIMEN_POSTGRES_BIN is "), "{error}");
+        assert!(error.ends_with("there is no PostgreSQL 15 or newer there"), "{error}");
+    }
+}

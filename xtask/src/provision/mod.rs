@@ -1,0 +1,161 @@
+//! PostgreSQL and Redis on this machine: found, or installed, or asked for.
+
+mod find;
+mod install;
+mod version;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::process::ProcessError;
+use crate::session::Session;
+use crate::signal::Interrupted;
+use version::Version;
+
+/// The oldest PostgreSQL we run on.
+const POSTGRES_SINCE: u32 = 15;
+
+/// The oldest Redis we run on. Valkey forked off Redis 7.2, so any version of it will do.
+const REDIS_SINCE: u32 = 7;
+
+/// The server programs of one PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PostgresPrograms {
+    /// The folder with `postgres` and `initdb`.
+    pub(crate) folder: PathBuf,
+    /// The first number of its version: data of one does not fit another.
+    pub(crate) major: u32,
+    version: Version,
+}
+
+/// The server program of one Redis or Valkey.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RedisProgram {
+    /// The program.
+    pub(crate) path: PathBuf,
+    version: Version,
+}
+
+/// Both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Programs {
+    /// PostgreSQL's.
+    pub(crate) postgres: PostgresPrograms,
+    /// Redis's.
+    pub(crate) redis: RedisProgram,
+}
+
+/// What this machine may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// The PostgreSQL server.
+    Postgres,
+    /// The Redis server.
+    Redis,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postgres => write!(f, "PostgreSQL {POSTGRES_SINCE} or newer"),
+            Self::Redis => write!(f, "Redis {REDIS_SINCE} or newer"),
+        }
+    }
+}
+
+/// Why PostgreSQL or Redis is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProvisionError {
+    /// A variable that names the programs names none.
+    #[error("{variable} is {}, but {problem}", value.display())]
+    Override {
+        /// The variable.
+        variable: &'static str,
+        /// Its value.
+        value: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Nothing here can install what is missing.
+    #[error("this machine lacks {}.\n{}", list(.missing), install::BY_HAND)]
+    NoInstaller {
+        /// What is to be installed by hand.
+        missing: Vec<Missing>,
+    },
+    /// The system's own packages are too old.
+    #[error("the packages of this system offer no {missing} (`{package}`: {offered}).\n{how}")]
+    NotOffered {
+        /// What is needed.
+        missing: Missing,
+        /// The package looked at.
+        package: &'static str,
+        /// The version the package has, or that there is none.
+        offered: String,
+        /// Where a newer one comes from.
+        how: &'static str,
+    },
+    /// The installation itself failed.
+    #[error("cannot install {}: {source}\nTo install by hand: {}", list(.missing), install::BY_HAND)]
+    Install {
+        /// What was to be installed.
+        missing: Vec<Missing>,
+        /// What went wrong.
+        source: ProcessError,
+    },
+    /// The installation reported success, but what it installed is not to be found.
+    #[error("{} was installed, but is not where it was expected; {}", list(.missing), install::ELSEWHERE)]
+    StillMissing {
+        /// What was not found.
+        missing: Vec<Missing>,
+    },
+    /// Package scripts could not be kept from starting services.
+    #[error("cannot keep the packages from starting services of their own: {0}")]
+    Services(#[source] ProcessError),
+    /// We were asked to stop meanwhile.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// Finds PostgreSQL and Redis, installing what is missing.
+///
+/// # Errors
+/// See [`ProvisionError`].
+pub(crate) fn programs(session: &Session) -> Result<Programs, ProvisionError> {
+    let machine = find::Machine::this();
+    let missing = match look(&machine)? {
+        Ok(programs) => return Ok(announce(session, programs)),
+        Err(missing) => missing,
+    };
+    session.say(format_args!("not on this machine: {}", list(&missing)));
+    install::install(session, &machine, &missing)?;
+    match look(&machine)? {
+        Ok(programs) => Ok(announce(session, programs)),
+        Err(missing) => Err(ProvisionError::StillMissing { missing }),
+    }
+}
+
+fn look(machine: &find::Machine) -> Result<Result<Programs, Vec<Missing>>, ProvisionError> {
+    let (postgres, redis) = (machine.postgres()?, machine.redis()?);
+    let mut missing = Vec::new();
+    if postgres.is_none() {
+        missing.push(Missing::Postgres);
+    }
+    if redis.is_none() {
+        missing.push(Missing::Redis);
+    }
+    Ok(match (postgres, redis) {
+        (Some(postgres), Some(redis)) => Ok(Programs { postgres, redis }),
+        _ => Err(missing),
+    })
+}
+
+fn announce(session: &Session, programs: Programs) -> Programs {
+    let Programs { postgres, redis } = &programs;
+    session.say(format_args!("{} in {}", postgres.version, postgres.folder.display()));
+    session.say(format_args!("{} at {}", redis.version, redis.path.display()));
+    programs
+}
+
+fn list(missing: &[Missing]) -> String {
+    missing.iter().map(Missing::to_string).collect::<Vec<_>>().join(" and ")
+}

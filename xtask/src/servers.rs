@@ -1,0 +1,106 @@
+//! The private pair a run works with: PostgreSQL and Redis, started together.
+
+use std::path::{Path, PathBuf};
+
+use crate::account::{Account, AccountError};
+use crate::postgres::{Postgres, PostgresError, PostgresPlan};
+use crate::provision::{self, Programs, ProvisionError};
+use crate::redis::{Redis, RedisError, RedisPlan};
+use crate::session::Session;
+
+/// Why the pair is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServersError {
+    /// A program is missing.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// There is nobody to run PostgreSQL as.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// PostgreSQL does not start.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// Redis does not start.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+}
+
+/// What the pair asks of those who connect.
+#[derive(Debug, Clone)]
+pub(crate) struct Passwords {
+    /// PostgreSQL's superuser's.
+    pub(crate) postgres: String,
+    /// Redis's.
+    pub(crate) redis: String,
+}
+
+/// A running pair. PostgreSQL ends after Redis.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    /// Redis.
+    pub(crate) redis: Redis,
+    /// PostgreSQL.
+    pub(crate) postgres: Postgres,
+    /// The programs they run.
+    pub(crate) programs: Programs,
+    /// The user PostgreSQL runs as, where that is not ours.
+    pub(crate) account: Option<Account>,
+    passwords: Passwords,
+}
+
+impl Servers {
+    /// Finds or installs the programs and starts both with their data and logs in `folder`.
+    ///
+    /// # Errors
+    /// See [`ServersError`].
+    pub(crate) fn start(
+        session: &Session,
+        folder: &Path,
+        passwords: Passwords,
+    ) -> Result<Self, ServersError> {
+        let programs = provision::programs(session)?;
+        let account = Account::for_postgres()?;
+        let log = |name: &str| -> PathBuf { folder.join("logs").join(name) };
+        session.say("starting PostgreSQL");
+        let postgres = PostgresPlan {
+            programs: &programs.postgres,
+            account: account.as_ref(),
+            folder: &folder.join("postgres"),
+            log: &log("postgres.log"),
+            password: &passwords.postgres,
+        }
+        .start(session)?;
+        session.say("starting Redis");
+        let redis = RedisPlan {
+            program: &programs.redis.path,
+            folder: &folder.join("redis"),
+            log: &log("redis.log"),
+            password: &passwords.redis,
+        }
+        .start(session)?;
+        Ok(Self { redis, postgres, programs, account, passwords })
+    }
+
+    /// The URL of the database.
+    pub(crate) fn database_url(&self) -> String {
+        self.postgres.url(&self.passwords.postgres)
+    }
+
+    /// The URL of Redis.
+    pub(crate) fn redis_url(&self) -> String {
+        self.redis.url(&self.passwords.redis)
+    }
+}
+
+impl Passwords {
+    /// New ones that fit into a URL as they are.
+    pub(crate) fn random() -> Self {
+        Self { postgres: secret(), redis: secret() }
+    }
+}
+
+/// A secret of 244 random bits, as 64 hexadecimal digits.
+pub(crate) fn secret() -> String {
+    let half = || uuid::Uuid::new_v4().simple().to_string();
+    half() + &half()
+}

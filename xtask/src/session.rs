@@ -1,0 +1,79 @@
+//! What every command shares while it runs: the clock its messages show, the
+//! wish to stop, the leash, and where things are.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use crate::leash::Leash;
+use crate::signal::{Interrupted, Interrupts};
+use crate::workspace::Workspace;
+
+/// How often something that can only be looked at is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// One run of a command.
+pub(crate) struct Session {
+    started: Instant,
+    interrupts: Interrupts,
+    /// Ends our children should we be killed.
+    pub(crate) leash: Leash,
+    /// Where the workspace and its products are.
+    pub(crate) workspace: Workspace,
+}
+
+/// Why a command could not even begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    /// The path of this program is needed to start the leash and to find its siblings.
+    #[error("cannot tell where this program is: {0}")]
+    Program(#[source] std::io::Error),
+    /// The process that ends our children could not be started.
+    #[error("cannot start the process that would clean up after this one: {0}")]
+    Leash(#[source] std::io::Error),
+    /// Without handlers Ctrl-C would leave children behind.
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Interrupts(#[source] std::io::Error),
+}
+
+impl Session {
+    /// Begins a run.
+    ///
+    /// # Errors
+    /// See [`SessionError`].
+    pub(crate) fn open() -> Result<Self, SessionError> {
+        let interrupts = Interrupts::listen().map_err(SessionError::Interrupts)?;
+        // Taken before anything is built: a build may replace the file.
+        let program = std::env::current_exe().map_err(SessionError::Program)?;
+        let leash = Leash::start(&program).map_err(SessionError::Leash)?;
+        Ok(Self { started: Instant::now(), interrupts, leash, workspace: Workspace::here() })
+    }
+
+    /// Says what is being done, with the time since the start. Goes to stderr,
+    /// so that stdout carries only what was asked for.
+    pub(crate) fn say(&self, text: impl Display) {
+        let elapsed = self.started.elapsed().as_secs_f64();
+        let mut out = std::io::stderr().lock();
+        let _ = if out.is_terminal() {
+            writeln!(out, "\x1b[2m[{elapsed:6.1}s]\x1b[0m {text}")
+        } else {
+            writeln!(out, "[{elapsed:6.1}s] {text}")
+        };
+    }
+
+    /// # Errors
+    /// This program was asked to stop.
+    pub(crate) fn check(&self) -> Result<(), Interrupted> {
+        self.interrupts.check()
+    }
+
+    /// Waits a moment before a state is looked at again.
+    ///
+    /// # Errors
+    /// This program was asked to stop.
+    pub(crate) fn pause(&self) -> Result<(), Interrupted> {
+        self.check()?;
+        std::thread::sleep(LOOK_AGAIN);
+        self.check()
+    }
+}

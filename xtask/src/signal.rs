@@ -1,0 +1,115 @@
+//! Signals, both ways: noticing Ctrl-C, and ending other processes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// Somebody asked this program to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted")]
+pub(crate) struct Interrupted;
+
+/// Notes that this program was asked to stop, so that it can end its children first.
+#[derive(Debug, Clone)]
+pub(crate) struct Interrupts(Arc<AtomicBool>);
+
+impl Interrupts {
+    /// From now on Ctrl-C, SIGTERM and SIGHUP are only noted.
+    ///
+    /// # Errors
+    /// The system refuses the handlers.
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        let noted = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&noted))?;
+        }
+        Ok(Self(noted))
+    }
+
+    /// # Errors
+    /// This program was asked to stop.
+    pub(crate) fn check(&self) -> Result<(), Interrupted> {
+        if self.0.load(Ordering::Relaxed) { Err(Interrupted) } else { Ok(()) }
+    }
+}
+
+/// How a process is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// SIGTERM to the whole process group.
+    Terminate,
+    /// SIGINT to the process alone: PostgreSQL's fast shutdown, which does not
+    /// wait for its clients to leave.
+    Interrupt,
+}
+
+impl Ending {
+    /// Asks the process, which leads a group of its own, to end. One that has
+    /// ended already is no error.
+    pub(crate) fn ask(self, pid: u32) {
+        let Some(pid) = to_pid(pid) else { return };
+        // The only failure left is that it is gone, which is what is wanted.
+        let _ = match self {
+            Self::Terminate => kill_process_group(pid, Signal::TERM),
+            Self::Interrupt => kill_process(pid, Signal::INT),
+        };
+    }
+
+    /// The word for it in the leash's protocol.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Terminate => "terminate",
+            Self::Interrupt => "interrupt",
+        }
+    }
+
+    /// The ending a word of the leash's protocol stands for.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        [Self::Terminate, Self::Interrupt].into_iter().find(|ending| ending.word() == word)
+    }
+}
+
+/// Ends a process and its group without asking.
+pub(crate) fn kill(pid: u32) {
+    if let Some(pid) = to_pid(pid) {
+        let _ = kill_process_group(pid, Signal::KILL);
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Whether a process with this id runs. One that has ended and only waits for
+/// its parent to take note does not count.
+pub(crate) fn is_running(pid: u32) -> bool {
+    let Some(known) = to_pid(pid) else { return false };
+    if rustix::process::test_kill_process(known) == Err(rustix::io::Errno::SRCH) {
+        return false;
+    }
+    !is_zombie(pid)
+}
+
+fn is_zombie(pid: u32) -> bool {
+    // The state follows the command's name, which is in parentheses and may
+    // itself contain any character.
+    let state = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().to_owned()),
+        Err(_) => ps(pid, "stat="),
+    };
+    state.is_some_and(|state| state.starts_with('Z'))
+}
+
+/// One column of `ps`, for systems without /proc.
+fn ps(pid: u32, column: &str) -> Option<String> {
+    let output = std::process::Command::new("ps")
+        .args(["-o", column, "-p", &pid.to_string()])
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn to_pid(pid: u32) -> Option<Pid> {
+    // 0 and 1 would address our own group and the whole system.
+    i32::try_from(pid).ok().filter(|pid| *pid > 1).and_then(Pid::from_raw)
+}

@@ -1,0 +1,137 @@
+//! `cargo xtask test`: every test of the workspace, against a PostgreSQL and a
+//! Redis that exist only for this run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus};
+
+use crate::cli::TestArgs;
+use crate::process::{Output, Process, ProcessError};
+use crate::servers::{Passwords, Servers, ServersError};
+use crate::session::Session;
+use crate::signal::{self, Ending};
+
+/// What the names of the folders of test runs begin with; the process id follows.
+const FOLDER_PREFIX: &str = "test-";
+
+/// Why the tests could not be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TestError {
+    /// PostgreSQL or Redis is not there.
+    #[error(transparent)]
+    Servers(#[from] ServersError),
+    /// Cargo cannot be run, or the code does not compile.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// What the run left on the disk cannot be removed.
+    #[error("cannot remove {}: {source}", path.display())]
+    Remove {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Runs the tests; the exit code is cargo's.
+///
+/// # Errors
+/// The tests could not be run at all.
+pub(crate) fn run(session: &Session, args: &TestArgs) -> Result<ExitCode, TestError> {
+    remove_leftovers(&session.workspace.place(""))?;
+    let folder = session.workspace.place(&format!("{FOLDER_PREFIX}{}", std::process::id()));
+    let outcome = run_in(session, args, &folder);
+    if outcome.is_ok() {
+        remove(&folder)?;
+    }
+    outcome
+}
+
+fn run_in(session: &Session, args: &TestArgs, folder: &Path) -> Result<ExitCode, TestError> {
+    let servers = Servers::start(session, folder, Passwords::random())?;
+    let stand_in = servers.postgres.folder.clone();
+    session.say("compiling the binaries and the tests");
+    let mut build = cargo(session, "build", args);
+    // In one call with the tests: alone, the binaries would be compiled with
+    // other features of their dependencies, and then once more.
+    build.args(["--bins", "--tests"]);
+    Process::run(session, "cargo build", build, Output::Ours)?;
+    session.say("running the tests");
+    let mut test = cargo(session, "test", args);
+    test.args(&args.filter).arg("--").args(&args.rest);
+    describe(&servers, &mut test);
+    let mut test = Process::start(session, "cargo test", test, Output::Ours, Ending::Terminate)?;
+    let status = test.wait(session)?;
+    session.say(if status.success() { "all tests passed" } else { "the tests failed" });
+    drop(servers);
+    if stand_in.exists() {
+        remove(&stand_in)?;
+    }
+    Ok(exit_code(status))
+}
+
+fn cargo(session: &Session, command: &str, args: &TestArgs) -> Command {
+    let mut cargo = session.workspace.cargo();
+    cargo.arg(command);
+    if args.package.is_empty() {
+        cargo.arg("--workspace");
+    }
+    for package in &args.package {
+        cargo.args(["--package", package]);
+    }
+    cargo
+}
+
+/// Tells the tests what they may use. The programs are for tests that kill a
+/// server and so start their own.
+fn describe(servers: &Servers, test: &mut Command) {
+    let account = servers.account.as_ref().map_or("", |account| &account.name);
+    test.env("REGIMEN_TEST_DATABASE_URL", servers.database_url())
+        .env("REGIMEN_TEST_REDIS_URL", servers.redis_url())
+        .env("REGIMEN_TEST_POSTGRES_BIN", &servers.programs.postgres.folder)
+        .env("REGIMEN_TEST_POSTGRES_USER", account)
+        .env("REGIMEN_TEST_REDIS_BIN", &servers.programs.redis.path);
+}
+
+/// Removes the folders of runs that were killed and could not do it themselves.
+fn remove_leftovers(parent: &Path) -> Result<(), TestError> {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let run = name.to_str().and_then(|name| name.strip_prefix(FOLDER_PREFIX));
+        let Some(pid) = run.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
+        if !signal::is_running(pid) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), TestError> {
+    std::fs::remove_dir_all(path)
+        .map_err(|source| TestError::Remove { path: path.to_owned(), source })
+}
+
+/// Cargo's own code; 1 where a signal ended it.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_folders_of_ended_runs_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ended = Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let of = |pid: u32| dir.path().join(format!("{FOLDER_PREFIX}{pid}"));
+        let (ours, old) = (of(std::process::id()), of(ended.id()));
+        let other = dir.path().join("test-data");
+        for folder in [&ours, &old, &other] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        remove_leftovers(dir.path()).unwrap();
+        assert!(ours.exists() && other.exists() && !old.exists());
+    }
+}
