@@ -1,1 +1,226 @@
-//! The AI providers behind one trait, and the ladder over them.
+//! The AI providers: what is asked of them, what they answer, and the ladder
+//! that goes on to the next one when one fails. Knows neither the database
+//! nor the queue; a caller follows along through `fallback::AttemptLog`.
+//!
+//! A call has two halves so that no reply is ever paid for twice:
+//! [`Provider::call`] brings back the raw reply, which the caller stores, and
+//! [`interpret`] reads it, now or again after a crash.
+
+pub mod error;
+pub mod hint;
+pub mod http;
+pub mod name;
+pub mod schema;
+pub mod settings;
+pub mod sse;
+
+pub mod anthropic;
+pub mod gemini;
+pub mod openai;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+pub use error::ProviderError;
+pub use name::ProviderName;
+
+/// One provider behind its real wire format.
+pub trait Provider: Send + Sync + fmt::Debug {
+    /// Which one it is.
+    fn name(&self) -> ProviderName;
+
+    /// Asks once and brings back the raw reply. Dropping the future closes the
+    /// connection, which cancels the generation at the provider.
+    ///
+    /// # Errors
+    /// Everything that kept a complete reply from arriving. What the reply
+    /// says (refused, truncated …) is for [`interpret`].
+    fn call<'a>(
+        &'a self,
+        request: &'a GenerateRequest,
+        timeouts: Timeouts,
+    ) -> BoxFuture<'a, Result<RawReply, ProviderError>>;
+}
+
+/// What a plan job asks, whichever provider answers.
+#[derive(Debug, Clone)]
+pub struct Prompt {
+    /// The instructions.
+    pub system: String,
+    /// The user's data, delimited as data.
+    pub user: String,
+    /// The master JSON schema; each adapter transforms it for its provider.
+    pub schema: Value,
+    /// Names the schema where a provider wants that: a-z A-Z 0-9 _ -, at most 64.
+    pub schema_name: String,
+    /// Tokens the visible JSON needs at most; head-room for reasoning is added per model.
+    pub output_estimate: u32,
+    /// The user as providers may know them; see [`hashed_user`].
+    pub user_hash: String,
+}
+
+/// One call, prepared for one model.
+#[derive(Debug, Clone)]
+pub struct GenerateRequest {
+    /// What is asked.
+    pub prompt: Arc<Prompt>,
+    /// The provider's own id of the model.
+    pub model: String,
+    /// The cap on output tokens, reasoning included.
+    pub max_output_tokens: u32,
+    /// How much the model may think.
+    pub reasoning: Reasoning,
+    /// Set when an earlier reply is to be corrected.
+    pub correction: Option<Correction>,
+}
+
+/// The reasoning setting a model takes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reasoning {
+    /// Send nothing: the model has no such setting, or we do not know it.
+    Unset,
+    /// A named effort or level.
+    Effort(String),
+    /// A budget in tokens; 0 switches reasoning off.
+    Budget(u32),
+}
+
+/// A follow-up turn: what came back, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correction {
+    /// The text of the reply to correct.
+    pub previous: String,
+    /// The precise correction.
+    pub instruction: String,
+}
+
+/// How long the parts of a call may take. Connecting has its own limit in [`http`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From sending the request to the first byte of the body.
+    pub first_byte: Duration,
+    /// Between two reads after that.
+    pub stall: Duration,
+    /// The whole call.
+    pub total: Duration,
+}
+
+/// A complete reply as it arrived; a stream is assembled into the shape the
+/// provider uses when it does not stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawReply {
+    /// The HTTP status, always a success.
+    pub status: u16,
+    /// The reply's JSON.
+    pub body: String,
+    /// The provider's id for this call, for their support and our log.
+    pub request_id: Option<String>,
+}
+
+/// A reply that holds JSON text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Who wrote it.
+    pub provider: ProviderName,
+    /// The model, in the words of the reply.
+    pub model: String,
+    /// The JSON text. Well-formed; nothing more is known about it.
+    pub text: String,
+    /// Why the model stopped, in its provider's words.
+    pub finish: String,
+    /// What it took.
+    pub usage: Usage,
+    /// The provider's id for the call.
+    pub request_id: Option<String>,
+}
+
+/// Tokens of one call, counted the same way for every provider.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// The whole prompt, cached and cache-written tokens included.
+    pub input: u64,
+    /// The part of `input` read from a cache.
+    pub cached: u64,
+    /// The part of `input` written to a cache.
+    pub cache_write: u64,
+    /// Everything generated, reasoning included.
+    pub output: u64,
+    /// The part of `output` spent on reasoning.
+    pub reasoning: u64,
+}
+
+/// Reads a raw reply. Pure, so that a stored reply can be read again.
+///
+/// # Errors
+/// The reply is refused, truncated, empty or not JSON, told apart by variant;
+/// each carries the usage, because it was paid for.
+pub fn interpret(provider: ProviderName, raw: &RawReply) -> Result<Reply, ProviderError> {
+    match provider {
+        ProviderName::Openai | ProviderName::Llama => openai::reply::interpret(provider, raw),
+        ProviderName::Anthropic => anthropic::reply::interpret(raw),
+        ProviderName::Gemini => gemini::reply::interpret(raw),
+    }
+}
+
+/// A user id as providers see it: stable, so that abuse can be told apart,
+/// and no way back to the account.
+pub fn hashed_user(user: Uuid) -> String {
+    hex::encode(
+        Sha256::new().chain_update(b"regimen-user:").chain_update(user.as_bytes()).finalize(),
+    )
+}
+
+/// The JSON inside a model's text.
+fn json_text(text: &str, finish: &str, usage: Usage) -> Result<String, ProviderError> {
+    let text = without_fence(text.trim());
+    if text.is_empty() {
+        return Err(ProviderError::Empty { finish: finish.to_owned(), usage });
+    }
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => {
+            Err(ProviderError::Invalid { detail: format!("the text is not JSON: {error}"), usage })
+        }
+    }
+}
+
+/// Some hosts wrap the JSON in a Markdown fence in spite of the schema.
+fn without_fence(text: &str) -> &str {
+    let Some(inner) = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```")) else {
+        return text;
+    };
+    inner.strip_prefix("json").unwrap_or(inner).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_markdown_fence_is_taken_off() {
+        let text = |text: &str| json_text(text, "stop", Usage::default());
+        assert_eq!(text(" {\"a\":1}\n").unwrap(), "{\"a\":1}");
+        assert_eq!(text("```json\n{\"a\":1}\n```").unwrap(), "{\"a\":1}");
+        assert_eq!(text("```\n[]\n```\n").unwrap(), "[]");
+        assert_eq!(text("```json\n{\"a\":").unwrap_err().class(), "invalid");
+        assert_eq!(text("```json\n```").unwrap_err().class(), "empty");
+    }
+
+    #[test]
+    fn a_hashed_user_is_stable_short_enough_and_tells_nothing() {
+        let user = Uuid::from_u128(7);
+        assert_eq!(hashed_user(user), hashed_user(user));
+        assert_ne!(hashed_user(user), hashed_user(Uuid::from_u128(8)));
+        assert_eq!(hashed_user(user).len(), 64);
+        assert!(!hashed_user(user).contains(&user.simple().to_string()));
+    }
+}

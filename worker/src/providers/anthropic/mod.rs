@@ -1,0 +1,100 @@
+//! Anthropic's Messages API, version 2026-10-21 (which rejects sampling
+//! parameters; we send none to anybody).
+
+pub mod failure;
+pub mod reply;
+pub mod stream;
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::http::{Assemble, Failure, Outgoing, Transport, Wire};
+use super::schema::{self, Subset};
+use super::{
+    GenerateRequest, Provider, ProviderError, ProviderName, RawReply, Reasoning, Timeouts,
+};
+
+/// The API version every request names.
+pub const VERSION: &str = "2026-10-21";
+
+/// Asks the Messages endpoint.
+#[derive(Debug, Clone)]
+pub struct Messages {
+    endpoint: Url,
+    key: SecretString,
+    transport: Transport,
+}
+
+impl Messages {
+    /// An adapter for the service under `base` (without the version path, such
+    /// as `https://api.anthropic.com`).
+    pub fn new(base: &Url, key: SecretString, transport: Transport) -> Self {
+        Self { endpoint: super::settings::below(base, &["v1", "messages"]), key, transport }
+    }
+
+    /// The JSON body for `request`; public for the comparison with the official SDK.
+    pub fn body(request: &GenerateRequest) -> Value {
+        let prompt = &request.prompt;
+        let mut messages = vec![json!({ "role": "user", "content": prompt.user })];
+        if let Some(correction) = &request.correction {
+            messages.push(json!({ "role": "assistant", "content": correction.previous }));
+            messages.push(json!({ "role": "user", "content": correction.instruction }));
+        }
+        let mut output = json!({
+            "format": {
+                "type": "json_schema",
+                "schema": schema::for_provider(&prompt.schema, Subset::Anthropic),
+            },
+        });
+        if let Reasoning::Effort(effort) = &request.reasoning {
+            output["effort"] = json!(effort);
+        }
+        json!({
+            "model": request.model,
+            "max_tokens": request.max_output_tokens,
+            "system": prompt.system,
+            "messages": messages,
+            "output_config": output,
+            "metadata": { "user_id": prompt.user_hash },
+            "stream": true,
+        })
+    }
+}
+
+impl Provider for Messages {
+    fn name(&self) -> ProviderName {
+        ProviderName::Anthropic
+    }
+
+    fn call<'a>(
+        &'a self,
+        request: &'a GenerateRequest,
+        timeouts: Timeouts,
+    ) -> BoxFuture<'a, Result<RawReply, ProviderError>> {
+        let version = HeaderName::from_static("anthropic-version");
+        let outgoing = Outgoing {
+            url: self.endpoint.clone(),
+            headers: HeaderMap::from_iter([(version, HeaderValue::from_static(VERSION))]),
+            key: (HeaderName::from_static("x-api-key"), "", self.key.clone()),
+            body: Self::body(request),
+        };
+        Box::pin(self.transport.post(outgoing, timeouts, self))
+    }
+}
+
+impl Wire for Messages {
+    fn request_id_header(&self) -> &'static str {
+        "request-id"
+    }
+
+    fn classify(&self, failure: &Failure) -> ProviderError {
+        failure::classify(failure)
+    }
+
+    fn assembler(&self) -> Box<dyn Assemble> {
+        Box::new(stream::Assembler::default())
+    }
+}

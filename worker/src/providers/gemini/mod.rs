@@ -1,0 +1,108 @@
+//! Google Gemini's generateContent, in its streaming form.
+
+pub mod failure;
+pub mod reply;
+pub mod stream;
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::http::{Assemble, Failure, Outgoing, Transport, Wire};
+use super::schema::{self, Subset};
+use super::{
+    GenerateRequest, Provider, ProviderError, ProviderName, RawReply, Reasoning, Timeouts,
+};
+
+/// Asks the streamGenerateContent endpoint of a model.
+#[derive(Debug, Clone)]
+pub struct GenerateContent {
+    base: Url,
+    key: SecretString,
+    transport: Transport,
+}
+
+impl GenerateContent {
+    /// An adapter for the service under `base` (without the version path, such
+    /// as `https://generativelanguage.googleapis.com`).
+    pub fn new(base: &Url, key: SecretString, transport: Transport) -> Self {
+        Self { base: base.clone(), key, transport }
+    }
+
+    /// The JSON body for `request`; public for the comparison with the official SDK.
+    pub fn body(request: &GenerateRequest) -> Value {
+        let prompt = &request.prompt;
+        let mut contents = vec![turn("user", &prompt.user)];
+        if let Some(correction) = &request.correction {
+            contents.push(turn("model", &correction.previous));
+            contents.push(turn("user", &correction.instruction));
+        }
+        let mut generation = json!({
+            "maxOutputTokens": request.max_output_tokens,
+            "responseMimeType": "application/json",
+            "responseJsonSchema": schema::for_provider(&prompt.schema, Subset::Gemini),
+        });
+        match &request.reasoning {
+            Reasoning::Unset => {}
+            Reasoning::Effort(level) => {
+                generation["thinkingConfig"] = json!({ "thinkingLevel": level.to_uppercase() });
+            }
+            Reasoning::Budget(tokens) => {
+                generation["thinkingConfig"] = json!({ "thinkingBudget": tokens });
+            }
+        }
+        json!({
+            "systemInstruction": { "parts": [{ "text": prompt.system }] },
+            "contents": contents,
+            "generationConfig": generation,
+        })
+    }
+}
+
+fn method(model: &str) -> String {
+    format!("{model}:streamGenerateContent")
+}
+
+fn turn(role: &str, text: &str) -> Value {
+    json!({ "role": role, "parts": [{ "text": text }] })
+}
+
+impl Provider for GenerateContent {
+    fn name(&self) -> ProviderName {
+        ProviderName::Gemini
+    }
+
+    fn call<'a>(
+        &'a self,
+        request: &'a GenerateRequest,
+        timeouts: Timeouts,
+    ) -> BoxFuture<'a, Result<RawReply, ProviderError>> {
+        let mut url =
+            super::settings::below(&self.base, &["v1", "models", &method(&request.model)]);
+        url.set_query(Some("alt=sse"));
+        let outgoing = Outgoing {
+            url,
+            headers: HeaderMap::new(),
+            key: (HeaderName::from_static("x-goog-api-key"), "", self.key.clone()),
+            body: Self::body(request),
+        };
+        Box::pin(self.transport.post(outgoing, timeouts, self))
+    }
+}
+
+impl Wire for GenerateContent {
+    /// Gemini's id stands in the body (`responseId`); this header is only a trace.
+    fn request_id_header(&self) -> &'static str {
+        "x-request-id"
+    }
+
+    fn classify(&self, failure: &Failure) -> ProviderError {
+        failure::classify(failure)
+    }
+
+    fn assembler(&self) -> Box<dyn Assemble> {
+        Box::new(stream::Assembler::default())
+    }
+}

@@ -1,0 +1,216 @@
+//! Which providers are configured, and in which order they are asked.
+
+use regimen_common::clock::Clock;
+use regimen_common::config::Env;
+use secrecy::SecretString;
+use url::Url;
+
+use super::anthropic::Messages;
+use super::gemini::GenerateContent;
+use super::http::Transport;
+use super::openai::{ChatCompletions, Dialect};
+use super::{Provider, ProviderName};
+
+/// One provider that has a key.
+#[derive(Debug, Clone)]
+pub struct ProviderSettings {
+    /// Which one.
+    pub name: ProviderName,
+    /// Its key.
+    pub key: SecretString,
+    /// Where it answers; the adapter adds the path.
+    pub base: Url,
+    /// The model to ask when a job names none.
+    pub model: String,
+}
+
+/// The ladder as configured: providers with a key, in the order they are asked.
+#[derive(Debug, Clone, Default)]
+pub struct LadderSettings {
+    /// First asked first. Providers left out of `PROVIDER_ORDER` are not asked.
+    pub rungs: Vec<ProviderSettings>,
+}
+
+/// The names of one provider's variables and their defaults.
+struct Variables {
+    key: &'static str,
+    base: &'static str,
+    default_base: Option<&'static str>,
+    model: &'static str,
+    default_model: Option<&'static str>,
+}
+
+/// Model defaults are dated 2026-11-22; see the catalogue.
+fn variables(name: ProviderName) -> Variables {
+    match name {
+        ProviderName::Openai => Variables {
+            key: "OPENAI_API_KEY",
+            base: "OPENAI_BASE_URL",
+            default_base: Some("https://api.openai.com/v1"),
+            model: "OPENAI_MODEL",
+            default_model: Some("gpt-6-luna"),
+        },
+        ProviderName::Anthropic => Variables {
+            key: "ANTHROPIC_API_KEY",
+            base: "ANTHROPIC_BASE_URL",
+            default_base: Some("https://api.anthropic.com"),
+            model: "ANTHROPIC_MODEL",
+            default_model: Some("claude-haiku-5-5"),
+        },
+        ProviderName::Gemini => Variables {
+            key: "GEMINI_API_KEY",
+            base: "GEMINI_BASE_URL",
+            default_base: Some("https://generativelanguage.googleapis.com"),
+            model: "GEMINI_MODEL",
+            default_model: Some("gemini-3.5-flash-lite"),
+        },
+        ProviderName::Llama => Variables {
+            key: "LLAMA_API_KEY",
+            base: "LLAMA_BASE_URL",
+            default_base: None,
+            model: "LLAMA_MODEL",
+            default_model: None,
+        },
+    }
+}
+
+impl LadderSettings {
+    /// Reads `PROVIDER_ORDER` and `{OPENAI,ANTHROPIC,GEMINI,LLAMA}_{API_KEY,BASE_URL,MODEL}`.
+    pub fn from_env(env: &mut Env) -> Self {
+        let rungs = order(env).into_iter().filter_map(|name| provider(env, name)).collect();
+        Self { rungs }
+    }
+
+    /// The adapters, over one shared HTTP client.
+    ///
+    /// # Errors
+    /// The HTTP client could not be set up.
+    pub fn connect(&self, clock: Clock) -> Result<Vec<Box<dyn Provider>>, reqwest::Error> {
+        let transport = Transport::new(clock)?;
+        Ok(self.rungs.iter().map(|rung| adapter(rung, transport.clone())).collect())
+    }
+}
+
+fn order(env: &mut Env) -> Vec<ProviderName> {
+    let mut order = Vec::new();
+    for word in env.list("PROVIDER_ORDER") {
+        match word.parse() {
+            Ok(name) if !order.contains(&name) => order.push(name),
+            Ok(name) => env.error("PROVIDER_ORDER", format!("names {name} twice")),
+            Err(error) => env.error("PROVIDER_ORDER", format!("{error}")),
+        }
+    }
+    if order.is_empty() { ProviderName::ALL.to_vec() } else { order }
+}
+
+fn provider(env: &mut Env, name: ProviderName) -> Option<ProviderSettings> {
+    let variables = variables(name);
+    let key = env.secret(variables.key);
+    let base = env.optional::<Url>(variables.base);
+    let model = env.text(variables.model);
+    let key = key?;
+    let base = base.or_else(|| variables.default_base.and_then(|base| base.parse().ok()));
+    let model = model.or_else(|| variables.default_model.map(str::to_owned));
+    if base.is_none() {
+        env.error(variables.base, format!("is required with {}", variables.key));
+    }
+    if model.is_none() {
+        env.error(variables.model, format!("is required with {}", variables.key));
+    }
+    let (base, model) = (base?, model?);
+    if !matches!(base.scheme(), "http" | "https") {
+        env.error(variables.base, "must be an http or https address");
+    }
+    Some(ProviderSettings { name, key, base, model })
+}
+
+fn adapter(settings: &ProviderSettings, transport: Transport) -> Box<dyn Provider> {
+    let (base, key) = (&settings.base, settings.key.clone());
+    match settings.name {
+        ProviderName::Openai => {
+            Box::new(ChatCompletions::new(Dialect::Openai, base, key, transport))
+        }
+        ProviderName::Llama => {
+            Box::new(ChatCompletions::new(Dialect::Compatible, base, key, transport))
+        }
+        ProviderName::Anthropic => Box::new(Messages::new(base, key, transport)),
+        ProviderName::Gemini => Box::new(GenerateContent::new(base, key, transport)),
+    }
+}
+
+/// `base` with `segments` below its path. A segment is encoded, so that a
+/// model's name cannot lead elsewhere.
+pub(crate) fn below(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn providers_without_a_key_are_left_out_and_the_order_is_kept() {
+        let mut env = Env::from_pairs([
+            ("PROVIDER_ORDER", "gemini, openai"),
+            ("OPENAI_API_KEY", "sk-1"),
+            ("GEMINI_API_KEY", "AQ.1"),
+            ("ANTHROPIC_API_KEY", "sk-ant"),
+            ("OPENAI_MODEL", "gpt-6.1-terra"),
+        ]);
+        let ladder = LadderSettings::from_env(&mut env);
+        let rungs: Vec<_> =
+            ladder.rungs.iter().map(|rung| (rung.name, rung.model.as_str())).collect();
+        assert_eq!(
+            rungs,
+            [
+                (ProviderName::Gemini, "gemini-3.5-flash-lite"),
+                (ProviderName::Openai, "gpt-6.1-terra")
+            ]
+        );
+        assert!(!format!("{ladder:?}").contains("sk-1"));
+        env.finish(Some(())).unwrap();
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let mut env = Env::from_pairs([
+            ("PROVIDER_ORDER", "openai,openai,bard,llama"),
+            ("LLAMA_API_KEY", "k"),
+            ("OPENAI_API_KEY", "k"),
+            ("OPENAI_BASE_URL", "ftp://files.example.test"),
+        ]);
+        LadderSettings::from_env(&mut env);
+        let errors = env.finish(Some(())).unwrap_err().0;
+        let names: Vec<_> = errors.iter().map(|error| error.name.as_str()).collect();
+        let expected = [
+            "PROVIDER_ORDER",
+            "PROVIDER_ORDER",
+            "OPENAI_BASE_URL",
+            "LLAMA_BASE_URL",
+            "LLAMA_MODEL",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_path_is_added_below_any_base_and_a_model_cannot_leave_it() {
+        let join =
+            |base: &str, segments: &[&str]| below(&base.parse().unwrap(), segments).to_string();
+        assert_eq!(
+            join("https://api.openai.com/v1", &["chat", "completions"]),
+            "https://api.openai.com/v1/chat/completions"
+        );
+        assert_eq!(
+            join("http://127.0.0.1:9/gw/", &["v1", "messages"]),
+            "http://127.0.0.1:9/gw/v1/messages"
+        );
+        assert_eq!(
+            join("https://g.test", &["v1", "models", "../../x?key=1:streamGenerateContent"]),
+            "https://g.test/v1/models/..%2F..%2Fx%3Fkey=1:streamGenerateContent"
+        );
+    }
+}
