@@ -28,7 +28,7 @@ pub struct Nutrition {
     pub tdee: f64,
     /// Energy to eat a day in kcal.
     pub goal_calories: u32,
-    /// Known or estimated body fat in percent, one decimal.
+    /// Body fat in percent: as the person gave it, or estimated to one decimal.
     pub body_fat_percentage: Option<f64>,
     /// How the goal calories are shared out.
     pub macros: Macros,

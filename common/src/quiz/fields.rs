@@ -173,9 +173,10 @@ impl<'a> Fields<'a> {
         let value = self.given(name).ok_or(missing)?;
         let measure = M::parse(value)?;
         if !range.contains(&measure.amount()) {
-            let pointer = match value.is_object() {
-                true => format!("/{name}/{}", measure.member()),
-                false => format!("/{name}"),
+            let pointer = if value.is_object() {
+                format!("/{name}/{}", measure.member())
+            } else {
+                format!("/{name}")
             };
             let (min, max, unit) = (range.start(), range.end(), M::UNIT);
             self.problems.add(pointer, format!("must be between {min} and {max} {unit}"));
