@@ -131,7 +131,8 @@ fn broken(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || by_io
 }
 
-fn describe(error: &tokio_postgres::Error) -> String {
+/// The server's primary message and SQLSTATE, or why there was none.
+pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),
         (None, Some(source)) => format!("{error}: {source}"),

@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 use tokio_postgres::Client;
 
+use super::error::describe;
 use super::{DbError, connect};
 
 /// Session lock that makes concurrent starts queue up; an arbitrary number
@@ -19,7 +20,7 @@ pub enum MigrateError {
     #[error(transparent)]
     Db(#[from] DbError),
     /// A migration failed; it was rolled back, those before it stay.
-    #[error("a migration failed and was rolled back: {0}")]
+    #[error("a migration failed and was rolled back: {}", explain(.0))]
     Run(#[from] refinery::Error),
 }
 
@@ -95,6 +96,20 @@ pub fn fingerprint() -> String {
         hash.update(format!("{migration}\0{}\0", migration.checksum()));
     }
     hex::encode(hash.finalize())
+}
+
+/// The driver's own message is only "db error"; the server's says what to do.
+fn explain(error: &refinery::Error) -> String {
+    let refinery::error::Kind::Connection(what, source) = error.kind() else {
+        return error.to_string();
+    };
+    match source.downcast_ref::<tokio_postgres::Error>() {
+        Some(error) => {
+            let hint = error.as_db_error().and_then(|db| db.hint()).unwrap_or_default();
+            format!("{what}: {} {hint}", describe(error)).trim_end().to_owned()
+        }
+        None => format!("{what}: {source}"),
+    }
 }
 
 fn runner() -> refinery::Runner {

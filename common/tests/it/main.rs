@@ -1,6 +1,11 @@
 //! Integration tests of the shared crate, on real Postgres and Redis.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod database;
+mod indexes;
+mod migrations;
 mod quiz_corpus;
+mod row_security;
+mod snapshot;
+mod triggers;

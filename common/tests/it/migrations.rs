@@ -1,0 +1,167 @@
+//! Migrations on the databases they meet: empty, the app's with Supabase
+//! around it, the app's on plain Postgres, already migrated, and many
+//! processes at once.
+
+use regimen_common::db::migrate::{self, MigrateError, embedded, migrate};
+use regimen_common::test_support::TestDatabase;
+
+use crate::snapshot;
+
+const APP_TABLES: &str = include_str!("fixtures/app_tables.sql");
+const SUPABASE: &str = include_str!("fixtures/supabase.sql");
+
+fn names() -> Vec<String> {
+    embedded().into_iter().map(|(_, name)| name).collect()
+}
+
+async fn database_with(scripts: &[&str]) -> TestDatabase {
+    let database = TestDatabase::empty().await;
+    for script in scripts {
+        database.client().await.batch_execute(script).await.unwrap();
+    }
+    database
+}
+
+/// Names of triggers on a table, in order.
+async fn triggers(database: &TestDatabase, table: &str) -> Vec<String> {
+    let sql = "select tgname::text from pg_trigger
+               where tgrelid = $1::text::regclass and not tgisinternal order by 1";
+    let rows = database.client().await.query(sql, &[&table]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn an_empty_database_gets_everything_once() {
+    let database = TestDatabase::empty().await;
+    let client = database.client().await;
+    assert_eq!(migrate::pending(&client).await.unwrap(), names());
+
+    let report = migrate(&database.secret_url()).await.unwrap();
+    assert_eq!(report.applied, names());
+    assert_eq!(report.version, embedded().last().unwrap().0);
+    assert!(migrate::pending(&client).await.unwrap().is_empty());
+
+    let before = snapshot::take(&client).await;
+    let again = migrate(&database.secret_url()).await.unwrap();
+    assert!(again.applied.is_empty());
+    assert_eq!(again.version, report.version);
+    assert_eq!(snapshot::take(&client).await, before);
+}
+
+#[tokio::test]
+async fn the_app_on_supabase_loses_and_changes_nothing() {
+    let database = database_with(&[APP_TABLES, SUPABASE]).await;
+    let client = database.client().await;
+    let before = snapshot::take(&client).await;
+    assert!(before.len() > 150, "the snapshot sees the app");
+
+    migrate(&database.secret_url()).await.unwrap();
+    let after = snapshot::take(&client).await;
+    // Added, not changed: the plan the app did not sell, row security where
+    // the app had forgotten it.
+    let unguarded = [
+        "table public.plans",
+        "table public.notifications",
+        "table public.challenge_participants",
+        "table public.workout_logs",
+        "table public.daily_nutrition_logs",
+        "table public.daily_water_intake",
+    ];
+    snapshot::assert_kept(&before, &after, &[&unguarded[..], &["rows public.plans"]].concat());
+    for table in unguarded {
+        let (was, is) = (before[table].clone().unwrap(), after[table].clone().unwrap());
+        assert_eq!(is, was.replace("rls f,", "rls t,"), "{table}");
+    }
+    let sql = "select id, name, monthly_ai_generations from public.plans order by id";
+    let plans: Vec<(String, String, i32)> = client
+        .query(sql, &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect();
+    assert_eq!(plans[0], ("family".into(), "Family".into(), 40));
+    assert_eq!(plans[1], ("free".into(), "Gratis".into(), 2));
+    assert_eq!(plans[2].0, "pro");
+    assert_eq!(plans.len(), 3);
+}
+
+#[tokio::test]
+async fn the_apps_triggers_stay_alone_and_gaps_are_filled() {
+    let database = database_with(&[APP_TABLES, SUPABASE]).await;
+    migrate(&database.secret_url()).await.unwrap();
+    assert_eq!(
+        triggers(&database, "public.ai_meal_plans").await,
+        ["single_active_meal_plan", "stamp"]
+    );
+    assert_eq!(triggers(&database, "public.quiz_results").await, ["quota_before_quiz"]);
+    // Only the stamp was missing there.
+    assert_eq!(
+        triggers(&database, "public.ai_workout_plans").await,
+        ["single_active_workout_plan", "touch_updated_at"]
+    );
+    assert_eq!(triggers(&database, "public.profiles").await, ["stamp"]);
+}
+
+#[tokio::test]
+async fn the_app_on_plain_postgres_gets_the_missing_parts_and_keeps_its_rows() {
+    let database = database_with(&[APP_TABLES]).await;
+    let client = database.client().await;
+    let before = snapshot::take(&client).await;
+    migrate(&database.secret_url()).await.unwrap();
+    let after = snapshot::take(&client).await;
+
+    let tables: Vec<&str> =
+        before.keys().map(String::as_str).filter(|key| key.starts_with("table ")).collect();
+    snapshot::assert_kept(&before, &after, &[&tables[..], &["rows public.plans"]].concat());
+    assert!(after["table public.profiles"].clone().unwrap().starts_with("rls t"));
+    assert!(after["table public.blog_posts"].clone().unwrap().starts_with("rls f"));
+    assert_eq!(
+        triggers(&database, "public.ai_meal_plans").await,
+        ["deactivate_other_plans", "touch_updated_at"]
+    );
+    assert_eq!(triggers(&database, "public.quiz_results").await, ["count_quiz"]);
+}
+
+#[tokio::test]
+async fn many_processes_at_once_migrate_once() {
+    let database = database_with(&[APP_TABLES]).await;
+    let url = database.secret_url();
+    let runs = futures_util::future::join_all((0..8).map(|_| migrate(&url))).await;
+    let mut applied: Vec<_> = runs.into_iter().map(|run| run.unwrap().applied).collect();
+    applied.sort_by_key(Vec::len);
+    assert_eq!(applied.pop().unwrap(), names());
+    assert!(applied.iter().all(Vec::is_empty), "{applied:?}");
+}
+
+#[tokio::test]
+async fn a_failed_migration_says_why_and_leaves_no_half() {
+    let database = TestDatabase::empty().await;
+    let client = database.client().await;
+    client.batch_execute("create schema auth").await.unwrap();
+    let error = migrate(&database.secret_url()).await.unwrap_err();
+    assert!(matches!(error, MigrateError::Run(_)));
+    let message = error.to_string();
+    assert!(message.contains("V2__auth_and_row_security"), "{message}");
+    assert!(message.contains("no function auth.uid()"), "{message}");
+    assert!(message.contains("then migrate again"), "{message}");
+    // V1 stays, nothing of V2 does.
+    let sql = "select count(*) from pg_policy";
+    assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0);
+    assert_eq!(migrate::pending(&client).await.unwrap(), names()[1..]);
+
+    let mend = "create function auth.uid() returns uuid language sql as 'select null::uuid'";
+    client.batch_execute(mend).await.unwrap();
+    assert_eq!(migrate(&database.secret_url()).await.unwrap().applied, names()[1..]);
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_release_is_left_alone() {
+    let database = TestDatabase::new().await;
+    let newer = "insert into regimen.schema_history
+                 values (9999, 'from_the_future', '2030-01-01T00:00:00Z', '1')";
+    let client = database.client().await;
+    client.batch_execute(newer).await.unwrap();
+    let report = migrate(&database.secret_url()).await.unwrap();
+    assert_eq!((report.applied, report.version), (Vec::new(), 9999));
+}
