@@ -11,6 +11,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::middleware::BodyRefused;
+
 /// The media type of every error body.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -44,6 +46,41 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
 }
 
+/// A part of a request that has a limit on its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Path and query.
+    Url,
+    /// All header lines together.
+    Headers,
+    /// The body.
+    Body,
+}
+
+impl Part {
+    fn problem_type(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Url => (StatusCode::URI_TOO_LONG, "url-too-long", "URL too long"),
+            Self::Headers => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers-too-large",
+                "Headers too large",
+            ),
+            Self::Body => (StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Body too large"),
+        }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Url => "URL",
+            Self::Headers => "sum of all headers",
+            Self::Body => "body",
+        })
+    }
+}
+
 /// Every way a request can be refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -71,9 +108,11 @@ pub enum ApiError {
     /// Same idempotency key, other body.
     #[error("this Idempotency-Key was used with another body; use a new key for a new request")]
     IdempotencyMismatch,
-    /// The body is larger than the limit.
-    #[error("the body is larger than the limit of {limit} bytes; send less")]
+    /// A part of the request is larger than its limit.
+    #[error("the {part} is larger than the limit of {limit} bytes; send less")]
     TooLarge {
+        /// Which part.
+        part: Part,
         /// The limit in bytes.
         limit: usize,
     },
@@ -152,9 +191,7 @@ impl ApiError {
                 "idempotency-mismatch",
                 "Idempotency key used with another body",
             ),
-            Self::TooLarge { .. } => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Body too large")
-            }
+            Self::TooLarge { part, .. } => part.problem_type(),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
@@ -238,7 +275,20 @@ impl ApiError {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if status == StatusCode::REQUEST_TIMEOUT {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         response
+    }
+}
+
+impl From<BodyRefused> for ApiError {
+    fn from(refused: BodyRefused) -> Self {
+        match refused {
+            BodyRefused::TooLarge { limit } => Self::TooLarge { part: Part::Body, limit },
+            BodyRefused::TooSlow => Self::Timeout,
+            BodyRefused::Broken => Self::BadRequest(refused.to_string()),
+        }
     }
 }
 

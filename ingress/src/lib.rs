@@ -9,5 +9,6 @@ pub mod extract;
 pub mod middleware;
 pub mod openapi;
 pub mod routes;
+pub mod serve;
 pub mod state;
 pub mod watch;

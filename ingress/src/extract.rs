@@ -1,1 +1,0 @@
-//! Extractors that refuse early: identity, JSON bodies, ids.

@@ -1,0 +1,212 @@
+//! Extractors that refuse early: JSON bodies, raw bodies, ids, queries.
+//!
+//! Their refusals are problem documents that say where the mistake is, which
+//! axum's own extractors do not give.
+
+mod strict;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query as AxumQuery, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+use uuid::Uuid;
+
+use crate::error::{ApiError, FieldError};
+use crate::middleware::BodyRefused;
+
+/// A JSON body, checked for what no route wants before it is read into `T`:
+/// too deep, keys given twice, NUL in texts, enormous lists.
+#[derive(Debug, Clone)]
+pub struct Json<T>(pub T);
+
+/// A body as it came, for signatures over raw bytes.
+#[derive(Debug, Clone)]
+pub struct RawBody(pub Bytes);
+
+/// The one id of a path; what is no id names nothing, so it is a 404.
+#[derive(Debug, Clone, Copy)]
+pub struct Id(pub Uuid);
+
+/// The query string read into `T`.
+#[derive(Debug, Clone)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        let body = read(request.into_body()).await?;
+        Ok(Self(from_json(&body)?))
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+        Ok(Self(read(request.into_body()).await?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let id = Path::<String>::from_request_parts(parts, state).await.ok();
+        let id = id.and_then(|Path(text)| Uuid::try_parse(&text).ok());
+        id.map(Self).ok_or_else(|| {
+            ApiError::NotFound(
+                "nothing has this id; ids are UUIDs this service gave out".to_owned(),
+            )
+        })
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match AxumQuery::<T>::from_request_parts(parts, state).await {
+            Ok(AxumQuery(query)) => Ok(Self(query)),
+            Err(rejection) => Err(ApiError::BadRequest(format!(
+                "the query: {}",
+                shortened(&rejection.body_text())
+            ))),
+        }
+    }
+}
+
+/// Reads `body` as `T` under the same rules as [`Json`].
+///
+/// # Errors
+/// 400 when it is not JSON, 422 with pointers when it does not fit.
+pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| ApiError::BadRequest("the body is not UTF-8; JSON must be".to_owned()))?;
+    strict::check(text)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| misfit(&error))
+}
+
+/// Reads a guarded body to its end.
+async fn read(body: Body) -> Result<Bytes, ApiError> {
+    axum::body::to_bytes(body, usize::MAX).await.map_err(|error| {
+        // axum wraps the guard's error once or more.
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(error) = cause {
+            if let Some(refused) = error.downcast_ref::<BodyRefused>() {
+                return (*refused).into();
+            }
+            cause = error.source();
+        }
+        BodyRefused::Broken.into()
+    })
+}
+
+/// `application/json`, or a type built on it.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The body is JSON, but not what the route reads.
+fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    let mut pointer: String = error.path().iter().map(reference_token).collect();
+    let text = error.inner().to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let missing = text.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    let message = match missing {
+        Some(field) => {
+            pointer.push('/');
+            pointer.push_str(&escaped(field));
+            "is required".to_owned()
+        }
+        None => shortened(text),
+    };
+    ApiError::Invalid(vec![FieldError { pointer, message }])
+}
+
+fn reference_token(segment: &Segment) -> String {
+    match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", escaped(key)),
+        Segment::Enum { variant } => format!("/{}", escaped(variant)),
+        Segment::Unknown => String::new(),
+    }
+}
+
+/// A key as a JSON pointer writes it (RFC 6901, section 4).
+fn escaped(key: &str) -> String {
+    shortened(key).replace('~', "~0").replace('/', "~1")
+}
+
+/// At most a line of what a client sent, without control characters.
+fn shortened(text: &str) -> String {
+    const MAX_CHARS: usize = 160;
+    text.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Body {
+        #[expect(dead_code, reason = "only its place in the body matters")]
+        list: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Inner {
+        #[serde(rename = "a/b")]
+        #[expect(dead_code, reason = "only its place in the body matters")]
+        number: u8,
+    }
+
+    fn pointer(body: &str) -> String {
+        match from_json::<Body>(body.as_bytes()) {
+            Err(ApiError::Invalid(errors)) => errors[0].pointer.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_misfit_is_named_by_its_pointer() {
+        assert!(from_json::<Body>(br#"{"list":[{"a/b":1}]}"#).is_ok());
+        assert_eq!(pointer(r#"{"list":[{"a/b":1},{"a/b":256}]}"#), "/list/1/a~1b");
+        assert_eq!(pointer(r#"{"list":[{}]}"#), "/list/0/a~1b");
+        assert_eq!(pointer("{}"), "/list");
+        assert_eq!(pointer("[]"), "");
+    }
+
+    #[test]
+    fn what_is_not_json_is_a_bad_request() {
+        let bodies: [&[u8]; 7] =
+            [b"", b"{", b"{\"list\":[1e999]}", b"NaN", b"\xff", b"{} {}", b"{\"a\":\"\\ud800\"}"];
+        for body in bodies {
+            let refused = from_json::<Body>(body);
+            assert!(matches!(refused, Err(ApiError::BadRequest(_))), "{body:?} {refused:?}");
+        }
+    }
+
+    #[test]
+    fn only_json_media_types_are_read() {
+        let json = |value: &str| {
+            is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, value.parse().unwrap())]))
+        };
+        assert!(json("application/json") && json("Application/JSON; charset=utf-8"));
+        assert!(json("application/merge-patch+json"));
+        assert!(!json("text/json") && !json("application/jsonp") && !json("multipart/form-data"));
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

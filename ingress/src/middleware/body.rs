@@ -1,0 +1,79 @@
+//! A request body that may be neither too large nor too slow.
+//!
+//! Both refusals travel as the body's error, so that whoever reads it (JSON
+//! extractor, webhook) learns which it was.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Why reading a body was ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyRefused {
+    /// More bytes than allowed.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Not here in time.
+    #[error("the body did not arrive in time")]
+    TooSlow,
+    /// The connection broke.
+    #[error("the connection ended inside the body")]
+    Broken,
+}
+
+/// Lets `limit` bytes through within `timeout`.
+pub(super) fn guard(body: Body, limit: usize, timeout: Duration) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    let deadline = Box::pin(sleep_until(Instant::now() + timeout));
+    Body::new(Guarded { body, limit, read: 0, deadline })
+}
+
+struct Guarded {
+    body: Body,
+    limit: usize,
+    read: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl HttpBody for Guarded {
+    type Data = Bytes;
+    type Error = BodyRefused;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyRefused>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.read += frame.data_ref().map_or(0, Bytes::len);
+                if self.read > self.limit {
+                    return Poll::Ready(Some(Err(BodyRefused::TooLarge { limit: self.limit })));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(BodyRefused::Broken))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                let late = self.deadline.as_mut().poll(cx).is_ready();
+                if late { Poll::Ready(Some(Err(BodyRefused::TooSlow))) } else { Poll::Pending }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

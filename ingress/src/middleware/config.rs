@@ -1,0 +1,58 @@
+//! The settings of everything that wraps the routes.
+
+use std::time::Duration;
+
+use regimen_common::config::{Env, Environment};
+
+use super::{AllowedOrigins, FloodConfig};
+use crate::client_address::TrustedProxies;
+
+/// Limits on what a client may send, how fast, and from where.
+#[derive(Debug, Clone)]
+pub struct LimitsConfig {
+    /// `BODY_LIMIT_BYTES`: the largest body read.
+    pub body_bytes: usize,
+    /// `BODY_TIMEOUT_SECONDS`: a body must be here this long after its head.
+    pub body_timeout: Duration,
+    /// `HEADER_TIMEOUT_SECONDS`: a head must be here this long after the
+    /// connection opened or its last answer; also ends idle connections.
+    pub header_timeout: Duration,
+    /// `MAX_CONNECTIONS`: connections held open at once; more wait to be accepted.
+    pub max_connections: usize,
+    /// `FLOOD_PER_SECOND`, `FLOOD_BURST`: requests of one address.
+    pub flood: FloodConfig,
+    /// `TRUSTED_PROXIES`, `FORWARDED_HEADER`: how to see through proxies.
+    pub trusted_proxies: TrustedProxies,
+    /// `ALLOWED_ORIGINS`: the web origins that may call from a browser.
+    pub allowed_origins: AllowedOrigins,
+}
+
+/// The longest path and query read.
+pub(super) const URL_BYTES: usize = 8 * 1024;
+/// All header names and values together.
+pub(super) const HEADER_BYTES: usize = 32 * 1024;
+/// Header lines of one request.
+pub(crate) const HEADER_LINES: usize = 100;
+
+impl LimitsConfig {
+    /// Reads the variables; mistakes are recorded in `env`.
+    pub fn from_env(env: &mut Env, environment: Environment) -> Self {
+        Self {
+            body_bytes: env.number("BODY_LIMIT_BYTES", 256 * 1024, 1024..=8 * 1024 * 1024),
+            body_timeout: env.seconds("BODY_TIMEOUT_SECONDS", 10.0),
+            header_timeout: env.seconds("HEADER_TIMEOUT_SECONDS", 15.0),
+            max_connections: env.number("MAX_CONNECTIONS", 20_000, 1..=1_000_000),
+            flood: FloodConfig::from_env(env),
+            trusted_proxies: TrustedProxies::from_env(env),
+            allowed_origins: AllowedOrigins::from_env(env, environment),
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    /// What an empty environment gives.
+    fn default() -> Self {
+        let mut env = Env::from_pairs::<String, String>([]);
+        Self::from_env(&mut env, Environment::Production)
+    }
+}

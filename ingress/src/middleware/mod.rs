@@ -1,0 +1,61 @@
+//! What wraps every route: ids, limits on size and time, the flood guard, metrics.
+
+mod body;
+mod config;
+mod cors;
+mod flood;
+mod observe;
+mod refuse;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+
+pub use body::BodyRefused;
+pub(crate) use config::HEADER_LINES;
+pub use config::LimitsConfig;
+pub use cors::AllowedOrigins;
+pub use flood::{FloodConfig, FloodGuard};
+
+tokio::task_local! {
+    static REQUEST_ID: String;
+}
+
+/// The id of the request this task is answering, or an empty text outside of one.
+pub fn current_request_id() -> String {
+    REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// Puts `router` behind the gate. Must be called inside a Tokio runtime.
+///
+/// The order of refusal, the same for every route:
+///
+/// 1. head too large or URL too long: 431, 414 (here)
+/// 2. body too large or too slow: 413, 408 (here, while an extractor reads it)
+/// 3. too many requests from one address: 429 (here; not webhooks and health)
+/// 4. no such path or method: 404, 405 (here)
+/// 5. credentials: 401, 403 (extractor [`crate::auth::Caller`])
+/// 6. the caller's rate limit: 429 (the limited routes)
+/// 7. the body's content: 400, 415, 422 (extractors and validation)
+/// 8. monthly quota, spend, backpressure: 429, 503 (the handler's one call)
+///
+/// A preflight request is answered before all of these.
+pub fn wrap<S>(router: Router<S>, limits: &LimitsConfig) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let gate = Arc::new(refuse::Gate::new(limits));
+    flood::sweep_while_alive(&gate);
+    // The last layer added is the first to see a request.
+    router
+        .fallback(refuse::unknown_route)
+        .method_not_allowed_fallback(refuse::unknown_method)
+        .layer(from_fn_with_state(gate, refuse::refuse_early))
+        .layer(from_fn(observe::answer_panics))
+        .layer(cors::layer(&limits.allowed_origins))
+        .layer(from_fn(observe::observe))
+}
+
+#[cfg(test)]
+mod tests;

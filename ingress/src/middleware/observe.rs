@@ -1,0 +1,106 @@
+//! Every request gets an id, a line in the log, a place in the metrics and
+//! safe default headers; a panic becomes an ordinary problem answer.
+//!
+//! Logs and metrics name the matched route, never the path a client wrote:
+//! labels stay few, and no client can write lines into the log.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::REQUEST_ID;
+use crate::error::ApiError;
+
+const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+/// Sent with every answer that does not say otherwise.
+const DEFAULT_HEADERS: [(HeaderName, &str); 6] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
+
+/// The outermost layer.
+pub(super) async fn observe(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let method = method_label(request.method());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("request", request_id = id, method, route);
+    let started = Instant::now();
+
+    let answer = REQUEST_ID.scope(id.clone(), next.run(request));
+    let mut response = answer.instrument(span.clone()).await;
+
+    let seconds = started.elapsed().as_secs_f64();
+    let status = response.status().as_u16();
+    span.in_scope(|| tracing::info!(status, seconds, "answered"));
+    count(route, method, status, seconds);
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID_HEADER, id);
+    }
+    for (name, value) in DEFAULT_HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A panic in a handler is our defect, not the end of the connection.
+pub(super) async fn answer_panics(request: Request, next: Next) -> Response {
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => ApiError::internal(Panicked(panic_text(&*panic))).into_response(),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("a handler panicked: {0}")]
+struct Panicked(String);
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
+/// The client's own id when it is harmless in logs and headers, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let sane = |id: &&str| {
+        (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let given = headers.get(REQUEST_ID_HEADER).and_then(|id| id.to_str().ok()).filter(sane);
+    given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// Methods as labels; made-up ones share one.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}
+
+fn count(route: String, method: &'static str, status: u16, seconds: f64) {
+    let labels = [("route", route), ("method", method.to_owned()), ("status", status.to_string())];
+    metrics::counter!("regimen_http_requests_total", &labels).increment(1);
+    metrics::histogram!("regimen_http_request_seconds", &labels[..2]).record(seconds);
+}

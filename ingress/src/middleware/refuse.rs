@@ -1,0 +1,101 @@
+//! Refusals that need nothing but the request's head and its sender.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+use std::sync::Arc;
+
+use super::body;
+use super::config::{HEADER_BYTES, HEADER_LINES, LimitsConfig, URL_BYTES};
+use super::flood::FloodGuard;
+use crate::client_address::ClientAddress;
+use crate::error::{ApiError, Part};
+
+/// Stripe retries for days and health checks come often, each from few
+/// addresses: the flood guard leaves them alone.
+const UNGUARDED: [&str; 4] = ["/api/stripe/webhook", "/health", "/livez", "/readyz"];
+
+/// What the early refusals need to know.
+pub(super) struct Gate {
+    limits: LimitsConfig,
+    pub(super) flood: Option<FloodGuard>,
+}
+
+impl Gate {
+    pub(super) fn new(limits: &LimitsConfig) -> Self {
+        Self { limits: limits.clone(), flood: FloodGuard::new(&limits.flood) }
+    }
+
+    fn check(&self, request: &Request) -> Result<ClientAddress, ApiError> {
+        check_url(request.uri())?;
+        check_headers(request.headers())?;
+        check_announced_length(request.headers(), self.limits.body_bytes)?;
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        // Without a peer (a router called directly) all share one address.
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
+        let client = self.limits.trusted_proxies.client(peer, request.headers());
+        if let Some(flood) = &self.flood
+            && !is_unguarded(request)
+        {
+            flood.check(client)?;
+        }
+        Ok(client)
+    }
+}
+
+fn is_unguarded(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>();
+    path.is_some_and(|path| UNGUARDED.contains(&path.as_str()))
+}
+
+fn check_url(uri: &Uri) -> Result<(), ApiError> {
+    let length = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if length > URL_BYTES {
+        return Err(ApiError::TooLarge { part: Part::Url, limit: URL_BYTES });
+    }
+    Ok(())
+}
+
+fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > HEADER_BYTES || headers.len() > HEADER_LINES {
+        return Err(ApiError::TooLarge { part: Part::Headers, limit: HEADER_BYTES });
+    }
+    Ok(())
+}
+
+/// Spares reading a body that says of itself that it is too large.
+fn check_announced_length(headers: &HeaderMap, limit: usize) -> Result<(), ApiError> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    match announced.and_then(|text| text.parse::<u64>().ok()) {
+        Some(length) if length > limit as u64 => {
+            Err(ApiError::TooLarge { part: Part::Body, limit })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Steps 1 to 3 of [`super::wrap`].
+pub(super) async fn refuse_early(
+    State(gate): State<Arc<Gate>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let client = gate.check(&request)?;
+    request.extensions_mut().insert(client);
+    let limits = &gate.limits;
+    let request = request.map(|body| body::guard(body, limits.body_bytes, limits.body_timeout));
+    Ok(next.run(request).await)
+}
+
+pub(super) async fn unknown_route() -> ApiError {
+    ApiError::NotFound("there is nothing at this path; /openapi.json lists every route".to_owned())
+}
+
+pub(super) async fn unknown_method() -> ApiError {
+    ApiError::MethodNotAllowed
+}
