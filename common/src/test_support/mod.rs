@@ -11,6 +11,7 @@
 
 mod database;
 mod redis;
+pub mod stripe_story;
 
 pub use self::database::TestDatabase;
 pub use self::redis::TestRedis;

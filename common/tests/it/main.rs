@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod billing_apply;
+mod billing_stories;
 mod database;
 mod indexes;
 mod migrations;

@@ -1,1 +1,0 @@
-//! What a Stripe subscription entitles its user to: pure rules, no I/O.

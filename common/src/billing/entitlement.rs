@@ -1,0 +1,230 @@
+//! From subscriptions to what a user may use.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::record::Record;
+
+/// `profiles.plan_id` of a user who paid.
+pub const PRO_PLAN: &str = "pro";
+/// `profiles.plan_id` of everybody else.
+pub const FREE_PLAN: &str = "free";
+
+/// The states of a subscription that we know. Stripe may add more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Paid.
+    Active,
+    /// In its free trial.
+    Trialing,
+    /// The latest payment failed and is being tried again.
+    PastDue,
+    /// The first payment has not arrived; expires after 23 hours.
+    Incomplete,
+    /// The first payment never arrived. Final.
+    IncompleteExpired,
+    /// Stripe has given up collecting.
+    Unpaid,
+    /// Halted, for instance after a trial without a payment method.
+    Paused,
+    /// Over. Final.
+    Canceled,
+}
+
+/// A status this release does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown subscription status; access stays as it was until a release knows the status")]
+pub struct UnknownStatus;
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        Ok(match text {
+            "active" => Self::Active,
+            "trialing" => Self::Trialing,
+            "past_due" => Self::PastDue,
+            "incomplete" => Self::Incomplete,
+            "incomplete_expired" => Self::IncompleteExpired,
+            "unpaid" => Self::Unpaid,
+            "paused" => Self::Paused,
+            "canceled" => Self::Canceled,
+            _ => return Err(UnknownStatus),
+        })
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Status {
+    /// The word Stripe uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Trialing => "trialing",
+            Self::PastDue => "past_due",
+            Self::Incomplete => "incomplete",
+            Self::IncompleteExpired => "incomplete_expired",
+            Self::Unpaid => "unpaid",
+            Self::Paused => "paused",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// Whether Stripe never changes it again.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::IncompleteExpired | Self::Canceled => true,
+            Self::Active
+            | Self::Trialing
+            | Self::PastDue
+            | Self::Incomplete
+            | Self::Unpaid
+            | Self::Paused => false,
+        }
+    }
+}
+
+/// What a subscription gives its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everything that was paid for.
+    Full,
+    /// The same, while a failed payment is tried again: until then, in Unix seconds.
+    Grace {
+        /// The first second without access.
+        until: i64,
+    },
+    /// Nothing.
+    None,
+}
+
+/// How long a failed payment may take to mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Access in status `past_due` lasts this long, counted from its start.
+    pub past_due_grace: Duration,
+}
+
+impl Default for Policy {
+    /// Two weeks: Stripe's default schedule of retries.
+    fn default() -> Self {
+        Self { past_due_grace: Duration::from_secs(14 * 86_400) }
+    }
+}
+
+impl Policy {
+    /// What a subscription in `status` gives. `past_due_since` is in Unix
+    /// seconds and only matters in that status.
+    pub fn access(&self, status: Status, past_due_since: Option<i64>) -> Access {
+        match status {
+            Status::Active | Status::Trialing => Access::Full,
+            Status::PastDue => {
+                let grace = i64::try_from(self.past_due_grace.as_secs()).unwrap_or(i64::MAX);
+                Access::Grace { until: past_due_since.unwrap_or(0).saturating_add(grace) }
+            }
+            Status::Incomplete
+            | Status::IncompleteExpired
+            | Status::Unpaid
+            | Status::Paused
+            | Status::Canceled => Access::None,
+        }
+    }
+}
+
+/// What a user has, from all their subscriptions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entitlement {
+    /// Whether they may use what was paid for.
+    pub pro: bool,
+    /// When it renews or ends: the end of the paid period that lasts longest.
+    pub renews_on: Option<NaiveDate>,
+    /// The Stripe customer that pays, or paid last.
+    pub customer: Option<String>,
+}
+
+impl Entitlement {
+    /// What `records`, the subscriptions of one user, give at `now`.
+    pub fn of<'a>(
+        records: impl IntoIterator<Item = &'a Record>,
+        policy: &Policy,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let mut best: Option<(Rank<'a>, &'a Record)> = None;
+        for record in records {
+            let rank = Rank::of(record, policy, now);
+            if best.as_ref().is_none_or(|(found, _)| rank > *found) {
+                best = Some((rank, record));
+            }
+        }
+        let Some((rank, record)) = best else {
+            return Self::default();
+        };
+        let period_end = record.period_end.filter(|_| rank.pro);
+        Self {
+            pro: rank.pro,
+            renews_on: period_end
+                .and_then(|end| DateTime::from_timestamp(end, 0))
+                .map(|end| end.date_naive()),
+            customer: (!record.customer_deleted).then(|| record.customer.clone()),
+        }
+    }
+
+    /// The value of `profiles.plan_id`.
+    pub fn plan_id(&self) -> &'static str {
+        if self.pro { PRO_PLAN } else { FREE_PLAN }
+    }
+}
+
+/// Orders subscriptions by how much they say about their user; the id breaks
+/// ties, so that every order of reading gives the same answer.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Rank<'a> {
+    pro: bool,
+    customer_exists: bool,
+    period_end: Option<i64>,
+    created: Option<i64>,
+    id: &'a str,
+}
+
+impl<'a> Rank<'a> {
+    fn of(record: &'a Record, policy: &Policy, now: DateTime<Utc>) -> Self {
+        let pro = match record.access(policy) {
+            Access::Full => true,
+            Access::Grace { until } => now.timestamp() < until,
+            Access::None => false,
+        };
+        Self {
+            pro,
+            customer_exists: !record.customer_deleted,
+            period_end: record.period_end,
+            created: record.created,
+            id: &record.id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_status_has_its_access() {
+        let policy = Policy { past_due_grace: Duration::from_secs(100) };
+        let access = |word: &str| policy.access(word.parse().unwrap(), Some(50));
+        assert_eq!(access("active"), Access::Full);
+        assert_eq!(access("trialing"), Access::Full);
+        assert_eq!(access("past_due"), Access::Grace { until: 150 });
+        for word in ["incomplete", "incomplete_expired", "unpaid", "paused", "canceled"] {
+            assert_eq!(access(word), Access::None, "{word}");
+        }
+        assert_eq!("dormant".parse::<Status>(), Err(UnknownStatus));
+    }
+}

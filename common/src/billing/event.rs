@@ -1,0 +1,264 @@
+//! The envelope every Stripe event comes in.
+//!
+//! Only what we must have is required: that it is JSON, says it is an event,
+//! and has an id and a type. The rest may be missing or of a shape we do not
+//! know; such an event is stored and acknowledged all the same.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::lenient;
+
+/// Why a body cannot be stored as an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadPayload {
+    /// The body is not JSON.
+    #[error("the body is not JSON; send a Stripe event as it was made")]
+    NotJson,
+    /// The body is JSON but no event.
+    #[error("the body is not a Stripe event; it needs object \"event\", an id and a type")]
+    NotAnEvent,
+}
+
+/// A Stripe event as far as we read it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// `evt_…`: the same for every delivery of the event.
+    pub id: String,
+    /// What happened.
+    pub kind: EventKind,
+    /// The type as Stripe spells it.
+    pub type_name: String,
+    /// When, in Unix seconds by Stripe's clock. 0 when the event does not say.
+    pub created: i64,
+    /// Real money or a test. `None` when the event does not say.
+    pub livemode: Option<bool>,
+    /// The connected account it concerns (Stripe Connect only).
+    pub account: Option<String>,
+    /// The object as it was when the event was made.
+    pub object: Value,
+    /// On updates: the fields that changed, with their values before.
+    pub previous: Value,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    id: String,
+    #[serde(rename = "type")]
+    type_name: String,
+    object: String,
+    #[serde(default)]
+    created: Value,
+    #[serde(default, deserialize_with = "lenient::field")]
+    livemode: Option<bool>,
+    #[serde(default, deserialize_with = "lenient::field")]
+    account: Option<String>,
+    #[serde(default)]
+    data: Value,
+}
+
+impl Event {
+    /// Reads a delivery's body. Events of Stripe's second generation
+    /// (`v2.core.event`), which carry no data, are accepted as
+    /// [`EventKind::Other`].
+    ///
+    /// # Errors
+    /// The body is not JSON, or not an event.
+    pub fn parse(body: &[u8]) -> Result<Self, BadPayload> {
+        let value: Value = serde_json::from_slice(body).map_err(|_| BadPayload::NotJson)?;
+        Self::from_value(value)
+    }
+
+    /// Reads an event that is JSON already.
+    ///
+    /// # Errors
+    /// The value is not an event.
+    pub fn from_value(value: Value) -> Result<Self, BadPayload> {
+        let envelope: Envelope =
+            serde_json::from_value(value).map_err(|_| BadPayload::NotAnEvent)?;
+        let thin = envelope.object == "v2.core.event";
+        let named = !envelope.id.is_empty() && !envelope.type_name.is_empty();
+        if !named || !(thin || envelope.object == "event") {
+            return Err(BadPayload::NotAnEvent);
+        }
+        let mut data = envelope.data;
+        let mut part = |name| data.get_mut(name).map(Value::take).unwrap_or_default();
+        let kind = if thin { EventKind::Other } else { EventKind::from_name(&envelope.type_name) };
+        Ok(Self {
+            id: envelope.id,
+            kind,
+            type_name: envelope.type_name,
+            created: seconds(&envelope.created),
+            livemode: envelope.livemode,
+            account: envelope.account,
+            object: part("object"),
+            previous: part("previous_attributes"),
+        })
+    }
+
+    /// The id of the object the event is about.
+    pub fn object_id(&self) -> Option<String> {
+        lenient::id_of(&self.object)
+    }
+
+    /// The customer the event is about, where it says: events of one customer
+    /// are applied one after the other. Accounts that act as customers count
+    /// (`customer_account`).
+    pub fn customer(&self) -> Option<String> {
+        if self.object.get("object").and_then(Value::as_str) == Some("customer") {
+            return self.object_id();
+        }
+        let field = |name| self.object.get(name).and_then(lenient::id_of);
+        field("customer").or_else(|| field("customer_account"))
+    }
+
+    /// Whether this event says that the field `name` of its object changed.
+    pub fn changed(&self, name: &str) -> bool {
+        self.previous.get(name).is_some()
+    }
+}
+
+/// Snapshot events count seconds, thin events write a date.
+fn seconds(created: &Value) -> i64 {
+    let written = || {
+        let text = created.as_str()?;
+        Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp())
+    };
+    created.as_i64().or_else(written).unwrap_or(0)
+}
+
+/// The events that do something here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// A checkout ended well, though its payment may still be under way.
+    CheckoutCompleted,
+    /// The payment of a completed checkout arrived.
+    CheckoutPaid,
+    /// The payment of a completed checkout failed.
+    CheckoutPaymentFailed,
+    /// A subscription was made: the first thing ever said about it.
+    SubscriptionCreated,
+    /// A subscription as it is now: updated, paused, resumed and the like.
+    SubscriptionChanged,
+    /// A trial ends in three days.
+    TrialWillEnd,
+    /// A subscription ended for good.
+    SubscriptionDeleted,
+    /// An invoice was paid.
+    InvoicePaid,
+    /// Collecting an invoice failed.
+    PaymentFailed,
+    /// The payer has to confirm a payment.
+    PaymentActionRequired,
+    /// Money was given back.
+    ChargeRefunded,
+    /// A payer contests a charge with their bank.
+    DisputeCreated,
+    /// A dispute was decided.
+    DisputeClosed,
+    /// A customer was made or changed.
+    CustomerChanged,
+    /// A customer was deleted, and their subscriptions with them.
+    CustomerDeleted,
+    /// Stored and acknowledged, without effect.
+    Other,
+}
+
+impl EventKind {
+    /// The kind of the event type that Stripe calls `name`.
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "checkout.session.completed" => Self::CheckoutCompleted,
+            "checkout.session.async_payment_succeeded" => Self::CheckoutPaid,
+            "checkout.session.async_payment_failed" => Self::CheckoutPaymentFailed,
+            "customer.subscription.created" => Self::SubscriptionCreated,
+            "customer.subscription.trial_will_end" => Self::TrialWillEnd,
+            "customer.subscription.deleted" => Self::SubscriptionDeleted,
+            "customer.subscription.updated"
+            | "customer.subscription.paused"
+            | "customer.subscription.resumed"
+            | "customer.subscription.pending_update_applied"
+            | "customer.subscription.pending_update_expired" => Self::SubscriptionChanged,
+            // Both names stand for a payment that arrived; the second is the
+            // older one and still sent beside it.
+            "invoice.paid" | "invoice.payment_succeeded" => Self::InvoicePaid,
+            "invoice.payment_failed" => Self::PaymentFailed,
+            "invoice.payment_action_required" => Self::PaymentActionRequired,
+            "charge.refunded" => Self::ChargeRefunded,
+            "charge.dispute.created" => Self::DisputeCreated,
+            "charge.dispute.closed" => Self::DisputeClosed,
+            "customer.created" | "customer.updated" => Self::CustomerChanged,
+            "customer.deleted" => Self::CustomerDeleted,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_least_an_event_can_be_is_accepted() {
+        let event = Event::parse(br#"{"id":"evt_1","object":"event","type":"invoice.paid"}"#);
+        let event = event.unwrap();
+        assert_eq!((event.kind, event.created), (EventKind::InvoicePaid, 0));
+        assert_eq!((event.livemode, event.customer()), (None, None));
+    }
+
+    #[test]
+    fn fields_of_a_strange_shape_read_as_absent() {
+        let event = Event::from_value(json!({
+            "id": "evt_1", "object": "event", "type": "customer.subscription.updated",
+            "created": "yesterday", "livemode": "no", "account": 7, "data": [1, 2],
+            "request": "req_1",
+        }))
+        .unwrap();
+        assert_eq!((event.created, event.livemode, event.account), (0, None, None));
+        assert!(event.object.is_null());
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused() {
+        assert_eq!(Event::parse(b"{oops"), Err(BadPayload::NotJson));
+        for body in [
+            json!([]),
+            json!({}),
+            json!({"id": "evt_1", "object": "event"}),
+            json!({"id": "", "object": "event", "type": "x"}),
+            json!({"id": "evt_1", "object": "charge", "type": "x"}),
+            json!({"id": 3, "object": "event", "type": "x"}),
+        ] {
+            assert_eq!(Event::from_value(body.clone()), Err(BadPayload::NotAnEvent), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_thin_event_is_kept_without_effect() {
+        let event = Event::from_value(json!({
+            "id": "evt_test_1", "object": "v2.core.event", "type": "customer.deleted",
+            "created": "2026-11-22T10:00:00.000Z", "livemode": false,
+        }))
+        .unwrap();
+        assert_eq!(event.kind, EventKind::Other);
+        assert_eq!(event.created, 1_795_341_600);
+    }
+
+    #[test]
+    fn the_customer_is_found_as_id_object_account_or_self() {
+        let customer = |object: Value| {
+            let event =
+                json!({"id": "e", "object": "event", "type": "x", "data": {"object": object}});
+            Event::from_value(event).unwrap().customer()
+        };
+        assert_eq!(customer(json!({"customer": "cus_1"})).as_deref(), Some("cus_1"));
+        assert_eq!(customer(json!({"customer": {"id": "cus_1"}})).as_deref(), Some("cus_1"));
+        let account = json!({"customer": null, "customer_account": "acct_1"});
+        assert_eq!(customer(account).as_deref(), Some("acct_1"));
+        let deleted = json!({"id": "cus_1", "object": "customer", "deleted": true});
+        assert_eq!(customer(deleted).as_deref(), Some("cus_1"));
+        assert_eq!(customer(json!({"customer": null})), None);
+    }
+}

@@ -1,0 +1,66 @@
+//! What is known of one customer: their subscriptions, and whose they are.
+
+use uuid::Uuid;
+
+use super::record::Record;
+
+/// What is known of one customer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CustomerState {
+    /// Whether Stripe deleted it.
+    pub deleted: bool,
+    /// The user it belongs to, as checkouts and its own metadata say.
+    pub link: Option<Link>,
+    /// The user whose profile names it. Read, never written here.
+    pub profile_user: Option<Uuid>,
+    /// Its subscriptions.
+    pub records: Vec<Record>,
+}
+
+/// A customer's user. Of two links the greater one counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    /// Who says so.
+    pub source: LinkSource,
+    /// When it was said, in Unix seconds.
+    pub made_at: i64,
+    /// The user.
+    pub user: Uuid,
+}
+
+/// Where a link comes from, the weaker first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LinkSource {
+    /// The customer's own metadata.
+    Customer,
+    /// A checkout made for the user.
+    Checkout,
+}
+
+impl CustomerState {
+    /// The user the customer belongs to: as a checkout or its own metadata
+    /// said, else the one whose profile names it, else the one that all its
+    /// subscriptions name, as far as they name any.
+    pub fn user(&self) -> Option<Uuid> {
+        self.link.map(|link| link.user).or(self.profile_user).or_else(|| {
+            let mut named = self.records.iter().filter_map(Record::named_user);
+            let first = named.next()?;
+            named.all(|other| other == first).then_some(first)
+        })
+    }
+
+    /// The user a subscription of the customer belongs to: as its own
+    /// metadata says, else as its checkout says, else the customer's.
+    pub fn user_of(&self, record: &Record) -> Option<Uuid> {
+        record.named_user().or_else(|| self.user())
+    }
+
+    /// What is known of the subscription `id`.
+    pub fn record(&self, id: &str) -> Option<&Record> {
+        self.records.iter().find(|record| record.id == id)
+    }
+
+    pub(super) fn record_mut(&mut self, id: &str) -> Option<&mut Record> {
+        self.records.iter_mut().find(|record| record.id == id)
+    }
+}

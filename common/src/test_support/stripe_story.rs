@@ -1,0 +1,347 @@
+//! A small Stripe to test against: one customer's subscriptions live through
+//! made-up stories, and every change leaves the event Stripe would send.
+//!
+//! It holds the truth the tests compare with, and never looks at the code
+//! under test.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Length of a paid period, in seconds.
+pub const PERIOD: i64 = 30 * 86_400;
+
+/// Something that happens to a customer. What does not fit the present state
+/// (resuming what is not paused) does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Buy a subscription through a checkout. `metadata`: whose id it carries.
+    Checkout {
+        /// How it is paid.
+        payment: Payment,
+        /// Whose id the subscription's metadata carries.
+        metadata: Owner,
+    },
+    /// Buy a subscription without a checkout, as from Stripe's dashboard.
+    Dashboard(Owner),
+    /// The first payment arrives after all.
+    FirstPaymentArrives,
+    /// The first payment never arrives.
+    FirstPaymentExpires,
+    /// A period ends and is paid again.
+    Renew,
+    /// A period ends and is not paid.
+    RenewalFails,
+    /// A failed payment arrives after all.
+    Recover,
+    /// Stripe gives up collecting.
+    GiveUp,
+    /// Halted.
+    Pause,
+    /// Goes on.
+    Resume,
+    /// Will end with its period.
+    ScheduleCancel,
+    /// Will not end after all.
+    KeepAfterAll,
+    /// Ends now.
+    Cancel,
+    /// Another price.
+    ChangePrice,
+    /// Money back, without a change of the subscription.
+    Refund,
+    /// The trial's end is near.
+    TrialWillEnd,
+    /// The customer is deleted, and every subscription with it.
+    DeleteCustomer,
+}
+
+/// How a checkout is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payment {
+    /// At once.
+    Paid,
+    /// Nothing to pay yet.
+    Trial,
+    /// By a method that takes days.
+    Delayed,
+}
+
+/// Whose id a subscription's metadata carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody's.
+    Nobody,
+    /// The buyer's.
+    Buyer,
+    /// Somebody else's: a present.
+    Friend,
+}
+
+/// A subscription as Stripe has it.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    /// `sub_…`
+    pub id: String,
+    /// Stripe's word.
+    pub status: &'static str,
+    /// Whose id its metadata carries.
+    pub owner: Owner,
+    /// Whether a checkout sold it.
+    pub checked_out: bool,
+    /// The end of the paid period, in Unix seconds.
+    pub period_end: i64,
+    /// When payment began to fail, in Unix seconds; only while it does.
+    pub fell_due_at: Option<i64>,
+    cancel_at: Option<i64>,
+    price: u32,
+    created: i64,
+}
+
+/// The customer, the truth about them, and the events they caused.
+#[derive(Debug, Clone)]
+pub struct Stripe {
+    /// The time, in Unix seconds.
+    pub now: i64,
+    /// `cus_…`
+    pub customer: String,
+    /// Whether the customer was deleted.
+    pub deleted: bool,
+    /// Everything they bought.
+    pub subscriptions: Vec<Subscription>,
+    /// Every event so far, in the order they were made.
+    pub events: Vec<Value>,
+    /// The user who buys.
+    pub buyer: Uuid,
+    /// The user who gets presents.
+    pub friend: Uuid,
+}
+
+impl Stripe {
+    /// A customer who has bought nothing. `name` sets their ids apart from others'.
+    pub fn new(name: &str, now: i64, buyer: Uuid, friend: Uuid) -> Self {
+        Self {
+            now,
+            customer: format!("cus_{name}"),
+            deleted: false,
+            subscriptions: Vec::new(),
+            events: Vec::new(),
+            buyer,
+            friend,
+        }
+    }
+
+    /// Lets `step` happen to the subscription number `which`.
+    pub fn step(&mut self, step: Step, which: usize) {
+        if self.deleted {
+            return;
+        }
+        match step {
+            Step::Checkout { payment, metadata } => self.checkout(payment, metadata),
+            Step::Dashboard(owner) => {
+                let at = self.open("active", owner, false);
+                self.tell_subscription(at, "created", &Value::Null);
+                self.tell_invoice(at, "paid");
+            }
+            Step::DeleteCustomer => self.delete_customer(),
+            _ if self.subscriptions.is_empty() => {}
+            _ => self.happen(step, which % self.subscriptions.len()),
+        }
+    }
+
+    /// What `GET /v1/subscriptions/{id}` answers now.
+    pub fn subscription(&self, id: &str) -> Option<Value> {
+        let found = self.subscriptions.iter().find(|subscription| subscription.id == id)?;
+        Some(self.json(found))
+    }
+
+    /// The user a subscription belongs to in truth, if anybody can know: its
+    /// own metadata says so, or the customer is known to be the buyer's, or
+    /// all that was bought elsewhere is one user's.
+    pub fn owner(&self, subscription: &Subscription) -> Option<Uuid> {
+        let any = |owner| self.subscriptions.iter().any(|sold| sold.owner == owner);
+        match subscription.owner {
+            Owner::Buyer => Some(self.buyer),
+            Owner::Friend => Some(self.friend),
+            Owner::Nobody if self.subscriptions.iter().any(|sold| sold.checked_out) => {
+                Some(self.buyer)
+            }
+            Owner::Nobody => match (any(Owner::Buyer), any(Owner::Friend)) {
+                (true, false) => Some(self.buyer),
+                (false, true) => Some(self.friend),
+                (true, true) | (false, false) => None,
+            },
+        }
+    }
+
+    fn checkout(&mut self, payment: Payment, metadata: Owner) {
+        let (first, status, paid) = match payment {
+            Payment::Paid => ("incomplete", "active", "paid"),
+            Payment::Trial => ("trialing", "trialing", "no_payment_required"),
+            Payment::Delayed => ("incomplete", "incomplete", "unpaid"),
+        };
+        let at = self.open(first, metadata, true);
+        self.tell_subscription(at, "created", &Value::Null);
+        if first != status {
+            self.set_status(at, status);
+            self.tell_invoice(at, "paid");
+        }
+        self.tell_session(at, "completed", paid);
+    }
+
+    fn open(&mut self, status: &'static str, owner: Owner, checked_out: bool) -> usize {
+        let at = self.subscriptions.len();
+        self.subscriptions.push(Subscription {
+            id: format!("sub_{}_{at}", self.customer),
+            status,
+            owner,
+            checked_out,
+            period_end: self.now + PERIOD,
+            fell_due_at: None,
+            cancel_at: None,
+            price: 0,
+            created: self.now,
+        });
+        at
+    }
+
+    fn happen(&mut self, step: Step, at: usize) {
+        let status = self.subscriptions[at].status;
+        match (step, status) {
+            (Step::FirstPaymentArrives, "incomplete") => {
+                self.set_status(at, "active");
+                self.tell_invoice(at, "paid");
+                self.tell_session(at, "async_payment_succeeded", "paid");
+            }
+            (Step::FirstPaymentExpires, "incomplete") => {
+                self.set_status(at, "incomplete_expired");
+                self.tell_session(at, "async_payment_failed", "unpaid");
+            }
+            (Step::Renew, "active" | "trialing") => {
+                self.subscriptions[at].period_end += PERIOD;
+                self.set_status(at, "active");
+                self.tell_invoice(at, "paid");
+            }
+            (Step::RenewalFails, "active" | "trialing") => {
+                self.subscriptions[at].period_end += PERIOD;
+                self.subscriptions[at].fell_due_at = Some(self.now);
+                self.set_status(at, "past_due");
+                self.tell_invoice(at, "payment_failed");
+            }
+            (Step::Recover, "past_due" | "unpaid") => {
+                self.set_status(at, "active");
+                self.tell_invoice(at, "paid");
+            }
+            (Step::GiveUp, "past_due") => self.set_status(at, "unpaid"),
+            (Step::Pause, "active" | "trialing") => self.set_status_by(at, "paused", "paused"),
+            (Step::Resume, "paused") => self.set_status_by(at, "active", "resumed"),
+            (Step::Cancel, _) if !is_over(status) => self.end(at),
+            (Step::TrialWillEnd, "trialing") => {
+                self.tell_subscription(at, "trial_will_end", &Value::Null);
+            }
+            (Step::ScheduleCancel, _) if !is_over(status) => {
+                self.subscriptions[at].cancel_at = Some(self.subscriptions[at].period_end);
+                self.tell_subscription(at, "updated", &json!({"cancel_at": null}));
+            }
+            (Step::KeepAfterAll, _) if !is_over(status) => {
+                self.subscriptions[at].cancel_at = None;
+                self.tell_subscription(at, "updated", &json!({"cancel_at": 1}));
+            }
+            (Step::ChangePrice, _) if !is_over(status) => {
+                self.subscriptions[at].price += 1;
+                self.tell_subscription(at, "updated", &json!({"items": {}}));
+            }
+            (Step::Refund, _) => {
+                let charge = json!({"id": "ch_1", "object": "charge", "customer": self.customer,
+                    "amount_refunded": 999, "refunded": true});
+                self.tell("charge.refunded", charge, &Value::Null);
+            }
+            _ => {}
+        }
+    }
+
+    fn set_status(&mut self, at: usize, status: &'static str) {
+        self.set_status_by(at, status, "updated");
+    }
+
+    fn set_status_by(&mut self, at: usize, status: &'static str, verb: &str) {
+        let before = std::mem::replace(&mut self.subscriptions[at].status, status);
+        if status != "past_due" {
+            self.subscriptions[at].fell_due_at = None;
+        }
+        let previous =
+            if before == status { json!({"items": {}}) } else { json!({"status": before}) };
+        self.tell_subscription(at, verb, &previous);
+    }
+
+    fn end(&mut self, at: usize) {
+        self.subscriptions[at].status = "canceled";
+        self.tell_subscription(at, "deleted", &Value::Null);
+    }
+
+    fn delete_customer(&mut self) {
+        for at in 0..self.subscriptions.len() {
+            if !is_over(self.subscriptions[at].status) {
+                self.end(at);
+            }
+        }
+        self.deleted = true;
+        let customer = json!({"id": self.customer, "object": "customer", "metadata": {}});
+        self.tell("customer.deleted", customer, &Value::Null);
+    }
+
+    fn tell_subscription(&mut self, at: usize, verb: &str, previous: &Value) {
+        let object = self.json(&self.subscriptions[at]);
+        self.tell(&format!("customer.subscription.{verb}"), object, previous);
+    }
+
+    fn tell_session(&mut self, at: usize, verb: &str, payment_status: &str) {
+        let sold = &self.subscriptions[at];
+        if !sold.checked_out {
+            return;
+        }
+        let session = json!({"id": format!("cs_{}", sold.id), "object": "checkout.session",
+            "mode": "subscription", "payment_status": payment_status, "customer": self.customer,
+            "subscription": sold.id, "client_reference_id": self.buyer, "metadata": {}});
+        self.tell(&format!("checkout.session.{verb}"), session, &Value::Null);
+    }
+
+    fn tell_invoice(&mut self, at: usize, verb: &str) {
+        let billed = &self.subscriptions[at];
+        let invoice = json!({"id": format!("in_{}_{}", billed.id, self.events.len()),
+            "object": "invoice", "customer": self.customer, "amount_due": 999, "currency": "eur",
+            "parent": {"type": "subscription_details",
+                "subscription_details": {"subscription": billed.id, "metadata": self.metadata(billed)}},
+            "lines": {"object": "list", "data": [{"period": {"end": billed.period_end}}]}});
+        self.tell(&format!("invoice.{verb}"), invoice, &Value::Null);
+    }
+
+    fn tell(&mut self, kind: &str, object: Value, previous: &Value) {
+        let mut data = json!({"object": object});
+        if !previous.is_null() {
+            data["previous_attributes"] = previous.clone();
+        }
+        self.events.push(json!({"id": format!("evt_{}_{}", self.customer, self.events.len()),
+            "object": "event", "type": kind, "created": self.now, "livemode": false, "data": data}));
+    }
+
+    fn json(&self, subscription: &Subscription) -> Value {
+        json!({"id": subscription.id, "object": "subscription", "customer": self.customer,
+            "status": subscription.status, "created": subscription.created,
+            "cancel_at": subscription.cancel_at, "metadata": self.metadata(subscription),
+            "items": {"object": "list", "data": [{
+                "current_period_end": subscription.period_end,
+                "price": {"id": format!("price_{}", subscription.price)}}]}})
+    }
+
+    fn metadata(&self, subscription: &Subscription) -> Value {
+        match subscription.owner {
+            Owner::Nobody => json!({}),
+            Owner::Buyer => json!({"user_id": self.buyer}),
+            Owner::Friend => json!({"user_id": self.friend}),
+        }
+    }
+}
+
+fn is_over(status: &str) -> bool {
+    matches!(status, "canceled" | "incomplete_expired")
+}
