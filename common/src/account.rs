@@ -1,1 +1,56 @@
 //! Who owns what: users, their plan tier and role.
+
+use crate::job::JobClass;
+
+/// Id of the plan every new profile starts with, in `public.plans`.
+pub const FREE_PLAN_ID: &str = "free";
+/// Id of the plan a subscription brings, in `public.plans`.
+pub const PRO_PLAN_ID: &str = "pro";
+
+/// What a user's plan entitles them to, as far as limits and order go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PlanTier {
+    /// No plan, the free one, or one that is no longer offered.
+    Free,
+    /// Any other plan: operators sell more than the two we know.
+    Pro,
+}
+
+impl PlanTier {
+    /// The tier of a profile with this `plan_id`. `active` is whether the plan
+    /// exists and is on offer.
+    pub fn of(plan_id: Option<&str>, active: bool) -> Self {
+        match plan_id {
+            None | Some(FREE_PLAN_ID) => Self::Free,
+            Some(_) if active => Self::Pro,
+            Some(_) => Self::Free,
+        }
+    }
+}
+
+impl From<PlanTier> for JobClass {
+    fn from(tier: PlanTier) -> Self {
+        match tier {
+            PlanTier::Free => Self::Free,
+            PlanTier::Pro => Self::Pro,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_active_plan_but_free_is_pro() {
+        for (plan_id, active, tier) in [
+            (None, false, PlanTier::Free),
+            (Some("free"), true, PlanTier::Free),
+            (Some("pro"), true, PlanTier::Pro),
+            (Some("family"), true, PlanTier::Pro),
+            (Some("family"), false, PlanTier::Free),
+        ] {
+            assert_eq!(PlanTier::of(plan_id, active), tier, "{plan_id:?} {active}");
+        }
+    }
+}

@@ -1,1 +1,106 @@
 //! SQL of profiles and quiz results.
+
+use deadpool_postgres::GenericClient;
+use serde_json::Value;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use super::DbError;
+use crate::account::PlanTier;
+
+/// Whose quiz it is, from the asking user's point of view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuizOwnership {
+    /// The user's own.
+    Own,
+    /// It does not exist, or belongs to somebody else: nobody learns which.
+    Missing,
+}
+
+/// Makes sure the user has a profile: the free plan, and `email` as their
+/// token claims it. `public.profiles.email` takes no null, so a token without
+/// the claim leaves it empty. An existing profile stays as it is. Returns
+/// whether one was made.
+///
+/// # Errors
+/// Postgres refused; on a database whose profiles refer to `auth.users`, also
+/// for a user unknown there.
+pub async fn ensure_profile(
+    client: &impl GenericClient,
+    user_id: Uuid,
+    email: Option<&str>,
+) -> Result<bool, DbError> {
+    // Looked for first: an insert that conflicts still writes to the table.
+    let statement = client
+        .prepare_cached(
+            "-- ensure profile
+             insert into public.profiles (id, email, plan_id)
+             select $1, coalesce($2, ''), 'free'
+             where not exists (select 1 from public.profiles where id = $1)
+             on conflict (id) do nothing",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&user_id, &email]).await? == 1)
+}
+
+/// The user's tier, `None` without a profile.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn plan_tier(
+    client: &impl GenericClient,
+    user_id: Uuid,
+) -> Result<Option<PlanTier>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- plan tier
+             select profile.plan_id, coalesce(plan.is_active, plan.id is not null) as active
+             from public.profiles profile
+             left join public.plans plan on plan.id = profile.plan_id
+             where profile.id = $1",
+        )
+        .await?;
+    let row = client.query_opt(&statement, &[&user_id]).await?;
+    row.map(|row| Ok(PlanTier::of(row.try_get("plan_id")?, row.try_get("active")?))).transpose()
+}
+
+/// Whether the stored quiz is the user's own.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn own_quiz(
+    client: &impl GenericClient,
+    quiz_result_id: Uuid,
+    user_id: Uuid,
+) -> Result<QuizOwnership, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- own quiz
+             select 1 from public.quiz_results where id = $1 and user_id = $2",
+        )
+        .await?;
+    let row = client.query_opt(&statement, &[&quiz_result_id, &user_id]).await?;
+    Ok(if row.is_some() { QuizOwnership::Own } else { QuizOwnership::Missing })
+}
+
+/// Stores the targets computed from a quiz of the user's own. `Missing` when
+/// there is none with that id (any more): nothing was written.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn set_calculations(
+    client: &impl GenericClient,
+    quiz_result_id: Uuid,
+    user_id: Uuid,
+    calculations: &Value,
+) -> Result<QuizOwnership, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- set calculations
+             update public.quiz_results set calculations = $3 where id = $1 and user_id = $2",
+        )
+        .await?;
+    let touched =
+        client.execute(&statement, &[&quiz_result_id, &user_id, &Json(calculations)]).await?;
+    Ok(if touched == 1 { QuizOwnership::Own } else { QuizOwnership::Missing })
+}

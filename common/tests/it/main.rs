@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod accounts;
 mod billing_apply;
 mod billing_stories;
 mod database;
 mod indexes;
 mod migrations;
+mod plans;
 mod quiz_corpus;
 mod row_security;
 mod snapshot;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use crate::db::DbError;
+use crate::db::{DbError, accounts};
 use crate::job::{JobClass, PlanKind};
 use crate::queue::List;
 
@@ -101,10 +101,11 @@ pub async fn accept(
     {
         return Ok(earlier);
     }
-    ensure_profile(&tx, new).await?;
+    accounts::ensure_profile(&tx, new.user_id, new.email.as_deref()).await?;
     let dispatch = insert_jobs(&tx, new).await?;
     if let Some(quiz_result_id) = new.quiz_result_id {
-        set_calculations(&tx, quiz_result_id, new).await?;
+        // Gone since it was checked means there is nothing to write to.
+        accounts::set_calculations(&tx, quiz_result_id, new.user_id, &new.calculations).await?;
     }
     if let Some(idempotency) = idempotency {
         keep_answer(&tx, new.user_id, idempotency).await?;
@@ -148,24 +149,6 @@ async fn earlier_answer(
         status: row.get("status"),
         response: row.get("response"),
     })))
-}
-
-async fn ensure_profile(
-    tx: &deadpool_postgres::Transaction<'_>,
-    new: &NewJobs,
-) -> Result<(), DbError> {
-    // Looked for first: an insert that conflicts still writes to the table.
-    let statement = tx
-        .prepare_cached(
-            "-- ensure profile
-             insert into public.profiles (id, email, plan_id)
-             select $1, coalesce($2, ''), 'free'
-             where not exists (select 1 from public.profiles where id = $1)
-             on conflict (id) do nothing",
-        )
-        .await?;
-    tx.execute(&statement, &[&new.user_id, &new.email]).await?;
-    Ok(())
 }
 
 async fn insert_jobs(
@@ -220,21 +203,6 @@ async fn insert_jobs(
         )
         .await?;
     Ok(rows.iter().map(|row| (row.get("id"), new.class.into())).collect())
-}
-
-async fn set_calculations(
-    tx: &deadpool_postgres::Transaction<'_>,
-    quiz_result_id: Uuid,
-    new: &NewJobs,
-) -> Result<(), DbError> {
-    let statement = tx
-        .prepare_cached(
-            "-- set calculations
-             update public.quiz_results set calculations = $3 where id = $1 and user_id = $2",
-        )
-        .await?;
-    tx.execute(&statement, &[&quiz_result_id, &new.user_id, &Json(&new.calculations)]).await?;
-    Ok(())
 }
 
 async fn keep_answer(

@@ -1,0 +1,99 @@
+//! Profiles and quizzes: made when missing, never taken from others.
+
+use deadpool_postgres::Client;
+use regimen_common::account::PlanTier;
+use regimen_common::db::accounts::{
+    QuizOwnership, ensure_profile, own_quiz, plan_tier, set_calculations,
+};
+use regimen_common::test_support::TestDatabase;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+async fn quiz_of(client: &Client, user: Uuid) -> Uuid {
+    let sql = "insert into public.quiz_results (user_id, answers) values ($1, '{}') returning id";
+    client.query_one(sql, &[&user]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn a_profile_is_made_once_with_the_claimed_email() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let user = Uuid::new_v4();
+    assert_eq!(plan_tier(&client, user).await.unwrap(), None);
+    assert!(ensure_profile(&client, user, Some("ada@example.test")).await.unwrap());
+    assert!(!ensure_profile(&client, user, Some("other@example.test")).await.unwrap());
+
+    let sql = "select email, plan_id, ai_gen_quiz_count from public.profiles where id = $1";
+    let row = client.query_one(sql, &[&user]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), "ada@example.test");
+    assert_eq!(row.get::<_, String>(1), "free");
+    assert_eq!(row.get::<_, i32>(2), 0);
+    assert_eq!(plan_tier(&client, user).await.unwrap(), Some(PlanTier::Free));
+}
+
+#[tokio::test]
+async fn a_profile_without_an_email_claim_has_an_empty_one() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let user = Uuid::new_v4();
+    assert!(ensure_profile(&client, user, None).await.unwrap());
+    let sql = "select email from public.profiles where id = $1";
+    assert_eq!(client.query_one(sql, &[&user]).await.unwrap().get::<_, String>(0), "");
+}
+
+#[tokio::test]
+async fn first_requests_at_once_make_one_profile() {
+    let database = TestDatabase::new().await;
+    let user = Uuid::new_v4();
+    let requests = (0..8)
+        .map(|_| async { ensure_profile(&database.client().await, user, None).await.unwrap() });
+    let made = futures_util::future::join_all(requests).await;
+    assert_eq!(made.iter().filter(|made| **made).count(), 1);
+}
+
+#[tokio::test]
+async fn the_tier_follows_the_plan() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let more = "insert into public.plans (id, name, monthly_ai_generations, is_active)
+                values ('family', 'Family', 1, null), ('old', 'Old', 1, false)";
+    client.batch_execute(more).await.unwrap();
+    let user = Uuid::new_v4();
+    ensure_profile(&client, user, None).await.unwrap();
+    for (plan, tier) in [
+        (Some("pro"), PlanTier::Pro),
+        (Some("family"), PlanTier::Pro),
+        (Some("old"), PlanTier::Free),
+        (Some("free"), PlanTier::Free),
+        (None, PlanTier::Free),
+    ] {
+        let sql = "update public.profiles set plan_id = $2 where id = $1";
+        client.execute(sql, &[&user, &plan]).await.unwrap();
+        assert_eq!(plan_tier(&client, user).await.unwrap(), Some(tier), "{plan:?}");
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_quiz_is_missing_and_stays_untouched() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
+    ensure_profile(&client, one, None).await.unwrap();
+    ensure_profile(&client, two, None).await.unwrap();
+    let quiz = quiz_of(&client, one).await;
+    assert_eq!(own_quiz(&client, quiz, one).await.unwrap(), QuizOwnership::Own);
+    assert_eq!(own_quiz(&client, quiz, two).await.unwrap(), QuizOwnership::Missing);
+    assert_eq!(own_quiz(&client, Uuid::new_v4(), one).await.unwrap(), QuizOwnership::Missing);
+
+    let targets = json!({ "goalCalories": 2100, "bmi": 22.5 });
+    let write = set_calculations(&client, quiz, two, &targets).await.unwrap();
+    assert_eq!(write, QuizOwnership::Missing);
+    let sql = "select calculations from public.quiz_results where id = $1";
+    let stored: Option<Value> = client.query_one(sql, &[&quiz]).await.unwrap().get(0);
+    assert_eq!(stored, None);
+
+    let write = set_calculations(&client, quiz, one, &targets).await.unwrap();
+    assert_eq!(write, QuizOwnership::Own);
+    let stored: Option<Value> = client.query_one(sql, &[&quiz]).await.unwrap().get(0);
+    assert_eq!(stored, Some(targets));
+}

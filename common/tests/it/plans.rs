@@ -1,0 +1,190 @@
+//! Saving plans: one active plan of a kind per user, with our trigger, with
+//! the app's, and with none; the columns the front end reads are filled.
+
+use deadpool_postgres::Client;
+use regimen_common::db::accounts::ensure_profile;
+use regimen_common::db::migrate::migrate;
+use regimen_common::db::plans::{NewPlan, PlanColumns, active_plan, own_plan, save_plan};
+use regimen_common::job::PlanKind;
+use regimen_common::test_support::TestDatabase;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const MEAL: PlanColumns<'_> =
+    PlanColumns::Meal { daily_calories: 2100, preferences: "[\"Running\"]", restrictions: "Vegan" };
+const WORKOUT: PlanColumns<'_> = PlanColumns::Workout {
+    workout_type: "[\"Running\"]",
+    duration_per_session: "3-4 times/week",
+    frequency_per_week: 4,
+};
+
+async fn user(client: &Client) -> Uuid {
+    let user = Uuid::new_v4();
+    ensure_profile(client, user, None).await.unwrap();
+    user
+}
+
+async fn save(
+    client: &mut Client,
+    user_id: Uuid,
+    quiz_result_id: Option<Uuid>,
+    data: &Value,
+    columns: PlanColumns<'_>,
+) -> Uuid {
+    let id = Uuid::new_v4();
+    let tx = client.transaction().await.unwrap();
+    let plan = NewPlan { id, user_id, quiz_result_id, plan_data: data, columns };
+    save_plan(&tx, &plan).await.unwrap();
+    tx.commit().await.unwrap();
+    id
+}
+
+async fn active_ids(client: &Client, user: Uuid, kind: PlanKind) -> Vec<Uuid> {
+    let table = match kind {
+        PlanKind::Meal => "ai_meal_plans",
+        PlanKind::Workout => "ai_workout_plans",
+    };
+    let sql = format!("select id from public.{table} where user_id = $1 and is_active");
+    client.query(&sql, &[&user]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// The last plan saved is the only active one; the others' and the other kind stay.
+async fn assert_one_active_plan(database: &TestDatabase) {
+    let mut client = database.client().await;
+    let (one, two) = (user(&client).await, user(&client).await);
+    let others = save(&mut client, two, None, &json!({}), MEAL).await;
+    let workout = save(&mut client, one, None, &json!({}), WORKOUT).await;
+    for n in 1..=3 {
+        let id = save(&mut client, one, None, &json!({ "n": n }), MEAL).await;
+        assert_eq!(active_ids(&client, one, PlanKind::Meal).await, [id]);
+        let plan = active_plan(&client, one, PlanKind::Meal).await.unwrap().unwrap();
+        assert_eq!((plan.id, plan.plan_data), (id, json!({ "n": n })));
+    }
+    assert_eq!(active_ids(&client, one, PlanKind::Workout).await, [workout]);
+    assert_eq!(active_ids(&client, two, PlanKind::Meal).await, [others]);
+    let kept = "select count(*) from public.ai_meal_plans where user_id = $1";
+    assert_eq!(client.query_one(kept, &[&one]).await.unwrap().get::<_, i64>(0), 3);
+}
+
+#[tokio::test]
+async fn one_active_plan_with_our_trigger() {
+    assert_one_active_plan(&TestDatabase::new().await).await;
+}
+
+#[tokio::test]
+async fn one_active_plan_without_a_trigger() {
+    let database = TestDatabase::new().await;
+    let drop = "drop trigger deactivate_other_plans on public.ai_meal_plans;
+                drop trigger deactivate_other_plans on public.ai_workout_plans";
+    database.client().await.batch_execute(drop).await.unwrap();
+    assert_one_active_plan(&database).await;
+}
+
+#[tokio::test]
+async fn one_active_plan_with_the_apps_trigger() {
+    let database = TestDatabase::empty().await;
+    let client = database.client().await;
+    client.batch_execute(include_str!("fixtures/app_tables.sql")).await.unwrap();
+    client.batch_execute(include_str!("fixtures/supabase.sql")).await.unwrap();
+    migrate(&database.secret_url()).await.unwrap();
+    assert_one_active_plan(&database).await;
+}
+
+#[tokio::test]
+async fn saves_at_once_leave_one_active_plan() {
+    let database = TestDatabase::new().await;
+    let drop = "drop trigger deactivate_other_plans on public.ai_meal_plans";
+    database.client().await.batch_execute(drop).await.unwrap();
+    let user = user(&database.client().await).await;
+    let saves = (0..8).map(|n| {
+        let database = &database;
+        async move { save(&mut database.client().await, user, None, &json!(n), MEAL).await }
+    });
+    let saved = futures_util::future::join_all(saves).await;
+    let active = active_ids(&database.client().await, user, PlanKind::Meal).await;
+    assert_eq!(active.len(), 1);
+    assert!(saved.contains(&active[0]));
+}
+
+#[tokio::test]
+async fn the_columns_beside_the_plan_are_what_the_front_end_reads() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = user(&client).await;
+    let sql = "insert into public.quiz_results (user_id, answers) values ($1, '{}') returning id";
+    let quiz: Uuid = client.query_one(sql, &[&user]).await.unwrap().get(0);
+    let meal = save(&mut client, user, Some(quiz), &json!({ "meals": [] }), MEAL).await;
+    let workout = save(&mut client, user, Some(quiz), &json!({ "weekly_plan": [] }), WORKOUT).await;
+
+    let sql = "select to_jsonb(m) - '{generated_at,created_at,updated_at}'::text[]
+               from public.ai_meal_plans m where generated_at = created_at
+                   and updated_at > '2026-01-01'";
+    let row: Value = client.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(
+        row,
+        json!({
+            "id": meal, "user_id": user, "quiz_result_id": quiz, "plan_data": { "meals": [] },
+            "daily_calories": 2100, "preferences": "[\"Running\"]", "restrictions": "Vegan",
+            "is_active": true, "status": "completed", "error_message": null,
+        })
+    );
+    let sql = "select to_jsonb(w) - '{generated_at,created_at,updated_at}'::text[]
+               from public.ai_workout_plans w where generated_at = created_at
+                   and updated_at > '2026-01-01'";
+    let row: Value = client.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(
+        row,
+        json!({
+            "id": workout, "user_id": user, "quiz_result_id": quiz,
+            "plan_data": { "weekly_plan": [] }, "workout_type": "[\"Running\"]",
+            "duration_per_session": "3-4 times/week", "frequency_per_week": 4,
+            "is_active": true, "status": "completed", "error_message": null,
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_vanished_or_foreign_quiz_is_left_out_and_a_vanished_profile_refuses() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (one, two) = (user(&client).await, user(&client).await);
+    let sql = "insert into public.quiz_results (user_id, answers) values ($1, '{}') returning id";
+    let foreign: Uuid = client.query_one(sql, &[&two]).await.unwrap().get(0);
+    for quiz in [Uuid::new_v4(), foreign] {
+        save(&mut client, one, Some(quiz), &json!({}), MEAL).await;
+        let plan = active_plan(&client, one, PlanKind::Meal).await.unwrap().unwrap();
+        assert_eq!(plan.quiz_result_id, None);
+    }
+
+    let tx = client.transaction().await.unwrap();
+    let data = json!({});
+    let plan = NewPlan {
+        id: Uuid::new_v4(),
+        user_id: Uuid::new_v4(),
+        quiz_result_id: None,
+        plan_data: &data,
+        columns: MEAL,
+    };
+    let error = save_plan(&tx, &plan).await.unwrap_err();
+    assert!(!error.is_unavailable());
+    assert!(error.to_string().contains("lock profile"), "{error}");
+}
+
+#[tokio::test]
+async fn plans_are_read_by_their_owner_only_and_empty_ones_do_not_count() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (one, two) = (user(&client).await, user(&client).await);
+    assert_eq!(active_plan(&client, one, PlanKind::Workout).await.unwrap(), None);
+    let stuck = "insert into public.ai_workout_plans
+                     (user_id, workout_type, duration_per_session) values ($1, '', '')";
+    client.execute(stuck, &[&one]).await.unwrap();
+    assert_eq!(active_plan(&client, one, PlanKind::Workout).await.unwrap(), None);
+
+    let first = save(&mut client, one, None, &json!(1), WORKOUT).await;
+    save(&mut client, one, None, &json!(2), WORKOUT).await;
+    let own = own_plan(&client, one, PlanKind::Workout, first).await.unwrap();
+    assert_eq!(own.unwrap().plan_data, json!(1));
+    assert_eq!(own_plan(&client, two, PlanKind::Workout, first).await.unwrap(), None);
+    assert_eq!(own_plan(&client, one, PlanKind::Meal, first).await.unwrap(), None);
+}
