@@ -37,9 +37,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
-            return Err(ApiError::UnsupportedMediaType);
-        }
+        require_json(request.headers())?;
         let body = read(request.into_body()).await?;
         Ok(Self(from_json(&body)?))
     }
@@ -81,6 +79,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// Reads a [`RawBody`] as [`Json`] would, for handlers that need its bytes too.
+///
+/// # Errors
+/// 415 when `headers` do not announce JSON, else as [`from_json`].
+pub fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
+    require_json(headers)?;
+    from_json(body)
+}
+
 /// Reads `body` as `T` under the same rules as [`Json`].
 ///
 /// # Errors
@@ -106,6 +113,10 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
         }
         BodyRefused::Broken.into()
     })
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    if is_json(headers) { Ok(()) } else { Err(ApiError::UnsupportedMediaType) }
 }
 
 /// `application/json`, or a type built on it.
