@@ -15,6 +15,7 @@ pub mod job;
 pub mod kv;
 pub mod notices;
 pub mod nutrition;
+pub mod process;
 pub mod queue;
 pub mod quiz;
 pub mod rate_limit;

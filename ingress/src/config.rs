@@ -1,1 +1,110 @@
-//! Settings of the ingress.
+//! Settings of the ingress, read once at start; every mistake is reported.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use regimen_common::config::{ConfigErrors, Env, Environment, database_url};
+use regimen_common::telemetry::TelemetryConfig;
+use secrecy::SecretString;
+
+use crate::auth::AuthConfig;
+use crate::middleware::LimitsConfig;
+
+/// Everything the ingress can be told.
+#[derive(Debug)]
+pub struct IngressConfig {
+    /// `ENVIRONMENT`.
+    pub environment: Environment,
+    /// `LISTEN_ADDR`: where the API is served.
+    pub listen_addr: SocketAddr,
+    /// `METRICS_ADDR`: where `/metrics` is served, for operators only.
+    pub metrics_addr: SocketAddr,
+    /// `ADDRESS_FILE`: told the bound addresses once ready.
+    pub address_file: Option<PathBuf>,
+    /// `DATABASE_URL`, or the five old names.
+    pub database_url: SecretString,
+    /// `DATABASE_POOL_SIZE`: connections to Postgres.
+    pub database_pool_size: usize,
+    /// `REDIS_URL`.
+    pub redis_url: SecretString,
+    /// `REDIS_PREFIX`: the hash tag of all keys.
+    pub redis_prefix: String,
+    /// Logs and error reports.
+    pub telemetry: TelemetryConfig,
+    /// How callers prove who they are.
+    pub auth: AuthConfig,
+    /// What a client may send, how fast, and from where.
+    pub limits: LimitsConfig,
+    /// `SHUTDOWN_GRACE_SECONDS`: how long open requests may finish after SIGTERM.
+    pub grace: Duration,
+    /// What accepting a job depends on.
+    pub jobs: JobLimits,
+    /// Which providers the operators have given keys to, for `/health`.
+    pub providers: ConfiguredProviders,
+}
+
+/// What accepting a job depends on.
+#[derive(Debug, Clone)]
+pub struct JobLimits {
+    /// `QUEUE_EXPIRY_SECONDS`: not started by then means expired.
+    pub expires_in_seconds: f64,
+    /// `PER_USER_RUNNING`: how many of one user's jobs may run at once.
+    pub per_user: i64,
+}
+
+/// Which of the provider keys are set. The ingress never uses them.
+#[derive(Debug, Clone, Copy)]
+pub struct ConfiguredProviders {
+    /// `OPENAI_API_KEY`.
+    pub openai: bool,
+    /// `ANTHROPIC_API_KEY`.
+    pub anthropic: bool,
+    /// `GEMINI_API_KEY`.
+    pub gemini: bool,
+    /// `LLAMA_API_KEY`.
+    pub llama: bool,
+}
+
+impl IngressConfig {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// Every mistake found, by variable name.
+    pub fn read(mut env: Env) -> Result<Self, ConfigErrors> {
+        let config = Self::take(&mut env);
+        env.finish(config)
+    }
+
+    /// Asks for every variable once.
+    pub fn take(env: &mut Env) -> Option<Self> {
+        let environment = env.or("ENVIRONMENT", Environment::Production);
+        let database_url = database_url(env);
+        let redis_url = env.required::<String>("REDIS_URL").map(SecretString::from);
+        let config = Self {
+            environment,
+            listen_addr: env.or("LISTEN_ADDR", SocketAddr::from(([127, 0, 0, 1], 8080))),
+            metrics_addr: env.or("METRICS_ADDR", SocketAddr::from(([127, 0, 0, 1], 9090))),
+            address_file: env.optional("ADDRESS_FILE"),
+            database_url: SecretString::default(),
+            database_pool_size: env.number("DATABASE_POOL_SIZE", 16, 2..=500),
+            redis_url: SecretString::default(),
+            redis_prefix: env.or("REDIS_PREFIX", "regimen".to_owned()),
+            telemetry: TelemetryConfig::take(env, environment),
+            auth: AuthConfig::from_env(env, environment),
+            limits: LimitsConfig::from_env(env, environment),
+            grace: env.seconds("SHUTDOWN_GRACE_SECONDS", 20.0),
+            jobs: JobLimits {
+                expires_in_seconds: env.number("QUEUE_EXPIRY_SECONDS", 900.0, 1.0..=86_400.0),
+                per_user: env.number("PER_USER_RUNNING", 2, 1..=1_000),
+            },
+            providers: ConfiguredProviders {
+                openai: env.secret("OPENAI_API_KEY").is_some(),
+                anthropic: env.secret("ANTHROPIC_API_KEY").is_some(),
+                gemini: env.secret("GEMINI_API_KEY").is_some(),
+                llama: env.secret("LLAMA_API_KEY").is_some(),
+            },
+        };
+        Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
+    }
+}

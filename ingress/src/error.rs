@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use regimen_common::db::DbError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -44,9 +45,6 @@ pub struct Problem {
     /// The fields to correct, on validation errors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// The names of the limits that were reached, as in `RateLimit-Policy`.
-    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
-    pub violated_policies: Vec<String>,
 }
 
 /// A part of a request that has a limit on its size.
@@ -82,19 +80,6 @@ impl std::fmt::Display for Part {
             Self::Body => "body",
         })
     }
-}
-
-/// Which limit was reached, and what a client can do about it.
-#[derive(Debug)]
-pub struct QuotaExceeded {
-    /// Which limit, and when it frees up.
-    pub detail: String,
-    /// When asking again makes sense.
-    pub retry_after: Duration,
-    /// The limits' names.
-    pub policies: Vec<String>,
-    /// RateLimit headers of the limited route.
-    pub headers: HeaderMap,
 }
 
 /// Every way a request can be refused.
@@ -142,8 +127,15 @@ pub enum ApiError {
     #[error("some fields need correcting; see errors")]
     Invalid(Vec<FieldError>),
     /// A limit of the caller's is used up.
-    #[error("{}", .0.detail)]
-    QuotaExceeded(Box<QuotaExceeded>),
+    #[error("{detail}")]
+    QuotaExceeded {
+        /// Which limit, and when it frees up.
+        detail: String,
+        /// When asking again makes sense.
+        retry_after: Duration,
+        /// RateLimit headers of the limited route.
+        headers: Box<HeaderMap>,
+    },
     /// Too much is waiting already.
     #[error("too many jobs are waiting; send the request again after the time in Retry-After")]
     ReducedCapacity {
@@ -159,6 +151,9 @@ pub enum ApiError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A plan that the caller waited for could not be generated.
+    #[error("{0}")]
+    PlanFailed(String),
     /// The feature is not configured here.
     #[error("{0}")]
     NotConfigured(String),
@@ -210,7 +205,7 @@ impl ApiError {
             Self::Invalid(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "validation-failed", "Invalid fields")
             }
-            Self::QuotaExceeded(_) => {
+            Self::QuotaExceeded { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Quota exceeded")
             }
             Self::ReducedCapacity { .. } => (
@@ -221,6 +216,7 @@ impl ApiError {
             Self::Unavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             }
+            Self::PlanFailed(_) => (StatusCode::BAD_GATEWAY, "plan-failed", "Plan not generated"),
             Self::NotConfigured(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "not-configured", "Not configured")
             }
@@ -231,8 +227,9 @@ impl ApiError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::QuotaExceeded(exceeded) => Some(exceeded.retry_after),
-            Self::ReducedCapacity { retry_after } => Some(*retry_after),
+            Self::QuotaExceeded { retry_after, .. } | Self::ReducedCapacity { retry_after } => {
+                Some(*retry_after)
+            }
             Self::Unavailable { .. } => Some(Duration::from_secs(2)),
             Self::IdempotencyInFlight => Some(Duration::from_secs(1)),
             _ => None,
@@ -258,22 +255,19 @@ impl ApiError {
         let ProblemType { status, code, title } = self.problem_type();
         let detail = self.to_string();
         let retry_after = self.retry_after();
-        let (errors, exceeded) = match self {
-            Self::Invalid(errors) => (errors, None),
-            Self::QuotaExceeded(exceeded) => (Vec::new(), Some(*exceeded)),
-            _ => (Vec::new(), None),
+        let (errors, extra) = match self {
+            Self::Invalid(errors) => (errors, HeaderMap::new()),
+            Self::QuotaExceeded { headers, .. } => (Vec::new(), *headers),
+            _ => (Vec::new(), HeaderMap::new()),
         };
-        let (violated_policies, extra) =
-            exceeded.map(|exceeded| (exceeded.policies, exceeded.headers)).unwrap_or_default();
         let problem = Problem {
-            type_uri: type_uri(code),
+            type_uri: format!("urn:regimen:problem:{code}"),
             title,
             status: status.as_u16(),
             detail,
             instance: request_id.to_owned(),
             code,
             errors,
-            violated_policies,
         };
         let mut response = (status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();
@@ -293,23 +287,23 @@ impl ApiError {
     }
 }
 
-/// Two problem types are registered by draft-ietf-httpapi-ratelimit-headers-11,
-/// section 5; the others are ours.
-fn type_uri(code: &str) -> String {
-    match code {
-        "quota-exceeded" | "temporary-reduced-capacity" => {
-            format!("https://iana.org/assignments/http-problem-types#{code}")
-        }
-        _ => format!("urn:regimen:problem:{code}"),
-    }
-}
-
 impl From<BodyRefused> for ApiError {
     fn from(refused: BodyRefused) -> Self {
         match refused {
             BodyRefused::TooLarge { limit } => Self::TooLarge { part: Part::Body, limit },
             BodyRefused::TooSlow => Self::Timeout,
             BodyRefused::Broken => Self::BadRequest(refused.to_string()),
+        }
+    }
+}
+
+impl From<DbError> for ApiError {
+    /// A database that is away is worth another try; anything else is a defect.
+    fn from(error: DbError) -> Self {
+        if error.is_unavailable() {
+            Self::Unavailable { what: "the database", source: error.into() }
+        } else {
+            Self::internal(error)
         }
     }
 }

@@ -4,11 +4,57 @@
 pub mod auth;
 pub mod client_address;
 pub mod config;
+pub mod cursor;
 pub mod error;
 pub mod extract;
 pub mod middleware;
 pub mod openapi;
+pub mod prefer;
 pub mod routes;
 pub mod serve;
 pub mod state;
+pub mod submission;
 pub mod watch;
+
+use axum::Router;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use regimen_common::address_file;
+use tokio::net::TcpListener;
+
+use state::AppState;
+
+/// Serves the API until the first signal, then lets open requests finish; at
+/// the second it stops at once.
+///
+/// # Errors
+/// A socket failed.
+pub async fn run(
+    api: TcpListener,
+    operators: TcpListener,
+    state: AppState,
+    metrics: PrometheusHandle,
+) -> std::io::Result<()> {
+    let (api_address, metrics_address) = (api.local_addr()?, operators.local_addr()?);
+    tokio::spawn(state.watch.clone().run());
+    let metrics =
+        Router::new().route("/metrics", get(move || std::future::ready(metrics.render())));
+    tokio::spawn(async move { axum::serve(operators, metrics).await });
+    if let Some(path) = &state.config.address_file {
+        let entries = [
+            ("INGRESS_URL", format!("http://{api_address}")),
+            ("METRICS_URL", format!("http://{metrics_address}")),
+        ];
+        address_file::write(path, &entries)?;
+    }
+    tracing::info!(address = %api_address, metrics = %metrics_address, "ingress ready");
+    let (config, shutdown) = (state.config.clone(), state.shutdown.clone());
+    let app = middleware::wrap(routes::router().with_state(state), &config.limits);
+    let served = serve::serve(api, app, &config.limits, shutdown.drain.cancelled(), config.grace);
+    tokio::select! {
+        () = served => {}
+        () = shutdown.now.cancelled() => tracing::warn!("stopped with requests open"),
+    }
+    tracing::info!("ingress stopped");
+    Ok(())
+}

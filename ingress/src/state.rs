@@ -1,1 +1,79 @@
 //! Everything a handler may use, built once in main.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use deadpool_postgres::Pool;
+use regimen_common::clock::Clock;
+use regimen_common::db::{self, DbError};
+use regimen_common::kv::{Kv, KvError};
+use regimen_common::queue::Queue;
+use regimen_common::shutdown::Shutdown;
+
+use crate::auth::{AuthSetupError, Authenticator};
+use crate::config::IngressConfig;
+use crate::watch::Watch;
+
+/// The ingress's dependencies. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// The settings.
+    pub config: Arc<IngressConfig>,
+    /// Postgres.
+    pub db: Pool,
+    /// Redis.
+    pub kv: Kv,
+    /// The dispatch lists.
+    pub queue: Queue,
+    /// Who is calling.
+    pub authenticator: Arc<Authenticator>,
+    /// Job changes for waiting requests.
+    pub watch: Watch,
+    /// The time.
+    pub clock: Clock,
+    /// Drain and stop.
+    pub shutdown: Shutdown,
+}
+
+/// Why the ingress could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The Postgres settings are unusable.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The Redis settings are unusable.
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    /// The authentication settings are unusable.
+    #[error(transparent)]
+    Auth(#[from] AuthSetupError),
+}
+
+impl AppState {
+    /// Builds the dependencies. Nothing is connected yet: a store that is away
+    /// shows in answers, not at the start.
+    ///
+    /// # Errors
+    /// A setting is unusable.
+    pub fn new(config: IngressConfig, shutdown: Shutdown) -> Result<Self, StateError> {
+        let clock = Clock::system();
+        let db = db::pool(&config.database_url, config.database_pool_size, "regimen-ingress")?;
+        let kv = Kv::new(&config.redis_url, &config.redis_prefix)?;
+        Ok(Self {
+            authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
+            queue: Queue::new(kv.clone()),
+            watch: Watch::new(kv.clone(), db.clone()),
+            config: Arc::new(config),
+            db,
+            kv,
+            clock,
+            shutdown,
+        })
+    }
+}
+
+impl FromRef<AppState> for Arc<Authenticator> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.authenticator)
+    }
+}

@@ -1,1 +1,115 @@
-//! Settings of the worker.
+//! Settings of the worker, read once at start; every mistake is reported.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use regimen_common::config::{ConfigErrors, Env, Environment, database_url};
+use regimen_common::db::jobs::ClaimPolicy;
+use regimen_common::queue::Weights;
+use regimen_common::telemetry::TelemetryConfig;
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use crate::providers::settings::LadderSettings;
+
+/// Everything the worker can be told.
+#[derive(Debug)]
+pub struct WorkerConfig {
+    /// `ENVIRONMENT`.
+    pub environment: Environment,
+    /// `DATABASE_URL`, or the five old names.
+    pub database_url: SecretString,
+    /// `DATABASE_POOL_SIZE`: connections to Postgres.
+    pub database_pool_size: usize,
+    /// `REDIS_URL`.
+    pub redis_url: SecretString,
+    /// `REDIS_PREFIX`: the hash tag of all keys.
+    pub redis_prefix: String,
+    /// `METRICS_ADDR`: where `/metrics`, `/livez` and `/readyz` are served.
+    pub metrics_addr: SocketAddr,
+    /// `ADDRESS_FILE`: told the bound addresses once ready.
+    pub address_file: Option<PathBuf>,
+    /// Logs and error reports.
+    pub telemetry: TelemetryConfig,
+    /// `WORKER_SLOTS`: plan jobs at once.
+    pub slots: usize,
+    /// `LEASE_SECONDS`, `JOB_DEADLINE_SECONDS`, `PER_USER_RUNNING`.
+    pub claim: ClaimPolicy,
+    /// `WEIGHT_PRO`, `WEIGHT_FREE`: shares while both classes wait.
+    pub weights: Weights,
+    /// `DRAIN_SECONDS`: how long running jobs may finish after SIGTERM.
+    pub drain: Duration,
+    /// `RETRY_ROUNDS_SECONDS`: waits before each further round.
+    pub retry_rounds: Vec<Duration>,
+    /// `RECONCILE_SECONDS`: between two looks for what faults left behind.
+    pub reconcile_every: Duration,
+    /// The AI providers and the ladder over them.
+    pub providers: LadderSettings,
+}
+
+impl WorkerConfig {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// Every mistake found, by variable name.
+    pub fn read(mut env: Env) -> Result<Self, ConfigErrors> {
+        let config = Self::take(&mut env);
+        env.finish(config)
+    }
+
+    /// Asks for every variable once.
+    pub fn take(env: &mut Env) -> Option<Self> {
+        let environment = env.or("ENVIRONMENT", Environment::Production);
+        let database_url = database_url(env);
+        let redis_url = env.required::<String>("REDIS_URL").map(SecretString::from);
+        let slots = env.number("WORKER_SLOTS", 64, 1..=10_000);
+        let lease = env.number("LEASE_SECONDS", 10.0, 1.0..=600.0);
+        let retry_rounds = retry_rounds(env);
+        let config = Self {
+            environment,
+            database_url: SecretString::default(),
+            database_pool_size: env.number("DATABASE_POOL_SIZE", 16, 2..=500),
+            redis_url: SecretString::default(),
+            redis_prefix: env.or("REDIS_PREFIX", "regimen".to_owned()),
+            metrics_addr: env.or("METRICS_ADDR", SocketAddr::from(([127, 0, 0, 1], 9091))),
+            address_file: env.optional("ADDRESS_FILE"),
+            telemetry: TelemetryConfig::take(env, environment),
+            slots,
+            claim: ClaimPolicy {
+                worker_id: format!("worker-{}", Uuid::now_v7().simple()),
+                lease: Duration::from_secs_f64(lease),
+                deadline: env.seconds("JOB_DEADLINE_SECONDS", 180.0),
+                per_user: env.number("PER_USER_RUNNING", 2, 1..=1_000),
+            },
+            weights: Weights {
+                first: env.number("WEIGHT_PRO", 4, 1..=1_000),
+                second: env.number("WEIGHT_FREE", 1, 1..=1_000),
+            },
+            drain: env.seconds("DRAIN_SECONDS", 90.0),
+            retry_rounds,
+            reconcile_every: env.seconds("RECONCILE_SECONDS", 1.0),
+            providers: LadderSettings::from_env(env),
+        };
+        Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
+    }
+}
+
+fn retry_rounds(env: &mut Env) -> Vec<Duration> {
+    let rounds = env.list("RETRY_ROUNDS_SECONDS");
+    if rounds.is_empty() {
+        return [30, 120, 600].map(Duration::from_secs).into();
+    }
+    rounds
+        .iter()
+        .filter_map(|text| match text.parse::<f64>() {
+            Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => {
+                Some(Duration::from_secs_f64(seconds))
+            }
+            _ => {
+                env.error("RETRY_ROUNDS_SECONDS", format!("{text:?} is not a number of seconds"));
+                None
+            }
+        })
+        .collect()
+}

@@ -1,1 +1,72 @@
-//! Everything a job may use, built once in main.
+//! Everything a job may use, built once in main. No globals.
+
+use std::sync::Arc;
+
+use deadpool_postgres::Pool;
+use regimen_common::clock::Clock;
+use regimen_common::db::{self, DbError};
+use regimen_common::kv::{Kv, KvError};
+use regimen_common::queue::Queue;
+use regimen_common::shutdown::Shutdown;
+
+use crate::announce::Announcer;
+use crate::config::WorkerConfig;
+use crate::holdings::Holdings;
+use crate::jobs::generate::Generator;
+
+/// The worker's dependencies.
+#[derive(Debug)]
+pub struct Env {
+    /// The settings.
+    pub config: WorkerConfig,
+    /// Postgres.
+    pub db: Pool,
+    /// Redis.
+    pub kv: Kv,
+    /// The dispatch lists.
+    pub queue: Queue,
+    /// What this process holds.
+    pub holdings: Holdings,
+    /// Tells the fleet what was committed.
+    pub announcer: Announcer,
+    /// Prompt, ladder and verification.
+    pub generator: Generator,
+    /// Drain and stop.
+    pub shutdown: Shutdown,
+}
+
+/// Why the worker could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvError {
+    /// The Postgres settings are unusable.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The Redis settings are unusable.
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    /// The HTTP client of the providers could not be set up.
+    #[error("cannot set up the HTTP client: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+impl Env {
+    /// Builds the dependencies. Nothing is connected yet: a store that is away
+    /// delays work, not the start.
+    ///
+    /// # Errors
+    /// A setting is unusable.
+    pub fn new(config: WorkerConfig, shutdown: Shutdown) -> Result<Arc<Self>, EnvError> {
+        let db = db::pool(&config.database_url, config.database_pool_size, "regimen-worker")?;
+        let kv = Kv::new(&config.redis_url, &config.redis_prefix)?;
+        Ok(Arc::new(Self {
+            queue: Queue::new(kv.clone()),
+            holdings: Holdings::default(),
+            announcer: Announcer::new(kv.clone(), Clock::system()),
+            generator: Generator::new(&config.providers, Clock::system())?,
+            kv,
+            db,
+            config,
+            shutdown,
+        }))
+    }
+}

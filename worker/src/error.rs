@@ -1,1 +1,45 @@
-//! How a job ends when it does not succeed: retry later or fail for good.
+//! How a claim ends when it does not succeed: said at each `?`.
+
+use regimen_common::db::DbError;
+use regimen_common::job::FailureCode;
+use serde_json::Value;
+
+/// Why a job did not get its plan this time.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Worth another round later: everything that failed may pass.
+    #[error("another round: {reason}")]
+    Retry {
+        /// What failed, for the job's history.
+        reason: String,
+    },
+    /// Waits for money, which is not the job's fault.
+    #[error("over budget: {reason}")]
+    OverBudget {
+        /// Which budget.
+        reason: String,
+    },
+    /// No use trying again.
+    #[error("{code}: {detail}")]
+    Fail {
+        /// Why, for programs.
+        code: FailureCode,
+        /// Why, for people.
+        detail: String,
+        /// What each attempt said.
+        evidence: Value,
+    },
+    /// The claim is not ours any more; nothing may be written.
+    #[error("the claim is stale")]
+    Stale,
+    /// Postgres failed underneath.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl JobError {
+    /// A failure for good without evidence.
+    pub fn fail(code: FailureCode, detail: impl Into<String>) -> Self {
+        Self::Fail { code, detail: detail.into(), evidence: Value::Null }
+    }
+}

@@ -57,8 +57,7 @@ pub(crate) struct RedisPlan<'a> {
 /// A running private Redis.
 #[derive(Debug)]
 pub(crate) struct Redis {
-    /// Its process.
-    pub(crate) process: Process,
+    _process: Process,
     port: u16,
 }
 
@@ -92,7 +91,7 @@ impl RedisPlan<'_> {
             process.must_run()?;
             session.pause()?;
         }
-        Ok(Redis { process, port })
+        Ok(Redis { _process: process, port })
     }
 
     /// A file and not arguments, which every user of the machine can read.

@@ -21,6 +21,11 @@ use crate::middleware::BodyRefused;
 #[derive(Debug, Clone)]
 pub struct Json<T>(pub T);
 
+/// A JSON body together with its bytes, for requests that may be repeated
+/// under an idempotency key.
+#[derive(Debug, Clone)]
+pub struct JsonAndBytes<T>(pub T, pub Bytes);
+
 /// A body as it came, for signatures over raw bytes.
 #[derive(Debug, Clone)]
 pub struct RawBody(pub Bytes);
@@ -36,10 +41,21 @@ pub struct Query<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let JsonAndBytes(value, _) = JsonAndBytes::from_request(request, state).await?;
+        Ok(Self(value))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonAndBytes<T> {
+    type Rejection = ApiError;
+
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        require_json(request.headers())?;
+        if !is_json(request.headers()) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
         let body = read(request.into_body()).await?;
-        Ok(Self(from_json(&body)?))
+        Ok(Self(from_json(&body)?, body))
     }
 }
 
@@ -79,15 +95,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Reads a [`RawBody`] as [`Json`] would, for handlers that need its bytes too.
-///
-/// # Errors
-/// 415 when `headers` do not announce JSON, else as [`from_json`].
-pub fn read_json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, ApiError> {
-    require_json(headers)?;
-    from_json(body)
-}
-
 /// Reads `body` as `T` under the same rules as [`Json`].
 ///
 /// # Errors
@@ -113,10 +120,6 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
         }
         BodyRefused::Broken.into()
     })
-}
-
-fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
-    if is_json(headers) { Ok(()) } else { Err(ApiError::UnsupportedMediaType) }
 }
 
 /// `application/json`, or a type built on it.

@@ -1,1 +1,102 @@
 //! Liveness, readiness and the legacy health answer.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::state::AppState;
+
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The health routes.
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/health", get(health))
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+}
+
+/// The health answer of the replaced service.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `healthy`, or `degraded` without a database.
+    pub status: &'static str,
+    /// The service's name.
+    pub service: &'static str,
+    /// The release.
+    pub version: &'static str,
+    /// Which providers have a key.
+    pub ai_providers: AiProviders,
+    /// Whether Postgres answers.
+    pub database: bool,
+}
+
+/// Which providers have a key.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AiProviders {
+    openai: bool,
+    anthropic: bool,
+    gemini: bool,
+    llama: bool,
+}
+
+async fn health(State(state): State<AppState>) -> Json<Health> {
+    let database = postgres_answers(&state).await;
+    let providers = state.config.providers;
+    Json(Health {
+        status: if database { "healthy" } else { "degraded" },
+        service: "regimen",
+        version: env!("CARGO_PKG_VERSION"),
+        ai_providers: AiProviders {
+            openai: providers.openai,
+            anthropic: providers.anthropic,
+            gemini: providers.gemini,
+            llama: providers.llama,
+        },
+        database,
+    })
+}
+
+async fn live() -> &'static str {
+    "alive\n"
+}
+
+/// Whether requests can be accepted, and with what.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// `ready`, `degraded` (Redis is away; everything is still accepted) or `unavailable`.
+    pub status: &'static str,
+    /// Whether Postgres answers.
+    pub postgres: bool,
+    /// Whether Redis answers.
+    pub redis: bool,
+}
+
+async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
+    let (postgres, redis) = tokio::join!(postgres_answers(&state), redis_answers(&state));
+    let (code, status) = match (postgres, redis) {
+        (true, true) => (StatusCode::OK, "ready"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    (code, Json(Readiness { status, postgres, redis }))
+}
+
+async fn postgres_answers(state: &AppState) -> bool {
+    let probe = async {
+        let client = state.db.get().await.ok()?;
+        client.batch_execute("select 1").await.ok()
+    };
+    matches!(tokio::time::timeout(PROBE_TIMEOUT, probe).await, Ok(Some(())))
+}
+
+async fn redis_answers(state: &AppState) -> bool {
+    let ping = redis::cmd("PING");
+    let probe = state.kv.query::<String>(&ping);
+    matches!(tokio::time::timeout(PROBE_TIMEOUT, probe).await, Ok(Ok(_)))
+}

@@ -1,1 +1,252 @@
 //! The replaced service's routes, byte-compatible in field names.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use regimen_common::db::DbError;
+use regimen_common::db::jobs::{self, JobRow};
+use regimen_common::job::{JobState, PlanKind};
+use regimen_common::nutrition::{Calculations, Macros};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::jobs::{JobView, wait_until_ended};
+use super::plans::{idempotency_key, job_ids};
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::extract::{Id, JsonAndBytes};
+use crate::state::AppState;
+use crate::submission::{Accepted, Submission, Submitted, submit};
+
+/// How long the one-plan routes hold the line, as the old service did.
+const PLAN_WAIT: Duration = Duration::from_secs(60);
+
+/// The legacy plan routes.
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/generate-plans", post(generate_plans))
+        .route("/generate-complete-plan", post(generate_plans))
+        .route("/generate-meal-plan", post(generate_meal_plan))
+        .route("/generate-workout-plan", post(generate_workout_plan))
+        .route("/plan-status/{user_id}", get(plan_status))
+}
+
+/// A request as the old front end sends it.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct GeneratePlans {
+    /// Whose plans; must be the caller.
+    pub user_id: Option<Uuid>,
+    /// The stored quiz these answers belong to.
+    pub quiz_result_id: Option<Uuid>,
+    /// The quiz.
+    pub answers: Value,
+    /// Asked first: openai, anthropic, gemini or llama.
+    pub ai_provider: Option<String>,
+    /// The model to ask for.
+    pub model_name: Option<String>,
+}
+
+/// The answer the old front end reads.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GenerationStarted {
+    /// Always true.
+    pub success: bool,
+    /// The targets of the person.
+    pub calculations: Calculations,
+    /// How the goal calories are shared out.
+    pub macros: Macros,
+    /// The calculations again, under the name newer screens read.
+    pub nutrition: Calculations,
+    /// Always `generating`.
+    pub meal_plan_status: &'static str,
+    /// Always `generating`.
+    pub workout_plan_status: &'static str,
+    /// For people.
+    pub message: &'static str,
+    /// The jobs behind the plans.
+    pub jobs: Vec<LegacyJob>,
+}
+
+/// A job, as newer front ends may use it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct LegacyJob {
+    /// The job.
+    pub id: Uuid,
+    /// What it makes.
+    pub kind: PlanKind,
+    /// Its status.
+    pub status_url: String,
+}
+
+/// Starts both plans and answers with the targets at once.
+async fn generate_plans(
+    State(state): State<AppState>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: JsonAndBytes<GeneratePlans>,
+) -> Result<Json<Value>, ApiError> {
+    let submission = submission(caller, &headers, body, PlanKind::ALL.to_vec())?;
+    Ok(Json(match submit(&state, submission, render).await? {
+        Submitted::New(accepted) => render(&accepted),
+        Submitted::Replayed(body) => body,
+    }))
+}
+
+async fn generate_meal_plan(
+    State(state): State<AppState>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: JsonAndBytes<GeneratePlans>,
+) -> Result<Response, ApiError> {
+    generate_one(state, caller, headers, body, PlanKind::Meal).await
+}
+
+async fn generate_workout_plan(
+    State(state): State<AppState>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: JsonAndBytes<GeneratePlans>,
+) -> Result<Response, ApiError> {
+    generate_one(state, caller, headers, body, PlanKind::Workout).await
+}
+
+/// Starts one plan and answers once it is there, or with 202 after a minute.
+async fn generate_one(
+    state: AppState,
+    caller: Caller,
+    headers: HeaderMap,
+    body: JsonAndBytes<GeneratePlans>,
+    kind: PlanKind,
+) -> Result<Response, ApiError> {
+    let submission = submission(caller, &headers, body, vec![kind])?;
+    let user_id = submission.user_id;
+    let started = match submit(&state, submission, render).await? {
+        Submitted::New(accepted) => render(&accepted),
+        Submitted::Replayed(body) => body,
+    };
+    let ended = wait_until_ended(&state, user_id, &job_ids(&started), PLAN_WAIT).await?;
+    match ended.and_then(|jobs| jobs.into_iter().next()) {
+        None => Ok((StatusCode::ACCEPTED, Json(started)).into_response()),
+        Some(job) => one_plan(kind, job, &started).map(IntoResponse::into_response),
+    }
+}
+
+fn one_plan(kind: PlanKind, job: JobView, started: &Value) -> Result<Json<Value>, ApiError> {
+    let Some(plan) = job.plan else {
+        let detail = job.error.map(|error| error.detail).unwrap_or_default();
+        return Err(ApiError::PlanFailed(format!(
+            "the {kind} plan could not be generated: {detail}; try again"
+        )));
+    };
+    Ok(Json(match kind {
+        PlanKind::Meal => json!({
+            "success": true, "meal_plan": plan, "macros": started.get("macros"),
+            "message": "Meal plan generated",
+        }),
+        PlanKind::Workout => json!({
+            "success": true, "workout_plan": plan, "message": "Workout plan generated",
+        }),
+    }))
+}
+
+fn submission(
+    caller: Caller,
+    headers: &HeaderMap,
+    JsonAndBytes(request, body): JsonAndBytes<GeneratePlans>,
+    kinds: Vec<PlanKind>,
+) -> Result<Submission, ApiError> {
+    Ok(Submission {
+        user_id: caller.acting_for(request.user_id)?,
+        email: caller.email,
+        kinds,
+        quiz_result_id: request.quiz_result_id,
+        answers: request.answers,
+        provider: request.ai_provider,
+        model: request.model_name,
+        callback_url: None,
+        idempotency_key: idempotency_key(headers)?,
+        fingerprint: body.to_vec(),
+    })
+}
+
+fn render(accepted: &Accepted) -> Value {
+    let calculations = accepted.nutrition.calculations();
+    let job = |job: &crate::submission::JobLink| LegacyJob {
+        id: job.id,
+        kind: job.kind,
+        status_url: job.links.this.clone(),
+    };
+    json!(GenerationStarted {
+        success: true,
+        macros: calculations.macros,
+        nutrition: calculations.clone(),
+        calculations,
+        meal_plan_status: "generating",
+        workout_plan_status: "generating",
+        message: "Plans are being generated",
+        jobs: accepted.jobs.iter().map(job).collect(),
+    })
+}
+
+/// Where a user's latest generation stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PlanStatus {
+    /// Always true.
+    pub success: bool,
+    /// `not_started`, `generating`, `completed` or `failed`.
+    pub meal_plan_status: &'static str,
+    /// `not_started`, `generating`, `completed` or `failed`.
+    pub workout_plan_status: &'static str,
+    /// Why the meal plan failed.
+    pub meal_plan_error: Option<String>,
+    /// Why the workout plan failed.
+    pub workout_plan_error: Option<String>,
+}
+
+async fn plan_status(
+    State(state): State<AppState>,
+    caller: Caller,
+    Id(user_id): Id,
+) -> Result<Json<PlanStatus>, ApiError> {
+    let user_id = caller.acting_for(Some(user_id))?;
+    let client = state.db.get().await.map_err(DbError::from)?;
+    let rows = jobs::generation_of(&client, user_id).await?;
+    if rows.is_empty() {
+        return Err(ApiError::NotFound(
+            "nothing was generated for this user yet; send the quiz to /generate-plans".to_owned(),
+        ));
+    }
+    let of_kind = |kind| rows.iter().find(|row| row.kind == kind);
+    let (meal, workout) = (of_kind(PlanKind::Meal), of_kind(PlanKind::Workout));
+    Ok(Json(PlanStatus {
+        success: true,
+        meal_plan_status: status(meal),
+        workout_plan_status: status(workout),
+        meal_plan_error: error(meal),
+        workout_plan_error: error(workout),
+    }))
+}
+
+fn status(row: Option<&JobRow>) -> &'static str {
+    match row.map(|row| row.state) {
+        None => "not_started",
+        Some(JobState::Queued | JobState::Running) => "generating",
+        Some(JobState::Succeeded) => "completed",
+        Some(JobState::Failed | JobState::Cancelled | JobState::Expired) => "failed",
+    }
+}
+
+fn error(row: Option<&JobRow>) -> Option<String> {
+    let row = row?;
+    match row.state {
+        JobState::Failed | JobState::Expired => row.error_detail.clone(),
+        JobState::Cancelled => Some("the job was cancelled".to_owned()),
+        JobState::Queued | JobState::Running | JobState::Succeeded => None,
+    }
+}

@@ -1,1 +1,192 @@
 //! Submitting plan jobs and reading the active plan.
+
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use regimen_common::db::plans;
+use regimen_common::job::PlanKind;
+use regimen_common::nutrition::Nutrition;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::extract::JsonAndBytes;
+use crate::prefer::Prefer;
+use crate::routes::jobs::{JobView, wait_until_ended};
+use crate::state::AppState;
+use crate::submission::{Accepted, JobLink, Submission, Submitted, submit};
+
+/// Carries the client's key for repeating a request safely.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const REPLAYED: &str = "idempotency-replayed";
+/// When a first look at a fresh job makes sense.
+const FIRST_LOOK_SECONDS: u32 = 2;
+
+/// The plan routes.
+pub fn router() -> Router<AppState> {
+    Router::new().route("/v1/plans", post(create)).route("/v1/plans/{kind}/active", get(active))
+}
+
+/// A request for plans.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct CreatePlans {
+    /// Which plans; both unless named.
+    #[serde(default = "both_kinds")]
+    pub kinds: Vec<PlanKind>,
+    /// The stored quiz these answers belong to.
+    pub quiz_result_id: Option<Uuid>,
+    /// The quiz.
+    pub answers: Value,
+    /// Asked first: openai, anthropic, gemini or llama.
+    pub provider: Option<String>,
+    /// The model to ask for.
+    pub model: Option<String>,
+    /// Told of the end of each job by a signed POST.
+    pub callback_url: Option<String>,
+    /// Names the user when a trusted backend calls.
+    pub user_id: Option<Uuid>,
+}
+
+fn both_kinds() -> Vec<PlanKind> {
+    PlanKind::ALL.to_vec()
+}
+
+/// Accepted jobs, and the targets of the person at once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PlansAccepted {
+    /// One job for each kind asked for.
+    pub jobs: Vec<JobLink>,
+    /// Energy and macro targets.
+    pub nutrition: Nutrition,
+}
+
+/// Submits plan jobs.
+async fn create(
+    State(state): State<AppState>,
+    caller: Caller,
+    prefer: Prefer,
+    headers: HeaderMap,
+    JsonAndBytes(mut request, body): JsonAndBytes<CreatePlans>,
+) -> Result<Response, ApiError> {
+    request.kinds.sort();
+    request.kinds.dedup();
+    let user_id = caller.acting_for(request.user_id)?;
+    let submission = Submission {
+        user_id,
+        email: caller.email,
+        kinds: request.kinds,
+        quiz_result_id: request.quiz_result_id,
+        answers: request.answers,
+        provider: request.provider,
+        model: request.model,
+        callback_url: request.callback_url,
+        idempotency_key: idempotency_key(&headers)?,
+        fingerprint: body.to_vec(),
+    };
+    let submitted = submit(&state, submission, render).await?;
+    let (body, replayed) = match submitted {
+        Submitted::New(accepted) => (render(&accepted), false),
+        Submitted::Replayed(body) => (body, true),
+    };
+    answer(&state, user_id, body, replayed, prefer.wait).await
+}
+
+fn render(accepted: &Accepted) -> Value {
+    json!(PlansAccepted { jobs: accepted.jobs.clone(), nutrition: accepted.nutrition.clone() })
+}
+
+/// The idempotency key of a request, if it has one.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = key
+        .to_str()
+        .map_err(|_| ApiError::BadRequest("Idempotency-Key must be printable ASCII".to_owned()))?;
+    Ok(Some(key.to_owned()))
+}
+
+/// 202 with the jobs, or 200 with the plans when the caller would wait and
+/// they are done in time.
+async fn answer(
+    state: &AppState,
+    user_id: Uuid,
+    body: Value,
+    replayed: bool,
+    wait: Option<Duration>,
+) -> Result<Response, ApiError> {
+    let ids = job_ids(&body);
+    let mut response = match wait {
+        Some(wait) => match wait_until_ended(state, user_id, &ids, wait).await? {
+            Some(jobs) => (StatusCode::OK, Json(with_plans(&body, &jobs))).into_response(),
+            None => accepted(&body, &ids),
+        },
+        None => accepted(&body, &ids),
+    };
+    if replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+fn accepted(body: &Value, ids: &[Uuid]) -> Response {
+    let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    let headers = response.headers_mut();
+    if let Some(location) =
+        ids.first().and_then(|id| HeaderValue::try_from(format!("/v1/jobs/{id}")).ok())
+    {
+        headers.insert(header::LOCATION, location);
+    }
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(FIRST_LOOK_SECONDS));
+    response
+}
+
+/// The ids in an answer, kept or fresh.
+pub fn job_ids(body: &Value) -> Vec<Uuid> {
+    let jobs = body.get("jobs").and_then(Value::as_array);
+    jobs.into_iter()
+        .flatten()
+        .filter_map(|job| job.get("id").and_then(Value::as_str)?.parse().ok())
+        .collect()
+}
+
+fn with_plans(body: &Value, jobs: &[JobView]) -> Value {
+    json!({ "jobs": jobs, "nutrition": body.get("nutrition") })
+}
+
+/// The plan a user follows now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ActivePlanView {
+    /// The plan's id.
+    pub id: Uuid,
+    /// The quiz it answers.
+    pub quiz_result_id: Option<Uuid>,
+    /// The plan, in the app's own shape.
+    pub plan: Value,
+}
+
+/// The caller's active plan of a kind.
+async fn active(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(kind): Path<String>,
+) -> Result<Json<ActivePlanView>, ApiError> {
+    let kind: PlanKind = kind
+        .parse()
+        .map_err(|_| ApiError::NotFound("a plan is either meal or workout".to_owned()))?;
+    let user_id = caller.acting_for(None)?;
+    let client = state.db.get().await.map_err(regimen_common::db::DbError::from)?;
+    let plan = plans::active_plan(&client, user_id, kind).await?.ok_or_else(|| {
+        ApiError::NotFound(format!("there is no active {kind} plan; submit one to /v1/plans"))
+    })?;
+    Ok(Json(ActivePlanView {
+        id: plan.id,
+        quiz_result_id: plan.quiz_result_id,
+        plan: plan.plan_data,
+    }))
+}

@@ -1,5 +1,7 @@
 //! The job list.
 
+pub mod attempts;
+pub mod conclude;
 pub mod generate;
 pub mod notify;
 pub mod reconcile;

@@ -1,0 +1,51 @@
+//! What the main functions share: the runtime, the crypto provider, and how a
+//! process that cannot start says so.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// Runs a process to its end. A failure is told on stderr with its causes, and
+/// the exit code is 1.
+pub fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(source) = cause {
+                let source_text = source.to_string();
+                if !text.contains(&source_text) {
+                    text.push_str(": ");
+                    text.push_str(&source_text);
+                }
+                cause = source.source();
+            }
+            // Nobody is left to tell when stderr is closed too.
+            let _ = writeln!(std::io::stderr(), "{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The multi-threaded runtime of a process.
+///
+/// # Errors
+/// Threads could not be started.
+pub fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build()
+}
+
+/// Makes ring the process's TLS provider. Doing it twice does no harm.
+pub fn install_crypto() {
+    // An error means that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Tells the person at the terminal; commands end with it, services never use it.
+pub fn say(text: &str) {
+    // A closed stdout is the reader's wish.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,1 @@
+//! Per-user rate limits: GCRA in one Lua call, with an in-process fallback.

@@ -1,0 +1,62 @@
+//! Where a page of a list ended, as an opaque text.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+/// The last row of a page: the next page starts after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// When the row was created.
+    pub at: DateTime<Utc>,
+    /// Its id, to tell rows of one moment apart.
+    pub id: Uuid,
+}
+
+/// The text is not a cursor of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not a cursor; use next_cursor of the previous page as it is")]
+pub struct NotACursor;
+
+impl Cursor {
+    /// The cursor as a text for URLs.
+    pub fn encode(self) -> String {
+        let mut bytes = self.at.timestamp_micros().to_be_bytes().to_vec();
+        bytes.extend_from_slice(self.id.as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a text made by [`Cursor::encode`].
+    ///
+    /// # Errors
+    /// It was not.
+    pub fn decode(text: &str) -> Result<Self, NotACursor> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotACursor)?;
+        let (micros, id) = bytes.split_at_checked(8).ok_or(NotACursor)?;
+        let micros = i64::from_be_bytes(micros.try_into().map_err(|_| NotACursor)?);
+        Ok(Self {
+            at: DateTime::from_timestamp_micros(micros).ok_or(NotACursor)?,
+            id: Uuid::from_slice(id).map_err(|_| NotACursor)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was() {
+        let at = DateTime::from_timestamp_micros(1_795_390_800_123_456).unwrap();
+        let cursor = Cursor { at, id: Uuid::from_u128(7) };
+        assert_eq!(Cursor::decode(&cursor.encode()), Ok(cursor));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in ["", "abc", "!!!!", "AAAAAAAAAAA", &"A".repeat(500)] {
+            assert_eq!(Cursor::decode(text), Err(NotACursor), "{text}");
+        }
+    }
+}

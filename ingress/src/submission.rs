@@ -1,0 +1,274 @@
+//! Accepting a request for plans: validate, commit, push. Used by the v1 and
+//! the legacy routes alike.
+
+use chrono::{DateTime, Utc};
+use regimen_common::account::PlanTier;
+use regimen_common::db::accounts::{self, QuizOwnership};
+use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs};
+use regimen_common::job::{JobClass, PlanKind};
+use regimen_common::nutrition::Nutrition;
+use regimen_common::queue::{List, Message};
+use regimen_common::quiz::Quiz;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use url::Url;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::error::{ApiError, FieldError};
+use crate::state::AppState;
+
+/// Names a caller may ask for as provider.
+pub const PROVIDERS: [&str; 4] = ["openai", "anthropic", "gemini", "llama"];
+const MAX_MODEL_CHARS: usize = 100;
+const MAX_URL_CHARS: usize = 2_000;
+
+/// A request as a route understood it, before validation.
+#[derive(Debug)]
+pub struct Submission {
+    /// Whose plans.
+    pub user_id: Uuid,
+    /// For a profile that does not exist yet.
+    pub email: Option<String>,
+    /// Which plans.
+    pub kinds: Vec<PlanKind>,
+    /// The stored quiz these answers belong to.
+    pub quiz_result_id: Option<Uuid>,
+    /// The quiz.
+    pub answers: Value,
+    /// Asked first, if given.
+    pub provider: Option<String>,
+    /// With this model.
+    pub model: Option<String>,
+    /// Told of the end, if given.
+    pub callback_url: Option<String>,
+    /// The client's idempotency key.
+    pub idempotency_key: Option<String>,
+    /// What the idempotency key is bound to: the request's own bytes or fields.
+    pub fingerprint: Vec<u8>,
+}
+
+/// A job as the answer to a submission shows it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct JobLink {
+    /// The job.
+    pub id: Uuid,
+    /// What it makes.
+    pub kind: PlanKind,
+    /// Where it stands: `queued`.
+    pub status: &'static str,
+    /// Where to go on.
+    pub links: Links,
+}
+
+/// Paths of one job.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Links {
+    /// Its status.
+    #[serde(rename = "self")]
+    pub this: String,
+    /// Its events as they happen.
+    pub events: String,
+}
+
+impl Links {
+    /// The paths of `job`.
+    pub fn of(job: Uuid) -> Self {
+        Self { this: format!("/v1/jobs/{job}"), events: format!("/v1/jobs/{job}/events") }
+    }
+}
+
+/// What became of a submission.
+#[derive(Debug)]
+pub enum Submitted {
+    /// Accepted now.
+    New(Accepted),
+    /// Answered before under the same key; the body is the one given then.
+    Replayed(Value),
+}
+
+/// Freshly accepted jobs.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The jobs, in the order asked for.
+    pub jobs: Vec<JobLink>,
+    /// The targets of the person.
+    pub nutrition: Nutrition,
+}
+
+/// Accepts a submission: 202 may be sent when this returns, because the
+/// commit has happened. A failed push is the reconciler's business.
+///
+/// `render` makes the answer to keep under the idempotency key.
+///
+/// # Errors
+/// Refused; nothing was written.
+pub async fn submit(
+    state: &AppState,
+    submission: Submission,
+    render: impl Fn(&Accepted) -> Value,
+) -> Result<Submitted, ApiError> {
+    let nutrition = validate(&submission)?;
+    let accepted = Accepted { jobs: new_links(&submission.kinds), nutrition };
+    let idempotency = submission
+        .idempotency_key
+        .as_ref()
+        .map(|key| keep(key, &submission, render(&accepted)))
+        .transpose()?;
+    let now = state.clock.now();
+    let mut client = state.db.get().await.map_err(regimen_common::db::DbError::from)?;
+    if let Some(quiz) = submission.quiz_result_id {
+        match accounts::own_quiz(&client, quiz, submission.user_id).await? {
+            QuizOwnership::Own => {}
+            QuizOwnership::Missing => return Err(quiz_not_found(quiz)),
+        }
+    }
+    let tier = accounts::plan_tier(&client, submission.user_id).await?;
+    let new = new_jobs(state, submission, &accepted, tier);
+    let dispatch = match jobs::accept(&mut client, &new, idempotency.as_ref()).await? {
+        Acceptance::Accepted { dispatch } => dispatch,
+        Acceptance::Replayed(replay) => return Ok(Submitted::Replayed(replay.response)),
+        Acceptance::OtherBody => return Err(ApiError::IdempotencyMismatch),
+        Acceptance::InFlight => return Err(ApiError::IdempotencyInFlight),
+    };
+    drop(client);
+    count(&new);
+    announce(state, &new, dispatch, now).await;
+    Ok(Submitted::New(accepted))
+}
+
+fn validate(submission: &Submission) -> Result<Nutrition, ApiError> {
+    let mut errors = Vec::new();
+    let mut wrong = |pointer: &str, message: String| {
+        errors.push(FieldError { pointer: pointer.to_owned(), message });
+    };
+    if submission.kinds.is_empty() {
+        wrong("/kinds", "must name meal, workout or both".to_owned());
+    }
+    if let Some(provider) = &submission.provider
+        && !PROVIDERS.contains(&provider.as_str())
+    {
+        wrong("/provider", format!("must be one of {}", PROVIDERS.join(", ")));
+    }
+    if let Some(model) = &submission.model
+        && !is_model_name(model)
+    {
+        wrong("/model", format!("must be a model name of at most {MAX_MODEL_CHARS} characters"));
+    }
+    if let Some(url) = &submission.callback_url
+        && !is_callback(url)
+    {
+        wrong("/callback_url", "must be an absolute http or https URL".to_owned());
+    }
+    let quiz = Quiz::read(&submission.answers);
+    match quiz {
+        Ok(quiz) if errors.is_empty() => Ok(Nutrition::of(&quiz)),
+        Ok(_) => Err(ApiError::Invalid(errors)),
+        Err(invalid) => {
+            errors.extend(invalid.problems.into_iter().map(|problem| FieldError {
+                pointer: format!("/answers{}", problem.pointer),
+                message: problem.message,
+            }));
+            Err(ApiError::Invalid(errors))
+        }
+    }
+}
+
+fn is_model_name(model: &str) -> bool {
+    !model.is_empty()
+        && model.len() <= MAX_MODEL_CHARS
+        && model.chars().all(|c| c.is_ascii_alphanumeric() || "-._:/@".contains(c))
+}
+
+fn is_callback(url: &str) -> bool {
+    url.len() <= MAX_URL_CHARS
+        && Url::parse(url).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+        })
+}
+
+fn keep(key: &str, submission: &Submission, response: Value) -> Result<Idempotency, ApiError> {
+    if key.is_empty() || key.len() > 255 || !key.chars().all(|c| c.is_ascii_graphic()) {
+        return Err(ApiError::BadRequest(
+            "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces".to_owned(),
+        ));
+    }
+    let body_hash = Sha256::digest(&submission.fingerprint).to_vec();
+    Ok(Idempotency { key: key.to_owned(), body_hash, status: 202, response })
+}
+
+fn new_links(kinds: &[PlanKind]) -> Vec<JobLink> {
+    let link = |&kind: &PlanKind| {
+        let id = Uuid::now_v7();
+        JobLink { id, kind, status: "queued", links: Links::of(id) }
+    };
+    kinds.iter().map(link).collect()
+}
+
+fn new_jobs(
+    state: &AppState,
+    submission: Submission,
+    accepted: &Accepted,
+    tier: Option<PlanTier>,
+) -> NewJobs {
+    let limits = &state.config.jobs;
+    NewJobs {
+        user_id: submission.user_id,
+        email: submission.email,
+        generation_id: Uuid::now_v7(),
+        class: match tier {
+            Some(PlanTier::Pro) => JobClass::Pro,
+            Some(PlanTier::Free) | None => JobClass::Free,
+        },
+        jobs: accepted.jobs.iter().map(|job| NewJob { id: job.id, kind: job.kind }).collect(),
+        quiz_result_id: submission.quiz_result_id,
+        calculations: json!(accepted.nutrition.calculations()),
+        input: json!({
+            "answers": submission.answers,
+            "nutrition": accepted.nutrition,
+            "provider": submission.provider,
+            "model": submission.model,
+        }),
+        callback_url: submission.callback_url,
+        trace_context: None,
+        expires_in_seconds: limits.expires_in_seconds,
+        per_user: limits.per_user,
+    }
+}
+
+fn quiz_not_found(quiz: Uuid) -> ApiError {
+    ApiError::NotFound(format!(
+        "quiz_result_id {quiz} is not one of your quizzes; leave it out or store the quiz first"
+    ))
+}
+
+fn count(new: &NewJobs) {
+    for job in &new.jobs {
+        metrics::counter!(
+            "regimen_jobs_accepted_total",
+            "kind" => job.kind.as_str(), "class" => new.class.as_str()
+        )
+        .increment(1);
+    }
+}
+
+async fn announce(
+    state: &AppState,
+    new: &NewJobs,
+    dispatch: Vec<(Uuid, List)>,
+    now: DateTime<Utc>,
+) {
+    let list = List::from(new.class);
+    let messages: Vec<Message> = dispatch
+        .into_iter()
+        .map(|(id, _)| Message::new(id, now.timestamp_millis(), new.trace_context.clone()))
+        .collect();
+    if let Err(error) = state.queue.push(list, &messages).await {
+        metrics::counter!("regimen_push_failures_total").increment(1);
+        tracing::debug!(%error, "could not push jobs; the reconciler dispatches them");
+    }
+}

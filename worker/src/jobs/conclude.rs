@@ -1,0 +1,220 @@
+//! Ends a claim: whatever came of it is written in one transaction that checks
+//! the fence, then announced.
+//!
+//! Contract: idempotent by the fence; while Postgres is away it keeps the
+//! result and tries again; a crash before the commit leaves the claim to its
+//! lease, after it to the reconciler's dispatch.
+
+use std::time::Duration;
+
+use regimen_common::db::DbError;
+use regimen_common::db::jobs::{self, Claimed, Ended, Held, Success};
+use regimen_common::db::plans::{self, NewPlan, PlanColumns};
+use regimen_common::job::{EventKind, FailureCode};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::env::Env;
+use crate::error::JobError;
+use crate::patience::until_written;
+
+/// How long a job waits for a budget before it looks again.
+const BUDGET_PAUSE: Duration = Duration::from_secs(300);
+
+/// A verified plan ready to be saved.
+#[derive(Debug)]
+pub struct Finished {
+    /// The plan's id.
+    pub plan_id: Uuid,
+    /// The plan as the front end reads it.
+    pub plan_data: Value,
+    /// What the app keeps beside it.
+    pub beside: Beside,
+    /// Who wrote it.
+    pub provider: String,
+    /// With which model.
+    pub model: String,
+}
+
+/// What the app keeps beside a plan, in its own words.
+#[derive(Debug)]
+pub enum Beside {
+    /// Of a meal plan.
+    Meal {
+        /// kcal a day.
+        daily_calories: i32,
+        /// JSON text of the quiz's `preferredExercise`.
+        preferences: String,
+        /// The quiz's `dietaryStyle`.
+        restrictions: String,
+    },
+    /// Of a workout plan.
+    Workout {
+        /// JSON text of the quiz's `preferredExercise`.
+        workout_type: String,
+        /// The quiz's `exerciseFrequency`.
+        duration_per_session: String,
+        /// Training days a week.
+        frequency_per_week: i32,
+    },
+}
+
+impl Finished {
+    fn row<'a>(&'a self, claimed: &Claimed) -> NewPlan<'a> {
+        let columns = match &self.beside {
+            Beside::Meal { daily_calories, preferences, restrictions } => {
+                PlanColumns::Meal { daily_calories: *daily_calories, preferences, restrictions }
+            }
+            Beside::Workout { workout_type, duration_per_session, frequency_per_week } => {
+                PlanColumns::Workout {
+                    workout_type,
+                    duration_per_session,
+                    frequency_per_week: *frequency_per_week,
+                }
+            }
+        };
+        NewPlan {
+            id: self.plan_id,
+            user_id: claimed.user_id,
+            quiz_result_id: claimed.quiz_result_id,
+            plan_data: &self.plan_data,
+            columns,
+        }
+    }
+}
+
+/// Saves the plan and ends the job as succeeded.
+///
+/// # Errors
+/// Nothing was written.
+pub async fn succeed(env: &Env, claimed: &Claimed, finished: &Finished) -> Result<(), DbError> {
+    let held = Held { id: claimed.id, fence: claimed.fence };
+    let plan = finished.row(claimed);
+    let success = Success {
+        plan_id: finished.plan_id,
+        provider: finished.provider.clone(),
+        model: finished.model.clone(),
+    };
+    let ended = until_written("plan", async || {
+        let mut client = env.db.get().await?;
+        let tx = client.transaction().await?;
+        let Some(ended) = jobs::succeed(&tx, held, &success, per_user(env)).await? else {
+            return Ok(None);
+        };
+        plans::save_plan(&tx, &plan).await?;
+        tx.commit().await?;
+        Ok(Some(ended))
+    })
+    .await?;
+    let kind = plan.columns.kind().as_str();
+    metrics::counter!("regimen_jobs_finished_total", "state" => "succeeded", "code" => kind)
+        .increment(1);
+    announce(env, held, ended, EventKind::Saved).await;
+    Ok(())
+}
+
+/// Ends the claim in the way its error says.
+///
+/// # Errors
+/// Nothing was written; the lease will run out.
+pub async fn unsuccessful(env: &Env, claimed: &Claimed, error: JobError) -> Result<(), DbError> {
+    let held = Held { id: claimed.id, fence: claimed.fence };
+    match error {
+        JobError::Retry { reason } => match next_round(env, claimed) {
+            Some(after) => retry(env, held, "waiting_retry", after, &reason, true).await,
+            None => fail(env, held, FailureCode::ProvidersExhausted, &reason, &Value::Null).await,
+        },
+        JobError::OverBudget { reason } => {
+            retry(env, held, "waiting_budget", BUDGET_PAUSE, &reason, false).await
+        }
+        JobError::Fail { code, detail, evidence } => {
+            fail(env, held, code, &detail, &evidence).await
+        }
+        JobError::Stale => Ok(()),
+        JobError::Db(error) => {
+            // The lease hands the job over; nothing else can be written now.
+            tracing::warn!(job_id = %held.id, %error, "lost touch with Postgres; leaving the job to its lease");
+            Ok(())
+        }
+    }
+}
+
+/// Records that the handler itself broke, as the loss of a worker would be.
+///
+/// # Errors
+/// Nothing was written; the lease will run out.
+pub async fn panicked(env: &Env, held: Held) -> Result<(), DbError> {
+    let ended = until_written("panic", async || {
+        let mut client = env.db.get().await?;
+        let tx = client.transaction().await?;
+        let ended = jobs::lose(&tx, held, "the handler panicked", per_user(env)).await?;
+        tx.commit().await?;
+        Ok(ended)
+    })
+    .await?;
+    announce(env, held, ended, EventKind::LeaseLost).await;
+    Ok(())
+}
+
+fn next_round(env: &Env, claimed: &Claimed) -> Option<Duration> {
+    usize::try_from(claimed.rounds)
+        .ok()
+        .and_then(|round| env.config.retry_rounds.get(round))
+        .copied()
+}
+
+async fn retry(
+    env: &Env,
+    held: Held,
+    stage: &str,
+    after: Duration,
+    reason: &str,
+    counts: bool,
+) -> Result<(), DbError> {
+    let ended = until_written("retry", async || {
+        let mut client = env.db.get().await?;
+        let tx = client.transaction().await?;
+        let per_user = per_user(env);
+        let ended = jobs::retry_later(&tx, held, stage, after, reason, counts, per_user).await?;
+        tx.commit().await?;
+        Ok(ended)
+    })
+    .await?;
+    announce(env, held, ended, EventKind::RetryScheduled).await;
+    Ok(())
+}
+
+async fn fail(
+    env: &Env,
+    held: Held,
+    code: FailureCode,
+    detail: &str,
+    evidence: &Value,
+) -> Result<(), DbError> {
+    let ended = until_written("failure", async || {
+        let mut client = env.db.get().await?;
+        let tx = client.transaction().await?;
+        let ended = jobs::fail(&tx, held, code, detail, evidence, per_user(env)).await?;
+        tx.commit().await?;
+        Ok(ended)
+    })
+    .await?;
+    tracing::info!(job_id = %held.id, code = code.as_str(), detail, "job failed");
+    metrics::counter!("regimen_jobs_finished_total", "state" => "failed", "code" => code.as_str())
+        .increment(1);
+    announce(env, held, ended, EventKind::Failed).await;
+    Ok(())
+}
+
+fn per_user(env: &Env) -> i64 {
+    env.config.claim.per_user
+}
+
+async fn announce(env: &Env, held: Held, ended: Option<Ended>, kind: EventKind) {
+    match ended {
+        Some(ended) => env.announcer.ended(held.id, ended.seq, kind, &ended.next).await,
+        None => {
+            tracing::info!(job_id = %held.id, "refused a stale write: the job is not ours any more")
+        }
+    }
+}
