@@ -1,17 +1,28 @@
 //! The AI providers: what is asked of them, what they answer, and the ladder
 //! that goes on to the next one when one fails. Knows neither the database
-//! nor the queue; a caller follows along through `fallback::AttemptLog`.
+//! nor the queue; a caller follows along through [`log::AttemptLog`].
 //!
 //! A call has two halves so that no reply is ever paid for twice:
 //! [`Provider::call`] brings back the raw reply, which the caller stores, and
 //! [`interpret`] reads it, now or again after a crash.
 
+pub mod catalogue;
+mod climb;
 pub mod error;
+pub mod fallback;
+pub mod gate;
+pub mod hedge;
 pub mod hint;
 pub mod http;
+pub mod log;
 pub mod name;
+pub mod outcome;
+pub mod policy;
+pub mod retry;
+pub mod rung;
 pub mod schema;
 pub mod settings;
+pub mod slice;
 pub mod sse;
 
 pub mod anthropic;
@@ -200,6 +211,9 @@ fn without_fence(text: &str) -> &str {
     };
     inner.strip_prefix("json").unwrap_or(inner).trim()
 }
+
+#[cfg(test)]
+mod ladder_tests;
 
 #[cfg(test)]
 mod tests {

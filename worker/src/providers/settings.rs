@@ -1,5 +1,7 @@
 //! Which providers are configured, and in which order they are asked.
 
+use std::num::NonZeroU32;
+
 use regimen_common::clock::Clock;
 use regimen_common::config::Env;
 use secrecy::SecretString;
@@ -9,7 +11,13 @@ use super::anthropic::Messages;
 use super::gemini::GenerateContent;
 use super::http::Transport;
 use super::openai::{ChatCompletions, Dialect};
+use super::rung::Limits;
 use super::{Provider, ProviderName};
+
+/// Calls begun per second where nothing is set.
+const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
+/// Calls under way at once where nothing is set.
+const CONCURRENT: u32 = 256;
 
 /// One provider that has a key.
 #[derive(Debug, Clone)]
@@ -22,6 +30,8 @@ pub struct ProviderSettings {
     pub base: Url,
     /// The model to ask when a job names none.
     pub model: String,
+    /// What this worker allows itself towards it.
+    pub limits: Limits,
 }
 
 /// The ladder as configured: providers with a key, in the order they are asked.
@@ -38,6 +48,8 @@ struct Variables {
     default_base: Option<&'static str>,
     model: &'static str,
     default_model: Option<&'static str>,
+    per_second: &'static str,
+    concurrent: &'static str,
 }
 
 /// Model defaults are dated 2026-11-22; see the catalogue.
@@ -49,6 +61,8 @@ fn variables(name: ProviderName) -> Variables {
             default_base: Some("https://api.openai.com/v1"),
             model: "OPENAI_MODEL",
             default_model: Some("gpt-6-luna"),
+            per_second: "OPENAI_CALLS_PER_SECOND",
+            concurrent: "OPENAI_CONCURRENCY",
         },
         ProviderName::Anthropic => Variables {
             key: "ANTHROPIC_API_KEY",
@@ -56,6 +70,8 @@ fn variables(name: ProviderName) -> Variables {
             default_base: Some("https://api.anthropic.com"),
             model: "ANTHROPIC_MODEL",
             default_model: Some("claude-haiku-5-5"),
+            per_second: "ANTHROPIC_CALLS_PER_SECOND",
+            concurrent: "ANTHROPIC_CONCURRENCY",
         },
         ProviderName::Gemini => Variables {
             key: "GEMINI_API_KEY",
@@ -63,6 +79,8 @@ fn variables(name: ProviderName) -> Variables {
             default_base: Some("https://generativelanguage.googleapis.com"),
             model: "GEMINI_MODEL",
             default_model: Some("gemini-3.5-flash-lite"),
+            per_second: "GEMINI_CALLS_PER_SECOND",
+            concurrent: "GEMINI_CONCURRENCY",
         },
         ProviderName::Llama => Variables {
             key: "LLAMA_API_KEY",
@@ -70,12 +88,15 @@ fn variables(name: ProviderName) -> Variables {
             default_base: None,
             model: "LLAMA_MODEL",
             default_model: None,
+            per_second: "LLAMA_CALLS_PER_SECOND",
+            concurrent: "LLAMA_CONCURRENCY",
         },
     }
 }
 
 impl LadderSettings {
-    /// Reads `PROVIDER_ORDER` and `{OPENAI,ANTHROPIC,GEMINI,LLAMA}_{API_KEY,BASE_URL,MODEL}`.
+    /// Reads `PROVIDER_ORDER`, `{OPENAI,ANTHROPIC,GEMINI,LLAMA}_{API_KEY,BASE_URL,MODEL}`,
+    /// and per provider `_CALLS_PER_SECOND` and `_CONCURRENCY`.
     pub fn from_env(env: &mut Env) -> Self {
         let rungs = order(env).into_iter().filter_map(|name| provider(env, name)).collect();
         Self { rungs }
@@ -108,6 +129,10 @@ fn provider(env: &mut Env, name: ProviderName) -> Option<ProviderSettings> {
     let key = env.secret(variables.key);
     let base = env.optional::<Url>(variables.base);
     let model = env.text(variables.model);
+    let limits = Limits {
+        per_second: env.number(variables.per_second, PER_SECOND, NonZeroU32::MIN..=NonZeroU32::MAX),
+        concurrent: env.number(variables.concurrent, CONCURRENT, 1..=100_000),
+    };
     let key = key?;
     let base = base.or_else(|| variables.default_base.and_then(|base| base.parse().ok()));
     let model = model.or_else(|| variables.default_model.map(str::to_owned));
@@ -121,7 +146,10 @@ fn provider(env: &mut Env, name: ProviderName) -> Option<ProviderSettings> {
     if !matches!(base.scheme(), "http" | "https") {
         env.error(variables.base, "must be an http or https address");
     }
-    Some(ProviderSettings { name, key, base, model })
+    if model.ends_with("-contributor") {
+        env.error(variables.model, "names a model whose owner trains on what it is sent");
+    }
+    Some(ProviderSettings { name, key, base, model, limits })
 }
 
 fn adapter(settings: &ProviderSettings, transport: Transport) -> Box<dyn Provider> {

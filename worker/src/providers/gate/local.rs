@@ -1,0 +1,163 @@
+//! The same cool-downs and breakers as in Redis, for one process: what it
+//! goes by while Redis is away, and what it remembers of Redis's answers.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Admission, Mark};
+use crate::providers::policy::Policy;
+
+/// Everything this process knows, by rung.
+#[derive(Debug, Default)]
+pub(super) struct Local(HashMap<String, State>);
+
+#[derive(Debug, Default)]
+struct State {
+    cooling_until: Option<Instant>,
+    failures: u32,
+    opened: u32,
+    open_until: Option<Instant>,
+    probe_until: Option<Instant>,
+}
+
+impl Local {
+    pub(super) fn admit(&mut self, rung: &str, now: Instant, probe: Duration) -> Admission {
+        let Some(state) = self.0.get_mut(rung) else { return Admission::Call };
+        if let Some(wait) = ahead(state.cooling_until, now) {
+            return Admission::Cooling(wait);
+        }
+        if state.open_until.is_none() {
+            return Admission::Call;
+        }
+        if let Some(wait) = ahead(state.open_until, now).or_else(|| ahead(state.probe_until, now)) {
+            return Admission::Open(wait);
+        }
+        state.probe_until = Some(now + probe);
+        Admission::Probe
+    }
+
+    pub(super) fn blocked(&self, rung: &str, now: Instant) -> Option<Duration> {
+        let state = self.0.get(rung)?;
+        ahead(state.cooling_until, now).max(ahead(state.open_until, now))
+    }
+
+    pub(super) fn record(&mut self, rung: &str, now: Instant, mark: Mark, policy: &Policy) {
+        let state = self.0.entry(rung.to_owned()).or_default();
+        match mark {
+            Mark::Ok => {
+                let cooling_until = state.cooling_until;
+                *state = State { cooling_until, ..State::default() };
+            }
+            Mark::Busy(wait) => state.cooling_until = state.cooling_until.max(Some(now + wait)),
+            Mark::Open(wait) => state.open(now + wait),
+            Mark::Failing(weight) => state.fail(weight, now, policy),
+        }
+    }
+
+    /// Takes over what Redis knows.
+    pub(super) fn learn(&mut self, rung: &str, now: Instant, cooling: Duration, open: Duration) {
+        let state = self.0.entry(rung.to_owned()).or_default();
+        if !cooling.is_zero() {
+            state.cooling_until = Some(now + cooling);
+        }
+        if !open.is_zero() {
+            state.open_until = Some(now + open);
+        }
+    }
+}
+
+impl State {
+    fn fail(&mut self, weight: u32, now: Instant, policy: &Policy) {
+        if ahead(self.open_until, now).is_some() {
+            return;
+        }
+        self.failures = self.failures.saturating_add(weight);
+        if self.open_until.is_some() || self.failures >= policy.breaker_threshold {
+            let factor = 1 << self.opened.min(20);
+            let duration = policy.breaker_open.saturating_mul(factor).min(policy.breaker_cap);
+            self.opened = self.opened.saturating_add(1);
+            self.open(now + duration);
+        }
+    }
+
+    fn open(&mut self, until: Instant) {
+        self.open_until = self.open_until.max(Some(until));
+        self.probe_until = None;
+        self.failures = 0;
+    }
+}
+
+fn ahead(at: Option<Instant>, now: Instant) -> Option<Duration> {
+    at.and_then(|at| at.checked_duration_since(now)).filter(|wait| !wait.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUNG: &str = "openai:m";
+    const SECOND: Duration = Duration::from_secs(1);
+    const PROBE: Duration = Duration::from_secs(60);
+
+    fn policy() -> Policy {
+        Policy {
+            breaker_threshold: 3,
+            breaker_open: 10 * SECOND,
+            breaker_cap: 30 * SECOND,
+            ..Policy::default()
+        }
+    }
+
+    #[test]
+    fn a_breaker_opens_after_enough_failures_and_lets_one_probe_through() {
+        let (mut local, start) = (Local::default(), Instant::now());
+        for _ in 0..3 {
+            assert_eq!(local.admit(RUNG, start, PROBE), Admission::Call);
+            local.record(RUNG, start, Mark::Failing(1), &policy());
+        }
+        assert_eq!(local.admit(RUNG, start, PROBE), Admission::Open(10 * SECOND));
+        assert_eq!(local.blocked(RUNG, start), Some(10 * SECOND));
+        let later = start + 10 * SECOND;
+        assert_eq!(local.admit(RUNG, later, PROBE), Admission::Probe);
+        assert_eq!(local.admit(RUNG, later, PROBE), Admission::Open(PROBE));
+
+        local.record(RUNG, later, Mark::Failing(1), &policy());
+        assert_eq!(local.admit(RUNG, later, PROBE), Admission::Open(20 * SECOND));
+        let again = later + 20 * SECOND;
+        assert_eq!(local.admit(RUNG, again, PROBE), Admission::Probe);
+        local.record(RUNG, again, Mark::Ok, &policy());
+        assert_eq!(local.admit(RUNG, again, PROBE), Admission::Call);
+    }
+
+    #[test]
+    fn a_success_in_between_starts_the_count_again() {
+        let (mut local, now) = (Local::default(), Instant::now());
+        for _ in 0..5 {
+            local.record(RUNG, now, Mark::Failing(2), &policy());
+            local.record(RUNG, now, Mark::Ok, &policy());
+        }
+        assert_eq!(local.admit(RUNG, now, PROBE), Admission::Call);
+    }
+
+    #[test]
+    fn a_cool_down_only_grows_and_survives_a_late_success() {
+        let (mut local, now) = (Local::default(), Instant::now());
+        local.record(RUNG, now, Mark::Busy(20 * SECOND), &policy());
+        local.record(RUNG, now, Mark::Busy(SECOND), &policy());
+        local.record(RUNG, now, Mark::Ok, &policy());
+        assert_eq!(local.admit(RUNG, now, PROBE), Admission::Cooling(20 * SECOND));
+        assert_eq!(local.admit(RUNG, now + 20 * SECOND, PROBE), Admission::Call);
+        assert_eq!(local.admit("gemini:m", now, PROBE), Admission::Call);
+    }
+
+    #[test]
+    fn what_redis_said_is_remembered() {
+        let (mut local, now) = (Local::default(), Instant::now());
+        local.learn(RUNG, now, Duration::ZERO, 5 * SECOND);
+        assert_eq!(local.admit(RUNG, now, PROBE), Admission::Open(5 * SECOND));
+        local.learn(RUNG, now, 7 * SECOND, Duration::ZERO);
+        assert_eq!(local.admit(RUNG, now, PROBE), Admission::Cooling(7 * SECOND));
+    }
+}

@@ -1,0 +1,80 @@
+//! One step of the ladder: a provider with its limits in this worker.
+
+use std::num::NonZeroU32;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+
+use super::hedge::Latency;
+use super::{Provider, ProviderName};
+
+/// What one worker allows itself towards one provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls begun per second; as many may begin at once.
+    pub per_second: NonZeroU32,
+    /// Calls under way at once.
+    pub concurrent: u32,
+}
+
+/// A provider on the ladder.
+#[derive(Debug)]
+pub struct Rung {
+    /// The adapter.
+    pub provider: Box<dyn Provider>,
+    /// The model to ask when a job names none.
+    pub model: String,
+    fingerprint: String,
+    bucket: DefaultDirectRateLimiter,
+    slots: Semaphore,
+    pub(crate) latency: Latency,
+}
+
+impl Rung {
+    /// A step that asks `provider`. `configuration` is what its breaker depends
+    /// on (key and address): when that changes, old verdicts no longer count.
+    pub fn new(
+        provider: Box<dyn Provider>,
+        model: String,
+        limits: Limits,
+        configuration: &[&[u8]],
+    ) -> Self {
+        let mut hash = Sha256::new();
+        for part in configuration {
+            hash.update(part);
+            hash.update([0]);
+        }
+        let fingerprint = hex::encode(hash.finalize().get(..4).unwrap_or_default());
+        let slots = usize::try_from(limits.concurrent).unwrap_or(Semaphore::MAX_PERMITS);
+        Self {
+            provider,
+            model,
+            fingerprint,
+            bucket: RateLimiter::direct(Quota::per_second(limits.per_second)),
+            slots: Semaphore::new(slots.min(Semaphore::MAX_PERMITS)),
+            latency: Latency::default(),
+        }
+    }
+
+    /// Which provider it asks.
+    pub fn name(&self) -> ProviderName {
+        self.provider.name()
+    }
+
+    /// The name of this provider and model in cool-downs and breakers.
+    pub fn key(&self, model: &str) -> String {
+        format!("{}:{}:{model}", self.name(), self.fingerprint)
+    }
+
+    /// Waits for this worker's own limits; `None` when that takes past `until`.
+    pub async fn enter(&self, until: Instant) -> Option<SemaphorePermit<'_>> {
+        let turn = async {
+            let permit = self.slots.acquire().await.ok()?;
+            self.bucket.until_ready().await;
+            Some(permit)
+        };
+        timeout_at(until, turn).await.ok().flatten()
+    }
+}
