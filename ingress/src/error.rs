@@ -45,6 +45,9 @@ pub struct Problem {
     /// The fields to correct, on validation errors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// The names of the limits that were reached, as in `RateLimit-Policy`.
+    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+    pub violated_policies: Vec<String>,
 }
 
 /// A part of a request that has a limit on its size.
@@ -80,6 +83,19 @@ impl std::fmt::Display for Part {
             Self::Body => "body",
         })
     }
+}
+
+/// Which limit was reached, and what a client can do about it.
+#[derive(Debug)]
+pub struct QuotaExceeded {
+    /// Which limit, and when it frees up.
+    pub detail: String,
+    /// When asking again makes sense.
+    pub retry_after: Duration,
+    /// The limits' names.
+    pub policies: Vec<String>,
+    /// RateLimit headers of the limited route.
+    pub headers: HeaderMap,
 }
 
 /// Every way a request can be refused.
@@ -127,15 +143,8 @@ pub enum ApiError {
     #[error("some fields need correcting; see errors")]
     Invalid(Vec<FieldError>),
     /// A limit of the caller's is used up.
-    #[error("{detail}")]
-    QuotaExceeded {
-        /// Which limit, and when it frees up.
-        detail: String,
-        /// When asking again makes sense.
-        retry_after: Duration,
-        /// RateLimit headers of the limited route.
-        headers: Box<HeaderMap>,
-    },
+    #[error("{}", .0.detail)]
+    QuotaExceeded(Box<QuotaExceeded>),
     /// Too much is waiting already.
     #[error("too many jobs are waiting; send the request again after the time in Retry-After")]
     ReducedCapacity {
@@ -205,7 +214,7 @@ impl ApiError {
             Self::Invalid(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "validation-failed", "Invalid fields")
             }
-            Self::QuotaExceeded { .. } => {
+            Self::QuotaExceeded(_) => {
                 (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Quota exceeded")
             }
             Self::ReducedCapacity { .. } => (
@@ -227,9 +236,8 @@ impl ApiError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::QuotaExceeded { retry_after, .. } | Self::ReducedCapacity { retry_after } => {
-                Some(*retry_after)
-            }
+            Self::QuotaExceeded(exceeded) => Some(exceeded.retry_after),
+            Self::ReducedCapacity { retry_after } => Some(*retry_after),
             Self::Unavailable { .. } => Some(Duration::from_secs(2)),
             Self::IdempotencyInFlight => Some(Duration::from_secs(1)),
             _ => None,
@@ -255,19 +263,22 @@ impl ApiError {
         let ProblemType { status, code, title } = self.problem_type();
         let detail = self.to_string();
         let retry_after = self.retry_after();
-        let (errors, extra) = match self {
-            Self::Invalid(errors) => (errors, HeaderMap::new()),
-            Self::QuotaExceeded { headers, .. } => (Vec::new(), *headers),
-            _ => (Vec::new(), HeaderMap::new()),
+        let (errors, exceeded) = match self {
+            Self::Invalid(errors) => (errors, None),
+            Self::QuotaExceeded(exceeded) => (Vec::new(), Some(*exceeded)),
+            _ => (Vec::new(), None),
         };
+        let (violated_policies, extra) =
+            exceeded.map(|exceeded| (exceeded.policies, exceeded.headers)).unwrap_or_default();
         let problem = Problem {
-            type_uri: format!("urn:regimen:problem:{code}"),
+            type_uri: type_uri(code),
             title,
             status: status.as_u16(),
             detail,
             instance: request_id.to_owned(),
             code,
             errors,
+            violated_policies,
         };
         let mut response = (status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();
@@ -284,6 +295,17 @@ impl ApiError {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+}
+
+/// Two problem types are registered by draft-ietf-httpapi-ratelimit-headers-11,
+/// section 5; the others are ours.
+fn type_uri(code: &str) -> String {
+    match code {
+        "quota-exceeded" | "temporary-reduced-capacity" => {
+            format!("https://iana.org/assignments/http-problem-types#{code}")
+        }
+        _ => format!("urn:regimen:problem:{code}"),
     }
 }
 

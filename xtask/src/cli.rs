@@ -2,13 +2,22 @@
 //! code each ends with.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use uuid::Uuid;
 
+use crate::clock;
+use crate::down::{self, DownError};
+use crate::key_values::FileError;
 use crate::leash;
+use crate::migrate::{self, MigrateError};
+use crate::secrets::Secrets;
 use crate::session::{Session, SessionError};
 use crate::test::{self, TestError};
+use crate::token::Claims;
+use crate::up::{self, UpError};
 
 /// Developer commands of Regimen.
 #[derive(Parser)]
@@ -20,11 +29,48 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Start everything here and show a quiz becoming a meal and a workout plan.
+    ///
+    /// Finds PostgreSQL (15 or newer) and Redis (7 or newer), or installs them with apt-get or
+    /// Homebrew; starts private instances with their data in target/dev; compiles; migrates; starts
+    /// the AI simulator (unless OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY is set), the
+    /// ingress and a worker; submits the sample quiz and prints both plans. Then everything runs
+    /// until Ctrl-C. The data is kept for the next time.
+    Up(UpArgs),
+    /// End a stack that `up --detach` left running.
+    Down,
     /// Run every test of the workspace against a private PostgreSQL and Redis.
     Test(TestArgs),
+    /// Bring the database of DATABASE_URL, or of the running stack, to the current schema.
+    Migrate,
+    /// Print access tokens that the ingress of `up` accepts.
+    Token(TokenArgs),
     /// End the processes of a parent that vanished; started by the others.
     #[command(hide = true)]
     Leash,
+}
+
+/// What `cargo xtask up` takes.
+#[derive(Args)]
+pub(crate) struct UpArgs {
+    /// End everything after the plans; the exit code says whether there were any.
+    #[arg(long, conflicts_with = "detach")]
+    pub(crate) once: bool,
+    /// How many workers to start.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) workers: usize,
+    /// Leave everything running; addresses and process ids are in target/dev/env.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Compile with optimisation: slower to start at first, faster to run.
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// Take the binaries as they are.
+    #[arg(long, hide = true)]
+    pub(crate) no_build: bool,
+    /// Another folder than target/dev.
+    #[arg(long, hide = true)]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// What `cargo xtask test` takes.
@@ -40,13 +86,38 @@ pub(crate) struct TestArgs {
     pub(crate) rest: Vec<String>,
 }
 
+/// What `cargo xtask token` takes.
+#[derive(Args)]
+pub(crate) struct TokenArgs {
+    /// Whose token; prints the token alone.
+    #[arg(long, value_name = "UUID", required_unless_present = "random")]
+    user: Option<Uuid>,
+    /// Tokens of N new users; prints a line with the user and the token for each.
+    #[arg(long, value_name = "N", conflicts_with = "user")]
+    random: Option<u32>,
+    /// The role in app_metadata; `admin` opens the admin routes.
+    #[arg(long)]
+    role: Option<String>,
+    /// How long it holds, in hours.
+    #[arg(long, default_value_t = 12)]
+    hours: u32,
+}
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum CommandError {
     #[error(transparent)]
     Session(#[from] SessionError),
     #[error(transparent)]
+    Up(#[from] UpError),
+    #[error(transparent)]
+    Down(#[from] DownError),
+    #[error(transparent)]
     Test(#[from] TestError),
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    #[error(transparent)]
+    Secrets(#[from] FileError),
     #[error("the leash cannot read: {0}")]
     Leash(#[source] std::io::Error),
 }
@@ -63,12 +134,39 @@ impl Cli {
 
 impl Command {
     fn run(self) -> Result<ExitCode, CommandError> {
-        match self {
-            Self::Test(args) => Ok(test::run(&Session::open()?, &args)?),
-            Self::Leash => {
-                leash::hold(std::io::stdin().lock()).map_err(CommandError::Leash)?;
-                Ok(ExitCode::SUCCESS)
-            }
+        if let Self::Leash = self {
+            leash::hold(std::io::stdin().lock()).map_err(CommandError::Leash)?;
+            return Ok(ExitCode::SUCCESS);
         }
+        let session = Session::open()?;
+        let dev = session.workspace.place(up::FOLDER);
+        Ok(match self {
+            Self::Up(args) => up::run(&session, &args)?,
+            Self::Down => down::run(&session, &dev)?,
+            Self::Test(args) => test::run(&session, &args)?,
+            Self::Migrate => migrate::run(&session)?,
+            Self::Token(args) => args.print(&Secrets::of(&dev)?),
+            Self::Leash => ExitCode::SUCCESS,
+        })
+    }
+}
+
+impl TokenArgs {
+    fn print(&self, secrets: &Secrets) -> ExitCode {
+        let given = std::env::var("JWT_SECRET").ok().filter(|secret| !secret.is_empty());
+        let secret = given.as_deref().unwrap_or(&secrets.jwt);
+        let (issued_at, life) = (clock::seconds_since_1970(), u64::from(self.hours) * 3600);
+        let sign = |user| Claims { user, role: self.role.as_deref(), issued_at, life }.sign(secret);
+        let mut out = std::io::stdout().lock();
+        let mut lines: Box<dyn Iterator<Item = String>> = match (self.user, self.random) {
+            (Some(user), _) => Box::new(std::iter::once(sign(user))),
+            (None, count) => Box::new((0..count.unwrap_or(0)).map(|_| {
+                let user = Uuid::new_v4();
+                format!("{user} {}", sign(user))
+            })),
+        };
+        // Fails only when the reader has gone, who then has what it wanted.
+        let _ = lines.try_for_each(|line| writeln!(out, "{line}"));
+        ExitCode::SUCCESS
     }
 }

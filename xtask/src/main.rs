@@ -3,15 +3,27 @@
 
 mod account;
 mod cli;
+mod clock;
+mod demo;
+mod down;
+mod http;
+mod key_values;
 mod leash;
+mod migrate;
 mod postgres;
 mod process;
 mod provision;
 mod redis;
+mod secrets;
 mod servers;
 mod session;
+mod show;
 mod signal;
+mod stack;
+mod state;
 mod test;
+mod token;
+mod up;
 mod workspace;
 
 use std::process::ExitCode;

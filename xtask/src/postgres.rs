@@ -62,7 +62,8 @@ pub(crate) struct PostgresPlan<'a> {
 /// A running private PostgreSQL.
 #[derive(Debug)]
 pub(crate) struct Postgres {
-    _process: Process,
+    /// Its process.
+    pub(crate) process: Process,
     port: u16,
     /// Where its data is: the folder asked for, or its stand-in.
     pub(crate) folder: PathBuf,
@@ -90,7 +91,7 @@ impl PostgresPlan<'_> {
         let mut tries = 1;
         loop {
             match self.serve(session, &data) {
-                Ok((process, port)) => return Ok(Postgres { _process: process, port, folder }),
+                Ok((process, port)) => return Ok(Postgres { process, port, folder }),
                 Err(PostgresError::Process(ProcessError::Ended { tail, .. }))
                     if tries < PORT_TRIES && tail.contains("Address already in use") =>
                 {

@@ -150,6 +150,20 @@ impl Process {
         }
     }
 
+    /// How it ended, if it has since this was last asked.
+    pub(crate) fn ended_meanwhile(&mut self) -> Option<ProcessError> {
+        if self.over {
+            return None;
+        }
+        self.must_run().err()
+    }
+
+    /// Lets it run on after this program.
+    pub(crate) fn detach(&mut self) {
+        self.leash.release(self.id());
+        self.over = true;
+    }
+
     /// Asks it to end, without waiting: several can then end at the same time.
     pub(crate) fn ask_to_end(&self) {
         if !self.over {

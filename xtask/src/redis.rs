@@ -57,7 +57,8 @@ pub(crate) struct RedisPlan<'a> {
 /// A running private Redis.
 #[derive(Debug)]
 pub(crate) struct Redis {
-    _process: Process,
+    /// Its process.
+    pub(crate) process: Process,
     port: u16,
 }
 
@@ -91,7 +92,7 @@ impl RedisPlan<'_> {
             process.must_run()?;
             session.pause()?;
         }
-        Ok(Redis { _process: process, port })
+        Ok(Redis { process, port })
     }
 
     /// A file and not arguments, which every user of the machine can read.

@@ -4,16 +4,13 @@ use std::path::{Path, PathBuf};
 
 use crate::account::{Account, AccountError};
 use crate::postgres::{Postgres, PostgresError, PostgresPlan};
-use crate::provision::{self, Programs, ProvisionError};
+use crate::provision::Programs;
 use crate::redis::{Redis, RedisError, RedisPlan};
 use crate::session::Session;
 
 /// Why the pair is not there.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServersError {
-    /// A program is missing.
-    #[error(transparent)]
-    Provision(#[from] ProvisionError),
     /// There is nobody to run PostgreSQL as.
     #[error(transparent)]
     Account(#[from] AccountError),
@@ -26,7 +23,7 @@ pub(crate) enum ServersError {
 }
 
 /// What the pair asks of those who connect.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Passwords {
     /// PostgreSQL's superuser's.
     pub(crate) postgres: String,
@@ -35,7 +32,6 @@ pub(crate) struct Passwords {
 }
 
 /// A running pair. PostgreSQL ends after Redis.
-#[derive(Debug)]
 pub(crate) struct Servers {
     /// Redis.
     pub(crate) redis: Redis,
@@ -49,16 +45,16 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Finds or installs the programs and starts both with their data and logs in `folder`.
+    /// Starts both with their data and logs in `folder`.
     ///
     /// # Errors
     /// See [`ServersError`].
     pub(crate) fn start(
         session: &Session,
+        programs: Programs,
         folder: &Path,
         passwords: Passwords,
     ) -> Result<Self, ServersError> {
-        let programs = provision::programs(session)?;
         let account = Account::for_postgres()?;
         let log = |name: &str| -> PathBuf { folder.join("logs").join(name) };
         session.say("starting PostgreSQL");

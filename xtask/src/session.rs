@@ -46,7 +46,7 @@ impl Session {
         // Taken before anything is built: a build may replace the file.
         let program = std::env::current_exe().map_err(SessionError::Program)?;
         let leash = Leash::start(&program).map_err(SessionError::Leash)?;
-        Ok(Self { started: Instant::now(), interrupts, leash, workspace: Workspace::here() })
+        Ok(Self { started: Instant::now(), interrupts, leash, workspace: Workspace::of(&program) })
     }
 
     /// Says what is being done, with the time since the start. Goes to stderr,

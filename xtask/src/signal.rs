@@ -71,6 +71,13 @@ impl Ending {
     }
 }
 
+/// Asks a process alone, not its group, to end.
+pub(crate) fn terminate(pid: u32) {
+    if let Some(pid) = to_pid(pid) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
 /// Ends a process and its group without asking.
 pub(crate) fn kill(pid: u32) {
     if let Some(pid) = to_pid(pid) {
@@ -87,6 +94,14 @@ pub(crate) fn is_running(pid: u32) -> bool {
         return false;
     }
     !is_zombie(pid)
+}
+
+/// The command line a process shows to others, arguments parted by blanks.
+pub(crate) fn command_line(pid: u32) -> Option<String> {
+    if let Ok(raw) = std::fs::read(format!("/proc/{pid}/cmdline")) {
+        return Some(String::from_utf8_lossy(&raw).replace('\0', " ").trim().to_owned());
+    }
+    ps(pid, "command=")
 }
 
 fn is_zombie(pid: u32) -> bool {

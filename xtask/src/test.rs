@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 
 use crate::cli::TestArgs;
 use crate::process::{Output, Process, ProcessError};
+use crate::provision::{self, ProvisionError};
 use crate::servers::{Passwords, Servers, ServersError};
 use crate::session::Session;
 use crate::signal::{self, Ending};
@@ -17,7 +18,10 @@ const FOLDER_PREFIX: &str = "test-";
 /// Why the tests could not be run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TestError {
-    /// PostgreSQL or Redis is not there.
+    /// PostgreSQL or Redis is missing.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// PostgreSQL or Redis does not start.
     #[error(transparent)]
     Servers(#[from] ServersError),
     /// Cargo cannot be run, or the code does not compile.
@@ -48,14 +52,15 @@ pub(crate) fn run(session: &Session, args: &TestArgs) -> Result<ExitCode, TestEr
 }
 
 fn run_in(session: &Session, args: &TestArgs, folder: &Path) -> Result<ExitCode, TestError> {
-    let servers = Servers::start(session, folder, Passwords::random())?;
-    let stand_in = servers.postgres.folder.clone();
+    let programs = provision::programs(session)?;
     session.say("compiling the binaries and the tests");
     let mut build = cargo(session, "build", args);
     // In one call with the tests: alone, the binaries would be compiled with
     // other features of their dependencies, and then once more.
     build.args(["--bins", "--tests"]);
     Process::run(session, "cargo build", build, Output::Ours)?;
+    let servers = Servers::start(session, programs, folder, Passwords::random())?;
+    let stand_in = servers.postgres.folder.clone();
     session.say("running the tests");
     let mut test = cargo(session, "test", args);
     test.args(&args.filter).arg("--").args(&args.rest);

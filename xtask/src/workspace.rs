@@ -4,18 +4,43 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// How the binaries are compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Quick to compile.
+    Dev,
+    /// Quick to run.
+    Release,
+}
+
 /// The paths everything else is found from.
 #[derive(Debug, Clone)]
 pub(crate) struct Workspace {
     root: PathBuf,
+    profiles: PathBuf,
 }
 
 impl Workspace {
-    /// The workspace this program was built from.
-    pub(crate) fn here() -> Self {
+    /// The workspace this program was built from; `program` is its path, as
+    /// cargo made it.
+    pub(crate) fn of(program: &Path) -> Self {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = manifest.parent().unwrap_or(manifest).to_owned();
-        Self { root }
+        let profiles = program.parent().and_then(Path::parent).unwrap_or(&root).to_owned();
+        Self { root, profiles }
+    }
+
+    /// The folder with the workspace's Cargo.toml.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where cargo puts the binaries of a profile: beside those of this program's own.
+    pub(crate) fn binaries(&self, profile: Profile) -> PathBuf {
+        self.profiles.join(match profile {
+            Profile::Dev => "debug",
+            Profile::Release => "release",
+        })
     }
 
     /// A folder of ours under `target`.

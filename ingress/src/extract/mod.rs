@@ -51,9 +51,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonAndBytes<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
-            return Err(ApiError::UnsupportedMediaType);
-        }
+        require_json(request.headers())?;
         let body = read(request.into_body()).await?;
         Ok(Self(from_json(&body)?, body))
     }
@@ -120,6 +118,10 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
         }
         BodyRefused::Broken.into()
     })
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    if is_json(headers) { Ok(()) } else { Err(ApiError::UnsupportedMediaType) }
 }
 
 /// `application/json`, or a type built on it.

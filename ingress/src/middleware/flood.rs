@@ -16,7 +16,7 @@ use regimen_common::config::Env;
 
 use super::refuse::Gate;
 use crate::client_address::{AddressGroup, ClientAddress};
-use crate::error::ApiError;
+use crate::error::{ApiError, QuotaExceeded};
 
 /// Addresses with a bucket of their own, about 100 bytes each.
 const MAX_ADDRESSES: usize = 100_000;
@@ -85,11 +85,12 @@ impl FloodGuard {
             return Ok(());
         };
         metrics::counter!("regimen_flood_refused_total").increment(1);
-        Err(ApiError::QuotaExceeded {
+        Err(ApiError::QuotaExceeded(Box::new(QuotaExceeded {
             detail: "too many requests from your address; slow down".to_owned(),
             retry_after: not_until.wait_time_from(self.clock.now()),
-            headers: Box::new(HeaderMap::new()),
-        })
+            policies: vec!["address".to_owned()],
+            headers: HeaderMap::new(),
+        })))
     }
 
     /// Forgets addresses that have been quiet long enough to be at full quota again.
@@ -147,10 +148,10 @@ mod tests {
     fn one_address_cannot_use_up_anothers_share() {
         let guard = guard(10);
         assert!((0..3).all(|_| guard.check(v4(1)).is_ok()));
-        let Err(ApiError::QuotaExceeded { retry_after, .. }) = guard.check(v4(1)) else {
+        let Err(ApiError::QuotaExceeded(exceeded)) = guard.check(v4(1)) else {
             panic!("the burst is used up");
         };
-        assert!(retry_after <= Duration::from_secs(1));
+        assert!(exceeded.retry_after <= Duration::from_secs(1));
         assert!(guard.check(v4(2)).is_ok());
     }
 

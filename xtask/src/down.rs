@@ -1,0 +1,70 @@
+//! `cargo xtask down`: ends a stack that was left running, or the one another
+//! terminal has in the foreground.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::key_values::{self, FileError};
+use crate::session::Session;
+use crate::signal::{self, Interrupted};
+use crate::state::{Member, env_file, lock_holder, members};
+
+/// How long a process may take to end after it was asked, before it is killed.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Why the stack could not be ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DownError {
+    /// The file that tells of the stack is out of reach.
+    #[error(transparent)]
+    Env(#[from] FileError),
+    /// We were asked to stop meanwhile.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// Ends the stack of `folder`; that there is none is no error.
+///
+/// # Errors
+/// See [`DownError`].
+pub(crate) fn run(session: &Session, folder: &Path) -> Result<ExitCode, DownError> {
+    if let Some(holder) = lock_holder(folder) {
+        session.say(format_args!("asking process {holder}, which has the stack, to end it"));
+        signal::terminate(holder);
+        while lock_holder(folder).is_some() {
+            session.pause()?;
+        }
+        session.say("everything has ended");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let members = members(folder)?;
+    if members.is_empty() {
+        session.say("nothing is running");
+    } else {
+        // Those that use the servers go first, together.
+        let (users, servers): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| !member.role.is_server());
+        end(session, &users)?;
+        end(session, &servers)?;
+        session.say("everything has ended");
+    }
+    key_values::remove(&env_file(folder))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn end(session: &Session, members: &[Member]) -> Result<(), Interrupted> {
+    for member in members {
+        session.say(format_args!("ending {} ({})", member.role.program, member.pid));
+        member.role.ending.ask(member.pid);
+    }
+    let deadline = Instant::now() + GRACE;
+    while Instant::now() < deadline && members.iter().any(Member::is_running) {
+        session.pause()?;
+    }
+    for member in members.iter().filter(|member| member.is_running()) {
+        session.say(format_args!("killing {} ({})", member.role.program, member.pid));
+        signal::kill(member.pid);
+    }
+    Ok(())
+}

@@ -1,0 +1,297 @@
+//! The running development stack: PostgreSQL, Redis, the AI simulator, the
+//! ingress and the workers, wired to each other.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::key_values::{self, FileError};
+use crate::process::{Output, Process, ProcessError};
+use crate::secrets::Secrets;
+use crate::servers::Servers;
+use crate::session::Session;
+use crate::signal::{Ending, Interrupted};
+use crate::state::env_file;
+
+/// With one of these set, the real providers are asked.
+const PROVIDER_KEYS: [&str; 3] = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"];
+
+/// Settings a developer's shell may carry for another deployment; here they
+/// would make the ingress refuse the tokens signed for it.
+const FOREIGN: [&str; 4] = ["JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE", "SERVICE_KEYS"];
+
+/// Hosts that no proxy of the environment is asked for.
+const NO_PROXY: &str = "127.0.0.1,localhost";
+
+/// Why the stack is not running.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StackError {
+    /// A process of it failed.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A file of it is out of reach.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A process reported readiness without the address that was asked for.
+    #[error("{name} started, but its address file lacks {variable}")]
+    NoAddress {
+        /// The process.
+        name: String,
+        /// What is missing.
+        variable: &'static str,
+    },
+    /// We were asked to stop meanwhile.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// What a stack is made of.
+pub(crate) struct StackPlan<'a> {
+    /// The folder of its files.
+    pub(crate) folder: &'a Path,
+    /// The folder of the compiled binaries.
+    pub(crate) binaries: &'a Path,
+    /// Its secrets.
+    pub(crate) secrets: &'a Secrets,
+    /// How many workers to start.
+    pub(crate) workers: usize,
+}
+
+/// A process of ours and the addresses it reported.
+#[derive(Debug)]
+struct Service {
+    name: String,
+    process: Process,
+    addresses: BTreeMap<String, String>,
+}
+
+/// A running stack. Ends, in the order of its fields, when dropped.
+pub(crate) struct Stack {
+    ingress: Service,
+    workers: Vec<Service>,
+    simulator: Option<Service>,
+    servers: Servers,
+    secrets: Secrets,
+}
+
+impl StackPlan<'_> {
+    /// Brings the schema up to date and starts everything on top of the two
+    /// servers; returns when all of it is ready.
+    ///
+    /// # Errors
+    /// See [`StackError`]; what was started has ended again.
+    pub(crate) fn start(&self, session: &Session, servers: Servers) -> Result<Stack, StackError> {
+        session.say("applying the migrations");
+        let mut migrate = self.program("regimen-worker", &servers);
+        migrate.arg("migrate");
+        Process::run(session, "regimen-worker migrate", migrate, self.log("migrate").as_output())?;
+        let simulator = self.start_simulator(session, &servers)?;
+        let simulator_url = simulator.as_ref().map(|simulator| simulator.address("SIMULATOR_URL"));
+        let simulator_url = simulator_url.transpose()?;
+        session.say(match self.workers {
+            1 => "starting the ingress and a worker".to_owned(),
+            workers => format!("starting the ingress and {workers} workers"),
+        });
+        let mut ingress = self.program("regimen-ingress", &servers);
+        self.describe_front_door(&mut ingress);
+        let mut pending = vec![self.spawn(session, "ingress", ingress)?];
+        for number in 1..=self.workers {
+            let mut worker = self.program("regimen-worker", &servers);
+            if let Some(url) = &simulator_url {
+                use_simulator(&mut worker, url);
+            }
+            or_default(&mut worker, "DRAIN_SECONDS", "3");
+            pending.push(self.spawn(session, &format!("worker-{number}"), worker)?);
+        }
+        let ready: Result<Vec<_>, _> =
+            pending.into_iter().map(|pending| pending.ready(session)).collect();
+        let mut ready = ready?.into_iter();
+        let Some(ingress) = ready.next() else { return Err(Interrupted.into()) };
+        let workers = ready.collect();
+        let secrets = self.secrets.clone();
+        Ok(Stack { ingress, workers, simulator, servers, secrets })
+    }
+
+    fn start_simulator(
+        &self,
+        session: &Session,
+        servers: &Servers,
+    ) -> Result<Option<Service>, StackError> {
+        let given = |name: &&str| std::env::var_os(name).is_some_and(|key| !key.is_empty());
+        if let Some(key) = PROVIDER_KEYS.iter().find(|name| given(name)) {
+            session.say(format_args!("{key} is set: plans will be written by the real providers"));
+            return Ok(None);
+        }
+        session.say("starting the AI simulator (no provider key in the environment)");
+        let mut simulator = self.program("regimen-simulator", servers);
+        simulator.env("LISTEN_ADDR", "127.0.0.1:0");
+        Ok(Some(self.spawn(session, "simulator", simulator)?.ready(session)?))
+    }
+
+    /// A binary of ours with the settings all of them share.
+    fn program(&self, name: &str, servers: &Servers) -> Command {
+        let mut command = Command::new(self.binaries.join(name));
+        command
+            .env("ENVIRONMENT", "development")
+            .env("DATABASE_URL", servers.database_url())
+            .env("REDIS_URL", servers.redis_url())
+            .env("METRICS_ADDR", "127.0.0.1:0")
+            .env("NO_PROXY", NO_PROXY)
+            .env("no_proxy", NO_PROXY);
+        FOREIGN.iter().for_each(|name| {
+            command.env_remove(name);
+        });
+        or_default(&mut command, "LOG_FORMAT", "text");
+        command
+    }
+
+    fn describe_front_door(&self, ingress: &mut Command) {
+        ingress
+            .env("AUTH_MODE", "jwt")
+            .env("JWT_SECRET", &self.secrets.jwt)
+            .env("STRIPE_WEBHOOK_SECRET", &self.secrets.stripe_webhook);
+        or_default(ingress, "LISTEN_ADDR", "127.0.0.1:0");
+        or_default(ingress, "ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:5173");
+    }
+
+    fn spawn(
+        &self,
+        session: &Session,
+        name: &str,
+        mut command: Command,
+    ) -> Result<Pending, StackError> {
+        let address_file = self.folder.join("addresses").join(name);
+        // One of an earlier run would be taken for this one's.
+        key_values::remove(&address_file)?;
+        command.env("ADDRESS_FILE", &address_file);
+        let log = self.log(name);
+        let process = Process::start(session, name, command, log.as_output(), Ending::Terminate)?;
+        Ok(Pending { name: name.to_owned(), process, address_file })
+    }
+
+    fn log(&self, name: &str) -> Log {
+        Log(self.folder.join("logs").join(format!("{name}.log")))
+    }
+}
+
+struct Log(PathBuf);
+
+impl Log {
+    fn as_output(&self) -> Output<'_> {
+        Output::Log(&self.0)
+    }
+}
+
+/// A process that was started and has not reported yet.
+struct Pending {
+    name: String,
+    process: Process,
+    address_file: PathBuf,
+}
+
+impl Pending {
+    /// Waits for the report, which a process writes once it is ready.
+    fn ready(mut self, session: &Session) -> Result<Service, StackError> {
+        loop {
+            if let Some(addresses) = key_values::read(&self.address_file)? {
+                return Ok(Service { name: self.name, process: self.process, addresses });
+            }
+            self.process.must_run()?;
+            session.pause()?;
+        }
+    }
+}
+
+impl Service {
+    fn address(&self, variable: &'static str) -> Result<String, StackError> {
+        let found = self.addresses.get(variable).cloned();
+        found.ok_or_else(|| StackError::NoAddress { name: self.name.clone(), variable })
+    }
+}
+
+impl Stack {
+    /// Where the API is served.
+    ///
+    /// # Errors
+    /// The ingress did not say.
+    pub(crate) fn ingress_url(&self) -> Result<String, StackError> {
+        self.ingress.address("INGRESS_URL")
+    }
+
+    /// Where the ingress serves its metrics.
+    ///
+    /// # Errors
+    /// The ingress did not say.
+    pub(crate) fn metrics_url(&self) -> Result<String, StackError> {
+        self.ingress.address("METRICS_URL")
+    }
+
+    /// Writes the file `env`: what others need to use the stack.
+    ///
+    /// # Errors
+    /// The file cannot be written, or an address is not known.
+    pub(crate) fn write_env(&self, folder: &Path) -> Result<(), StackError> {
+        let pid = |service: &Service| service.process.id().to_string();
+        let workers: Vec<_> = self.workers.iter().map(pid).collect();
+        let mut lines = vec![
+            ("INGRESS_URL", self.ingress_url()?),
+            ("METRICS_URL", self.metrics_url()?),
+            ("DATABASE_URL", self.servers.database_url()),
+            ("REDIS_URL", self.servers.redis_url()),
+            ("JWT_SECRET", self.secrets.jwt.clone()),
+            ("STRIPE_WEBHOOK_SECRET", self.secrets.stripe_webhook.clone()),
+            ("INGRESS_PID", pid(&self.ingress)),
+            ("WORKER_PIDS", workers.join(",")),
+            ("REDIS_PID", self.servers.redis.process.id().to_string()),
+            ("POSTGRES_PID", self.servers.postgres.process.id().to_string()),
+        ];
+        if let Some(simulator) = &self.simulator {
+            lines.push(("SIMULATOR_URL", simulator.address("SIMULATOR_URL")?));
+            lines.push(("SIMULATOR_PID", pid(simulator)));
+        }
+        let lines = lines.iter().map(|(name, value)| (*name, value.as_str()));
+        Ok(key_values::write(&env_file(folder), lines)?)
+    }
+
+    /// The processes that ended since the last look, each with how it ended.
+    pub(crate) fn ended(&mut self) -> Vec<ProcessError> {
+        self.processes().filter_map(Process::ended_meanwhile).collect()
+    }
+
+    /// Leaves everything running when this program ends.
+    pub(crate) fn detach(mut self) {
+        self.processes().for_each(Process::detach);
+    }
+
+    fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
+        let services = std::iter::once(&mut self.ingress).chain(&mut self.workers);
+        let services = services.chain(&mut self.simulator).map(|service| &mut service.process);
+        services.chain([&mut self.servers.redis.process, &mut self.servers.postgres.process])
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // Together: a draining worker need not wait for another. The two
+        // servers follow when the fields are dropped.
+        let services = std::iter::once(&self.ingress).chain(&self.workers).chain(&self.simulator);
+        services.for_each(|service| service.process.ask_to_end());
+    }
+}
+
+/// Sets a variable that our own environment leaves open.
+fn or_default(command: &mut Command, name: &str, value: &str) {
+    if std::env::var_os(name).is_none_or(|given| given.is_empty()) {
+        command.env(name, value);
+    }
+}
+
+/// Points every provider at the simulator.
+fn use_simulator(worker: &mut Command, url: &str) {
+    for (provider, path) in
+        [("OPENAI", "/v1"), ("ANTHROPIC", ""), ("GEMINI", ""), ("LLAMA", "/llama/v1")]
+    {
+        worker.env(format!("{provider}_API_KEY"), "simulator");
+        worker.env(format!("{provider}_BASE_URL"), format!("{url}{path}"));
+    }
+}

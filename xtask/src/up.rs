@@ -1,0 +1,186 @@
+//! `cargo xtask up`: from nothing to two plans on the screen, and a stack to
+//! play with until Ctrl-C.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use uuid::Uuid;
+
+use crate::cli::UpArgs;
+use crate::clock;
+use crate::demo::{self, DemoError};
+use crate::http::Client;
+use crate::key_values::{self, FileError};
+use crate::process::{Output, Process, ProcessError};
+use crate::provision::{self, ProvisionError};
+use crate::secrets::Secrets;
+use crate::servers::{Servers, ServersError};
+use crate::session::Session;
+use crate::signal::Interrupted;
+use crate::stack::{Stack, StackError, StackPlan};
+use crate::state::{Lock, LockError, env_file};
+use crate::token::Claims;
+use crate::workspace::Profile;
+
+/// The stack's folder under `target`.
+pub(crate) const FOLDER: &str = "dev";
+
+/// The packages whose binaries the stack runs.
+const PACKAGES: [&str; 3] = ["regimen-ingress", "regimen-worker", "regimen-simulator"];
+
+/// How long the demo user's access token holds, seconds.
+const TOKEN_LIFE: u64 = 12 * 3600;
+
+/// Why there is no stack, or no plans.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpError {
+    /// Another stack is in the way.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// PostgreSQL or Redis is missing.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// PostgreSQL or Redis does not start.
+    #[error(transparent)]
+    Servers(#[from] ServersError),
+    /// The code does not compile.
+    #[error(transparent)]
+    Build(#[from] ProcessError),
+    /// A process of ours does not start.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    /// A file of the stack is out of reach.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The demonstration failed.
+    #[error("{source}\nThe logs are in {}", logs.display())]
+    Demo {
+        /// What went wrong.
+        source: DemoError,
+        /// Where to look further.
+        logs: PathBuf,
+    },
+    /// We were asked to stop before everything was up.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// See [`UpError`]; nothing is left running.
+pub(crate) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, UpError> {
+    let folder = args.folder.clone().unwrap_or_else(|| session.workspace.place(FOLDER));
+    let _lock = Lock::take(&folder)?;
+    let secrets = Secrets::of(&folder)?;
+    let programs = provision::programs(session)?;
+    let profile = if args.release { Profile::Release } else { Profile::Dev };
+    if !args.no_build {
+        build(session, profile)?;
+    }
+    let servers = Servers::start(session, programs, &folder, secrets.passwords.clone())?;
+    let plan = StackPlan {
+        folder: &folder,
+        binaries: &session.workspace.binaries(profile),
+        secrets: &secrets,
+        workers: args.workers,
+    };
+    let stack = plan.start(session, servers)?;
+    stack.write_env(&folder)?;
+    let outcome = show(session, args, stack, &secrets, &folder);
+    if !(args.detach && outcome.is_ok()) {
+        key_values::remove(&env_file(&folder))?;
+    }
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+fn build(session: &Session, profile: Profile) -> Result<(), ProcessError> {
+    session.say("compiling the binaries (minutes at first, seconds later)");
+    let mut cargo = session.workspace.cargo();
+    cargo.args(["build", "--bins"]);
+    for package in PACKAGES {
+        cargo.args(["--package", package]);
+    }
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    Process::run(session, "cargo build", cargo, Output::Ours)
+}
+
+/// Makes the stack show what it does, then keeps it as long as was asked for.
+fn show(
+    session: &Session,
+    args: &UpArgs,
+    stack: Stack,
+    secrets: &Secrets,
+    folder: &Path,
+) -> Result<(), UpError> {
+    let url = stack.ingress_url()?;
+    let user = Uuid::new_v4();
+    let claims =
+        Claims { user, role: None, issued_at: clock::seconds_since_1970(), life: TOKEN_LIFE };
+    let client = Client::new(&url, &claims.sign(&secrets.jwt));
+    match demo::run(session, &client) {
+        Err(DemoError::Interrupted(interrupted)) => return Err(interrupted.into()),
+        Err(source) => return Err(UpError::Demo { source, logs: folder.join("logs") }),
+        Ok(()) => {}
+    }
+    if args.once {
+        session.say("done; ending everything");
+        return Ok(());
+    }
+    let guide = guide(session, &stack, user, folder)?;
+    let _ = std::io::stdout().write_all(guide.as_bytes());
+    if args.detach {
+        session.say("everything stays up; `cargo xtask down` ends it");
+        stack.detach();
+    } else {
+        session.say("everything is up; Ctrl-C ends it");
+        watch(session, stack);
+        session.say("everything has ended");
+    }
+    Ok(())
+}
+
+/// Keeps the stack until Ctrl-C. A process that is killed is only reported:
+/// watching the others cope is one of the things a stack is for.
+fn watch(session: &Session, mut stack: Stack) {
+    while session.pause().is_ok() {
+        for ended in stack.ended() {
+            session.say(ended);
+        }
+    }
+    session.say("ending everything");
+}
+
+/// Where to go on from here.
+fn guide(
+    session: &Session,
+    stack: &Stack,
+    user: Uuid,
+    folder: &Path,
+) -> Result<String, StackError> {
+    let (url, metrics) = (stack.ingress_url()?, stack.metrics_url()?);
+    let env = env_file(folder);
+    let env = session.workspace.show(&env);
+    let logs = folder.join("logs");
+    let logs = session.workspace.show(&logs);
+    Ok(format!(
+        "\
+API       {url}          documentation {url}/docs
+Metrics   {metrics}/metrics
+Settings  {env} (addresses, secrets and process ids)
+Logs      {logs}
+
+Try it:
+  TOKEN=$(cargo xtask token --user {user})
+  curl -s {url}/v1/plans/meal/active -H \"authorization: Bearer $TOKEN\"
+  curl -s {url}/v1/plans -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\
+       -H 'prefer: wait=60' \\
+       -d \"{{\\\"kinds\\\":[\\\"meal\\\"],\\\"answers\\\":$(cat {quiz})}}\"
+
+",
+        quiz = demo::SAMPLE_QUIZ
+    ))
+}
