@@ -1,57 +1,12 @@
 //! The life of a plan job: its kinds, states, events and the rules that lead
 //! from one to the next. Pure; `db::jobs` writes what these rules allow.
 
-use std::fmt;
-use std::str::FromStr;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A word that is not one of the names a type knows.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is not a {what}; known are: {known}")]
-pub struct UnknownName {
-    what: &'static str,
-    found: String,
-    known: String,
-}
-
-/// Gives an enum one spelling for SQL, JSON, URLs and logs.
-macro_rules! named {
-    ($type:ident, $what:literal, { $($variant:ident => $name:literal),+ $(,)? }) => {
-        impl $type {
-            /// Every value, in declaration order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The one spelling used in SQL, JSON, URLs and logs.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, UnknownName> {
-                match text {
-                    $($name => Ok(Self::$variant),)+
-                    _ => Err(UnknownName {
-                        what: $what,
-                        found: text.chars().take(40).collect(),
-                        known: [$($name),+].join(", "),
-                    }),
-                }
-            }
-        }
-    };
-}
+pub use crate::named::UnknownName;
+use crate::named::named;
 
 /// What a job makes.
 #[derive(

@@ -13,6 +13,7 @@ pub mod config;
 pub mod db;
 pub mod job;
 pub mod kv;
+pub mod named;
 pub mod notices;
 pub mod nutrition;
 pub mod process;

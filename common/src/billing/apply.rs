@@ -7,7 +7,7 @@
 
 use uuid::Uuid;
 
-use super::entitlement::{Status, UnknownStatus};
+use super::entitlement::Status;
 use super::event::{Event, EventKind};
 use super::object::{CheckoutSession, Dispute, Invoice, Subscription, customer_user};
 use super::record::{Basis, Record, Standing};
@@ -132,7 +132,7 @@ impl<'a> Work<'a> {
         };
         match Record::from_subscription(&id, &customer, &subscription, basis) {
             Ok(record) => self.heard(record),
-            Err(UnknownStatus) => self.alert(Alert::UnknownStatus),
+            Err(_) => self.alert(Alert::UnknownStatus),
         }
         self.hear_answer(&id, &customer);
         let began_to_fail =
@@ -169,7 +169,7 @@ impl<'a> Work<'a> {
             Some(Answer::Subscription(subscription, at)) => {
                 match Record::from_subscription(id, customer, subscription, Basis::Fetch(*at)) {
                     Ok(record) => self.heard(record),
-                    Err(UnknownStatus) => self.alert(Alert::UnknownStatus),
+                    Err(_) => self.alert(Alert::UnknownStatus),
                 }
             }
             Some(Answer::Missing) => self.alert(Alert::MissingSubscription),

@@ -77,7 +77,7 @@ impl Event {
         let envelope: Envelope =
             serde_json::from_value(value).map_err(|_| BadPayload::NotAnEvent)?;
         let thin = envelope.object == "v2.core.event";
-        let named = !envelope.id.is_empty() && !envelope.type_name.is_empty();
+        let named = lenient::is_id(&envelope.id) && lenient::is_id(&envelope.type_name);
         if !named || !(thin || envelope.object == "event") {
             return Err(BadPayload::NotAnEvent);
         }
@@ -90,7 +90,7 @@ impl Event {
             type_name: envelope.type_name,
             created: seconds(&envelope.created),
             livemode: envelope.livemode,
-            account: envelope.account,
+            account: envelope.account.filter(|account| lenient::is_id(account)),
             object: part("object"),
             previous: part("previous_attributes"),
         })
@@ -124,7 +124,8 @@ fn seconds(created: &Value) -> i64 {
         let text = created.as_str()?;
         Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp())
     };
-    created.as_i64().or_else(written).unwrap_or(0)
+    // Up to the year 9999: what a database can hold.
+    created.as_i64().or_else(written).filter(|at| (0..253_402_300_800).contains(at)).unwrap_or(0)
 }
 
 /// The events that do something here.
@@ -230,6 +231,8 @@ mod tests {
             json!({"id": "", "object": "event", "type": "x"}),
             json!({"id": "evt_1", "object": "charge", "type": "x"}),
             json!({"id": 3, "object": "event", "type": "x"}),
+            json!({"id": "evt\u{0}", "object": "event", "type": "x"}),
+            json!({"id": "e".repeat(256), "object": "event", "type": "x"}),
         ] {
             assert_eq!(Event::from_value(body.clone()), Err(BadPayload::NotAnEvent), "{body}");
         }

@@ -45,5 +45,11 @@ pub(super) fn id_of(value: &Value) -> Option<String> {
         Value::Object(object) => object.get("id")?.as_str()?,
         other => other.as_str()?,
     };
-    (!id.is_empty()).then(|| id.to_owned())
+    is_id(id).then(|| id.to_owned())
+}
+
+/// Whether `text` can be one of Stripe's ids or type names: those are short
+/// and plain, and a database can store and index them.
+pub(super) fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 255 && !text.chars().any(char::is_control)
 }

@@ -10,8 +10,9 @@
 
 use uuid::Uuid;
 
-use super::entitlement::{Access, Policy, Status, UnknownStatus};
+use super::entitlement::{Access, Policy, Status};
 use super::object::Subscription;
+use crate::named::UnknownName;
 
 /// Events made this close to a fetch, in seconds, may or may not be in it.
 pub const FETCH_MARGIN: i64 = 5;
@@ -30,6 +31,33 @@ pub enum Basis {
 }
 
 impl Basis {
+    /// Its kind, as SQL spells it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Checkout => "checkout",
+            Self::Created(_) => "created",
+            Self::Event(_) => "event",
+            Self::Fetch(_) => "fetch",
+        }
+    }
+
+    /// The basis of kind `word`, at a Unix second.
+    ///
+    /// # Errors
+    /// There is no such kind.
+    pub fn from_word(word: &str, at: i64) -> Result<Self, UnknownName> {
+        match word {
+            "checkout" => Ok(Self::Checkout),
+            "created" => Ok(Self::Created(at)),
+            "event" => Ok(Self::Event(at)),
+            "fetch" => Ok(Self::Fetch(at)),
+            _ => {
+                let known = ["checkout", "created", "event", "fetch"];
+                Err(UnknownName::new("basis of a subscription", word, &known))
+            }
+        }
+    }
+
     /// Its second, in Unix seconds; a checkout's does not count.
     pub fn at(self) -> Option<i64> {
         match self {
@@ -142,7 +170,7 @@ impl Record {
         customer: &str,
         subscription: &Subscription,
         basis: Basis,
-    ) -> Result<Self, UnknownStatus> {
+    ) -> Result<Self, UnknownName> {
         let status: Status = subscription.status.as_deref().unwrap_or_default().parse()?;
         Ok(Self {
             id: id.to_owned(),

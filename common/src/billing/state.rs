@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::record::Record;
+use crate::named::named;
 
 /// What is known of one customer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,16 +38,21 @@ pub enum LinkSource {
     Checkout,
 }
 
+named!(LinkSource, "source of a link", { Customer => "customer", Checkout => "checkout" });
+
 impl CustomerState {
     /// The user the customer belongs to: as a checkout or its own metadata
-    /// said, else the one whose profile names it, else the one that all its
-    /// subscriptions name, as far as they name any.
+    /// said; else the one user its subscriptions name; else, when they name
+    /// nobody, the one whose profile names the customer.
     pub fn user(&self) -> Option<Uuid> {
-        self.link.map(|link| link.user).or(self.profile_user).or_else(|| {
-            let mut named = self.records.iter().filter_map(Record::named_user);
-            let first = named.next()?;
-            named.all(|other| other == first).then_some(first)
-        })
+        if let Some(link) = self.link {
+            return Some(link.user);
+        }
+        let mut named = self.records.iter().filter_map(Record::named_user);
+        match named.next() {
+            Some(first) => named.all(|other| other == first).then_some(first),
+            None => self.profile_user,
+        }
     }
 
     /// The user a subscription of the customer belongs to: as its own

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::event::Event;
 use super::object::Subscription;
 use super::state::CustomerState;
+use crate::named::named;
 
 /// Something only Stripe can tell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,17 +78,10 @@ pub enum Alert {
     DisputeOpened,
 }
 
-impl Alert {
-    /// One word for metrics and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownStatus => "unknown_status",
-            Self::UnknownUser => "unknown_user",
-            Self::MissingSubscription => "missing_subscription",
-            Self::DisputeOpened => "dispute_opened",
-        }
-    }
-}
+named!(Alert, "alert", {
+    UnknownStatus => "unknown_status", UnknownUser => "unknown_user",
+    MissingSubscription => "missing_subscription", DisputeOpened => "dispute_opened",
+});
 
 /// Something to tell a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,21 +113,10 @@ pub enum NoticeKind {
     DisputeOpened,
 }
 
-impl NoticeKind {
-    /// Every kind.
-    pub const ALL: [Self; 4] =
-        [Self::PaymentFailed, Self::ActionRequired, Self::TrialWillEnd, Self::DisputeOpened];
-
-    /// The one spelling used in SQL and logs; also `notifications.type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PaymentFailed => "payment_failed",
-            Self::ActionRequired => "payment_action_required",
-            Self::TrialWillEnd => "trial_will_end",
-            Self::DisputeOpened => "dispute_opened",
-        }
-    }
-}
+named!(NoticeKind, "kind of notice", {
+    PaymentFailed => "payment_failed", ActionRequired => "payment_action_required",
+    TrialWillEnd => "trial_will_end", DisputeOpened => "dispute_opened",
+});
 
 /// The customer an event is about, as it says itself or as Stripe told.
 pub fn customer_of(event: &Event, answers: &Answers) -> Option<String> {

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod billing_apply;
+mod billing_db;
 mod billing_stories;
 mod database;
 mod indexes;

@@ -10,7 +10,7 @@ mod cancel;
 mod claim;
 mod events;
 mod finish;
-mod read;
+pub(super) mod read;
 mod reconcile;
 
 pub use accept::{Acceptance, Idempotency, NewJob, NewJobs, Replay, accept};

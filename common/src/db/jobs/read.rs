@@ -232,7 +232,7 @@ pub async fn generation_of<C: GenericClient>(
 }
 
 /// Reads a column that holds one of an enum's names.
-pub(super) fn named<T: FromStr<Err = UnknownName>>(
+pub(in crate::db) fn named<T: FromStr<Err = UnknownName>>(
     row: &Row,
     column: &'static str,
 ) -> Result<T, DbError> {

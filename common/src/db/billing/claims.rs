@@ -1,0 +1,305 @@
+//! SQL of events on their way: claimed, settled, tried again, given up.
+//!
+//! Invariant: an event leaves the state `received` in the same transaction as
+//! its effect. A claim is a count (`attempts`) and a time (`run_at`) before
+//! which nobody else takes the event; a holder that vanishes needs no clean-up.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::GenericClient;
+use tokio_postgres::Row;
+
+use super::events::EventState;
+use crate::db::DbError;
+
+/// An event this worker is to apply.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// Its id.
+    pub id: String,
+    /// What was signed.
+    pub payload: String,
+    /// Claims so far, this one included; proof that the claim is still ours.
+    pub attempts: i32,
+    /// When it was stored.
+    pub received_at: DateTime<Utc>,
+    /// W3C `traceparent` of the delivery.
+    pub trace_context: Option<String>,
+}
+
+impl From<&Row> for Claimed {
+    fn from(row: &Row) -> Self {
+        Self {
+            id: row.get("id"),
+            payload: row.get("payload"),
+            attempts: row.get("attempts"),
+            received_at: row.get("received_at"),
+            trace_context: row.get("trace_context"),
+        }
+    }
+}
+
+/// Claims those of `ids` that are due, for `hold`.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn claim(
+    client: &impl GenericClient,
+    ids: &[String],
+    hold: Duration,
+) -> Result<Vec<Claimed>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- claim stripe events
+             update regimen.stripe_events e
+             set attempts = e.attempts + 1, run_at = now() + make_interval(secs => $2)
+             from (
+                 select id from regimen.stripe_events
+                 where id = any($1) and state = 'received' and run_at <= now()
+                 order by id for update skip locked
+             ) due
+             where e.id = due.id
+             returning e.id, e.payload, e.attempts, e.received_at, e.trace_context",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&ids, &hold.as_secs_f64()]).await?;
+    Ok(rows.iter().map(Claimed::from).collect())
+}
+
+/// Claims up to `limit` events that are due, oldest first: for when nobody
+/// tells of them.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn claim_due(
+    client: &impl GenericClient,
+    limit: i64,
+    hold: Duration,
+) -> Result<Vec<Claimed>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- claim due stripe events
+             update regimen.stripe_events e
+             set attempts = e.attempts + 1, run_at = now() + make_interval(secs => $2)
+             from (
+                 select id from regimen.stripe_events
+                 where state = 'received' and run_at <= now()
+                 order by run_at limit $1 for update skip locked
+             ) due
+             where e.id = due.id
+             returning e.id, e.payload, e.attempts, e.received_at, e.trace_context",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&limit, &hold.as_secs_f64()]).await?;
+    Ok(rows.iter().map(Claimed::from).collect())
+}
+
+/// Locks the event for the rest of the transaction; false when it was settled
+/// by somebody else.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn lock(tx: &impl GenericClient, id: &str) -> Result<bool, DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- lock stripe event
+             select 1 from regimen.stripe_events where id = $1 and state = 'received' for update",
+        )
+        .await?;
+    Ok(tx.query_opt(&statement, &[&id]).await?.is_some())
+}
+
+/// How an event ends.
+#[derive(Debug, Clone)]
+pub struct Ending<'a> {
+    /// The state it ends in.
+    pub state: EventState,
+    /// Why, for operators.
+    pub reason: Option<&'a str>,
+    /// The customer it turned out to be about.
+    pub customer: Option<&'a str>,
+}
+
+/// Ends an event that [`lock`] locked. An unresolved one is looked at again
+/// after as long as it has waited: an hour at first, a day at last.
+///
+/// # Errors
+/// Postgres failed, or the event is not waiting to be applied.
+pub async fn settle(tx: &impl GenericClient, id: &str, ending: &Ending<'_>) -> Result<(), DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- settle stripe event
+             update regimen.stripe_events
+             set state = $2, error_code = $3, error_detail = null, settled_at = now(),
+                 customer_id = coalesce($4, customer_id),
+                 run_at = now() + least(greatest(now() - received_at, interval '1 hour'),
+                     interval '1 day')
+             where id = $1 and state = 'received'",
+        )
+        .await?;
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        [&id, &ending.state.as_str(), &ending.reason, &ending.customer];
+    match tx.execute(&statement, &parameters).await? {
+        1 => Ok(()),
+        found => Err(DbError::Rows { statement: "settle stripe event", expected: 1, found }),
+    }
+}
+
+/// What went wrong with a claim.
+#[derive(Debug, Clone)]
+pub struct Failure<'a> {
+    /// One word.
+    pub code: &'a str,
+    /// For operators.
+    pub detail: &'a str,
+}
+
+/// Gives a claim back, to be tried again `after` a while. Does nothing when
+/// the claim is not ours any more.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn retry_later(
+    client: &impl GenericClient,
+    claimed: &Claimed,
+    after: Duration,
+    failure: &Failure<'_>,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- retry stripe event later
+             update regimen.stripe_events
+             set run_at = now() + make_interval(secs => $3), dispatched_at = null,
+                 error_code = $4, error_detail = $5
+             where id = $1 and attempts = $2 and state = 'received'",
+        )
+        .await?;
+    let after = after.as_secs_f64();
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+        [&claimed.id, &claimed.attempts, &after, &failure.code, &failure.detail];
+    Ok(client.execute(&statement, &parameters).await? == 1)
+}
+
+/// Gives an event up. Does nothing when the claim is not ours any more.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn bury(
+    client: &impl GenericClient,
+    claimed: &Claimed,
+    failure: &Failure<'_>,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- bury stripe event
+             update regimen.stripe_events
+             set state = 'dead', settled_at = now(), error_code = $3, error_detail = $4
+             where id = $1 and attempts = $2 and state = 'received'",
+        )
+        .await?;
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        [&claimed.id, &claimed.attempts, &failure.code, &failure.detail];
+    Ok(client.execute(&statement, &parameters).await? == 1)
+}
+
+/// Gives up events that were claimed `attempts` times and whose last holder
+/// never came back: they take workers down.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn bury_poisoned(
+    client: &impl GenericClient,
+    attempts: i32,
+    limit: i64,
+) -> Result<Vec<String>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- bury poisoned stripe events
+             update regimen.stripe_events e
+             set state = 'dead', settled_at = now(), error_code = 'poisoned',
+                 error_detail = 'claimed ' || e.attempts || ' times; no holder came back'
+             from (
+                 select id from regimen.stripe_events
+                 where state = 'received' and run_at <= now() and attempts >= $1
+                 order by run_at limit $2 for update skip locked
+             ) lost
+             where e.id = lost.id
+             returning e.id",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&attempts, &limit]).await?;
+    Ok(rows.iter().map(|row| row.get("id")).collect())
+}
+
+/// Marks due events as dispatched whose message is lost: never sent, or sent
+/// before `popped_before` (what still stands in the list is younger) and more
+/// than `patience` ago. Returns their ids, to be pushed.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn dispatch_lost(
+    client: &impl GenericClient,
+    popped_before: Option<DateTime<Utc>>,
+    patience: Duration,
+    limit: i64,
+) -> Result<Vec<(String, Option<String>)>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- dispatch lost stripe events
+             update regimen.stripe_events e
+             set dispatched_at = now()
+             from (
+                 select id from regimen.stripe_events
+                 where state = 'received' and run_at <= now()
+                     and (dispatched_at is null
+                         or dispatched_at < least(coalesce($1, now()),
+                             now() - make_interval(secs => $2)))
+                 order by run_at limit $3 for update skip locked
+             ) lost
+             where e.id = lost.id
+             returning e.id, e.trace_context",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&popped_before, &patience.as_secs_f64(), &limit]).await?;
+    Ok(rows.iter().map(|row| (row.get("id"), row.get("trace_context"))).collect())
+}
+
+/// Wakes the unresolved events of a customer whose user has turned up.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn wake_unresolved(tx: &impl GenericClient, customer: &str) -> Result<u64, DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- wake unresolved stripe events
+             update regimen.stripe_events
+             set state = 'received', settled_at = null, attempts = 0, run_at = now(),
+                 dispatched_at = null
+             where customer_id = $1 and state = 'unresolved'",
+        )
+        .await?;
+    Ok(tx.execute(&statement, &[&customer]).await?)
+}
+
+/// Wakes unresolved events whose next look is due, up to 30 days after they came.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn wake_due(client: &impl GenericClient, limit: i64) -> Result<u64, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- wake due unresolved stripe events
+             update regimen.stripe_events e
+             set state = 'received', settled_at = null, attempts = 0, dispatched_at = null
+             from (
+                 select id from regimen.stripe_events
+                 where state = 'unresolved' and run_at <= now()
+                     and received_at > now() - interval '30 days'
+                 order by run_at limit $1 for update skip locked
+             ) due
+             where e.id = due.id",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&limit]).await?)
+}

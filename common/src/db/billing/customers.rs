@@ -1,0 +1,241 @@
+//! SQL of customers and their subscriptions: read and written as a whole,
+//! under one lock per customer.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::GenericClient;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{seconds, time};
+use crate::billing::record::{Basis, Record};
+use crate::billing::state::{CustomerState, Link, LinkSource};
+use crate::db::DbError;
+use crate::db::jobs::read::named;
+
+/// A customer as stored.
+#[derive(Debug, Clone, Default)]
+pub struct Stored {
+    /// What is known of it.
+    pub state: CustomerState,
+    /// Rises with every change.
+    pub revision: i64,
+    /// The users who had a subscription of it when it was read.
+    pub users: BTreeSet<Uuid>,
+}
+
+/// Makes this transaction the only one to change the customer, until it ends.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn lock(tx: &impl GenericClient, customer: &str) -> Result<(), DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- lock customer
+             select pg_advisory_xact_lock(hashtextextended($1, 20))",
+        )
+        .await?;
+    tx.query_one(&statement, &[&customer]).await?;
+    Ok(())
+}
+
+/// Reads a customer; one never heard of is empty.
+///
+/// # Errors
+/// Postgres failed, or holds words this release does not know.
+pub async fn load(tx: &impl GenericClient, customer: &str) -> Result<Stored, DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- load customer
+             select c.linked_user, c.link_source, c.linked_at, c.deleted, c.revision,
+                 p.id as profile_user
+             from (select $1::text as id) asked
+             left join regimen.customers c on c.id = asked.id
+             left join lateral (
+                 select id from public.profiles where stripe_customer_id = asked.id
+                 order by id limit 1
+             ) p on true",
+        )
+        .await?;
+    let row = tx.query_one(&statement, &[&customer]).await?;
+    let deleted = row.get::<_, Option<bool>>("deleted").unwrap_or(false);
+    let statement = tx
+        .prepare_cached(
+            "-- load subscriptions
+             select s.id, s.customer_id, s.user_id, s.status, s.period_end, s.ends_at, s.trial_end,
+                 s.price_id, s.made_at, s.basis, s.basis_at, s.fell_due_at, s.seen_due_at,
+                 s.metadata_user, s.checkout_user, c.deleted
+             from regimen.subscriptions s join regimen.customers c on c.id = s.customer_id
+             where s.customer_id = $1 order by s.id",
+        )
+        .await?;
+    let rows = tx.query(&statement, &[&customer]).await?;
+    Ok(Stored {
+        state: CustomerState {
+            deleted,
+            link: link(&row)?,
+            profile_user: row.get("profile_user"),
+            records: rows.iter().map(record).collect::<Result<_, _>>()?,
+        },
+        revision: row.get::<_, Option<i64>>("revision").unwrap_or(0),
+        users: rows.iter().filter_map(|row| row.get("user_id")).collect(),
+    })
+}
+
+/// Every subscription of a user, whoever pays for it.
+///
+/// # Errors
+/// Postgres failed, or holds words this release does not know.
+pub async fn records_of_user(
+    client: &impl GenericClient,
+    user: Uuid,
+) -> Result<Vec<Record>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- subscriptions of user
+             select s.id, s.customer_id, s.status, s.period_end, s.ends_at, s.trial_end, s.price_id,
+                 s.made_at, s.basis, s.basis_at, s.fell_due_at, s.seen_due_at, s.metadata_user,
+                 s.checkout_user, c.deleted
+             from regimen.subscriptions s join regimen.customers c on c.id = s.customer_id
+             where s.user_id = $1 order by s.id",
+        )
+        .await?;
+    client.query(&statement, &[&user]).await?.iter().map(record).collect()
+}
+
+/// Writes what changed between `before` and `after`, and returns the users
+/// whose profiles may have to follow.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn save(
+    tx: &impl GenericClient,
+    customer: &str,
+    before: &Stored,
+    after: &CustomerState,
+) -> Result<BTreeSet<Uuid>, DbError> {
+    let changed = before.state != *after;
+    if changed {
+        save_customer(tx, customer, after).await?;
+    }
+    let mut users = before.users.clone();
+    users.extend(after.user());
+    for record in &after.records {
+        let user = after.user_of(record);
+        if changed {
+            save_record(tx, record, user).await?;
+        }
+        users.extend(user);
+    }
+    Ok(users)
+}
+
+async fn save_customer(
+    tx: &impl GenericClient,
+    customer: &str,
+    state: &CustomerState,
+) -> Result<(), DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- save customer
+             insert into regimen.customers (id, linked_user, link_source, linked_at, user_id,
+                 deleted, revision)
+             values ($1, $2, $3, $4, $5, $6, 1)
+             on conflict (id) do update
+             set linked_user = excluded.linked_user, link_source = excluded.link_source,
+                 linked_at = excluded.linked_at, user_id = excluded.user_id,
+                 deleted = excluded.deleted, revision = customers.revision + 1, updated_at = now()",
+        )
+        .await?;
+    let link = state.link;
+    let linked_at = link.and_then(|link| time(link.made_at));
+    let source = link.map(|link| link.source.as_str());
+    let user = link.map(|link| link.user);
+    tx.execute(&statement, &[&customer, &user, &source, &linked_at, &state.user(), &state.deleted])
+        .await?;
+    Ok(())
+}
+
+async fn save_record(
+    tx: &impl GenericClient,
+    record: &Record,
+    user: Option<Uuid>,
+) -> Result<(), DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- save subscription
+             insert into regimen.subscriptions (id, customer_id, user_id, status, period_end,
+                 ends_at, trial_end, price_id, made_at, basis, basis_at, fell_due_at, seen_due_at,
+                 metadata_user, checkout_user)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+             on conflict (id) do update
+             set user_id = excluded.user_id, status = excluded.status,
+                 period_end = excluded.period_end, ends_at = excluded.ends_at,
+                 trial_end = excluded.trial_end, price_id = excluded.price_id,
+                 made_at = excluded.made_at, basis = excluded.basis, basis_at = excluded.basis_at,
+                 fell_due_at = excluded.fell_due_at, seen_due_at = excluded.seen_due_at,
+                 metadata_user = excluded.metadata_user, checkout_user = excluded.checkout_user,
+                 updated_at = now()
+             where subscriptions.customer_id = excluded.customer_id",
+        )
+        .await?;
+    let (basis, basis_at) = (record.basis.word(), record.basis.at().and_then(time));
+    let saved = tx
+        .execute(
+            &statement,
+            &[
+                &record.id,
+                &record.customer,
+                &user,
+                &record.status.as_str(),
+                &record.period_end.and_then(time),
+                &record.ends_at.and_then(time),
+                &record.trial_end.and_then(time),
+                &record.price,
+                &record.created.and_then(time),
+                &basis,
+                &basis_at,
+                &record.fell_due_at.and_then(time),
+                &record.seen_due_at.and_then(time),
+                &record.metadata_user,
+                &record.checkout_user,
+            ],
+        )
+        .await?;
+    match saved {
+        1 => Ok(()),
+        found => Err(DbError::Rows { statement: "save subscription", expected: 1, found }),
+    }
+}
+
+fn link(row: &Row) -> Result<Option<Link>, DbError> {
+    let Some(user) = row.get::<_, Option<Uuid>>("linked_user") else {
+        return Ok(None);
+    };
+    let source: LinkSource = named(row, "link_source")?;
+    let made_at = row.get::<_, DateTime<Utc>>("linked_at").timestamp();
+    Ok(Some(Link { source, made_at, user }))
+}
+
+fn record(row: &Row) -> Result<Record, DbError> {
+    let at = row.get::<_, Option<DateTime<Utc>>>("basis_at").map_or(0, |at| at.timestamp());
+    let basis = Basis::from_word(row.get("basis"), at)
+        .map_err(|source| DbError::Value { column: "basis", source })?;
+    Ok(Record {
+        id: row.get("id"),
+        customer: row.get("customer_id"),
+        customer_deleted: row.get("deleted"),
+        status: named(row, "status")?,
+        basis,
+        fell_due_at: seconds(row.get("fell_due_at")),
+        seen_due_at: seconds(row.get("seen_due_at")),
+        period_end: seconds(row.get("period_end")),
+        ends_at: seconds(row.get("ends_at")),
+        trial_end: seconds(row.get("trial_end")),
+        price: row.get("price_id"),
+        created: seconds(row.get("made_at")),
+        metadata_user: row.get("metadata_user"),
+        checkout_user: row.get("checkout_user"),
+    })
+}

@@ -1,0 +1,248 @@
+//! SQL of stored events: storing, finding, replaying.
+//!
+//! Invariant: an event is stored once, whatever is delivered.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::GenericClient;
+use tokio_postgres::Row;
+
+use super::time;
+use crate::billing::event::Event;
+use crate::db::DbError;
+use crate::db::jobs::read::named as read_name;
+use crate::named::named;
+
+/// How an event reached us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Stripe delivered it.
+    Webhook,
+    /// We fetched it, because no delivery had arrived.
+    Backfill,
+}
+
+named!(Source, "source of events", { Webhook => "webhook", Backfill => "backfill" });
+
+/// Where a stored event stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventState {
+    /// To be applied.
+    Received,
+    /// Its effect is written.
+    Applied,
+    /// Without effect here.
+    Ignored,
+    /// Applied as far as possible: nobody knows yet whose it is.
+    Unresolved,
+    /// Given up; says why, and can be replayed.
+    Dead,
+    /// Of the other mode (live or test) or another account: never applied.
+    Mismatched,
+}
+
+named!(EventState, "state of an event", {
+    Received => "received", Applied => "applied", Ignored => "ignored",
+    Unresolved => "unresolved", Dead => "dead", Mismatched => "mismatched",
+});
+
+/// An event to store.
+#[derive(Debug)]
+pub struct NewEvent<'a> {
+    /// What it says.
+    pub event: &'a Event,
+    /// What was signed.
+    pub payload: &'a str,
+    /// How it came.
+    pub source: Source,
+    /// `None` to have it applied; else why it must not be.
+    pub mismatch: Option<&'static str>,
+    /// W3C `traceparent` of the delivery.
+    pub trace_context: Option<&'a str>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It is there now.
+    New,
+    /// It was there before; nothing changed.
+    Duplicate,
+}
+
+/// Stores an event unless it is stored already.
+///
+/// # Errors
+/// Postgres failed; nothing was written.
+pub async fn store(client: &impl GenericClient, new: &NewEvent<'_>) -> Result<Stored, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- store stripe event
+             insert into regimen.stripe_events (id, type, made_at, livemode, account, customer_id,
+                 object_id, payload, source, state, error_code, trace_context, dispatched_at,
+                 settled_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+                 case when $10::text is null then 'received' else 'mismatched' end, $10, $11,
+                 now(), case when $10 is not null then now() end)
+             on conflict (id) do nothing",
+        )
+        .await?;
+    let event = new.event;
+    let made_at = Some(event.created).filter(|&at| at > 0).and_then(time);
+    let inserted = client
+        .execute(
+            &statement,
+            &[
+                &event.id,
+                &event.type_name,
+                &made_at,
+                &event.livemode,
+                &event.account,
+                &event.customer(),
+                &event.object_id(),
+                &new.payload,
+                &new.source.as_str(),
+                &new.mismatch,
+                &new.trace_context,
+            ],
+        )
+        .await?;
+    Ok(if inserted == 1 { Stored::New } else { Stored::Duplicate })
+}
+
+/// Which of `ids` are stored.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn known(client: &impl GenericClient, ids: &[String]) -> Result<Vec<String>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- known stripe events
+             select id from regimen.stripe_events where id = any($1)",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&ids]).await?;
+    Ok(rows.iter().map(|row| row.get("id")).collect())
+}
+
+/// Puts an event back to be applied again, whatever became of it; false when
+/// there is no such event, or it must never be applied. Applying again
+/// changes nothing that was done before.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn replay(client: &impl GenericClient, id: &str) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- replay stripe event
+             update regimen.stripe_events
+             set state = 'received', settled_at = null, attempts = 0, run_at = now(),
+                 dispatched_at = null, error_code = null, error_detail = null
+             where id = $1 and state <> 'mismatched'",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&id]).await? == 1)
+}
+
+/// Puts every dead event back to be applied again; returns how many.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn replay_dead(client: &impl GenericClient) -> Result<u64, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- replay dead stripe events
+             update regimen.stripe_events
+             set state = 'received', settled_at = null, attempts = 0, run_at = now(),
+                 dispatched_at = null, error_code = null, error_detail = null
+             where state = 'dead'",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[]).await?)
+}
+
+/// An event as operators see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// `evt_…`
+    pub id: String,
+    /// What happened.
+    pub type_name: String,
+    /// Where it stands.
+    pub state: EventState,
+    /// Whom it concerns.
+    pub customer: Option<String>,
+    /// Claims since it came or was replayed.
+    pub attempts: i32,
+    /// Why it stands where it stands: one word, and more.
+    pub error: (Option<String>, Option<String>),
+    /// When it was stored.
+    pub received_at: DateTime<Utc>,
+}
+
+/// The newest events in `state`.
+///
+/// # Errors
+/// Postgres failed, or holds a state this release does not know.
+pub async fn list(
+    client: &impl GenericClient,
+    state: EventState,
+    limit: i64,
+) -> Result<Vec<Summary>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- list stripe events
+             select id, type, state, customer_id, attempts, error_code, error_detail, received_at
+             from regimen.stripe_events where state = $1
+             order by received_at desc, id limit $2",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&state.as_str(), &limit]).await?;
+    rows.iter().map(summary).collect()
+}
+
+/// One event; `None` when there is none with that id.
+///
+/// # Errors
+/// Postgres failed, or holds a state this release does not know.
+pub async fn find(client: &impl GenericClient, id: &str) -> Result<Option<Summary>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- find stripe event
+             select id, type, state, customer_id, attempts, error_code, error_detail, received_at
+             from regimen.stripe_events where id = $1",
+        )
+        .await?;
+    client.query_opt(&statement, &[&id]).await?.as_ref().map(summary).transpose()
+}
+
+/// How many events wait to be applied, and since when the oldest one could have been.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn lag(client: &impl GenericClient) -> Result<(i64, Duration), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- stripe event lag
+             select count(*) as waiting,
+                 coalesce(extract(epoch from now() - min(run_at)), 0)::float8 as seconds
+             from regimen.stripe_events where state = 'received' and run_at <= now()",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[]).await?;
+    let seconds: f64 = row.get("seconds");
+    Ok((row.get("waiting"), Duration::from_secs_f64(seconds.max(0.0))))
+}
+
+fn summary(row: &Row) -> Result<Summary, DbError> {
+    Ok(Summary {
+        id: row.try_get("id")?,
+        type_name: row.try_get("type")?,
+        state: read_name(row, "state")?,
+        customer: row.try_get("customer_id")?,
+        attempts: row.try_get("attempts")?,
+        error: (row.try_get("error_code")?, row.try_get("error_detail")?),
+        received_at: row.try_get("received_at")?,
+    })
+}

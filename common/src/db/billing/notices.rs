@@ -1,0 +1,236 @@
+//! SQL of what users are told: one notice an event, in the app's own
+//! `notifications` and as a mail to send.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::GenericClient;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{seconds, time};
+use crate::billing::verdict::{Notice, NoticeKind};
+use crate::db::DbError;
+use crate::db::jobs::read::named;
+
+/// What becomes of the mail of a new notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mail {
+    /// To be sent.
+    Wanted,
+    /// No mail server is configured.
+    Off,
+    /// The news is too old to be mailed.
+    Late,
+}
+
+impl Mail {
+    fn state(self) -> &'static str {
+        match self {
+            Self::Wanted => "waiting",
+            Self::Off => "off",
+            Self::Late => "late",
+        }
+    }
+}
+
+/// Writes a notice and shows it in the app; false when the event's notice was
+/// written before. The app's row gets ids derived from the event's, so that
+/// even a second life of our tables could not double it.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn add(
+    tx: &impl GenericClient,
+    event_id: &str,
+    notice: &Notice,
+    message: &str,
+    mail: Mail,
+) -> Result<bool, DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- add notice
+             insert into regimen.billing_notices (event_id, kind, user_id, amount, currency, url,
+                 due_at, mail_state)
+             values ($1, $2, $3, $4, $5, $6, $7, $8)
+             on conflict (event_id) do nothing",
+        )
+        .await?;
+    let due_at = notice.at.and_then(time);
+    let added = tx
+        .execute(
+            &statement,
+            &[
+                &event_id,
+                &notice.kind.as_str(),
+                &notice.user,
+                &notice.amount,
+                &notice.currency,
+                &notice.url,
+                &due_at,
+                &mail.state(),
+            ],
+        )
+        .await?;
+    if added == 0 {
+        return Ok(false);
+    }
+    let statement = tx
+        .prepare_cached(
+            "-- show notice
+             insert into public.notifications (id, recipient_id, type, entity_id, entity_type,
+                 message)
+             values ($1, $2, $3, $4, 'billing', $5)
+             on conflict (id) do nothing",
+        )
+        .await?;
+    let id = app_id(event_id, "notification");
+    let entity = app_id(event_id, "event");
+    tx.execute(&statement, &[&id, &notice.user, &notice.kind.as_str(), &entity, &message]).await?;
+    Ok(true)
+}
+
+/// A uuid of the app's that stands for something of Stripe's.
+fn app_id(event_id: &str, what: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("stripe:{what}:{event_id}").as_bytes())
+}
+
+/// A mail this worker is to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedMail {
+    /// The event it tells of.
+    pub event_id: String,
+    /// What to tell.
+    pub notice: Notice,
+    /// Where to; absent when the user or the address is gone.
+    pub address: Option<String>,
+    /// The user's name, where they gave one.
+    pub name: Option<String>,
+    /// Claims so far, this one included; proof that the claim is still ours.
+    pub attempts: i32,
+}
+
+/// Claims those of the given events' mails that are due, or any when `None`,
+/// for `hold`.
+///
+/// # Errors
+/// Postgres failed, or holds a kind this release does not know.
+pub async fn claim_mails(
+    client: &impl GenericClient,
+    event_ids: Option<&[String]>,
+    limit: i64,
+    hold: Duration,
+) -> Result<Vec<ClaimedMail>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- claim mails
+             with claimed as (
+                 update regimen.billing_notices n
+                 set attempts = n.attempts + 1, run_at = now() + make_interval(secs => $3)
+                 from (
+                     select event_id from regimen.billing_notices
+                     where mail_state = 'waiting' and run_at <= now()
+                         and ($1::text[] is null or event_id = any($1))
+                     order by run_at limit $2 for update skip locked
+                 ) due
+                 where n.event_id = due.event_id
+                 returning n.*
+             )
+             select c.event_id, c.kind, c.user_id, c.amount, c.currency, c.url, c.due_at,
+                 c.attempts, nullif(p.email, '') as email, p.full_name
+             from claimed c left join public.profiles p on p.id = c.user_id",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&event_ids, &limit, &hold.as_secs_f64()]).await?;
+    rows.iter().map(claimed).collect()
+}
+
+fn claimed(row: &Row) -> Result<ClaimedMail, DbError> {
+    let kind: NoticeKind = named(row, "kind")?;
+    Ok(ClaimedMail {
+        event_id: row.get("event_id"),
+        notice: Notice {
+            kind,
+            user: row.get("user_id"),
+            amount: row.get("amount"),
+            currency: row.get("currency"),
+            url: row.get("url"),
+            at: seconds(row.get("due_at")),
+        },
+        address: row.get("email"),
+        name: row.get("full_name"),
+        attempts: row.get("attempts"),
+    })
+}
+
+/// How sending a mail ended.
+#[derive(Debug, Clone)]
+pub enum Sent<'a> {
+    /// The server took it.
+    Delivered,
+    /// Try again after a while.
+    Later(Duration, &'a str),
+    /// It will never work.
+    Failed(&'a str),
+}
+
+/// Records the end of a claim; false when the claim is not ours any more.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn mail_ended(
+    client: &impl GenericClient,
+    mail: &ClaimedMail,
+    sent: &Sent<'_>,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- mail ended
+             update regimen.billing_notices
+             set mail_state = $3, error = $4, sent_at = case when $3 = 'sent' then now() end,
+                 run_at = now() + make_interval(secs => $5), dispatched_at = null
+             where event_id = $1 and attempts = $2 and mail_state = 'waiting'",
+        )
+        .await?;
+    let (state, error, wait) = match sent {
+        Sent::Delivered => ("sent", None, 0.0),
+        Sent::Later(after, why) => ("waiting", Some(*why), after.as_secs_f64()),
+        Sent::Failed(why) => ("failed", Some(*why), 0.0),
+    };
+    let ended = client
+        .execute(&statement, &[&mail.event_id, &mail.attempts, &state, &error, &wait])
+        .await?;
+    Ok(ended == 1)
+}
+
+/// Marks due mails as dispatched whose message is lost (see
+/// [`dispatch_lost`](super::claims::dispatch_lost)) and returns their event ids.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn dispatch_lost_mails(
+    client: &impl GenericClient,
+    popped_before: Option<DateTime<Utc>>,
+    patience: Duration,
+    limit: i64,
+) -> Result<Vec<String>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- dispatch lost mails
+             update regimen.billing_notices n
+             set dispatched_at = now()
+             from (
+                 select event_id from regimen.billing_notices
+                 where mail_state = 'waiting' and run_at <= now()
+                     and (dispatched_at is null
+                         or dispatched_at < least(coalesce($1, now()),
+                             now() - make_interval(secs => $2)))
+                 order by run_at limit $3 for update skip locked
+             ) lost
+             where n.event_id = lost.event_id
+             returning n.event_id",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&popped_before, &patience.as_secs_f64(), &limit]).await?;
+    Ok(rows.iter().map(|row| row.get("event_id")).collect())
+}

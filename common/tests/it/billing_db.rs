@@ -1,0 +1,341 @@
+//! The SQL of Stripe's events, customers and notices, on real Postgres.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Client;
+use regimen_common::billing::entitlement::{Policy, Status};
+use regimen_common::billing::event::Event;
+use regimen_common::billing::record::{Basis, Record};
+use regimen_common::billing::state::{CustomerState, Link, LinkSource};
+use regimen_common::billing::verdict::{Notice, NoticeKind};
+use regimen_common::db::billing::claims::{self, Claimed, Ending, Failure};
+use regimen_common::db::billing::events::{self, EventState, NewEvent, Source, Stored};
+use regimen_common::db::billing::notices::{self, Mail, Sent};
+use regimen_common::db::billing::{customers, profiles};
+use regimen_common::test_support::TestDatabase;
+use serde_json::json;
+use uuid::Uuid;
+
+const HOLD: Duration = Duration::from_secs(60);
+const FAILURE: Failure<'_> = Failure { code: "stripe_away", detail: "no answer" };
+
+async fn store(client: &Client, id: &str, mismatch: Option<&'static str>) -> Stored {
+    let payload = json!({"id": id, "object": "event", "type": "invoice.paid", "created": 1_795_392_000,
+        "livemode": false, "data": {"object": {"id": "in_1", "customer": {"id": "cus_1"}}}});
+    let payload = payload.to_string();
+    let event = Event::parse(payload.as_bytes()).unwrap();
+    let new = NewEvent {
+        event: &event,
+        payload: &payload,
+        source: Source::Webhook,
+        mismatch,
+        trace_context: Some("00-a-b-01"),
+    };
+    events::store(client, &new).await.unwrap()
+}
+
+async fn claim(client: &Client, id: &str) -> Option<Claimed> {
+    claims::claim(client, &[id.to_owned()], HOLD).await.unwrap().pop()
+}
+
+async fn state(client: &Client, id: &str) -> EventState {
+    events::find(client, id).await.unwrap().unwrap().state
+}
+
+async fn profile(client: &Client, plan: &str) -> Uuid {
+    let user = Uuid::new_v4();
+    let sql =
+        "insert into public.profiles (id, email, plan_id) values ($1, 'ana@example.test', $2)";
+    client.execute(sql, &[&user, &plan]).await.unwrap();
+    user
+}
+
+async fn plan_of(client: &Client, user: Uuid) -> (String, Option<String>, Option<String>) {
+    let sql = "select plan_id, plan_renewal_date::text, stripe_customer_id
+               from public.profiles where id = $1";
+    let row = client.query_one(sql, &[&user]).await.unwrap();
+    (row.get(0), row.get(1), row.get(2))
+}
+
+fn record(id: &str, status: Status, user: Option<Uuid>) -> Record {
+    let mut record = Record::from_checkout(id, "cus_1", true);
+    record.status = status;
+    record.basis = Basis::Event(1_795_392_000);
+    record.period_end = Some(1_800_574_790); // 2027-01-21
+    record.metadata_user = user;
+    record
+}
+
+/// Saves a customer and lets the users' profiles follow, as a worker does.
+async fn save(client: &mut Client, customer: &str, after: &CustomerState) {
+    let tx = client.transaction().await.unwrap();
+    customers::lock(&tx, customer).await.unwrap();
+    let before = customers::load(&tx, customer).await.unwrap();
+    for user in customers::save(&tx, customer, &before, after).await.unwrap() {
+        let had = before.users.contains(&user);
+        let now: DateTime<Utc> = "2026-12-01T00:00:00Z".parse().unwrap();
+        profiles::refresh(&tx, user, had, &Policy::default(), now).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_event_is_stored_once() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    assert_eq!(store(&client, "evt_1", None).await, Stored::New);
+    assert_eq!(store(&client, "evt_1", None).await, Stored::Duplicate);
+    assert_eq!(store(&client, "evt_2", Some("livemode")).await, Stored::New);
+    assert_eq!(state(&client, "evt_2").await, EventState::Mismatched);
+    assert!(claim(&client, "evt_2").await.is_none(), "what is of the other mode is never applied");
+    assert!(!events::replay(&client, "evt_2").await.unwrap());
+    let ids = ["evt_1".to_owned(), "evt_9".to_owned()];
+    assert_eq!(events::known(&client, &ids).await.unwrap(), ["evt_1"]);
+    let stored = events::find(&client, "evt_1").await.unwrap().unwrap();
+    assert_eq!(stored.customer.as_deref(), Some("cus_1"));
+}
+
+#[tokio::test]
+async fn a_claim_is_held_by_one_and_settled_once() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    store(&client, "evt_1", None).await;
+    let claimed = claim(&client, "evt_1").await.unwrap();
+    assert_eq!((claimed.attempts, claimed.trace_context.as_deref()), (1, Some("00-a-b-01")));
+    assert!(claim(&client, "evt_1").await.is_none());
+    assert!(claims::claim_due(&client, 10, HOLD).await.unwrap().is_empty());
+    assert!(claims::lock(&client, "evt_1").await.unwrap());
+    let ending = Ending { state: EventState::Applied, reason: None, customer: Some("cus_7") };
+    claims::settle(&client, "evt_1", &ending).await.unwrap();
+    assert!(!claims::lock(&client, "evt_1").await.unwrap());
+    assert!(claims::settle(&client, "evt_1", &ending).await.is_err());
+    let stored = events::find(&client, "evt_1").await.unwrap().unwrap();
+    assert_eq!((stored.state, stored.customer.as_deref()), (EventState::Applied, Some("cus_7")));
+}
+
+#[tokio::test]
+async fn a_failed_claim_is_tried_again_and_a_stale_holder_changes_nothing() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    store(&client, "evt_1", None).await;
+    let stale = claim(&client, "evt_1").await.unwrap();
+    assert!(claims::retry_later(&client, &stale, Duration::ZERO, &FAILURE).await.unwrap());
+    let fresh = claim(&client, "evt_1").await.unwrap();
+    assert_eq!(fresh.attempts, 2);
+    assert!(!claims::retry_later(&client, &stale, Duration::ZERO, &FAILURE).await.unwrap());
+    assert!(!claims::bury(&client, &stale, &FAILURE).await.unwrap());
+    assert!(claims::bury(&client, &fresh, &FAILURE).await.unwrap());
+    let dead = events::list(&client, EventState::Dead, 10).await.unwrap().pop().unwrap();
+    let (code, detail) = dead.error;
+    assert_eq!((code.as_deref(), detail.as_deref()), (Some("stripe_away"), Some("no answer")));
+    assert_eq!(events::replay_dead(&client).await.unwrap(), 1);
+    assert_eq!(claim(&client, "evt_1").await.unwrap().attempts, 1);
+}
+
+#[tokio::test]
+async fn what_redis_lost_and_what_takes_workers_down_is_found() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    store(&client, "evt_1", None).await;
+    let lost =
+        async |patience| claims::dispatch_lost(&client, None, patience, 10).await.unwrap().len();
+    assert_eq!(lost(HOLD).await, 0, "pushed a moment ago");
+    assert_eq!(lost(Duration::ZERO).await, 1);
+    let long_ago = Some(DateTime::<Utc>::UNIX_EPOCH);
+    let standing = claims::dispatch_lost(&client, long_ago, Duration::ZERO, 10).await.unwrap();
+    assert!(standing.is_empty(), "still stands in the list");
+    let held = claims::claim(&client, &["evt_1".to_owned()], Duration::ZERO).await.unwrap();
+    assert_eq!(held.len(), 1);
+    assert!(claims::bury_poisoned(&client, 2, 10).await.unwrap().is_empty());
+    assert_eq!(claims::bury_poisoned(&client, 1, 10).await.unwrap(), ["evt_1"]);
+}
+
+#[tokio::test]
+async fn unresolved_events_wake_with_their_customer_or_in_time() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let unresolved = Ending {
+        state: EventState::Unresolved,
+        reason: Some("unknown_user"),
+        customer: Some("cus_1"),
+    };
+    store(&client, "evt_1", None).await;
+    claims::settle(&client, "evt_1", &unresolved).await.unwrap();
+    assert_eq!(claims::wake_due(&client, 10).await.unwrap(), 0, "not before an hour");
+    assert_eq!(claims::wake_unresolved(&client, "cus_2").await.unwrap(), 0);
+    assert_eq!(claims::wake_unresolved(&client, "cus_1").await.unwrap(), 1);
+    assert_eq!(state(&client, "evt_1").await, EventState::Received);
+    claims::settle(&client, "evt_1", &unresolved).await.unwrap();
+    let sql = "update regimen.stripe_events set run_at = run_at - interval '1 hour'";
+    client.batch_execute(sql).await.unwrap();
+    assert_eq!(claims::wake_due(&client, 10).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_customer_is_read_as_it_was_written() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (user, friend) = (profile(&client, "free").await, profile(&client, "free").await);
+    let empty = customers::load(&client, "cus_1").await.unwrap();
+    assert_eq!((empty.state, empty.revision), (CustomerState::default(), 0));
+    let mut full = record("sub_1", Status::PastDue, Some(friend));
+    full.fell_due_at = Some(1_795_392_001);
+    full.seen_due_at = Some(1_795_392_002);
+    full.ends_at = Some(1_795_392_003);
+    full.trial_end = Some(1_795_392_004);
+    full.price = Some("price_1".into());
+    full.created = Some(1_795_392_005);
+    let mut checkout = Record::from_checkout("sub_2", "cus_1", false);
+    checkout.checkout_user = Some(user);
+    let link = Link { source: LinkSource::Checkout, made_at: 1_795_392_006, user };
+    let records = vec![full, checkout];
+    let state = CustomerState { link: Some(link), records, ..CustomerState::default() };
+    save(&mut client, "cus_1", &state).await;
+    let stored = customers::load(&client, "cus_1").await.unwrap();
+    let expected = CustomerState { profile_user: Some(user), ..state.clone() };
+    assert_eq!((stored.state, stored.revision), (expected, 1));
+    assert_eq!(stored.users, BTreeSet::from([user, friend]));
+}
+
+#[tokio::test]
+async fn the_profile_follows_the_subscription_both_ways() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = profile(&client, "free").await;
+    let mut state = CustomerState {
+        records: vec![record("sub_1", Status::Active, Some(user))],
+        ..CustomerState::default()
+    };
+    save(&mut client, "cus_1", &state).await;
+    let pro = ("pro".into(), Some("2027-01-21".into()), Some("cus_1".into()));
+    assert_eq!(plan_of(&client, user).await, pro);
+    state.records[0].status = Status::Canceled;
+    save(&mut client, "cus_1", &state).await;
+    let free = ("free".into(), None, Some("cus_1".into()));
+    assert_eq!(plan_of(&client, user).await, free);
+}
+
+#[tokio::test]
+async fn a_user_with_two_customers_keeps_what_either_pays_for() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = profile(&client, "free").await;
+    let mut second = record("sub_2", Status::Active, Some(user));
+    second.customer = "cus_2".into();
+    let paying = CustomerState { records: vec![second], ..CustomerState::default() };
+    save(&mut client, "cus_2", &paying).await;
+    let over = record("sub_1", Status::Canceled, Some(user));
+    let over = CustomerState { records: vec![over], ..CustomerState::default() };
+    save(&mut client, "cus_1", &over).await;
+    let (plan, _, customer) = plan_of(&client, user).await;
+    assert_eq!((plan.as_str(), customer.as_deref()), ("pro", Some("cus_2")));
+}
+
+#[tokio::test]
+async fn a_present_gives_the_plan_but_not_the_giver_as_customer() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (giver, friend) = (profile(&client, "free").await, profile(&client, "free").await);
+    let link = Link { source: LinkSource::Checkout, made_at: 5, user: giver };
+    let state = CustomerState {
+        link: Some(link),
+        records: vec![record("sub_1", Status::Active, Some(friend))],
+        ..CustomerState::default()
+    };
+    save(&mut client, "cus_1", &state).await;
+    let (plan, _, customer) = plan_of(&client, friend).await;
+    assert_eq!((plan.as_str(), customer), ("pro", None));
+    let (plan, _, customer) = plan_of(&client, giver).await;
+    assert_eq!((plan.as_str(), customer.as_deref()), ("free", Some("cus_1")));
+}
+
+#[tokio::test]
+async fn a_plan_given_by_hand_stays_until_there_is_a_subscription() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = profile(&client, "pro").await;
+    let link = Link { source: LinkSource::Checkout, made_at: 5, user };
+    let mut state = CustomerState { link: Some(link), ..CustomerState::default() };
+    save(&mut client, "cus_1", &state).await;
+    assert_eq!(plan_of(&client, user).await, ("pro".into(), None, Some("cus_1".into())));
+    // A subscription that moves to somebody else takes the plan along.
+    let other = profile(&client, "free").await;
+    state.records = vec![record("sub_1", Status::Active, None)];
+    save(&mut client, "cus_1", &state).await;
+    state.records[0].metadata_user = Some(other);
+    save(&mut client, "cus_1", &state).await;
+    assert_eq!(plan_of(&client, user).await.0, "free");
+    assert_eq!(plan_of(&client, other).await.0, "pro");
+}
+
+#[tokio::test]
+async fn a_deleted_customer_is_taken_off_the_profile() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = profile(&client, "free").await;
+    let mut state = CustomerState {
+        records: vec![record("sub_1", Status::Active, Some(user))],
+        ..CustomerState::default()
+    };
+    save(&mut client, "cus_1", &state).await;
+    state.deleted = true;
+    state.records[0].customer_deleted = true;
+    save(&mut client, "cus_1", &state).await;
+    assert_eq!(plan_of(&client, user).await, ("free".into(), None, None));
+}
+
+#[tokio::test]
+async fn grace_runs_out_for_those_who_have_nothing_else() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = profile(&client, "free").await;
+    let mut late = record("sub_1", Status::PastDue, Some(user));
+    late.fell_due_at = Some(1_000_000);
+    let state = CustomerState { records: vec![late], ..CustomerState::default() };
+    save(&mut client, "cus_1", &state).await;
+    let sql = "update public.profiles set plan_id = 'pro' where id = $1";
+    client.execute(sql, &[&user]).await.unwrap();
+    assert_eq!(profiles::grace_over(&client, 60.0, 10).await.unwrap(), [user]);
+    assert!(profiles::grace_over(&client, 4e9, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_notice_is_told_once_and_its_mail_sent_once() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let user = profile(&client, "free").await;
+    let notice = Notice {
+        kind: NoticeKind::PaymentFailed,
+        user,
+        amount: Some(999),
+        currency: Some("eur".into()),
+        url: Some("https://pay.example.test/1".into()),
+        at: Some(1_795_392_000),
+    };
+    assert!(
+        notices::add(&client, "evt_1", &notice, "A payment failed.", Mail::Wanted).await.unwrap()
+    );
+    assert!(!notices::add(&client, "evt_1", &notice, "Again.", Mail::Wanted).await.unwrap());
+    assert!(notices::add(&client, "evt_2", &notice, "Old news.", Mail::Late).await.unwrap());
+    let sql = "select message from public.notifications where recipient_id = $1 order by message";
+    let shown = client.query(sql, &[&user]).await.unwrap();
+    let shown: Vec<String> = shown.iter().map(|row| row.get(0)).collect();
+    assert_eq!(shown, ["A payment failed.", "Old news."]);
+
+    let mails = notices::claim_mails(&client, None, 10, Duration::ZERO).await.unwrap();
+    let [stale] = mails.as_slice() else { panic!("{mails:?}") };
+    assert_eq!((&stale.notice, stale.address.as_deref()), (&notice, Some("ana@example.test")));
+    let ids = ["evt_1".to_owned(), "evt_2".to_owned()];
+    let mails = notices::claim_mails(&client, Some(&ids), 10, HOLD).await.unwrap();
+    let [fresh] = mails.as_slice() else { panic!("{mails:?}") };
+    assert!(!notices::mail_ended(&client, stale, &Sent::Delivered).await.unwrap());
+    let later = Sent::Later(Duration::ZERO, "greylisted");
+    assert!(notices::mail_ended(&client, fresh, &later).await.unwrap());
+    let lost = notices::dispatch_lost_mails(&client, None, HOLD, 10).await.unwrap();
+    assert_eq!(lost, ["evt_1"]);
+    let mails = notices::claim_mails(&client, Some(&lost), 10, HOLD).await.unwrap();
+    assert!(notices::mail_ended(&client, &mails[0], &Sent::Delivered).await.unwrap());
+    assert!(notices::claim_mails(&client, None, 10, HOLD).await.unwrap().is_empty());
+}
