@@ -11,6 +11,8 @@ use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 use uuid::Uuid;
 
+use crate::providers::catalogue::Catalogue;
+use crate::providers::policy::Policy;
 use crate::providers::settings::LadderSettings;
 
 /// Everything the worker can be told.
@@ -46,6 +48,10 @@ pub struct WorkerConfig {
     pub reconcile_every: Duration,
     /// The AI providers and the ladder over them.
     pub providers: LadderSettings,
+    /// `PROVIDER_*`: attempts, waits and timeouts of the ladder.
+    pub ladder: Policy,
+    /// `MODEL_CATALOGUE`: what is known about models.
+    pub catalogue: Catalogue,
 }
 
 impl WorkerConfig {
@@ -90,6 +96,8 @@ impl WorkerConfig {
             retry_rounds,
             reconcile_every: env.seconds("RECONCILE_SECONDS", 1.0),
             providers: LadderSettings::from_env(env),
+            ladder: Policy::from_env(env),
+            catalogue: Catalogue::from_env(env)?,
         };
         Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
     }

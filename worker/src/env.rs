@@ -13,6 +13,7 @@ use crate::announce::Announcer;
 use crate::config::WorkerConfig;
 use crate::holdings::Holdings;
 use crate::jobs::generate::Generator;
+use crate::providers::fallback::Ladder;
 
 /// The worker's dependencies.
 #[derive(Debug)]
@@ -62,11 +63,19 @@ impl Env {
             queue: Queue::new(kv.clone()),
             holdings: Holdings::default(),
             announcer: Announcer::new(kv.clone(), Clock::system()),
-            generator: Generator::new(&config.providers, Clock::system())?,
+            generator: Generator::new(ladder(&config, kv.clone())?),
             kv,
             db,
             config,
             shutdown,
         }))
     }
+}
+
+fn ladder(config: &WorkerConfig, kv: Kv) -> Result<Ladder, EnvError> {
+    let clock = Clock::system();
+    let rungs = Ladder::rungs(&config.providers, clock.clone())?;
+    let catalogue = config.catalogue.clone();
+    let rng = rand::make_rng();
+    Ok(Ladder::new(rungs, catalogue, config.ladder, Some(kv), clock, rng))
 }

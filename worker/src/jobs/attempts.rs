@@ -3,11 +3,11 @@
 //!
 //! Contract: a crash before the reply is stored may pay again; after it, never.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use regimen_common::db::jobs::{
-    self, AttemptOutcome, Held, NewAttempt, RawReply as StoredReply, Usage,
-};
+use regimen_common::db::DbError;
+use regimen_common::db::jobs::{self, AttemptOutcome, Held, NewAttempt, Usage};
 use regimen_common::job::EventKind;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -15,83 +15,24 @@ use uuid::Uuid;
 use crate::env::Env;
 use crate::error::JobError;
 use crate::patience::until_written;
+use crate::providers::fallback::StoredReply;
+use crate::providers::log::{AttemptLog, End, Start};
 use crate::providers::{ProviderName, RawReply};
 
 /// Writes one claim's attempts and events.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Attempts {
     env: Arc<Env>,
     held: Held,
+    prompt_version: &'static str,
+    /// The rows of this run's attempts, by their number within the job.
+    rows: Mutex<HashMap<i32, Uuid>>,
 }
 
 impl Attempts {
     /// The attempts of one claim.
-    pub fn new(env: Arc<Env>, held: Held) -> Self {
-        Self { env, held }
-    }
-
-    /// Records a call about to be made and returns the attempt's id.
-    ///
-    /// # Errors
-    /// [`JobError::Stale`] when the job is not ours any more: do not call.
-    pub async fn start(
-        &self,
-        provider: ProviderName,
-        model: &str,
-        prompt_version: &str,
-    ) -> Result<Uuid, JobError> {
-        let id = Uuid::now_v7();
-        let attempt = NewAttempt { id, provider: provider.as_str(), model, prompt_version };
-        let client = self.env.db.get().await.map_err(regimen_common::db::DbError::from)?;
-        let started = jobs::start_attempt(&client, self.held, &attempt).await?;
-        drop(client);
-        let (_, seq) = started.ok_or(JobError::Stale)?;
-        self.env.announcer.event(self.held.id, seq, EventKind::AttemptStarted).await;
-        Ok(id)
-    }
-
-    /// Stores a reply. Goes on by itself when the caller is dropped: the reply
-    /// is paid for.
-    ///
-    /// # Errors
-    /// It could not be stored.
-    pub async fn replied(&self, attempt: Uuid, raw: &RawReply) -> Result<(), JobError> {
-        let (env, raw) = (Arc::clone(&self.env), raw.clone());
-        let stored = tokio::spawn(async move {
-            until_written("reply", async || {
-                let client = env.db.get().await?;
-                let status = Some(i32::from(raw.status));
-                jobs::store_reply(&client, attempt, &raw.body, status, raw.request_id.as_deref())
-                    .await
-            })
-            .await
-        });
-        match stored.await {
-            Ok(stored) => Ok(stored?),
-            Err(_) => Err(JobError::Stale),
-        }
-    }
-
-    /// Records how an attempt was judged.
-    ///
-    /// # Errors
-    /// It could not be written.
-    pub async fn judged(
-        &self,
-        attempt: Uuid,
-        outcome: &str,
-        detail: Option<&str>,
-        http_status: Option<i32>,
-        usage: Option<Usage>,
-    ) -> Result<(), JobError> {
-        let outcome =
-            AttemptOutcome { outcome, error_detail: detail, http_status, request_id: None, usage };
-        until_written("judgement", async || {
-            let client = self.env.db.get().await?;
-            jobs::judge_attempt(&client, attempt, &outcome).await
-        })
-        .await?;
-        Ok(())
+    pub fn new(env: Arc<Env>, held: Held, prompt_version: &'static str) -> Self {
+        Self { env, held, prompt_version, rows: Mutex::default() }
     }
 
     /// A stored reply that the previous holder did not live to judge.
@@ -99,8 +40,24 @@ impl Attempts {
     /// # Errors
     /// Postgres failed.
     pub async fn unjudged(&self) -> Result<Option<StoredReply>, JobError> {
-        let client = self.env.db.get().await.map_err(regimen_common::db::DbError::from)?;
-        Ok(jobs::unjudged_reply(&client, self.held.id).await?)
+        let client = self.env.db.get().await.map_err(DbError::from)?;
+        let Some(stored) = jobs::unjudged_reply(&client, self.held.id).await? else {
+            return Ok(None);
+        };
+        // A provider this release does not know cannot be read; it is asked anew.
+        let Ok(provider) = stored.provider.parse::<ProviderName>() else { return Ok(None) };
+        self.remember(stored.n, stored.attempt_id);
+        let status = stored.http_status.and_then(|status| u16::try_from(status).ok());
+        Ok(Some(StoredReply {
+            n: stored.n,
+            provider,
+            model: stored.model,
+            raw: RawReply {
+                status: status.unwrap_or(200),
+                body: stored.raw,
+                request_id: stored.request_id,
+            },
+        }))
     }
 
     /// Appends an event of the claim.
@@ -108,27 +65,97 @@ impl Attempts {
     /// # Errors
     /// [`JobError::Stale`] when the job is not ours any more.
     pub async fn event(&self, kind: EventKind, stage: &str, data: Value) -> Result<(), JobError> {
-        let client = self.env.db.get().await.map_err(regimen_common::db::DbError::from)?;
+        let client = self.env.db.get().await.map_err(DbError::from)?;
         let seq = jobs::append_event(&client, self.held, kind, stage, &data).await?;
         drop(client);
         self.env.announcer.event(self.held.id, seq.ok_or(JobError::Stale)?, kind).await;
         Ok(())
     }
 
-    /// Appends the event that a call failed.
-    ///
-    /// # Errors
-    /// As [`Attempts::event`].
-    pub async fn failed(
-        &self,
-        provider: ProviderName,
-        class: &str,
-        retry_in_ms: Option<u128>,
-    ) -> Result<(), JobError> {
-        let data = json!({
-            "provider": provider.as_str(), "class": class,
-            "retry_in_ms": retry_in_ms.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+    fn remember(&self, n: i32, row: Uuid) {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).insert(n, row);
+    }
+
+    fn row(&self, n: i32) -> Result<Uuid, JobError> {
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.get(&n).copied().ok_or(JobError::Stale)
+    }
+}
+
+impl AttemptLog for Attempts {
+    type Stop = JobError;
+
+    async fn started(&self, start: &Start) -> Result<i32, JobError> {
+        let id = Uuid::now_v7();
+        let attempt = NewAttempt {
+            id,
+            provider: start.provider.as_str(),
+            model: &start.model,
+            prompt_version: self.prompt_version,
+        };
+        let client = self.env.db.get().await.map_err(DbError::from)?;
+        let started = jobs::start_attempt(&client, self.held, &attempt).await?;
+        drop(client);
+        let (n, seq) = started.ok_or(JobError::Stale)?;
+        self.remember(n, id);
+        self.env.announcer.event(self.held.id, seq, EventKind::AttemptStarted).await;
+        Ok(n)
+    }
+
+    /// Goes on by itself when the run is dropped: the reply is paid for.
+    async fn replied(&self, n: i32, raw: &RawReply) -> Result<(), JobError> {
+        let (env, held, row, raw) = (Arc::clone(&self.env), self.held, self.row(n)?, raw.clone());
+        let stored = tokio::spawn(async move {
+            until_written("reply", async || {
+                let client = env.db.get().await?;
+                let (status, request) = (Some(i32::from(raw.status)), raw.request_id.as_deref());
+                jobs::store_reply(&client, held, row, &raw.body, status, request).await
+            })
+            .await
         });
+        // A panic in there would have been a defect; the lease hands the job over.
+        let seq = stored.await.map_err(|_| JobError::Stale)??;
+        if let Some(seq) = seq {
+            self.env.announcer.event(self.held.id, seq, EventKind::Verifying).await;
+        }
+        Ok(())
+    }
+
+    async fn finished(&self, n: i32, end: &End) -> Result<(), JobError> {
+        let row = self.row(n)?;
+        let outcome = AttemptOutcome {
+            outcome: end.outcome,
+            error_detail: Some(end.detail.as_str()).filter(|detail| !detail.is_empty()),
+            http_status: end.http_status.map(i32::from),
+            request_id: end.request_id.as_deref(),
+            usage: Some(usage(end)),
+        };
+        until_written("judgement", async || {
+            let client = self.env.db.get().await?;
+            jobs::judge_attempt(&client, row, &outcome).await
+        })
+        .await?;
+        if end.outcome == "ok" {
+            return Ok(());
+        }
+        let retry_in = end.retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let data =
+            json!({ "n": n, "class": end.outcome, "detail": end.detail, "retry_in_ms": retry_in });
         self.event(EventKind::AttemptFailed, "generating", data).await
+    }
+
+    async fn fell_back(&self, from: ProviderName, to: ProviderName) -> Result<(), JobError> {
+        let data = json!({ "from": from.as_str(), "to": to.as_str() });
+        self.event(EventKind::FellBack, "generating", data).await
+    }
+}
+
+fn usage(end: &End) -> Usage {
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    Usage {
+        input_tokens: count(end.usage.input),
+        cached_tokens: count(end.usage.cached),
+        output_tokens: count(end.usage.output),
+        cost_micros: count(end.cost_micros),
     }
 }

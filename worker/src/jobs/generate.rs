@@ -12,9 +12,8 @@ use std::time::Duration;
 use apalis_core::error::BoxDynError;
 use apalis_core::task::data::Data;
 use futures_util::FutureExt;
-use regimen_common::clock::Clock;
-use regimen_common::db::jobs::{Claimed, Held, RawReply as StoredReply, Usage as StoredUsage};
-use regimen_common::job::{EventKind, FailureCode, PlanKind};
+use regimen_common::db::jobs::{Claimed, Held};
+use regimen_common::job::{FailureCode, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
 use serde::Deserialize;
@@ -28,11 +27,13 @@ use crate::env::Env;
 use crate::error::JobError;
 use crate::intake::PlanTask;
 use crate::plan::{self, Plan};
-use crate::providers::settings::LadderSettings;
-use crate::providers::{
-    self, GenerateRequest, Prompt, Provider, ProviderName, RawReply, Reasoning, Reply, Timeouts,
-    Usage,
-};
+use crate::providers::fallback::{Ladder, Request};
+use crate::providers::log::{AttemptFailure, Judge, Judgement};
+use crate::providers::outcome::{Delivered, LadderError};
+use crate::providers::{self, Prompt, Reply};
+
+/// What may come after the ladder's own deadline: judging and writing.
+const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 
 /// Handles one claimed job; apalis calls it. What came of the job stands in
 /// Postgres, so there is nothing to return.
@@ -65,10 +66,12 @@ pub async fn handle(task: PlanTask, env: Data<Arc<Env>>) -> Result<(), BoxDynErr
     Ok(())
 }
 
-/// One round under the round's deadline.
+/// One round. The ladder keeps the deadline; the outer limit covers all else.
 async fn round(env: &Arc<Env>, claimed: &Claimed) -> Result<Finished, JobError> {
     let left = (claimed.deadline_at - claimed.claimed_at).to_std().unwrap_or_default();
-    match tokio::time::timeout(left, env.generator.generate(env, claimed)).await {
+    let deadline = Instant::now() + left;
+    let work = env.generator.generate(env, claimed, deadline);
+    match tokio::time::timeout_at(deadline + DEADLINE_GRACE, work).await {
         Ok(outcome) => outcome,
         Err(_) => Err(JobError::Retry {
             reason: format!("no plan within the deadline of {} s", left.as_secs()),
@@ -88,99 +91,72 @@ struct Input {
 /// Prompt, ladder and verification.
 #[derive(Debug)]
 pub struct Generator {
-    rungs: Vec<Rung>,
-}
-
-#[derive(Debug)]
-struct Rung {
-    provider: Box<dyn Provider>,
-    model: String,
+    ladder: Ladder,
 }
 
 impl Generator {
-    /// A generator over the configured providers.
-    ///
-    /// # Errors
-    /// The HTTP client could not be set up.
-    pub fn new(settings: &LadderSettings, clock: Clock) -> Result<Self, reqwest::Error> {
-        let providers = settings.connect(clock)?;
-        let models = settings.rungs.iter().map(|rung| rung.model.clone());
-        let rungs = providers.into_iter().zip(models);
-        Ok(Self { rungs: rungs.map(|(provider, model)| Rung { provider, model }).collect() })
+    /// A generator that asks `ladder`.
+    pub fn new(ladder: Ladder) -> Self {
+        Self { ladder }
     }
 
-    async fn generate(&self, env: &Arc<Env>, claimed: &Claimed) -> Result<Finished, JobError> {
-        let held = Held { id: claimed.id, fence: claimed.fence };
-        let attempts = Attempts::new(Arc::clone(env), held);
-        let (input, quiz) = read_input(claimed)?;
-        if let Some(stored) = attempts.unjudged().await?
-            && let Some(finished) = self.resume(&attempts, claimed, &quiz, &input, stored).await?
-        {
-            return Ok(finished);
-        }
-        let prompt = Arc::new(prompt(claimed, &input, &quiz));
-        let mut errors = Vec::new();
-        for (rung, model) in self.ladder(&input) {
-            match ask(&attempts, rung, model, &prompt).await? {
-                Ok((attempt, reply)) => {
-                    match accept(&attempts, attempt, claimed, &quiz, &input, &reply).await? {
-                        Ok(finished) => return Ok(finished),
-                        Err(error) => errors.push(error),
-                    }
-                }
-                Err(error) => errors.push(error),
-            }
-        }
-        if self.rungs.is_empty() {
-            let detail = "no AI provider has a key; set one of the *_API_KEY variables";
-            return Err(JobError::fail(FailureCode::NoProvider, detail));
-        }
-        Err(JobError::Retry { reason: errors.join("; ") })
-    }
-
-    /// The requested provider first, then the configured order.
-    fn ladder<'a>(&'a self, input: &'a Input) -> Vec<(&'a Rung, &'a str)> {
-        let requested =
-            |rung: &&Rung| input.provider.as_deref() == Some(rung.provider.name().as_str());
-        let first = self
-            .rungs
-            .iter()
-            .filter(requested)
-            .map(|rung| (rung, input.model.as_deref().unwrap_or(&rung.model)));
-        let rest = self
-            .rungs
-            .iter()
-            .filter(|rung| !requested(rung))
-            .map(|rung| (rung, rung.model.as_str()));
-        first.chain(rest).collect()
-    }
-
-    /// Goes on from a reply that the previous holder stored but did not judge.
-    async fn resume(
+    async fn generate(
         &self,
-        attempts: &Attempts,
+        env: &Arc<Env>,
         claimed: &Claimed,
-        quiz: &Quiz,
-        input: &Input,
-        stored: StoredReply,
-    ) -> Result<Option<Finished>, JobError> {
-        let Ok(provider) = stored.provider.parse::<ProviderName>() else { return Ok(None) };
-        let raw = RawReply {
-            status: stored.http_status.and_then(|status| u16::try_from(status).ok()).unwrap_or(200),
-            body: stored.raw,
-            request_id: stored.request_id,
+        deadline: Instant,
+    ) -> Result<Finished, JobError> {
+        let held = Held { id: claimed.id, fence: claimed.fence };
+        let attempts = Attempts::new(Arc::clone(env), held, PROMPT_VERSION);
+        let (input, quiz) = read_input(claimed)?;
+        let request = Request {
+            prompt: Arc::new(prompt(claimed, &input, &quiz)),
+            provider: input.provider.as_deref().and_then(|name| name.parse().ok()),
+            model: input.model.clone(),
+            deadline,
+            stored: attempts.unjudged().await?,
         };
-        match providers::interpret(provider, &raw) {
-            Ok(reply) => {
-                let judged =
-                    accept(attempts, stored.attempt_id, claimed, quiz, input, &reply).await?;
-                Ok(judged.ok())
-            }
-            Err(error) => {
-                let (class, detail) = (error.class(), error.to_string());
-                attempts.judged(stored.attempt_id, class, Some(&detail), None, None).await?;
-                Ok(None)
-            }
+        let verifier = Verifier { kind: claimed.kind };
+        let delivered = self.ladder.run(&request, &verifier, &attempts).await.map_err(job_error)?;
+        Ok(finished(&delivered, &quiz, &input))
+    }
+}
+
+/// What a failed run of the ladder means for the job.
+fn job_error(error: LadderError<JobError>) -> JobError {
+    let reason = error.to_string();
+    match error {
+        LadderError::Stopped(stop) => stop,
+        LadderError::Exhausted { retryable: true, .. } | LadderError::DeadlineExceeded { .. } => {
+            JobError::Retry { reason }
+        }
+        other => JobError::Fail {
+            code: other.code().unwrap_or(FailureCode::Internal),
+            detail: reason,
+            evidence: other.failures().iter().map(evidence).collect(),
+        },
+    }
+}
+
+fn evidence(failure: &AttemptFailure) -> Value {
+    json!({
+        "n": failure.n, "provider": failure.provider.as_str(), "model": failure.model,
+        "class": failure.error.class(), "detail": failure.error.to_string(),
+    })
+}
+
+/// Decides whether a reply is a plan this person can be given.
+struct Verifier {
+    kind: PlanKind,
+}
+
+impl Judge for Verifier {
+    type Plan = Plan;
+
+    async fn judge(&self, reply: &Reply) -> Judgement<Plan> {
+        match plan::parse(self.kind, &reply.text) {
+            Ok(plan) => Judgement::Accept(plan),
+            Err(error) => Judgement::Invalid(error.to_string()),
         }
     }
 }
@@ -195,82 +171,8 @@ fn read_input(claimed: &Claimed) -> Result<(Input, Quiz), JobError> {
     Ok((input, quiz))
 }
 
-/// One call, recorded before and after. The inner error is the provider's.
-async fn ask(
-    attempts: &Attempts,
-    rung: &Rung,
-    model: &str,
-    prompt: &Arc<Prompt>,
-) -> Result<Result<(Uuid, Reply), String>, JobError> {
-    let name = rung.provider.name();
-    let request = GenerateRequest {
-        prompt: Arc::clone(prompt),
-        model: model.to_owned(),
-        max_output_tokens: 16_000,
-        reasoning: Reasoning::Unset,
-        correction: None,
-    };
-    let timeouts = Timeouts {
-        first_byte: Duration::from_secs(60),
-        stall: Duration::from_secs(30),
-        total: Duration::from_secs(150),
-    };
-    let attempt = attempts.start(name, model, PROMPT_VERSION).await?;
-    let called = rung.provider.call(&request, timeouts).await;
-    let interpreted = match called {
-        Ok(raw) => {
-            attempts.replied(attempt, &raw).await?;
-            providers::interpret(name, &raw)
-        }
-        Err(error) => Err(error),
-    };
-    match interpreted {
-        Ok(reply) => Ok(Ok((attempt, reply))),
-        Err(error) => {
-            let detail = error.to_string();
-            attempts.judged(attempt, error.class(), Some(&detail), None, None).await?;
-            attempts.failed(name, error.class(), None).await?;
-            Ok(Err(format!("{name}: {detail}")))
-        }
-    }
-}
-
-/// Checks a reply and makes the row to save of it.
-async fn accept(
-    attempts: &Attempts,
-    attempt: Uuid,
-    claimed: &Claimed,
-    quiz: &Quiz,
-    input: &Input,
-    reply: &Reply,
-) -> Result<Result<Finished, String>, JobError> {
-    attempts.event(EventKind::Verifying, "verifying", json!({})).await?;
-    let usage = Some(stored_usage(reply.usage));
-    match plan::parse(claimed.kind, &reply.text) {
-        Ok(plan) => {
-            attempts.judged(attempt, "ok", None, None, usage).await?;
-            Ok(Ok(finished(&plan, quiz, input, reply)))
-        }
-        Err(error) => {
-            let detail = error.to_string();
-            attempts.judged(attempt, "invalid", Some(&detail), None, usage).await?;
-            attempts.failed(reply.provider, "invalid", None).await?;
-            Ok(Err(format!("{}: {detail}", reply.provider)))
-        }
-    }
-}
-
-fn stored_usage(usage: Usage) -> StoredUsage {
-    let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
-    StoredUsage {
-        input_tokens: count(usage.input),
-        cached_tokens: count(usage.cached),
-        output_tokens: count(usage.output),
-        cost_micros: 0,
-    }
-}
-
-fn finished(plan: &Plan, quiz: &Quiz, input: &Input, reply: &Reply) -> Finished {
+fn finished(delivered: &Delivered<Plan>, quiz: &Quiz, input: &Input) -> Finished {
+    let plan = &delivered.plan;
     let exercise = json!(quiz.preferred_exercise).to_string();
     let beside = match plan {
         Plan::Meal(_) => Beside::Meal {
@@ -289,8 +191,8 @@ fn finished(plan: &Plan, quiz: &Quiz, input: &Input, reply: &Reply) -> Finished 
         plan_id: Uuid::now_v7(),
         plan_data: json!(plan),
         beside,
-        provider: reply.provider.as_str().to_owned(),
-        model: reply.model.clone(),
+        provider: delivered.provider.as_str().to_owned(),
+        model: delivered.model.clone(),
     }
 }
 

@@ -118,29 +118,47 @@ pub async fn start_attempt<C: GenericClient>(
 }
 
 /// Stores a reply as it came. The fence is not asked: the reply is paid for,
-/// and whoever holds the job next can use it.
+/// and whoever holds the job next can use it. While the claim holds, the job's
+/// history moves on to `verifying`; the number of that event is returned.
 ///
 /// # Errors
 /// The reply is not stored; keep it and try again.
 pub async fn store_reply<C: GenericClient>(
     client: &C,
+    held: Held,
     attempt_id: Uuid,
     raw: &str,
     http_status: Option<i32>,
     request_id: Option<&str>,
-) -> Result<(), DbError> {
+) -> Result<Option<i32>, DbError> {
     let statement = client
         .prepare_cached(
             "-- store reply
-             update regimen.job_attempts
-             set raw_reply = $2, http_status = $3, request_id = $4, finished_at = now()
-             where id = $1",
+             with reply as (
+                 update regimen.job_attempts
+                 set raw_reply = $4, http_status = $5, request_id = $6, finished_at = now()
+                 where id = $3 and raw_reply is null
+                 returning n
+             ), job as (
+                 update regimen.jobs
+                 set last_seq = last_seq + 1, stage = 'verifying', updated_at = now()
+                 where id = $1 and fence = $2 and state = 'running' and exists (select from reply)
+                 returning last_seq
+             )
+             insert into regimen.job_events (job_id, seq, at, kind, data)
+             select $1, last_seq, now(), 'verifying', jsonb_build_object('n', n) from job, reply
+             returning seq",
         )
         .await?;
     // NUL cannot stand in a Postgres text; no provider's JSON holds one unescaped.
     let raw = raw.replace('\0', "");
-    client.execute(&statement, &[&attempt_id, &raw, &http_status, &request_id]).await?;
-    Ok(())
+    let row = client
+        .query_opt(
+            &statement,
+            &[&held.id, &held.fence, &attempt_id, &raw, &http_status, &request_id],
+        )
+        .await?;
+    Ok(row.map(|row| row.get("seq")))
 }
 
 /// Records how an attempt was judged.
