@@ -9,11 +9,21 @@
     reason = "only tests use this; a helper that fails is a failed test"
 )]
 
+mod binary;
 mod database;
+mod leash;
+mod private_postgres;
+mod private_redis;
+mod process;
 mod redis;
+mod signal;
 pub mod stripe_story;
 
+pub use self::binary::Binary;
 pub use self::database::TestDatabase;
+pub use self::private_postgres::PrivatePostgres;
+pub use self::private_redis::PrivateRedis;
+pub use self::process::Process;
 pub use self::redis::TestRedis;
 
 /// A variable the test suites cannot do without.
@@ -21,4 +31,10 @@ fn required_variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set; run the tests through `cargo xtask test`, which provides it")
     })
+}
+
+/// A port of the loopback address that is free at this moment.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("the address of a listener").port()
 }

@@ -10,6 +10,7 @@ mod database;
 mod indexes;
 mod migrations;
 mod plans;
+mod processes;
 mod quiz_corpus;
 mod row_security;
 mod snapshot;
