@@ -1,0 +1,117 @@
+//! A stand-in for the AI providers: their wire formats, their errors, and
+//! plans that fit what a prompt asks for, with latency and faults on demand.
+//!
+//! It depends on nothing else of this workspace, so that a mistake in the
+//! worker's own idea of a format or a food cannot hide in its tests.
+
+#![expect(dead_code, reason = "the other formats are on their way")]
+
+mod calls;
+mod chance;
+mod clock;
+mod connection;
+mod control;
+pub mod options;
+mod plan;
+mod provider;
+mod routes;
+mod server;
+mod state;
+mod wire;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+pub use control::action::{Action, CutAt, Reason, StatusError};
+pub use control::settings::{Control, Latency, Mix, MixKind, Nth, Per, RuleSpec};
+pub use plan::TableError;
+pub use provider::Provider;
+pub use wire::models::ModelName;
+pub use wire::usage::Usage;
+
+use state::State;
+
+/// How a simulator starts.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How many of the newest calls keep their bodies.
+    pub keep_calls: usize,
+    /// What it is told before its first call.
+    pub control: Control,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            keep_calls: 4096,
+            control: Control::default(),
+        }
+    }
+}
+
+/// Why a simulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}: {source}; choose another with --listen or LISTEN_ADDR")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A built-in table does not read.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The first settings cannot be.
+    #[error("the settings cannot be used: {0}")]
+    Control(String),
+}
+
+/// A running simulator; dropped, it closes all connections.
+#[derive(Debug)]
+pub struct Simulator {
+    address: SocketAddr,
+    task: TaskTracker,
+    _stop: DropGuard,
+}
+
+impl Simulator {
+    /// Starts a simulator; it serves when this returns.
+    ///
+    /// # Errors
+    /// The address cannot be had, or the settings cannot be used.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let state = Arc::new(State::new(settings.keep_calls)?);
+        control::apply(&state, &settings.control).map_err(StartError::Control)?;
+        let at = |source| StartError::Listen { address: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).await.map_err(at)?;
+        let address = listener.local_addr().map_err(at)?;
+        let stop = CancellationToken::new();
+        let task = TaskTracker::new();
+        let router = routes::router(Arc::clone(&state));
+        task.spawn(server::serve(listener, router, state, stop.clone()));
+        task.close();
+        Ok(Self { address, task, _stop: stop.drop_guard() })
+    }
+
+    /// Its address, for instance `http://127.0.0.1:4010`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops it and waits until it no longer listens.
+    pub async fn stop(self) {
+        let Self { task, _stop, .. } = self;
+        drop(_stop);
+        task.wait().await;
+    }
+}

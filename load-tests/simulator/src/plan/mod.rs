@@ -1,0 +1,104 @@
+//! Believable plans that fit what a prompt asks for.
+//!
+//! A plan depends on its targets and on a variety number taken from the seed,
+//! so that people with equal answers get different weeks, while a load test
+//! with one quiz is served from the cache.
+
+mod conform;
+mod dishes;
+mod exercise;
+mod food;
+mod meal;
+mod menu;
+mod portions;
+pub(crate) mod spoil;
+mod table;
+pub(crate) mod targets;
+mod taste;
+mod week;
+mod workout;
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use serde_json::Value;
+
+use crate::chance::{Chance, hash};
+
+use self::exercise::Exercise;
+use self::food::Food;
+pub use self::table::TableError;
+use self::targets::{Kind, Targets};
+
+/// Different plans for equal targets.
+const VARIETIES: u64 = 16;
+/// Plans kept; the cache starts over when it is full.
+const KEPT: usize = 4096;
+
+/// Makes plans.
+#[derive(Debug)]
+pub(crate) struct Planner {
+    foods: Vec<Food>,
+    exercises: Vec<Exercise>,
+    made: RwLock<HashMap<u64, Arc<str>>>,
+}
+
+impl Planner {
+    /// Reads the tables.
+    ///
+    /// # Errors
+    /// A row of a table does not read.
+    pub(crate) fn new() -> Result<Self, TableError> {
+        let (foods, exercises) = (food::load()?, exercise::load()?);
+        Ok(Self { foods, exercises, made: RwLock::default() })
+    }
+
+    /// The plan for `targets` as JSON text, in the shape of `schema`.
+    pub(crate) fn text(&self, targets: &Targets, schema: Option<&Value>) -> Arc<str> {
+        let variety = hash(&targets.seed) % VARIETIES;
+        let plain = Targets { seed: None, ..targets.clone() };
+        let asked = serde_json::to_string(&plain).unwrap_or_default();
+        let shape = schema.map(Value::to_string);
+        let key = hash((variety, asked, shape));
+        // A poisoned cache is still a cache of finished plans.
+        let made = self.made.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(text) = made.get(&key) {
+            return Arc::clone(text);
+        }
+        drop(made);
+        let text: Arc<str> = self.value(&plain, schema, variety).to_string().into();
+        let mut made = self.made.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if made.len() >= KEPT {
+            made.clear();
+        }
+        made.insert(key, Arc::clone(&text));
+        text
+    }
+
+    /// The names and macros of a food nobody asked about, for a spoiled plan.
+    fn value(&self, targets: &Targets, schema: Option<&Value>, variety: u64) -> Value {
+        let mut chance = Chance::new((variety, targets.calories.map(f64::to_bits)));
+        let plan = match kind(targets, schema) {
+            Kind::Meal => meal::write(&self.foods, targets, &mut chance).unwrap_or_default(),
+            Kind::Workout => workout::write(&self.exercises, targets, &mut chance),
+        };
+        match schema {
+            None => plan,
+            Some(schema) => {
+                let mut plan = conform::conform(plan, schema);
+                // Rounding to a schema's integers moves the sums.
+                spoil::total(&mut plan);
+                plan
+            }
+        }
+    }
+}
+
+/// The kind asked for: said outright, or told by the schema's fields.
+fn kind(targets: &Targets, schema: Option<&Value>) -> Kind {
+    let weekly = schema.is_some_and(|schema| schema["properties"].get("weekly_plan").is_some());
+    targets.kind.unwrap_or(if weekly { Kind::Workout } else { Kind::Meal })
+}
+
+#[cfg(test)]
+mod tests;

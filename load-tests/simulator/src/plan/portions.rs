@@ -1,0 +1,137 @@
+//! Finds amounts of given foods that reach a day's targets.
+//!
+//! A bounded least-squares problem, solved by coordinate descent: the targets
+//! weigh by their tolerance, ordinary portions and each meal's share of the
+//! day weigh a little, so that the result still looks like food.
+
+/// A food whose amount is to be found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unknown {
+    /// kcal, protein, carbohydrates, fat per g.
+    pub(super) per_gram: [f64; 4],
+    /// g of an ordinary portion.
+    pub(super) usual: f64,
+    /// g at most.
+    pub(super) most: f64,
+    /// The meal it belongs to.
+    pub(super) meal: usize,
+}
+
+/// What the amounts have to reach.
+#[derive(Debug, Clone)]
+pub(super) struct Goal {
+    /// kcal, protein, carbohydrates, fat of the day.
+    pub(super) totals: [f64; 4],
+    /// kcal of each meal.
+    pub(super) meals: Vec<f64>,
+}
+
+/// How far off each total may be, as a share of it.
+pub(super) const TOLERANCE: [f64; 4] = [0.05, 0.10, 0.10, 0.10];
+
+const SWEEPS: usize = 120;
+/// Weight of an ordinary portion against one tolerance of a target.
+const HABIT: f64 = 0.004;
+/// A meal off its share by this part of it weighs like one tolerance of a target.
+const SHARE_SLACK: f64 = 1.5;
+
+/// One linear aim: `coefficients · amounts` should come to `aim`.
+struct Aim {
+    coefficients: Vec<f64>,
+    aim: f64,
+    weight: f64,
+}
+
+/// The amounts, g, in the order of `unknowns`.
+pub(super) fn solve(unknowns: &[Unknown], goal: &Goal) -> Vec<f64> {
+    let aims = aims(unknowns, goal);
+    let mut amounts: Vec<f64> = unknowns.iter().map(|unknown| unknown.usual).collect();
+    let mut misses: Vec<f64> =
+        aims.iter().map(|aim| dot(&aim.coefficients, &amounts) - aim.aim).collect();
+    for _ in 0..SWEEPS {
+        for (index, unknown) in unknowns.iter().enumerate() {
+            let habit = HABIT / (unknown.usual * unknown.usual);
+            let mut slope = habit * (amounts[index] - unknown.usual);
+            let mut bend = habit;
+            for (aim, miss) in aims.iter().zip(&misses) {
+                let coefficient = aim.coefficients[index];
+                slope += aim.weight * coefficient * miss;
+                bend += aim.weight * coefficient * coefficient;
+            }
+            let least = unknown.usual.min(unknown.most) * 0.3;
+            let next = (amounts[index] - slope / bend).clamp(least, unknown.most);
+            let step = next - amounts[index];
+            amounts[index] = next;
+            for (aim, miss) in aims.iter().zip(&mut misses) {
+                *miss += aim.coefficients[index] * step;
+            }
+        }
+    }
+    amounts
+}
+
+/// The largest miss of `totals` against `goal`, in tolerances: up to 1 is good.
+pub(super) fn worst_miss(totals: [f64; 4], goal: &Goal) -> f64 {
+    let misses = totals.iter().zip(goal.totals).zip(TOLERANCE);
+    misses
+        .filter(|((_, aim), _)| *aim > 0.0)
+        .map(|((total, aim), tolerance)| (total - aim).abs() / (aim * tolerance))
+        .fold(0.0, f64::max)
+}
+
+fn aims(unknowns: &[Unknown], goal: &Goal) -> Vec<Aim> {
+    let totals = (0..4).filter(|kind| goal.totals[*kind] > 0.0).map(|kind| {
+        let slack = goal.totals[kind] * TOLERANCE[kind];
+        Aim {
+            coefficients: unknowns.iter().map(|unknown| unknown.per_gram[kind]).collect(),
+            aim: goal.totals[kind],
+            weight: 1.0 / (slack * slack),
+        }
+    });
+    let shares = goal.meals.iter().enumerate().map(|(meal, energy)| {
+        let slack = energy * SHARE_SLACK;
+        let own = |unknown: &Unknown| if unknown.meal == meal { unknown.per_gram[0] } else { 0.0 };
+        Aim {
+            coefficients: unknowns.iter().map(own).collect(),
+            aim: *energy,
+            weight: 1.0 / (slack * slack),
+        }
+    });
+    totals.chain(shares).collect()
+}
+
+fn dot(left: &[f64], right: &[f64]) -> f64 {
+    left.iter().zip(right).map(|(a, b)| a * b).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unknown(protein: f64, carbs: f64, fat: f64, usual: f64, most: f64) -> Unknown {
+        let per_gram = [4.0 * protein + 4.0 * carbs + 9.0 * fat, protein, carbs, fat];
+        Unknown { per_gram: per_gram.map(|value| value / 100.0), usual, most, meal: 0 }
+    }
+
+    #[test]
+    fn three_pure_foods_meet_three_macros() {
+        let foods = [
+            unknown(31.0, 0.0, 3.6, 150.0, 600.0),
+            unknown(2.7, 25.6, 1.0, 200.0, 900.0),
+            unknown(0.0, 0.0, 100.0, 10.0, 90.0),
+        ];
+        let goal = Goal { totals: [1940.0, 150.0, 200.0, 60.0], meals: vec![1940.0] };
+        let amounts = solve(&foods, &goal);
+        let total =
+            |kind: usize| foods.iter().zip(&amounts).map(|(food, g)| food.per_gram[kind] * g).sum();
+        assert!(worst_miss([total(0), total(1), total(2), total(3)], &goal) < 0.2, "{amounts:?}");
+    }
+
+    #[test]
+    fn bounds_hold_even_when_the_target_is_out_of_reach() {
+        let foods = [unknown(0.0, 0.0, 100.0, 10.0, 50.0)];
+        let goal = Goal { totals: [2000.0, 150.0, 200.0, 60.0], meals: vec![2000.0] };
+        let amounts = solve(&foods, &goal);
+        assert!(amounts[0] <= 50.0 && worst_miss([450.0, 0.0, 0.0, 50.0], &goal) > 1.0);
+    }
+}

@@ -1,0 +1,179 @@
+//! The providers' wire formats: what a request must look like, what replies,
+//! streams and errors look like. Nothing here waits or counts.
+
+pub(crate) mod chat;
+pub(crate) mod faults;
+pub(crate) mod fields;
+pub(crate) mod headers;
+pub(crate) mod models;
+pub(crate) mod openai;
+pub(crate) mod problem;
+pub(crate) mod schema;
+pub(crate) mod sse;
+pub(crate) mod usage;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::Value;
+
+use crate::provider::Api;
+
+use self::models::Models;
+use self::problem::Problem;
+use self::usage::Usage;
+
+/// A model call as it came in, before it is known to be valid.
+#[derive(Debug)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) api: Api,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a Value,
+    pub(crate) models: &'a Models,
+    /// What Gemini says in the path instead of the body.
+    pub(crate) path: Option<&'a GeminiPath>,
+}
+
+/// `/v1beta/models/{model}:{method}?alt=sse`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GeminiPath {
+    /// v1 or v1beta.
+    pub(crate) version: String,
+    pub(crate) model: String,
+    pub(crate) method: String,
+    /// `alt=sse` was asked for.
+    pub(crate) sse: bool,
+    /// A key was put into the address.
+    pub(crate) key_in_query: bool,
+}
+
+/// What a valid request asks for, whatever its format.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    pub(crate) model: String,
+    /// All text of the request, in order.
+    pub(crate) prompt: String,
+    /// The part that repeats from call to call: the instructions.
+    pub(crate) instructions: String,
+    pub(crate) stream: Streaming,
+    /// Output tokens at most, reasoning included.
+    pub(crate) cap: Option<u64>,
+    /// Tokens the model thinks before it writes.
+    pub(crate) reasoning: u64,
+    /// The schema of the structured output.
+    pub(crate) schema: Option<Value>,
+    /// Whether the caller asked for the prompt to be cached (Anthropic).
+    pub(crate) cache_asked: bool,
+    /// Seconds after which the service itself gives up (Gemini).
+    pub(crate) server_timeout: Option<u64>,
+}
+
+/// Whether and how the reply is streamed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Streaming {
+    /// One body.
+    #[default]
+    No,
+    /// Server-sent events.
+    Sse {
+        /// OpenAI Chat: a last chunk with the usage.
+        usage: bool,
+    },
+    /// Gemini without `alt=sse`: one JSON array, sent piece by piece.
+    Array,
+}
+
+/// What the model says to a call.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    /// The request id, and the base of all ids in the reply.
+    pub(crate) id: String,
+    pub(crate) model: String,
+    pub(crate) text: Arc<str>,
+    pub(crate) stop: Stop,
+    pub(crate) usage: Usage,
+}
+
+/// Why the model stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// It was done.
+    Done,
+    /// The cap on output tokens was reached.
+    Length,
+    /// The model declined, in words.
+    Refused,
+    /// A filter held the reply back.
+    Filtered,
+}
+
+/// Checks a request as its real service would.
+///
+/// # Errors
+/// The first thing the service would refuse.
+pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
+    match incoming.api {
+        Api::Chat | Api::LlamaChat => chat::request::check(incoming),
+        Api::Responses | Api::Messages | Api::Generate => {
+            Err(Problem::new(404, "not_found_error", "not served yet"))
+        }
+    }
+}
+
+/// The whole reply as one body.
+pub(crate) fn body(api: Api, said: &Said) -> Value {
+    match api {
+        Api::Chat | Api::LlamaChat => chat::reply::body(said),
+        Api::Responses | Api::Messages | Api::Generate => Value::Null,
+    }
+}
+
+/// The reply as the pieces of a stream.
+pub(crate) fn events(api: Api, stream: Streaming, said: &Said) -> Vec<Bytes> {
+    match api {
+        Api::Chat | Api::LlamaChat => chat::stream::events(stream, said),
+        Api::Responses | Api::Messages | Api::Generate => Vec::new(),
+    }
+}
+
+/// The first pieces of a stream up to the share `after`, then the provider's error event.
+pub(crate) fn interrupt(api: Api, mut events: Vec<Bytes>, after: f64, id: &str) -> Vec<Bytes> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of a short list"
+    )]
+    let kept = (events.len() as f64 * after.clamp(0.0, 1.0)) as usize;
+    // The last pieces would end the reply.
+    events.truncate(kept.clamp(1, events.len().saturating_sub(2).max(1)));
+    let problem = faults::overloaded(api.provider());
+    let body = problem_body(api, &problem, id);
+    events.push(match api {
+        Api::Chat | Api::LlamaChat => sse::data(&body),
+        Api::Responses | Api::Messages | Api::Generate => Bytes::new(),
+    });
+    events
+}
+
+/// An error in the shape of `api`.
+pub(crate) fn problem_body(api: Api, problem: &Problem, id: &str) -> Value {
+    problem.body(api.provider(), &headers::request_id(api.provider(), id))
+}
+
+/// A reply with status 200 that says it failed, where the format has one.
+pub(crate) fn failed_body(_api: Api, _id: &str, _model: &str, _code: &str) -> Option<Value> {
+    None
+}
+
+/// Whether the caller says that it sends JSON.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json"))
+}
+
+/// Keys that no provider accepts: any that says so of itself.
+pub(crate) fn is_bad_key(key: &str) -> bool {
+    key.contains("invalid") || key.contains("revoked")
+}
