@@ -109,7 +109,7 @@ pub(crate) fn reachable_folder(
     if account.reaches(wanted) {
         return Ok(wanted.to_owned());
     }
-    let elsewhere = std::env::temp_dir().join(stand_in_name(wanted));
+    let elsewhere = stand_in(wanted);
     if let Ok(found) = std::fs::symlink_metadata(&elsewhere)
         && !(found.is_dir() && found.uid() == account.uid)
     {
@@ -119,10 +119,12 @@ pub(crate) fn reachable_folder(
     Ok(elsewhere)
 }
 
-/// A name that tells one workspace's folder from another's.
-fn stand_in_name(wanted: &Path) -> String {
+/// The folder that takes the place of `wanted` where PostgreSQL cannot get
+/// there: under the temporary directory, a different one for every `wanted`.
+pub(crate) fn stand_in(wanted: &Path) -> PathBuf {
     let path = wanted.as_os_str().as_encoded_bytes();
-    format!("regimen-{}", uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, path).simple())
+    let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, path).simple();
+    std::env::temp_dir().join(format!("regimen-{name}"))
 }
 
 /// Makes `folder` and lets only its owner in.
@@ -154,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_stand_in_is_the_same_for_the_same_folder_only() {
-        let one = stand_in_name(Path::new("/root/one/target/dev"));
-        assert_eq!(one, stand_in_name(Path::new("/root/one/target/dev")));
-        assert_ne!(one, stand_in_name(Path::new("/root/two/target/dev")));
+        let one = stand_in(Path::new("/root/one/target/dev"));
+        assert_eq!(one, stand_in(Path::new("/root/one/target/dev")));
+        assert_ne!(one, stand_in(Path::new("/root/two/target/dev")));
     }
 
     #[test]

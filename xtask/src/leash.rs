@@ -56,6 +56,11 @@ impl Leash {
         self.tell(&format!("-{pid}\n"));
     }
 
+    /// The system's number for the leash itself.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).child.id()
+    }
+
     fn tell(&self, line: &str) {
         let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(stdin) = &mut pipe.stdin {
@@ -108,14 +113,15 @@ fn note(held: &mut BTreeMap<u32, Ending>, line: &str) {
 mod tests {
     use super::*;
 
-    /// A process that would run for long, in a group of its own as ours are.
-    fn sleeper() -> Child {
-        Command::new("sleep").arg("600").process_group(0).spawn().unwrap()
+    /// A process that runs for long, in a group of its own as ours are. It
+    /// reads what never comes, so it ends with this one if a test fails.
+    fn waiter() -> Child {
+        Command::new("cat").stdin(Stdio::piped()).process_group(0).spawn().unwrap()
     }
 
     #[test]
     fn what_is_held_when_the_pipe_closes_is_ended() {
-        let mut child = sleeper();
+        let mut child = waiter();
         let pid = child.id();
         hold(format!("+{pid} terminate\n").as_bytes()).unwrap();
         let status = child.wait().unwrap();
@@ -124,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_was_let_go_stays() {
-        let mut child = sleeper();
+        let mut child = waiter();
         let pid = child.id();
         hold(format!("+{pid} interrupt\n-{pid}\n").as_bytes()).unwrap();
         assert!(signal::is_running(pid));
@@ -134,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_ended_child_nobody_waited_for_is_not_running() {
-        let mut child = sleeper();
+        let mut child = waiter();
         let pid = child.id();
         // Ends once the process is a zombie; it would take GRACE and a kill otherwise.
         let started = Instant::now();

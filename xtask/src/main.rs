@@ -10,6 +10,7 @@ mod http;
 mod key_values;
 mod leash;
 mod migrate;
+mod orphans;
 mod postgres;
 mod process;
 mod provision;

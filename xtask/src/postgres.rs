@@ -65,8 +65,6 @@ pub(crate) struct Postgres {
     /// Its process.
     pub(crate) process: Process,
     port: u16,
-    /// Where its data is: the folder asked for, or its stand-in.
-    pub(crate) folder: PathBuf,
 }
 
 impl PostgresPlan<'_> {
@@ -91,7 +89,7 @@ impl PostgresPlan<'_> {
         let mut tries = 1;
         loop {
             match self.serve(session, &data) {
-                Ok((process, port)) => return Ok(Postgres { process, port, folder }),
+                Ok((process, port)) => return Ok(Postgres { process, port }),
                 Err(PostgresError::Process(ProcessError::Ended { tail, .. }))
                     if tries < PORT_TRIES && tail.contains("Address already in use") =>
                 {

@@ -61,7 +61,7 @@ impl Servers {
         let postgres = PostgresPlan {
             programs: &programs.postgres,
             account: account.as_ref(),
-            folder: &folder.join("postgres"),
+            folder: &postgres_folder(folder),
             log: &log("postgres.log"),
             password: &passwords.postgres,
         }
@@ -93,6 +93,11 @@ impl Passwords {
     pub(crate) fn random() -> Self {
         Self { postgres: secret(), redis: secret() }
     }
+}
+
+/// Where the PostgreSQL of a run with `folder` is meant to have its data.
+pub(crate) fn postgres_folder(folder: &Path) -> PathBuf {
+    folder.join("postgres")
 }
 
 /// A secret of 244 random bits, as 64 hexadecimal digits.

@@ -104,20 +104,27 @@ pub(crate) fn command_line(pid: u32) -> Option<String> {
     ps(pid, "command=")
 }
 
-fn is_zombie(pid: u32) -> bool {
-    // The state follows the command's name, which is in parentheses and may
-    // itself contain any character.
-    let state = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().to_owned()),
-        Err(_) => ps(pid, "stat="),
-    };
-    state.is_some_and(|state| state.starts_with('Z'))
+/// The process that started it, or took it over.
+pub(crate) fn parent(pid: u32) -> Option<u32> {
+    let status = status(pid).or_else(|| ps(pid, "stat=,ppid="))?;
+    status.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// One column of `ps`, for systems without /proc.
-fn ps(pid: u32, column: &str) -> Option<String> {
+fn is_zombie(pid: u32) -> bool {
+    status(pid).or_else(|| ps(pid, "stat=")).is_some_and(|status| status.starts_with('Z'))
+}
+
+/// The state, the parent's id and more (proc(5), /proc/PID/stat). What stands
+/// before is the command's name in parentheses, with any character in it.
+fn status(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().to_owned())
+}
+
+/// Columns of `ps`, for systems without /proc.
+fn ps(pid: u32, columns: &str) -> Option<String> {
     let output = std::process::Command::new("ps")
-        .args(["-o", column, "-p", &pid.to_string()])
+        .args(["-o", columns, "-p", &pid.to_string()])
         .output()
         .ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();

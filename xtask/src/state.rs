@@ -152,8 +152,9 @@ fn holder(file: &mut File) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
     use std::os::unix::process::CommandExt;
-    use std::process::Command;
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
 
@@ -169,11 +170,22 @@ mod tests {
         Lock::take(dir.path()).unwrap();
     }
 
+    /// A process that others take for a worker, and that ends with this one.
+    fn supposed_worker() -> Child {
+        let mut command = Command::new("sh");
+        command.arg0("regimen-worker").args(["-c", "echo started; read never"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // Its command line is complete only once it runs.
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "started\n");
+        child
+    }
+
     #[test]
     fn a_process_that_only_has_the_id_does_not_count() {
         let dir = tempfile::tempdir().unwrap();
-        let mut worker = Command::new("sleep");
-        let mut worker = worker.arg0("regimen-worker").arg("600").spawn().unwrap();
+        let mut worker = supposed_worker();
         let id = worker.id().to_string();
         let lines = [("INGRESS_PID", id.as_str()), ("WORKER_PIDS", id.as_str())];
         key_values::write(&env_file(dir.path()), lines).unwrap();

@@ -5,10 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
+use crate::account::stand_in;
 use crate::cli::TestArgs;
+use crate::orphans;
 use crate::process::{Output, Process, ProcessError};
 use crate::provision::{self, ProvisionError};
-use crate::servers::{Passwords, Servers, ServersError};
+use crate::servers::{self, Passwords, Servers, ServersError};
 use crate::session::Session;
 use crate::signal::{self, Ending};
 
@@ -44,14 +46,6 @@ pub(crate) enum TestError {
 pub(crate) fn run(session: &Session, args: &TestArgs) -> Result<ExitCode, TestError> {
     remove_leftovers(&session.workspace.place(""))?;
     let folder = session.workspace.place(&format!("{FOLDER_PREFIX}{}", std::process::id()));
-    let outcome = run_in(session, args, &folder);
-    if outcome.is_ok() {
-        remove(&folder)?;
-    }
-    outcome
-}
-
-fn run_in(session: &Session, args: &TestArgs, folder: &Path) -> Result<ExitCode, TestError> {
     let programs = provision::programs(session)?;
     session.say("compiling the binaries and the tests");
     let mut build = cargo(session, "build", args);
@@ -59,20 +53,27 @@ fn run_in(session: &Session, args: &TestArgs, folder: &Path) -> Result<ExitCode,
     // other features of their dependencies, and then once more.
     build.args(["--bins", "--tests"]);
     Process::run(session, "cargo build", build, Output::Ours)?;
-    let servers = Servers::start(session, programs, folder, Passwords::random())?;
-    let stand_in = servers.postgres.folder.clone();
+    let servers = Servers::start(session, programs, &folder, Passwords::random())?;
+    let outcome = run_with(session, args, &servers);
+    drop(servers);
+    orphans::end(session);
+    remove(&folder)?;
+    let status = outcome?;
+    session.say(if status.success() { "all tests passed" } else { "the tests failed" });
+    Ok(exit_code(status))
+}
+
+fn run_with(
+    session: &Session,
+    args: &TestArgs,
+    servers: &Servers,
+) -> Result<ExitStatus, ProcessError> {
     session.say("running the tests");
+    orphans::adopt();
     let mut test = cargo(session, "test", args);
     test.args(&args.filter).arg("--").args(&args.rest);
-    describe(&servers, &mut test);
-    let mut test = Process::start(session, "cargo test", test, Output::Ours, Ending::Terminate)?;
-    let status = test.wait(session)?;
-    session.say(if status.success() { "all tests passed" } else { "the tests failed" });
-    drop(servers);
-    if stand_in.exists() {
-        remove(&stand_in)?;
-    }
-    Ok(exit_code(status))
+    describe(servers, &mut test);
+    Process::start(session, "cargo test", test, Output::Ours, Ending::Terminate)?.wait(session)
 }
 
 fn cargo(session: &Session, command: &str, args: &TestArgs) -> Command {
@@ -111,9 +112,14 @@ fn remove_leftovers(parent: &Path) -> Result<(), TestError> {
     Ok(())
 }
 
-fn remove(path: &Path) -> Result<(), TestError> {
-    std::fs::remove_dir_all(path)
-        .map_err(|source| TestError::Remove { path: path.to_owned(), source })
+/// Removes the folder of a run, and what PostgreSQL may have elsewhere for it.
+fn remove(folder: &Path) -> Result<(), TestError> {
+    for path in [stand_in(&servers::postgres_folder(folder)), folder.to_owned()] {
+        if path.exists() {
+            std::fs::remove_dir_all(&path).map_err(|source| TestError::Remove { path, source })?;
+        }
+    }
+    Ok(())
 }
 
 /// Cargo's own code; 1 where a signal ended it.

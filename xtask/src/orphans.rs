@@ -1,0 +1,47 @@
+//! Processes that tests left behind. On Linux they become our children when
+//! their parent ends, so they can be found, named and ended; elsewhere the
+//! tests are on their own.
+
+use crate::session::Session;
+use crate::signal;
+
+/// From now on, descendants whose parent ends become our children.
+#[cfg(target_os = "linux")]
+pub(crate) fn adopt() {
+    // Any id would do: only "some" and "none" are told apart.
+    let ourselves = Some(rustix::process::getpid());
+    // Refused only by kernels older than 3.4; there is just less to find then.
+    let _ = rustix::process::set_child_subreaper(ourselves);
+}
+
+/// From now on, descendants whose parent ends become our children.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn adopt() {}
+
+/// Ends every child of ours but the leash, and tells which there were.
+pub(crate) fn end(session: &Session) {
+    let known = session.leash.id();
+    loop {
+        let left: Vec<_> = children().into_iter().filter(|pid| *pid != known).collect();
+        if left.is_empty() {
+            return;
+        }
+        for pid in left {
+            let line = signal::command_line(pid).unwrap_or_default();
+            session.say(format_args!("ending a process that was left behind: {pid} {line}"));
+            signal::kill(pid);
+            // A killed process goes within moments; its children become ours then.
+            while signal::is_running(pid) {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+/// The processes whose parent we are and that still run.
+fn children() -> Vec<u32> {
+    let ourselves = std::process::id();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| signal::parent(*pid) == Some(ourselves) && signal::is_running(*pid)).collect()
+}
