@@ -240,7 +240,7 @@ fn describe(out: &mut Map<String, Value>, source: &Map<String, Value>, notes: &[
     let said = source.get("description").and_then(Value::as_str).unwrap_or_default();
     let noted = if notes.is_empty() { String::new() } else { format!("{{{}}}", notes.join(", ")) };
     let text =
-        [said, &noted].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+        [said, &noted].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n");
     if !text.is_empty() {
         out.insert("description".to_owned(), json!(text));
     }

@@ -121,10 +121,10 @@ fn each_provider_gets_only_what_it_accepts() {
 fn what_a_provider_does_not_know_moves_into_the_description() {
     let anthropic = for_provider(&master(), Subset::Anthropic);
     let meals = &anthropic["properties"]["meals"];
-    assert_eq!(meals["description"], "All meals. {minItems: 2, maxItems: 6}");
+    assert_eq!(meals["description"], "All meals.\n\n{minItems: 2, maxItems: 6}");
     assert_eq!(
         anthropic["$defs"]["Amount"]["description"],
-        "In grams. {minimum: 0, exclusiveMaximum: 9000}"
+        "In grams.\n\n{minimum: 0, exclusiveMaximum: 9000}"
     );
     let openai = for_provider(&master(), Subset::Openai);
     assert_eq!(openai["properties"]["meals"]["minItems"], 2);

@@ -1,1 +1,3 @@
 //! Black-box tests of the worker, on real Postgres, Redis and processes.
+
+mod providers;

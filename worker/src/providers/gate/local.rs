@@ -38,6 +38,17 @@ impl Local {
         Admission::Probe
     }
 
+    pub(super) fn cooling(&self, rung: &str, now: Instant) -> Option<Duration> {
+        ahead(self.0.get(rung)?.cooling_until, now)
+    }
+
+    /// Takes over that the breaker is not open any more.
+    pub(super) fn close(&mut self, rung: &str) {
+        if let Some(state) = self.0.get_mut(rung) {
+            state.close();
+        }
+    }
+
     pub(super) fn blocked(&self, rung: &str, now: Instant) -> Option<Duration> {
         let state = self.0.get(rung)?;
         ahead(state.cooling_until, now).max(ahead(state.open_until, now))
@@ -46,10 +57,7 @@ impl Local {
     pub(super) fn record(&mut self, rung: &str, now: Instant, mark: Mark, policy: &Policy) {
         let state = self.0.entry(rung.to_owned()).or_default();
         match mark {
-            Mark::Ok => {
-                let cooling_until = state.cooling_until;
-                *state = State { cooling_until, ..State::default() };
-            }
+            Mark::Ok => state.close(),
             Mark::Busy(wait) => state.cooling_until = state.cooling_until.max(Some(now + wait)),
             Mark::Open(wait) => state.open(now + wait),
             Mark::Failing(weight) => state.fail(weight, now, policy),
@@ -80,6 +88,10 @@ impl State {
             self.opened = self.opened.saturating_add(1);
             self.open(now + duration);
         }
+    }
+
+    fn close(&mut self) {
+        *self = Self { cooling_until: self.cooling_until, ..Self::default() };
     }
 
     fn open(&mut self, until: Instant) {

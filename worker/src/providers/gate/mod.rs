@@ -70,6 +70,10 @@ impl Gate {
     /// Asks whether `rung` may be called.
     pub async fn admit(&self, rung: &str) -> Admission {
         let now = Instant::now();
+        // A cool-down we know of never gets shorter, whatever Redis still knows.
+        if let Some(wait) = self.locally(|local| local.cooling(rung, now)) {
+            return Admission::Cooling(wait);
+        }
         let Some(reply) = self.ask_shared(rung, now).await else {
             return self.locally(|local| local.admit(rung, now, PROBE));
         };
@@ -80,7 +84,7 @@ impl Gate {
             Admission::Open(wait) => {
                 self.locally(|local| local.learn(rung, now, Duration::ZERO, wait))
             }
-            Admission::Call | Admission::Probe => {}
+            Admission::Call | Admission::Probe => self.locally(|local| local.close(rung)),
         }
         reply
     }

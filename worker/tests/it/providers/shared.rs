@@ -1,0 +1,184 @@
+//! Cool-downs and breakers between workers, through a real Redis, and without it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use regimen_common::kv::Kv;
+use regimen_common::test_support::TestRedis;
+use regimen_worker::providers::gate::{Admission, Gate};
+use regimen_worker::providers::policy::Policy;
+use regimen_worker::providers::retry::Health;
+use secrecy::SecretString;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use url::Url;
+
+const RUNG: &str = "openai:test:m";
+
+fn kv(url: &str, prefix: &str) -> Kv {
+    Kv::new(&SecretString::from(url), prefix).unwrap()
+}
+
+/// Three workers' gates on one Redis.
+fn fleet(redis: &TestRedis, policy: Policy) -> Vec<Gate> {
+    (0..3).map(|_| Gate::new(Some(kv(redis.url(), redis.prefix())), policy)).collect()
+}
+
+fn policy() -> Policy {
+    Policy {
+        breaker_threshold: 3,
+        breaker_open: Duration::from_millis(200),
+        breaker_cap: Duration::from_secs(1),
+        ..Policy::default()
+    }
+}
+
+/// What the gate says once it says anything but "not yet"; waits as long as it is told to.
+async fn when_free(gate: &Gate) -> Admission {
+    loop {
+        match gate.admit(RUNG).await {
+            Admission::Cooling(wait) | Admission::Open(wait) => sleep(wait).await,
+            free => return free,
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_workers_rate_limit_cools_all_workers_down() {
+    let redis = TestRedis::new();
+    let fleet = fleet(&redis, policy());
+    let hint = Duration::from_secs(20);
+    fleet[0].record(RUNG, Health::Busy, Some(hint)).await;
+    for gate in &fleet {
+        let Admission::Cooling(wait) = gate.admit(RUNG).await else { panic!("not cooling") };
+        assert!(wait <= hint && wait > hint - Duration::from_secs(5), "{wait:?}");
+        assert!(gate.blocked(RUNG).is_some());
+    }
+    // Another model of the provider is another limit.
+    assert_eq!(fleet[1].admit("openai:test:n").await, Admission::Call);
+    // A shorter hint does not shorten the longer one.
+    fleet[1].record(RUNG, Health::Busy, Some(Duration::from_millis(1))).await;
+    assert!(matches!(fleet[2].admit(RUNG).await, Admission::Cooling(_)));
+}
+
+#[tokio::test]
+async fn failures_of_all_workers_open_one_breaker_and_one_of_them_probes() {
+    let redis = TestRedis::new();
+    let fleet = fleet(&redis, policy());
+    for gate in &fleet {
+        assert_eq!(gate.admit(RUNG).await, Admission::Call);
+    }
+    for gate in &fleet {
+        gate.record(RUNG, Health::Failing(1), None).await;
+    }
+    for gate in &fleet {
+        assert!(matches!(gate.admit(RUNG).await, Admission::Open(_)));
+    }
+    let Admission::Open(wait) = fleet[0].admit(RUNG).await else { panic!("not open") };
+    sleep(wait).await;
+    let answers = join_all(fleet.iter().map(|gate| gate.admit(RUNG))).await;
+    let probes = answers.iter().filter(|answer| **answer == Admission::Probe).count();
+    assert_eq!(probes, 1, "{answers:?}");
+
+    // The probe fails: open for twice as long. Then one succeeds: closed for all.
+    fleet[0].record(RUNG, Health::Failing(1), None).await;
+    let Admission::Open(wait) = fleet[1].admit(RUNG).await else { panic!("not open") };
+    assert!(wait > Duration::from_millis(200), "{wait:?}");
+    assert_eq!(when_free(&fleet[2]).await, Admission::Probe);
+    fleet[2].record(RUNG, Health::Fine, None).await;
+    for gate in &fleet {
+        assert_eq!(gate.admit(RUNG).await, Admission::Call);
+    }
+}
+
+#[tokio::test]
+async fn money_and_keys_open_the_breaker_for_long() {
+    let redis = TestRedis::new();
+    let fleet = fleet(&redis, policy());
+    fleet[0].record("a", Health::Broke, None).await;
+    fleet[0].record("b", Health::Misconfigured, None).await;
+    let Admission::Open(broke) = fleet[1].admit("a").await else { panic!("not open") };
+    let Admission::Open(misconfigured) = fleet[1].admit("b").await else { panic!("not open") };
+    assert!(broke > Duration::from_secs(14 * 60), "{broke:?}");
+    assert!(misconfigured > Duration::from_secs(23 * 3600), "{misconfigured:?}");
+}
+
+#[tokio::test]
+async fn nothing_stays_in_redis_for_ever() {
+    let redis = TestRedis::new();
+    let gate = &fleet(&redis, policy())[0];
+    gate.record("a", Health::Failing(1), None).await;
+    gate.record("b", Health::Broke, None).await;
+    gate.record("c", Health::Busy, None).await;
+    let kv = kv(redis.url(), redis.prefix());
+    for key in ["breaker:a", "breaker:b", "cool:c"] {
+        let ttl: i64 = kv.query(redis::cmd("PTTL").arg(kv.key(key))).await.unwrap();
+        assert!(ttl > 0, "{key}: {ttl}");
+    }
+}
+
+/// A way to Redis that can be cut and mended.
+struct Line {
+    address: SocketAddr,
+    up: Arc<AtomicBool>,
+}
+
+impl Line {
+    async fn to(redis: &TestRedis) -> Self {
+        let target = Url::parse(redis.url()).unwrap();
+        let target = (target.host_str().unwrap().to_owned(), target.port().unwrap_or(6379));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let up = Arc::new(AtomicBool::new(true));
+        let state = Arc::clone(&up);
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (target, state) = (target.clone(), Arc::clone(&state));
+                tokio::spawn(async move {
+                    let Ok(mut far) = TcpStream::connect(target).await else { return };
+                    let ways = tokio::io::copy_bidirectional(&mut near, &mut far);
+                    let cut = async {
+                        while state.load(Ordering::SeqCst) {
+                            tokio::task::yield_now().await;
+                        }
+                    };
+                    tokio::select! { _ = ways => {} () = cut => {} }
+                });
+            }
+        });
+        Self { address, up }
+    }
+
+    fn gate(&self, redis: &TestRedis) -> Gate {
+        Gate::new(Some(kv(&format!("redis://{}", self.address), redis.prefix())), policy())
+    }
+}
+
+#[tokio::test]
+async fn without_redis_each_worker_goes_by_what_it_knows_and_comes_back() {
+    let redis = TestRedis::new();
+    let line = Line::to(&redis).await;
+    let (cut_off, other) = (line.gate(&redis), &fleet(&redis, policy())[0]);
+    other.record("known", Health::Busy, Some(Duration::from_secs(30))).await;
+    assert!(matches!(cut_off.admit("known").await, Admission::Cooling(_)));
+
+    line.up.store(false, Ordering::SeqCst);
+    assert!(matches!(cut_off.admit("known").await, Admission::Cooling(_)), "remembered");
+    assert_eq!(cut_off.admit(RUNG).await, Admission::Call);
+    cut_off.record(RUNG, Health::Busy, Some(Duration::from_secs(30))).await;
+    assert!(matches!(cut_off.admit(RUNG).await, Admission::Cooling(_)), "its own rules go on");
+    assert_eq!(other.admit(RUNG).await, Admission::Call, "the other one cannot know");
+
+    line.up.store(true, Ordering::SeqCst);
+    other.record("new", Health::Busy, Some(Duration::from_secs(30))).await;
+    // It asks Redis again within a few seconds.
+    let back = async {
+        while cut_off.admit("new").await == Admission::Call {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), back).await.unwrap();
+}
