@@ -100,21 +100,20 @@ impl Settings {
         // A key=value string and a list of hosts are for the driver alone to read.
         if let Ok(mut url) = Url::parse(&text) {
             let mut kept = Vec::new();
-            for (name, value) in url.query_pairs() {
-                match (&*name, &*value) {
+            // What is kept stays byte for byte: the driver knows no + for a space.
+            for pair in url.query().unwrap_or_default().split('&') {
+                match parameter(pair) {
                     ("sslrootcert", path) => roots = Some(PathBuf::from(path)),
-                    ("sslmode", "require" | "verify-ca" | "verify-full") => verify = true,
-                    ("sslmode", "disable" | "prefer") => {}
-                    ("sslmode", found) => {
-                        return Err(DbError::SslMode { found: found.chars().take(20).collect() });
-                    }
-                    _ => kept.push((name.into_owned(), value.into_owned())),
+                    ("sslmode", mode) => match &*mode {
+                        "require" | "verify-ca" | "verify-full" => verify = true,
+                        "disable" | "prefer" => {}
+                        _ => return Err(DbError::SslMode { found: shown(&mode) }),
+                    },
+                    _ => kept.push(pair),
                 }
             }
-            url.set_query(None);
-            if !kept.is_empty() {
-                url.query_pairs_mut().extend_pairs(kept);
-            }
+            let kept = kept.join("&");
+            url.set_query(Some(&*kept).filter(|kept| !kept.is_empty()));
             text = url.into();
         }
         let mut config: Config = text.parse().map_err(|_| DbError::Url)?;
@@ -148,10 +147,97 @@ impl Settings {
     }
 }
 
+/// The name of one `name=value` pair of a query, and its decoded value.
+fn parameter(pair: &str) -> (&str, String) {
+    let name = pair.split('=').next().unwrap_or_default();
+    // The decoder is one for forms, where + stands for a space; here it does not.
+    let literal = pair.replace('+', "%2B");
+    let value = url::form_urlencoded::parse(literal.as_bytes()).next();
+    (name, value.map(|(_, value)| value.into_owned()).unwrap_or_default())
+}
+
+/// As much of a mistaken value as a message needs.
+fn shown(value: &str) -> String {
+    value.chars().take(20).collect()
+}
+
 fn read_roots(path: &PathBuf) -> Result<RootCertStore, RootCertificatesProblem> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path)? {
         roots.add(certificate?)?;
     }
     if roots.is_empty() { Err(RootCertificatesProblem::Empty) } else { Ok(roots) }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::config::SslMode;
+
+    use super::*;
+
+    fn read(url: &str) -> Result<Settings, DbError> {
+        Settings::read(&SecretString::from(url), "test")
+    }
+
+    #[test]
+    fn tls_is_verified_whenever_it_is_asked_for() {
+        for (mode, verify) in [
+            ("", false),
+            ("?sslmode=disable", false),
+            ("?sslmode=prefer", false),
+            ("?sslmode=require", true),
+            ("?sslmode=verify-ca", true),
+            ("?sslmode=verify-full&connect_timeout=3", true),
+        ] {
+            let settings = read(&format!("postgres://u@db.example.test/app{mode}")).unwrap();
+            assert_eq!(settings.verify, verify, "{mode}");
+            assert_eq!(settings.config.get_ssl_mode() == SslMode::Require, verify, "{mode}");
+            assert_eq!(settings.tls().unwrap().is_some(), verify, "{mode}");
+        }
+        let settings = read("host=db.example.test user=u sslmode=require").unwrap();
+        assert!(settings.verify);
+    }
+
+    #[test]
+    fn the_rest_of_the_url_reaches_the_driver() {
+        let url = "postgres://user:p%40ss%2Fword@one.test:6000/app?sslmode=disable\
+                   &options=-c%20search_path%3Da&target_session_attrs=read-write";
+        let config = read(url).unwrap().config;
+        assert_eq!(config.get_password(), Some(&b"p@ss/word"[..]));
+        assert_eq!(config.get_options(), Some("-c search_path=a"));
+        assert_eq!(config.get_ports(), [6000]);
+        assert_eq!(config.get_dbname(), Some("app"));
+        assert_eq!(config.get_application_name(), Some("test"));
+        let two = read("postgres://u@one.test:1,two.test:2/app").unwrap().config;
+        assert_eq!(two.get_ports(), [1, 2]);
+    }
+
+    #[test]
+    fn mistakes_are_named_without_the_password() {
+        let text = |url| read(url).err().unwrap().to_string();
+        let message = text("postgres://u:s3cret@h/app?sslmode=maybe");
+        assert!(message.contains("maybe") && message.contains("verify-full"), "{message}");
+        for url in ["postgres://u:s3cret@h:port/app", "postgres://u@h/app?s3cret=1", "s3cret"] {
+            let message = read(url).err().map(|error| error.to_string());
+            let message = message.unwrap_or_else(|| panic!("{url} is accepted"));
+            assert!(message.contains("percent-encode"), "{message}");
+            assert!(!message.contains("s3cret"), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unusable_certificate_file_is_named() {
+        let problem = |path: &str| {
+            let url = format!("postgres://u@h/app?sslmode=verify-full&sslrootcert={path}");
+            match read(&url).unwrap().tls() {
+                Err(error @ DbError::RootCertificates { .. }) => error.to_string(),
+                _ => String::new(),
+            }
+        };
+        let missing = problem("/nowhere/ca.pem");
+        assert!(missing.contains("/nowhere/ca.pem"), "{missing}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let empty = problem(file.path().to_str().unwrap());
+        assert!(empty.contains("holds no certificate"), "{empty}");
+    }
 }

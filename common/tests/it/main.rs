@@ -6,6 +6,7 @@ mod accounts;
 mod billing_apply;
 mod billing_db;
 mod billing_stories;
+mod connections;
 mod database;
 mod indexes;
 mod migrations;
