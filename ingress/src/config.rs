@@ -9,6 +9,7 @@ use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 
 use crate::auth::AuthConfig;
+use crate::billing::StripeConfig;
 use crate::middleware::LimitsConfig;
 
 /// Everything the ingress can be told.
@@ -42,6 +43,8 @@ pub struct IngressConfig {
     pub jobs: JobLimits,
     /// Which providers the operators have given keys to, for `/health`.
     pub providers: ConfiguredProviders,
+    /// Webhooks and payments.
+    pub stripe: StripeConfig,
 }
 
 /// What accepting a job depends on.
@@ -104,6 +107,7 @@ impl IngressConfig {
                 gemini: env.secret("GEMINI_API_KEY").is_some(),
                 llama: env.secret("LLAMA_API_KEY").is_some(),
             },
+            stripe: StripeConfig::from_env(env, environment),
         };
         Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
     }

@@ -2,6 +2,7 @@
 //! commits jobs and answers. It does no slow work itself.
 
 pub mod auth;
+pub mod billing;
 pub mod client_address;
 pub mod config;
 pub mod cursor;

@@ -23,4 +23,7 @@ pub mod signature;
 pub mod state;
 pub mod verdict;
 
+mod config;
 mod lenient;
+
+pub use config::{Mode, StripeAccess};

@@ -21,4 +21,5 @@ pub fn router() -> Router<AppState> {
         .merge(jobs::router())
         .merge(legacy::router())
         .merge(plans::router())
+        .merge(stripe::router())
 }

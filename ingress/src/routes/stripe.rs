@@ -1,1 +1,173 @@
-//! The Stripe webhook: verify, store, acknowledge.
+//! The Stripe webhook: verify, store, acknowledge. Nothing else happens here;
+//! a worker applies what is stored.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::get;
+use axum::{Json, Router};
+use regimen_common::billing::event::Event;
+use regimen_common::db::DbError;
+use regimen_common::db::billing::events::{self, NewEvent, Source, Stored};
+use regimen_common::queue::{List, Message};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::ApiError;
+use crate::extract::RawBody;
+use crate::state::AppState;
+
+/// How long the acknowledgement waits for Redis; the reconciler dispatches
+/// what was not pushed.
+const PUSH_PATIENCE: Duration = Duration::from_millis(200);
+
+/// The webhook's routes.
+pub fn router() -> Router<AppState> {
+    Router::new().route("/api/stripe/webhook", get(alive).post(webhook))
+}
+
+/// The answer Stripe and monitors read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WebhookStatus {
+    /// `success` when the event is stored, `ok` when there was none.
+    pub status: &'static str,
+}
+
+async fn alive() -> Json<WebhookStatus> {
+    Json(WebhookStatus { status: "ok" })
+}
+
+/// Stores a delivery, once however often it comes.
+async fn webhook(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    RawBody(body): RawBody,
+) -> Result<Json<WebhookStatus>, ApiError> {
+    let outcome = receive(&state, &headers, &body).await;
+    let label = match &outcome {
+        Ok(outcome) => outcome.label(),
+        Err(refusal) => refusal.label(),
+    };
+    metrics::counter!("regimen_stripe_webhooks_total", "outcome" => label).increment(1);
+    match outcome {
+        Ok(Receipt::Stored { id }) => push(&state, &id).await,
+        Ok(Receipt::Duplicate | Receipt::Mismatched) => {}
+        Err(refusal) => return Err(refusal.into()),
+    }
+    Ok(Json(WebhookStatus { status: "success" }))
+}
+
+/// What became of a delivery.
+enum Receipt {
+    Stored { id: String },
+    Duplicate,
+    Mismatched,
+}
+
+impl Receipt {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Stored { .. } => "stored",
+            Self::Duplicate => "duplicate",
+            Self::Mismatched => "mismatched",
+        }
+    }
+}
+
+async fn receive(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<Receipt, Refusal> {
+    let stripe = &state.config.stripe;
+    if !stripe.verifier.is_configured() {
+        return Err(Refusal::NoSecret);
+    }
+    let header = headers.get("stripe-signature").map(axum::http::HeaderValue::as_bytes);
+    stripe.verifier.verify(header, body, state.clock.now().timestamp())?;
+    let event = Event::parse(body)?;
+    let payload = std::str::from_utf8(body).map_err(|_| Refusal::NotText)?;
+    let mismatch = stripe.mode.mismatch(&event);
+    let new =
+        NewEvent { event: &event, payload, source: Source::Webhook, mismatch, trace_context: None };
+    let client = state.db.get().await.map_err(DbError::from)?;
+    let stored = events::store(&client, &new).await?;
+    Ok(match (stored, mismatch) {
+        (Stored::Duplicate, _) => Receipt::Duplicate,
+        (Stored::New, None) => Receipt::Stored { id: event.id },
+        (Stored::New, Some(reason)) => {
+            alert(&event, reason);
+            Receipt::Mismatched
+        }
+    })
+}
+
+/// Wakes a worker, if Redis is quick about it.
+async fn push(state: &AppState, id: &str) {
+    let message = Message::new(id, state.clock.now().timestamp_millis(), None);
+    let pushed = state.queue.push(List::Stripe, std::slice::from_ref(&message));
+    match tokio::time::timeout(PUSH_PATIENCE, pushed).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(event_id = id, %error, "stored a Stripe event without telling a worker");
+        }
+        Err(_) => {
+            tracing::warn!(event_id = id, "stored a Stripe event; Redis did not answer in time");
+        }
+    }
+}
+
+fn alert(event: &Event, reason: &'static str) {
+    metrics::counter!("regimen_stripe_alerts_total", "alert" => reason).increment(1);
+    tracing::error!(
+        event_id = event.id,
+        event_type = event.type_name,
+        livemode = event.livemode,
+        account = event.account,
+        "a Stripe event does not belong to this deployment and is not applied; point that webhook elsewhere"
+    );
+}
+
+/// Why a delivery is not acknowledged.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("STRIPE_WEBHOOK_SECRET is not set here, so no delivery can be verified")]
+    NoSecret,
+    #[error(transparent)]
+    Signature(#[from] regimen_common::billing::signature::SignatureError),
+    #[error(transparent)]
+    Payload(#[from] regimen_common::billing::event::BadPayload),
+    #[error("the body is not UTF-8; JSON must be")]
+    NotText,
+    #[error(transparent)]
+    Store(#[from] DbError),
+}
+
+impl Refusal {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::NoSecret => "no_secret",
+            Self::Signature(error) => error.reason(),
+            Self::Payload(_) | Self::NotText => "bad_payload",
+            Self::Store(_) => "store_failed",
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    /// Anything but 2xx asks Stripe to deliver again.
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            Refusal::NoSecret => Self::NotConfigured(detail),
+            Refusal::Signature(error) => {
+                tracing::warn!(reason = error.reason(), "refused a Stripe delivery");
+                Self::BadRequest(detail)
+            }
+            Refusal::Payload(_) | Refusal::NotText => {
+                tracing::warn!(detail, "refused a signed Stripe delivery");
+                Self::BadRequest(detail)
+            }
+            Refusal::Store(error) => {
+                Self::Unavailable { what: "the event store", source: Box::new(error) }
+            }
+        }
+    }
+}
