@@ -68,12 +68,17 @@ impl FromStr for Environment {
     }
 }
 
-/// A reading of the environment in progress.
-#[derive(Debug)]
+/// A reading of the environment in progress. `Debug` shows no values.
 pub struct Env {
     values: BTreeMap<String, String>,
     asked: BTreeSet<&'static str>,
     errors: Vec<ConfigError>,
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").field("asked", &self.asked).field("errors", &self.errors).finish()
+    }
 }
 
 impl Env {

@@ -121,3 +121,34 @@ fn retry_rounds(env: &mut Env) -> Vec<Duration> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use regimen_common::test_support::env_example::assert_documented;
+
+    use super::*;
+
+    #[test]
+    fn every_setting_is_documented_and_every_documented_one_is_read() {
+        let mut env = Env::from_pairs::<String, String>([]);
+        WorkerConfig::take(&mut env);
+        assert_documented("worker", &env);
+    }
+
+    #[test]
+    fn nothing_secret_shows_when_the_settings_are_printed() {
+        let secret = "do-not-show-this-secret-anywhere";
+        let mut env = Env::from_pairs([
+            ("DATABASE_URL", format!("postgres://u:{secret}@localhost/db")),
+            ("REDIS_URL", format!("redis://:{secret}@localhost")),
+            ("SENTRY_DSN", format!("https://{secret}@localhost/1")),
+            ("JWT_SECRET", secret.to_owned()),
+            ("SERVICE_KEYS", secret.to_owned()),
+            ("OPENAI_API_KEY", secret.to_owned()),
+            ("ANTHROPIC_API_KEY", secret.to_owned()),
+        ]);
+        let config = WorkerConfig::take(&mut env);
+        assert!(config.is_some());
+        assert!(!format!("{config:?} {env:?}").contains(secret));
+    }
+}

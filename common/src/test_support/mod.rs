@@ -11,6 +11,7 @@
 
 mod binary;
 mod database;
+pub mod env_example;
 mod leash;
 mod private_postgres;
 mod private_redis;
