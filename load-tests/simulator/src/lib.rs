@@ -4,8 +4,6 @@
 //! It depends on nothing else of this workspace, so that a mistake in the
 //! worker's own idea of a format or a food cannot hide in its tests.
 
-#![expect(dead_code, reason = "the other formats are on their way")]
-
 mod calls;
 mod chance;
 mod clock;

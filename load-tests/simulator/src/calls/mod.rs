@@ -22,7 +22,7 @@ use crate::provider::Api;
 use crate::state::State;
 use crate::wire::problem::Problem;
 use crate::wire::usage::Usage;
-use crate::wire::{self, Asked, GeminiPath, Incoming};
+use crate::wire::{self, Asked, GeminiPath, Incoming, Streaming};
 
 use self::guard::Guard;
 use self::ledger::{Arrival, Rejection};
@@ -129,5 +129,7 @@ fn refuse(
     );
     state.ledger.reject(Rejection { provider, status, message: problem.message.to_string() });
     guard.end(Outcome { label: "rejected", status, usage: Usage::NONE });
-    perform::problem_response(request.api, problem, id)
+    let array = request.path.as_ref().is_some_and(GeminiPath::is_array);
+    let stream = if array { Streaming::Array } else { Streaming::No };
+    perform::problem_response(request.api, stream, problem, id)
 }

@@ -15,7 +15,7 @@ use crate::plan::spoil::{Spoil, spoil};
 use crate::provider::Api;
 use crate::wire::problem::Problem;
 use crate::wire::usage::{Usage, cut_to, tokens};
-use crate::wire::{self, Said, Stop, Streaming, faults, headers};
+use crate::wire::{self, Said, Stop, Streaming, faults, headers, responses};
 
 use super::script::{self, Step};
 use super::{Call, Guard, Outcome};
@@ -34,21 +34,18 @@ pub(super) async fn answer(call: Call, mut guard: Guard) -> Response {
             fail(&call, guard, &action, &faults::status(call.api.provider(), error))
         }
         Action::Overloaded => fail(&call, guard, &action, &faults::overloaded(call.api.provider())),
+        Action::Failed { code } if call.api == Api::Responses => {
+            failed(&call, guard, &action, code)
+        }
         Action::Failed { code } => {
-            match wire::failed_body(call.api, &call.id, &call.asked.model, code) {
-                Some(body) => plain(&call, &mut guard, &action, body.to_string().into()),
-                None => {
-                    fail(&call, guard, &action, &faults::server_error(call.api.provider(), code))
-                }
-            }
+            fail(&call, guard, &action, &faults::server_error(call.api.provider(), code))
         }
-        Action::Hang => {
-            script::never().await;
-            gone(&call)
-        }
+        Action::Hang => script::never().await,
         Action::Cut { at: CutAt::Request } => {
             guard.end(outcome(&action, 0, Usage::NONE));
-            gone(&call)
+            call.connection.close();
+            // The connection is dropped, and this call with it.
+            script::never().await
         }
         Action::EmptyBody => plain(&call, &mut guard, &action, Bytes::new()),
         Action::GarbageBody => garbage(&call, &mut guard, &action),
@@ -90,7 +87,7 @@ async fn wait(call: &Call, action: &Action, guard: &mut Guard) -> Option<Respons
     }
     let problem = faults::deadline(call.api.provider());
     guard.end(Outcome { label: "server_timeout", status: problem.status, usage: Usage::NONE });
-    Some(problem_response(call.api, &problem, &call.id))
+    Some(problem_response(call.api, call.asked.stream, &problem, &call.id))
 }
 
 /// A reply of the model, whole or streamed, good or bad.
@@ -111,7 +108,9 @@ fn speak(call: &Call, mut guard: Guard, action: &Action) -> Response {
     }
     let events = wire::events(call.api, call.asked.stream, &said);
     let events = match action {
-        Action::StreamError { after } => wire::interrupt(call.api, events, *after, &call.id),
+        Action::StreamError { after } => {
+            wire::interrupt(call.api, call.asked.stream, events, *after, &call.id)
+        }
         _ => events,
     };
     let kind = match call.asked.stream {
@@ -180,7 +179,9 @@ fn compose(call: &Call, action: &Action) -> Said {
         Action::Refusal => ("I can't help with this request.".into(), Stop::Refused),
         Action::Blocked => ("".into(), Stop::Filtered),
         Action::EmptyText => ("".into(), Stop::Done),
-        Action::InvalidJson => (format!("{{\"meals\": [oops {}", &plan()[..40]).into(), Stop::Done),
+        Action::InvalidJson => {
+            (format!("{{\"meals\": [oops {}", cut_to(&plan(), 10)).into(), Stop::Done)
+        }
         Action::Truncated => {
             let whole = plan();
             (cut_to(&whole, tokens(&whole) / 2).into(), Stop::Length)
@@ -202,7 +203,14 @@ fn compose(call: &Call, action: &Action) -> Said {
     }
     let usage = Usage { input, cached, cache_write, output: tokens(&text), reasoning };
     let usage = call.decision.usage.unwrap_or(usage);
-    Said { id: call.id.clone(), model: call.asked.model.clone(), text, stop, usage }
+    Said {
+        id: call.id.clone(),
+        model: call.asked.model.clone(),
+        text,
+        stop,
+        usage,
+        show_thoughts: call.asked.show_thoughts,
+    }
 }
 
 /// The faults `action` puts into a plan.
@@ -243,7 +251,7 @@ fn fail(call: &Call, mut guard: Guard, action: &Action, problem: &Problem) -> Re
         put_headers(&mut response, &problem.headers);
         return response;
     }
-    problem_response(call.api, problem, &call.id)
+    problem_response(call.api, call.asked.stream, problem, &call.id)
 }
 
 fn plain(call: &Call, guard: &mut Guard, action: &Action, body: Bytes) -> Response {
@@ -258,16 +266,24 @@ fn garbage(call: &Call, guard: &mut Guard, action: &Action) -> Response {
     with_reply_headers(call, respond(200, "text/html", Body::from(page)))
 }
 
-/// Closes the connection without an answer.
-fn gone(call: &Call) -> Response {
-    call.connection.close();
-    // Never sent: the connection is dropped before it could be written.
-    respond(200, "application/json", Body::empty())
+/// A Responses reply with status 200 that says it failed.
+fn failed(call: &Call, mut guard: Guard, action: &Action, code: &str) -> Response {
+    if call.asked.stream == Streaming::No {
+        let body = responses::reply::failed(&call.id, &call.asked.model, code);
+        return plain(call, &mut guard, action, body.to_string().into());
+    }
+    let events = responses::stream::failed(&compose(call, action), code);
+    slowly(call, guard, outcome(action, 200, Usage::NONE), action, events, "text/event-stream")
 }
 
 /// An error in the provider's shape, with its headers.
-pub(super) fn problem_response(api: Api, problem: &Problem, id: &str) -> Response {
-    let body: Value = wire::problem_body(api, problem, id);
+pub(super) fn problem_response(
+    api: Api,
+    stream: Streaming,
+    problem: &Problem,
+    id: &str,
+) -> Response {
+    let body: Value = wire::problem_body(api, stream, problem, id);
     let mut response = respond(problem.status, "application/json", Body::from(body.to_string()));
     put_headers(&mut response, &headers::of_error(api, id));
     put_headers(&mut response, &problem.headers);

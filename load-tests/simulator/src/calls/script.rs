@@ -1,7 +1,6 @@
 //! A response body that is played step by step.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::time::Duration;
@@ -53,7 +52,7 @@ async fn next(play: &mut Play) -> Option<Result<Bytes, io::Error>> {
                 return Some(Ok(bytes));
             }
             Step::Wait(time) => tokio::time::sleep(time).await,
-            Step::Hang => never().await,
+            Step::Hang => never::<()>().await,
             Step::Cut => {
                 play.guard.end(play.outcome);
                 return Some(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -63,6 +62,6 @@ async fn next(play: &mut Play) -> Option<Result<Bytes, io::Error>> {
 }
 
 /// Waits until the caller gives up.
-pub(crate) async fn never() {
-    pending::<Infallible>().await;
+pub(crate) async fn never<T>() -> T {
+    pending().await
 }

@@ -1,13 +1,16 @@
 //! The providers' wire formats: what a request must look like, what replies,
 //! streams and errors look like. Nothing here waits or counts.
 
+pub(crate) mod anthropic;
 pub(crate) mod chat;
 pub(crate) mod faults;
 pub(crate) mod fields;
+pub(crate) mod gemini;
 pub(crate) mod headers;
 pub(crate) mod models;
 pub(crate) mod openai;
 pub(crate) mod problem;
+pub(crate) mod responses;
 pub(crate) mod schema;
 pub(crate) mod sse;
 pub(crate) mod usage;
@@ -48,6 +51,13 @@ pub(crate) struct GeminiPath {
     pub(crate) key_in_query: bool,
 }
 
+impl GeminiPath {
+    /// Whether the reply is one JSON array, sent piece by piece.
+    pub(crate) fn is_array(&self) -> bool {
+        self.method == "streamGenerateContent" && !self.sse
+    }
+}
+
 /// What a valid request asks for, whatever its format.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Asked {
@@ -63,6 +73,8 @@ pub(crate) struct Asked {
     pub(crate) reasoning: u64,
     /// The schema of the structured output.
     pub(crate) schema: Option<Value>,
+    /// Whether thoughts are shown (Gemini).
+    pub(crate) show_thoughts: bool,
     /// Whether the caller asked for the prompt to be cached (Anthropic).
     pub(crate) cache_asked: bool,
     /// Seconds after which the service itself gives up (Gemini).
@@ -93,6 +105,8 @@ pub(crate) struct Said {
     pub(crate) text: Arc<str>,
     pub(crate) stop: Stop,
     pub(crate) usage: Usage,
+    /// Whether thoughts are shown (Gemini).
+    pub(crate) show_thoughts: bool,
 }
 
 /// Why the model stopped.
@@ -115,9 +129,21 @@ pub(crate) enum Stop {
 pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     match incoming.api {
         Api::Chat | Api::LlamaChat => chat::request::check(incoming),
-        Api::Responses | Api::Messages | Api::Generate => {
-            Err(Problem::new(404, "not_found_error", "not served yet"))
-        }
+        Api::Responses => responses::request::check(incoming),
+        Api::Messages => anthropic::request::check(incoming),
+        Api::Generate => gemini::request::check(incoming),
+    }
+}
+
+/// Looks at the key and, where there is one, the version of a request.
+///
+/// # Errors
+/// What the service would say to a bad one.
+pub(crate) fn authorise(api: Api, headers: &HeaderMap) -> Result<(), Problem> {
+    match api {
+        Api::Chat | Api::LlamaChat | Api::Responses => openai::authorise(headers),
+        Api::Messages => anthropic::request::authorise(headers).map(drop),
+        Api::Generate => gemini::request::authorise(headers, false),
     }
 }
 
@@ -125,7 +151,9 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
 pub(crate) fn body(api: Api, said: &Said) -> Value {
     match api {
         Api::Chat | Api::LlamaChat => chat::reply::body(said),
-        Api::Responses | Api::Messages | Api::Generate => Value::Null,
+        Api::Responses => responses::reply::body(said),
+        Api::Messages => anthropic::reply::body(said),
+        Api::Generate => gemini::reply::body(said),
     }
 }
 
@@ -133,38 +161,39 @@ pub(crate) fn body(api: Api, said: &Said) -> Value {
 pub(crate) fn events(api: Api, stream: Streaming, said: &Said) -> Vec<Bytes> {
     match api {
         Api::Chat | Api::LlamaChat => chat::stream::events(stream, said),
-        Api::Responses | Api::Messages | Api::Generate => Vec::new(),
+        Api::Responses => responses::stream::events(said),
+        Api::Messages => anthropic::stream::events(said),
+        Api::Generate => gemini::stream::events(stream, said),
     }
 }
 
-/// The first pieces of a stream up to the share `after`, then the provider's error event.
-pub(crate) fn interrupt(api: Api, mut events: Vec<Bytes>, after: f64, id: &str) -> Vec<Bytes> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a share of a short list"
-    )]
-    let kept = (events.len() as f64 * after.clamp(0.0, 1.0)) as usize;
-    // The last pieces would end the reply.
-    events.truncate(kept.clamp(1, events.len().saturating_sub(2).max(1)));
+/// The first pieces of a stream, up to the share `after`, then the provider's error event.
+pub(crate) fn interrupt(
+    api: Api,
+    stream: Streaming,
+    mut events: Vec<Bytes>,
+    after: f64,
+    id: &str,
+) -> Vec<Bytes> {
+    // In thousandths, so that no float becomes an index. The last two pieces end the reply.
+    let share = (0..1000_u32).filter(|step| f64::from(*step) < after * 1000.0).count();
+    let kept = (events.len() * share / 1000).min(events.len().saturating_sub(2)).max(1);
+    events.truncate(kept);
     let problem = faults::overloaded(api.provider());
-    let body = problem_body(api, &problem, id);
+    let body = problem_body(api, Streaming::No, &problem, id);
     events.push(match api {
         Api::Chat | Api::LlamaChat => sse::data(&body),
-        Api::Responses | Api::Messages | Api::Generate => Bytes::new(),
+        Api::Responses => responses::stream::error(&problem, events.len()),
+        Api::Messages => sse::named("error", &body),
+        Api::Generate => gemini::stream::error(stream, &body),
     });
     events
 }
 
-/// An error in the shape of `api`.
-pub(crate) fn problem_body(api: Api, problem: &Problem, id: &str) -> Value {
-    problem.body(api.provider(), &headers::request_id(api.provider(), id))
-}
-
-/// A reply with status 200 that says it failed, where the format has one.
-pub(crate) fn failed_body(_api: Api, _id: &str, _model: &str, _code: &str) -> Option<Value> {
-    None
+/// An error in the shape of `api`. Gemini wraps it on a stream that is one array.
+pub(crate) fn problem_body(api: Api, stream: Streaming, problem: &Problem, id: &str) -> Value {
+    let body = problem.body(api.provider(), &headers::request_id(api.provider(), id));
+    if stream == Streaming::Array { Value::Array(vec![body]) } else { body }
 }
 
 /// Whether the caller says that it sends JSON.

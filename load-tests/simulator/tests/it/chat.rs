@@ -23,7 +23,7 @@ async fn a_good_request_gets_a_plan_that_fits() {
     assert!(usage["completion_tokens"].as_u64().unwrap() > reasoning);
     let plan = chat_plan(&reply);
     let keys: Vec<&String> = plan.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["daily_totals", "meals"].map(str::to_owned).iter().collect::<Vec<_>>());
+    assert_eq!(keys, ["meals", "daily_totals"].map(str::to_owned).iter().collect::<Vec<_>>());
     assert_eq!(plan["meals"].as_array().unwrap().len(), 3);
     let calories = plan["daily_totals"]["calories"].as_f64().unwrap();
     assert!((1900.0..=2100.0).contains(&calories), "{calories}");

@@ -8,4 +8,8 @@
 
 mod chat;
 mod control;
+mod faults;
+mod format;
+mod formats;
+mod refusals;
 mod support;

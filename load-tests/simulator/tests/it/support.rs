@@ -47,6 +47,12 @@ impl Lab {
         self.ask(Method::GET, &format!("/control/stats{query}")).await.1
     }
 
+    /// Waits for counts; false when they are not reached.
+    pub(crate) async fn wait(&self, query: &str) -> bool {
+        self.ask(Method::GET, &format!("/control/wait?{query}&timeout=30")).await.0
+            == StatusCode::OK
+    }
+
     /// A Chat Completions request that is not sent yet.
     pub(crate) fn chat(&self, body: &Value) -> RequestBuilder {
         self.client.post(self.url("/v1/chat/completions")).bearer_auth("sk-test").json(body)

@@ -1,0 +1,5 @@
+//! Gemini generateContent and streamGenerateContent.
+
+pub(crate) mod reply;
+pub(crate) mod request;
+pub(crate) mod stream;
