@@ -63,6 +63,21 @@ pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Makes sure that another process can put a file there, and that none of an
+/// earlier run is taken for it.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn make_way(path: &Path) -> Result<(), FileError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|source| {
+            let path = folder.to_owned();
+            FileError { action: "create", path, source }
+        })?;
+    }
+    remove(path)
+}
+
 fn parse(text: &str) -> BTreeMap<String, String> {
     let pairs = text.lines().filter_map(|line| line.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()

@@ -161,8 +161,7 @@ impl StackPlan<'_> {
         mut command: Command,
     ) -> Result<Pending, StackError> {
         let address_file = self.folder.join("addresses").join(name);
-        // One of an earlier run would be taken for this one's.
-        key_values::remove(&address_file)?;
+        key_values::make_way(&address_file)?;
         command.env("ADDRESS_FILE", &address_file);
         let log = self.log(name);
         let process = Process::start(session, name, command, log.as_output(), Ending::Terminate)?;
@@ -294,4 +293,6 @@ fn use_simulator(worker: &mut Command, url: &str) {
         worker.env(format!("{provider}_API_KEY"), "simulator");
         worker.env(format!("{provider}_BASE_URL"), format!("{url}{path}"));
     }
+    // This slot has no model of its own: it stands for any compatible host.
+    or_default(worker, "LLAMA_MODEL", "llama");
 }
