@@ -37,8 +37,8 @@ enum Command {
     /// ingress and a worker; submits the sample quiz and prints both plans. Then everything runs
     /// until Ctrl-C. The data is kept for the next time.
     Up(UpArgs),
-    /// End a stack that `up --detach` left running.
-    Down,
+    /// End a stack that `up --detach` left running, or that another terminal has.
+    Down(DownArgs),
     /// Run every test of the workspace against a private PostgreSQL and Redis.
     Test(TestArgs),
     /// Bring the database of DATABASE_URL, or of the running stack, to the current schema.
@@ -71,6 +71,14 @@ pub(crate) struct UpArgs {
     /// Another folder than target/dev.
     #[arg(long, hide = true)]
     pub(crate) folder: Option<PathBuf>,
+}
+
+/// What `cargo xtask down` takes.
+#[derive(Args)]
+pub(crate) struct DownArgs {
+    /// Another folder than target/dev.
+    #[arg(long, hide = true)]
+    folder: Option<PathBuf>,
 }
 
 /// What `cargo xtask test` takes.
@@ -142,7 +150,7 @@ impl Command {
         let dev = session.workspace.place(up::FOLDER);
         Ok(match self {
             Self::Up(args) => up::run(&session, &args)?,
-            Self::Down => down::run(&session, &dev)?,
+            Self::Down(args) => down::run(&session, &args.folder.unwrap_or(dev))?,
             Self::Test(args) => test::run(&session, &args)?,
             Self::Migrate => migrate::run(&session)?,
             Self::Token(args) => args.print(&Secrets::of(&dev)?),

@@ -141,7 +141,6 @@ impl StackPlan<'_> {
         FOREIGN.iter().for_each(|name| {
             command.env_remove(name);
         });
-        or_default(&mut command, "LOG_FORMAT", "text");
         command
     }
 
