@@ -43,7 +43,7 @@ pub(crate) fn spoil(text: &str, spoil: &Spoil) -> String {
 /// Adds every meal and the day up again from the foods.
 pub(crate) fn total(plan: &mut Value) {
     let names = ["calories", "protein", "carbs", "fats", "fiber"];
-    let Some(meals) = plan["meals"].as_array_mut() else { return };
+    let Some(meals) = plan.get_mut("meals").and_then(Value::as_array_mut) else { return };
     let mut day = [0.0; 5];
     for meal in meals {
         for (index, name) in names.iter().enumerate() {
