@@ -1,5 +1,7 @@
 //! The plans: their types, JSON schemas and verification.
 
+pub mod food;
+mod lexicon;
 pub mod meal;
 mod number;
 mod parse;

@@ -1,0 +1,130 @@
+//! Words a person gave that no table knows, or that they want avoided as
+//! such: matched literally, in any form.
+
+use super::{Traits, foods, usage};
+use crate::plan::lexicon::spelling::forms;
+use crate::plan::lexicon::token::{self, Token};
+
+/// More words than this are not an answer about food but a text.
+const LIMIT: usize = 64;
+
+/// Phrases to look for; the index of one is its bit in [`super::Found`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Literals {
+    phrases: Vec<Phrase>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Phrase {
+    label: String,
+    /// The accepted forms of each word.
+    words: Vec<Vec<String>>,
+    /// What the tables know of it.
+    traits: Traits,
+}
+
+impl Literals {
+    /// Adds a phrase; one that is there already, or has no letters, is not added.
+    pub(crate) fn add(&mut self, phrase: &str) {
+        let label = token::plain(phrase);
+        let known = self.phrases.iter().any(|own| own.label == label);
+        if label.is_empty() || known || self.phrases.len() == LIMIT {
+            return;
+        }
+        let words: Vec<&str> = label.split(' ').collect();
+        let ids: Vec<_> = words.iter().map(|word| foods().word(word)).collect();
+        let traits = match foods().longest(&ids) {
+            Some((entry, length)) if length == ids.len() => Traits(entry.open & !usage::ALL),
+            Some(_) | None => Traits::NONE,
+        };
+        let words = words.iter().map(|word| accepted(word)).collect();
+        self.phrases.push(Phrase { label, words, traits });
+    }
+
+    /// The phrases in plain words.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &str> {
+        self.phrases.iter().map(|phrase| phrase.label.as_str())
+    }
+
+    /// The labels of the set bits.
+    pub(crate) fn named(&self, bits: u64) -> impl Iterator<Item = &str> {
+        self.labels().enumerate().filter(move |(index, _)| bits >> index & 1 == 1).map(|(_, l)| l)
+    }
+
+    /// The phrases that begin at the first token, as bits; `food` is the
+    /// longer known food they stand in, if any, with its traits: milk does not
+    /// stand in coconut milk.
+    pub(crate) fn starting(&self, tokens: &[Token], food: Option<(usize, Traits)>) -> u64 {
+        let mut bits = 0;
+        for (index, phrase) in self.phrases.iter().enumerate() {
+            let length = phrase.words.len();
+            let other = food.is_some_and(|(words, traits)| {
+                words > length && !phrase.traits.is_empty() && phrase.traits.and(traits).is_empty()
+            });
+            if !other && phrase.begins(tokens) {
+                bits |= 1 << index;
+            }
+        }
+        bits
+    }
+}
+
+impl Phrase {
+    fn begins(&self, tokens: &[Token]) -> bool {
+        let separate = self.words.len() <= tokens.len()
+            && self.words.iter().zip(tokens).all(|(accepted, token)| {
+                token.word().is_some_and(|word| accepted.iter().any(|form| form == word))
+            });
+        separate || self.begins_joined(tokens)
+    }
+
+    /// "passion fruit" is also written as one word.
+    fn begins_joined(&self, tokens: &[Token]) -> bool {
+        let (Some(word), [firsts, lasts]) = (tokens.first().and_then(Token::word), &*self.words)
+        else {
+            return false;
+        };
+        firsts.iter().any(|first| {
+            word.strip_prefix(first.as_str())
+                .is_some_and(|rest| lasts.iter().any(|last| last == rest))
+        })
+    }
+}
+
+/// The forms of a word, whether it was given in the singular or the plural.
+fn accepted(word: &str) -> Vec<String> {
+    let mut accepted = forms(word);
+    for ending in ["ies", "es", "s"] {
+        if let Some(stem) = word.strip_suffix(ending)
+            && stem.len() > 2
+        {
+            let singular = if ending == "ies" { format!("{stem}y") } else { stem.to_owned() };
+            if forms(&singular).iter().any(|form| form == word) {
+                accepted.extend(forms(&singular));
+            }
+        }
+    }
+    accepted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hits(phrase: &str, text: &str) -> bool {
+        let mut literals = Literals::default();
+        literals.add(phrase);
+        let tokens = token::tokens(text);
+        (0..tokens.len()).any(|at| literals.starting(&tokens[at..], None) != 0)
+    }
+
+    #[test]
+    fn any_form_is_found_and_parts_of_words_are_not() {
+        assert!(hits("kiwis", "One Kiwi, sliced"));
+        assert!(hits("strawberry", "STRAWBERRIES"));
+        assert!(hits("passion fruit", "Passionfruit sorbet"));
+        assert!(hits("dragon fruits", "dragon-fruit"));
+        assert!(!hits("apple", "pineapple"));
+        assert!(!hits("pea", "pear and peanuts"));
+    }
+}

@@ -1,0 +1,378 @@
+//! When a text names a food to say that it is not there.
+//!
+//! Errs on the side of "it is there": a word of negation reaches only the
+//! food right after it, an "or" list ("no nuts, milk or eggs"), and, in prose,
+//! the plain list after "avoid" and its kin.
+
+use super::scan::{Food, Item, Register, What};
+use super::{Trait, Traits};
+
+/// The food right after these is absent.
+const NO: &[&str] = &[
+    "no",
+    "without",
+    "zero",
+    "sans",
+    "minus",
+    "non",
+    "not",
+    "dont",
+    "never",
+    "replace",
+    "replacing",
+    "swap",
+    "swapping",
+];
+/// The same, when "of" or "than" follows.
+const INSTEAD: &[&str] = &["instead", "rather", "free"];
+const OF: &[&str] = &["of", "than", "from"];
+/// In prose, the foods listed after these are absent, unless "do not" precedes.
+const AVOID: &[&str] = &[
+    "avoid",
+    "avoids",
+    "avoiding",
+    "avoided",
+    "skip",
+    "skipping",
+    "omit",
+    "omitting",
+    "exclude",
+    "excludes",
+    "excluding",
+    "eliminate",
+    "eliminating",
+    "allergic",
+    "allergy",
+    "allergies",
+    "intolerant",
+    "intolerance",
+    "sensitive",
+    "sensitivity",
+];
+/// The same, whatever precedes.
+const TRACES: &[&str] = &["traces", "trace", "contamination", "labels", "label"];
+/// The same, but only after "may" or "not".
+const CONTAIN: &[&str] = &["contain", "contains"];
+const NOT: &[&str] = &["not", "dont", "never", "no", "cannot", "cant", "wont", "doesnt"];
+const MAY: &[&str] = &["may", "might", "could"];
+/// What may stand between a negation and its food.
+const FILLERS: &[&str] = &[
+    "any",
+    "added",
+    "the",
+    "a",
+    "an",
+    "all",
+    "of",
+    "from",
+    "for",
+    "to",
+    "your",
+    "extra",
+    "other",
+    "using",
+    "containing",
+    "regular",
+    "hidden",
+    "such",
+    "as",
+    "than",
+    "with",
+    "product",
+    "products",
+    "ingredient",
+    "ingredients",
+    "foods",
+    "food",
+    "add",
+    "use",
+    "eat",
+    "include",
+];
+const OR: &[&str] = &["or", "nor"];
+const AND: &[&str] = &["and"];
+/// "Milk alternative" is no milk.
+const SUBSTITUTES: &[&str] = &[
+    "alternative",
+    "alternatives",
+    "substitute",
+    "substitutes",
+    "replacement",
+    "replacements",
+    "replacer",
+    "analogue",
+    "analog",
+];
+/// In prose, "peanut allergy" is no peanut.
+const AILMENTS: &[&str] = &[
+    "allergy",
+    "allergies",
+    "allergen",
+    "allergens",
+    "allergic",
+    "intolerance",
+    "intolerances",
+    "intolerant",
+    "sensitivity",
+    "sensitivities",
+];
+/// Ends the reach of "vegan" and "-free".
+const SPLITS: &[&str] = &[
+    "and",
+    "or",
+    "with",
+    "plus",
+    "on",
+    "in",
+    "over",
+    "topped",
+    "alongside",
+    "served",
+    "then",
+    "but",
+    "from",
+];
+
+/// Every word this module looks at.
+pub(super) const WORDS: &[&[&str]] = &[
+    NO,
+    INSTEAD,
+    OF,
+    AVOID,
+    TRACES,
+    CONTAIN,
+    NOT,
+    MAY,
+    FILLERS,
+    OR,
+    AND,
+    SUBSTITUTES,
+    AILMENTS,
+    SPLITS,
+];
+
+/// What a plant may stand in for.
+const REPLACEABLE: Traits = Traits::of(&[
+    Trait::Milk,
+    Trait::Lactose,
+    Trait::Cheese,
+    Trait::Egg,
+    Trait::Meat,
+    Trait::Pork,
+    Trait::Beef,
+    Trait::Lamb,
+    Trait::Poultry,
+    Trait::Processed,
+    Trait::Fish,
+    Trait::Gluten,
+    Trait::Wheat,
+    Trait::Honey,
+    Trait::Sugar,
+]);
+
+/// Marks what the text rules out.
+pub(super) fn apply(items: &mut [Item], register: Register) {
+    promise(items);
+    for at in 0..items.len() {
+        let What::Word(word) = items[at].what else { continue };
+        let prose = register == Register::Prose;
+        if NO.contains(&word) || (INSTEAD.contains(&word) && is(items, at + 1, OF)) {
+            deny_next(items, at + 1);
+        }
+        if prose && denies_list(items, at, word) {
+            let listed = list(items, at + 1);
+            listed.iter().for_each(|(at, _)| deny(items, *at));
+        }
+        if prose && AILMENTS.contains(&word) {
+            deny_before(items, at);
+        }
+        if SUBSTITUTES.contains(&word)
+            && let Some(food) = at.checked_sub(1).and_then(|at| food(items, at))
+        {
+            food.release(REPLACEABLE);
+        }
+    }
+    release(items);
+}
+
+impl Food {
+    fn release(&mut self, from: Traits) {
+        if !self.inherent {
+            self.open = self.open.without(from);
+        }
+        self.hidden = self.hidden.without(from);
+        self.maybe = self.maybe.without(from);
+    }
+}
+
+fn is(items: &[Item], at: usize, list: &[&str]) -> bool {
+    matches!(items.get(at), Some(Item { what: What::Word(word), .. }) if list.contains(word))
+}
+
+fn is_comma(items: &[Item], at: usize) -> bool {
+    matches!(items.get(at), Some(Item { what: What::Comma, .. }))
+}
+
+fn food(items: &mut [Item], at: usize) -> Option<&mut Food> {
+    match &mut items.get_mut(at)?.what {
+        What::Food(food) => Some(food),
+        _ => None,
+    }
+}
+
+fn deny(items: &mut [Item], at: usize) {
+    if let Some(food) = food(items, at) {
+        food.negated = true;
+    }
+}
+
+/// Turns "gluten free" and "dairy- and egg-free" into promises.
+fn promise(items: &mut [Item]) {
+    for at in 1..items.len() {
+        if !is(items, at, &["free"]) || is(items, at + 1, OF) {
+            continue;
+        }
+        let Some(last) = food(items, at - 1) else { continue };
+        let mut promised = last.open.ruled_out();
+        let mut first = at - 1;
+        while first >= 2 && (is(items, first - 1, AND) || is(items, first - 1, OR)) {
+            match food(items, first - 2) {
+                Some(food) if food.generic => promised = promised.or(food.open.ruled_out()),
+                _ => break,
+            }
+            first -= 2;
+        }
+        items[first..at].iter_mut().for_each(|item| item.what = What::Other);
+        items[at].what = What::Free(promised);
+    }
+}
+
+/// How a food of a list is joined to the one before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Joint {
+    First,
+    Comma,
+    And,
+    Or,
+}
+
+/// The list of foods that begins at `from`, fillers aside.
+fn list(items: &[Item], from: usize) -> Vec<(usize, Joint)> {
+    let mut found = Vec::new();
+    let mut joint = Joint::First;
+    let mut at = from;
+    loop {
+        while is(items, at, FILLERS) {
+            at += 1;
+        }
+        if !matches!(items.get(at), Some(Item { what: What::Food(_), .. })) {
+            return found;
+        }
+        found.push((at, joint));
+        at += 1;
+        let comma = is_comma(items, at);
+        at += usize::from(comma);
+        joint = match () {
+            () if is(items, at, OR) => Joint::Or,
+            () if is(items, at, AND) => Joint::And,
+            () if comma => Joint::Comma,
+            () => return found,
+        };
+        at += usize::from(joint != Joint::Comma);
+    }
+}
+
+/// "no X"; "no X, Y or Z"; and groups after "and": "without gluten and dairy".
+fn deny_next(items: &mut [Item], from: usize) {
+    let listed = list(items, from);
+    let through_or = listed.iter().rposition(|(_, joint)| *joint == Joint::Or);
+    let reach = through_or.map_or(1, |index| index + 1);
+    for (index, (at, joint)) in listed.into_iter().enumerate() {
+        let group = food(items, at).is_some_and(|food| food.generic);
+        if index < reach || (joint == Joint::And && group) {
+            deny(items, at);
+        } else {
+            return;
+        }
+    }
+}
+
+fn denies_list(items: &[Item], at: usize, word: &str) -> bool {
+    let after = |words: &[&str]| (1..=3).any(|back| at >= back && is(items, at - back, words));
+    if CONTAIN.contains(&word) {
+        after(NOT) || after(MAY)
+    } else {
+        TRACES.contains(&word) || (AVOID.contains(&word) && !after(NOT))
+    }
+}
+
+/// "nut and milk allergies".
+fn deny_before(items: &mut [Item], at: usize) {
+    let mut end = at;
+    while end >= 1 && food(items, end - 1).is_some() {
+        deny(items, end - 1);
+        if end < 3 || !(is(items, end - 2, AND) || is(items, end - 2, OR)) {
+            return;
+        }
+        end -= 2;
+    }
+}
+
+/// Takes what is promised ("vegan", "gluten-free") out of the foods it is
+/// promised for: those after it up to a split; else those before it.
+fn release(items: &mut [Item]) {
+    for at in 0..items.len() {
+        let (promised, own) = match &items[at].what {
+            What::Free(promised) => (*promised, true),
+            What::Food(food) if !food.frees.is_empty() => (food.frees, false),
+            _ => continue,
+        };
+        let ahead = ahead(items, at);
+        let reached = if ahead.is_empty() && own { behind(items, at) } else { ahead };
+        for at in reached {
+            if let Some(food) = food(items, at) {
+                food.release(promised);
+            }
+        }
+    }
+}
+
+fn splits(items: &[Item], at: usize) -> bool {
+    matches!(items[at].what, What::Comma | What::Bracket | What::Stop) || is(items, at, SPLITS)
+}
+
+/// Foods after `at`, up to a split; a comma before the next promise is none.
+fn ahead(items: &[Item], at: usize) -> Vec<usize> {
+    let mut found = Vec::new();
+    for next in at + 1..items.len() {
+        let more = matches!(items.get(next + 1), Some(Item { what: What::Free(_), .. }));
+        match items[next].what {
+            What::Food(_) => found.push(next),
+            What::Comma if more => {}
+            _ if more && is(items, next, AND) => {}
+            _ if splits(items, next) => break,
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The nearest foods before `at` in the sentence, across at most two breaks.
+fn behind(items: &[Item], at: usize) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut breaks = 0;
+    for back in (0..at).rev() {
+        match items[back].what {
+            What::Food(_) => found.push(back),
+            What::Stop => break,
+            _ if splits(items, back) => {
+                breaks += 1;
+                if !found.is_empty() || breaks > 2 {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}

@@ -1,0 +1,177 @@
+//! Reads the tables.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Bits, Entry, Lexicon, MIN_GUESSED, spelling, token};
+
+/// A line of a table that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Problem {
+    /// No `=`.
+    #[error("line {line}: expected `marks = terms`")]
+    NoEquals {
+        /// Line number from 1.
+        line: usize,
+    },
+    /// A mark nobody defined.
+    #[error("line {line}: unknown mark {mark:?}")]
+    UnknownMark {
+        /// Line number from 1.
+        line: usize,
+        /// The mark.
+        mark: String,
+    },
+    /// A term given twice.
+    #[error("{term:?} stands in the table twice")]
+    Twice {
+        /// The term in plain words.
+        term: String,
+    },
+}
+
+/// What the marks of a table mean.
+pub(crate) struct Marks {
+    /// The bit of a mark by its name.
+    pub(crate) bit: fn(&str) -> Option<Bits>,
+    /// A set with all that it implies.
+    pub(crate) implied: fn(Bits) -> Bits,
+}
+
+impl Lexicon {
+    /// Reads tables; what cannot be read is left out and reported.
+    pub(crate) fn load(tables: &[&str], marks: &Marks) -> (Self, Vec<Problem>) {
+        let mut lexicon = Self::default();
+        let mut problems = Vec::new();
+        for table in tables {
+            for (number, line) in table.lines().enumerate() {
+                let line = line.split('#').next().unwrap_or_default().trim();
+                if !line.is_empty() {
+                    lexicon.read_line(line, number + 1, marks, &mut problems);
+                }
+            }
+        }
+        lexicon.index(&mut problems);
+        (lexicon, problems)
+    }
+
+    fn read_line(&mut self, line: &str, number: usize, marks: &Marks, problems: &mut Vec<Problem>) {
+        let Some((left, right)) = line.split_once('=') else {
+            problems.push(Problem::NoEquals { line: number });
+            return;
+        };
+        for part in right.split(',') {
+            let (term, more) = part.split_once('(').unwrap_or((part, ""));
+            let levels = marks
+                .read(&format!("{left} {}", more.trim_end().trim_end_matches(')')))
+                .unwrap_or_else(|mark| {
+                    problems.push(Problem::UnknownMark { line: number, mark });
+                    [0; 3]
+                });
+            for term in combinations(term) {
+                self.add(&token::plain(&term), levels, marks);
+            }
+        }
+    }
+
+    fn add(&mut self, term: &str, [own, hidden, maybe]: [Bits; 3], marks: &Marks) {
+        if term.is_empty() {
+            return;
+        }
+        let words = term.split(' ').map(|word| self.number(word)).collect();
+        self.entries.push(Entry {
+            term: term.to_owned(),
+            own,
+            open: (marks.implied)(own),
+            hidden: (marks.implied)(hidden),
+            maybe: (marks.implied)(maybe),
+            words,
+        });
+    }
+
+    fn number(&mut self, word: &str) -> u32 {
+        let next = u32::try_from(self.words.len()).unwrap_or(u32::MAX);
+        *self.words.entry(word.to_owned()).or_insert(next)
+    }
+
+    fn index(&mut self, problems: &mut Vec<Problem>) {
+        let same = self.add_forms();
+        let mut seen = HashSet::new();
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            for word in &mut entry.words {
+                *word = same.get(word).copied().unwrap_or(*word);
+            }
+            if !seen.insert(entry.words.clone()) {
+                problems.push(Problem::Twice { term: entry.term.clone() });
+            } else if let Some(first) = entry.words.first() {
+                self.by_first.entry(*first).or_default().push(index);
+            }
+        }
+        for indices in self.by_first.values_mut() {
+            indices.sort_by_key(|index| std::cmp::Reverse(self.entries[*index].words.len()));
+        }
+        self.near = near(self.words.keys());
+    }
+
+    /// Makes every form of a word mean that word; a table word that is itself
+    /// a form of another one (`oats` beside `oat`) becomes that one.
+    fn add_forms(&mut self) -> HashMap<u32, u32> {
+        let mut listed: Vec<_> = self.words.iter().map(|(word, id)| (word.clone(), *id)).collect();
+        // Shortest first, so that the singular claims its plural.
+        listed.sort_by_key(|(word, id)| (word.len(), *id));
+        let mut same = HashMap::new();
+        for (word, id) in listed {
+            let id = same.get(&id).copied().unwrap_or(id);
+            for form in spelling::forms(&word) {
+                match self.words.insert(form, id) {
+                    Some(other) if other != id => {
+                        same.insert(other, id);
+                    }
+                    Some(_) | None => {}
+                }
+            }
+        }
+        same
+    }
+}
+
+impl Marks {
+    /// The open, hidden and possible marks in a list; or the unknown one.
+    fn read(&self, list: &str) -> Result<[Bits; 3], String> {
+        let mut levels = [0; 3];
+        for mark in list.split_whitespace().filter(|mark| *mark != "-") {
+            let (level, name) = match mark.strip_prefix('~') {
+                Some(name) => (1, name),
+                None => mark.strip_prefix('?').map_or((0, mark), |name| (2, name)),
+            };
+            levels[level] |= (self.bit)(name).ok_or_else(|| mark.to_owned())?;
+        }
+        Ok(levels)
+    }
+}
+
+fn near<'w>(words: impl Iterator<Item = &'w String>) -> HashMap<String, Vec<String>> {
+    let mut near: HashMap<String, Vec<String>> = HashMap::new();
+    for word in words.filter(|word| word.chars().count() >= MIN_GUESSED) {
+        for key in std::iter::once(word.clone()).chain(shortened(word)) {
+            near.entry(key).or_default().push(word.clone());
+        }
+    }
+    near
+}
+
+/// The word with each one of its letters left out.
+pub(super) fn shortened(word: &str) -> impl Iterator<Item = String> {
+    word.char_indices().map(move |(at, c)| format!("{}{}", &word[..at], &word[at + c.len_utf8()..]))
+}
+
+/// Expands `{a|b} c` into `a c` and `b c`.
+fn combinations(term: &str) -> Vec<String> {
+    let Some((before, rest)) = term.split_once('{') else {
+        return vec![term.to_owned()];
+    };
+    let (choices, after) = rest.split_once('}').unwrap_or((rest, ""));
+    choices
+        .split('|')
+        .flat_map(|choice| combinations(&format!("{before}{choice}{after}")))
+        .collect()
+}

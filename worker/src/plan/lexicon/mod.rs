@@ -1,0 +1,110 @@
+//! A dictionary of terms with marks, read from a plain text table, and the
+//! search for the longest term at a place in a text.
+//!
+//! Table lines are `marks = term, term (more marks), …`; `#` starts a comment;
+//! `{a|b} {c|d}` stands for every combination; words are given in the singular. A mark is plain when the term is or openly
+//! contains it, `~mark` when it is a usual ingredient nobody names, `?mark`
+//! when it is there often enough that an allergic person must not take the
+//! risk. A term without marks (`- = term`) is known to be harmless; being
+//! longer, it outranks the shorter term inside it (butternut squash, cream of
+//! tartar).
+
+mod load;
+pub(crate) mod spelling;
+pub(crate) mod token;
+
+use std::collections::HashMap;
+
+pub(crate) use load::{Marks, Problem};
+
+/// A set of marks; what a bit means is up to the owner of the table.
+pub(crate) type Bits = u64;
+
+/// A term of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The term in plain words.
+    pub(crate) term: String,
+    /// The marks written in the table, without those they imply.
+    pub(crate) own: Bits,
+    /// What it is or openly contains.
+    pub(crate) open: Bits,
+    /// Usual ingredients nobody names.
+    pub(crate) hidden: Bits,
+    /// Ingredients it often has.
+    pub(crate) maybe: Bits,
+    words: Vec<u32>,
+}
+
+/// The dictionary.
+#[derive(Debug, Default)]
+pub(crate) struct Lexicon {
+    words: HashMap<String, u32>,
+    entries: Vec<Entry>,
+    /// Entries by their first word, longest first.
+    by_first: HashMap<u32, Vec<usize>>,
+    /// Words by themselves with any one letter left out, for typing errors.
+    near: HashMap<String, Vec<String>>,
+}
+
+/// Shorter words are too close to ordinary ones to guess at.
+const MIN_GUESSED: usize = 7;
+/// The shorter half of a compound such as `almondmilk`.
+const MIN_PART: usize = 3;
+
+impl Lexicon {
+    /// The word's number, in any of its forms.
+    pub(crate) fn word(&self, plain: &str) -> Option<u32> {
+        self.words.get(plain).copied()
+    }
+
+    /// Every form of every word.
+    pub(crate) fn spellings(&self) -> impl Iterator<Item = &str> {
+        self.words.keys().map(String::as_str)
+    }
+
+    /// All terms.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The longest term that begins where `words` begin, and its length in words.
+    pub(crate) fn longest(&self, words: &[Option<u32>]) -> Option<(&Entry, usize)> {
+        let first = (*words.first()?)?;
+        self.by_first
+            .get(&first)?
+            .iter()
+            .map(|index| &self.entries[*index])
+            .find(|entry| {
+                entry.words.len() <= words.len()
+                    && entry.words.iter().zip(words).all(|(own, found)| Some(*own) == *found)
+            })
+            .map(|entry| (entry, entry.words.len()))
+    }
+
+    /// The two known words an unknown one is run together from.
+    pub(crate) fn parts(&self, plain: &str) -> Option<[u32; 2]> {
+        if plain.len() < 2 * MIN_PART {
+            return None;
+        }
+        (MIN_PART..=plain.len() - MIN_PART)
+            .filter(|at| plain.is_char_boundary(*at))
+            .find_map(|at| Some([self.word(&plain[..at])?, self.word(&plain[at..])?]))
+    }
+
+    /// The known word one typing error away from a long unknown one.
+    pub(crate) fn guess(&self, plain: &str) -> Option<u32> {
+        if plain.chars().count() < MIN_GUESSED {
+            return None;
+        }
+        std::iter::once(plain.to_owned())
+            .chain(load::shortened(plain))
+            .filter_map(|key| self.near.get(&key))
+            .flatten()
+            .find(|known| {
+                known.chars().next() == plain.chars().next()
+                    && spelling::distance(known, plain, 1) <= 1
+            })
+            .and_then(|known| self.word(known))
+    }
+}
