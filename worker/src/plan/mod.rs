@@ -3,11 +3,14 @@
 pub mod food;
 mod lexicon;
 pub mod meal;
+pub mod needs;
 mod number;
 mod parse;
 #[cfg(test)]
 pub(crate) mod sample;
 mod schema;
+pub mod training;
+pub mod verify;
 pub mod words;
 pub mod workout;
 
@@ -15,6 +18,7 @@ use regimen_common::job::PlanKind;
 use serde::Serialize;
 
 pub use meal::MealPlan;
+pub use needs::Needs;
 pub use parse::{ParseError, REPLY_LIMIT_BYTES, parse};
 pub use schema::schema;
 pub use workout::WorkoutPlan;

@@ -1,1 +1,112 @@
 //! Prompt texts, versioned, with quiz text delimited as data.
+//!
+//! The texts are files of their own beside this one. What a person typed
+//! reaches a prompt only through [`clean`], between two lines that carry the
+//! job's id, which nobody who types answers can know. The line
+//! `REGIMEN-TARGETS: {json}` comes last and is built by us alone.
+
+mod answers;
+mod clean;
+#[cfg(test)]
+mod tests;
+
+use regimen_common::job::PlanKind;
+use regimen_common::nutrition::Nutrition;
+use regimen_common::quiz::Quiz;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::plan::needs::{Band, Needs};
+use crate::plan::training::Region;
+use clean::{clean, clean_list};
+
+/// The version of all texts here, stored with every attempt. Raise it with
+/// every change of a text.
+pub const VERSION: &str = "2026-11-1";
+
+/// The request for a corrected plan; `{violations}` is where they go.
+pub const CORRECTION: &str = include_str!("correction.txt");
+
+const SYSTEM: &str = include_str!("system.txt");
+const MEAL: &str = include_str!("meal.txt");
+const WORKOUT: &str = include_str!("workout.txt");
+
+/// What a provider is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// The rules.
+    pub system: String,
+    /// The task, the person's answers as data, and the targets.
+    pub user: String,
+}
+
+/// The prompt for one job. The same arguments give the same text.
+pub fn build(
+    kind: PlanKind,
+    quiz: &Quiz,
+    nutrition: &Nutrition,
+    needs: &Needs,
+    seed: Uuid,
+) -> Prompt {
+    let task = match kind {
+        PlanKind::Meal => meal_task(needs),
+        PlanKind::Workout => WORKOUT.replace("{days}", &training_days(needs).to_string()),
+    };
+    let answers = answers::lines(quiz, nutrition);
+    let targets = targets(kind, quiz, needs, seed);
+    Prompt {
+        system: SYSTEM.replace("{id}", &seed.to_string()),
+        user: format!(
+            "{task}\nBEGIN ANSWERS {seed}\n{answers}END ANSWERS {seed}\n\nREGIMEN-TARGETS: {targets}\n"
+        ),
+    }
+}
+
+fn meal_task(needs: &Needs) -> String {
+    let grams = |band: Band| format!("{:.0}", band.target);
+    let loosened = if needs.fats.high.is_finite() {
+        String::new()
+    } else {
+        "\n- Less carbohydrate is welcome, down to what this way of eating asks for, with fat in \
+         its place; the energy stays."
+            .to_owned()
+    };
+    MEAL.replace("{calories}", &grams(needs.calories))
+        .replace("{protein}", &grams(needs.protein))
+        .replace("{carbs}", &grams(needs.carbs))
+        .replace("{fats}", &grams(needs.fats))
+        .replace("{loosened}", &loosened)
+        .replace("{meals}", &meals(needs).to_string())
+}
+
+/// Meals to ask for: the fewest that fit, but three where any number does.
+fn meals(needs: &Needs) -> u8 {
+    3.clamp(*needs.meals.start(), *needs.meals.end())
+}
+
+/// Training days to ask for: the middle of what fits, two rather than one.
+fn training_days(needs: &Needs) -> u8 {
+    let (low, high) = (*needs.training_days.start(), *needs.training_days.end());
+    ((low + high) / 2).max(high.min(2))
+}
+
+/// The machine-readable restatement of the needs. All text in it is either
+/// ours or cleaned, and JSON-escaped.
+fn targets(kind: PlanKind, quiz: &Quiz, needs: &Needs, seed: Uuid) -> Value {
+    json!({
+        "kind": kind,
+        "calories": needs.calories.target,
+        "protein_g": needs.protein.target,
+        "carbs_g": needs.carbs.target,
+        "fats_g": needs.fats.target,
+        "meals": meals(needs),
+        "diet": clean(&quiz.dietary_style, clean::ITEM_CHARS),
+        "allergies": clean_list(&needs.allergies.names()),
+        "dislikes": clean_list(&needs.dislikes.names()),
+        "days": training_days(needs),
+        "equipment": clean_list(&quiz.equipment),
+        "places": needs.places.iter().map(|place| place.as_str()).collect::<Vec<_>>(),
+        "injuries": needs.injuries.iter().map(Region::name).collect::<Vec<_>>(),
+        "seed": seed,
+    })
+}

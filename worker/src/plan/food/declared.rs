@@ -41,6 +41,27 @@ impl Avoid {
         Self::read(text, Purpose::Dislike)
     }
 
+    /// Adds the groups of allergens a text about something else names, as a
+    /// list of illnesses names coeliac disease; its other words are not foods.
+    #[must_use]
+    pub fn with_groups_of(mut self, text: &str) -> Self {
+        let ids: Vec<_> = token::tokens(text)
+            .iter()
+            .map(|token| token.word().and_then(|word| foods().word(word)))
+            .collect();
+        let mut at = 0;
+        while at < ids.len() {
+            let entry = foods().longest(&ids[at..]);
+            if let Some((entry, _)) = entry
+                && entry.own & usage::GENERIC != 0
+            {
+                self.add_entry(entry, Purpose::Allergy);
+            }
+            at += entry.map_or(1, |(_, length)| length);
+        }
+        self
+    }
+
     /// What foods must not contain.
     pub fn traits(&self) -> Traits {
         self.traits
@@ -189,24 +210,25 @@ fn number(word: &str) -> Option<u32> {
     foods().word(word).or_else(|| if filler() { None } else { nearest(word) })
 }
 
-/// The term of one word that is closest to a misspelt one; what is an
-/// allergen wins over what is not.
+/// The term of one word that is closest to a misspelt one with the same first
+/// letter, or with its first two swapped; what is an allergen wins over what
+/// is not.
 fn nearest(word: &str) -> Option<u32> {
     let limit = match word.chars().count() {
         0..=3 => return None,
         4..=7 => 1,
-        _ => 2,
+        8..=24 => 2,
+        _ => return None,
     };
-    foods()
-        .spellings()
-        .filter_map(|known| {
+    word.chars()
+        .take(2)
+        .flat_map(|letter| foods().single_words(letter))
+        .filter(|(known, _)| known.chars().count() >= 4)
+        .filter_map(|(known, id)| {
             let edits = distance(known, word, limit);
-            let id = foods().word(known)?;
-            let (entry, _) = foods().longest(&[Some(id)])?;
+            let (entry, _) = foods().longest(&[Some(*id)])?;
             let allergen = !Traits(entry.own).and(SHARED).is_empty();
-            let same_start = known.chars().next() == word.chars().next();
-            let short = known.chars().count() < 4;
-            (edits <= limit && !short).then_some(((edits, !same_start, !allergen, known), id))
+            (edits <= limit).then_some(((edits, !allergen, known), *id))
         })
         .min()
         .map(|(_, id)| id)

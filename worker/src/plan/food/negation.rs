@@ -168,6 +168,7 @@ const REPLACEABLE: Traits = Traits::of(&[
     Trait::Wheat,
     Trait::Honey,
     Trait::Sugar,
+    Trait::Sweet,
 ]);
 
 /// Marks what the text rules out.

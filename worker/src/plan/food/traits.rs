@@ -127,6 +127,8 @@ traits! {
     Starch => "starch" "starchy foods",
     /// Sugar and what is mostly sugar.
     Sugar => "sugar" "added sugar",
+    /// What is very sweet by nature: honey, dried fruit, juice.
+    Sweet => "sweet" "very sweet foods",
 }
 
 /// A set of traits.

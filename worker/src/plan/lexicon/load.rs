@@ -110,6 +110,23 @@ impl Lexicon {
             indices.sort_by_key(|index| std::cmp::Reverse(self.entries[*index].words.len()));
         }
         self.near = near(self.words.keys());
+        self.single = self.single();
+    }
+
+    fn single(&self) -> HashMap<char, Vec<(String, u32)>> {
+        let mut single: HashMap<char, Vec<(String, u32)>> = HashMap::new();
+        for (word, id) in &self.words {
+            let alone = self.by_first.get(id).is_some_and(|entries| {
+                entries.iter().any(|entry| self.entries[*entry].words.len() == 1)
+            });
+            if let Some(letter) = word.chars().next()
+                && alone
+            {
+                single.entry(letter).or_default().push((word.clone(), *id));
+            }
+        }
+        single.values_mut().for_each(|words| words.sort());
+        single
     }
 
     /// Makes every form of a word mean that word; a table word that is itself

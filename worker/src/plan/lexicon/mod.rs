@@ -45,6 +45,8 @@ pub(crate) struct Lexicon {
     by_first: HashMap<u32, Vec<usize>>,
     /// Words by themselves with any one letter left out, for typing errors.
     near: HashMap<String, Vec<String>>,
+    /// Forms of the terms of one word by their first letter, sorted.
+    single: HashMap<char, Vec<(String, u32)>>,
 }
 
 /// Shorter words are too close to ordinary ones to guess at.
@@ -58,12 +60,13 @@ impl Lexicon {
         self.words.get(plain).copied()
     }
 
-    /// Every form of every word.
-    pub(crate) fn spellings(&self) -> impl Iterator<Item = &str> {
-        self.words.keys().map(String::as_str)
+    /// The terms of one word that begin with a letter, in every form.
+    pub(crate) fn single_words(&self, letter: char) -> &[(String, u32)] {
+        self.single.get(&letter).map_or(&[], Vec::as_slice)
     }
 
     /// All terms.
+    #[cfg(test)]
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }

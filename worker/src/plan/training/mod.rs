@@ -1,0 +1,311 @@
+//! What exercises need and load, and how that is found in their names.
+//!
+//! The knowledge is in `data/*.txt`, by hand. An exercise is marked with a
+//! body part when it loads it so much that common rehabilitation advice takes
+//! it out during an injury: impact and deep bends for knees, loaded hinges,
+//! twists and spinal flexion for the lower back, overhead and deep pressing
+//! for shoulders, weight on the hands for wrists.
+
+use std::sync::LazyLock;
+
+use super::lexicon::token::{Token, tokens};
+use super::lexicon::{Bits, Entry, Lexicon, Marks, Problem};
+
+macro_rules! kinds {
+    ($(#[$doc:meta])* $type:ident from $first:literal { $($(#[$variant_doc:meta])* $variant:ident => $mark:literal $name:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $type {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $type {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name in messages.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            fn mark(self) -> &'static str {
+                match self { $(Self::$variant => $mark),+ }
+            }
+
+            const fn bit(self) -> Bits {
+                1 << ($first + self as u64)
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Equipment that not everybody has.
+    Gear from 0 {
+        /// Free weights for the hand.
+        Dumbbell => "dumbbell" "dumbbells",
+        /// A long bar with plates, and racks.
+        Barbell => "barbell" "a barbell",
+        /// Kettlebells.
+        Kettlebell => "kettlebell" "a kettlebell",
+        /// Resistance bands.
+        Band => "band" "resistance bands",
+        /// A bar to hang from.
+        PullUpBar => "pull-up-bar" "a pull-up bar",
+        /// A weight bench.
+        Bench => "bench" "a bench",
+        /// Weight machines and dip stations.
+        Machine => "machine" "gym machines",
+        /// Cable pulleys.
+        Cable => "cable" "a cable machine",
+        /// A treadmill.
+        Treadmill => "treadmill" "a treadmill",
+        /// A stationary bike.
+        Bike => "bike" "a stationary bike",
+        /// A rowing machine.
+        Rower => "rower" "a rowing machine",
+        /// Elliptical and stair machines.
+        Elliptical => "elliptical" "an elliptical trainer",
+        /// A bicycle.
+        Bicycle => "bicycle" "a bicycle",
+        /// A jump rope.
+        Rope => "rope" "a jump rope",
+        /// Medicine and slam balls.
+        MedicineBall => "medicine-ball" "a medicine ball",
+        /// Stability balls.
+        SwissBall => "swiss-ball" "a stability ball",
+        /// A foam roller.
+        Roller => "roller" "a foam roller",
+        /// Suspension straps or rings.
+        Suspension => "suspension" "a suspension trainer",
+        /// A plyometric box.
+        Box => "box" "a plyometric box",
+        /// An ab wheel.
+        Wheel => "wheel" "an ab wheel",
+        /// A sandbag.
+        Sandbag => "sandbag" "a sandbag",
+        /// A weighted vest.
+        Vest => "vest" "a weighted vest",
+        /// Battle ropes and sleds.
+        BattleRope => "battle-rope" "battle ropes or a sled",
+        /// A swimming pool.
+        Pool => "pool" "a pool",
+    }
+}
+
+kinds! {
+    /// A part of the body that an exercise can load.
+    Region from 32 {
+        /// Knees.
+        Knee => "knee" "knee",
+        /// Lower back.
+        LowerBack => "lower-back" "lower back",
+        /// Shoulders.
+        Shoulder => "shoulder" "shoulder",
+        /// Wrists and hands.
+        Wrist => "wrist" "wrist",
+        /// Elbows.
+        Elbow => "elbow" "elbow",
+        /// Ankles and feet.
+        Ankle => "ankle" "ankle",
+        /// Hips.
+        Hip => "hip" "hip",
+        /// Neck.
+        Neck => "neck" "neck",
+    }
+}
+
+/// All equipment there is.
+const EVERYTHING: Bits = 0xffff_ffff;
+/// What the outdoors has for everybody: parks have bars, and who trains there
+/// by bicycle or in water has them.
+const OUTDOORS: Bits = Gear::PullUpBar.bit() | Gear::Bicycle.bit() | Gear::Pool.bit();
+
+fn bit(mark: &str) -> Option<Bits> {
+    let gear = Gear::ALL.iter().find(|one| one.mark() == mark).map(|one| one.bit());
+    let region = || Region::ALL.iter().find(|one| one.mark() == mark).map(|one| one.bit());
+    if mark == "everything" { Some(EVERYTHING) } else { gear.or_else(region) }
+}
+
+type Loaded = (Lexicon, Vec<Problem>);
+
+fn load(table: &str) -> Loaded {
+    Lexicon::load(&[table], &Marks { bit, implied: |bits| bits })
+}
+
+static GEAR: LazyLock<Loaded> = LazyLock::new(|| load(include_str!("data/gear.txt")));
+static EXERCISES: LazyLock<Loaded> = LazyLock::new(|| load(include_str!("data/exercises.txt")));
+static BODY: LazyLock<Loaded> = LazyLock::new(|| load(include_str!("data/body.txt")));
+
+/// A set of equipment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GearSet(Bits);
+
+impl GearSet {
+    /// All there is, as in a gym.
+    pub const EVERYTHING: Self = Self(EVERYTHING);
+    /// What the outdoors has.
+    pub const OUTDOORS: Self = Self(OUTDOORS);
+
+    /// The equipment named in an answer or a list.
+    pub fn named_in(text: &str) -> Self {
+        Self(marks(&GEAR.0, text) & EVERYTHING)
+    }
+
+    /// The equipment that an exercise's name implies.
+    pub fn implied_by(exercise: &str) -> Self {
+        Self(marks(&EXERCISES.0, exercise) & EVERYTHING)
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in this one alone.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Its members.
+    pub fn iter(self) -> impl Iterator<Item = Gear> {
+        Gear::ALL.iter().copied().filter(move |one| self.0 & one.bit() != 0)
+    }
+}
+
+/// A set of body parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Regions(Bits);
+
+impl Regions {
+    /// The body parts named in an answer about injuries.
+    pub fn named_in(text: &str) -> Self {
+        Self(marks(&BODY.0, text) & !EVERYTHING)
+    }
+
+    /// The body parts that the exercises named in a text load heavily.
+    pub fn loaded_by(exercise: &str) -> Self {
+        Self(marks(&EXERCISES.0, exercise) & !EVERYTHING)
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Its members.
+    pub fn iter(self) -> impl Iterator<Item = Region> {
+        Region::ALL.iter().copied().filter(move |one| self.0 & one.bit() != 0)
+    }
+}
+
+/// The open marks of all terms in a text, longest terms first.
+fn marks(lexicon: &Lexicon, text: &str) -> Bits {
+    let tokens = tokens(text);
+    let ids: Vec<_> =
+        tokens.iter().map(|token| token.word().and_then(|word| number(lexicon, word))).collect();
+    let mut found = 0;
+    let mut at = 0;
+    while at < tokens.len() {
+        let (bits, length) = term(lexicon, &tokens, &ids, at);
+        found |= bits;
+        at += length;
+    }
+    found
+}
+
+fn number(lexicon: &Lexicon, word: &str) -> Option<u32> {
+    lexicon.word(word).or_else(|| lexicon.guess(word))
+}
+
+fn term(lexicon: &Lexicon, tokens: &[Token], ids: &[Option<u32>], at: usize) -> (Bits, usize) {
+    if let Some((entry, length)) = lexicon.longest(&ids[at..]) {
+        return (open(entry), length);
+    }
+    // "deadlifts" is one word here and two there: "dead lifts", "pullups".
+    let joined = tokens[at].word().zip(tokens.get(at + 1).and_then(Token::word));
+    let joined = joined.and_then(|(one, two)| lexicon.word(&format!("{one}{two}")));
+    match joined.and_then(|id| lexicon.longest(&[Some(id)])) {
+        Some((entry, _)) => (open(entry), 2),
+        None => (0, 1),
+    }
+}
+
+fn open(entry: &Entry) -> Bits {
+    entry.open
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loads(text: &str) -> Vec<&'static str> {
+        Regions::loaded_by(text).iter().map(Region::name).collect()
+    }
+
+    #[test]
+    fn every_line_of_the_tables_is_read() {
+        for table in [&*GEAR, &*EXERCISES, &*BODY] {
+            assert_eq!(table.1, [], "mend plan/training/data");
+        }
+    }
+
+    #[test]
+    fn injuries_as_people_write_them() {
+        for (text, expected) in [
+            ("bad knees", vec!["knee"]),
+            ("Lower back pain, left shoulder impingement", vec!["lower back", "shoulder"]),
+            ("torn ACL 2019; plantar fasciitis", vec!["knee", "ankle"]),
+            ("tennis elbow & carpal tunnel", vec!["wrist", "elbow"]),
+            ("herniated disc (L4/L5)", vec!["lower back"]),
+            ("none", vec![]),
+            ("upper back tightness", vec![]),
+        ] {
+            let found: Vec<_> = Regions::named_in(text).iter().map(Region::name).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn milder_variants_load_nothing() {
+        assert_eq!(loads("Barbell Back Squats"), ["knee", "lower back"]);
+        assert_eq!(loads("Goblet squat"), ["knee"]);
+        assert_eq!(loads("Chair squat"), [""; 0]);
+        assert_eq!(loads("Push-ups"), ["shoulder", "wrist"]);
+        assert_eq!(loads("Wall push-up"), [""; 0]);
+        assert_eq!(loads("Glute bridge"), [""; 0]);
+        assert_eq!(loads("Romanian dead lift"), ["lower back"]);
+    }
+
+    #[test]
+    fn equipment_is_found_in_answers_lists_and_names() {
+        let named = |text| GearSet::named_in(text).iter().map(Gear::name).collect::<Vec<_>>();
+        assert_eq!(named("Dumbbells"), ["dumbbells"]);
+        assert_eq!(named("Resistance bands, yoga mat"), ["resistance bands"]);
+        assert_eq!(named("None"), [""; 0]);
+        assert_eq!(named("Full gym access").len(), Gear::ALL.len());
+        let implied = |text| GearSet::implied_by(text).iter().map(Gear::name).collect::<Vec<_>>();
+        assert_eq!(implied("Dumbbell lunges"), ["dumbbells"]);
+        assert_eq!(implied("Leg press"), ["gym machines"]);
+        assert_eq!(implied("Bodyweight squat"), [""; 0]);
+    }
+}

@@ -1,0 +1,149 @@
+//! What the plan says to eat, against allergies, dislikes and ways of eating.
+
+use regimen_common::quiz::DietaryStyle;
+use serde_json::Value;
+
+use super::texts::{self, Text};
+use super::violation::Violation;
+use crate::plan::food::{Avoid, Found, Literals, Trait, Traits, find};
+use crate::plan::needs::Needs;
+use crate::plan::{MealPlan, Plan};
+
+/// Intermittent fasting as the app means it: eating within 8 hours, with room
+/// for meals that are planned to the full hour.
+const EATING_WINDOW_HOURS: f64 = 10.0;
+
+/// Looks at every text that may name food, and at all texts for what does not
+/// belong in a plan.
+pub(super) fn check(plan: &Plan, needs: &Needs, violations: &mut Vec<Violation>) {
+    let Ok(json) = serde_json::to_value(plan) else {
+        // Plans hold nothing that cannot be written as JSON.
+        violations.push(Violation::Foreign { at: String::new(), what: "no JSON".to_owned() });
+        return;
+    };
+    check_foreign(&json, violations);
+    let forbidden = needs.forbidden();
+    texts::about_food(plan, &json, &mut |text| {
+        allergens(text, &needs.allergies, violations);
+        dislikes(text, &needs.dislikes, violations);
+        styles(text, &forbidden, violations);
+    });
+}
+
+fn allergens(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {
+    for (found, contains) in avoid.dangers(text.text, text.register()) {
+        let food = snippet(text.text, &found);
+        violations.push(Violation::Allergen { at: text.pointer(), food, contains });
+    }
+}
+
+fn dislikes(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {
+    for (found, _) in avoid.open(text.text, text.register()) {
+        let food = snippet(text.text, &found);
+        violations.push(Violation::Disliked { at: text.pointer(), food });
+    }
+}
+
+fn styles(text: &Text<'_>, forbidden: &[(DietaryStyle, Traits)], violations: &mut Vec<Violation>) {
+    if forbidden.is_empty() {
+        return;
+    }
+    for found in find(text.text, text.register(), &Literals::default()) {
+        for (style, traits) in forbidden {
+            let contains = found.open.or(found.hidden).and(*traits);
+            if !contains.is_empty() {
+                violations.push(Violation::Diet {
+                    style: *style,
+                    at: text.pointer(),
+                    food: snippet(text.text, &found),
+                    contains: contains.iter().map(Trait::name).map(str::to_owned).collect(),
+                });
+            }
+        }
+    }
+}
+
+/// The food as the plan writes it; `range` is always on character boundaries.
+fn snippet(text: &str, found: &Found) -> String {
+    text.get(found.range.clone()).unwrap_or(text).chars().take(60).collect()
+}
+
+/// Signs that a reply followed somebody else's instructions, or repeats ours.
+const FOREIGN: &[&str] = &[
+    "http://",
+    "https://",
+    "www.",
+    "<script",
+    "</",
+    "javascript:",
+    "regimen-targets",
+    "ignore previous",
+    "ignore all previous",
+    "previous instructions",
+    "system prompt",
+    "as an ai",
+    "language model",
+    "```",
+];
+
+fn check_foreign(json: &Value, violations: &mut Vec<Violation>) {
+    texts::all(json, &mut |text| {
+        let lower = text.text.to_lowercase();
+        if let Some(sign) = FOREIGN.iter().find(|sign| lower.contains(*sign)) {
+            let what = (*sign).to_owned();
+            violations.push(Violation::Foreign { at: text.pointer(), what });
+        }
+    });
+}
+
+/// The times of the meals, where a way of eating limits them.
+pub(super) fn check_times(day: &MealPlan, needs: &Needs, violations: &mut Vec<Violation>) {
+    if !needs.diets.contains(&DietaryStyle::IntermittentFasting) {
+        return;
+    }
+    let times: Vec<f64> = day.meals.iter().filter_map(|meal| hour(&meal.meal_timing)).collect();
+    let first = times.iter().copied().fold(f64::INFINITY, f64::min);
+    let last = times.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if last - first > EATING_WINDOW_HOURS {
+        violations
+            .push(Violation::EatingWindow { hours: last - first, limit: EATING_WINDOW_HOURS });
+    }
+}
+
+/// The hour in "08:00", "8 am", "7:30 PM"; none for anything else.
+fn hour(text: &str) -> Option<f64> {
+    let text = text.trim().to_lowercase();
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == ':')).unwrap_or(text.len());
+    let (clock, rest) = text.split_at(end);
+    let (hours, minutes) = clock.split_once(':').unwrap_or((clock, "0"));
+    let hours: f64 = hours.parse().ok()?;
+    let minutes: f64 = minutes.parse().ok()?;
+    let noon = match rest.trim_start() {
+        rest if rest.starts_with("pm") || rest.starts_with("p.m") => hours < 12.0,
+        rest if rest.starts_with("am") || rest.starts_with("a.m") => {
+            return Some(hours % 12.0 + minutes / 60.0);
+        }
+        _ => false,
+    };
+    (hours < 24.0).then_some(hours + if noon { 12.0 } else { 0.0 } + minutes / 60.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        for (text, expected) in [
+            ("08:00", Some(8.0)),
+            ("7:30 PM", Some(19.5)),
+            ("12 pm", Some(12.0)),
+            ("12:15 am", Some(0.25)),
+            ("18:00-19:00", Some(18.0)),
+            ("after training", None),
+            ("", None),
+        ] {
+            assert_eq!(hour(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Verification before saving: the reason a user can trust a plan.
+//!
+//! [`verify`] says everything that is wrong with a plan for one person,
+//! [`repair`] mends what arithmetic can mend without asking anybody, and
+//! [`correction`] words the rest for one more try. The shape was checked when
+//! the plan was read; a plan that obeyed an instruction smuggled into the quiz
+//! fails here like any other plan that is not this person's.
+
+mod correction;
+mod food;
+mod numbers;
+#[cfg(test)]
+mod randomised;
+mod repair;
+mod scale;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod training;
+mod violation;
+
+use super::Plan;
+use super::needs::Needs;
+
+pub use correction::{LIMIT_CHARS as CORRECTION_LIMIT_CHARS, correction};
+pub use repair::{Repair, repair};
+pub use violation::{Severity, Violation};
+
+/// Everything that is wrong with a plan.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Verdict {
+    /// In the order they were found.
+    pub violations: Vec<Violation>,
+}
+
+impl Verdict {
+    /// Whether the plan may be saved.
+    pub fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// The worst there is; none for a clean plan.
+    pub fn worst(&self) -> Option<Severity> {
+        self.violations.iter().map(Violation::severity).max()
+    }
+
+    /// Whether the plan must never become active, whatever else fails.
+    pub fn is_dangerous(&self) -> bool {
+        self.worst() == Some(Severity::Dangerous)
+    }
+}
+
+/// Checks a plan against one person's needs. Takes well under a millisecond.
+pub fn verify(plan: &Plan, needs: &Needs) -> Verdict {
+    let mut violations = Vec::new();
+    food::check(plan, needs, &mut violations);
+    match plan {
+        Plan::Meal(day) => {
+            sums::check(day, needs, &mut violations);
+            food::check_times(day, needs, &mut violations);
+        }
+        Plan::Workout(week) => training::check(week, needs, &mut violations),
+    }
+    numbers::check(plan, &mut violations);
+    Verdict { violations }
+}

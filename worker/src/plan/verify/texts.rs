@@ -1,0 +1,107 @@
+//! Every text of a plan, with where it stands.
+//!
+//! The plan is walked as JSON, so that a text field added to it later is
+//! looked at without anybody remembering to.
+
+use serde_json::Value;
+
+use crate::plan::Plan;
+use crate::plan::food::Register;
+
+/// A text and its JSON pointer, which is built only when needed.
+pub(super) struct Text<'v> {
+    pub(super) text: &'v str,
+    path: &'v [Step<'v>],
+}
+
+/// One step of a pointer.
+#[derive(Clone, Copy)]
+enum Step<'v> {
+    Key(&'v str),
+    Index(usize),
+}
+
+/// Members in which foods and dishes are named, not described.
+const LISTED: &[&str] = &[
+    "meal_name",
+    "name",
+    "portion",
+    "tags",
+    "proteins",
+    "vegetables",
+    "carbs",
+    "fats",
+    "pantry_staples",
+    "meal_type",
+];
+/// Members of a workout that name movements: "crab walk" is no crab.
+const MOVEMENTS: &[&str] = &[
+    "name",
+    "activities",
+    "alternatives",
+    "gym_exercises",
+    "home_exercises",
+    "outdoor_exercises",
+    "equipment_needed",
+    "muscle_groups",
+    "focus",
+];
+
+impl Text<'_> {
+    /// The JSON pointer.
+    pub(super) fn pointer(&self) -> String {
+        self.path.iter().fold(String::new(), |pointer, step| match step {
+            Step::Key(key) => pointer + "/" + key,
+            Step::Index(index) => format!("{pointer}/{index}"),
+        })
+    }
+
+    /// How foods are named in it.
+    pub(super) fn register(&self) -> Register {
+        if self.is_within(LISTED) { Register::Listed } else { Register::Prose }
+    }
+
+    fn is_within(&self, members: &[&str]) -> bool {
+        self.path.iter().any(|step| matches!(step, Step::Key(key) if members.contains(key)))
+    }
+
+    fn names_movements(&self) -> bool {
+        self.is_within(MOVEMENTS)
+    }
+}
+
+/// Shows every text to `look`.
+pub(super) fn all(plan: &Value, look: &mut dyn FnMut(&Text<'_>)) {
+    walk(plan, &mut Vec::new(), look);
+}
+
+/// Shows every text that may name food to `look`.
+pub(super) fn about_food(plan: &Plan, json: &Value, look: &mut dyn FnMut(&Text<'_>)) {
+    let workout = matches!(plan, Plan::Workout(_));
+    all(json, &mut |text| {
+        if !(workout && text.names_movements()) {
+            look(text);
+        }
+    });
+}
+
+fn walk<'v>(value: &'v Value, path: &mut Vec<Step<'v>>, look: &mut dyn FnMut(&Text<'_>)) {
+    match value {
+        Value::String(text) => look(&Text { text, path }),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(Step::Index(index));
+                walk(item, path, look);
+                path.pop();
+            }
+        }
+        Value::Object(members) => {
+            for (key, member) in members {
+                path.push(Step::Key(key));
+                walk(member, path, look);
+                path.pop();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}

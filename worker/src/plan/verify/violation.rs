@@ -1,0 +1,313 @@
+//! What can be wrong with a plan.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use regimen_common::quiz::DietaryStyle;
+
+use crate::plan::training::{Gear, Region};
+use crate::plan::words::{Day, Place};
+
+/// How bad a violation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// A number that is not the sum of its parts; repair mends it.
+    Arithmetic,
+    /// The plan does not fit the person.
+    Unfit,
+    /// The plan must never be saved as active.
+    Dangerous,
+}
+
+/// One thing that is wrong with a plan. Places are JSON pointers into it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Violation {
+    /// A food that this person must not eat.
+    Allergen {
+        /// Where it is named.
+        at: String,
+        /// As the plan names it.
+        food: String,
+        /// What is wrong with it.
+        contains: Vec<String>,
+    },
+    /// A food that this person does not like.
+    Disliked {
+        /// Where it is named.
+        at: String,
+        /// As the plan names it.
+        food: String,
+    },
+    /// A food that the way of eating forbids.
+    Diet {
+        /// Which one.
+        style: DietaryStyle,
+        /// Where it is named.
+        at: String,
+        /// As the plan names it.
+        food: String,
+        /// What is wrong with it.
+        contains: Vec<String>,
+    },
+    /// Text that has no place in a plan: a link, markup, our own markers.
+    Foreign {
+        /// Where it stands.
+        at: String,
+        /// What gave it away.
+        what: String,
+    },
+    /// The day's calories are off.
+    Calories {
+        /// kcal aimed at.
+        target: f64,
+        /// kcal in the meals.
+        found: f64,
+    },
+    /// A day's macronutrient is off.
+    Macro {
+        /// Which one.
+        name: &'static str,
+        /// Least allowed, g.
+        low: f64,
+        /// Most allowed, g; infinite where only little is wrong.
+        high: f64,
+        /// g in the meals.
+        found: f64,
+    },
+    /// A number that is not the sum of its parts.
+    Sum {
+        /// Where it stands.
+        at: String,
+        /// As stated.
+        stated: f64,
+        /// As counted.
+        counted: f64,
+    },
+    /// A number nobody can mean.
+    OutOfRange {
+        /// Where it stands.
+        at: String,
+        /// The number.
+        value: f64,
+    },
+    /// Too few or too many meals.
+    Meals {
+        /// Wanted a day.
+        wanted: RangeInclusive<u8>,
+        /// In the plan.
+        found: usize,
+    },
+    /// Meals spread over more hours than intermittent fasting allows.
+    EatingWindow {
+        /// From the first to the last meal, hours.
+        hours: f64,
+        /// Most allowed, hours.
+        limit: f64,
+    },
+    /// Too few or too many training days.
+    TrainingDays {
+        /// Wanted a week.
+        wanted: RangeInclusive<u8>,
+        /// In the plan.
+        found: usize,
+    },
+    /// Two sessions on one weekday.
+    DayTwice {
+        /// Which day.
+        day: Day,
+    },
+    /// A session in a place this person does not train in.
+    PlaceUnavailable {
+        /// Where it stands.
+        at: String,
+        /// The place.
+        place: Place,
+        /// What there is.
+        available: Vec<Place>,
+    },
+    /// An exercise without its equipment.
+    EquipmentMissing {
+        /// Where it stands.
+        at: String,
+        /// The exercise.
+        exercise: String,
+        /// What is missing.
+        missing: Vec<Gear>,
+        /// Where the session is.
+        place: Place,
+    },
+    /// An exercise that loads an injured part.
+    InjuryLoaded {
+        /// Where it stands.
+        at: String,
+        /// The exercise.
+        exercise: String,
+        /// The parts.
+        regions: Vec<Region>,
+    },
+}
+
+impl Violation {
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Allergen { .. } | Self::Foreign { .. } => Severity::Dangerous,
+            Self::Disliked { .. }
+            | Self::Diet { .. }
+            | Self::Calories { .. }
+            | Self::Macro { .. }
+            | Self::OutOfRange { .. }
+            | Self::Meals { .. }
+            | Self::EatingWindow { .. }
+            | Self::TrainingDays { .. }
+            | Self::DayTwice { .. }
+            | Self::PlaceUnavailable { .. }
+            | Self::EquipmentMissing { .. }
+            | Self::InjuryLoaded { .. } => Severity::Unfit,
+            Self::Sum { .. } => Severity::Arithmetic,
+        }
+    }
+
+    /// The short name for metrics and events.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Allergen { .. } => "allergen",
+            Self::Disliked { .. } => "disliked",
+            Self::Diet { .. } => "diet",
+            Self::Foreign { .. } => "foreign",
+            Self::Calories { .. } => "calories",
+            Self::Macro { .. } => "macro",
+            Self::Sum { .. } => "sum",
+            Self::OutOfRange { .. } => "out_of_range",
+            Self::Meals { .. } => "meals",
+            Self::EatingWindow { .. } => "eating_window",
+            Self::TrainingDays { .. } => "training_days",
+            Self::DayTwice { .. } => "day_twice",
+            Self::PlaceUnavailable { .. } => "place",
+            Self::EquipmentMissing { .. } => "equipment",
+            Self::InjuryLoaded { .. } => "injury",
+        }
+    }
+}
+
+/// What is wrong and what would be right, for a log and for the provider.
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allergen { at, food, contains } => {
+                let contains = contains.join(", ");
+                write!(
+                    f,
+                    "{at}: {food:?} is or may contain {contains}, which this person must not eat. Replace it; if a version without is meant, say so in its name."
+                )
+            }
+            Self::Disliked { at, food } => {
+                write!(f, "{at}: {food:?} is a food this person does not like. Replace it.")
+            }
+            Self::Diet { style, at, food, contains } => {
+                let contains = contains.join(", ");
+                write!(
+                    f,
+                    "{at}: {food:?} is or contains {contains}, which a {} day excludes. Replace it; if a version without is meant, say so in its name.",
+                    style_name(*style)
+                )
+            }
+            Self::Foreign { at, what } => {
+                write!(
+                    f,
+                    "{at}: {what:?} does not belong in a plan. Write plain text about the plan only."
+                )
+            }
+            Self::Calories { target, found } => {
+                write!(
+                    f,
+                    "The foods add up to {found:.0} kcal; the day must have {target:.0} kcal. Change portions."
+                )
+            }
+            Self::Macro { name, low, high, found } if high.is_finite() => {
+                write!(
+                    f,
+                    "The foods add up to {found:.0} g of {name}; the day must have {low:.0} to {high:.0} g. Change foods or portions."
+                )
+            }
+            Self::Macro { name, low, found, .. } => {
+                write!(
+                    f,
+                    "The foods add up to {found:.0} g of {name}; the day must have at least {low:.0} g."
+                )
+            }
+            Self::Sum { at, stated, counted } => {
+                write!(f, "{at}: says {stated:.1}, but its parts add up to {counted:.1}.")
+            }
+            Self::OutOfRange { at, value } => {
+                write!(f, "{at}: {value} is not possible. Give a realistic number.")
+            }
+            Self::Meals { wanted, found } => {
+                write!(f, "There are {found} meals; this person eats {} a day.", range(wanted))
+            }
+            Self::EatingWindow { hours, limit } => {
+                write!(
+                    f,
+                    "The meals span {hours:.1} hours; with intermittent fasting they lie within {limit:.0} hours."
+                )
+            }
+            Self::TrainingDays { wanted, found } => {
+                write!(
+                    f,
+                    "There are {found} training days; this person trains on {} days a week.",
+                    range(wanted)
+                )
+            }
+            Self::DayTwice { day } => {
+                write!(f, "There are two sessions on {}; give each its own day.", day.as_str())
+            }
+            Self::PlaceUnavailable { at, place, available } => {
+                let available: Vec<_> = available.iter().map(|place| place.as_str()).collect();
+                write!(
+                    f,
+                    "{at}: this person does not train at {}; use {}.",
+                    place.as_str(),
+                    available.join(" or ")
+                )
+            }
+            Self::EquipmentMissing { at, exercise, missing, place } => {
+                let missing: Vec<_> = missing.iter().map(|gear| gear.name()).collect();
+                write!(
+                    f,
+                    "{at}: {exercise:?} needs {}, which is not there ({}). Choose another exercise.",
+                    missing.join(", "),
+                    place.as_str()
+                )
+            }
+            Self::InjuryLoaded { at, exercise, regions } => {
+                let regions: Vec<_> = regions.iter().map(|region| region.name()).collect();
+                write!(
+                    f,
+                    "{at}: {exercise:?} loads the {}, which is injured. Choose an exercise that spares it.",
+                    regions.join(", ")
+                )
+            }
+        }
+    }
+}
+
+fn range(range: &RangeInclusive<u8>) -> String {
+    if range.start() == range.end() {
+        range.start().to_string()
+    } else {
+        format!("{} to {}", range.start(), range.end())
+    }
+}
+
+fn style_name(style: DietaryStyle) -> &'static str {
+    match style {
+        DietaryStyle::NoRestrictions => "unrestricted",
+        DietaryStyle::Vegetarian => "vegetarian",
+        DietaryStyle::Vegan => "vegan",
+        DietaryStyle::Pescatarian => "pescatarian",
+        DietaryStyle::Keto => "keto",
+        DietaryStyle::Paleo => "paleo",
+        DietaryStyle::Mediterranean => "mediterranean",
+        DietaryStyle::IntermittentFasting => "fasting",
+    }
+}
