@@ -22,7 +22,9 @@ pub use cancel::{CancelOutcome, cancel};
 pub use claim::{ClaimPolicy, Claimed, Held, claim, claim_waiting, extend_leases, held_by};
 pub use events::{append_event, events_after};
 pub use finish::{Ended, NextJob, Success, dispatch_next, drain, fail, lose, retry_later, succeed};
-pub use read::{JobRow, ListFilter, generation_of, job, jobs_of_user, position, revisions};
+pub use read::{
+    Backlog, JobRow, ListFilter, backlog, generation_of, job, jobs_of_user, position, revisions,
+};
 pub use reconcile::{
     Reconciled, dispatch_ready, expire_overdue, queue_health, recover_leases, redispatch_lost,
 };
