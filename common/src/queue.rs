@@ -101,6 +101,26 @@ pub struct Weights {
     pub second: u32,
 }
 
+impl Weights {
+    /// How many to take of each list for `want` picks from pick number `turn`
+    /// on, when `have` stand there. The rule of `queue_pop.lua`, for jobs that
+    /// are not taken through Redis.
+    pub fn shares(self, turn: u64, want: usize, have: (usize, usize)) -> (usize, usize) {
+        let cycle = u64::from(self.first) + u64::from(self.second);
+        let (mut first, mut second) = (0, 0);
+        for pick in 0..want as u64 {
+            let firsts_turn = turn.wrapping_add(pick) % cycle.max(1) < u64::from(self.first);
+            let (first_left, second_left) = (first < have.0, second < have.1);
+            match (firsts_turn, first_left, second_left) {
+                (_, false, false) => break,
+                (true, true, _) | (false, true, false) => first += 1,
+                (false, _, true) | (true, false, true) => second += 1,
+            }
+        }
+        (first, second)
+    }
+}
+
 /// Handle on the dispatch lists. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queue {
@@ -113,16 +133,35 @@ impl Queue {
         Self { kv }
     }
 
-    /// Puts messages at the young end of `list` and wakes a sleeper.
+    /// Puts messages, oldest first, behind those that stand in `list`, and
+    /// wakes a sleeper.
     ///
     /// # Errors
     /// Redis is away; the reconciler dispatches what was not pushed.
     pub async fn push(&self, list: List, messages: &[Message]) -> Result<(), KvError> {
-        if messages.is_empty() {
-            return Ok(());
-        }
+        if messages.is_empty() { Ok(()) } else { self.put(list, "behind", messages).await }
+    }
+
+    /// Puts messages, oldest first, before those that stand in `list`, and
+    /// wakes a sleeper: for what has waited before.
+    ///
+    /// # Errors
+    /// As [`Queue::push`].
+    pub async fn push_before(&self, list: List, messages: &[Message]) -> Result<(), KvError> {
+        if messages.is_empty() { Ok(()) } else { self.put(list, "before", messages).await }
+    }
+
+    /// Wakes a sleeper that serves `list`, so that it looks for itself.
+    ///
+    /// # Errors
+    /// Redis is away; sleepers look now and then anyway.
+    pub async fn wake(&self, list: List) -> Result<(), KvError> {
+        self.put(list, "behind", &[]).await
+    }
+
+    async fn put(&self, list: List, place: &str, messages: &[Message]) -> Result<(), KvError> {
         let mut call = PUSH.prepare_invoke();
-        call.key(self.list_key(list)).key(self.kv.key(list.tokens()));
+        call.key(self.list_key(list)).key(self.kv.key(list.tokens())).arg(place);
         for message in messages {
             call.arg(serde_json::to_string(message).unwrap_or_default());
         }

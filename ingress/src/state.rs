@@ -12,7 +12,6 @@ use regimen_common::shutdown::Shutdown;
 
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::config::IngressConfig;
-use crate::limits::Limits;
 use crate::watch::Watch;
 
 /// The ingress's dependencies. Cheap to clone.
@@ -28,8 +27,6 @@ pub struct AppState {
     pub queue: Queue,
     /// Who is calling.
     pub authenticator: Arc<Authenticator>,
-    /// How often users may do what.
-    pub limits: Arc<Limits>,
     /// Job changes for waiting requests.
     pub watch: Watch,
     /// The time.
@@ -64,7 +61,6 @@ impl AppState {
         let kv = Kv::new(&config.redis_url, &config.redis_prefix)?;
         Ok(Self {
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
-            limits: Arc::new(Limits::new(config.usage.clone(), kv.clone(), db.clone())),
             queue: Queue::new(kv.clone()),
             watch: Watch::new(kv.clone(), db.clone()),
             config: Arc::new(config),

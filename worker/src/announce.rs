@@ -1,65 +1,115 @@
 //! Tells the rest of the fleet what this worker just committed: pushes the
-//! jobs whose turn has come and publishes notices. Always after the commit;
-//! what is lost on the way, the reconciler and the watchers' own look find.
+//! jobs whose turn has come and publishes notices. Always after the commit,
+//! and on a task of its own: a Redis that hangs must not hold up a job. What
+//! is lost on the way, the reconciler and the watchers' own look find.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use regimen_common::clock::Clock;
-use regimen_common::db::jobs::{Claimed, NextJob};
+use regimen_common::db::jobs::{Claimed, Ended, NextJob};
 use regimen_common::job::EventKind;
 use regimen_common::kv::Kv;
 use regimen_common::notices::{self, Notice};
 use regimen_common::queue::{List, Message, Queue};
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
+
+/// What may wait to be told; beyond it, announcements are dropped.
+const CAPACITY: usize = 20_000;
+/// How many are told at once.
+const BATCH: usize = 500;
+
+enum Announcement {
+    Notice(Notice),
+    Next(NextJob),
+    Flushed(oneshot::Sender<()>),
+}
 
 /// Sends announcements. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Announcer {
-    kv: Kv,
-    queue: Queue,
-    clock: Clock,
-}
+pub struct Announcer(mpsc::Sender<Announcement>);
 
 impl Announcer {
-    /// An announcer over `kv`.
-    pub fn new(kv: Kv, clock: Clock) -> Self {
-        Self { queue: Queue::new(kv.clone()), kv, clock }
+    /// Starts announcing over `kv`. Call it within a tokio runtime.
+    pub fn start(kv: Kv, clock: Clock) -> Self {
+        let (sender, receiver) = mpsc::channel(CAPACITY);
+        tokio::spawn(tell(kv, clock, receiver));
+        Self(sender)
     }
 
     /// Announces one event of one job.
-    pub async fn event(&self, job: Uuid, seq: i32, kind: EventKind) {
-        notices::publish(&self.kv, &[Notice { job, seq, kind }]).await;
+    pub fn event(&self, job: Uuid, seq: i32, kind: EventKind) {
+        self.send(Announcement::Notice(Notice { job, seq, kind }));
     }
 
-    /// Announces a batch of claims. Their event number is not known here, so
-    /// watchers look it up.
-    pub async fn claimed(&self, claimed: &[Claimed]) {
-        let notices: Vec<_> = claimed
-            .iter()
-            .map(|claimed| Notice {
-                job: claimed.id,
-                seq: claimed.last_seq,
-                kind: EventKind::Claimed,
-            })
-            .collect();
-        notices::publish(&self.kv, &notices).await;
-    }
-
-    /// Pushes jobs whose turn has come.
-    pub async fn dispatch(&self, next: &[NextJob]) {
-        let now = self.clock.now().timestamp_millis();
-        for list in List::ALL {
-            let messages: Vec<_> = next
-                .iter()
-                .filter(|job| job.list == list)
-                .map(|job| Message::new(job.id, now, None))
-                .collect();
-            if let Err(error) = self.queue.push(list, &messages).await {
-                tracing::debug!(%error, "could not push jobs; the reconciler dispatches them");
-            }
+    /// Announces a batch of claims.
+    pub fn claimed(&self, claimed: &[Claimed]) {
+        for claimed in claimed {
+            self.event(claimed.id, claimed.last_seq, EventKind::Claimed);
         }
     }
 
-    /// The end of a claim: its event and the user's next jobs.
-    pub async fn ended(&self, job: Uuid, seq: i32, kind: EventKind, next: &[NextJob]) {
-        tokio::join!(self.event(job, seq, kind), self.dispatch(next));
+    /// Pushes jobs whose turn has come.
+    pub fn dispatch(&self, next: &[NextJob]) {
+        next.iter().for_each(|&next| self.send(Announcement::Next(next)));
+    }
+
+    /// The end of a claim or a wait: its event and the jobs whose turn has come.
+    pub fn ended(&self, ended: &Ended) {
+        self.event(ended.job_id, ended.seq, ended.kind);
+        self.dispatch(&ended.next);
+    }
+
+    /// Waits until everything before is told, but no longer than `at_most`.
+    pub async fn flush(&self, at_most: Duration) {
+        let (sender, told) = oneshot::channel();
+        self.send(Announcement::Flushed(sender));
+        let _ = tokio::time::timeout(at_most, told).await;
+    }
+
+    fn send(&self, announcement: Announcement) {
+        if self.0.try_send(announcement).is_err() {
+            metrics::counter!("regimen_announcements_dropped_total").increment(1);
+        }
+    }
+}
+
+async fn tell(kv: Kv, clock: Clock, mut announcements: mpsc::Receiver<Announcement>) {
+    let queue = Queue::new(kv.clone());
+    let mut batch = Vec::with_capacity(BATCH);
+    while announcements.recv_many(&mut batch, BATCH).await > 0 {
+        let (mut notices, mut next, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
+        for announcement in batch.drain(..) {
+            match announcement {
+                Announcement::Notice(notice) => notices.push(notice),
+                Announcement::Next(job) => next.push(job),
+                Announcement::Flushed(sender) => flushed.push(sender),
+            }
+        }
+        let now = clock.now();
+        tokio::join!(push(&queue, &mut next, now), notices::publish(&kv, &notices));
+        for sender in flushed {
+            // Nobody waits any more when the time was up.
+            let _ = sender.send(());
+        }
+    }
+}
+
+/// Pushes each job to its list: those that ran before to the front, oldest first.
+async fn push(queue: &Queue, next: &mut [NextJob], now: DateTime<Utc>) {
+    next.sort_by_key(|job| job.returned);
+    for list in List::ALL {
+        let of_list = || next.iter().filter(|job| job.list == list);
+        let message = |job: &NextJob| {
+            Message::new(job.id, job.returned.unwrap_or(now).timestamp_millis(), None)
+        };
+        let new: Vec<_> = of_list().filter(|job| job.returned.is_none()).map(message).collect();
+        let back: Vec<_> = of_list().filter(|job| job.returned.is_some()).map(message).collect();
+        let pushed = tokio::try_join!(queue.push_before(list, &back), queue.push(list, &new));
+        if let Err(error) = pushed {
+            metrics::counter!("regimen_push_failures_total").increment(1);
+            tracing::debug!(%error, "could not push jobs; the reconciler dispatches them");
+        }
     }
 }

@@ -8,6 +8,8 @@ use regimen_common::db::{self, DbError};
 use regimen_common::kv::{Kv, KvError};
 use regimen_common::queue::Queue;
 use regimen_common::shutdown::Shutdown;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::announce::Announcer;
 use crate::config::WorkerConfig;
@@ -22,6 +24,8 @@ pub struct Env {
     pub config: WorkerConfig,
     /// Postgres.
     pub db: Pool,
+    /// The heartbeat's own connection.
+    pub pulse: Pool,
     /// Redis.
     pub kv: Kv,
     /// The dispatch lists.
@@ -34,6 +38,10 @@ pub struct Env {
     pub generator: Generator,
     /// Drain and stop.
     pub shutdown: Shutdown,
+    /// Cancelled when a drain is over: what cannot be written now is left.
+    pub let_go: CancellationToken,
+    /// What must come to its end before the process does, beside the handlers.
+    pub tasks: TaskTracker,
 }
 
 /// Why the worker could not be built.
@@ -59,10 +67,14 @@ impl Env {
     pub fn new(config: WorkerConfig, shutdown: Shutdown) -> Result<Arc<Self>, EnvError> {
         let db = db::pool(&config.database_url, config.database_pool_size, "regimen-worker")?;
         let kv = Kv::new(&config.redis_url, &config.redis_prefix)?;
+        let pulse = db::pool(&config.database_url, 1, "regimen-worker-heartbeat")?;
         Ok(Arc::new(Self {
+            let_go: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            pulse,
             queue: Queue::new(kv.clone()),
             holdings: Holdings::default(),
-            announcer: Announcer::new(kv.clone(), Clock::system()),
+            announcer: Announcer::start(kv.clone(), Clock::system()),
             generator: Generator::new(ladder(&config, kv.clone())?),
             kv,
             db,

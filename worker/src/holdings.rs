@@ -1,15 +1,15 @@
-//! What this process holds right now, and the heartbeat that keeps it.
+//! What this process holds right now, and what it let go without a result.
 //!
 //! Invariant: a job is in the holdings from its claim until its handler is
 //! done with it, and a handler whose holding is abandoned writes nothing more.
+//! Whatever leaves the holdings without a conclusion is handed back.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use deadpool_postgres::Pool;
-use regimen_common::db::{DbError, jobs};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -23,9 +23,24 @@ struct Entry {
     lease_until: Instant,
 }
 
+#[derive(Debug, Default)]
+struct Books {
+    held: HashMap<Uuid, Entry>,
+    let_go: Vec<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    books: Mutex<Books>,
+    /// Told when something left the holdings.
+    left: Notify,
+    /// Told when the heartbeat should not wait for its time.
+    doubt: Notify,
+}
+
 /// The jobs this process holds. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Holdings(Arc<Mutex<HashMap<Uuid, Entry>>>);
+pub struct Holdings(Arc<Shared>);
 
 /// One held job; dropping it ends the holding.
 #[derive(Debug)]
@@ -33,6 +48,7 @@ pub struct Holding {
     holdings: Holdings,
     held: Held,
     abandoned: CancellationToken,
+    concluded: AtomicBool,
 }
 
 impl Holding {
@@ -41,69 +57,115 @@ impl Holding {
         self.held
     }
 
-    /// Resolves when the job is no longer ours: cancelled, taken over, or
-    /// handed back by a drain.
+    /// Resolves when the handler must let go: the job was cancelled or taken
+    /// over, its lease could not be kept, or a drain is over.
     pub async fn abandoned(&self) {
         self.abandoned.cancelled().await;
     }
 
-    /// Whether the job is no longer ours.
-    pub fn is_abandoned(&self) -> bool {
-        self.abandoned.is_cancelled()
+    /// Says that the claim's end is written, or is not this process's to
+    /// write. Without it the job is handed back when the holding is dropped.
+    pub fn conclude(&self) {
+        self.concluded.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        let mut entries = self.holdings.lock();
-        if entries.get(&self.held.id).is_some_and(|entry| entry.fence == self.held.fence) {
-            entries.remove(&self.held.id);
+        let mut books = self.holdings.books();
+        if books.held.get(&self.held.id).is_some_and(|entry| entry.fence == self.held.fence) {
+            books.held.remove(&self.held.id);
         }
+        if !self.concluded.load(Ordering::Relaxed) {
+            books.let_go.push(self.held);
+        }
+        drop(books);
+        self.holdings.0.left.notify_waiters();
     }
 }
 
 impl Holdings {
-    /// Takes a claimed job into the holdings.
-    pub fn take(&self, held: Held, lease: Duration) -> Holding {
+    /// Takes a claimed job into the holdings, with a lease until `lease_until`.
+    pub fn take(&self, held: Held, lease_until: Instant) -> Holding {
         let abandoned = CancellationToken::new();
-        let lease_until = Instant::now() + lease;
         let entry = Entry { fence: held.fence, abandoned: abandoned.clone(), lease_until };
-        self.lock().insert(held.id, entry);
-        Holding { holdings: self.clone(), held, abandoned }
+        self.books().held.insert(held.id, entry);
+        Holding { holdings: self.clone(), held, abandoned, concluded: AtomicBool::new(false) }
     }
 
     /// How many jobs are held.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.books().held.len()
     }
 
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.books().held.is_empty()
+    }
+
+    /// Resolves when nothing is held.
+    pub async fn emptied(&self) {
+        self.when_left(|books| books.held.is_empty().then_some(())).await;
     }
 
     /// Abandons one job, if it is held: its owner cancelled it.
     pub fn abandon(&self, job_id: Uuid) {
-        if let Some(entry) = self.lock().get(&job_id) {
+        if let Some(entry) = self.books().held.get(&job_id) {
             entry.abandoned.cancel();
         }
     }
 
     /// Abandons everything, when a drain has run out of time.
     pub fn abandon_all(&self) {
-        self.lock().values().for_each(|entry| entry.abandoned.cancel());
+        self.books().held.values().for_each(|entry| entry.abandoned.cancel());
     }
 
-    fn all(&self) -> Vec<Held> {
-        self.lock().iter().map(|(&id, entry)| Held { id, fence: entry.fence }).collect()
+    /// Asks the heartbeat to look at once: news may have been missed.
+    pub fn doubt(&self) {
+        self.0.doubt.notify_one();
+    }
+
+    /// Resolves when somebody has doubts.
+    pub(crate) async fn doubted(&self) {
+        self.0.doubt.notified().await;
+    }
+
+    /// Everything held now.
+    pub(crate) fn all(&self) -> Vec<Held> {
+        self.books().held.iter().map(|(&id, entry)| Held { id, fence: entry.fence }).collect()
+    }
+
+    /// Lets go of claims in this process's name that no handler has.
+    pub(crate) fn disown(&self, claims: Vec<Held>) {
+        let mut books = self.books();
+        for claim in claims {
+            if books.held.get(&claim.id).is_none_or(|entry| entry.fence != claim.fence) {
+                books.let_go.push(claim);
+            }
+        }
+        drop(books);
+        self.0.left.notify_waiters();
+    }
+
+    /// What was let go without a result, once there is something.
+    pub(crate) async fn let_go(&self) -> Vec<Held> {
+        let some = |books: &mut Books| {
+            (!books.let_go.is_empty()).then(|| std::mem::take(&mut books.let_go))
+        };
+        self.when_left(some).await
+    }
+
+    /// What was let go without a result so far.
+    pub(crate) fn take_let_go(&self) -> Vec<Held> {
+        std::mem::take(&mut self.books().let_go)
     }
 
     /// After a heartbeat: what it extended lives on, the rest is not ours any more.
-    fn extended(&self, asked: &[Held], kept: &[Held], lease_until: Instant) {
+    pub(crate) fn extended(&self, asked: &[Held], kept: &[Held], lease_until: Instant) {
         let kept: HashMap<Uuid, i64> = kept.iter().map(|held| (held.id, held.fence)).collect();
-        let mut entries = self.lock();
+        let mut books = self.books();
         for held in asked {
-            let Some(entry) = entries.get_mut(&held.id) else { continue };
+            let Some(entry) = books.held.get_mut(&held.id) else { continue };
             if entry.fence != held.fence {
                 continue;
             }
@@ -117,8 +179,8 @@ impl Holdings {
 
     /// Abandons what could not be extended before its lease ran out: another
     /// worker may hold it by now.
-    fn abandon_overdue(&self, now: Instant) {
-        for (job_id, entry) in self.lock().iter() {
+    pub(crate) fn abandon_overdue(&self, now: Instant) {
+        for (job_id, entry) in &self.books().held {
             if entry.lease_until <= now && !entry.abandoned.is_cancelled() {
                 tracing::warn!(%job_id, "the lease ran out before it could be extended; abandoning the job");
                 metrics::counter!("regimen_leases_abandoned_total").increment(1);
@@ -127,40 +189,20 @@ impl Holdings {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Extends the leases of all holdings, three times per lease, in one statement
-/// for the whole process. Runs on its own task and never waits for a handler.
-pub async fn heartbeat(pool: Pool, holdings: Holdings, lease: Duration) {
-    let mut ticks = tokio::time::interval(lease / 3);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        holdings.abandon_overdue(Instant::now());
-        let asked = holdings.all();
-        if asked.is_empty() {
-            continue;
-        }
-        // The lease counts from before the statement is sent, never from its answer.
-        let lease_until = Instant::now() + lease;
-        match tokio::time::timeout(lease / 3, beat(&pool, &asked, lease)).await {
-            Ok(Ok(kept)) => holdings.extended(&asked, &kept, lease_until),
-            Ok(Err(error)) => {
-                metrics::counter!("regimen_heartbeat_failures_total").increment(1);
-                tracing::warn!(%error, "could not extend leases; trying again");
+    async fn when_left<T>(&self, mut look: impl FnMut(&mut Books) -> Option<T>) -> T {
+        loop {
+            let left = self.0.left.notified();
+            tokio::pin!(left);
+            // Registered before the look, so that nothing leaves in between unseen.
+            left.as_mut().enable();
+            if let Some(found) = look(&mut self.books()) {
+                return found;
             }
-            Err(_) => {
-                metrics::counter!("regimen_heartbeat_failures_total").increment(1);
-                tracing::warn!("extending leases took too long; trying again");
-            }
+            left.await;
         }
     }
-}
 
-async fn beat(pool: &Pool, held: &[Held], lease: Duration) -> Result<Vec<Held>, DbError> {
-    let client = pool.get().await?;
-    jobs::extend_leases(&client, held, lease).await
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -2,17 +2,21 @@
 //! Postgres while Redis is away, claimed in one statement.
 //!
 //! Invariant: never more is claimed than there are free slots. A job claimed
-//! here starts at once; nothing waits in a buffer under a lease.
+//! here starts at once; nothing waits in a buffer under a lease. A drain ends
+//! waiting, never a pop or a claim that is under way.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool_postgres::Client;
 use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, Claimed, Held};
-use regimen_common::kv::{BlockingLink, KvError};
-use regimen_common::queue::List;
+use regimen_common::kv::{BlockingLink, Kv, KvError};
+use regimen_common::queue::{List, Message};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::env::Env;
@@ -22,7 +26,12 @@ use crate::holdings::Holding;
 const IDLE_WAIT: Duration = Duration::from_secs(5);
 /// After so long without Redis, jobs are taken from Postgres directly.
 const REDIS_PATIENCE: Duration = Duration::from_secs(3);
+/// How often Redis is asked whether it is back, and how long it may take.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+/// Between two looks after a failure, or at an empty queue without Redis.
 const BACKOFF: Duration = Duration::from_millis(250);
+/// How long a draining worker tries to wake another one.
+const WAKE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A claimed job on its way to the handler.
 #[derive(Debug)]
@@ -39,42 +48,58 @@ pub struct PlanTask {
 pub async fn feed(env: Arc<Env>, tasks: mpsc::Sender<PlanTask>) {
     let mut intake = Intake {
         slots: Arc::new(Semaphore::new(env.config.slots)),
+        drain: env.shutdown.drain.clone(),
         env,
         link: None,
-        redis_failed_at: None,
+        redis: Redis::Here,
         turn: 0,
+        answer_lost: false,
     };
-    let drain = intake.env.shutdown.drain.clone();
-    drain.run_until_cancelled(intake.run(&tasks)).await;
+    intake.run(&tasks).await;
+    // A token this worker may have taken and not followed.
+    let _ = timeout(WAKE_PATIENCE, intake.env.queue.wake(List::Pro)).await;
+}
+
+/// What is known of Redis.
+enum Redis {
+    Here,
+    /// Since when it fails.
+    Failing(Instant),
+    /// Given up on; the task ends when it answers again.
+    Away(AbortOnDropHandle<()>),
 }
 
 struct Intake {
     env: Arc<Env>,
+    drain: CancellationToken,
     slots: Arc<Semaphore>,
     /// The connection that blocks on the token list.
     link: Option<BlockingLink>,
-    /// Since when Redis fails.
-    redis_failed_at: Option<Instant>,
+    redis: Redis,
     /// Picks so far, so that small pops keep the classes' shares.
     turn: u64,
+    /// A claim may have been made whose answer did not arrive.
+    answer_lost: bool,
 }
 
 impl Intake {
     async fn run(&mut self, tasks: &mpsc::Sender<PlanTask>) {
-        while let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await {
+        loop {
+            let acquired = Arc::clone(&self.slots).acquire_owned();
+            let Some(Ok(slot)) = self.drain.run_until_cancelled(acquired).await else { return };
             let free = 1 + self.slots.available_permits();
+            let asked_at = Instant::now();
             let claimed = self.next(free).await;
             let mut slot = Some(slot);
-            for claimed in claimed {
+            for task in self.held(claimed, asked_at) {
                 let Some(slot) =
                     slot.take().or_else(|| Arc::clone(&self.slots).try_acquire_owned().ok())
                 else {
-                    // Unreachable while this is the only taker of slots; the lease covers it.
-                    tracing::error!(job_id = %claimed.id, "claimed a job without a free slot");
+                    // Unreachable while this is the only taker of slots; it is handed back.
+                    tracing::error!(job_id = %task.0.id, "claimed a job without a free slot");
                     continue;
                 };
-                let held = Held { id: claimed.id, fence: claimed.fence };
-                let holding = self.env.holdings.take(held, self.env.config.claim.lease);
+                let (claimed, holding) = task;
                 if tasks.send(PlanTask { claimed, holding, _slot: slot }).await.is_err() {
                     return;
                 }
@@ -82,84 +107,156 @@ impl Intake {
         }
     }
 
-    /// What fits `free` slots, or nothing after a wait.
+    /// Takes what was claimed into the holdings, then tells of it. The lease
+    /// counts from before the claim was sent.
+    fn held(&self, claimed: Vec<Claimed>, asked_at: Instant) -> Vec<(Claimed, Holding)> {
+        let lease_until = asked_at + self.env.config.claim.lease;
+        let hold = |claimed: Claimed| {
+            let held = Held { id: claimed.id, fence: claimed.fence };
+            (claimed, self.env.holdings.take(held, lease_until))
+        };
+        self.env.announcer.claimed(&claimed);
+        claimed.into_iter().map(hold).collect()
+    }
+
+    /// What fits `free` slots, or nothing after a wait. Postgres is asked for
+    /// a connection first: an id that cannot be claimed stays in Redis.
     async fn next(&mut self, free: usize) -> Vec<Claimed> {
-        match self.pop(free).await {
-            Ok(ids) if ids.is_empty() => {
-                self.sleep_until_woken().await;
-                Vec::new()
-            }
-            Ok(ids) => self.claim(Some(ids), free).await,
+        let client = match self.postgres().await {
+            Ok(client) => client,
             Err(error) => {
-                let since = *self.redis_failed_at.get_or_insert_with(Instant::now);
-                metrics::gauge!("regimen_redis_away").set(1.0);
-                tracing::warn!(%error, "cannot take job ids from Redis");
-                if since.elapsed() < REDIS_PATIENCE {
-                    tokio::time::sleep(BACKOFF).await;
-                    return Vec::new();
-                }
-                let claimed = self.claim(None, free).await;
-                if claimed.is_empty() {
-                    tokio::time::sleep(BACKOFF).await;
-                }
-                claimed
-            }
-        }
-    }
-
-    async fn pop(&mut self, free: usize) -> Result<Vec<Uuid>, KvError> {
-        let lists = (List::Pro, List::Free);
-        let messages = self.env.queue.pop(lists, self.env.config.weights, self.turn, free).await?;
-        self.turn = self.turn.wrapping_add(messages.len() as u64);
-        if self.redis_failed_at.take().is_some() {
-            metrics::gauge!("regimen_redis_away").set(0.0);
-            tracing::info!("Redis is back; taking job ids from it again");
-        }
-        Ok(messages.iter().filter_map(regimen_common::queue::Message::job_id).collect())
-    }
-
-    async fn claim(&self, ids: Option<Vec<Uuid>>, free: usize) -> Vec<Claimed> {
-        let policy = &self.env.config.claim;
-        let claimed = async {
-            let client = self.env.db.get().await?;
-            match &ids {
-                Some(ids) => jobs::claim(&client, ids, policy).await,
-                None => jobs::claim_waiting(&client, free, policy).await,
+                self.claim_failed(&error).await;
+                return Vec::new();
             }
         };
-        match claimed.await {
-            Ok(claimed) => {
-                self.env.announcer.claimed(&claimed).await;
-                claimed
-            }
+        self.notice_return();
+        let claimed = match &self.redis {
+            Redis::Away(_) => self.claim_directly(client, free).await,
+            Redis::Here | Redis::Failing(_) => match self.pop(free).await {
+                Ok(ids) if ids.is_empty() => {
+                    drop(client);
+                    self.sleep_until_woken().await;
+                    return Vec::new();
+                }
+                Ok(ids) => jobs::claim(&client, &ids, &self.env.config.claim).await,
+                Err(reason) => {
+                    drop(client);
+                    self.redis_failed(&reason).await;
+                    return Vec::new();
+                }
+            },
+        };
+        match claimed {
+            Ok(claimed) => claimed,
             Err(error) => {
-                log_claim_failure(&error);
-                tokio::time::sleep(BACKOFF).await;
+                self.answer_lost = true;
+                self.claim_failed(&error).await;
                 Vec::new()
             }
+        }
+    }
+
+    /// A connection. After a claim without an answer, what may stand in our
+    /// name is handed back first.
+    async fn postgres(&mut self) -> Result<Client, DbError> {
+        let client = self.env.db.get().await?;
+        if self.answer_lost {
+            let claims = jobs::held_by(&client, &self.env.config.claim.worker_id).await?;
+            self.env.holdings.disown(claims);
+            self.answer_lost = false;
+        }
+        Ok(client)
+    }
+
+    async fn pop(&mut self, free: usize) -> Result<Vec<Uuid>, String> {
+        let lists = (List::Pro, List::Free);
+        let pop = self.env.queue.pop(lists, self.env.config.weights, self.turn, free);
+        let messages = match timeout(REDIS_PATIENCE, pop).await {
+            Ok(Ok(messages)) => messages,
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err("no answer".to_owned()),
+        };
+        self.turn = self.turn.wrapping_add(messages.len() as u64);
+        self.redis = Redis::Here;
+        Ok(messages.iter().filter_map(Message::job_id).collect())
+    }
+
+    async fn claim_directly(
+        &mut self,
+        mut client: Client,
+        free: usize,
+    ) -> Result<Vec<Claimed>, DbError> {
+        let config = &self.env.config;
+        let (weights, turn) = (config.weights, self.turn);
+        let claimed = jobs::claim_waiting(&mut client, free, weights, turn, &config.claim).await?;
+        drop(client);
+        self.turn = self.turn.wrapping_add(claimed.len() as u64);
+        if claimed.is_empty() {
+            self.pause().await;
+        }
+        Ok(claimed)
+    }
+
+    async fn redis_failed(&mut self, reason: &str) {
+        tracing::warn!(reason, "cannot take job ids from Redis");
+        match self.redis {
+            Redis::Here => self.redis = Redis::Failing(Instant::now()),
+            Redis::Failing(since) if since.elapsed() >= REDIS_PATIENCE => {
+                tracing::warn!("Redis is away; taking jobs from Postgres directly");
+                metrics::gauge!("regimen_redis_away").set(1.0);
+                let probe = tokio::spawn(until_it_answers(self.env.kv.clone()));
+                self.redis = Redis::Away(AbortOnDropHandle::new(probe));
+                self.link = None;
+                return;
+            }
+            Redis::Failing(_) | Redis::Away(_) => {}
+        }
+        self.pause().await;
+    }
+
+    fn notice_return(&mut self) {
+        if let Redis::Away(probe) = &self.redis
+            && probe.is_finished()
+        {
+            tracing::info!("Redis is back; taking job ids from it again");
+            metrics::gauge!("regimen_redis_away").set(0.0);
+            self.redis = Redis::Here;
         }
     }
 
     async fn sleep_until_woken(&mut self) {
-        let woken = async {
-            if self.link.is_none() {
-                self.link = Some(self.env.queue.blocking().await?);
-            }
-            match &mut self.link {
-                Some(link) => self.env.queue.wait(link, List::Pro, IDLE_WAIT).await,
-                None => Ok(()),
-            }
-        };
+        let drain = self.drain.clone();
         // A connection that silently died must not keep the worker asleep.
-        let woken = tokio::time::timeout(2 * IDLE_WAIT, woken).await;
-        if !matches!(woken, Ok(Ok(()))) {
+        let woken = timeout(2 * IDLE_WAIT, self.wait_for_token());
+        if let Some(Err(_) | Ok(Err(_))) = drain.run_until_cancelled(woken).await {
             self.link = None;
-            tokio::time::sleep(BACKOFF).await;
+            self.pause().await;
         }
+    }
+
+    async fn wait_for_token(&mut self) -> Result<(), KvError> {
+        let link = match &mut self.link {
+            Some(link) => link,
+            none => none.insert(self.env.queue.blocking().await?),
+        };
+        self.env.queue.wait(link, List::Pro, IDLE_WAIT).await
+    }
+
+    async fn claim_failed(&self, error: &DbError) {
+        metrics::counter!("regimen_claim_failures_total").increment(1);
+        tracing::warn!(%error, "could not claim jobs; trying again");
+        self.pause().await;
+    }
+
+    async fn pause(&self) {
+        self.drain.run_until_cancelled(sleep(BACKOFF)).await;
     }
 }
 
-fn log_claim_failure(error: &DbError) {
-    metrics::counter!("regimen_claim_failures_total").increment(1);
-    tracing::warn!(%error, "could not claim jobs; the reconciler dispatches them again");
+/// Returns once Redis answers.
+async fn until_it_answers(kv: Kv) {
+    let ping = redis::cmd("PING");
+    while !matches!(timeout(PROBE_EVERY, kv.query::<String>(&ping)).await, Ok(Ok(_))) {
+        sleep(PROBE_EVERY).await;
+    }
 }

@@ -3,9 +3,12 @@
 
 pub mod announce;
 pub mod config;
+pub mod drain;
 pub mod env;
 pub mod error;
+pub mod hand_back;
 pub mod health;
+pub mod heartbeat;
 pub mod holdings;
 pub mod intake;
 pub mod jobs;
@@ -21,8 +24,8 @@ use apalis_core::monitor::Monitor;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::ext::parallelize::ParallelizeExt;
 use metrics_exporter_prometheus::PrometheusHandle;
-use regimen_common::db::DbError;
-use regimen_common::db::jobs as job_rows;
+use regimen_common::job::EventKind;
+use regimen_common::notices::Heard;
 use regimen_common::{address_file, notices};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -39,6 +42,9 @@ pub enum RunError {
     /// apalis gave up.
     #[error("the job runner stopped: {0}")]
     Runner(#[from] apalis_core::monitor::MonitorError),
+    /// apalis ended without being asked to.
+    #[error("the job runner stopped by itself")]
+    RunnerEnded,
 }
 
 /// Runs until SIGTERM, then drains: takes nothing new, lets running jobs
@@ -54,85 +60,56 @@ pub async fn run(
     let address = listener.local_addr()?;
     let health = health::router(metrics, Arc::clone(&env));
     tokio::spawn(async move { axum::serve(listener, health).await });
-    let lease = env.config.claim.lease;
-    let heartbeat = tokio::spawn(holdings::heartbeat(env.db.clone(), env.holdings.clone(), lease));
+    let (pulse, holdings) = (env.pulse.clone(), env.holdings.clone());
+    tokio::spawn(heartbeat::run(pulse, holdings, env.config.claim.lease));
     tokio::spawn(jobs::reconcile::run(Arc::clone(&env)));
     tokio::spawn(hear_cancellations(Arc::clone(&env)));
-    tokio::spawn(end_drain(Arc::clone(&env)));
     if let Some(path) = &env.config.address_file {
         address_file::write(path, &[("METRICS_URL", format!("http://{address}"))])?;
     }
     tracing::info!(worker = env.config.claim.worker_id, %address, slots = env.config.slots, "worker ready");
-
-    let ran = run_jobs(Arc::clone(&env)).await;
-    hand_back(&env).await;
-    heartbeat.abort();
+    let ran = drain::until_drained(&env, run_jobs(Arc::clone(&env))).await;
     tracing::info!("worker stopped");
     ran
 }
 
+/// Runs the handlers until a drain begins and every handler is done.
 async fn run_jobs(env: Arc<Env>) -> Result<(), RunError> {
     let drain = env.shutdown.drain.clone();
     let monitor = Monitor::new().register(move |_| {
         let (sender, receiver) = mpsc::channel(env.config.slots);
-        let feed = intake::feed(Arc::clone(&env), sender);
+        // Tracked: a claim under way must be known before the last hand-back.
+        let feed = env.tasks.track_future(intake::feed(Arc::clone(&env), sender));
         WorkerBuilder::new("plans")
             .backend(FedBackend::new(receiver, feed))
             .data(Arc::clone(&env))
             .parallelize(tokio::spawn)
             .build(jobs::generate::handle)
     });
-    let signal = async move {
-        drain.cancelled().await;
-        Ok(())
-    };
-    Ok(monitor.run_with_signal(signal).await?)
-}
-
-/// After the drain time, or at the second signal, handlers are told to let go.
-async fn end_drain(env: Arc<Env>) {
-    env.shutdown.drain.cancelled().await;
-    tracing::info!(held = env.holdings.len(), seconds = env.config.drain.as_secs(), "draining");
-    let _ = tokio::time::timeout(env.config.drain, env.shutdown.now.cancelled()).await;
-    env.holdings.abandon_all();
-}
-
-/// Returns whatever this worker still holds to waiting, without counting an attempt.
-async fn hand_back(env: &Env) {
-    match try_hand_back(env).await {
-        Ok(0) => {}
-        Ok(jobs) => tracing::info!(jobs, "handed jobs back"),
-        Err(error) => {
-            tracing::warn!(%error, "could not hand jobs back; their leases will run out");
-        }
-    }
-}
-
-async fn try_hand_back(env: &Env) -> Result<usize, DbError> {
-    let mut client = env.db.get().await?;
-    let held = job_rows::held_by(&client, &env.config.claim.worker_id).await?;
-    for &held in &held {
-        let tx = client.transaction().await?;
-        let ended = job_rows::drain(&tx, held, env.config.claim.per_user).await?;
-        tx.commit().await?;
-        if let Some(ended) = ended {
-            let kind = regimen_common::job::EventKind::Drained;
-            env.announcer.ended(held.id, ended.seq, kind, &ended.next).await;
-        }
-    }
-    Ok(held.len())
+    let context = monitor.context();
+    let signal = drain.clone();
+    tokio::spawn(async move {
+        signal.cancelled().await;
+        // An error means that it has stopped already.
+        let _ = context.shutdown();
+    });
+    monitor.run().await?;
+    if drain.is_cancelled() { Ok(()) } else { Err(RunError::RunnerEnded) }
 }
 
 /// Drops the work on a job within moments of its cancellation. The fence is
-/// what makes this safe; the notice only makes it quick.
+/// what makes this safe; the notice only makes it quick. After a gap in the
+/// notices the heartbeat looks which jobs are still ours.
 async fn hear_cancellations(env: Arc<Env>) {
     let (sender, mut heard) = mpsc::channel(1024);
     tokio::spawn(notices::listen(env.kv.clone(), sender));
     while let Some(heard) = heard.recv().await {
-        if let notices::Heard::Notice(notice) = heard
-            && notice.kind == regimen_common::job::EventKind::Cancelled
-        {
-            env.holdings.abandon(notice.job);
+        match heard {
+            Heard::Notice(notice) if notice.kind == EventKind::Cancelled => {
+                env.holdings.abandon(notice.job);
+            }
+            Heard::Connected => env.holdings.doubt(),
+            Heard::Notice(_) | Heard::Disconnected => {}
         }
     }
 }

@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use regimen_common::db::DbError;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Short, so that results are there before anybody redoes the work.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// After so long another holder surely has the job.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Runs `write` until it succeeds, fails for a reason that stays, or ten
-/// minutes have passed. Every write it is used for checks the fence or may
-/// happen twice, so a late success does no harm.
+/// Runs `write` until it succeeds, fails for a reason that stays, ten minutes
+/// have passed, or the process has to end (`let_go`). Every write it is used
+/// for checks the fence or may happen twice, so a late success does no harm.
 ///
 /// # Errors
 /// The last failure.
 pub async fn until_written<T, F>(
+    let_go: &CancellationToken,
     what: &'static str,
     mut write: impl FnMut() -> F,
 ) -> Result<T, DbError>
@@ -26,11 +29,12 @@ where
     let give_up = Instant::now() + PATIENCE;
     let mut pause = FIRST_PAUSE;
     loop {
+        let last = let_go.is_cancelled() || Instant::now() >= give_up;
         match write().await {
-            Err(error) if error.is_unavailable() && Instant::now() < give_up => {
+            Err(error) if !last && (error.is_unavailable() || error.is_conflict()) => {
                 metrics::counter!("regimen_postgres_retries_total").increment(1);
-                tracing::warn!(%error, what, "Postgres is away; keeping the result and trying again");
-                tokio::time::sleep(pause).await;
+                tracing::warn!(%error, what, "not written; keeping it and trying again");
+                let_go.run_until_cancelled(tokio::time::sleep(pause)).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
             done => return done,

@@ -2,9 +2,12 @@
 //!
 //! apalis drives the handlers; where tasks come from is the feed's business
 //! (see `intake`). The backend never yields an error, so a fault of Redis or
-//! Postgres never ends a worker: the feed retries inside.
+//! Postgres never ends a worker: the feed retries inside. When the feed ends,
+//! tasks that no handler has taken yet are dropped at once: apalis itself would
+//! keep them until the last running handler is done.
 
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use apalis_core::backend::finalize::Ephemeral;
@@ -18,7 +21,13 @@ use tower::layer::util::Identity;
 /// Hands tasks from a feed to apalis, one at a time, without a buffer of its own.
 pub struct FedBackend<T> {
     feed: Option<BoxFuture<'static, ()>>,
-    tasks: mpsc::Receiver<T>,
+    tasks: Tasks<T>,
+}
+
+type Tasks<T> = Arc<Mutex<mpsc::Receiver<T>>>;
+
+fn locked<T>(tasks: &Tasks<T>) -> MutexGuard<'_, mpsc::Receiver<T>> {
+    tasks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T> std::fmt::Debug for FedBackend<T> {
@@ -31,6 +40,14 @@ impl<T: Send + 'static> FedBackend<T> {
     /// A backend over `tasks`, with the `feed` that fills them; it is spawned
     /// when the worker starts and ends when the receiver is gone.
     pub fn new(tasks: mpsc::Receiver<T>, feed: impl Future<Output = ()> + Send + 'static) -> Self {
+        let tasks = Arc::new(Mutex::new(tasks));
+        let left = Arc::clone(&tasks);
+        let feed = async move {
+            feed.await;
+            let mut left = locked(&left);
+            left.close();
+            while left.try_recv().is_ok() {}
+        };
         Self { feed: Some(Box::pin(feed)), tasks }
     }
 }
@@ -52,7 +69,7 @@ impl<T: Send + 'static> Backend for FedBackend<T> {
         cx: &mut Context<'_>,
         _: &WorkerContext,
     ) -> Poll<Option<Result<Task<T>, Infallible>>> {
-        self.tasks.poll_recv(cx).map(|task| task.map(|task| Ok(Task::new(task))))
+        locked(&self.tasks).poll_recv(cx).map(|task| task.map(|task| Ok(Task::new(task))))
     }
 
     fn poll_close(
@@ -60,7 +77,7 @@ impl<T: Send + 'static> Backend for FedBackend<T> {
         _: &mut Context<'_>,
         _: &WorkerContext,
     ) -> Poll<Result<(), Infallible>> {
-        self.tasks.close();
+        locked(&self.tasks).close();
         Poll::Ready(Ok(()))
     }
 }

@@ -101,6 +101,14 @@ impl DbError {
         }
     }
 
+    /// Whether the statement only met another one at a bad moment (deadlock,
+    /// serialisation failure), so that the same call succeeds when repeated.
+    pub fn is_conflict(&self) -> bool {
+        self.code().is_some_and(|code| {
+            *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE
+        })
+    }
+
     /// The SQLSTATE of the server's answer, when there was one.
     pub fn code(&self) -> Option<&SqlState> {
         match self {

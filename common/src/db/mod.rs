@@ -5,7 +5,6 @@ pub mod accounts;
 pub mod billing;
 mod connect;
 mod error;
-pub mod generations;
 pub mod jobs;
 pub mod migrate;
 pub mod plans;

@@ -35,13 +35,13 @@ impl Attempts {
         Self { env, held, prompt_version, rows: Mutex::default() }
     }
 
-    /// A stored reply that the previous holder did not live to judge.
+    /// A stored reply whose plan the previous holder did not live to save.
     ///
     /// # Errors
     /// Postgres failed.
-    pub async fn unjudged(&self) -> Result<Option<StoredReply>, JobError> {
+    pub async fn usable(&self) -> Result<Option<StoredReply>, JobError> {
         let client = self.env.db.get().await.map_err(DbError::from)?;
-        let Some(stored) = jobs::unjudged_reply(&client, self.held.id).await? else {
+        let Some(stored) = jobs::usable_reply(&client, self.held.id).await? else {
             return Ok(None);
         };
         // A provider this release does not know cannot be read; it is asked anew.
@@ -68,7 +68,7 @@ impl Attempts {
         let client = self.env.db.get().await.map_err(DbError::from)?;
         let seq = jobs::append_event(&client, self.held, kind, stage, &data).await?;
         drop(client);
-        self.env.announcer.event(self.held.id, seq.ok_or(JobError::Stale)?, kind).await;
+        self.env.announcer.event(self.held.id, seq.ok_or(JobError::Stale)?, kind);
         Ok(())
     }
 
@@ -98,15 +98,15 @@ impl AttemptLog for Attempts {
         drop(client);
         let (n, seq) = started.ok_or(JobError::Stale)?;
         self.remember(n, id);
-        self.env.announcer.event(self.held.id, seq, EventKind::AttemptStarted).await;
+        self.env.announcer.event(self.held.id, seq, EventKind::AttemptStarted);
         Ok(n)
     }
 
     /// Goes on by itself when the run is dropped: the reply is paid for.
     async fn replied(&self, n: i32, raw: &RawReply) -> Result<(), JobError> {
         let (env, held, row, raw) = (Arc::clone(&self.env), self.held, self.row(n)?, raw.clone());
-        let stored = tokio::spawn(async move {
-            until_written("reply", async || {
+        let stored = self.env.tasks.clone().spawn(async move {
+            until_written(&env.let_go, "reply", async || {
                 let client = env.db.get().await?;
                 let (status, request) = (Some(i32::from(raw.status)), raw.request_id.as_deref());
                 jobs::store_reply(&client, held, row, &raw.body, status, request).await
@@ -116,7 +116,7 @@ impl AttemptLog for Attempts {
         // A panic in there would have been a defect; the lease hands the job over.
         let seq = stored.await.map_err(|_| JobError::Stale)??;
         if let Some(seq) = seq {
-            self.env.announcer.event(self.held.id, seq, EventKind::Verifying).await;
+            self.env.announcer.event(self.held.id, seq, EventKind::Verifying);
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl AttemptLog for Attempts {
             request_id: end.request_id.as_deref(),
             usage: Some(usage(end)),
         };
-        until_written("judgement", async || {
+        until_written(&self.env.let_go, "judgement", async || {
             let client = self.env.db.get().await?;
             jobs::judge_attempt(&client, row, &outcome).await
         })

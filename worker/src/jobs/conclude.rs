@@ -3,19 +3,21 @@
 //!
 //! Contract: idempotent by the fence; while Postgres is away it keeps the
 //! result and tries again; a crash before the commit leaves the claim to its
-//! lease, after it to the reconciler's dispatch.
+//! lease, after it to the reconciler's dispatch. What cannot be written for
+//! lack of Postgres is handed back when the holding is dropped.
 
 use std::time::Duration;
 
 use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, Claimed, Ended, Held, Success};
 use regimen_common::db::plans::{self, NewPlan, PlanColumns};
-use regimen_common::job::{EventKind, FailureCode};
+use regimen_common::job::FailureCode;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::env::Env;
 use crate::error::JobError;
+use crate::holdings::Holding;
 use crate::patience::until_written;
 
 /// How long a job waits for a budget before it looks again.
@@ -83,11 +85,40 @@ impl Finished {
     }
 }
 
-/// Saves the plan and ends the job as succeeded.
-///
-/// # Errors
-/// Nothing was written.
-pub async fn succeed(env: &Env, claimed: &Claimed, finished: &Finished) -> Result<(), DbError> {
+/// What came of a round: a plan, a typed failure, or a panic.
+pub type Outcome = std::thread::Result<Result<Finished, JobError>>;
+
+/// Writes the end of a claim, whatever came of it, and concludes the holding
+/// unless Postgres could not be reached.
+pub async fn conclude(env: &Env, claimed: &Claimed, holding: &Holding, outcome: Outcome) {
+    let held = holding.held();
+    let written = match outcome {
+        Ok(Ok(finished)) => succeed(env, claimed, &finished).await,
+        Ok(Err(error)) => unsuccessful(env, claimed, error).await,
+        Err(_) => panicked(env, held).await,
+    };
+    let written = match written {
+        Err(error) if !error.is_unavailable() => {
+            tracing::error!(job_id = %held.id, %error, "the end of a claim cannot be written");
+            let detail = "the plan could not be stored; the log has the details";
+            fail(env, held, FailureCode::Internal, detail, &Value::Null).await
+        }
+        other => other,
+    };
+    match written {
+        Err(error) if error.is_unavailable() => {
+            tracing::warn!(job_id = %held.id, %error, "lost touch with Postgres; handing the job back");
+        }
+        Err(error) => {
+            // Handed back, it would come to the same end again without an attempt counted.
+            tracing::error!(job_id = %held.id, %error, "could not end the claim; its lease will run out");
+            holding.conclude();
+        }
+        Ok(()) => holding.conclude(),
+    }
+}
+
+async fn succeed(env: &Env, claimed: &Claimed, finished: &Finished) -> Result<(), DbError> {
     let held = Held { id: claimed.id, fence: claimed.fence };
     let plan = finished.row(claimed);
     let success = Success {
@@ -95,7 +126,7 @@ pub async fn succeed(env: &Env, claimed: &Claimed, finished: &Finished) -> Resul
         provider: finished.provider.clone(),
         model: finished.model.clone(),
     };
-    let ended = until_written("plan", async || {
+    let ended = until_written(&env.let_go, "plan", async || {
         let mut client = env.db.get().await?;
         let tx = client.transaction().await?;
         let Some(ended) = jobs::succeed(&tx, held, &success, per_user(env)).await? else {
@@ -106,18 +137,15 @@ pub async fn succeed(env: &Env, claimed: &Claimed, finished: &Finished) -> Resul
         Ok(Some(ended))
     })
     .await?;
-    let kind = plan.columns.kind().as_str();
-    metrics::counter!("regimen_jobs_finished_total", "state" => "succeeded", "code" => kind)
-        .increment(1);
-    announce(env, held, ended, EventKind::Saved).await;
+    if ended.is_some() {
+        count_finished("succeeded", plan.columns.kind().as_str());
+    }
+    announce(env, held, ended);
     Ok(())
 }
 
 /// Ends the claim in the way its error says.
-///
-/// # Errors
-/// Nothing was written; the lease will run out.
-pub async fn unsuccessful(env: &Env, claimed: &Claimed, error: JobError) -> Result<(), DbError> {
+async fn unsuccessful(env: &Env, claimed: &Claimed, error: JobError) -> Result<(), DbError> {
     let held = Held { id: claimed.id, fence: claimed.fence };
     match error {
         JobError::Retry { reason } => match next_round(env, claimed) {
@@ -131,28 +159,21 @@ pub async fn unsuccessful(env: &Env, claimed: &Claimed, error: JobError) -> Resu
             fail(env, held, code, &detail, &evidence).await
         }
         JobError::Stale => Ok(()),
-        JobError::Db(error) => {
-            // The lease hands the job over; nothing else can be written now.
-            tracing::warn!(job_id = %held.id, %error, "lost touch with Postgres; leaving the job to its lease");
-            Ok(())
-        }
+        JobError::Db(error) => Err(error),
     }
 }
 
 /// Records that the handler itself broke, as the loss of a worker would be.
-///
-/// # Errors
-/// Nothing was written; the lease will run out.
-pub async fn panicked(env: &Env, held: Held) -> Result<(), DbError> {
-    let ended = until_written("panic", async || {
+async fn panicked(env: &Env, held: Held) -> Result<(), DbError> {
+    let ended = until_written(&env.let_go, "panic", async || {
         let mut client = env.db.get().await?;
         let tx = client.transaction().await?;
-        let ended = jobs::lose(&tx, held, "the handler panicked", per_user(env)).await?;
+        let lost = jobs::lose(&tx, &[held], "its handler panicked", per_user(env)).await?;
         tx.commit().await?;
-        Ok(ended)
+        Ok(lost)
     })
     .await?;
-    announce(env, held, ended, EventKind::LeaseLost).await;
+    announce(env, held, ended.into_iter().next());
     Ok(())
 }
 
@@ -171,7 +192,7 @@ async fn retry(
     reason: &str,
     counts: bool,
 ) -> Result<(), DbError> {
-    let ended = until_written("retry", async || {
+    let ended = until_written(&env.let_go, "retry", async || {
         let mut client = env.db.get().await?;
         let tx = client.transaction().await?;
         let per_user = per_user(env);
@@ -180,7 +201,7 @@ async fn retry(
         Ok(ended)
     })
     .await?;
-    announce(env, held, ended, EventKind::RetryScheduled).await;
+    announce(env, held, ended);
     Ok(())
 }
 
@@ -191,7 +212,7 @@ async fn fail(
     detail: &str,
     evidence: &Value,
 ) -> Result<(), DbError> {
-    let ended = until_written("failure", async || {
+    let ended = until_written(&env.let_go, "failure", async || {
         let mut client = env.db.get().await?;
         let tx = client.transaction().await?;
         let ended = jobs::fail(&tx, held, code, detail, evidence, per_user(env)).await?;
@@ -199,10 +220,11 @@ async fn fail(
         Ok(ended)
     })
     .await?;
-    tracing::info!(job_id = %held.id, code = code.as_str(), detail, "job failed");
-    metrics::counter!("regimen_jobs_finished_total", "state" => "failed", "code" => code.as_str())
-        .increment(1);
-    announce(env, held, ended, EventKind::Failed).await;
+    if ended.is_some() {
+        tracing::info!(job_id = %held.id, code = code.as_str(), detail, "job failed");
+        count_finished("failed", code.as_str());
+    }
+    announce(env, held, ended);
     Ok(())
 }
 
@@ -210,9 +232,13 @@ fn per_user(env: &Env) -> i64 {
     env.config.claim.per_user
 }
 
-async fn announce(env: &Env, held: Held, ended: Option<Ended>, kind: EventKind) {
+fn count_finished(state: &'static str, code: &'static str) {
+    metrics::counter!("regimen_jobs_finished_total", "state" => state, "code" => code).increment(1);
+}
+
+fn announce(env: &Env, held: Held, ended: Option<Ended>) {
     match ended {
-        Some(ended) => env.announcer.ended(held.id, ended.seq, kind, &ended.next).await,
+        Some(ended) => env.announcer.ended(&ended),
         None => {
             tracing::info!(job_id = %held.id, "refused a stale write: the job is not ours any more")
         }

@@ -6,4 +6,3 @@ pub mod generate;
 pub mod notify;
 pub mod reconcile;
 pub mod stripe_event;
-pub mod verifier;

@@ -48,7 +48,7 @@ pub struct AttemptOutcome<'a> {
     pub usage: Option<Usage>,
 }
 
-/// A stored reply that nobody has judged yet.
+/// A stored reply that may still become a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawReply {
     /// The attempt it belongs to.
@@ -203,21 +203,22 @@ pub async fn judge_attempt<C: GenericClient>(
     Ok(())
 }
 
-/// The job's newest reply that was stored but not judged: its worker died in
-/// between. The next holder goes on from it instead of paying again.
+/// The job's newest reply that was paid for and can still become its plan: not
+/// judged yet, or found good. Its worker died before the plan was saved; the
+/// next holder goes on from the reply instead of paying again.
 ///
 /// # Errors
 /// The query failed.
-pub async fn unjudged_reply<C: GenericClient>(
+pub async fn usable_reply<C: GenericClient>(
     client: &C,
     job_id: Uuid,
 ) -> Result<Option<RawReply>, DbError> {
     let statement = client
         .prepare_cached(
-            "-- unjudged reply
+            "-- usable reply
              select id, n, provider, model, raw_reply, http_status, request_id
              from regimen.job_attempts
-             where job_id = $1 and raw_reply is not null and outcome is null
+             where job_id = $1 and raw_reply is not null and (outcome is null or outcome = 'ok')
              order by n desc limit 1",
         )
         .await?;

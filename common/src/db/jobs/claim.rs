@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::db::DbError;
 use crate::job::PlanKind;
+use crate::queue::Weights;
 
 /// Under which conditions a worker claims.
 #[derive(Debug, Clone)]
@@ -148,7 +149,7 @@ pub async fn claim(
     let lock_parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&ids];
     // Polled together, the four go out as one pipeline.
     let sent = try_join!(
-        client.batch_execute("begin"),
+        client.batch_execute("begin isolation level read committed"),
         client.query(&lock, &lock_parameters),
         client.query(&claim, &parameters),
         client.batch_execute("commit"),
@@ -164,35 +165,56 @@ pub async fn claim(
     rows.iter().map(Claimed::from_row).collect()
 }
 
-/// Claims up to `count` waiting jobs straight from Postgres, for times when
-/// Redis is away: paying users and older jobs first.
+/// Claims up to `count` of the jobs whose turn it is straight from Postgres,
+/// for times when Redis is away: in the same shares, oldest first.
 ///
 /// # Errors
 /// Nothing was claimed.
 pub async fn claim_waiting(
-    client: &Client,
+    client: &mut Client,
     count: usize,
+    weights: Weights,
+    turn: u64,
     policy: &ClaimPolicy,
 ) -> Result<Vec<Claimed>, DbError> {
-    let statement = client
+    let tx = client.transaction().await?;
+    let statement = tx
         .prepare_cached(
-            "-- find waiting jobs
-             select id from (
-                 (select id, class, created_at from regimen.jobs
-                  where state = 'queued' and class = 'pro' and run_at <= now()
-                  order by run_at, created_at limit $1)
-                 union all
-                 (select id, class, created_at from regimen.jobs
-                  where state = 'queued' and class = 'free' and run_at <= now()
-                  order by run_at, created_at limit $1)
-             ) candidates
-             order by class = 'free', created_at limit $1",
+            "-- find jobs whose turn it is
+             with pro as (
+                 select id, class, dispatched_at from regimen.jobs
+                 where class = 'pro' and state = 'queued' and dispatched_at is not null
+                 order by dispatched_at limit $1 for update skip locked
+             ), free as (
+                 select id, class, dispatched_at from regimen.jobs
+                 where class = 'free' and state = 'queued' and dispatched_at is not null
+                 order by dispatched_at limit $1 for update skip locked
+             )
+             select id, class from (select * from pro union all select * from free) found
+             order by dispatched_at",
         )
         .await?;
     let limit = i64::try_from(count).unwrap_or(i64::MAX);
-    let rows = client.query(&statement, &[&limit]).await?;
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.get("id")).collect();
-    if ids.is_empty() { Ok(Vec::new()) } else { claim(client, &ids, policy).await }
+    let (mut pro, mut free) = (Vec::new(), Vec::new());
+    for row in tx.query(&statement, &[&limit]).await? {
+        let list = if row.try_get::<_, &str>("class")? == "pro" { &mut pro } else { &mut free };
+        list.push(row.try_get::<_, Uuid>("id")?);
+    }
+    let (pro_share, free_share) = weights.shares(turn, count, (pro.len(), free.len()));
+    pro.truncate(pro_share);
+    free.truncate(free_share);
+    pro.append(&mut free);
+    if pro.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lock = tx.prepare_cached(LOCK_USERS).await?;
+    tx.query(&lock, &[&pro]).await?;
+    let claim = tx.prepare_cached(CLAIM).await?;
+    let (lease, deadline) = (policy.lease.as_secs_f64(), policy.deadline.as_secs_f64());
+    let rows =
+        tx.query(&claim, &[&pro, &policy.worker_id, &lease, &deadline, &policy.per_user]).await?;
+    tx.commit().await?;
+    rows.iter().map(Claimed::from_row).collect()
 }
 
 /// Extends the leases of everything this worker holds, in one statement, and
@@ -210,9 +232,15 @@ pub async fn extend_leases<C: GenericClient>(
     let statement = client
         .prepare_cached(
             "-- extend leases
+             with held as (
+                 -- In the order of ids, so that statements over many jobs cannot deadlock.
+                 select j.id from regimen.jobs j
+                 join unnest($1::uuid[], $2::bigint[]) as h (id, fence)
+                   on j.id = h.id and j.fence = h.fence
+                 where j.state = 'running' order by j.id for update of j
+             )
              update regimen.jobs j set lease_expires_at = now() + make_interval(secs => $3)
-             from unnest($1::uuid[], $2::bigint[]) as h (id, fence)
-             where j.id = h.id and j.fence = h.fence and j.state = 'running'
+             from held where held.id = j.id
              returning j.id, j.fence",
         )
         .await?;

@@ -1,4 +1,4 @@
-//! Ends of a claim: success, failure, another round, hand-back. Each checks
+//! Ends of a claim by its holder: success, failure, another round. Each checks
 //! the fence, records the event, settles the spend and picks the user's next
 //! jobs in the caller's transaction.
 
@@ -10,19 +10,9 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::Held;
-use super::read::named;
+use super::dispatch::{NextJob, dispatch_next};
 use crate::db::DbError;
-use crate::job::{FailureCode, JobClass, LOST_WORKERS_LIMIT};
-use crate::queue::List;
-
-/// A job whose turn has come: to be pushed after the commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NextJob {
-    /// The job.
-    pub id: Uuid,
-    /// Where to push it.
-    pub list: List,
-}
+use crate::job::{EventKind, FailureCode};
 
 /// What a finished job leaves behind.
 #[derive(Debug, Clone)]
@@ -35,12 +25,16 @@ pub struct Success {
     pub model: String,
 }
 
-/// A claim that ended.
+/// A claim, or a wait, that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
+    /// The job.
+    pub job_id: Uuid,
+    /// What happened to it.
+    pub kind: EventKind,
     /// The number of the event that records it.
     pub seq: i32,
-    /// The user's jobs whose turn has come.
+    /// The jobs whose turn has come by it.
     pub next: Vec<NextJob>,
 }
 
@@ -82,7 +76,7 @@ pub async fn succeed(
             &[&held.id, &held.fence, &success.plan_id, &success.provider, &success.model],
         )
         .await?;
-    finish(tx, held.id, row, per_user).await
+    finish(tx, held.id, EventKind::Saved, row, per_user).await
 }
 
 /// Ends the job as failed for good.
@@ -120,7 +114,7 @@ pub async fn fail(
     let row = tx
         .query_opt(&statement, &[&held.id, &held.fence, &code.as_str(), &detail, &Json(&data)])
         .await?;
-    finish(tx, held.id, row, per_user).await
+    finish(tx, held.id, EventKind::Failed, row, per_user).await
 }
 
 /// Sends the job back to wait for another round, `after` from now, without
@@ -163,129 +157,13 @@ pub async fn retry_later(
             &[&held.id, &held.fence, &stage, &after.as_secs_f64(), &reason, &counts_as_round],
         )
         .await?;
-    finish(tx, held.id, row, per_user).await
+    finish(tx, held.id, EventKind::RetryScheduled, row, per_user).await
 }
 
-/// Hands the job back at once because its worker shuts down; the attempt does
-/// not count. The job itself is among the user's next jobs.
-///
-/// # Errors
-/// Nothing was written.
-pub async fn drain(
-    tx: &Transaction<'_>,
-    held: Held,
-    per_user: i64,
-) -> Result<Option<Ended>, DbError> {
-    let statement = tx
-        .prepare_cached(
-            "-- drain
-             with job as (
-                 update regimen.jobs set
-                     state = 'queued', stage = 'queued', worker_id = null, lease_expires_at = null,
-                     drained = true, updated_at = now(), last_seq = last_seq + 1
-                 where id = $1 and fence = $2 and state = 'running'
-                 returning user_id, last_seq
-             ), event as (
-                 insert into regimen.job_events (job_id, seq, at, kind)
-                 select $1, last_seq, now(), 'drained' from job
-             )
-             select user_id, last_seq from job",
-        )
-        .await?;
-    let row = tx.query_opt(&statement, &[&held.id, &held.fence]).await?;
-    finish(tx, held.id, row, per_user).await
-}
-
-/// Records that a claim ended in the loss of its worker: back to waiting, or
-/// failed as poisoned at the third time. Used for leases that ran out and for
-/// handlers that panicked.
-///
-/// # Errors
-/// Nothing was written.
-pub async fn lose(
-    tx: &Transaction<'_>,
-    held: Held,
-    reason: &str,
-    per_user: i64,
-) -> Result<Option<Ended>, DbError> {
-    let statement = tx
-        .prepare_cached(
-            "-- lose claim
-             with job as (
-                 update regimen.jobs j set
-                     lost = lost + 1,
-                     state = case when lost + 1 >= $3 then 'failed' else 'queued' end,
-                     stage = case when lost + 1 >= $3 then 'done' else 'queued' end,
-                     finished_at = case when lost + 1 >= $3 then now() end,
-                     error_code = case when lost + 1 >= $3 then 'poisoned' end,
-                     error_detail = case when lost + 1 >= $3
-                         then 'the job took ' || (lost + 1) || ' workers down with it; the last time: ' || $4
-                         end,
-                     worker_id = null, lease_expires_at = null, updated_at = now(),
-                     last_seq = last_seq + 1,
-                     cost_micros = (select coalesce(sum(cost_micros), 0)::bigint
-                                    from regimen.job_attempts a where a.job_id = j.id)
-                 where id = $1 and fence = $2 and state = 'running'
-                 returning user_id, last_seq, state, lost, error_code
-             ), event as (
-                 insert into regimen.job_events (job_id, seq, at, kind, data)
-                 select $1, last_seq, now(),
-                        case state when 'failed' then 'failed' else 'lease_lost' end,
-                        jsonb_strip_nulls(jsonb_build_object(
-                            'code', error_code, 'workers_lost', lost, 'reason', $4::text))
-                 from job
-             )
-             select user_id, last_seq from job",
-        )
-        .await?;
-    let row =
-        tx.query_opt(&statement, &[&held.id, &held.fence, &LOST_WORKERS_LIMIT, &reason]).await?;
-    finish(tx, held.id, row, per_user).await
-}
-
-/// Picks the user's next waiting jobs, as many as its cap leaves room for,
-/// and marks them dispatched. Push them after the commit; what is not pushed,
-/// the reconciler finds.
-///
-/// # Errors
-/// Nothing was marked.
-pub async fn dispatch_next<C: GenericClient>(
-    client: &C,
-    user_id: Uuid,
-    per_user: i64,
-) -> Result<Vec<NextJob>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- dispatch next
-             update regimen.jobs j set dispatched_at = now()
-             from (
-                 select id from regimen.jobs
-                 where user_id = $1 and state = 'queued' and dispatched_at is null
-                   and run_at <= now()
-                 order by created_at, id
-                 limit greatest(0, $2 - (
-                     select count(*) from regimen.jobs
-                     where user_id = $1
-                       and (state = 'running' or (state = 'queued' and dispatched_at is not null))))
-                 for update skip locked
-             ) next
-             where j.id = next.id
-             returning j.id, j.class",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&user_id, &per_user]).await?;
-    rows.iter()
-        .map(|row| {
-            let class: JobClass = named(row, "class")?;
-            Ok(NextJob { id: row.try_get("id")?, list: class.into() })
-        })
-        .collect()
-}
-
-/// Copies the job's paid attempts into the ledger, each once.
+/// Copies the jobs' paid attempts into the ledger, each once.
 pub(super) async fn settle_usage<C: GenericClient>(
     client: &C,
-    job_id: Uuid,
+    jobs: &[Uuid],
 ) -> Result<(), DbError> {
     let statement = client
         .prepare_cached(
@@ -295,17 +173,18 @@ pub(super) async fn settle_usage<C: GenericClient>(
              select id, job_id, user_id, coalesce(finished_at, started_at), provider, model,
                     input_tokens, cached_tokens, output_tokens, cost_micros
              from regimen.job_attempts
-             where job_id = $1 and (cost_micros > 0 or input_tokens > 0 or output_tokens > 0)
+             where job_id = any($1) and (cost_micros > 0 or input_tokens > 0 or output_tokens > 0)
              on conflict (attempt_id) do nothing",
         )
         .await?;
-    client.execute(&statement, &[&job_id]).await?;
+    client.execute(&statement, &[&jobs]).await?;
     Ok(())
 }
 
 async fn finish(
     tx: &Transaction<'_>,
     job_id: Uuid,
+    kind: EventKind,
     row: Option<tokio_postgres::Row>,
     per_user: i64,
 ) -> Result<Option<Ended>, DbError> {
@@ -313,7 +192,7 @@ async fn finish(
         metrics::counter!("regimen_stale_writes_refused_total").increment(1);
         return Ok(None);
     };
-    settle_usage(tx, job_id).await?;
-    let next = dispatch_next(tx, row.try_get("user_id")?, per_user).await?;
-    Ok(Some(Ended { seq: row.try_get("last_seq")?, next }))
+    settle_usage(tx, &[job_id]).await?;
+    let next = dispatch_next(tx, &[row.try_get("user_id")?], per_user).await?;
+    Ok(Some(Ended { job_id, kind, seq: row.try_get("last_seq")?, next }))
 }

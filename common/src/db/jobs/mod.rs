@@ -8,23 +8,25 @@ mod accept;
 mod attempts;
 mod cancel;
 mod claim;
+mod dispatch;
 mod events;
 mod finish;
 pub(super) mod read;
 mod reconcile;
+mod release;
 
 pub use accept::{Acceptance, Idempotency, NewJob, NewJobs, Replay, accept};
 pub use attempts::{
     AttemptOutcome, NewAttempt, RawReply, Usage, judge_attempt, start_attempt, store_reply,
-    unjudged_reply,
+    usable_reply,
 };
 pub use cancel::{CancelOutcome, cancel};
 pub use claim::{ClaimPolicy, Claimed, Held, claim, claim_waiting, extend_leases, held_by};
+pub use dispatch::{
+    NextJob, ReadyPage, dispatch_next, dispatch_ready, queue_health, redispatch_lost,
+};
 pub use events::{append_event, events_after};
-pub use finish::{Ended, NextJob, Success, dispatch_next, drain, fail, lose, retry_later, succeed};
-pub use read::{
-    Backlog, JobRow, ListFilter, backlog, generation_of, job, jobs_of_user, position, revisions,
-};
-pub use reconcile::{
-    Reconciled, dispatch_ready, expire_overdue, queue_health, recover_leases, redispatch_lost,
-};
+pub use finish::{Ended, Success, fail, retry_later, succeed};
+pub use read::{JobRow, ListFilter, generation_of, job, jobs_of_user, position, revisions};
+pub use reconcile::{expire_overdue, recover_leases};
+pub use release::{hand_back, lose};

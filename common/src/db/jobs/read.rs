@@ -1,7 +1,6 @@
 //! Reading jobs: always as their owner, except where an operator asks.
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::GenericClient;
@@ -141,7 +140,9 @@ pub async fn revisions<C: GenericClient>(
         .collect()
 }
 
-/// How many jobs of its class stand before a waiting job; counting stops at 10,000.
+/// How many jobs stand before a waiting job: those of its class whose turn
+/// came before, and, while it waits for its user's other jobs, those too.
+/// Counting stops at 1,000.
 ///
 /// # Errors
 /// The query failed.
@@ -149,15 +150,28 @@ pub async fn position<C: GenericClient>(client: &C, job_id: Uuid) -> Result<i64,
     let statement = client
         .prepare_cached(
             "-- position
-             select count(*) as ahead from (
-                 select 1 from regimen.jobs j, regimen.jobs mine
-                 where mine.id = $1 and j.state = 'queued' and j.class = mine.class
-                   and j.run_at < mine.run_at
-                 limit 10000
-             ) ahead",
+             with mine as (
+                 select id, user_id, class, run_at, created_at, dispatched_at
+                 from regimen.jobs where id = $1
+             )
+             select (select count(*) from (
+                         select from regimen.jobs
+                         where state = 'queued' and dispatched_at is not null
+                           and class = (select class from mine)
+                           and dispatched_at
+                               < coalesce((select dispatched_at from mine), 'infinity')
+                         order by dispatched_at limit 1000) turn)
+                  + (select count(*) from (
+                         select from regimen.jobs
+                         where state = 'queued' and dispatched_at is null
+                           and user_id = (select user_id from mine where dispatched_at is null)
+                           and (run_at, created_at, id)
+                               < (select run_at, created_at, id from mine)
+                         order by run_at, created_at, id limit 1000) own) as ahead",
         )
         .await?;
-    Ok(client.query_one(&statement, &[&job_id]).await?.try_get("ahead")?)
+    let ahead: i64 = client.query_one(&statement, &[&job_id]).await?.try_get("ahead")?;
+    Ok(ahead.min(1_000))
 }
 
 /// Which of a user's jobs to list.
@@ -239,35 +253,4 @@ pub(in crate::db) fn named<T: FromStr<Err = UnknownName>>(
 ) -> Result<T, DbError> {
     let text: &str = row.try_get(column)?;
     text.parse().map_err(|source| DbError::Value { column, source })
-}
-
-/// How much waits, and how much was done of late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backlog {
-    /// Jobs waiting, counted up to the limit asked for.
-    pub queued: i64,
-    /// Jobs that ended within the window.
-    pub finished: i64,
-}
-
-/// Counts what waits, up to `limit`, and what ended within the last `window`.
-///
-/// # Errors
-/// The query failed.
-pub async fn backlog<C: GenericClient>(
-    client: &C,
-    limit: i64,
-    window: Duration,
-) -> Result<Backlog, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- backlog
-             select (select count(*) from (
-                         select from regimen.jobs where state = 'queued' limit $1) waiting),
-                    (select count(*) from regimen.jobs
-                     where finished_at > now() - make_interval(secs => $2))",
-        )
-        .await?;
-    let row = client.query_one(&statement, &[&limit, &window.as_secs_f64()]).await?;
-    Ok(Backlog { queued: row.try_get(0)?, finished: row.try_get(1)? })
 }

@@ -1,0 +1,141 @@
+//! Claims that end without a result, many at once: handed back by their
+//! holder, or lost with it. The jobs keep their turn and go before the others.
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::{GenericClient, Transaction};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::Held;
+use super::dispatch::{NextJob, dispatch_next};
+use super::finish::{Ended, settle_usage};
+use super::read::named;
+use crate::db::DbError;
+use crate::job::{EventKind, JobClass, LOST_WORKERS_LIMIT};
+
+/// Hands jobs back at once: their worker shuts down, or had to let them go
+/// without a result. The attempts do not count. Claims that are stale by now
+/// are left out.
+///
+/// # Errors
+/// Nothing was written.
+pub async fn hand_back<C: GenericClient>(client: &C, held: &[Held]) -> Result<Vec<Ended>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- hand back
+             with held as (
+                 -- In the order of ids, so that statements over many jobs cannot deadlock.
+                 select j.id from regimen.jobs j
+                 join unnest($1::uuid[], $2::bigint[]) as h (id, fence)
+                   on j.id = h.id and j.fence = h.fence
+                 where j.state = 'running' order by j.id for update of j
+             ), job as (
+                 update regimen.jobs j set
+                     state = 'queued', stage = 'queued', worker_id = null, lease_expires_at = null,
+                     drained = true, dispatched_at = now(), updated_at = now(),
+                     last_seq = last_seq + 1
+                 from held where held.id = j.id
+                 returning j.id, j.last_seq, j.class, j.created_at
+             ), event as (
+                 insert into regimen.job_events (job_id, seq, at, kind)
+                 select id, last_seq, now(), 'drained' from job
+             )
+             select id, last_seq, class, created_at from job",
+        )
+        .await?;
+    let (ids, fences) = columns(held);
+    let rows = client.query(&statement, &[&ids, &fences]).await?;
+    rows.iter().map(|row| returned(row, EventKind::Drained)).collect()
+}
+
+/// Records that claims ended in the loss of their worker: back to waiting, or
+/// failed as poisoned at the third time, with the workers lost as evidence.
+/// Used for leases that ran out and for handlers that panicked.
+///
+/// # Errors
+/// Nothing was written.
+pub async fn lose(
+    tx: &Transaction<'_>,
+    held: &[Held],
+    reason: &str,
+    per_user: i64,
+) -> Result<Vec<Ended>, DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- lose claims
+             with held as (
+                 select j.id, j.worker_id, j.lost + 1 as lost, j.lost + 1 >= $3 as poisoned
+                 from regimen.jobs j
+                 join unnest($1::uuid[], $2::bigint[]) as h (id, fence)
+                   on j.id = h.id and j.fence = h.fence
+                 where j.state = 'running' order by j.id for update of j
+             ), job as (
+                 update regimen.jobs j set
+                     lost = held.lost,
+                     state = case when poisoned then 'failed' else 'queued' end,
+                     stage = case when poisoned then 'done' else 'queued' end,
+                     dispatched_at = case when not poisoned then now() end,
+                     finished_at = case when poisoned then now() end,
+                     error_code = case when poisoned then 'poisoned' end,
+                     error_detail = case when poisoned then
+                         'the job took ' || held.lost || ' workers down with it; the last time: '
+                         || $4 end,
+                     worker_id = null, lease_expires_at = null, updated_at = now(),
+                     last_seq = last_seq + 1,
+                     cost_micros = (select coalesce(sum(cost_micros), 0)::bigint
+                                    from regimen.job_attempts a where a.job_id = j.id)
+                 from held where held.id = j.id
+                 returning j.id, j.user_id, j.class, j.created_at, j.last_seq, j.error_detail,
+                           held.lost, held.poisoned,
+                           jsonb_build_object('worker', held.worker_id, 'reason', $4::text) as loss
+             ), event as (
+                 insert into regimen.job_events (job_id, seq, at, kind, data)
+                 select id, last_seq, now(),
+                        case when poisoned then 'failed' else 'lease_lost' end,
+                        case when poisoned then jsonb_build_object(
+                            'code', 'poisoned', 'detail', error_detail,
+                            'evidence', (
+                                select coalesce(jsonb_agg(jsonb_build_object(
+                                           'at', e.at, 'worker', e.data -> 'worker',
+                                           'reason', e.data -> 'reason') order by e.seq), '[]')
+                                from regimen.job_events e
+                                where e.job_id = job.id and e.kind = 'lease_lost')
+                                || (jsonb_build_object('at', now()) || loss))
+                        else loss || jsonb_build_object('workers_lost', lost) end
+                 from job
+             )
+             select id, user_id, class, created_at, last_seq, poisoned from job",
+        )
+        .await?;
+    let (ids, fences) = columns(held);
+    let rows = tx.query(&statement, &[&ids, &fences, &LOST_WORKERS_LIMIT, &reason]).await?;
+    let mut lost = Vec::with_capacity(rows.len());
+    for row in &rows {
+        lost.push(if row.try_get("poisoned")? {
+            ended_for_good(tx, row, per_user).await?
+        } else {
+            returned(row, EventKind::LeaseLost)?
+        });
+    }
+    Ok(lost)
+}
+
+/// A poisoned job: what it cost is settled, and its user's next one may come.
+async fn ended_for_good(tx: &Transaction<'_>, row: &Row, per_user: i64) -> Result<Ended, DbError> {
+    let job_id = row.try_get("id")?;
+    settle_usage(tx, &[job_id]).await?;
+    let next = dispatch_next(tx, &[row.try_get("user_id")?], per_user).await?;
+    Ok(Ended { job_id, kind: EventKind::Failed, seq: row.try_get("last_seq")?, next })
+}
+
+fn returned(row: &Row, kind: EventKind) -> Result<Ended, DbError> {
+    let job_id = row.try_get("id")?;
+    let class: JobClass = named(row, "class")?;
+    let created_at: DateTime<Utc> = row.try_get("created_at")?;
+    let next = NextJob { id: job_id, list: class.into(), returned: Some(created_at) };
+    Ok(Ended { job_id, kind, seq: row.try_get("last_seq")?, next: vec![next] })
+}
+
+fn columns(held: &[Held]) -> (Vec<Uuid>, Vec<i64>) {
+    held.iter().map(|held| (held.id, held.fence)).unzip()
+}

@@ -1,0 +1,114 @@
+//! What the hot statements read with 100,000 jobs waiting: a bounded number of
+//! index entries and rows, never the table.
+
+use std::time::Duration;
+
+use deadpool_postgres::Client;
+use regimen_common::db::jobs::{self, Held};
+use regimen_common::job::JobClass;
+use regimen_common::queue::Weights;
+use regimen_common::test_support::TestDatabase;
+use uuid::Uuid;
+
+use super::shared::{PER_USER, accept, end, policy, request};
+
+/// One user with 50,000 jobs; 5,000 users with 9 each, of which 2 have their
+/// turn, 3 wait for it and 4 wait for a retry that is not due; 10,000 ended.
+const ROWS: &str = "
+    insert into regimen.jobs (id, user_id, generation_id, kind, class, input, run_at,
+                              dispatched_at, created_at, expires_at, updated_at)
+    select gen_random_uuid(), u.id, u.id, 'meal', 'free', '{}',
+           now() - interval '1 hour' + k * interval '1 second'
+               + case when k > 5 then interval '1 day' else interval '0' end,
+           case when k <= 2 then now() - interval '1 hour' + n * interval '1 ms' end,
+           now() - interval '1 hour' + k * interval '1 second', now() + interval '1 day', now()
+    from (select gen_random_uuid() as id, n from generate_series(1, 5000) n) u,
+         generate_series(1, 9) k;
+    insert into regimen.jobs (id, user_id, generation_id, kind, class, input, run_at,
+                              dispatched_at, created_at, expires_at, updated_at)
+    select gen_random_uuid(), '00000000-0000-0000-0000-00000000cafe', gen_random_uuid(), 'meal',
+           'free', '{}', now() - interval '2 hours' + k * interval '1 ms',
+           case when k <= 2 then now() - interval '2 hours' end,
+           now() - interval '2 hours' + k * interval '1 ms', now() + interval '1 day', now()
+    from generate_series(1, 50000) k;
+    insert into regimen.jobs (id, user_id, generation_id, kind, class, state, input, run_at,
+                              created_at, expires_at, updated_at, finished_at)
+    select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'meal', 'free', 'succeeded',
+           '{}', now(), now(), now(), now(), now()
+    from generate_series(1, 10000) k;
+    analyze regimen.jobs;
+";
+
+const HEAVY: Uuid = Uuid::from_u128(0xcafe);
+
+/// Index entries and table rows of `regimen.jobs` read so far by this session's
+/// finished statements; whole-table reads count a million each.
+async fn reads(client: &Client) -> i64 {
+    client.batch_execute("select pg_stat_force_next_flush()").await.unwrap();
+    let sql = "select (select sum(idx_tup_read)::bigint from pg_stat_user_indexes
+                       where schemaname = 'regimen' and relname = 'jobs')
+                    + (select seq_scan * 1000000 + coalesce(idx_tup_fetch, 0)
+                       from pg_stat_user_tables
+                       where schemaname = 'regimen' and relname = 'jobs')";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn hot_statements_read_little_of_a_long_queue() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    client.batch_execute(ROWS).await.unwrap();
+    let mut before = reads(&client).await;
+    let mut bounded = Vec::new();
+    let mut note = |what: &'static str, most: i64, now: i64| {
+        let read = now - std::mem::replace(&mut before, now);
+        bounded.push((what, read, most));
+    };
+
+    let newcomer = Uuid::now_v7();
+    let (ids, dispatched) = accept(&mut client, &request(newcomer, JobClass::Free, 3)).await;
+    assert_eq!(dispatched.len(), 2);
+    note("accept", 20, reads(&client).await);
+
+    let claimed = jobs::claim(&client, &dispatched, &policy("w")).await.unwrap();
+    assert_eq!(claimed.len(), 2);
+    note("claim", 100, reads(&client).await);
+
+    let held: Vec<_> =
+        claimed.iter().map(|claimed| Held { id: claimed.id, fence: claimed.fence }).collect();
+    jobs::extend_leases(&client, &held, Duration::from_secs(60)).await.unwrap();
+    note("extend leases", 50, reads(&client).await);
+
+    assert_eq!(jobs::position(&client, ids[2]).await.unwrap(), 1_000);
+    note("position", 5_000, reads(&client).await);
+
+    assert_eq!(end(&mut client, held[0]).await, [ids[2]]);
+    note("fail and dispatch next", 100, reads(&client).await);
+
+    jobs::dispatch_next(&client, &[HEAVY], PER_USER).await.unwrap();
+    note("dispatch next of the heavy user", 50, reads(&client).await);
+
+    let page = jobs::dispatch_ready(&client, None, 500, PER_USER).await.unwrap();
+    assert_eq!((page.next.len(), page.last.is_some()), (0, true));
+    note("dispatch ready, 500 users", 10_000, reads(&client).await);
+
+    jobs::redispatch_lost(&client, JobClass::Free, None, Duration::ZERO, 200).await.unwrap();
+    note("redispatch lost, 200 jobs", 5_000, reads(&client).await);
+
+    jobs::recover_leases(&mut client, 200, Duration::ZERO, PER_USER).await.unwrap();
+    jobs::expire_overdue(&mut client, 200, PER_USER).await.unwrap();
+    note("nothing lost, nothing overdue", 20, reads(&client).await);
+
+    let weights = Weights { first: 4, second: 1 };
+    let direct = jobs::claim_waiting(&mut client, 64, weights, 0, &policy("w")).await.unwrap();
+    assert_eq!(direct.len(), 64);
+    note("claim 64 directly", 5_000, reads(&client).await);
+
+    // The one that may count up to its limit: entries of an index, once in a while.
+    let (waiting, _) = jobs::queue_health(&client, JobClass::Free).await.unwrap();
+    assert!(waiting > 90_000, "{waiting}");
+    note("queue health", 250_000, reads(&client).await);
+
+    let over: Vec<_> = bounded.iter().filter(|(_, read, most)| read > most).collect();
+    assert!(over.is_empty(), "read more than they may: {over:?} of {bounded:?}");
+}

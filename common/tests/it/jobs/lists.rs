@@ -1,0 +1,114 @@
+//! The dispatch lists on a real Redis: shares, order, wake-ups, bad messages.
+
+use std::time::Duration;
+
+use regimen_common::kv::Kv;
+use regimen_common::queue::{List, Message, Queue, Weights};
+use regimen_common::test_support::TestRedis;
+use secrecy::SecretString;
+
+const PLANS: (List, List) = (List::Pro, List::Free);
+const WEIGHTS: Weights = Weights { first: 4, second: 1 };
+
+fn queue(redis: &TestRedis) -> (Kv, Queue) {
+    let kv = Kv::new(&SecretString::from(redis.url().to_owned()), redis.prefix()).unwrap();
+    (kv.clone(), Queue::new(kv))
+}
+
+fn messages(name: &str, count: usize) -> Vec<Message> {
+    (0..count).map(|n| Message::new(format!("{name}{n}"), n as i64, None)).collect()
+}
+
+async fn pop(queue: &Queue, turn: u64, count: usize) -> Vec<String> {
+    let popped = queue.pop(PLANS, WEIGHTS, turn, count).await.unwrap();
+    popped.into_iter().map(|message| message.id).collect()
+}
+
+#[tokio::test]
+async fn both_lists_get_their_shares_in_large_and_small_pops() {
+    let redis = TestRedis::new();
+    let (_, queue) = queue(&redis);
+    queue.push(List::Pro, &messages("pro", 100)).await.unwrap();
+    queue.push(List::Free, &messages("free", 100)).await.unwrap();
+    let of = |ids: &[String], name| ids.iter().filter(|id| id.starts_with(name)).count();
+    let large = pop(&queue, 0, 50).await;
+    assert_eq!((of(&large, "pro"), of(&large, "free")), (40, 10));
+    let mut small = Vec::new();
+    for turn in 0..50 {
+        small.extend(pop(&queue, turn, 1).await);
+    }
+    assert_eq!((of(&small, "pro"), of(&small, "free")), (40, 10));
+    // What one list lacks, the other gives.
+    assert_eq!(pop(&queue, 0, 1_000).await.len(), 100);
+}
+
+/// Jobs claimed without Redis are shared by a rule of our own; it is the same.
+#[tokio::test]
+async fn the_script_and_the_rule_share_alike() {
+    let redis = TestRedis::new();
+    let (_, queue) = queue(&redis);
+    let cases = [(0, 0), (0, 3), (3, 0), (1, 9), (9, 1), (7, 7)];
+    for (turn, (pro, free)) in (0..).zip(cases) {
+        for want in [1, 2, 5, 8, 30] {
+            queue.push(List::Pro, &messages("pro", pro)).await.unwrap();
+            queue.push(List::Free, &messages("free", free)).await.unwrap();
+            let taken = pop(&queue, turn, want).await;
+            let pros = taken.iter().filter(|id| id.starts_with("pro")).count();
+            let shares = WEIGHTS.shares(turn, want, (pro, free));
+            assert_eq!((pros, taken.len() - pros), shares, "{turn} {want} {pro} {free}");
+            pop(&queue, 0, 100).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn oldest_first_and_what_came_back_before_all() {
+    let redis = TestRedis::new();
+    let (_, queue) = queue(&redis);
+    queue.push(List::Free, &messages("a", 2)).await.unwrap();
+    queue.push(List::Free, &messages("b", 1)).await.unwrap();
+    queue.push_before(List::Free, &messages("c", 2)).await.unwrap();
+    assert_eq!(pop(&queue, 0, 10).await, ["c0", "c1", "a0", "a1", "b0"]);
+}
+
+#[tokio::test]
+async fn ten_thousand_messages_pass_in_one_push_and_one_pop() {
+    let redis = TestRedis::new();
+    let (_, queue) = queue(&redis);
+    queue.push(List::Free, &messages("m", 10_000)).await.unwrap();
+    assert_eq!(queue.depth(List::Free).await.unwrap(), 10_000);
+    assert_eq!(queue.oldest(List::Free).await.unwrap(), Some(0));
+    assert_eq!(pop(&queue, 0, 20_000).await.len(), 10_000);
+    assert_eq!(queue.oldest(List::Free).await.unwrap(), None);
+}
+
+/// Whoever leaves work behind wakes the next sleeper, and no token is left
+/// when there is nothing to do.
+#[tokio::test]
+async fn one_push_wakes_as_many_sleepers_as_it_takes() {
+    let redis = TestRedis::new();
+    let (kv, queue) = queue(&redis);
+    let sleeper = async |name: &'static str| {
+        let mut link = queue.blocking().await.unwrap();
+        queue.wait(&mut link, List::Pro, Duration::from_secs(60)).await.unwrap();
+        let taken = pop(&queue, 0, 1).await;
+        assert_eq!(taken.len(), 1, "{name}");
+    };
+    let push = async { queue.push(List::Free, &messages("m", 3)).await.unwrap() };
+    tokio::join!(sleeper("first"), sleeper("second"), sleeper("third"), push);
+    let tokens: i64 = kv.query(redis::cmd("LLEN").arg(kv.key("tokens:plans"))).await.unwrap();
+    assert_eq!(tokens, 0);
+}
+
+#[tokio::test]
+async fn messages_nobody_can_read_are_dropped_and_the_rest_served() {
+    let redis = TestRedis::new();
+    let (kv, queue) = queue(&redis);
+    let other_version = r#"{"v":99,"id":"x","at":0}"#;
+    for bad in ["no json", other_version, "{}"] {
+        let key = kv.key("queue:free");
+        kv.query::<i64>(redis::cmd("LPUSH").arg(key).arg(bad)).await.unwrap();
+    }
+    queue.push(List::Free, &messages("good", 1)).await.unwrap();
+    assert_eq!(pop(&queue, 0, 10).await, ["good0"]);
+}

@@ -1,0 +1,10 @@
+//! The life of jobs: the rules, the SQL that follows them, whose turn it is,
+//! and what it all costs with much waiting.
+
+mod agreement;
+mod cost;
+mod life;
+mod lists;
+mod loss;
+mod shared;
+mod turns;

@@ -1,0 +1,103 @@
+//! Jobs to test with, and looks at what became of them.
+
+use std::time::Duration;
+
+use deadpool_postgres::Client;
+use regimen_common::db::jobs::{
+    self, Acceptance, ClaimPolicy, Claimed, Ended, Held, NewJob, NewJobs,
+};
+use regimen_common::job::{JobClass, JobEvent, PlanKind};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// How many of a user's jobs run at once in these tests.
+pub(crate) const PER_USER: i64 = 2;
+
+/// A worker's conditions, with a lease that does not run out by itself.
+pub(crate) fn policy(worker: &str) -> ClaimPolicy {
+    ClaimPolicy {
+        worker_id: worker.to_owned(),
+        lease: Duration::from_secs(600),
+        deadline: Duration::from_secs(180),
+        per_user: PER_USER,
+    }
+}
+
+/// `count` meal jobs of one user in one request.
+pub(crate) fn request(user_id: Uuid, class: JobClass, count: usize) -> NewJobs {
+    let job = |_| NewJob { id: Uuid::now_v7(), kind: PlanKind::Meal };
+    NewJobs {
+        user_id,
+        email: None,
+        generation_id: Uuid::now_v7(),
+        class,
+        jobs: (0..count).map(job).collect(),
+        quiz_result_id: None,
+        calculations: Value::Null,
+        input: json!({}),
+        callback_url: None,
+        trace_context: None,
+        expires_in_seconds: 900.0,
+        per_user: PER_USER,
+    }
+}
+
+/// Accepts a request; returns the ids in order and those whose turn it is.
+pub(crate) async fn accept(client: &mut Client, new: &NewJobs) -> (Vec<Uuid>, Vec<Uuid>) {
+    match jobs::accept(client, new, None).await.unwrap() {
+        Acceptance::Accepted { dispatch } => {
+            let ids = new.jobs.iter().map(|job| job.id).collect();
+            (ids, dispatch.into_iter().map(|(id, _)| id).collect())
+        }
+        other => panic!("not accepted: {other:?}"),
+    }
+}
+
+/// One job of a user of its own.
+pub(crate) async fn one_job(client: &mut Client) -> Uuid {
+    accept(client, &request(Uuid::now_v7(), JobClass::Free, 1)).await.0[0]
+}
+
+pub(crate) async fn claim(client: &Client, ids: &[Uuid], worker: &str) -> Vec<Claimed> {
+    jobs::claim(client, ids, &policy(worker)).await.unwrap()
+}
+
+/// Claims one job that must be claimable.
+pub(crate) async fn hold(client: &Client, id: Uuid, worker: &str) -> Held {
+    let claimed = claim(client, &[id], worker).await;
+    Held { id, fence: claimed.first().unwrap_or_else(|| panic!("{id} not claimed")).fence }
+}
+
+/// Ends a claim as failed; returns the jobs whose turn came by it.
+pub(crate) async fn end(client: &mut Client, held: Held) -> Vec<Uuid> {
+    let tx = client.transaction().await.unwrap();
+    let code = regimen_common::job::FailureCode::Refused;
+    let ended = jobs::fail(&tx, held, code, "", &Value::Null, PER_USER).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    next_ids(&[ended])
+}
+
+/// The leases of everything that runs run out.
+pub(crate) async fn lose_leases(client: &mut Client) -> Vec<Ended> {
+    client
+        .batch_execute(
+            "update regimen.jobs set lease_expires_at = now() - interval '1 second'
+             where state = 'running'",
+        )
+        .await
+        .unwrap();
+    jobs::recover_leases(client, 1_000, Duration::ZERO, PER_USER).await.unwrap()
+}
+
+pub(crate) fn next_ids(ended: &[Ended]) -> Vec<Uuid> {
+    ended.iter().flat_map(|ended| &ended.next).map(|next| next.id).collect()
+}
+
+pub(crate) async fn history(client: &Client, id: Uuid) -> Vec<JobEvent> {
+    jobs::events_after(client, id, 0).await.unwrap()
+}
+
+pub(crate) async fn state(client: &Client, id: Uuid) -> String {
+    let sql = "select state from regimen.jobs where id = $1";
+    client.query_one(sql, &[&id]).await.unwrap().get(0)
+}

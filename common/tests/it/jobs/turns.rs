@@ -1,0 +1,237 @@
+//! Whose turn it is: no user has more than its share, nobody waits behind
+//! somebody else's backlog, and nothing due is forgotten.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use deadpool_postgres::Client;
+use futures_util::future::join_all;
+use regimen_common::db::jobs::{self, Claimed, Held};
+use regimen_common::job::JobClass;
+use regimen_common::queue::Weights;
+use regimen_common::test_support::TestDatabase;
+use uuid::Uuid;
+
+use super::shared::{
+    PER_USER, accept, claim, end, hold, lose_leases, next_ids, one_job, policy, request,
+};
+
+const EVEN: Weights = Weights { first: 1, second: 1 };
+
+async fn claim_directly(client: &mut Client, count: usize, weights: Weights) -> Vec<Claimed> {
+    jobs::claim_waiting(client, count, weights, 0, &policy("direct")).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_user_has_no_more_than_its_share_dispatched() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = Uuid::now_v7();
+    let (ids, dispatched) = accept(&mut client, &request(user, JobClass::Free, 5)).await;
+    assert_eq!(dispatched, ids[..2]);
+    let (_, dispatched) = accept(&mut client, &request(user, JobClass::Free, 1)).await;
+    assert!(dispatched.is_empty());
+    // What runs stands in the user's share like what waits in Redis.
+    let held = hold(&client, ids[0], "w").await;
+    assert_eq!(jobs::dispatch_next(&client, &[user], PER_USER).await.unwrap(), []);
+    assert_eq!(end(&mut client, held).await, [ids[2]]);
+}
+
+/// Whatever stands in Redis, twice even: the cap holds at the claim.
+#[tokio::test]
+async fn workers_that_claim_at_once_keep_to_the_cap_of_a_user() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = Uuid::now_v7();
+    let (ids, _) = accept(&mut client, &request(user, JobClass::Free, 40)).await;
+    let workers = (0..8).map(|worker| {
+        let (database, ids) = (&database, &ids);
+        async move {
+            let client = database.client().await;
+            let mut claimed = Vec::new();
+            for pair in ids.chunks(2) {
+                claimed.extend(claim(&client, pair, &format!("worker {worker}")).await);
+            }
+            claimed
+        }
+    });
+    let claimed: Vec<_> = join_all(workers).await.into_iter().flatten().collect();
+    let running: HashSet<_> = claimed.iter().map(|claimed| claimed.id).collect();
+    assert_eq!((claimed.len(), running.len()), (2, 2));
+    let fences: HashSet<_> = claimed.iter().map(|claimed| claimed.fence).collect();
+    assert_eq!(fences.len(), 2);
+
+    // The refused ones wait in order and come when a place is free.
+    let held = Held { id: claimed[0].id, fence: claimed[0].fence };
+    let next = end(&mut client, held).await;
+    let oldest = ids.iter().find(|id| !running.contains(*id)).unwrap();
+    assert_eq!(next, [*oldest]);
+}
+
+#[tokio::test]
+async fn a_newcomer_is_claimed_before_the_backlog_of_another_user() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (heavy, light) = (Uuid::now_v7(), Uuid::now_v7());
+    accept(&mut client, &request(heavy, JobClass::Free, 10_000)).await;
+    let (first, _) = accept(&mut client, &request(light, JobClass::Free, 1)).await;
+    // While Redis is away too.
+    let claimed = claim_directly(&mut client, 100, EVEN).await;
+    let of = |user| claimed.iter().filter(|claimed| claimed.user_id == user).count();
+    assert_eq!((of(heavy), of(light)), (2, 1));
+    assert!(claimed.iter().any(|claimed| claimed.id == first[0]));
+}
+
+#[tokio::test]
+async fn direct_claims_give_each_class_its_share() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    for class in [JobClass::Pro, JobClass::Free] {
+        for _ in 0..30 {
+            accept(&mut client, &request(Uuid::now_v7(), class, 1)).await;
+        }
+    }
+    let weights = Weights { first: 4, second: 1 };
+    let claimed = claim_directly(&mut client, 20, weights).await;
+    let mut classes = Vec::new();
+    for claimed in &claimed {
+        let sql = "select class from regimen.jobs where id = $1";
+        classes.push(client.query_one(sql, &[&claimed.id]).await.unwrap().get::<_, String>(0));
+    }
+    let pro = classes.iter().filter(|class| *class == "pro").count();
+    assert_eq!((pro, classes.len() - pro), (16, 4));
+    // One class alone gets everything.
+    claim_directly(&mut client, 14, Weights { first: 1, second: 0 }).await;
+    assert_eq!(claim_directly(&mut client, 100, weights).await.len(), 26);
+}
+
+#[tokio::test]
+async fn direct_claims_of_many_workers_share_the_work() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    for _ in 0..100 {
+        one_job(&mut client).await;
+    }
+    let workers = (0..8).map(|_| {
+        let database = &database;
+        async move {
+            let mut client = database.client().await;
+            let mut claimed = Vec::new();
+            loop {
+                let more = claim_directly(&mut client, 5, EVEN).await;
+                if more.is_empty() {
+                    return claimed;
+                }
+                claimed.extend(more.into_iter().map(|claimed| claimed.id));
+            }
+        }
+    });
+    let claimed = join_all(workers).await;
+    let all: HashSet<_> = claimed.iter().flatten().collect();
+    // A worker may find everything locked and stop early; none takes what another has.
+    assert_eq!(all.len(), claimed.iter().map(Vec::len).sum::<usize>());
+    assert_eq!(claim_directly(&mut client, 1_000, EVEN).await.len() + all.len(), 100);
+}
+
+#[tokio::test]
+async fn a_retry_waits_for_its_time_and_then_for_its_turn() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = Uuid::now_v7();
+    let (ids, _) = accept(&mut client, &request(user, JobClass::Free, 3)).await;
+    let held = hold(&client, ids[0], "w").await;
+    let tx = client.transaction().await.unwrap();
+    let hour = Duration::from_secs(3600);
+    let ended = jobs::retry_later(&tx, held, "waiting_retry", hour, "", true, PER_USER).await;
+    tx.commit().await.unwrap();
+    // Its place went to the next; it is not due and cannot be claimed.
+    assert_eq!(next_ids(&[ended.unwrap().unwrap()]), [ids[2]]);
+    assert!(claim(&client, &[ids[0]], "w").await.is_empty());
+    assert_eq!(jobs::dispatch_ready(&client, None, 10, PER_USER).await.unwrap().next, []);
+
+    let due = "update regimen.jobs set run_at = now() where id = $1";
+    client.execute(due, &[&ids[0]]).await.unwrap();
+    assert_eq!(jobs::dispatch_ready(&client, None, 10, PER_USER).await.unwrap().next, []);
+    let held = hold(&client, ids[1], "w").await;
+    assert_eq!(end(&mut client, held).await, [ids[0]]);
+}
+
+/// A chain that broke, for instance by a crash between refusal and end.
+#[tokio::test]
+async fn forgotten_jobs_are_found_page_by_page() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let mut expected = HashSet::new();
+    for _ in 0..25 {
+        expected.insert(one_job(&mut client).await);
+    }
+    client.batch_execute("update regimen.jobs set dispatched_at = null").await.unwrap();
+    let (mut found, mut pages, mut after) = (HashSet::new(), 0, None);
+    loop {
+        let page = jobs::dispatch_ready(&client, after, 10, PER_USER).await.unwrap();
+        found.extend(page.next.iter().map(|next| next.id));
+        pages += 1;
+        after = page.last;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (expected, 3));
+}
+
+#[tokio::test]
+async fn what_left_redis_without_a_claim_is_dispatched_again() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let id = one_job(&mut client).await;
+    let again = async |popped_before, grace| {
+        let class = JobClass::Free;
+        let grace = Duration::from_secs(grace);
+        let next = jobs::redispatch_lost(&client, class, popped_before, grace, 10).await.unwrap();
+        next.iter().map(|next| next.id).collect::<Vec<_>>()
+    };
+    // Still on its way, or behind the oldest message that stands there.
+    assert!(again(None, 60).await.is_empty());
+    let row = jobs::job(&client, id, None).await.unwrap().unwrap();
+    assert!(again(Some(row.created_at - chrono::TimeDelta::seconds(1)), 0).await.is_empty());
+    // The list is empty, or its oldest message is younger.
+    assert_eq!(again(None, 0).await, [id]);
+    let later = Some(row.created_at + chrono::TimeDelta::hours(1));
+    assert_eq!(again(later, 0).await, [id]);
+    // A claimed job is nobody's loss.
+    hold(&client, id, "w").await;
+    assert!(again(None, 0).await.is_empty());
+}
+
+#[tokio::test]
+async fn position_counts_turns_before_and_own_jobs_before() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let heavy = Uuid::now_v7();
+    let (ids, _) = accept(&mut client, &request(heavy, JobClass::Free, 50)).await;
+    let newcomer = one_job(&mut client).await;
+    let pro = accept(&mut client, &request(Uuid::now_v7(), JobClass::Pro, 1)).await.0[0];
+    let position = async |id| jobs::position(&client, id).await.unwrap();
+    assert_eq!(position(newcomer).await, 2);
+    assert_eq!(position(pro).await, 0);
+    // Two own jobs and the newcomer's have their turn; 17 own ones wait before it.
+    assert_eq!(position(ids[19]).await, 3 + 17);
+}
+
+#[tokio::test]
+async fn expiry_is_for_jobs_nobody_started() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = Uuid::now_v7();
+    let (ids, _) = accept(&mut client, &request(user, JobClass::Free, 4)).await;
+    hold(&client, ids[0], "w").await;
+    lose_leases(&mut client).await;
+    let overdue = "update regimen.jobs set expires_at = now() where id = any($1)";
+    client.execute(overdue, &[&ids[..2].to_vec()]).await.unwrap();
+    // Claimable until somebody says otherwise, but no longer started once overdue.
+    assert!(claim(&client, &ids[1..2], "w").await.is_empty());
+    let expired = jobs::expire_overdue(&mut client, 10, PER_USER).await.unwrap();
+    assert_eq!(expired.iter().map(|ended| ended.job_id).collect::<Vec<_>>(), [ids[1]]);
+    assert_eq!(next_ids(&expired), [ids[2]]);
+    hold(&client, ids[0], "w").await;
+}
