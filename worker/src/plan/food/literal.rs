@@ -2,7 +2,8 @@
 //! such: matched literally, in any form.
 
 use super::{Traits, foods, usage};
-use crate::plan::lexicon::spelling::forms;
+use crate::plan::lexicon::MIN_GUESSED;
+use crate::plan::lexicon::spelling::{distance, forms};
 use crate::plan::lexicon::token::{self, Token};
 
 /// More words than this are not an answer about food but a text.
@@ -19,6 +20,8 @@ struct Phrase {
     label: String,
     /// The accepted forms of each word.
     words: Vec<Vec<String>>,
+    /// "passion fruit" is also written as one word.
+    joined: Option<[Vec<String>; 1]>,
     /// What the tables know of it.
     traits: Traits,
 }
@@ -37,8 +40,9 @@ impl Literals {
             Some((entry, length)) if length == ids.len() => Traits(entry.open & !usage::ALL),
             Some(_) | None => Traits::NONE,
         };
+        let joined = (words.len() == 2).then(|| [accepted(&words.concat())]);
         let words = words.iter().map(|word| accepted(word)).collect();
-        self.phrases.push(Phrase { label, words, traits });
+        self.phrases.push(Phrase { label, words, joined, traits });
     }
 
     /// The phrases in plain words.
@@ -71,24 +75,26 @@ impl Literals {
 
 impl Phrase {
     fn begins(&self, tokens: &[Token]) -> bool {
-        let separate = self.words.len() <= tokens.len()
-            && self.words.iter().zip(tokens).all(|(accepted, token)| {
-                token.word().is_some_and(|word| accepted.iter().any(|form| form == word))
-            });
-        separate || self.begins_joined(tokens)
-    }
-
-    /// "passion fruit" is also written as one word.
-    fn begins_joined(&self, tokens: &[Token]) -> bool {
-        let (Some(word), [firsts, lasts]) = (tokens.first().and_then(Token::word), &*self.words)
-        else {
-            return false;
+        let begins = |words: &[Vec<String>]| {
+            words.len() <= tokens.len()
+                && words
+                    .iter()
+                    .zip(tokens)
+                    .all(|(forms, token)| token.word().is_some_and(|word| is_one_of(word, forms)))
         };
-        firsts.iter().any(|first| {
-            word.strip_prefix(first.as_str())
-                .is_some_and(|rest| lasts.iter().any(|last| last == rest))
-        })
+        begins(&self.words) || self.joined.as_ref().is_some_and(|joined| begins(joined))
     }
+}
+
+/// Whether a word is one of these forms, or, when it is a long word that no
+/// table knows, one typing error away from one.
+fn is_one_of(word: &str, forms: &[String]) -> bool {
+    let near =
+        |form: &String| form.chars().next() == word.chars().next() && distance(form, word, 1) <= 1;
+    forms.iter().any(|form| form == word)
+        || (word.chars().count() >= MIN_GUESSED
+            && foods().word(word).is_none()
+            && forms.iter().any(near))
 }
 
 /// The forms of a word, whether it was given in the singular or the plural.

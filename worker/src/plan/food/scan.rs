@@ -42,7 +42,7 @@ impl Found {
 /// The foods of `text` that are not ruled out by it ("without nuts").
 pub(crate) fn find(text: &str, register: Register, literals: &Literals) -> Vec<Found> {
     let tokens = token::tokens(text);
-    let mut items = items(&tokens, register, literals);
+    let mut items = items(tokens, register, literals);
     negation::apply(&mut items, register);
     items
         .into_iter()
@@ -100,7 +100,7 @@ pub(super) struct Food {
     pub(super) negated: bool,
 }
 
-fn items(tokens: &[Token], register: Register, literals: &Literals) -> Vec<Item> {
+fn items(tokens: Vec<Token>, register: Register, literals: &Literals) -> Vec<Item> {
     let (tokens, ids) = numbered(tokens);
     let mut items = Vec::with_capacity(tokens.len());
     let mut at = 0;
@@ -126,6 +126,9 @@ fn items(tokens: &[Token], register: Register, literals: &Literals) -> Vec<Item>
 /// its end, as `mozzarella stick` does in "fresh mozzarella sticks". Not when
 /// the first term changes the meaning of the shared word (peanut butter chicken).
 fn overlap(ids: &[Option<u32>], length: usize) -> Option<usize> {
+    if length < 2 {
+        return None;
+    }
     let (outer, _) = foods().longest(ids)?;
     (1..length).find(|offset| {
         let runs_past =
@@ -196,27 +199,27 @@ fn unknown(tokens: &[Token], literals: &Literals) -> What {
 
 /// The tokens with their numbers in the tables; a compound becomes its two
 /// words, a typing error the word it is near to.
-fn numbered(tokens: &[Token]) -> (Vec<Token>, Vec<Option<u32>>) {
+fn numbered(tokens: Vec<Token>) -> (Vec<Token>, Vec<Option<u32>>) {
     let mut out = Vec::with_capacity(tokens.len());
     let mut ids = Vec::with_capacity(tokens.len());
     for token in tokens {
-        let Some(word) = token.word() else {
-            out.push(token.clone());
-            ids.push(None);
-            continue;
+        let id = match token.word() {
+            Some(word) if !WORDS_BY_TEXT.contains_key(word) => match foods().word(word) {
+                Some(id) => Some(id),
+                None => match compound(word) {
+                    Some([first, second]) => {
+                        out.push(token.clone());
+                        ids.push(Some(first));
+                        Some(second)
+                    }
+                    None => foods().guess(word),
+                },
+            },
+            Some(word) => foods().word(word),
+            None => None,
         };
-        let known = foods().word(word);
-        if known.is_none() && !WORDS_BY_TEXT.contains_key(word) {
-            if let Some(parts) = compound(word) {
-                out.extend([token.clone(), token.clone()]);
-                ids.extend(parts.map(Some));
-                continue;
-            }
-            ids.push(foods().guess(word));
-        } else {
-            ids.push(known);
-        }
-        out.push(token.clone());
+        out.push(token);
+        ids.push(id);
     }
     (out, ids)
 }

@@ -50,7 +50,7 @@ pub(crate) struct Lexicon {
 }
 
 /// Shorter words are too close to ordinary ones to guess at.
-const MIN_GUESSED: usize = 7;
+pub(crate) const MIN_GUESSED: usize = 7;
 /// The shorter half of a compound such as `almondmilk`.
 const MIN_PART: usize = 3;
 

@@ -54,7 +54,13 @@ impl Verdict {
 /// Checks a plan against one person's needs. Takes well under a millisecond.
 pub fn verify(plan: &Plan, needs: &Needs) -> Verdict {
     let mut violations = Vec::new();
-    food::check(plan, needs, &mut violations);
+    // One JSON form serves all walks. A plan that has none, as with an infinite
+    // number, could not be saved either.
+    let Ok(json) = serde_json::to_value(plan) else {
+        let what = "a value that JSON cannot hold".to_owned();
+        return Verdict { violations: vec![Violation::Foreign { at: String::new(), what }] };
+    };
+    food::check(plan, &json, needs, &mut violations);
     match plan {
         Plan::Meal(day) => {
             sums::check(day, needs, &mut violations);
@@ -62,6 +68,6 @@ pub fn verify(plan: &Plan, needs: &Needs) -> Verdict {
         }
         Plan::Workout(week) => training::check(week, needs, &mut violations),
     }
-    numbers::check(plan, &mut violations);
+    numbers::check(plan.kind(), &json, &mut violations);
     Verdict { violations }
 }

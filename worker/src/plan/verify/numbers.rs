@@ -1,17 +1,15 @@
 //! Numbers nobody can mean, by the ranges of the master schema: one place
 //! states them.
 
+use regimen_common::job::PlanKind;
 use serde_json::Value;
 
 use super::violation::Violation;
-use crate::plan::{Plan, schema};
+use crate::plan::schema;
 
 /// Notes every number outside its range.
-pub(super) fn check(plan: &Plan, violations: &mut Vec<Violation>) {
-    // Plans hold nothing that cannot be written as JSON; `food` reports it.
-    if let Ok(json) = serde_json::to_value(plan) {
-        walk(&json, schema(plan.kind()), &mut String::new(), violations);
-    }
+pub(super) fn check(kind: PlanKind, json: &Value, violations: &mut Vec<Violation>) {
+    walk(json, schema(kind), &mut String::new(), violations);
 }
 
 fn walk(value: &Value, schema: &Value, at: &mut String, violations: &mut Vec<Violation>) {
