@@ -25,8 +25,8 @@ async fn run(options: Options) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let simulator = Simulator::start(options.settings()?).await?;
-    tracing::info!(url = simulator.url(), "serving");
     options.announce(&simulator.url())?;
+    tracing::info!(url = simulator.url(), "serving");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

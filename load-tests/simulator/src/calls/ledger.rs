@@ -13,7 +13,7 @@ use crate::provider::Provider;
 use super::tally::{Outcome, Tally};
 
 /// Seeds counted; the oldest go first.
-const SEEDS: usize = 200_000;
+const SEEDS: usize = 100_000;
 /// Rejections shown.
 const REJECTIONS: usize = 20;
 

@@ -44,6 +44,8 @@ struct Call {
     state: Arc<State>,
     api: Api,
     asked: Asked,
+    /// The schema of the structured output.
+    schema: Option<Value>,
     targets: Targets,
     decision: Decision,
     id: String,
@@ -61,6 +63,7 @@ pub(crate) async fn serve(state: Arc<State>, request: Request) -> Response {
 /// Checks and counts a request and decides upon it; refused when it is wrong.
 fn register(state: &Arc<State>, request: Request) -> Result<(Call, Guard), Box<Response>> {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let mut body = wire::normalise(request.api, body);
     let checked = wire::check(&Incoming {
         api: request.api,
         headers: &request.headers,
@@ -70,7 +73,7 @@ fn register(state: &Arc<State>, request: Request) -> Result<(Call, Guard), Box<R
     });
     let provider = request.api.provider();
     let in_path = request.path.as_ref().map(|path| path.model.as_str());
-    let model = in_path.or(body["model"].as_str()).unwrap_or_default();
+    let model = in_path.or(body["model"].as_str()).unwrap_or_default().to_owned();
     let targets = checked.as_ref().map(|asked| read_targets(state, asked)).unwrap_or_default();
     let seed: Option<Arc<str>> = targets.seed.as_deref().map(Arc::from);
 
@@ -80,7 +83,7 @@ fn register(state: &Arc<State>, request: Request) -> Result<(Call, Guard), Box<R
     let markers = found.iter().filter_map(|number| book.markers.name(*number)).cloned();
     let (number, ordinal) = state.ledger.arrive(Arrival {
         provider,
-        model: model.to_owned(),
+        model: model.clone(),
         seed: seed.clone(),
         markers: markers.collect(),
         body: request.body.clone(),
@@ -91,10 +94,12 @@ fn register(state: &Arc<State>, request: Request) -> Result<(Call, Guard), Box<R
         Ok(asked) => asked,
         Err(problem) => return Err(Box::new(refuse(state, &request, &problem, &id, &mut guard))),
     };
-    let sought = Sought { provider, model, seed: seed.as_deref(), ordinal };
+    let sought = Sought { provider, model: &model, seed: seed.as_deref(), ordinal };
     let decision = book.decide(sought, &found);
+    let schema = asked.schema_at.and_then(|at| body.pointer_mut(at)).map(Value::take);
     let Request { api, connection, .. } = request;
-    let call = Call { state: Arc::clone(state), api, asked, targets, decision, id, connection };
+    let state = Arc::clone(state);
+    let call = Call { state, api, asked, schema, targets, decision, id, connection };
     Ok((call, guard))
 }
 

@@ -173,7 +173,7 @@ fn paced(events: Vec<Bytes>, latency: Duration) -> Vec<Step> {
 
 /// What the model says under `action`.
 fn compose(call: &Call, action: &Action) -> Said {
-    let plan = || call.state.planner.text(&call.targets, call.asked.schema.as_ref());
+    let plan = || call.state.planner.text(&call.targets, call.schema.as_ref());
     let (mut text, mut stop): (Arc<str>, Stop) = match action {
         Action::Exact { text } => (text.as_str().into(), Stop::Done),
         Action::Refusal => ("I can't help with this request.".into(), Stop::Refused),

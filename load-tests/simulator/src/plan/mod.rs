@@ -19,6 +19,7 @@ mod week;
 mod workout;
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, RwLock};
 
 use serde_json::Value;
@@ -58,8 +59,7 @@ impl Planner {
         let variety = hash(&targets.seed) % VARIETIES;
         let plain = Targets { seed: None, ..targets.clone() };
         let asked = serde_json::to_string(&plain).unwrap_or_default();
-        let shape = schema.map(Value::to_string);
-        let key = hash((variety, asked, shape));
+        let key = hash((variety, asked, schema.map(fingerprint)));
         // A poisoned cache is still a cache of finished plans.
         let made = self.made.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(text) = made.get(&key) {
@@ -75,7 +75,7 @@ impl Planner {
         text
     }
 
-    /// The names and macros of a food nobody asked about, for a spoiled plan.
+    /// A new plan.
     fn value(&self, targets: &Targets, schema: Option<&Value>, variety: u64) -> Value {
         let mut chance = Chance::new((variety, targets.calories.map(f64::to_bits)));
         let plan = match kind(targets, schema) {
@@ -91,6 +91,31 @@ impl Planner {
                 plan
             }
         }
+    }
+}
+
+/// A number for a schema, for less than writing it out would cost.
+fn fingerprint(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    mark(value, &mut hasher);
+    hasher.finish()
+}
+
+fn mark(value: &Value, hasher: &mut DefaultHasher) {
+    match value {
+        Value::Array(items) => {
+            hasher.write_usize(items.len());
+            items.iter().for_each(|item| mark(item, hasher));
+        }
+        Value::Object(map) => {
+            hasher.write_usize(map.len());
+            for (key, value) in map {
+                key.hash(hasher);
+                mark(value, hasher);
+            }
+        }
+        // Numbers, flags and texts hash by kind and content.
+        plain => plain.hash(hasher),
     }
 }
 

@@ -71,8 +71,8 @@ pub(crate) struct Asked {
     pub(crate) cap: Option<u64>,
     /// Tokens the model thinks before it writes.
     pub(crate) reasoning: u64,
-    /// The schema of the structured output.
-    pub(crate) schema: Option<Value>,
+    /// Where in the body the schema of the structured output is (a JSON pointer).
+    pub(crate) schema_at: Option<&'static str>,
     /// Whether thoughts are shown (Gemini).
     pub(crate) show_thoughts: bool,
     /// Whether the caller asked for the prompt to be cached (Anthropic).
@@ -120,6 +120,14 @@ pub(crate) enum Stop {
     Refused,
     /// A filter held the reply back.
     Filtered,
+}
+
+/// The body as [`check`] wants it: Gemini reads names in two spellings.
+pub(crate) fn normalise(api: Api, body: Value) -> Value {
+    match api {
+        Api::Generate => gemini::request::camel(body),
+        Api::Chat | Api::LlamaChat | Api::Responses | Api::Messages => body,
+    }
 }
 
 /// Checks a request as its real service would.

@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-/// Letters of the model's text in one event, about eight tokens.
-const PIECE: usize = 32;
+/// Letters of the model's text in one event, about 24 tokens.
+const PIECE: usize = 96;
+
+/// Stands in a template where the text goes; no model writes it.
+pub(crate) const HOLE: &str = "\u{1}";
 
 /// An event without a name.
 pub(crate) fn data(value: &Value) -> Bytes {
@@ -14,6 +17,35 @@ pub(crate) fn data(value: &Value) -> Bytes {
 /// An event with a name.
 pub(crate) fn named(name: &str, value: &Value) -> Bytes {
     format!("event: {name}\ndata: {value}\n\n").into()
+}
+
+/// Events that differ in one text only, written once and filled many times:
+/// a plan is streamed in a hundred of them.
+#[derive(Debug)]
+pub(crate) struct Template {
+    head: String,
+    tail: String,
+}
+
+impl Template {
+    /// The event `framed`, in which [`HOLE`] stands for the text.
+    pub(crate) fn new(framed: &Bytes) -> Self {
+        let text = String::from_utf8_lossy(framed);
+        let (head, tail) = text.split_once("\"\\u0001\"").unwrap_or((&text, ""));
+        Self { head: head.to_owned(), tail: tail.to_owned() }
+    }
+
+    /// The event with `text`.
+    pub(crate) fn fill(&self, text: &str) -> Bytes {
+        // A string is always JSON; the space covers a few escapes.
+        let mut event = Vec::with_capacity(self.head.len() + self.tail.len() + text.len() + 24);
+        event.extend_from_slice(self.head.as_bytes());
+        if serde_json::to_writer(&mut event, text).is_err() {
+            return Bytes::new();
+        }
+        event.extend_from_slice(self.tail.as_bytes());
+        event.into()
+    }
 }
 
 /// `text` in the pieces in which a model would write it; none for an empty text.
@@ -37,8 +69,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_filled_template_is_the_event_written_out() {
+        let event =
+            |text: &str| named("delta", &serde_json::json!({"a": [1, {"delta": text}], "z": 2}));
+        let template = Template::new(&event(HOLE));
+        for text in ["plain", "quote \" back \\ line \n é \u{1}", ""] {
+            assert_eq!(template.fill(text), event(text));
+        }
+    }
+
+    #[test]
     fn pieces_add_up_to_the_text_and_keep_letters_whole() {
-        let text = "é".repeat(50);
+        let text = "é".repeat(150);
         let pieces = pieces(&text);
         assert!(pieces.len() > 2);
         assert_eq!(pieces.concat(), text);

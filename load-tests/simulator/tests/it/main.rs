@@ -11,5 +11,6 @@ mod control;
 mod faults;
 mod format;
 mod formats;
+mod program;
 mod refusals;
 mod support;

@@ -87,8 +87,8 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
         stream,
         cap: body["max_tokens"].as_u64(),
         reasoning,
-        schema: format(body)?,
-        cache_asked: body.to_string().contains("\"cache_control\":{"),
+        schema_at: format(body)?,
+        cache_asked: caches(body),
         ..Asked::default()
     })
 }
@@ -225,19 +225,27 @@ fn thinking(model: &Model, body: &Value) -> Result<u64, Problem> {
     }
 }
 
-fn format(body: &Value) -> Result<Option<Value>, Problem> {
+fn format(body: &Value) -> Result<Option<&'static str>, Problem> {
     let schema = &body["output_config"]["format"]["schema"];
     if schema.is_null() {
         return Ok(None);
     }
     match schema::check(schema, Dialect::Anthropic) {
-        None => Ok(Some(schema.clone())),
+        None => Ok(Some("/output_config/format/schema")),
         Some(found) => Err(invalid(format!(
             "output_config.format.schema: at {}: {}",
             if found.path.is_empty() { "the root".to_owned() } else { found.path.join(".") },
             found.message()
         ))),
     }
+}
+
+/// Whether the request, its system text or a message asks for caching.
+fn caches(body: &Value) -> bool {
+    let asks = |value: &Value| value.get("cache_control").is_some_and(Value::is_object);
+    let block = |content: &Value| content.as_array().is_some_and(|blocks| blocks.iter().any(asks));
+    let mut messages = body["messages"].as_array().into_iter().flatten();
+    asks(body) || block(&body["system"]) || messages.any(|message| block(&message["content"]))
 }
 
 /// All text, and that of the instructions alone.

@@ -26,13 +26,19 @@ pub(crate) fn events(said: &Said) -> Vec<Bytes> {
     if said.usage.reasoning > 0 {
         let start = json!({"type": "thinking", "thinking": "", "signature": ""});
         let signed = json!({"type": "signature_delta", "signature": reply::signature(said)});
-        events.extend(block(index, &start, vec![signed]));
+        events.push(event("content_block_start", json!({"index": index, "content_block": start})));
+        events.push(event("content_block_delta", json!({"index": index, "delta": signed})));
+        events.push(event("content_block_stop", json!({"index": index})));
         index += 1;
     }
     if !said.text.is_empty() {
-        let deltas = sse::pieces(&said.text).into_iter();
-        let deltas = deltas.map(|piece| json!({"type": "text_delta", "text": piece})).collect();
-        events.extend(block(index, &json!({"type": "text", "text": ""}), deltas));
+        let empty = json!({"type": "text", "text": ""});
+        events.push(event("content_block_start", json!({"index": index, "content_block": empty})));
+        let delta = json!({"type": "text_delta", "text": sse::HOLE});
+        let hollow = event("content_block_delta", json!({"index": index, "delta": delta}));
+        let template = sse::Template::new(&hollow);
+        events.extend(sse::pieces(&said.text).into_iter().map(|piece| template.fill(piece)));
+        events.push(event("content_block_stop", json!({"index": index})));
     }
     let delta = json!({
         "stop_reason": reply::stop_reason(said.stop),
@@ -43,13 +49,4 @@ pub(crate) fn events(said: &Said) -> Vec<Bytes> {
         .push(event("message_delta", json!({"delta": delta, "usage": reply::usage(&said.usage)})));
     events.push(event("message_stop", json!({})));
     events
-}
-
-fn block(index: usize, start: &Value, deltas: Vec<Value>) -> Vec<Bytes> {
-    let first = event("content_block_start", json!({"index": index, "content_block": start}));
-    let deltas = deltas
-        .into_iter()
-        .map(|delta| event("content_block_delta", json!({"index": index, "delta": delta})));
-    let last = event("content_block_stop", json!({"index": index}));
-    std::iter::once(first).chain(deltas).chain([last]).collect()
 }

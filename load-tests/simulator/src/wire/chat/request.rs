@@ -106,7 +106,7 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     let effort = openai::effort(&model, body["reasoning_effort"].as_str(), "reasoning_effort")?;
     openai::sampling(&model, effort, body)?;
     let cap = cap(incoming.api, &model, body)?;
-    let schema = response_format(body)?;
+    let schema_at = response_format(body)?;
     if body["n"].as_u64().is_some_and(|n| n != 1) {
         return Err(invalid(
             "This stand-in answers with one choice: leave out 'n'.",
@@ -122,7 +122,7 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
         stream: streaming(body)?,
         cap,
         reasoning: reasoning_tokens(effort),
-        schema,
+        schema_at,
         ..Asked::default()
     })
 }
@@ -180,7 +180,7 @@ fn cap(api: Api, model: &Model, body: &Value) -> Result<Option<u64>, Problem> {
     Ok(cap)
 }
 
-fn response_format(body: &Value) -> Result<Option<Value>, Problem> {
+fn response_format(body: &Value) -> Result<Option<&'static str>, Problem> {
     let format = &body["response_format"];
     match format["type"].as_str() {
         Some("json_schema") => {}
@@ -202,7 +202,7 @@ fn response_format(body: &Value) -> Result<Option<Value>, Problem> {
     if inner["strict"] == true {
         openai::strict_schema(name, schema, "response_format")?;
     }
-    Ok(schema.is_object().then(|| schema.clone()))
+    Ok(schema.is_object().then_some("/response_format/json_schema/schema"))
 }
 
 fn streaming(body: &Value) -> Result<Streaming, Problem> {

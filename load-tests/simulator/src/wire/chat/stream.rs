@@ -33,9 +33,8 @@ pub(crate) fn events(stream: Streaming, said: &Said) -> Vec<Bytes> {
     };
     let field = if said.stop == Stop::Refused { "refusal" } else { "content" };
     let mut events = vec![delta(json!({"role": "assistant", field: ""}), None)];
-    events.extend(
-        sse::pieces(&said.text).into_iter().map(|piece| delta(json!({field: piece}), None)),
-    );
+    let template = sse::Template::new(&delta(json!({field: sse::HOLE}), None));
+    events.extend(sse::pieces(&said.text).into_iter().map(|piece| template.fill(piece)));
     events.push(delta(json!({}), Some(reply::finish_reason(said.stop))));
     if usage_asked {
         events.push(chunk(json!([]), reply::usage(&said.usage)));

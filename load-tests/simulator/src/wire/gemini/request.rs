@@ -1,7 +1,7 @@
 //! Which generateContent requests are valid.
 
 use http::HeaderMap;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::provider::Provider;
 use crate::wire::fields::{self, Field, Finding, Kind, may, must};
@@ -73,8 +73,8 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     if !is_json(incoming.headers) || incoming.body.is_null() {
         return Err(invalid("Invalid JSON payload received. The body is no JSON object."));
     }
-    let body = camel(incoming.body);
-    if let Some(finding) = fields::check(&body, REQUEST) {
+    let body = incoming.body;
+    if let Some(finding) = fields::check(body, REQUEST) {
         return Err(field_problem(&finding));
     }
     if body["contents"].as_array().is_none_or(Vec::is_empty) {
@@ -82,7 +82,7 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     }
     let config = &body["generationConfig"];
     let cap = cap(&model, config)?;
-    let (prompt, instructions) = texts(&body);
+    let (prompt, instructions) = texts(body);
     Ok(Asked {
         model: path.model.clone(),
         prompt,
@@ -90,7 +90,7 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
         stream: streaming(path),
         cap,
         reasoning: thinking(&model, config)?,
-        schema: response_schema(config)?,
+        schema_at: response_schema(config)?,
         show_thoughts: config["thinkingConfig"]["includeThoughts"] == true,
         server_timeout: server_timeout(incoming.headers),
         ..Asked::default()
@@ -161,25 +161,20 @@ fn model(incoming: &Incoming<'_>, path: &GeminiPath) -> Result<Model, Problem> {
 }
 
 /// The service reads `snake_case` names too; what lies inside a schema is left alone.
-fn camel(body: &Value) -> Value {
-    let keys = |value: &Value| match value.as_object() {
-        Some(map) => map.iter().map(|(key, value)| (camel_word(key), value.clone())).collect(),
-        None => Map::new(),
-    };
-    let inner = |map: &mut Map<String, Value>, name: &str| {
-        if let Some(value) = map.get_mut(name).filter(|value| value.is_object()) {
-            *value = Value::Object(keys(value));
+pub(crate) fn camel(body: Value) -> Value {
+    let keys = |value: Value| match value {
+        Value::Object(map) => {
+            Value::Object(map.into_iter().map(|(key, value)| (camel_word(&key), value)).collect())
         }
+        other => other,
     };
-    if !body.is_object() {
-        return body.clone();
+    let mut body = keys(body);
+    for pointer in ["/generationConfig", "/generationConfig/thinkingConfig"] {
+        if let Some(inner) = body.pointer_mut(pointer) {
+            *inner = keys(inner.take());
+        }
     }
-    let mut top = keys(body);
-    inner(&mut top, "generationConfig");
-    if let Some(config) = top.get_mut("generationConfig").and_then(Value::as_object_mut) {
-        inner(config, "thinkingConfig");
-    }
-    Value::Object(top)
+    body
 }
 
 fn camel_word(word: &str) -> String {
@@ -192,16 +187,18 @@ fn camel_word(word: &str) -> String {
     })
 }
 
+/// A path in the spelling of error messages.
+fn snake(path: &str) -> String {
+    path.chars().fold(String::new(), |mut text, letter| {
+        if letter.is_ascii_uppercase() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_lowercase());
+        text
+    })
+}
+
 fn field_problem(finding: &Finding) -> Problem {
-    let snake = |path: &str| {
-        path.chars().fold(String::new(), |mut text, letter| {
-            if letter.is_ascii_uppercase() {
-                text.push('_');
-            }
-            text.push(letter.to_ascii_lowercase());
-            text
-        })
-    };
     let (path, message) = match finding {
         Finding::Unknown { path } => {
             let (outer, name) = path.rsplit_once('.').unwrap_or(("", path));
@@ -270,7 +267,7 @@ fn thinking(model: &Model, config: &Value) -> Result<u64, Problem> {
     }
 }
 
-fn response_schema(config: &Value) -> Result<Option<Value>, Problem> {
+fn response_schema(config: &Value) -> Result<Option<&'static str>, Problem> {
     let (json, open) = (&config["responseJsonSchema"], &config["responseSchema"]);
     let (schema, dialect, name) = match (json.is_null(), open.is_null()) {
         (true, true) => return Ok(None),
@@ -279,16 +276,18 @@ fn response_schema(config: &Value) -> Result<Option<Value>, Problem> {
                 "response_schema must not be set when response_json_schema is set.",
             ));
         }
-        (false, true) => (json, Dialect::GeminiJson, "response_json_schema"),
-        (true, false) => (open, Dialect::GeminiOpenApi, "response_schema"),
+        (false, true) => (json, Dialect::GeminiJson, "responseJsonSchema"),
+        (true, false) => (open, Dialect::GeminiOpenApi, "responseSchema"),
     };
     if config["responseMimeType"] != "application/json" {
         return Err(invalid("A response schema needs response_mime_type 'application/json'."));
     }
     match schema::check(schema, dialect) {
-        None => Ok(Some(schema.clone())),
+        None if dialect == Dialect::GeminiJson => Ok(Some("/generationConfig/responseJsonSchema")),
+        None => Ok(Some("/generationConfig/responseSchema")),
         Some(found) => Err(invalid(format!(
-            "Invalid value at 'generation_config.{name}{}': {}",
+            "Invalid value at 'generation_config.{}{}': {}",
+            snake(name),
             found.path.iter().map(|step| format!(".{step}")).collect::<String>(),
             found.message()
         ))),
@@ -335,7 +334,7 @@ mod tests {
         let body = json!({
             "generation_config": {"max_output_tokens": 5, "response_json_schema": {"my_key": 1}, "thinking_config": {"thinking_level": "LOW"}}
         });
-        let read = camel(&body);
+        let read = camel(body);
         assert_eq!(read["generationConfig"]["maxOutputTokens"], 5);
         assert_eq!(read["generationConfig"]["responseJsonSchema"]["my_key"], 1);
         assert_eq!(read["generationConfig"]["thinkingConfig"]["thinkingLevel"], "LOW");

@@ -9,7 +9,7 @@ use crate::wire::{Said, Stop, Streaming, sse};
 use super::reply::frame;
 
 /// Pieces of text in one response object.
-const PIECES: usize = 8;
+const PIECES: usize = 3;
 
 /// The pieces of a whole reply.
 pub(crate) fn events(stream: Streaming, said: &Said) -> Vec<Bytes> {

@@ -122,7 +122,7 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     openai::sampling(&model, effort, body)?;
     let cap = body["max_output_tokens"].as_i64().map(|cap| u64::try_from(cap).unwrap_or(0));
     openai::cap(&model, cap, "max_output_tokens")?;
-    let schema = format(body)?;
+    let schema_at = format(body)?;
     let (prompt, instructions) = texts(body);
     let stream =
         if body["stream"] == true { Streaming::Sse { usage: true } } else { Streaming::No };
@@ -133,12 +133,12 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
         stream,
         cap,
         reasoning: reasoning_tokens(effort),
-        schema,
+        schema_at,
         ..Asked::default()
     })
 }
 
-fn format(body: &Value) -> Result<Option<Value>, Problem> {
+fn format(body: &Value) -> Result<Option<&'static str>, Problem> {
     let format = &body["text"]["format"];
     if format["type"] != "json_schema" {
         return Ok(None);
@@ -156,7 +156,7 @@ fn format(body: &Value) -> Result<Option<Value>, Problem> {
     if format["strict"] != false {
         openai::strict_schema(name, &format["schema"], "text.format.schema")?;
     }
-    Ok(Some(format["schema"].clone()))
+    Ok(Some("/text/format/schema"))
 }
 
 /// All text, and that of the instructions alone.

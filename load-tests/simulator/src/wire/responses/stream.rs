@@ -19,6 +19,13 @@ impl Events {
         self.0.push(sse::named(kind, &event));
     }
 
+    /// A delta from a template that lacks its number and its end.
+    fn push_filled(&mut self, template: &sse::Template, piece: &str) {
+        let mut event = Vec::from(template.fill(piece));
+        event.extend_from_slice(format!(",\"sequence_number\":{}}}\n\n", self.0.len()).as_bytes());
+        self.0.push(event.into());
+    }
+
     fn open(&mut self, said: &Said) {
         let shell = reply::shell(&said.id, &said.model, "in_progress");
         self.push("response.created", json!({"response": shell}));
@@ -68,8 +75,13 @@ fn message(events: &mut Events, said: &Said, place: usize) {
     let mut part = reply::content(said);
     part[field] = json!("");
     events.push("response.content_part.added", at(json!({"part": part})));
+    let name = format!("response.{kind}.delta");
+    let mut hollow = at(json!({"delta": sse::HOLE, "logprobs": []}));
+    hollow["type"] = json!(name);
+    let frame = sse::named(&name, &hollow);
+    let template = sse::Template::new(&frame.slice(..frame.len() - "}\n\n".len()));
     for piece in sse::pieces(&said.text) {
-        events.push(&format!("response.{kind}.delta"), at(json!({"delta": piece})));
+        events.push_filled(&template, piece);
     }
     events.push(&format!("response.{kind}.done"), at(json!({field: &*said.text})));
     events.push("response.content_part.done", at(json!({"part": reply::content(said)})));
