@@ -2,21 +2,22 @@
 //! behind for the next.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::attempt::Failed;
 use super::error::Billed;
 use super::fallback::{Ladder, Request, Step, StoredReply};
 use super::gate::Admission;
-use super::log::{AttemptFailure, AttemptLog, End, Judge, Judgement, Start};
+use super::log::{AttemptFailure, AttemptLog, End, Judge};
 use super::outcome::{Delivered, LadderError};
-use super::retry::{Health, Next, Settled, Standing, decide, hint, rule};
+use super::race::Raced;
+use super::retry::{Again, Next, Settled, Standing, decide, rule};
 use super::slice::Slice;
-use super::{Correction, GenerateRequest, Prompt, ProviderError, ProviderName, Reply, interpret};
-
-/// Characters per token, low on purpose: an estimate must not be too small.
-const CHARS_PER_TOKEN: usize = 3;
+use super::{GenerateRequest, Prompt, ProviderError, ProviderName, Reply, interpret};
 
 /// What became of asking one provider.
 pub(crate) enum Asked<T> {
@@ -27,14 +28,14 @@ pub(crate) enum Asked<T> {
 
 /// The state of a run.
 pub(crate) struct Climb<'a, J, L> {
-    ladder: &'a Ladder,
-    request: &'a Request,
-    judge: &'a J,
-    log: &'a L,
+    pub(super) ladder: &'a Ladder,
+    pub(super) request: &'a Request,
+    pub(super) judge: &'a J,
+    pub(super) log: &'a L,
     previous: Option<ProviderName>,
     settled: Vec<Settled>,
-    failures: Vec<AttemptFailure>,
-    calls: u32,
+    failures: Mutex<Vec<AttemptFailure>>,
+    pub(super) calls: AtomicU32,
     /// This worker's own limits left no turn at some provider.
     crowded: bool,
 }
@@ -48,18 +49,12 @@ struct Tries {
     corrected: bool,
 }
 
-/// An attempt that brought a reply nobody accepted, or none.
-struct Failed {
-    n: i32,
-    error: ProviderError,
-    correction: Option<Correction>,
-}
-
-type Stopped<L> = LadderError<<L as AttemptLog>::Stop>;
+/// Why the log stopped a run, as the run's error.
+pub(super) type Stopped<L> = LadderError<<L as AttemptLog>::Stop>;
 
 impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
     pub(crate) fn new(ladder: &'a Ladder, request: &'a Request, judge: &'a J, log: &'a L) -> Self {
-        let (settled, failures) = (Vec::new(), Vec::new());
+        let (settled, failures) = (Vec::new(), Mutex::default());
         Self {
             ladder,
             request,
@@ -68,13 +63,13 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
             previous: None,
             settled,
             failures,
-            calls: 0,
+            calls: AtomicU32::new(0),
             crowded: false,
         }
     }
 
     /// Judges the reply an earlier run left behind.
-    pub(crate) async fn resume(&mut self) -> Result<Option<Delivered<J::Plan>>, Stopped<L>> {
+    pub(crate) async fn resume(&self) -> Result<Option<Delivered<J::Plan>>, Stopped<L>> {
         let request = self.request;
         let Some(StoredReply { n, provider, model, raw }) = &request.stored else {
             return Ok(None);
@@ -92,10 +87,12 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
         }
     }
 
-    /// Asks one provider, as often as the retry table says.
+    /// Asks one provider, as often as the retry table says. `backup` may be
+    /// asked beside it when it is slow.
     pub(crate) async fn ask(
         &mut self,
         step: &Step<'_>,
+        backup: Option<&Step<'_>>,
         slice: Slice,
     ) -> Result<Asked<J::Plan>, Stopped<L>> {
         let provider = step.rung.name();
@@ -109,9 +106,11 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
                 self.crowded = true;
                 return Ok(Asked::FellOver);
             };
-            let failed = match self.attempt(step, &request, slice).await? {
-                Ok(delivered) => return Ok(Asked::Delivered(delivered)),
-                Err(failed) => failed,
+            // Only a first call is hedged: a repeat has its own reasons.
+            let backup = backup.filter(|_| self.ladder.policy.hedge && tries.calls == 0);
+            let failed = match self.race(step, backup, &request, slice).await? {
+                Raced::Delivered(delivered) => return Ok(Asked::Delivered(delivered)),
+                Raced::Failed(failed) => failed,
             };
             drop(permit);
             tries.calls += 1;
@@ -135,56 +134,6 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
         }
     }
 
-    /// One call: announced, made, stored, read, judged.
-    async fn attempt(
-        &mut self,
-        step: &Step<'_>,
-        request: &GenerateRequest,
-        slice: Slice,
-    ) -> Result<Result<Delivered<J::Plan>, Failed>, Stopped<L>> {
-        let provider = step.rung.name();
-        let model = &step.model.id;
-        let start = Start { provider, model: model.clone(), most_micros: self.most(step, request) };
-        let n = self.log.started(&start).await.map_err(LadderError::Stopped)?;
-        self.calls += 1;
-        let begun = Instant::now();
-        let timeouts = slice.timeouts(begun, &self.ladder.policy);
-        let read = match step.rung.provider.call(request, timeouts).await {
-            Ok(raw) => {
-                self.log.replied(n, &raw).await.map_err(LadderError::Stopped)?;
-                interpret(provider, &raw)
-            }
-            Err(error) => Err(error),
-        };
-        self.note_health(step, read.as_ref().err(), begun.elapsed()).await;
-        let judged = match read {
-            Ok(reply) => self.judged(reply).await,
-            Err(error) => Err((error, None)),
-        };
-        match judged {
-            Ok((plan, reply)) => Ok(Ok(self.deliver(n, provider, model, plan, &reply).await?)),
-            Err((error, correction)) => Ok(Err(Failed { n, error, correction })),
-        }
-    }
-
-    async fn judged(
-        &self,
-        reply: Reply,
-    ) -> Result<(J::Plan, Reply), (ProviderError, Option<Correction>)> {
-        let invalid = |detail: &str| ProviderError::Invalid {
-            detail: super::error::cut_short(detail, 400),
-            usage: reply.usage,
-        };
-        match self.judge.judge(&reply).await {
-            Judgement::Accept(plan) => Ok((plan, reply)),
-            Judgement::Invalid(detail) => Err((invalid(&detail), None)),
-            Judgement::Correct(instruction) => {
-                let error = invalid(&instruction);
-                Err((error, Some(Correction { previous: reply.text, instruction })))
-            }
-        }
-    }
-
     /// Decides the next step and prepares the request for it.
     fn next(
         &mut self,
@@ -196,7 +145,7 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
     ) -> Next {
         let policy = &self.ladder.policy;
         let settles = match rule(&failed.error).again {
-            super::retry::Again::Settled(settled) => Some(settled),
+            Again::Settled(settled) => Some(settled),
             _ => None,
         };
         let standing = Standing {
@@ -243,28 +192,9 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
         }
     }
 
-    async fn note_health(&self, step: &Step<'_>, error: Option<&ProviderError>, took: Duration) {
-        let provider = step.rung.name().as_str();
-        let class = error.map_or("ok", ProviderError::class);
-        metrics::counter!("regimen_provider_attempts_total", "provider" => provider, "class" => class).increment(1);
-        metrics::histogram!("regimen_provider_call_seconds", "provider" => provider)
-            .record(took.as_secs_f64());
-        let Some(error) = error else {
-            step.rung.latency.record(took);
-            self.ladder.gate.record(&step.key, Health::Fine, None).await;
-            return;
-        };
-        let rule = rule(error);
-        if rule.alert {
-            metrics::counter!("regimen_provider_alerts_total", "provider" => provider, "class" => class).increment(1);
-            tracing::error!(provider, class, model = step.model.id, %error, "a provider needs attention");
-        }
-        self.ladder.gate.record(&step.key, rule.health, hint(error)).await;
-    }
-
     /// Logs a failed attempt and keeps it.
-    async fn close(
-        &mut self,
+    pub(super) async fn close(
+        &self,
         n: i32,
         provider: ProviderName,
         model: &str,
@@ -294,12 +224,13 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
             "attempt failed"
         );
         self.log.finished(n, &end).await.map_err(LadderError::Stopped)?;
-        self.failures.push(AttemptFailure { n, provider, model: model.to_owned(), error });
+        let failure = AttemptFailure { n, provider, model: model.to_owned(), error };
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
         Ok(())
     }
 
-    async fn deliver(
-        &mut self,
+    pub(super) async fn deliver(
+        &self,
         n: i32,
         provider: ProviderName,
         model: &str,
@@ -316,37 +247,31 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
             request_id = reply.request_id,
             "a provider delivered"
         );
-        let failures = std::mem::take(&mut self.failures);
-        let (model, usage, calls) = (model.to_owned(), reply.usage, self.calls);
+        let failures = self.take_failures();
+        let (model, usage, calls) =
+            (model.to_owned(), reply.usage, self.calls.load(Ordering::Relaxed));
         Ok(Delivered { plan, provider, model, n, usage, calls, failures })
     }
 
-    /// The most this call can cost.
-    fn most(&self, step: &Step<'_>, request: &GenerateRequest) -> u64 {
-        let prompt = &request.prompt;
-        let correction = request.correction.as_ref();
-        let extra = correction.map_or(0, |turn| turn.previous.len() + turn.instruction.len());
-        let chars =
-            prompt.system.len() + prompt.user.len() + prompt.schema.to_string().len() + extra;
-        let input = u64::try_from(chars / CHARS_PER_TOKEN).unwrap_or(u64::MAX);
-        self.ladder.catalogue.most_micros(&step.model.id, input, request.max_output_tokens)
+    fn take_failures(&self) -> Vec<AttemptFailure> {
+        std::mem::take(&mut self.failures.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn out_of_time(&mut self) -> Stopped<L> {
-        LadderError::DeadlineExceeded { failures: std::mem::take(&mut self.failures) }
+    pub(crate) fn out_of_time(&self) -> Stopped<L> {
+        LadderError::DeadlineExceeded { failures: self.take_failures() }
     }
 
-    pub(crate) fn settled(&mut self, settled: Settled) -> Stopped<L> {
-        LadderError::settled(settled, std::mem::take(&mut self.failures))
+    pub(crate) fn settled(&self, settled: Settled) -> Stopped<L> {
+        LadderError::settled(settled, self.take_failures())
     }
 
-    pub(crate) fn all_failed(&mut self, free_in: Option<Duration>) -> Stopped<L> {
+    pub(crate) fn all_failed(&self, free_in: Option<Duration>) -> Stopped<L> {
         let free_in = free_in.or(self.crowded.then_some(Duration::ZERO));
-        LadderError::all_failed(std::mem::take(&mut self.failures), free_in)
+        LadderError::all_failed(self.take_failures(), free_in)
     }
 }
 
-fn prepare(prompt: &Arc<Prompt>, step: &Step<'_>) -> GenerateRequest {
+pub(super) fn prepare(prompt: &Arc<Prompt>, step: &Step<'_>) -> GenerateRequest {
     let cap = prompt.output_estimate.saturating_add(step.model.headroom);
     GenerateRequest {
         prompt: Arc::clone(prompt),

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::catalogue::{Catalogue, Resolved};
 use super::climb::{Asked, Climb};
 use super::gate::{Admission, Gate};
+use super::hedge::HedgeBudget;
 use super::log::{AttemptLog, Judge};
 use super::outcome::{Delivered, LadderError};
 use super::policy::Policy;
@@ -30,6 +31,7 @@ pub struct Ladder {
     pub(crate) policy: Policy,
     clock: Clock,
     rng: Mutex<StdRng>,
+    pub(crate) hedges: HedgeBudget,
 }
 
 /// One run: what to ask, whom first, until when.
@@ -78,7 +80,15 @@ impl Ladder {
         rng: StdRng,
     ) -> Self {
         let gate = Gate::new(kv, policy);
-        Self { rungs, catalogue, gate, policy, clock, rng: Mutex::new(rng) }
+        Self {
+            rungs,
+            catalogue,
+            gate,
+            policy,
+            clock,
+            rng: Mutex::new(rng),
+            hedges: HedgeBudget::default(),
+        }
     }
 
     /// The rungs `settings` describe, for [`Ladder::new`].
@@ -131,7 +141,7 @@ impl Ladder {
                     }
                 }
                 asked = true;
-                match climb.ask(step, slice).await? {
+                match climb.ask(step, steps.get(index + 1), slice).await? {
                     Asked::Delivered(delivered) => return Ok(delivered),
                     Asked::FellOver => {}
                     Asked::Settled(settled) => return Err(climb.settled(settled)),

@@ -6,6 +6,7 @@
 //! [`Provider::call`] brings back the raw reply, which the caller stores, and
 //! [`interpret`] reads it, now or again after a crash.
 
+mod attempt;
 pub mod catalogue;
 mod climb;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod log;
 pub mod name;
 pub mod outcome;
 pub mod policy;
+mod race;
 pub mod retry;
 pub mod rung;
 pub mod schema;

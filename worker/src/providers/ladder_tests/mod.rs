@@ -280,3 +280,63 @@ async fn a_call_without_an_answer_is_counted_at_the_most_it_can_have_cost() {
     assert!(ends[0].estimated && !ends[1].estimated);
     assert!(ends[0].cost_micros > ends[1].cost_micros);
 }
+
+/// A bench whose first provider answered 40 times within a second and now takes its time.
+async fn slow_after_forty(hedge: bool, then: Act, backup: Act) -> Bench {
+    let mut script = vec![Act::SayAfter(1, "{\"ok\":1}"); 40];
+    script.push(then);
+    let policy = Policy { hedge, ..Policy::default() };
+    let bench = Bench::with(policy, vec![(Openai, script), (Anthropic, vec![backup])]);
+    for _ in 0..40 {
+        bench.run().await.unwrap();
+    }
+    bench.log.events.lock().unwrap().clear();
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_provider_is_hedged_and_the_loser_dropped() {
+    let slow = Act::SayAfter(60, "{\"ok\":2}");
+    let bench = slow_after_forty(true, slow.clone(), GOOD).await;
+    let delivered = bench.run().await.unwrap();
+    assert_eq!((delivered.provider, delivered.calls), (Anthropic, 2));
+    assert_eq!(bench.elapsed(), 41 * SECOND, "it waited for the 95th percentile, no longer");
+    let lines = bench.log.lines();
+    assert_eq!(
+        lines,
+        [
+            "started 1 openai",
+            "started 2 anthropic",
+            "replied 2",
+            "finished 1 cancelled",
+            "finished 2 ok"
+        ]
+    );
+
+    let bench = slow_after_forty(false, slow, GOOD).await;
+    assert_eq!(bench.run().await.unwrap().provider, Openai, "off by default");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_may_still_win_and_a_failed_hedge_harms_nobody() {
+    let slow = || Act::SayAfter(3, "{\"ok\":2}");
+    let slower = Act::SayAfter(60, "{\"ok\":3}");
+    let bench = slow_after_forty(true, slow(), slower).await;
+    assert_eq!(bench.run().await.unwrap().provider, Openai);
+    assert!(bench.log.lines().contains(&"finished 2 cancelled".to_owned()));
+
+    let bench = slow_after_forty(true, slow(), down()).await;
+    let delivered = bench.run().await.unwrap();
+    assert_eq!((delivered.provider, delivered.failures.len()), (Openai, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_both_fail_the_table_goes_on_with_the_first() {
+    let slow_and_bad = Act::SayAfter(3, "{\"bad\":1}");
+    let bench = slow_after_forty(true, slow_and_bad, down()).await;
+    let error = bench.run().await.unwrap_err();
+    assert!(error.retryable());
+    let lines = bench.log.lines();
+    assert!(lines.contains(&"finished 2 unavailable".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"finished 1 invalid retry in 0ns".to_owned()), "{lines:?}");
+}
