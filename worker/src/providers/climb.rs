@@ -265,7 +265,8 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
         LadderError::settled(settled, self.take_failures())
     }
 
-    pub(crate) fn all_failed(&self, free_in: Option<Duration>) -> Stopped<L> {
+    pub(crate) fn all_failed(&self, free_at: Option<Instant>) -> Stopped<L> {
+        let free_in = free_at.map(|at| at.saturating_duration_since(Instant::now()));
         let free_in = free_in.or(self.crowded.then_some(Duration::ZERO));
         LadderError::all_failed(self.take_failures(), free_in)
     }

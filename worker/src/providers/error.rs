@@ -24,7 +24,8 @@ pub enum ProviderError {
         /// How long.
         after: Duration,
     },
-    /// The reply broke off before its end.
+    /// The reply broke off before its end, or something on the way put its own
+    /// in its place.
     #[error("the reply broke off: {detail}")]
     Cut {
         /// Where or how.

@@ -8,12 +8,13 @@ use rand::rngs::StdRng;
 use regimen_common::clock::Clock;
 use regimen_common::kv::Kv;
 use secrecy::ExposeSecret;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::catalogue::{Catalogue, Resolved};
 use super::climb::{Asked, Climb};
 use super::gate::{Admission, Gate};
 use super::hedge::HedgeBudget;
+use super::http::Transport;
 use super::log::{AttemptLog, Judge};
 use super::outcome::{Delivered, LadderError};
 use super::policy::Policy;
@@ -96,13 +97,18 @@ impl Ladder {
     /// # Errors
     /// The HTTP client could not be set up.
     pub fn rungs(settings: &LadderSettings, clock: Clock) -> Result<Vec<Rung>, reqwest::Error> {
-        let adapters = settings.connect(clock)?;
+        Ok(Self::rungs_over(settings, &Transport::new(clock)?))
+    }
+
+    /// As [`Ladder::rungs`], over an HTTP client that is already there.
+    pub fn rungs_over(settings: &LadderSettings, transport: &Transport) -> Vec<Rung> {
+        let adapters = settings.connect(transport);
         let rungs = adapters.into_iter().zip(&settings.rungs).map(|(provider, settings)| {
             let key = settings.key.expose_secret().as_bytes();
             let configuration = [key, settings.base.as_str().as_bytes()];
             Rung::new(provider, settings.model.clone(), settings.limits, &configuration)
         });
-        Ok(rungs.collect())
+        rungs.collect()
     }
 
     /// Asks until `judge` accepts a reply. Dropping the future closes the
@@ -124,39 +130,44 @@ impl Ladder {
         if let Some(delivered) = climb.resume().await? {
             return Ok(delivered);
         }
+        let mut turns: Vec<&Step<'_>> = steps.iter().collect();
         loop {
-            let mut free_in = None;
-            let mut asked = false;
-            for (index, step) in steps.iter().enumerate() {
-                let others = steps.iter().skip(index + 1);
-                let rungs =
-                    1 + others.filter(|step| self.gate.blocked(&step.key).is_none()).count();
-                let slice = Slice::first_of(rungs, Instant::now(), request.deadline, &self.policy);
-                let Some(slice) = slice else { return Err(climb.out_of_time()) };
+            let (mut blocked, mut free_at) = (Vec::new(), None::<Instant>);
+            for (index, step) in turns.iter().enumerate() {
+                let behind = turns.get(index + 1..).unwrap_or_default();
+                let Some(slice) = self.slice(behind, request.deadline) else {
+                    return Err(climb.out_of_time());
+                };
                 match self.gate.admit(&step.key).await {
                     Admission::Call | Admission::Probe => {}
                     Admission::Cooling(wait) | Admission::Open(wait) => {
-                        free_in = free_in.map_or(Some(wait), |sooner| Some(wait.min(sooner)));
+                        let at = Instant::now() + wait;
+                        free_at = free_at.map_or(Some(at), |sooner| Some(at.min(sooner)));
+                        blocked.push(*step);
                         continue;
                     }
                 }
-                asked = true;
-                match climb.ask(step, steps.get(index + 1), slice).await? {
+                match climb.ask(step, behind.first().copied(), slice).await? {
                     Asked::Delivered(delivered) => return Ok(delivered),
                     Asked::FellOver => {}
                     Asked::Settled(settled) => return Err(climb.settled(settled)),
                 }
             }
-            match free_in {
-                // Nobody could be asked, and there is time to wait for the first that can.
-                Some(wait)
-                    if !asked && Instant::now() + wait + self.policy.floor <= request.deadline =>
-                {
-                    sleep(wait).await;
+            match free_at {
+                // A blocked provider has not had its turn: wait for it while there is time.
+                Some(at) if at.max(Instant::now()) + self.policy.floor <= request.deadline => {
+                    sleep_until(at).await;
+                    turns = blocked;
                 }
-                _ => return Err(climb.all_failed(free_in)),
+                _ => return Err(climb.all_failed(free_at)),
             }
         }
+    }
+
+    /// The share of a rung that has these `behind` it, blocked ones left out.
+    fn slice(&self, behind: &[&Step<'_>], deadline: Instant) -> Option<Slice> {
+        let free = behind.iter().filter(|step| self.gate.blocked(&step.key).is_none()).count();
+        Slice::first_of(1 + free, Instant::now(), deadline, &self.policy)
     }
 
     /// The rungs in the order in which this request asks them.

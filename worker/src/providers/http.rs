@@ -20,6 +20,9 @@ use super::{ProviderError, RawReply, Timeouts};
 
 /// TCP and TLS together; a provider that takes longer is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Servers and load balancers close idle connections after 30 s and more; one
+/// that is kept for less is not found closed by the next request.
+const IDLE: Duration = Duration::from_secs(20);
 /// A plan is some tens of kilobytes; a reply a hundred times that is a fault.
 const REPLY_LIMIT: usize = 8 * 1024 * 1024;
 /// Enough of an error body for every known error shape.
@@ -104,6 +107,7 @@ impl Transport {
             .filter_map(|root| reqwest::Certificate::from_der(root).ok());
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE)
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
             .tcp_nodelay(true)

@@ -175,7 +175,8 @@ pub struct Usage {
 ///
 /// # Errors
 /// The reply is refused, truncated, empty or not JSON, told apart by variant;
-/// each carries the usage, because it was paid for.
+/// each carries the usage, because it was paid for. `Cut` when it is not the
+/// provider's reply at all, but a page of some edge.
 pub fn interpret(provider: ProviderName, raw: &RawReply) -> Result<Reply, ProviderError> {
     match provider {
         ProviderName::Openai | ProviderName::Llama => openai::reply::interpret(provider, raw),

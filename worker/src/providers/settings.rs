@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU32;
 
-use regimen_common::clock::Clock;
 use regimen_common::config::Env;
 use secrecy::SecretString;
 use url::Url;
@@ -103,12 +102,8 @@ impl LadderSettings {
     }
 
     /// The adapters, over one shared HTTP client.
-    ///
-    /// # Errors
-    /// The HTTP client could not be set up.
-    pub fn connect(&self, clock: Clock) -> Result<Vec<Box<dyn Provider>>, reqwest::Error> {
-        let transport = Transport::new(clock)?;
-        Ok(self.rungs.iter().map(|rung| adapter(rung, transport.clone())).collect())
+    pub fn connect(&self, transport: &Transport) -> Vec<Box<dyn Provider>> {
+        self.rungs.iter().map(|rung| adapter(rung, transport.clone())).collect()
     }
 }
 

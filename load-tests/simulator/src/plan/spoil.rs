@@ -86,7 +86,7 @@ fn add_food(plan: &mut Value, name: &str) {
 fn rescale(plan: &mut Value, calories: f64) {
     let old = plan["daily_totals"]["calories"].as_f64().filter(|old| *old > 0.0);
     let Some(factor) = old.map(|old| calories / old) else { return };
-    let meals = plan["meals"].as_array_mut().into_iter().flatten();
+    let meals = plan.get_mut("meals").and_then(Value::as_array_mut).into_iter().flatten();
     for food in meals.filter_map(|meal| meal["foods"].as_array_mut()).flatten() {
         for name in ["grams", "calories", "protein", "carbs", "fats", "fiber"] {
             let scaled = food[name].as_f64().unwrap_or_default() * factor;

@@ -72,10 +72,8 @@ impl WireUsage {
 /// # Errors
 /// As [`crate::providers::interpret`].
 pub fn interpret(raw: &RawReply) -> Result<Reply, ProviderError> {
-    let message: Message = serde_json::from_str(&raw.body).map_err(|error| {
-        let detail = format!("not a message: {error}");
-        ProviderError::Invalid { detail, usage: Usage::default() }
-    })?;
+    let message: Message = serde_json::from_str(&raw.body)
+        .map_err(|error| ProviderError::Cut { detail: format!("not a message: {error}") })?;
     let usage = message.usage.unwrap_or_default().usage();
     let finish = message.stop_reason.unwrap_or_default();
     match finish.as_str() {

@@ -103,8 +103,7 @@ fn meaning(finish: &str) -> Finish {
 /// As [`crate::providers::interpret`].
 pub fn interpret(raw: &RawReply) -> Result<Reply, ProviderError> {
     let response: Response = serde_json::from_str(&raw.body).map_err(|error| {
-        let detail = format!("not a generateContent response: {error}");
-        ProviderError::Invalid { detail, usage: Usage::default() }
+        ProviderError::Cut { detail: format!("not a generateContent response: {error}") }
     })?;
     let usage = response.usage_metadata.unwrap_or_default().usage();
     let Some(candidate) = response.candidates.into_iter().next() else {

@@ -78,6 +78,19 @@ async fn when_all_are_cooling_down_the_first_to_be_free_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_provider_that_was_cooling_down_still_gets_its_turn() {
+    let bench =
+        Bench::new(vec![(Openai, vec![limited(86), GOOD]), (Anthropic, vec![GOOD, down()])]);
+    bench.run().await.unwrap();
+    let delivered = bench.run().await.unwrap();
+    assert_eq!(delivered.provider, Openai);
+    let asked = bench.asked();
+    assert_eq!(asked, [Openai, Anthropic, Anthropic, Anthropic, Anthropic, Openai]);
+    let waited = bench.call(5).at;
+    assert!(waited >= 86 * SECOND && waited < 87 * SECOND, "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn three_hanging_providers_leave_the_fourth_its_turn() {
     let bench = Bench::new(vec![
         (Openai, vec![Act::Hang]),

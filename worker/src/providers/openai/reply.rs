@@ -71,8 +71,7 @@ impl WireUsage {
 /// As [`crate::providers::interpret`].
 pub fn interpret(provider: ProviderName, raw: &RawReply) -> Result<Reply, ProviderError> {
     let completion: Completion = serde_json::from_str(&raw.body).map_err(|error| {
-        let detail = format!("not a chat completion: {error}");
-        ProviderError::Invalid { detail, usage: Usage::default() }
+        ProviderError::Cut { detail: format!("not a chat completion: {error}") }
     })?;
     let usage = completion.usage.unwrap_or_default().usage();
     let Some(choice) = completion.choices.into_iter().next() else {
@@ -153,9 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_another_shape_is_invalid_or_empty_but_no_panic() {
+    fn a_body_of_another_shape_is_cut_or_empty_but_no_panic() {
         let class = |body: &str| interpret(ProviderName::Llama, &raw(body)).unwrap_err().class();
-        assert_eq!(class("<html>"), "invalid");
+        assert_eq!(class("<html>"), "cut");
         assert_eq!(class("[]"), "empty");
         assert_eq!(class("{}"), "empty");
         assert_eq!(class(r#"{"choices":[]}"#), "empty");

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod bench;
+mod matrix;
 mod shared;
+mod sockets;
 mod wire;
 
 use std::sync::Once;

@@ -1,0 +1,216 @@
+//! A ladder of real adapters in front of the simulator.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use regimen_common::clock::Clock;
+use regimen_common::job::PlanKind;
+use regimen_common::kv::Kv;
+use regimen_simulator::{Settings, Simulator};
+use regimen_worker::plan;
+use regimen_worker::providers::catalogue::Catalogue;
+use regimen_worker::providers::fallback::{Ladder, Request};
+use regimen_worker::providers::http::Transport;
+use regimen_worker::providers::log::{AttemptLog, End, Judge, Judgement, Start};
+use regimen_worker::providers::outcome::{Delivered, LadderError};
+use regimen_worker::providers::policy::Policy;
+use regimen_worker::providers::rung::Limits;
+use regimen_worker::providers::settings::{LadderSettings, ProviderSettings};
+use regimen_worker::providers::{Prompt, ProviderName, RawReply, Reply};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::transport;
+
+/// The simulator with its control API.
+pub(crate) struct Sim {
+    simulator: Simulator,
+    client: reqwest::Client,
+    transport: Transport,
+}
+
+impl Sim {
+    pub(crate) async fn start() -> Self {
+        let transport = transport();
+        let simulator = Simulator::start(Settings::default()).await.unwrap();
+        // A connection of its own for each word to the simulator: an idle one may be gone.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        Self { simulator, client, transport }
+    }
+
+    /// Adds a rule; see the simulator's README.
+    pub(crate) async fn rule(&self, rule: Value) {
+        self.control(json!({ "rules": [rule] })).await;
+    }
+
+    /// Changes its settings.
+    pub(crate) async fn control(&self, control: Value) {
+        let url = format!("{}/control", self.simulator.url());
+        let answer = self.client.post(url).json(&control).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.simulator.url());
+        let answer = self.client.get(url).send().await.unwrap();
+        let status = answer.status();
+        let body: Value = answer.json().await.unwrap();
+        assert!(status.is_success(), "{path}: {body}");
+        body
+    }
+
+    /// Settings of a ladder that asks `order` here.
+    pub(crate) fn settings(&self, order: &[ProviderName]) -> LadderSettings {
+        let limits = Limits { per_second: NonZeroU32::MAX, concurrent: 1_000 };
+        let rung = |name: &ProviderName| {
+            let (path, model) = match name {
+                ProviderName::Openai => ("/v1", "gpt-6-luna"),
+                ProviderName::Anthropic => ("", "claude-haiku-5-5"),
+                ProviderName::Gemini => ("", "gemini-3.5-flash-lite"),
+                ProviderName::Llama => ("/llama/v1", "llama-3.3-70b"),
+            };
+            let base = format!("{}{path}", self.simulator.url()).parse().unwrap();
+            let key = SecretString::from("sk-test");
+            ProviderSettings { name: *name, key, base, model: model.to_owned(), limits }
+        };
+        LadderSettings { rungs: order.iter().map(rung).collect() }
+    }
+
+    pub(crate) fn ladder(&self, order: &[ProviderName], policy: Policy, kv: Option<Kv>) -> Ladder {
+        let rungs = Ladder::rungs_over(&self.settings(order), &self.transport);
+        let catalogue = Catalogue::built_in().unwrap();
+        Ladder::new(rungs, catalogue, policy, kv, Clock::system(), StdRng::seed_from_u64(7))
+    }
+}
+
+/// Real waits, only shorter.
+pub(crate) fn quick() -> Policy {
+    Policy {
+        backoff_base: Duration::from_millis(2),
+        backoff_cap: Duration::from_millis(10),
+        floor: Duration::from_millis(50),
+        first_byte: Duration::from_secs(2),
+        stall: Duration::from_secs(2),
+        ..Policy::default()
+    }
+}
+
+/// A training plan for the person `seed`, who is also the marker of the calls.
+pub(crate) fn request(seed: &str, within: Duration) -> Request {
+    let targets = json!({ "kind": "workout", "days": 3, "seed": seed });
+    let prompt = Prompt {
+        system: "You write training plans.".to_owned(),
+        user: format!("REGIMEN-TARGETS: {targets}\n<quiz>{{}}</quiz>"),
+        schema: plan::schema(PlanKind::Workout).clone(),
+        schema_name: "workout_plan".to_owned(),
+        output_estimate: 8_000,
+        user_hash: "5f2b9c0e".repeat(8),
+    };
+    Request {
+        prompt: Arc::new(prompt),
+        provider: None,
+        model: None,
+        deadline: Instant::now() + within,
+        stored: None,
+    }
+}
+
+/// The same with a short reply, for tests that make many calls.
+pub(crate) fn small_request(seed: &str, within: Duration) -> Request {
+    let request = request(seed, within);
+    let schema = json!({
+        "type": "object", "additionalProperties": false,
+        "required": ["weekly_summary", "personalized_tips", "injury_prevention"],
+        "properties": {
+            "weekly_summary": {
+                "type": "object", "additionalProperties": false, "required": ["total_workout_days"],
+                "properties": { "total_workout_days": { "type": "integer" } },
+            },
+            "personalized_tips": { "type": "array", "items": { "type": "string" } },
+            "injury_prevention": { "type": "object", "additionalProperties": false,
+                "required": ["mobility_work", "red_flags", "modification_guidelines"],
+                "properties": {
+                    "mobility_work": { "type": "string" },
+                    "red_flags": { "type": "string" },
+                    "modification_guidelines": { "type": "string" },
+                },
+            },
+        },
+    });
+    let prompt = Prompt { schema, ..Prompt::clone(&request.prompt) };
+    Request { prompt: Arc::new(prompt), ..request }
+}
+
+/// Accepts what answers a small request.
+pub(crate) struct Counts;
+
+impl Judge for Counts {
+    type Plan = u64;
+
+    async fn judge(&self, reply: &Reply) -> Judgement<u64> {
+        let plan: Value = serde_json::from_str(&reply.text).unwrap_or_default();
+        let days = plan["weekly_summary"]["total_workout_days"].as_u64();
+        let tips = plan["personalized_tips"].as_array();
+        let complete = tips.is_some_and(|tips| tips.iter().all(Value::is_string))
+            && plan["injury_prevention"]["modification_guidelines"].is_string();
+        match days.filter(|_| complete) {
+            Some(days) => Judgement::Accept(days),
+            None => Judgement::Invalid(format!("not the schema: {}", reply.text)),
+        }
+    }
+}
+
+/// Accepts what reads as a training plan.
+pub(crate) struct Reads;
+
+impl Judge for Reads {
+    type Plan = plan::Plan;
+
+    async fn judge(&self, reply: &Reply) -> Judgement<plan::Plan> {
+        match plan::parse(PlanKind::Workout, &reply.text) {
+            Ok(plan) => Judgement::Accept(plan),
+            Err(error) => Judgement::Invalid(error.to_string()),
+        }
+    }
+}
+
+/// Keeps what it is told.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    n: AtomicI32,
+    pub(crate) raw: Mutex<Vec<RawReply>>,
+    pub(crate) ends: Mutex<Vec<End>>,
+    /// Told when an attempt has ended.
+    pub(crate) ended: Notify,
+}
+
+impl AttemptLog for Kept {
+    type Stop = std::convert::Infallible;
+
+    async fn started(&self, _: &Start) -> Result<i32, Self::Stop> {
+        Ok(self.n.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    async fn replied(&self, _: i32, raw: &RawReply) -> Result<(), Self::Stop> {
+        self.raw.lock().unwrap().push(raw.clone());
+        Ok(())
+    }
+
+    async fn finished(&self, _: i32, end: &End) -> Result<(), Self::Stop> {
+        self.ends.lock().unwrap().push(end.clone());
+        self.ended.notify_one();
+        Ok(())
+    }
+
+    async fn fell_back(&self, _: ProviderName, _: ProviderName) -> Result<(), Self::Stop> {
+        Ok(())
+    }
+}
+
+pub(crate) type Ran = Result<Delivered<u64>, LadderError<std::convert::Infallible>>;
