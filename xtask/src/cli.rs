@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
+use crate::bench::{Bench, BenchError};
 use crate::clock;
 use crate::down::{self, DownError};
 use crate::key_values::FileError;
@@ -45,6 +46,9 @@ enum Command {
     Migrate,
     /// Print access tokens that the ingress of `up` accepts.
     Token(TokenArgs),
+    /// Measure an optimised build.
+    #[command(subcommand)]
+    Bench(Bench),
     /// End the processes of a parent that vanished; started by the others.
     #[command(hide = true)]
     Leash,
@@ -126,6 +130,8 @@ enum CommandError {
     Migrate(#[from] MigrateError),
     #[error(transparent)]
     Secrets(#[from] FileError),
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     #[error("the leash cannot read: {0}")]
     Leash(#[source] std::io::Error),
 }
@@ -154,6 +160,7 @@ impl Command {
             Self::Test(args) => test::run(&session, &args)?,
             Self::Migrate => migrate::run(&session)?,
             Self::Token(args) => args.print(&Secrets::of(&dev)?),
+            Self::Bench(bench) => bench.run(&session)?,
             Self::Leash => ExitCode::SUCCESS,
         })
     }

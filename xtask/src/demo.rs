@@ -85,7 +85,11 @@ pub(crate) fn run(session: &Session, client: &Client) -> Result<(), DemoError> {
     Ok(())
 }
 
-fn sample_quiz(session: &Session) -> Result<Value, DemoError> {
+/// The sample quiz.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn sample_quiz(session: &Session) -> Result<Value, DemoError> {
     let path = session.workspace.root().join(SAMPLE_QUIZ);
     let failed = |problem: String| DemoError::Quiz { path: path.clone(), problem };
     let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;

@@ -2,6 +2,7 @@
 //! nothing installed but Rust.
 
 mod account;
+mod bench;
 mod cli;
 mod clock;
 mod demo;
@@ -15,6 +16,7 @@ mod postgres;
 mod process;
 mod provision;
 mod redis;
+mod resp;
 mod secrets;
 mod servers;
 mod session;

@@ -59,7 +59,8 @@ pub(crate) struct RedisPlan<'a> {
 pub(crate) struct Redis {
     /// Its process.
     pub(crate) process: Process,
-    port: u16,
+    /// Where it listens on the loopback address.
+    pub(crate) port: u16,
 }
 
 impl RedisPlan<'_> {

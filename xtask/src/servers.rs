@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::account::{Account, AccountError};
+use crate::account::{Account, AccountError, stand_in};
 use crate::postgres::{Postgres, PostgresError, PostgresPlan};
 use crate::provision::Programs;
 use crate::redis::{Redis, RedisError, RedisPlan};
+use crate::resp::{Connection, RespError};
 use crate::session::Session;
 
 /// Why the pair is not there.
@@ -69,7 +70,7 @@ impl Servers {
         session.say("starting Redis");
         let redis = RedisPlan {
             program: &programs.redis.path,
-            folder: &folder.join("redis"),
+            folder: &redis_folder(folder),
             log: &log("redis.log"),
             password: &passwords.redis,
         }
@@ -80,6 +81,14 @@ impl Servers {
     /// The URL of the database.
     pub(crate) fn database_url(&self) -> String {
         self.postgres.url(&self.passwords.postgres)
+    }
+
+    /// A connection to Redis.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(crate) fn redis(&self) -> Result<Connection, RespError> {
+        Connection::open(self.redis.port, &self.passwords.redis)
     }
 
     /// The URL of Redis.
@@ -95,8 +104,27 @@ impl Passwords {
     }
 }
 
+/// Removes the data of both servers of a run with `folder`.
+///
+/// # Errors
+/// The system refuses.
+pub(crate) fn remove_data(folder: &Path) -> std::io::Result<()> {
+    let postgres = postgres_folder(folder);
+    for path in [stand_in(&postgres), postgres, redis_folder(folder)] {
+        if path.exists() {
+            std::fs::remove_dir_all(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the Redis of a run with `folder` has its data.
+fn redis_folder(folder: &Path) -> PathBuf {
+    folder.join("redis")
+}
+
 /// Where the PostgreSQL of a run with `folder` is meant to have its data.
-pub(crate) fn postgres_folder(folder: &Path) -> PathBuf {
+fn postgres_folder(folder: &Path) -> PathBuf {
     folder.join("postgres")
 }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::key_values::{self, FileError};
 use crate::process::{Output, Process, ProcessError};
+use crate::resp::{Connection, RespError};
 use crate::secrets::Secrets;
 use crate::servers::Servers;
 use crate::session::Session;
@@ -19,6 +20,9 @@ const PROVIDER_KEYS: [&str; 3] = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI
 /// Settings a developer's shell may carry for another deployment; here they
 /// would make the ingress refuse the tokens signed for it.
 const FOREIGN: [&str; 4] = ["JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE", "SERVICE_KEYS"];
+
+/// Under this name the simulator reports its address, and others are told it.
+const SIMULATOR_URL: &str = "SIMULATOR_URL";
 
 /// Hosts that no proxy of the environment is asked for.
 const NO_PROXY: &str = "127.0.0.1,localhost";
@@ -40,6 +44,9 @@ pub(crate) enum StackError {
         /// What is missing.
         variable: &'static str,
     },
+    /// This stack asks real providers.
+    #[error("this stack has no simulator")]
+    NoSimulator,
     /// We were asked to stop meanwhile.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -55,6 +62,21 @@ pub(crate) struct StackPlan<'a> {
     pub(crate) secrets: &'a Secrets,
     /// How many workers to start.
     pub(crate) workers: usize,
+    /// Who writes the plans.
+    pub(crate) providers: Providers,
+    /// Settings of the ingress beyond the usual.
+    pub(crate) ingress_settings: &'a [(&'a str, &'a str)],
+    /// Settings of the workers beyond the usual.
+    pub(crate) worker_settings: &'a [(&'a str, &'a str)],
+}
+
+/// Who writes the plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Providers {
+    /// Those whose keys are in the environment; the simulator if there is no key.
+    OfEnvironment,
+    /// The simulator, whatever the environment says.
+    Simulator,
 }
 
 /// A process of ours and the addresses it reported.
@@ -86,21 +108,13 @@ impl StackPlan<'_> {
         migrate.arg("migrate");
         Process::run(session, "regimen-worker migrate", migrate, self.log("migrate").as_output())?;
         let simulator = self.start_simulator(session, &servers)?;
-        let simulator_url = simulator.as_ref().map(|simulator| simulator.address("SIMULATOR_URL"));
-        let simulator_url = simulator_url.transpose()?;
         session.say(match self.workers {
             1 => "starting the ingress and a worker".to_owned(),
             workers => format!("starting the ingress and {workers} workers"),
         });
-        let mut ingress = self.program("regimen-ingress", &servers);
-        self.describe_front_door(&mut ingress);
-        let mut pending = vec![self.spawn(session, "ingress", ingress)?];
+        let mut pending = vec![self.spawn(session, "ingress", self.ingress(&servers))?];
         for number in 1..=self.workers {
-            let mut worker = self.program("regimen-worker", &servers);
-            if let Some(url) = &simulator_url {
-                use_simulator(&mut worker, url);
-            }
-            or_default(&mut worker, "DRAIN_SECONDS", "3");
+            let worker = self.worker(&servers, simulator.as_ref())?;
             pending.push(self.spawn(session, &format!("worker-{number}"), worker)?);
         }
         let ready: Result<Vec<_>, _> =
@@ -117,12 +131,13 @@ impl StackPlan<'_> {
         session: &Session,
         servers: &Servers,
     ) -> Result<Option<Service>, StackError> {
-        let given = |name: &&str| std::env::var_os(name).is_some_and(|key| !key.is_empty());
-        if let Some(key) = PROVIDER_KEYS.iter().find(|name| given(name)) {
+        if self.providers == Providers::OfEnvironment
+            && let Some(key) = PROVIDER_KEYS.iter().find(|name| is_given(name))
+        {
             session.say(format_args!("{key} is set: plans will be written by the real providers"));
             return Ok(None);
         }
-        session.say("starting the AI simulator (no provider key in the environment)");
+        session.say("starting the AI simulator");
         let mut simulator = self.program("regimen-simulator", servers);
         simulator.env("LISTEN_ADDR", "127.0.0.1:0");
         Ok(Some(self.spawn(session, "simulator", simulator)?.ready(session)?))
@@ -144,13 +159,30 @@ impl StackPlan<'_> {
         command
     }
 
-    fn describe_front_door(&self, ingress: &mut Command) {
+    fn ingress(&self, servers: &Servers) -> Command {
+        let mut ingress = self.program("regimen-ingress", servers);
         ingress
             .env("AUTH_MODE", "jwt")
             .env("JWT_SECRET", &self.secrets.jwt)
             .env("STRIPE_WEBHOOK_SECRET", &self.secrets.stripe_webhook);
-        or_default(ingress, "LISTEN_ADDR", "127.0.0.1:0");
-        or_default(ingress, "ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:5173");
+        or_default(&mut ingress, "LISTEN_ADDR", "127.0.0.1:0");
+        or_default(&mut ingress, "ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:5173");
+        ingress.envs(self.ingress_settings.iter().copied());
+        ingress
+    }
+
+    fn worker(
+        &self,
+        servers: &Servers,
+        simulator: Option<&Service>,
+    ) -> Result<Command, StackError> {
+        let mut worker = self.program("regimen-worker", servers);
+        if let Some(simulator) = simulator {
+            use_simulator(&mut worker, &simulator.address(SIMULATOR_URL)?);
+        }
+        or_default(&mut worker, "DRAIN_SECONDS", "3");
+        worker.envs(self.worker_settings.iter().copied());
+        Ok(worker)
     }
 
     fn spawn(
@@ -224,6 +256,23 @@ impl Stack {
         self.ingress.address("METRICS_URL")
     }
 
+    /// Where the simulator is.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn simulator_url(&self) -> Result<String, StackError> {
+        let simulator = self.simulator.as_ref().ok_or(StackError::NoSimulator)?;
+        simulator.address(SIMULATOR_URL)
+    }
+
+    /// A connection to its Redis.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub(crate) fn redis(&self) -> Result<Connection, RespError> {
+        self.servers.redis()
+    }
+
     /// Writes the file `env`: what others need to use the stack.
     ///
     /// # Errors
@@ -244,7 +293,7 @@ impl Stack {
             ("POSTGRES_PID", self.servers.postgres.process.id().to_string()),
         ];
         if let Some(simulator) = &self.simulator {
-            lines.push(("SIMULATOR_URL", simulator.address("SIMULATOR_URL")?));
+            lines.push((SIMULATOR_URL, simulator.address(SIMULATOR_URL)?));
             lines.push(("SIMULATOR_PID", pid(simulator)));
         }
         let lines = lines.iter().map(|(name, value)| (*name, value.as_str()));
@@ -279,9 +328,13 @@ impl Drop for Stack {
 
 /// Sets a variable that our own environment leaves open.
 fn or_default(command: &mut Command, name: &str, value: &str) {
-    if std::env::var_os(name).is_none_or(|given| given.is_empty()) {
+    if !is_given(name) {
         command.env(name, value);
     }
+}
+
+fn is_given(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 /// Points every provider at the simulator.

@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
-use crate::account::stand_in;
 use crate::cli::TestArgs;
 use crate::orphans;
 use crate::process::{Output, Process, ProcessError};
@@ -112,14 +111,10 @@ fn remove_leftovers(parent: &Path) -> Result<(), TestError> {
     Ok(())
 }
 
-/// Removes the folder of a run, and what PostgreSQL may have elsewhere for it.
+/// Removes the folder of a run with everything of it.
 fn remove(folder: &Path) -> Result<(), TestError> {
-    for path in [stand_in(&servers::postgres_folder(folder)), folder.to_owned()] {
-        if path.exists() {
-            std::fs::remove_dir_all(&path).map_err(|source| TestError::Remove { path, source })?;
-        }
-    }
-    Ok(())
+    let failed = |source| TestError::Remove { path: folder.to_owned(), source };
+    servers::remove_data(folder).and_then(|()| std::fs::remove_dir_all(folder)).map_err(failed)
 }
 
 /// Cargo's own code; 1 where a signal ended it.

@@ -18,7 +18,7 @@ use crate::secrets::Secrets;
 use crate::servers::{Servers, ServersError};
 use crate::session::Session;
 use crate::signal::Interrupted;
-use crate::stack::{Stack, StackError, StackPlan};
+use crate::stack::{Providers, Stack, StackError, StackPlan};
 use crate::state::{Lock, LockError, env_file};
 use crate::token::Claims;
 use crate::workspace::Profile;
@@ -85,6 +85,9 @@ pub(crate) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, UpError>
         binaries: &session.workspace.binaries(profile),
         secrets: &secrets,
         workers: args.workers,
+        providers: Providers::OfEnvironment,
+        ingress_settings: &[],
+        worker_settings: &[],
     };
     let stack = plan.start(session, servers)?;
     stack.write_env(&folder)?;
@@ -95,7 +98,11 @@ pub(crate) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, UpError>
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-fn build(session: &Session, profile: Profile) -> Result<(), ProcessError> {
+/// Compiles the binaries of the stack, showing cargo's own progress.
+///
+/// # Errors
+/// They do not compile.
+pub(crate) fn build(session: &Session, profile: Profile) -> Result<(), ProcessError> {
     session.say("compiling the binaries (minutes at first, seconds later)");
     let mut cargo = session.workspace.cargo();
     cargo.args(["build", "--bins"]);

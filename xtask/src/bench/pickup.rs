@@ -1,0 +1,147 @@
+//! From the push of a job's id to Redis until the provider's call arrives, on
+//! a worker that has nothing else to do.
+//!
+//! The jobs are accepted by an ingress that pushes where no worker listens;
+//! the benchmark then pushes each id itself, with the service's own script,
+//! and so knows the moment. The simulator tells when the call arrived. Both
+//! read this machine's clock.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::spread::Spread;
+use super::{BenchError, FOLDER};
+use crate::clock;
+use crate::demo;
+use crate::http::Client;
+use crate::resp::Connection;
+use crate::secrets::Secrets;
+use crate::session::Session;
+use crate::stack::{Providers, StackPlan};
+use crate::state::Lock;
+use crate::token::Claims;
+
+/// Pushes with the service's own script.
+const PUSH: &str = include_str!("../../../common/src/queue_push.lua");
+
+/// Where the workers listen (`REDIS_PREFIX`), and where the ingress pushes to instead.
+const PREFIX: &str = "regimen";
+const ELSEWHERE: &str = "nobody";
+
+/// Jobs before the first that counts: connections open, caches fill.
+const WARM_UP: u32 = 50;
+
+/// Longer than the whole measurement, seconds: nothing may expire, or be found
+/// by the reconciler, meanwhile.
+const LONG: &str = "36000";
+
+/// Measures `samples` jobs and prints the spread.
+///
+/// # Errors
+/// See [`BenchError`].
+pub(super) fn run(session: &Session, samples: u32) -> Result<(), BenchError> {
+    let folder = session.workspace.place(FOLDER);
+    let _lock = Lock::take(&folder)?;
+    let secrets = Secrets::of(&folder)?;
+    let (servers, binaries) = super::prepare(session, &folder, &secrets)?;
+    let stack = plan(&folder, &binaries, &secrets).start(session, servers)?;
+    let mut pickup = Pickup {
+        ingress: stack.ingress_url()?,
+        simulator: Client::new(&stack.simulator_url()?, ""),
+        redis: stack.redis()?,
+        secrets: &secrets,
+        quiz: demo::sample_quiz(session)?,
+    };
+    session.say(format_args!("accepting {} jobs", WARM_UP + samples));
+    let mut jobs = Vec::new();
+    for _ in 0..WARM_UP + samples {
+        session.check()?;
+        jobs.push(pickup.accept()?);
+    }
+    session.say("pushing them one by one");
+    let mut waits = Vec::new();
+    for job in &jobs {
+        waits.push(pickup.measure(session, job)?);
+    }
+    let waits = Spread::of(waits.split_off(WARM_UP as usize));
+    let _ = writeln!(std::io::stdout(), "push to provider call, ms: {waits}");
+    Ok(())
+}
+
+fn plan<'a>(folder: &'a Path, binaries: &'a Path, secrets: &'a Secrets) -> StackPlan<'a> {
+    StackPlan {
+        folder,
+        binaries,
+        secrets,
+        workers: 1,
+        providers: Providers::Simulator,
+        ingress_settings: &[
+            ("REDIS_PREFIX", ELSEWHERE),
+            ("FLOOD_PER_SECOND", "0"),
+            ("QUEUE_EXPIRY_SECONDS", LONG),
+        ],
+        worker_settings: &[("REDIS_PREFIX", PREFIX), ("RECONCILE_SECONDS", LONG)],
+    }
+}
+
+/// The parts a measurement needs.
+struct Pickup<'a> {
+    ingress: String,
+    simulator: Client,
+    redis: Connection,
+    secrets: &'a Secrets,
+    quiz: Value,
+}
+
+/// An accepted job and somebody who may look at it.
+struct Job {
+    id: String,
+    owner: Client,
+}
+
+impl Pickup<'_> {
+    /// Has a new user's job accepted: limits count by user.
+    fn accept(&self) -> Result<Job, BenchError> {
+        let issued_at = clock::seconds_since_1970();
+        let claims = Claims { user: Uuid::new_v4(), role: None, issued_at, life: 3600 };
+        let owner = Client::new(&self.ingress, &claims.sign(&self.secrets.jwt));
+        let body = json!({"kinds": ["meal"], "answers": self.quiz});
+        let accepted = owner.post("/v1/plans", &body)?;
+        let id = accepted["jobs"][0]["id"].as_str();
+        let id = id.ok_or_else(|| BenchError::Measurement(format!("no job in {accepted}")))?;
+        Ok(Job { id: id.to_owned(), owner })
+    }
+
+    /// Pushes the job and returns how long it took until the call arrived, ms;
+    /// returns when the worker is idle again.
+    fn measure(&mut self, session: &Session, job: &Job) -> Result<f64, BenchError> {
+        let pushed_at = clock::micros_since_1970();
+        let message = json!({"v": 1, "id": job.id, "at": pushed_at / 1000}).to_string();
+        let list = format!("{{{PREFIX}}}:queue:free");
+        let tokens = format!("{{{PREFIX}}}:tokens:plans");
+        self.redis.command(&["EVAL", PUSH, "2", &list, &tokens, &message])?;
+        let path = format!("/v1/jobs/{}", job.id);
+        loop {
+            session.check()?;
+            let seen = job.owner.get(&path)?;
+            match seen["status"].as_str() {
+                Some("succeeded") => break,
+                Some("queued" | "running") => {}
+                _ => return Err(BenchError::Measurement(format!("the job ended as {seen}"))),
+            }
+        }
+        let calls = self.simulator.get("/control/calls?limit=1")?;
+        let arrived = arrival(&calls).ok_or_else(|| {
+            BenchError::Measurement(format!("the simulator tells of no call: {calls}"))
+        })?;
+        Ok(arrived - pushed_at as f64 / 1000.0)
+    }
+}
+
+/// When the newest call arrived, ms since 1970.
+fn arrival(calls: &Value) -> Option<f64> {
+    calls.as_array()?.first()?["arrived_ms"].as_f64()
+}
