@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::{capitalised, dotted, items, number, text, texts};
+use super::{capitalised, dotted, items, labelled, number, printable, text, texts};
 
 /// The plan as lines, with the shopping list and the tips at the end.
 pub(crate) fn meal_plan(plan: &Value) -> String {
@@ -16,11 +16,11 @@ pub(crate) fn meal_plan(plan: &Value) -> String {
     let shelves = ["proteins", "vegetables", "carbs", "fats", "pantry_staples"];
     let bought: Vec<_> = shelves.map(|shelf| texts(shopping, shelf)).into_iter().collect();
     let bought: Vec<_> = bought.into_iter().filter(|shelf| !shelf.is_empty()).collect();
-    let _ = writeln!(out, "\nTo buy   {}", bought.join(", "));
-    let hydration = text(&plan["hydration_plan"], "daily_water_intake");
-    let _ = writeln!(out, "To drink {hydration}");
+    out.push('\n');
+    out.push_str(&labelled("To buy   ", &bought.join(", ")));
+    out.push_str(&labelled("To drink ", &text(&plan["hydration_plan"], "daily_water_intake")));
     for tip in items(plan, "personalized_tips").iter().filter_map(Value::as_str) {
-        let _ = writeln!(out, "Tip      {}", super::printable(tip));
+        out.push_str(&labelled("Tip      ", &printable(tip)));
     }
     out
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::{capitalised, dotted, items, number, printable, text, texts};
+use super::{capitalised, dotted, items, labelled, number, printable, text, texts};
 
 /// The plan as lines, with the tips at the end.
 pub(crate) fn workout_plan(plan: &Value) -> String {
@@ -21,7 +21,7 @@ pub(crate) fn workout_plan(plan: &Value) -> String {
     }
     out.push('\n');
     for tip in items(plan, "personalized_tips").iter().filter_map(Value::as_str) {
-        let _ = writeln!(out, "Tip        {}", printable(tip));
+        out.push_str(&labelled("Tip        ", &printable(tip)));
     }
     out
 }
@@ -42,7 +42,7 @@ fn write_day(out: &mut String, day: &Value) {
         let rest = format!("rest {} s", number(exercise, "rest_seconds"));
         let equipment = texts(exercise, "equipment_needed");
         let more = dotted([rest, equipment]);
-        let _ = writeln!(out, "           {load:<16} {:<34} {more}", text(exercise, "name"));
+        let _ = writeln!(out, "           {load:<20} {:<34} {more}", text(exercise, "name"));
     }
     write_phase(out, "cool-down", &day["cooldown"]);
 }
@@ -78,7 +78,7 @@ mod tests {
         let day = "\nMonday     Strength · legs · home · 45 min · moderate · effort 6-7\n";
         assert!(shown.contains(day), "{shown}");
         assert!(shown.contains("warm-up 5 min: Marching, Hip circles\n"), "{shown}");
-        assert!(shown.contains("3 × 8-12         Goblet squat "), "{shown}");
+        assert!(shown.contains("3 × 8-12             Goblet squat "), "{shown}");
         assert!(shown.contains(" rest 60 s · dumbbells\n"), "{shown}");
         assert!(shown.ends_with("Tip        Keep the knee over the foot.\n"), "{shown}");
     }
