@@ -139,6 +139,23 @@ named!(FailureCode, "failure code", {
     Poisoned => "poisoned", DeadlineExceeded => "deadline_exceeded", Internal => "internal",
 });
 
+impl FailureCode {
+    /// Whether the service failed, rather than what the user asked for. Such a
+    /// generation does not count against the user's month.
+    pub fn is_ours(self) -> bool {
+        match self {
+            Self::Refused => false,
+            Self::ProvidersExhausted
+            | Self::Unverifiable
+            | Self::BadRequest
+            | Self::NoProvider
+            | Self::Poisoned
+            | Self::DeadlineExceeded
+            | Self::Internal => true,
+        }
+    }
+}
+
 /// A job that took its worker down this often is `poisoned`.
 pub const LOST_WORKERS_LIMIT: i32 = 3;
 

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use crate::auth::AuthConfig;
 use crate::billing::StripeConfig;
+use crate::limits::UsageLimits;
 use crate::middleware::LimitsConfig;
 
 /// Everything the ingress can be told.
@@ -37,6 +38,8 @@ pub struct IngressConfig {
     pub auth: AuthConfig,
     /// What a client may send, how fast, and from where.
     pub limits: LimitsConfig,
+    /// How often users may do what, and how much may wait.
+    pub usage: UsageLimits,
     /// `SHUTDOWN_GRACE_SECONDS`: how long open requests may finish after SIGTERM.
     pub grace: Duration,
     /// What accepting a job depends on.
@@ -96,6 +99,7 @@ impl IngressConfig {
             telemetry: TelemetryConfig::take(env, environment),
             auth: AuthConfig::from_env(env, environment),
             limits: LimitsConfig::from_env(env, environment),
+            usage: UsageLimits::from_env(env),
             grace: env.seconds("SHUTDOWN_GRACE_SECONDS", 20.0),
             jobs: JobLimits {
                 expires_in_seconds: env.number("QUEUE_EXPIRY_SECONDS", 900.0, 1.0..=86_400.0),

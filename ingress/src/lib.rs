@@ -8,6 +8,7 @@ pub mod config;
 pub mod cursor;
 pub mod error;
 pub mod extract;
+pub mod limits;
 pub mod middleware;
 pub mod openapi;
 pub mod prefer;
@@ -38,6 +39,7 @@ pub async fn run(
 ) -> std::io::Result<()> {
     let (api_address, metrics_address) = (api.local_addr()?, operators.local_addr()?);
     tokio::spawn(state.watch.clone().run());
+    state.limits.sweep_while_alive();
     let metrics =
         Router::new().route("/metrics", get(move || std::future::ready(metrics.render())));
     tokio::spawn(async move { axum::serve(operators, metrics).await });
@@ -50,7 +52,7 @@ pub async fn run(
     }
     tracing::info!(address = %api_address, metrics = %metrics_address, "ingress ready");
     let (config, shutdown) = (state.config.clone(), state.shutdown.clone());
-    let app = middleware::wrap(routes::router().with_state(state), &config.limits);
+    let app = middleware::wrap(routes::router(state), &config.limits);
     let served = serve::serve(api, app, &config.limits, shutdown.drain.cancelled(), config.grace);
     tokio::select! {
         () = served => {}

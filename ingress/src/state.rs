@@ -12,6 +12,7 @@ use regimen_common::shutdown::Shutdown;
 
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::config::IngressConfig;
+use crate::limits::Limits;
 use crate::watch::Watch;
 
 /// The ingress's dependencies. Cheap to clone.
@@ -27,6 +28,8 @@ pub struct AppState {
     pub queue: Queue,
     /// Who is calling.
     pub authenticator: Arc<Authenticator>,
+    /// How often users may do what.
+    pub limits: Arc<Limits>,
     /// Job changes for waiting requests.
     pub watch: Watch,
     /// The time.
@@ -61,6 +64,7 @@ impl AppState {
         let kv = Kv::new(&config.redis_url, &config.redis_prefix)?;
         Ok(Self {
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
+            limits: Arc::new(Limits::new(config.usage.clone(), kv.clone(), db.clone())),
             queue: Queue::new(kv.clone()),
             watch: Watch::new(kv.clone(), db.clone()),
             config: Arc::new(config),

@@ -1,9 +1,11 @@
 //! Accepting a request for plans: validate, commit, push. Used by the v1 and
 //! the legacy routes alike.
 
+use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
 use regimen_common::account::PlanTier;
 use regimen_common::db::accounts::{self, QuizOwnership};
+use regimen_common::db::generations::Month;
 use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs};
 use regimen_common::job::{JobClass, PlanKind};
 use regimen_common::nutrition::Nutrition;
@@ -16,7 +18,7 @@ use url::Url;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::error::{ApiError, FieldError};
+use crate::error::{ApiError, FieldError, QuotaExceeded};
 use crate::state::AppState;
 
 /// Names a caller may ask for as provider.
@@ -124,6 +126,7 @@ pub async fn submit(
             QuizOwnership::Missing => return Err(quiz_not_found(quiz)),
         }
     }
+    state.limits.backpressure.admit(submission.kinds.len()).await?;
     let tier = accounts::plan_tier(&client, submission.user_id).await?;
     let new = new_jobs(state, submission, &accepted, tier);
     let dispatch = match jobs::accept(&mut client, &new, idempotency.as_ref()).await? {
@@ -131,6 +134,7 @@ pub async fn submit(
         Acceptance::Replayed(replay) => return Ok(Submitted::Replayed(replay.response)),
         Acceptance::OtherBody => return Err(ApiError::IdempotencyMismatch),
         Acceptance::InFlight => return Err(ApiError::IdempotencyInFlight),
+        Acceptance::MonthUsedUp(month) => return Err(month_used_up(&month, now)),
     };
     drop(client);
     count(&new);
@@ -179,6 +183,8 @@ fn is_model_name(model: &str) -> bool {
     !model.is_empty()
         && model.len() <= MAX_MODEL_CHARS
         && model.chars().all(|c| c.is_ascii_alphanumeric() || "-._:/@".contains(c))
+        // Some providers take the name in a URL's path.
+        && model.split('/').all(|part| part.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 fn is_callback(url: &str) -> bool {
@@ -237,7 +243,23 @@ fn new_jobs(
         trace_context: None,
         expires_in_seconds: limits.expires_in_seconds,
         per_user: limits.per_user,
+        monthly_quota: state.config.usage.monthly_quota,
     }
+}
+
+fn month_used_up(month: &Month, now: DateTime<Utc>) -> ApiError {
+    let retry_after = (month.ends_at - now).to_std().unwrap_or_default();
+    ApiError::QuotaExceeded(Box::new(QuotaExceeded {
+        detail: format!(
+            "the {} plan generations of this month are used up; the count starts again on {}, \
+             and a larger plan has more",
+            month.allowed,
+            month.ends_at.format("%Y-%m-%d")
+        ),
+        retry_after,
+        policies: vec!["monthly-generations".to_owned()],
+        headers: HeaderMap::new(),
+    }))
 }
 
 fn quiz_not_found(quiz: Uuid) -> ApiError {

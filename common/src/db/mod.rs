@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod billing;
 mod connect;
 mod error;
+pub mod generations;
 pub mod jobs;
 pub mod migrate;
 pub mod plans;

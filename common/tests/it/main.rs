@@ -8,6 +8,7 @@ mod billing_db;
 mod billing_stories;
 mod connections;
 mod database;
+mod generations;
 mod indexes;
 mod jobs;
 mod migrations;

@@ -52,7 +52,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonAndBytes<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         require_json(request.headers())?;
-        let body = read(request.into_body()).await?;
+        let body = read_body(request.into_body()).await?;
         Ok(Self(from_json(&body)?, body))
     }
 }
@@ -61,7 +61,7 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        Ok(Self(read(request.into_body()).await?))
+        Ok(Self(read_body(request.into_body()).await?))
     }
 }
 
@@ -106,7 +106,7 @@ pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 }
 
 /// Reads a guarded body to its end.
-async fn read(body: Body) -> Result<Bytes, ApiError> {
+pub(crate) async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     axum::body::to_bytes(body, usize::MAX).await.map_err(|error| {
         // axum wraps the guard's error once or more.
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);

@@ -42,7 +42,7 @@ impl LimitsConfig {
             body_timeout: env.seconds("BODY_TIMEOUT_SECONDS", 10.0),
             header_timeout: env.seconds("HEADER_TIMEOUT_SECONDS", 15.0),
             max_connections: env.number("MAX_CONNECTIONS", 20_000, 1..=1_000_000),
-            flood: FloodConfig::from_env(env),
+            flood: FloodConfig::from_env(env, environment),
             trusted_proxies: TrustedProxies::from_env(env),
             allowed_origins: AllowedOrigins::from_env(env, environment),
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
-use regimen_common::config::Env;
+use regimen_common::config::{Env, Environment};
 
 use super::refuse::Gate;
 use crate::client_address::{AddressGroup, ClientAddress};
@@ -34,9 +34,14 @@ pub struct FloodConfig {
 }
 
 impl FloodConfig {
-    pub(super) fn from_env(env: &mut Env) -> Self {
+    /// Off in development unless set: load tests come from one address.
+    pub(super) fn from_env(env: &mut Env, environment: Environment) -> Self {
+        let per_second = match environment {
+            Environment::Development => 0,
+            Environment::Staging | Environment::Production => 100,
+        };
         Self {
-            per_second: env.number("FLOOD_PER_SECOND", 100, 0..=1_000_000),
+            per_second: env.number("FLOOD_PER_SECOND", per_second, 0..=1_000_000),
             burst: env.number("FLOOD_BURST", 400, 1..=1_000_000),
         }
     }

@@ -1,1 +1,117 @@
 //! What is left of the caller's limits.
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use chrono::{DateTime, Utc};
+use regimen_common::account::PlanTier;
+use regimen_common::db::{DbError, generations};
+use regimen_common::rate_limit::Check;
+use regimen_common::rate_limit::fields::whole_seconds;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// The usage route.
+pub fn router() -> Router<AppState> {
+    Router::new().route("/v1/usage", get(usage))
+}
+
+/// A user's limits and what is left of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Usage {
+    /// `free` or `pro`: which limits apply.
+    pub tier: &'static str,
+    /// How often requests may be sent.
+    pub rates: Vec<RateUsage>,
+    /// How many generations the plan has a month.
+    pub generations: GenerationUsage,
+    /// What the generations of this month cost.
+    pub spend: Spend,
+}
+
+/// One rate limit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RateUsage {
+    /// Its name, as in `RateLimit-Policy`.
+    pub policy: String,
+    /// Requests of the whole window.
+    pub quota: u32,
+    /// The window in seconds.
+    pub window_seconds: u64,
+    /// Requests possible now.
+    pub remaining: u32,
+    /// Seconds until one more is possible; absent while all are.
+    pub next_in_seconds: Option<u64>,
+    /// False when going over it is only reported to the operators.
+    pub enforced: bool,
+}
+
+/// The month of generations.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GenerationUsage {
+    /// What the plan allows a month.
+    pub allowed: i64,
+    /// What is counted; generations that failed for our reasons are not.
+    pub used: i64,
+    /// What is left.
+    pub left: i64,
+    /// When the count starts again from zero.
+    pub resets_at: DateTime<Utc>,
+    /// False when this deployment does not enforce the number.
+    pub enforced: bool,
+}
+
+/// Money.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Spend {
+    /// Millionths of a US dollar since the month began, in UTC.
+    pub month_usd_micros: i64,
+}
+
+async fn usage(State(state): State<AppState>, caller: Caller) -> Result<Json<Usage>, ApiError> {
+    let user_id = caller.acting_for(None)?;
+    let limits = &state.limits;
+    let tier = limits.tiers.of(user_id).await;
+    let policies = limits.config.rates.all(tier);
+    let decision = limits.limiter.look(&user_id.to_string(), &policies).await;
+    let client = state.db.get().await.map_err(DbError::from)?;
+    let month = generations::month(&client, user_id).await?;
+    Ok(Json(Usage {
+        tier: tier_name(tier),
+        rates: decision.checks.iter().map(RateUsage::from).collect(),
+        generations: GenerationUsage {
+            allowed: month.allowed,
+            used: month.used,
+            left: month.left(),
+            resets_at: month.ends_at,
+            enforced: limits.config.monthly_quota,
+        },
+        spend: Spend { month_usd_micros: generations::month_cost(&client, user_id).await? },
+    }))
+}
+
+fn tier_name(tier: PlanTier) -> &'static str {
+    match tier {
+        PlanTier::Free => "free",
+        PlanTier::Pro => "pro",
+    }
+}
+
+impl From<&Check> for RateUsage {
+    fn from(check: &Check) -> Self {
+        let quota = check.policy.quota.get();
+        let full = check.remaining >= quota;
+        Self {
+            policy: check.policy.name.to_string(),
+            quota,
+            window_seconds: check.policy.window.as_secs(),
+            remaining: check.remaining,
+            next_in_seconds: (!full).then(|| whole_seconds(check.next_unit)),
+            enforced: !check.policy.shadow,
+        }
+    }
+}

@@ -1,6 +1,10 @@
-//! The ingress as its callers meet it, over real sockets.
+//! Black-box tests of the ingress: the real binary over real sockets, with
+//! its own Postgres database and Redis prefix a test.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod attacks;
+mod harness;
 mod ingress;
 mod stripe_webhook;
+mod usage_limits;

@@ -6,3 +6,4 @@ pub mod generate;
 pub mod notify;
 pub mod reconcile;
 pub mod stripe_event;
+pub mod verifier;

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use crate::db::generations::{self, Month};
 use crate::db::{DbError, accounts};
 use crate::job::{JobClass, PlanKind};
 use crate::queue::List;
@@ -46,6 +47,8 @@ pub struct NewJobs {
     pub expires_in_seconds: f64,
     /// How many of one user's jobs may stand in Redis or run.
     pub per_user: i64,
+    /// Whether the user's monthly generations limit this request.
+    pub monthly_quota: bool,
 }
 
 /// The key under which an answer is kept.
@@ -84,6 +87,8 @@ pub enum Acceptance {
     OtherBody,
     /// A request with this key is being answered at this moment.
     InFlight,
+    /// The user's plan allows no more generations this month.
+    MonthUsedUp(Month),
 }
 
 /// Accepts the jobs, or finds the answer given before under the same key.
@@ -99,9 +104,17 @@ pub async fn accept(
     if let Some(idempotency) = idempotency
         && let Some(earlier) = earlier_answer(&tx, new.user_id, idempotency).await?
     {
+        // Awaited, so that the key is free again when the caller has the answer.
+        tx.rollback().await?;
         return Ok(earlier);
     }
     accounts::ensure_profile(&tx, new.user_id, new.email.as_deref()).await?;
+    let (month, counted) =
+        generations::take(&tx, new.user_id, new.generation_id, new.monthly_quota).await?;
+    if !counted {
+        tx.rollback().await?;
+        return Ok(Acceptance::MonthUsedUp(month));
+    }
     let dispatch = insert_jobs(&tx, new).await?;
     if let Some(quiz_result_id) = new.quiz_result_id {
         // Gone since it was checked means there is nothing to write to.

@@ -27,6 +27,8 @@ pub use dispatch::{
 };
 pub use events::{append_event, events_after};
 pub use finish::{Ended, Success, fail, retry_later, succeed};
-pub use read::{JobRow, ListFilter, generation_of, job, jobs_of_user, position, revisions};
+pub use read::{
+    Backlog, JobRow, ListFilter, backlog, generation_of, job, jobs_of_user, position, revisions,
+};
 pub use reconcile::{expire_overdue, recover_leases};
 pub use release::{hand_back, lose};

@@ -39,6 +39,7 @@ pub(crate) fn request(user_id: Uuid, class: JobClass, count: usize) -> NewJobs {
         trace_context: None,
         expires_in_seconds: 900.0,
         per_user: PER_USER,
+        monthly_quota: false,
     }
 }
 

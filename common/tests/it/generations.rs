@@ -1,0 +1,85 @@
+//! What counts against a user's month, and what does not.
+
+use regimen_common::db::generations;
+use regimen_common::job::FailureCode;
+use regimen_common::test_support::TestDatabase;
+use uuid::Uuid;
+
+/// A user with one counted generation of two jobs.
+async fn generation(database: &TestDatabase) -> (Uuid, Uuid) {
+    let (mut client, user, generation) = (database.client().await, Uuid::new_v4(), Uuid::new_v4());
+    let profile = "insert into public.profiles (id, email) values ($1, 'x')";
+    client.execute(profile, &[&user]).await.unwrap();
+    let tx = client.transaction().await.unwrap();
+    assert!(generations::take(&tx, user, generation, true).await.unwrap().1);
+    for kind in ["meal", "workout"] {
+        let job = "insert into regimen.jobs (id, user_id, generation_id, kind, class, input,
+                       run_at, created_at, expires_at, updated_at)
+                   values (gen_random_uuid(), $1, $2, $3, 'free', '{}', now(), now(), now(), now())";
+        tx.execute(job, &[&user, &generation, &kind]).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    (user, generation)
+}
+
+async fn used(database: &TestDatabase, user: Uuid) -> i64 {
+    generations::month(&database.client().await, user).await.unwrap().used
+}
+
+async fn end_meal_job(database: &TestDatabase, generation: Uuid, state: &str, code: Option<&str>) {
+    let sql = "update regimen.jobs set state = $2, error_code = $3, finished_at = now()
+               where generation_id = $1 and kind = 'meal'";
+    let touched = database.client().await.execute(sql, &[&generation, &state, &code]).await;
+    assert_eq!(touched.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_failure_of_ours_gives_the_generation_back() {
+    let database = TestDatabase::new().await;
+    for code in FailureCode::ALL {
+        let (user, generation) = generation(&database).await;
+        assert_eq!(used(&database, user).await, 1);
+        end_meal_job(&database, generation, "failed", Some(code.as_str())).await;
+        assert_eq!(used(&database, user).await == 0, code.is_ours(), "{code}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_job_counts_as_our_failure_and_other_ends_do_not() {
+    let database = TestDatabase::new().await;
+    for (state, left) in [("expired", 0), ("succeeded", 1), ("cancelled", 1)] {
+        let (user, generation) = generation(&database).await;
+        end_meal_job(&database, generation, state, None).await;
+        assert_eq!(used(&database, user).await, left, "{state}");
+    }
+}
+
+#[tokio::test]
+async fn generations_at_once_stop_at_the_plans_number() {
+    let database = TestDatabase::new().await;
+    let (user, _) = generation(&database).await;
+    let takes = (0..20).map(|_| async {
+        let mut client = database.client().await;
+        let tx = client.transaction().await.unwrap();
+        let (_, counted) = generations::take(&tx, user, Uuid::new_v4(), true).await.unwrap();
+        tx.commit().await.unwrap();
+        counted
+    });
+    let counted = futures_util::future::join_all(takes).await;
+    assert_eq!(counted.iter().filter(|counted| **counted).count(), 9);
+    let month = generations::month(&database.client().await, user).await.unwrap();
+    assert_eq!((month.allowed, month.used, month.left()), (10, 10, 0));
+}
+
+#[tokio::test]
+async fn last_months_generations_are_history() {
+    let database = TestDatabase::new().await;
+    let (user, generation) = generation(&database).await;
+    let client = database.client().await;
+    let sql = "update regimen.generations
+               set at = date_trunc('month', now() at time zone 'utc') at time zone 'utc'
+                        - interval '1 microsecond'
+               where id = $1";
+    client.execute(sql, &[&generation]).await.unwrap();
+    assert_eq!(used(&database, user).await, 0);
+}

@@ -1,0 +1,90 @@
+//! How often a user may start generations, and how much may wait at all.
+//!
+//! [`enforce`] stands in front of every route and limits those that
+//! [`Action::of`] names. It takes a unit before the handler runs and gives it
+//! back when nothing came of the request, so an invalid body or a repeated
+//! answer uses nothing up.
+
+mod backpressure;
+mod layer;
+mod rates;
+mod tiers;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use regimen_common::config::Env;
+use regimen_common::kv::Kv;
+use regimen_common::rate_limit::RateLimiter;
+
+pub use backpressure::Backpressure;
+pub use layer::{Action, enforce};
+pub use rates::{Rate, RateConfig};
+pub use tiers::Tiers;
+
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// The settings of this module.
+#[derive(Debug, Clone)]
+pub struct UsageLimits {
+    /// How often what may be done.
+    pub rates: RateConfig,
+    /// `RATE_LIMIT_PATIENCE_SECONDS`: Redis slower than this counts as away.
+    pub patience: Duration,
+    /// `MAX_QUEUED`: jobs waiting beyond which no more are accepted.
+    pub max_queued: u32,
+    /// `MONTHLY_QUOTA`: whether `plans.monthly_ai_generations` is enforced.
+    pub monthly_quota: bool,
+}
+
+impl UsageLimits {
+    /// Reads the variables; mistakes are recorded in `env`.
+    pub fn from_env(env: &mut Env) -> Self {
+        Self {
+            rates: RateConfig::from_env(env),
+            patience: env.seconds("RATE_LIMIT_PATIENCE_SECONDS", 0.25),
+            max_queued: env.number("MAX_QUEUED", 20_000, 1..=10_000_000),
+            monthly_quota: env.flag("MONTHLY_QUOTA", true),
+        }
+    }
+}
+
+/// The limiter and what it needs to know of users.
+#[derive(Debug)]
+pub struct Limits {
+    /// The settings.
+    pub config: UsageLimits,
+    /// Counts.
+    pub limiter: RateLimiter,
+    /// Which plan a user has.
+    pub tiers: Tiers,
+    /// How much is waiting.
+    pub backpressure: Backpressure,
+}
+
+impl Limits {
+    /// Over the process's Redis and Postgres.
+    pub fn new(config: UsageLimits, kv: Kv, db: Pool) -> Self {
+        Self {
+            limiter: RateLimiter::new(kv, config.patience),
+            tiers: Tiers::new(db.clone()),
+            backpressure: Backpressure::new(db, config.max_queued),
+            config,
+        }
+    }
+
+    /// Forgets what is no longer needed, on a timer, until the limits are dropped.
+    pub fn sweep_while_alive(self: &Arc<Self>) {
+        let limits: Weak<Self> = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut timer = tokio::time::interval(SWEEP_EVERY);
+            loop {
+                timer.tick().await;
+                let Some(limits) = limits.upgrade() else { return };
+                limits.limiter.retain_recent();
+                limits.tiers.sweep();
+            }
+        });
+    }
+}

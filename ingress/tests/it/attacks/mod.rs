@@ -1,0 +1,7 @@
+//! The attack table: each row one attack with the answer it must get. None
+//! passes, and none makes a 500.
+
+mod bodies;
+mod identity;
+mod logs;
+mod wire;

@@ -1,0 +1,209 @@
+//! The real ingress as a process, with its own database and Redis prefix.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use regimen_common::clock::Clock;
+use regimen_common::test_support::{TestDatabase, TestRedis};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// The secret the tests' tokens are signed with.
+pub(crate) const JWT_SECRET: &str = "the-tests-own-secret-of-more-than-32-bytes";
+/// Nothing takes this long unless it hangs.
+const HANG: Duration = Duration::from_secs(60);
+
+/// A running ingress. It ends with the value.
+pub(crate) struct Ingress {
+    process: Child,
+    logs: Arc<Mutex<Vec<String>>>,
+    client: reqwest::Client,
+    pub(crate) url: String,
+    pub(crate) database: TestDatabase,
+    /// Its keys go with it.
+    _redis: TestRedis,
+}
+
+impl Ingress {
+    /// Starts one; `settings` go over the harness's own.
+    pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        let (database, redis) = (TestDatabase::new().await, TestRedis::new());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regimen-ingress"));
+        command
+            .env_clear()
+            .env("ENVIRONMENT", "development")
+            .env("LISTEN_ADDR", "127.0.0.1:0")
+            .env("METRICS_ADDR", "127.0.0.1:0")
+            .env("DATABASE_URL", database.url())
+            .env("REDIS_URL", redis.url())
+            .env("REDIS_PREFIX", redis.prefix())
+            .env("JWT_SECRET", JWT_SECRET)
+            // A busy machine must not turn a test to the fallback limiter.
+            .env("RATE_LIMIT_PATIENCE_SECONDS", "30")
+            .env("LOG_FORMAT", "json")
+            .envs(settings.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
+        let mut process = command.spawn().unwrap();
+        let (logs, url) = follow(&mut process);
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().timeout(HANG).build().unwrap();
+        Self { process, logs, client, url, database, _redis: redis }
+    }
+
+    /// A request as `user`.
+    pub(crate) fn request(&self, method: Method, path: &str, user: Uuid) -> RequestBuilder {
+        self.anonymous(method, path).bearer_auth(token(user))
+    }
+
+    /// A request without credentials.
+    pub(crate) fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// Posts JSON as `user`.
+    pub(crate) async fn post(&self, path: &str, user: Uuid, body: &Value) -> Answer {
+        self.request(Method::POST, path, user).json(body).answer().await
+    }
+
+    /// Gets as `user`.
+    pub(crate) async fn get(&self, path: &str, user: Uuid) -> Answer {
+        self.request(Method::GET, path, user).answer().await
+    }
+
+    /// Where it listens, for tests that write bytes.
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    /// Everything it has logged so far.
+    pub(crate) fn logs(&self) -> String {
+        self.logs.lock().unwrap().join("\n")
+    }
+
+    /// A number the database answers `sql` with.
+    pub(crate) async fn count(&self, sql: &str, user: Uuid) -> i64 {
+        self.database.client().await.query_one(sql, &[&user]).await.unwrap().get(0)
+    }
+}
+
+impl Drop for Ingress {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Reads the process's log; returns once it says where it listens.
+fn follow(process: &mut Child) -> (Arc<Mutex<Vec<String>>>, String) {
+    let logs = Arc::new(Mutex::new(Vec::new()));
+    let (ready, wait) = mpsc::channel();
+    let (lines, kept) = (BufReader::new(process.stdout.take().unwrap()).lines(), logs.clone());
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["message"] == "ingress ready" {
+                let _ = ready.send(format!("http://{}", event["address"].as_str().unwrap()));
+            }
+            kept.lock().unwrap().push(line);
+        }
+    });
+    let url = wait.recv_timeout(HANG).unwrap_or_else(|_| {
+        let _ = process.kill();
+        panic!("the ingress did not get ready: {}", logs.lock().unwrap().join("\n"))
+    });
+    (logs, url)
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    async fn read(response: Response) -> Self {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Self { status, headers, body }
+    }
+
+    /// A header as text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The problem's code; fails when the answer is not a complete problem document.
+    pub(crate) fn problem(&self) -> &str {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        for member in ["type", "title", "detail", "instance", "code"] {
+            assert!(self.body[member].as_str().is_some_and(|text| !text.is_empty()), "{self:?}");
+        }
+        assert_eq!(self.body["status"], self.status.as_u16());
+        assert_eq!(self.body["instance"].as_str(), self.header("x-request-id"));
+        self.body["code"].as_str().unwrap()
+    }
+
+    /// The pointers of a validation problem.
+    pub(crate) fn pointers(&self) -> Vec<&str> {
+        assert_eq!(self.problem(), "validation-failed", "{self:?}");
+        let errors = self.body["errors"].as_array().unwrap();
+        errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect()
+    }
+}
+
+/// Sends and reads in one step.
+pub(crate) trait Send {
+    async fn answer(self) -> Answer;
+}
+
+impl Send for RequestBuilder {
+    async fn answer(self) -> Answer {
+        Answer::read(self.send().await.unwrap()).await
+    }
+}
+
+/// An access token of `user`.
+pub(crate) fn token(user: Uuid) -> String {
+    signed(&claims(user))
+}
+
+/// The claims of a good token.
+pub(crate) fn claims(user: Uuid) -> Value {
+    let now = Clock::system().now().timestamp();
+    json!({
+        "sub": user, "role": "authenticated", "aud": "authenticated",
+        "email": "ada@example.com", "iat": now, "exp": now + 3600,
+    })
+}
+
+/// `claims` signed with the tests' secret.
+pub(crate) fn signed(claims: &Value) -> String {
+    let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
+    encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
+}
+
+/// A quiz as the app sends it.
+pub(crate) fn quiz() -> Value {
+    json!({
+        "age": "30", "gender": "male", "height": {"cm": "180"}, "currentWeight": {"kg": "80.0"},
+        "targetWeight": {"kg": "75.0"}, "mainGoal": "Weight loss", "timeFrame": "3 months",
+        "lifestyle": "Moderately active", "groceryBudget": "Medium",
+        "dietaryStyle": "No restrictions", "mealsPerDay": "3 (standard)", "motivationLevel": 7,
+        "stressLevel": 4, "sleepQuality": "Good", "exerciseFrequency": "3-4 times/week",
+        "preferredExercise": ["Gym"], "trainingEnvironment": ["Gym"],
+        "cookingSkill": "Intermediate", "cookingTime": "30 minutes",
+    })
+}
+
+/// A request for both plans.
+pub(crate) fn plans() -> Value {
+    json!({"kinds": ["meal", "workout"], "answers": quiz()})
+}

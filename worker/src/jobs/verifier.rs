@@ -1,0 +1,75 @@
+//! Decides whether a reply is a plan this person can be given: reads it, mends
+//! what arithmetic can mend, checks the rest.
+//!
+//! Contract: pure but for metrics and one event; the same reply gives the same
+//! judgement, so that a stored reply can be judged again after a crash.
+
+use regimen_common::job::{EventKind, PlanKind};
+use serde_json::json;
+
+use super::attempts::Attempts;
+use crate::plan::verify::{Repair, Verdict, Violation, correction, repair, verify};
+use crate::plan::{self, Needs, Plan};
+use crate::providers::Reply;
+use crate::providers::log::{Judge, Judgement};
+
+/// Judges the replies of one claim.
+#[derive(Debug)]
+pub struct Verifier<'a> {
+    /// Which plan was asked for.
+    pub kind: PlanKind,
+    /// What this person needs.
+    pub needs: &'a Needs,
+    /// Told of repairs.
+    pub attempts: &'a Attempts,
+}
+
+impl Judge for Verifier<'_> {
+    type Plan = Plan;
+
+    async fn judge(&self, reply: &Reply) -> Judgement<Plan> {
+        let mut plan = match plan::parse(self.kind, &reply.text) {
+            Ok(plan) => plan,
+            Err(error) => {
+                count(self.kind, "unreadable");
+                return Judgement::Invalid(error.to_string());
+            }
+        };
+        let repairs = repair(&mut plan, self.needs);
+        let verdict = verify(&plan, self.needs);
+        count_violations(&verdict);
+        if !verdict.is_clean() {
+            count(self.kind, if verdict.is_dangerous() { "dangerous" } else { "refused" });
+            return Judgement::Correct(correction(&verdict.violations));
+        }
+        count(self.kind, if repairs.is_empty() { "clean" } else { "repaired" });
+        self.record(&repairs).await;
+        Judgement::Accept(plan)
+    }
+}
+
+impl Verifier<'_> {
+    async fn record(&self, repairs: &[Repair]) {
+        if repairs.is_empty() {
+            return;
+        }
+        let classes: Vec<_> = repairs.iter().map(Repair::class).collect();
+        let data = json!({ "repairs": classes });
+        let recorded = self.attempts.event(EventKind::Repaired, "verifying", data).await;
+        // If the claim is stale, the fenced finish says so; the event is history only.
+        if let Err(error) = recorded {
+            tracing::debug!(%error, "could not record repairs");
+        }
+    }
+}
+
+fn count(kind: PlanKind, outcome: &'static str) {
+    metrics::counter!("regimen_plans_verified_total", "kind" => kind.as_str(), "outcome" => outcome)
+        .increment(1);
+}
+
+fn count_violations(verdict: &Verdict) {
+    for class in verdict.violations.iter().map(Violation::class) {
+        metrics::counter!("regimen_plan_violations_total", "class" => class).increment(1);
+    }
+}
