@@ -19,6 +19,10 @@ create table regimen.stripe_events (
         check (state in ('received', 'applied', 'ignored', 'unresolved', 'dead', 'mismatched')),
     -- Claims so far; the number of the latest one is its holder's proof.
     attempts integer not null default 0,
+    -- Claimed and not given back; if the claim runs out so, its holder is lost.
+    held boolean not null default false,
+    -- Holders lost so far.
+    lost integer not null default 0,
     -- Not before this time: a retry, the end of a claim, the next look at an unresolved one.
     run_at timestamptz not null default now(),
     -- Set when its id was pushed to Redis.

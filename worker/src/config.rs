@@ -11,9 +11,11 @@ use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 use uuid::Uuid;
 
+use crate::mail::MailConfig;
 use crate::providers::catalogue::Catalogue;
 use crate::providers::policy::Policy;
 use crate::providers::settings::LadderSettings;
+use crate::stripe::StripeSettings;
 
 /// Everything the worker can be told.
 #[derive(Debug)]
@@ -52,6 +54,10 @@ pub struct WorkerConfig {
     pub ladder: Policy,
     /// `MODEL_CATALOGUE`: what is known about models.
     pub catalogue: Catalogue,
+    /// Stripe's events.
+    pub stripe: StripeSettings,
+    /// The mail server; without one no mails are sent.
+    pub mail: Option<MailConfig>,
 }
 
 impl WorkerConfig {
@@ -96,6 +102,8 @@ impl WorkerConfig {
             retry_rounds,
             reconcile_every: env.seconds("RECONCILE_SECONDS", 1.0),
             providers: LadderSettings::from_env(env),
+            stripe: StripeSettings::from_env(env, environment),
+            mail: MailConfig::from_env(env, environment),
             ladder: Policy::from_env(env),
             catalogue: Catalogue::from_env(env)?,
         };

@@ -15,7 +15,9 @@ use crate::announce::Announcer;
 use crate::config::WorkerConfig;
 use crate::holdings::Holdings;
 use crate::jobs::generate::Generator;
+use crate::mail::Mailer;
 use crate::providers::fallback::Ladder;
+use crate::stripe::StripeReader;
 
 /// The worker's dependencies.
 #[derive(Debug)]
@@ -36,6 +38,12 @@ pub struct Env {
     pub announcer: Announcer,
     /// Prompt, ladder and verification.
     pub generator: Generator,
+    /// Reads from Stripe.
+    pub stripe: StripeReader,
+    /// Sends mails, if there is a mail server.
+    pub mailer: Option<Mailer>,
+    /// The time.
+    pub clock: Clock,
     /// Drain and stop.
     pub shutdown: Shutdown,
     /// Cancelled when a drain is over: what cannot be written now is left.
@@ -56,6 +64,9 @@ pub enum EnvError {
     /// The HTTP client of the providers could not be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
+    /// TLS to the mail server could not be set up.
+    #[error("cannot set up the mail server's TLS: {0}")]
+    Mail(#[from] lettre::transport::smtp::Error),
 }
 
 impl Env {
@@ -68,14 +79,19 @@ impl Env {
         let db = db::pool(&config.database_url, config.database_pool_size, "regimen-worker")?;
         let kv = Kv::new(&config.redis_url, &config.redis_prefix)?;
         let pulse = db::pool(&config.database_url, 1, "regimen-worker-heartbeat")?;
+        let clock = Clock::system();
+        let mailer = config.mail.clone().map(|mail| Mailer::new(mail, clock.clone()));
         Ok(Arc::new(Self {
             let_go: CancellationToken::new(),
             tasks: TaskTracker::new(),
             pulse,
             queue: Queue::new(kv.clone()),
             holdings: Holdings::default(),
-            announcer: Announcer::start(kv.clone(), Clock::system()),
+            announcer: Announcer::start(kv.clone(), clock.clone()),
             generator: Generator::new(ladder(&config, kv.clone())?),
+            stripe: StripeReader::new(config.stripe.access.clone(), clock.clone())?,
+            mailer: mailer.transpose()?,
+            clock,
             kv,
             db,
             config,

@@ -6,17 +6,20 @@ pub mod config;
 pub mod drain;
 pub mod env;
 pub mod error;
+pub mod event_intake;
 pub mod hand_back;
 pub mod health;
 pub mod heartbeat;
 pub mod holdings;
 pub mod intake;
 pub mod jobs;
+pub mod mail;
 pub mod patience;
 pub mod plan;
 pub mod prompts;
 pub mod providers;
 pub mod queue;
+pub mod stripe;
 
 use std::sync::Arc;
 
@@ -63,6 +66,7 @@ pub async fn run(
     let (pulse, holdings) = (env.pulse.clone(), env.holdings.clone());
     tokio::spawn(heartbeat::run(pulse, holdings, env.config.claim.lease));
     tokio::spawn(jobs::reconcile::run(Arc::clone(&env)));
+    tokio::spawn(jobs::stripe_reconcile::run(Arc::clone(&env)));
     tokio::spawn(hear_cancellations(Arc::clone(&env)));
     if let Some(path) = &env.config.address_file {
         address_file::write(path, &[("METRICS_URL", format!("http://{address}"))])?;
@@ -76,16 +80,28 @@ pub async fn run(
 /// Runs the handlers until a drain begins and every handler is done.
 async fn run_jobs(env: Arc<Env>) -> Result<(), RunError> {
     let drain = env.shutdown.drain.clone();
-    let monitor = Monitor::new().register(move |_| {
-        let (sender, receiver) = mpsc::channel(env.config.slots);
-        // Tracked: a claim under way must be known before the last hand-back.
-        let feed = env.tasks.track_future(intake::feed(Arc::clone(&env), sender));
-        WorkerBuilder::new("plans")
-            .backend(FedBackend::new(receiver, feed))
-            .data(Arc::clone(&env))
-            .parallelize(tokio::spawn)
-            .build(jobs::generate::handle)
-    });
+    let events = Arc::clone(&env);
+    let monitor = Monitor::new()
+        .register(move |_| {
+            let (sender, receiver) = mpsc::channel(env.config.slots);
+            // Tracked: a claim under way must be known before the last hand-back.
+            let feed = env.tasks.track_future(intake::feed(Arc::clone(&env), sender));
+            WorkerBuilder::new("plans")
+                .backend(FedBackend::new(receiver, feed))
+                .data(Arc::clone(&env))
+                .parallelize(tokio::spawn)
+                .build(jobs::generate::handle)
+        })
+        .register(move |_| {
+            let (sender, receiver) = mpsc::channel(events.config.stripe.slots);
+            // Nothing is handed back: what is claimed and not begun comes again.
+            let feed = event_intake::feed(Arc::clone(&events), sender);
+            WorkerBuilder::new("events")
+                .backend(FedBackend::new(receiver, feed))
+                .data(Arc::clone(&events))
+                .parallelize(tokio::spawn)
+                .build(event_intake::handle)
+        });
     let context = monitor.context();
     let signal = drain.clone();
     tokio::spawn(async move {

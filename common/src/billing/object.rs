@@ -260,6 +260,11 @@ impl Dispute {
     }
 }
 
+/// The customer a charge was made to.
+pub fn customer_of_charge(charge: &Value) -> Option<String> {
+    charge.get("customer").and_then(lenient::id_of)
+}
+
 /// The user a customer object names in its metadata.
 pub fn customer_user(customer: &Value) -> Option<Uuid> {
     Metadata::deserialize(customer.get("metadata")?).ok()?.user()

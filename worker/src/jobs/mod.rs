@@ -6,4 +6,6 @@ pub mod generate;
 pub mod notify;
 pub mod reconcile;
 pub mod stripe_event;
+pub mod stripe_reconcile;
+pub mod stripe_settle;
 pub mod verifier;

@@ -1,3 +1,4 @@
 //! Black-box tests of the worker, on real Postgres, Redis and processes.
 
 mod providers;
+mod stripe;

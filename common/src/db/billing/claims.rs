@@ -53,7 +53,8 @@ pub async fn claim(
         .prepare_cached(
             "-- claim stripe events
              update regimen.stripe_events e
-             set attempts = e.attempts + 1, run_at = now() + make_interval(secs => $2)
+             set attempts = e.attempts + 1, run_at = now() + make_interval(secs => $2),
+                 lost = e.lost + e.held::int, held = true
              from (
                  select id from regimen.stripe_events
                  where id = any($1) and state = 'received' and run_at <= now()
@@ -81,7 +82,8 @@ pub async fn claim_due(
         .prepare_cached(
             "-- claim due stripe events
              update regimen.stripe_events e
-             set attempts = e.attempts + 1, run_at = now() + make_interval(secs => $2)
+             set attempts = e.attempts + 1, run_at = now() + make_interval(secs => $2),
+                 lost = e.lost + e.held::int, held = true
              from (
                  select id from regimen.stripe_events
                  where state = 'received' and run_at <= now()
@@ -170,7 +172,7 @@ pub async fn retry_later(
         .prepare_cached(
             "-- retry stripe event later
              update regimen.stripe_events
-             set run_at = now() + make_interval(secs => $3), dispatched_at = null,
+             set run_at = now() + make_interval(secs => $3), dispatched_at = null, held = false,
                  error_code = $4, error_detail = $5
              where id = $1 and attempts = $2 and state = 'received'",
         )
@@ -203,14 +205,13 @@ pub async fn bury(
     Ok(client.execute(&statement, &parameters).await? == 1)
 }
 
-/// Gives up events that were claimed `attempts` times and whose last holder
-/// never came back: they take workers down.
+/// Gives up events that lost `holders` holders: they take workers down.
 ///
 /// # Errors
 /// Postgres failed.
 pub async fn bury_poisoned(
     client: &impl GenericClient,
-    attempts: i32,
+    holders: i32,
     limit: i64,
 ) -> Result<Vec<String>, DbError> {
     let statement = client
@@ -218,17 +219,17 @@ pub async fn bury_poisoned(
             "-- bury poisoned stripe events
              update regimen.stripe_events e
              set state = 'dead', settled_at = now(), error_code = 'poisoned',
-                 error_detail = 'claimed ' || e.attempts || ' times; no holder came back'
+                 error_detail = 'took ' || e.lost + 1 || ' workers down with it'
              from (
                  select id from regimen.stripe_events
-                 where state = 'received' and run_at <= now() and attempts >= $1
+                 where state = 'received' and run_at <= now() and held and lost + 1 >= $1
                  order by run_at limit $2 for update skip locked
-             ) lost
-             where e.id = lost.id
+             ) poisoned
+             where e.id = poisoned.id
              returning e.id",
         )
         .await?;
-    let rows = client.query(&statement, &[&attempts, &limit]).await?;
+    let rows = client.query(&statement, &[&holders, &limit]).await?;
     Ok(rows.iter().map(|row| row.get("id")).collect())
 }
 
@@ -275,7 +276,7 @@ pub async fn wake_unresolved(tx: &impl GenericClient, customer: &str) -> Result<
             "-- wake unresolved stripe events
              update regimen.stripe_events
              set state = 'received', settled_at = null, attempts = 0, run_at = now(),
-                 dispatched_at = null
+                 held = false, lost = 0, dispatched_at = null
              where customer_id = $1 and state = 'unresolved'",
         )
         .await?;
@@ -291,7 +292,8 @@ pub async fn wake_due(client: &impl GenericClient, limit: i64) -> Result<u64, Db
         .prepare_cached(
             "-- wake due unresolved stripe events
              update regimen.stripe_events e
-             set state = 'received', settled_at = null, attempts = 0, dispatched_at = null
+             set state = 'received', settled_at = null, attempts = 0, held = false, lost = 0,
+                 dispatched_at = null
              from (
                  select id from regimen.stripe_events
                  where state = 'unresolved' and run_at <= now()

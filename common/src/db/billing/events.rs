@@ -138,7 +138,7 @@ pub async fn replay(client: &impl GenericClient, id: &str) -> Result<bool, DbErr
             "-- replay stripe event
              update regimen.stripe_events
              set state = 'received', settled_at = null, attempts = 0, run_at = now(),
-                 dispatched_at = null, error_code = null, error_detail = null
+                 held = false, lost = 0, dispatched_at = null, error_code = null, error_detail = null
              where id = $1 and state <> 'mismatched'",
         )
         .await?;
@@ -155,7 +155,7 @@ pub async fn replay_dead(client: &impl GenericClient) -> Result<u64, DbError> {
             "-- replay dead stripe events
              update regimen.stripe_events
              set state = 'received', settled_at = null, attempts = 0, run_at = now(),
-                 dispatched_at = null, error_code = null, error_detail = null
+                 held = false, lost = 0, dispatched_at = null, error_code = null, error_detail = null
              where state = 'dead'",
         )
         .await?;
@@ -233,6 +233,25 @@ pub async fn lag(client: &impl GenericClient) -> Result<(i64, Duration), DbError
     let row = client.query_one(&statement, &[]).await?;
     let seconds: f64 = row.get("seconds");
     Ok((row.get("waiting"), Duration::from_secs_f64(seconds.max(0.0))))
+}
+
+/// How many events stand in the states that need an operator, zeros included.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn attention(client: &impl GenericClient) -> Result<[(EventState, i64); 3], DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- stripe events needing attention
+             select count(*) filter (where state = 'dead') as dead,
+                 count(*) filter (where state = 'unresolved') as unresolved,
+                 count(*) filter (where state = 'mismatched') as mismatched
+             from regimen.stripe_events where state in ('dead', 'unresolved', 'mismatched')",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[]).await?;
+    let states = [EventState::Dead, EventState::Unresolved, EventState::Mismatched];
+    Ok(states.map(|state| (state, row.get(state.as_str()))))
 }
 
 fn summary(row: &Row) -> Result<Summary, DbError> {

@@ -1,0 +1,115 @@
+//! Settings of the mail server.
+
+use lettre::message::Mailbox;
+use regimen_common::config::{Env, Environment};
+use secrecy::SecretString;
+use url::Url;
+
+/// How the connection to the mail server is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailTls {
+    /// In the clear, then upgraded before anything is said (port 587).
+    StartTls,
+    /// Encrypted from the first byte (port 465).
+    Wrapped,
+    /// Not at all: for a relay on the same host.
+    None,
+}
+
+impl std::str::FromStr for MailTls {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "starttls" => Ok(Self::StartTls),
+            "tls" => Ok(Self::Wrapped),
+            "none" => Ok(Self::None),
+            _ => Err("must be starttls, tls or none"),
+        }
+    }
+}
+
+/// The mail server, and who mails come from.
+#[derive(Debug, Clone)]
+pub struct MailConfig {
+    /// `SMTP_HOST`.
+    pub host: String,
+    /// `SMTP_PORT`.
+    pub port: u16,
+    /// `SMTP_TLS`.
+    pub tls: MailTls,
+    /// `SMTP_USERNAME` and `SMTP_PASSWORD`.
+    pub credentials: Option<(String, SecretString)>,
+    /// `SMTP_FROM`.
+    pub from: Mailbox,
+    /// `APP_URL`: where users manage their plan.
+    pub app_url: Option<Url>,
+}
+
+impl MailConfig {
+    /// Reads the settings; mistakes are recorded in `env`. No host, no mails.
+    pub fn from_env(env: &mut Env, environment: Environment) -> Option<Self> {
+        let host = env.text("SMTP_HOST");
+        let tls = env.or("SMTP_TLS", MailTls::StartTls);
+        let default_port = match tls {
+            MailTls::StartTls => 587,
+            MailTls::Wrapped => 465,
+            MailTls::None => 25,
+        };
+        let port = env.or("SMTP_PORT", default_port);
+        let username = env.text("SMTP_USERNAME");
+        let password = env.secret("SMTP_PASSWORD");
+        let from = env.optional::<Mailbox>("SMTP_FROM");
+        let app_url = env.optional::<Url>("APP_URL");
+        let host = host?;
+        if username.is_some() != password.is_some() {
+            env.error("SMTP_PASSWORD", "SMTP_USERNAME and SMTP_PASSWORD belong together");
+        }
+        let local = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        if tls == MailTls::None && !local && environment == Environment::Production {
+            env.error("SMTP_TLS", "none is for a relay on the same host; use starttls or tls");
+        }
+        if from.is_none() {
+            env.error("SMTP_FROM", "is required with SMTP_HOST: Name <address@example.test>");
+        }
+        let credentials = username.zip(password);
+        Some(Self { host, port, tls, credentials, from: from?, app_url })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> (Option<MailConfig>, Vec<String>) {
+        let mut env = Env::from_pairs(pairs.iter().copied());
+        let config = MailConfig::from_env(&mut env, Environment::Production);
+        let errors = env.finish(Some(())).err().map(|errors| errors.0).unwrap_or_default();
+        (config, errors.into_iter().map(|error| error.name).collect())
+    }
+
+    #[test]
+    fn without_a_host_mails_are_off() {
+        let (config, errors) = read(&[("SMTP_FROM", "Regimen <billing@example.test>")]);
+        assert!(config.is_none() && errors.is_empty());
+    }
+
+    #[test]
+    fn the_port_follows_the_protection() {
+        let base = [("SMTP_HOST", "mail.example.test"), ("SMTP_FROM", "billing@example.test")];
+        for (tls, port) in [("starttls", 587), ("tls", 465)] {
+            let (config, errors) = read(&[base[0], base[1], ("SMTP_TLS", tls)]);
+            assert_eq!((config.unwrap().port, errors.len()), (port, 0));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let (_, errors) = read(&[
+            ("SMTP_HOST", "mail.example.test"),
+            ("SMTP_TLS", "none"),
+            ("SMTP_USERNAME", "regimen"),
+        ]);
+        assert_eq!(errors, ["SMTP_PASSWORD", "SMTP_TLS", "SMTP_FROM"]);
+    }
+}

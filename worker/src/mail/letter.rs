@@ -1,0 +1,231 @@
+//! What users are told, in the app and by mail.
+
+use chrono::DateTime;
+use regimen_common::billing::verdict::{Notice, NoticeKind};
+use regimen_common::db::billing::notices::ClaimedMail;
+use url::Url;
+use uuid::Uuid;
+
+/// A mail, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Letter {
+    /// The left part of its Message-ID.
+    pub(super) id: Uuid,
+    /// One line.
+    pub(super) subject: &'static str,
+    /// For readers without HTML.
+    pub(super) text: String,
+    /// The same with a button.
+    pub(super) html: String,
+}
+
+/// The one sentence the app shows.
+pub fn in_app_text(notice: &Notice) -> String {
+    let amount = amount(notice).map(|amount| format!(" of {amount}")).unwrap_or_default();
+    match notice.kind {
+        NoticeKind::PaymentFailed => match date(notice) {
+            Some(date) => format!("Your payment{amount} failed. We try again on {date}."),
+            None => format!("Your payment{amount} failed. Please update your payment method."),
+        },
+        NoticeKind::ActionRequired => {
+            format!("Your bank wants you to confirm a payment{amount}.")
+        }
+        NoticeKind::TrialWillEnd => match date(notice) {
+            Some(date) => format!("Your free trial ends on {date}."),
+            None => "Your free trial is about to end.".to_owned(),
+        },
+        NoticeKind::DisputeOpened => {
+            format!("A payment{amount} was disputed with your bank.")
+        }
+    }
+}
+
+/// The mail for a notice. `app_url`: where users manage their plan.
+pub(super) fn write(mail: &ClaimedMail, app_url: Option<&Url>) -> Letter {
+    let notice = &mail.notice;
+    let words = words(notice.kind);
+    let name = mail.name.as_deref().map(one_line).filter(|name| !name.is_empty());
+    let greeting = name.map_or_else(|| "Hello,".to_owned(), |name| format!("Hello {name},"));
+    let news = in_app_text(notice);
+    let web = |url: &&str| url.starts_with("https://") || url.starts_with("http://");
+    let link = notice.url.as_deref().filter(web).or(app_url.map(Url::as_str));
+    let id = format!("stripe:mail:{}", mail.event_id);
+    Letter {
+        id: Uuid::new_v5(&Uuid::NAMESPACE_URL, id.as_bytes()),
+        subject: words.subject,
+        text: text(&greeting, &news, words, link),
+        html: html(&greeting, &news, words, link),
+    }
+}
+
+/// The fixed words of a kind of mail.
+#[derive(Clone, Copy)]
+struct Words {
+    subject: &'static str,
+    advice: &'static str,
+    button: &'static str,
+}
+
+fn words(kind: NoticeKind) -> Words {
+    match kind {
+        NoticeKind::PaymentFailed => Words {
+            subject: "Your payment did not go through",
+            advice: "Your plan stays as it is while we try again. To be sure of it, check your payment method.",
+            button: "Check your payment",
+        },
+        NoticeKind::ActionRequired => Words {
+            subject: "Please confirm your payment",
+            advice: "Until you confirm it, the payment waits and your plan may pause.",
+            button: "Confirm the payment",
+        },
+        NoticeKind::TrialWillEnd => Words {
+            subject: "Your free trial is about to end",
+            advice: "Your plan goes on by itself if a payment method is on file. If you do not want that, cancel before the trial ends.",
+            button: "Manage your plan",
+        },
+        NoticeKind::DisputeOpened => Words {
+            subject: "A payment of yours was disputed",
+            advice: "If this was a mistake, please tell your bank and us. Otherwise nothing is left for you to do.",
+            button: "See your payments",
+        },
+    }
+}
+
+fn text(greeting: &str, news: &str, words: Words, link: Option<&str>) -> String {
+    let link = link.map(|link| format!("\n\n{}: {link}", words.button)).unwrap_or_default();
+    format!("{greeting}\n\n{news} {}{link}\n", words.advice)
+}
+
+fn html(greeting: &str, news: &str, words: Words, link: Option<&str>) -> String {
+    let button = link.map(|link| {
+        format!(
+            "<p><a href=\"{}\" style=\"display:inline-block;padding:10px 18px;border-radius:6px;\
+             background:#1d6b43;color:#ffffff;text-decoration:none\">{}</a></p>",
+            escaped(link),
+            words.button
+        )
+    });
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\
+         <body style=\"font-family:sans-serif;line-height:1.5;color:#1a1a1a\">\
+         <p>{}</p><p>{} {}</p>{}</body></html>",
+        words.subject,
+        escaped(greeting),
+        escaped(news),
+        words.advice,
+        button.unwrap_or_default()
+    )
+}
+
+/// `text` where HTML expects text or a quoted attribute.
+fn escaped(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+        escaped
+    })
+}
+
+/// What a user typed as their name, fit for a line of text.
+fn one_line(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(80).collect::<String>().trim().to_owned()
+}
+
+/// The amount in the currency's usual unit.
+fn amount(notice: &Notice) -> Option<String> {
+    let (amount, currency) = (notice.amount?, notice.currency.as_deref()?);
+    let currency = currency.to_ascii_uppercase();
+    let digits = decimals(&currency);
+    let unit = 10_i64.pow(digits);
+    let (whole, part) = (amount / unit, (amount % unit).abs());
+    Some(match usize::try_from(digits).unwrap_or_default() {
+        0 => format!("{whole} {currency}"),
+        width => format!("{whole}.{part:0width$} {currency}"),
+    })
+}
+
+/// Digits after the point, for the currencies Stripe charges in (its page
+/// "Supported currencies", zero-decimal and three-decimal currencies).
+fn decimals(currency: &str) -> u32 {
+    match currency {
+        "BIF" | "CLP" | "DJF" | "GNF" | "JPY" | "KMF" | "KRW" | "MGA" | "PYG" | "RWF" | "VND"
+        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BHD" | "JOD" | "KWD" | "OMR" | "TND" => 3,
+        _ => 2,
+    }
+}
+
+fn date(notice: &Notice) -> Option<String> {
+    let date = DateTime::from_timestamp(notice.at?, 0)?;
+    Some(date.format("%-d %B %Y").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(kind: NoticeKind, amount: i64, currency: &str, at: Option<i64>) -> Notice {
+        Notice {
+            kind,
+            user: Uuid::nil(),
+            amount: Some(amount),
+            currency: Some(currency.to_owned()),
+            url: Some("https://pay.example.test/?a=1&b=\"2\"".to_owned()),
+            at,
+        }
+    }
+
+    #[test]
+    fn amounts_are_written_as_their_currency_is() {
+        let text = |amount, currency| {
+            in_app_text(&notice(NoticeKind::PaymentFailed, amount, currency, Some(1_800_574_790)))
+        };
+        assert_eq!(
+            text(999, "eur"),
+            "Your payment of 9.99 EUR failed. We try again on 21 January 2027."
+        );
+        assert!(text(500, "jpy").contains("of 500 JPY"));
+        assert!(text(1_005, "kwd").contains("of 1.005 KWD"));
+        assert!(text(100_005, "usd").contains("of 1000.05 USD"));
+    }
+
+    #[test]
+    fn a_mail_says_the_same_in_text_and_html_and_escapes_what_users_typed() {
+        let mail = ClaimedMail {
+            event_id: "evt_1".to_owned(),
+            notice: notice(NoticeKind::ActionRequired, 999, "eur", None),
+            address: None,
+            name: Some("Ana <script>\r\nBcc: x".to_owned()),
+            attempts: 1,
+        };
+        let letter = write(&mail, None);
+        assert!(letter.text.contains("Hello Ana <script>Bcc: x,\n"));
+        assert!(letter.html.contains("Ana &lt;script&gt;Bcc: x"));
+        assert!(letter.html.contains("href=\"https://pay.example.test/?a=1&amp;b=&quot;2&quot;\""));
+        for part in [&letter.text, &letter.html] {
+            assert!(part.contains("confirm a payment of 9.99 EUR."), "{part}");
+        }
+        assert_eq!(letter.id, write(&mail, None).id);
+    }
+
+    #[test]
+    fn only_web_links_become_buttons() {
+        let mut mail = ClaimedMail {
+            event_id: "evt_1".to_owned(),
+            notice: notice(NoticeKind::TrialWillEnd, 1, "eur", None),
+            address: None,
+            name: None,
+            attempts: 1,
+        };
+        mail.notice.url = Some("javascript:alert(1)".to_owned());
+        assert!(!write(&mail, None).html.contains("href"));
+        let app = Url::parse("https://app.example.test/plan").unwrap();
+        assert!(write(&mail, Some(&app)).text.contains("https://app.example.test/plan"));
+    }
+}

@@ -1,0 +1,115 @@
+//! Mails to users, over SMTP.
+
+mod config;
+mod letter;
+
+use std::time::Duration;
+
+use lettre::message::{Mailbox, MultiPart};
+use lettre::transport::smtp::PoolConfig;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use regimen_common::clock::Clock;
+use regimen_common::db::billing::notices::ClaimedMail;
+use secrecy::ExposeSecret;
+
+pub use config::{MailConfig, MailTls};
+pub use letter::in_app_text;
+
+/// One dialogue with the server, from connect to its answer.
+const TOTAL: Duration = Duration::from_secs(45);
+/// One command of it.
+const COMMAND: Duration = Duration::from_secs(15);
+
+/// Sends mails.
+#[derive(Debug)]
+pub struct Mailer {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    config: MailConfig,
+    clock: Clock,
+}
+
+/// Why a mail did not go out.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// The user has no address, or one that cannot be written to.
+    #[error("the user has no e-mail address that can be written to")]
+    NoAddress,
+    /// The mail could not be put together.
+    #[error("the mail could not be put together: {0}")]
+    Malformed(#[from] lettre::error::Error),
+    /// The server refused it for good.
+    #[error("the mail server refused it: {0}")]
+    Refused(lettre::transport::smtp::Error),
+    /// The server could not be used right now.
+    #[error("the mail server could not be used: {0}")]
+    Away(lettre::transport::smtp::Error),
+    /// The server did not answer in time.
+    #[error("the mail server did not answer within {} seconds", TOTAL.as_secs())]
+    TooSlow,
+}
+
+impl MailError {
+    /// Whether the same mail may go out later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NoAddress | Self::Malformed(_) | Self::Refused(_) => false,
+            Self::Away(_) | Self::TooSlow => true,
+        }
+    }
+}
+
+impl Mailer {
+    /// A mailer for the configured server. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// TLS could not be set up.
+    pub fn new(config: MailConfig, clock: Clock) -> Result<Self, lettre::transport::smtp::Error> {
+        let tls = match config.tls {
+            MailTls::None => Tls::None,
+            MailTls::StartTls => Tls::Required(TlsParameters::new(config.host.clone())?),
+            MailTls::Wrapped => Tls::Wrapper(TlsParameters::new(config.host.clone())?),
+        };
+        let mut builder =
+            AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(config.host.clone())
+                .port(config.port)
+                .tls(tls)
+                .timeout(Some(COMMAND))
+                .pool_config(PoolConfig::new().max_size(4));
+        if let Some((user, password)) = &config.credentials {
+            let password = password.expose_secret().to_owned();
+            builder = builder.credentials(Credentials::new(user.clone(), password));
+        }
+        Ok(Self { transport: builder.build(), config, clock })
+    }
+
+    /// Sends a notice. Its Message-ID follows from the event, so that a
+    /// mailbox can tell a mail sent again from a second one.
+    ///
+    /// # Errors
+    /// It did not go out, or nobody knows whether it did.
+    pub async fn send(&self, mail: &ClaimedMail) -> Result<(), MailError> {
+        let message = self.message(mail)?;
+        match tokio::time::timeout(TOTAL, self.transport.send(message)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) if error.is_permanent() => Err(MailError::Refused(error)),
+            Ok(Err(error)) => Err(MailError::Away(error)),
+            Err(_) => Err(MailError::TooSlow),
+        }
+    }
+
+    fn message(&self, mail: &ClaimedMail) -> Result<Message, MailError> {
+        let address = mail.address.as_deref().and_then(|address| address.trim().parse().ok());
+        let address = address.ok_or(MailError::NoAddress)?;
+        let letter = letter::write(mail, self.config.app_url.as_ref());
+        let domain = self.config.from.email.domain();
+        Ok(Message::builder()
+            .from(self.config.from.clone())
+            .to(Mailbox::new(None, address))
+            .subject(letter.subject)
+            .message_id(Some(format!("<{}@{domain}>", letter.id)))
+            .date(self.clock.now().into())
+            .multipart(MultiPart::alternative_plain_html(letter.text, letter.html))?)
+    }
+}

@@ -1,0 +1,38 @@
+//! Settings of the worker's part in Stripe.
+
+use std::time::Duration;
+
+use regimen_common::billing::entitlement::Policy;
+use regimen_common::billing::{Mode, StripeAccess};
+use regimen_common::config::{Env, Environment};
+
+/// What the worker is told about Stripe.
+#[derive(Debug, Clone)]
+pub struct StripeSettings {
+    /// `STRIPE_LIVEMODE`: real money or tests.
+    pub mode: Mode,
+    /// `STRIPE_SECRET_KEY` and `STRIPE_BASE_URL`.
+    pub access: StripeAccess,
+    /// `PAST_DUE_GRACE_DAYS`.
+    pub policy: Policy,
+    /// `EVENT_SLOTS`: events and mails handled at once.
+    pub slots: usize,
+    /// `BACKFILL_HOURS`: between two looks for events never delivered; `None` for never.
+    pub backfill_every: Option<Duration>,
+}
+
+impl StripeSettings {
+    /// Reads the settings; mistakes are recorded in `env`.
+    pub fn from_env(env: &mut Env, environment: Environment) -> Self {
+        let default = Policy::default().past_due_grace.as_secs_f64() / 86_400.0;
+        let grace = env.number("PAST_DUE_GRACE_DAYS", default, 0.0..=90.0);
+        let hours = env.number("BACKFILL_HOURS", 24.0, 0.0..=240.0);
+        Self {
+            mode: Mode::from_env(env, environment),
+            access: StripeAccess::from_env(env),
+            policy: Policy { past_due_grace: Duration::from_secs_f64(grace * 86_400.0) },
+            slots: env.number("EVENT_SLOTS", 8, 1..=500),
+            backfill_every: (hours > 0.0).then(|| Duration::from_secs_f64(hours * 3_600.0)),
+        }
+    }
+}

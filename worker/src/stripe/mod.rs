@@ -1,0 +1,160 @@
+//! Reading from Stripe: subscriptions in doubt, the customer behind a charge,
+//! events that were never delivered.
+//!
+//! Plain HTTP and our own lenient types instead of the typed client: that one
+//! refuses a whole object over one field it does not expect, and what is read
+//! here decides what people have paid for.
+
+mod config;
+mod error;
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use regimen_common::billing::StripeAccess;
+use regimen_common::billing::object::{Subscription, customer_of_charge};
+use regimen_common::billing::verdict::{Answer, Question};
+use regimen_common::clock::Clock;
+use reqwest::header::{DATE, HeaderMap};
+use reqwest::{Client, StatusCode};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+pub use config::StripeSettings;
+pub use error::StripeError;
+
+/// The API version whose shapes we know best; older and newer ones are read too.
+pub const API_VERSION: &str = "2026-10-28.endive";
+
+const CONNECT: Duration = Duration::from_secs(3);
+const TOTAL: Duration = Duration::from_secs(8);
+/// Larger replies are not read; a page of 100 events is about 1 MB.
+const MAX_REPLY: usize = 16 * 1024 * 1024;
+
+/// Asks Stripe. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct StripeReader {
+    access: StripeAccess,
+    client: Client,
+    clock: Clock,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Page {
+    /// Its elements.
+    pub data: Vec<Value>,
+    /// Whether more follow the last one.
+    pub has_more: bool,
+}
+
+impl StripeReader {
+    /// A reader with the given access.
+    ///
+    /// # Errors
+    /// The HTTP client could not be set up.
+    pub fn new(access: StripeAccess, clock: Clock) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(TOTAL)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("regimen/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { access, client, clock })
+    }
+
+    /// Whether there is a key to ask with.
+    pub fn is_configured(&self) -> bool {
+        self.access.key.is_some()
+    }
+
+    /// Stripe's answer to a question. What Stripe does not know is an answer too.
+    ///
+    /// # Errors
+    /// Stripe could not be asked, or refused.
+    pub async fn answer(&self, question: &Question) -> Result<Answer, StripeError> {
+        let path = match question {
+            Question::Subscription(id) => path("subscriptions", id),
+            Question::Charge(id) => path("charges", id),
+        };
+        let (value, at) = match self.get(&path, &[]).await {
+            Ok(reply) => reply,
+            Err(StripeError::Missing) => return Ok(Answer::Missing),
+            Err(error) => return Err(error),
+        };
+        Ok(match question {
+            Question::Subscription(_) => {
+                Answer::Subscription(Box::new(Subscription::from_value(&value)), at)
+            }
+            Question::Charge(_) => Answer::Customer(customer_of_charge(&value)),
+        })
+    }
+
+    /// A page of events made since `since` (Unix seconds), newest first, after
+    /// the event `after`. `undelivered`: only those no endpoint took.
+    ///
+    /// # Errors
+    /// Stripe could not be asked, or refused.
+    pub async fn events(
+        &self,
+        since: i64,
+        after: Option<&str>,
+        undelivered: bool,
+    ) -> Result<Page, StripeError> {
+        let since = since.to_string();
+        let mut query = vec![("limit", "100"), ("created[gte]", since.as_str())];
+        query.extend(after.map(|after| ("starting_after", after)));
+        if undelivered {
+            query.push(("delivery_success", "false"));
+        }
+        let (mut page, _) = self.get("/v1/events", &query).await?;
+        let has_more = page.get("has_more").and_then(Value::as_bool).unwrap_or(false);
+        match page.get_mut("data").map(Value::take) {
+            Some(Value::Array(data)) => Ok(Page { data, has_more }),
+            _ => Err(StripeError::Unreadable),
+        }
+    }
+
+    /// A reply and the second it was made, by Stripe's clock.
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<(Value, i64), StripeError> {
+        let key = self.access.key.as_ref().ok_or(StripeError::NoKey)?;
+        let mut url = self.access.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self
+            .client
+            .get(url)
+            .bearer_auth(key.expose_secret())
+            .header("Stripe-Version", API_VERSION);
+        let mut response = request.send().await?;
+        let (status, at) = (response.status(), self.made_at(response.headers()));
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_REPLY {
+                return Err(StripeError::Unreadable);
+            }
+        }
+        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match status {
+            StatusCode::OK if value.is_object() => Ok((value, at)),
+            StatusCode::OK => Err(StripeError::Unreadable),
+            _ => Err(StripeError::of_reply(status, &value)),
+        }
+    }
+
+    /// The reply's `Date`, else our own time.
+    fn made_at(&self, headers: &HeaderMap) -> i64 {
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+        date.map_or_else(|| self.clock.now().timestamp(), |date| date.timestamp())
+    }
+}
+
+/// The path of one object. Ids come from outside: what is no plain id becomes
+/// one that does not exist instead of another path.
+fn path(kind: &str, id: &str) -> String {
+    let plain = id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    format!("/v1/{kind}/{}", if plain { id } else { "not-an-id" })
+}

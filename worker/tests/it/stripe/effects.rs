@@ -1,0 +1,189 @@
+//! What events do to users: plan, renewal date, customer, notices.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::worker::{NOW, Worker, event, session, subscription};
+
+fn plan(
+    name: &str,
+    renews: Option<&str>,
+    customer: Option<&str>,
+) -> (String, Option<String>, Option<String>) {
+    (name.to_owned(), renews.map(str::to_owned), customer.map(str::to_owned))
+}
+
+#[tokio::test]
+async fn a_subscription_makes_its_user_pro_and_its_end_free_again() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    let made = subscription("active", Some(user));
+    worker.take(&event("evt_1", "customer.subscription.created", NOW, &made)).await;
+    assert_eq!(worker.plan(user).await, plan("pro", Some("2027-01-21"), Some("cus_1")));
+    assert_eq!(worker.state("evt_1").await, ("applied", None));
+    let over = subscription("canceled", Some(user));
+    worker.take(&event("evt_2", "customer.subscription.deleted", NOW + 9, &over)).await;
+    assert_eq!(worker.plan(user).await, plan("free", None, Some("cus_1")));
+    assert!(worker.stripe.asked().is_empty(), "nothing was in doubt");
+}
+
+#[tokio::test]
+async fn a_paid_checkout_makes_pro_and_learns_the_renewal_date_from_stripe() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    worker.stripe.set("subscriptions/sub_1", subscription("active", None));
+    worker
+        .take(&event("evt_1", "checkout.session.completed", NOW, &session("paid", Some(user))))
+        .await;
+    assert_eq!(worker.plan(user).await, plan("pro", Some("2027-01-21"), Some("cus_1")));
+}
+
+#[tokio::test]
+async fn a_paid_checkout_makes_pro_while_stripe_cannot_be_asked() {
+    for settings in
+        [vec![("STRIPE_SECRET_KEY", "")], vec![("STRIPE_BASE_URL", "http://127.0.0.1:1")]]
+    {
+        let worker = Worker::with(&settings).await;
+        let user = worker.profile().await;
+        let paid = session("paid", Some(user));
+        worker.take(&event("evt_1", "checkout.session.completed", NOW, &paid)).await;
+        assert_eq!(worker.plan(user).await, plan("pro", None, Some("cus_1")));
+        let made = subscription("active", None);
+        worker.take(&event("evt_2", "customer.subscription.created", NOW, &made)).await;
+        assert_eq!(worker.plan(user).await, plan("pro", Some("2027-01-21"), Some("cus_1")));
+    }
+}
+
+#[tokio::test]
+async fn an_unpaid_checkout_makes_pro_when_its_payment_arrives() {
+    let worker = Worker::with(&[("STRIPE_SECRET_KEY", "")]).await;
+    let user = worker.profile().await;
+    let unpaid = session("unpaid", Some(user));
+    worker.take(&event("evt_1", "checkout.session.completed", NOW, &unpaid)).await;
+    assert_eq!(worker.plan(user).await, plan("free", None, Some("cus_1")));
+    let paid = session("paid", Some(user));
+    worker.take(&event("evt_2", "checkout.session.async_payment_succeeded", NOW + 9, &paid)).await;
+    assert_eq!(worker.plan(user).await.0, "pro");
+}
+
+#[tokio::test]
+async fn the_user_is_known_by_the_customer_of_the_profile() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    let sql = "update public.profiles set stripe_customer_id = 'cus_1' where id = $1";
+    worker.database.client().await.execute(sql, &[&user]).await.unwrap();
+    let made = subscription("trialing", None);
+    worker.take(&event("evt_1", "customer.subscription.created", NOW, &made)).await;
+    assert_eq!(worker.plan(user).await, plan("pro", Some("2027-01-21"), Some("cus_1")));
+}
+
+#[tokio::test]
+async fn a_checkout_without_a_user_is_kept_and_comes_home_later() {
+    let worker = Worker::with(&[("STRIPE_SECRET_KEY", "")]).await;
+    let user = worker.profile().await;
+    worker.take(&event("evt_1", "checkout.session.completed", NOW, &session("paid", None))).await;
+    let unresolved = ("unresolved", Some("unknown_user".to_owned()));
+    assert_eq!(worker.state("evt_1").await, unresolved);
+    let customer = json!({"id": "cus_1", "object": "customer", "metadata": {"user_id": user}});
+    worker.take(&event("evt_2", "customer.updated", NOW + 9, &customer)).await;
+    assert_eq!(worker.plan(user).await, plan("pro", None, Some("cus_1")));
+    assert_eq!(worker.state("evt_1").await, ("applied", None));
+}
+
+#[tokio::test]
+async fn a_payment_that_came_before_the_profile_waits_for_it() {
+    let worker = Worker::new().await;
+    let user = Uuid::new_v4();
+    let made = subscription("active", Some(user));
+    worker.take(&event("evt_1", "customer.subscription.created", NOW, &made)).await;
+    assert_eq!(worker.state("evt_1").await, ("unresolved", Some("no_profile".to_owned())));
+    worker.add_profile(user).await;
+    let sql = "update regimen.stripe_events set run_at = now()";
+    worker.database.client().await.batch_execute(sql).await.unwrap();
+    regimen_worker::jobs::stripe_reconcile::once(&worker.env).await.unwrap();
+    worker.drain().await;
+    assert_eq!(worker.plan(user).await.0, "pro");
+    assert_eq!(worker.state("evt_1").await, ("applied", None));
+}
+
+#[tokio::test]
+async fn a_deleted_customer_loses_everything() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    let made = subscription("active", Some(user));
+    worker.take(&event("evt_1", "customer.subscription.created", NOW, &made)).await;
+    let customer = json!({"id": "cus_1", "object": "customer", "deleted": true});
+    worker.take(&event("evt_2", "customer.deleted", NOW + 1, &customer)).await;
+    assert_eq!(worker.plan(user).await, plan("free", None, None));
+}
+
+#[tokio::test]
+async fn grace_ends_by_itself() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    // Postgres has the real time, so this payment failed long ago for it.
+    let mut overdue = event(
+        "evt_1",
+        "customer.subscription.updated",
+        1_000_000_000,
+        &subscription("past_due", Some(user)),
+    );
+    overdue["data"]["previous_attributes"] = json!({"status": "active"});
+    worker.env.clock.set(chrono::DateTime::from_timestamp(1_000_000_000, 0).unwrap());
+    worker.take(&overdue).await;
+    assert_eq!(worker.plan(user).await.0, "pro");
+    worker.env.clock.set(chrono::DateTime::from_timestamp(NOW, 0).unwrap());
+    regimen_worker::jobs::stripe_reconcile::once(&worker.env).await.unwrap();
+    assert_eq!(worker.plan(user).await, plan("free", None, Some("cus_1")));
+}
+
+#[tokio::test]
+async fn users_are_told_once_however_often_an_event_is_applied() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    let invoice = json!({"id": "in_1", "object": "invoice", "customer": "cus_1", "amount_due": 999,
+        "currency": "eur", "hosted_invoice_url": "https://pay.example.test/1",
+        "next_payment_attempt": 1_800_574_790_i64, "parent": {"type": "subscription_details",
+            "subscription_details": {"subscription": "sub_1", "metadata": {"user_id": user}}}});
+    worker.stripe.set("subscriptions/sub_1", subscription("past_due", Some(user)));
+    worker.stripe.set(
+        "charges/ch_1",
+        json!({"id": "ch_1", "object": "charge", "customer": {"id": "cus_1"}}),
+    );
+    let mut trial = subscription("trialing", Some(user));
+    trial["trial_end"] = json!(1_800_574_790_i64);
+    let dispute = json!({"id": "dp_1", "object": "dispute", "charge": "ch_1", "amount": 999, "currency": "eur"});
+    for (id, kind, object) in [
+        ("evt_1", "invoice.payment_failed", &invoice),
+        ("evt_2", "invoice.payment_action_required", &invoice),
+        ("evt_3", "customer.subscription.trial_will_end", &trial),
+        ("evt_4", "charge.dispute.created", &dispute),
+    ] {
+        worker.take(&event(id, kind, NOW, object)).await;
+        assert_eq!(worker.state(id).await.0, "applied", "{kind}");
+        let client = worker.database.client().await;
+        assert!(regimen_common::db::billing::events::replay(&client, id).await.unwrap());
+        assert_eq!(worker.drain().await, 1);
+    }
+    let mut told = worker.notifications(user).await;
+    told.sort();
+    let told: Vec<_> = told.iter().map(|(kind, text)| (kind.as_str(), text.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("dispute_opened", "A payment of 9.99 EUR was disputed with your bank."),
+            ("payment_action_required", "Your bank wants you to confirm a payment of 9.99 EUR."),
+            ("payment_failed", "Your payment of 9.99 EUR failed. We try again on 21 January 2027."),
+            ("trial_will_end", "Your free trial ends on 21 January 2027."),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn unknown_types_are_kept_without_effect() {
+    let worker = Worker::new().await;
+    worker
+        .take(&event("evt_1", "radar.early_fraud_warning.created", NOW, &json!({"id": "issfr_1"})))
+        .await;
+    assert_eq!(worker.state("evt_1").await, ("ignored", None));
+}

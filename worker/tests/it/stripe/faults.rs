@@ -1,0 +1,102 @@
+//! Doubts, outages, dead letters, replays.
+
+use axum::http::StatusCode;
+use regimen_common::db::billing::events;
+use serde_json::json;
+
+use super::worker::{NOW, Worker, event, subscription};
+
+/// Two accounts of a subscription from the same second.
+async fn tie(worker: &Worker, user: uuid::Uuid) {
+    let active = subscription("active", Some(user));
+    worker.take(&event("evt_1", "customer.subscription.updated", NOW, &active)).await;
+    let paused = subscription("paused", Some(user));
+    worker.take(&event("evt_2", "customer.subscription.updated", NOW, &paused)).await;
+}
+
+#[tokio::test]
+async fn a_tie_is_settled_by_stripe() {
+    for (truth, plan) in [("active", "pro"), ("paused", "free")] {
+        let worker = Worker::new().await;
+        let user = worker.profile().await;
+        worker.stripe.set("subscriptions/sub_1", subscription(truth, Some(user)));
+        tie(&worker, user).await;
+        assert_eq!(worker.plan(user).await.0, plan);
+        assert_eq!(worker.stripe.asked(), ["subscriptions/sub_1"]);
+    }
+}
+
+#[tokio::test]
+async fn an_event_in_doubt_waits_while_stripe_is_away() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    let busy = (StatusCode::SERVICE_UNAVAILABLE, json!({"error": {"type": "api_error"}}));
+    worker.stripe.fail_with(Some(busy));
+    tie(&worker, user).await;
+    assert_eq!(worker.state("evt_2").await, ("received", Some("stripe_busy".to_owned())));
+    assert_eq!(worker.plan(user).await.0, "pro", "as it was");
+    worker.stripe.fail_with(None);
+    worker.stripe.set("subscriptions/sub_1", subscription("paused", Some(user)));
+    let sql = "update regimen.stripe_events set run_at = now()";
+    worker.database.client().await.batch_execute(sql).await.unwrap();
+    assert_eq!(worker.drain().await, 1);
+    assert_eq!(worker.plan(user).await.0, "free");
+    assert_eq!(worker.event("evt_2").await.attempts, 2);
+}
+
+#[tokio::test]
+async fn without_a_key_an_event_in_doubt_is_dead_until_replayed() {
+    let worker = Worker::with(&[("STRIPE_SECRET_KEY", "")]).await;
+    let user = worker.profile().await;
+    tie(&worker, user).await;
+    let dead = worker.event("evt_2").await;
+    assert_eq!(dead.state.as_str(), "dead");
+    assert!(dead.error.1.unwrap().contains("STRIPE_SECRET_KEY"));
+    // A later account needs no key, and then the replay finds nothing in doubt.
+    let later = subscription("paused", Some(user));
+    worker.take(&event("evt_3", "customer.subscription.updated", NOW + 60, &later)).await;
+    assert_eq!(events::replay_dead(&worker.database.client().await).await.unwrap(), 1);
+    assert_eq!(worker.drain().await, 1);
+    assert_eq!(worker.state("evt_2").await.0, "applied");
+    assert_eq!(worker.plan(user).await.0, "free");
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_tried_again_because_operators_mend_it() {
+    let worker = Worker::with(&[("STRIPE_SECRET_KEY", "rk_test_other")]).await;
+    let user = worker.profile().await;
+    tie(&worker, user).await;
+    assert_eq!(worker.state("evt_2").await, ("received", Some("stripe_forbidden".to_owned())));
+}
+
+#[tokio::test]
+async fn a_subscription_stripe_does_not_know_leaves_things_as_they_were() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    tie(&worker, user).await;
+    assert_eq!(worker.state("evt_2").await.0, "applied");
+    assert_eq!(worker.plan(user).await.0, "pro");
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_written_is_dead_with_its_reason_in_the_end() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    let sql = "alter table public.profiles add constraint nobody_is_pro check (plan_id <> 'pro')";
+    worker.database.client().await.batch_execute(sql).await.unwrap();
+    let made = subscription("active", Some(user));
+    worker.take(&event("evt_1", "customer.subscription.created", NOW, &made)).await;
+    let mut tries = 1;
+    while worker.state("evt_1").await.0 == "received" {
+        let sql = "update regimen.stripe_events set run_at = now()";
+        worker.database.client().await.batch_execute(sql).await.unwrap();
+        tries += worker.drain().await;
+    }
+    assert_eq!((worker.state("evt_1").await.0, tries), ("dead", 6));
+    let sql = "alter table public.profiles drop constraint nobody_is_pro";
+    worker.database.client().await.batch_execute(sql).await.unwrap();
+    let client = worker.database.client().await;
+    assert!(events::replay(&client, "evt_1").await.unwrap());
+    worker.drain().await;
+    assert_eq!(worker.plan(user).await.0, "pro");
+}

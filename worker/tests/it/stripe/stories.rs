@@ -1,0 +1,215 @@
+//! The stories of `common`'s property test once more, told to real workers:
+//! several at once, on one database, asking a Stripe that answers with the
+//! truth of the moment, and losing a worker now and then.
+//!
+//! `REGIMEN_DATABASE_STORIES` sets how many are told.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::DateTime;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use regimen_common::db::billing::{claims, events};
+use regimen_common::test_support::stripe_story::{Owner, Payment, Step, Stripe};
+use regimen_worker::jobs::{stripe_event, stripe_reconcile};
+use uuid::Uuid;
+
+use super::worker::{NOW, Worker};
+
+const DEFAULT_STORIES: usize = 60;
+const WORKERS: usize = 4;
+const GRACE: i64 = 7 * 86_400;
+
+fn step(rng: &mut StdRng) -> Step {
+    let payments = [Payment::Paid, Payment::Trial, Payment::Delayed];
+    let owners = [Owner::Nobody, Owner::Buyer, Owner::Buyer, Owner::Friend];
+    let (payment, metadata) = (payments[rng.random_range(0..3)], owners[rng.random_range(0..4)]);
+    let steps = [
+        Step::Checkout { payment, metadata },
+        Step::Checkout { payment, metadata },
+        Step::Dashboard(metadata),
+        Step::FirstPaymentArrives,
+        Step::FirstPaymentExpires,
+        Step::Renew,
+        Step::Renew,
+        Step::RenewalFails,
+        Step::RenewalFails,
+        Step::Recover,
+        Step::Recover,
+        Step::GiveUp,
+        Step::Pause,
+        Step::Resume,
+        Step::ScheduleCancel,
+        Step::KeepAfterAll,
+        Step::Cancel,
+        Step::ChangePrice,
+        Step::Refund,
+        Step::TrialWillEnd,
+        Step::DeleteCustomer,
+    ];
+    steps[rng.random_range(0..steps.len())]
+}
+
+/// The customers of all stories.
+type World = Arc<Mutex<Vec<Stripe>>>;
+
+/// Takes what is due until told to stop, and sometimes dies over it: the work
+/// is dropped at a random moment, and the claim runs out.
+async fn work(worker: Arc<Worker>, seed: u64, stop: tokio::sync::watch::Receiver<bool>) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    loop {
+        let client = worker.database.client().await;
+        let limit = rng.random_range(1..4);
+        let due = claims::claim_due(&client, limit, stripe_event::HOLD).await.unwrap();
+        if due.is_empty() && *stop.borrow() {
+            return;
+        }
+        drop(client);
+        for claimed in due {
+            let life = Duration::from_micros(rng.random_range(0..20_000));
+            let dies = rng.random_bool(0.1);
+            let handled = stripe_event::handle(&worker.env, &claimed);
+            if !dies {
+                handled.await;
+            } else if tokio::time::timeout(life, handled).await.is_err() {
+                let sql = "update regimen.stripe_events set run_at = now(), lost = 0 where id = $1";
+                worker.database.client().await.execute(sql, &[&claimed.id]).await.unwrap();
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Lets stories happen, and stores their events out of order, late and twice.
+async fn tell(worker: &Worker, world: &World, rng: &mut StdRng) {
+    let mut waiting = Vec::new();
+    let stories = world.lock().unwrap().len();
+    for _ in 0..10 {
+        for story in 0..stories {
+            let gap = if rng.random_bool(0.6) { 0 } else { rng.random_range(1..200_000) };
+            let (step, which) = (step(rng), rng.random_range(0..3));
+            let new = happen(worker, world, story, (gap, step, which));
+            waiting.extend(new);
+            while waiting.len() > 40 {
+                deliver(worker, &mut waiting, rng).await;
+            }
+        }
+    }
+    while !waiting.is_empty() {
+        deliver(worker, &mut waiting, rng).await;
+    }
+}
+
+fn happen(
+    worker: &Worker,
+    world: &World,
+    story: usize,
+    (gap, step, which): (i64, Step, usize),
+) -> Vec<serde_json::Value> {
+    let mut world = world.lock().unwrap();
+    let now = world.iter().map(|stripe| stripe.now).max().unwrap() + gap;
+    for stripe in world.iter_mut() {
+        stripe.now = now; // They all live in one time.
+    }
+    let stripe = &mut world[story];
+    let before = stripe.events.len();
+    stripe.step(step, which);
+    let mut truth = worker.stripe.truth.lock().unwrap();
+    truth.now = Some(now);
+    for subscription in &stripe.subscriptions {
+        let object = stripe.subscription(&subscription.id).unwrap();
+        truth.objects.insert(format!("subscriptions/{}", subscription.id), object);
+    }
+    stripe.events[before..].to_vec()
+}
+
+async fn deliver(worker: &Worker, waiting: &mut Vec<serde_json::Value>, rng: &mut StdRng) {
+    let at = rng.random_range(0..waiting.len());
+    let again = rng.random_bool(0.2);
+    let event = if again { waiting[at].clone() } else { waiting.swap_remove(at) };
+    worker.store(&event).await;
+    if again && rng.random_bool(0.5) {
+        let client = worker.database.client().await;
+        events::replay(&client, event["id"].as_str().unwrap()).await.unwrap();
+    }
+}
+
+fn due(stripe: &Stripe, user: Uuid, now: i64) -> (String, Option<String>) {
+    let paid = stripe.subscriptions.iter().filter(|subscription| {
+        stripe.owner(subscription) == Some(user)
+            && !stripe.deleted
+            && match subscription.status {
+                "active" | "trialing" => true,
+                "past_due" => now < subscription.fell_due_at.unwrap() + GRACE,
+                _ => false,
+            }
+    });
+    let last = paid.map(|subscription| subscription.period_end).max();
+    let date = |end| DateTime::from_timestamp(end, 0).unwrap().date_naive().to_string();
+    let plan = if last.is_some() { "pro" } else { "free" };
+    (plan.to_owned(), last.map(date))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_story_ends_as_stripe_says() {
+    let count = std::env::var("REGIMEN_DATABASE_STORIES").ok();
+    let count = count.map_or(DEFAULT_STORIES, |count| count.parse().unwrap());
+    let seed: u64 = rand::make_rng::<StdRng>().random();
+    eprintln!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let worker = Arc::new(Worker::new().await);
+    let mut stories = Vec::new();
+    for story in 0..count {
+        let (buyer, friend) = (worker.profile().await, worker.profile().await);
+        stories.push(Stripe::new(&format!("s{story}"), NOW, buyer, friend));
+    }
+    let world: World = Arc::new(Mutex::new(stories));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|n| tokio::spawn(work(Arc::clone(&worker), seed ^ n as u64, stopped.clone())))
+        .collect();
+    tell(&worker, &world, &mut rng).await;
+    stop.send(true).unwrap();
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    settle_what_waits(&worker).await;
+
+    let world = world.lock().unwrap().clone();
+    let now = world[0].now;
+    worker.env.clock.set(DateTime::from_timestamp(now, 0).unwrap());
+    refresh_all(&worker, &world).await;
+    for stripe in &world {
+        for user in [stripe.buyer, stripe.friend] {
+            let (plan, renews, _) = worker.plan(user).await;
+            assert_eq!((plan, renews), due(stripe, user, now), "seed {seed}: {stripe:#?}");
+        }
+    }
+}
+
+/// Retries that were put off, and claims that ran out.
+async fn settle_what_waits(worker: &Worker) {
+    let sql = "update regimen.stripe_events set run_at = now() where state = 'received'";
+    loop {
+        worker.database.client().await.batch_execute(sql).await.unwrap();
+        if worker.drain().await == 0 {
+            return;
+        }
+    }
+}
+
+/// Time has passed since the last event: profiles follow as of now.
+async fn refresh_all(worker: &Worker, world: &[Stripe]) {
+    stripe_reconcile::once(&worker.env).await.unwrap();
+    let policy = &worker.env.config.stripe.policy;
+    for user in world.iter().flat_map(|stripe| [stripe.buyer, stripe.friend]) {
+        let mut client = worker.database.client().await;
+        let tx = client.transaction().await.unwrap();
+        let now = worker.env.clock.now();
+        regimen_common::db::billing::profiles::refresh(&tx, user, false, policy, now)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+}

@@ -1,0 +1,139 @@
+//! A stand-in for Stripe's API: real HTTP, objects of the real shape, and
+//! whatever truth, clock or fault a test gives it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// What the stand-in holds.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    /// Objects by path, such as `subscriptions/sub_1`.
+    pub(crate) objects: BTreeMap<String, Value>,
+    /// Every event, oldest first.
+    pub(crate) events: Vec<Value>,
+    /// Its clock, in Unix seconds; its own time when unset.
+    pub(crate) now: Option<i64>,
+    /// Answered instead of anything else.
+    pub(crate) fault: Option<(StatusCode, Value)>,
+    /// What was asked, in order.
+    pub(crate) asked: Vec<String>,
+    /// Events on one page.
+    pub(crate) size_of_page: usize,
+}
+
+/// A running stand-in; it stops when the value is dropped.
+pub(crate) struct StripeApi {
+    pub(crate) url: String,
+    pub(crate) truth: Arc<Mutex<Truth>>,
+    serving: JoinHandle<()>,
+}
+
+impl StripeApi {
+    pub(crate) const KEY: &'static str = "rk_test_stand_in";
+
+    pub(crate) async fn start() -> Self {
+        let truth = Arc::new(Mutex::new(Truth { size_of_page: 100, ..Truth::default() }));
+        let router = Router::new()
+            .route("/v1/events", get(events))
+            .route("/v1/{kind}/{id}", get(object))
+            .with_state(Arc::clone(&truth));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, truth, serving }
+    }
+
+    /// Sets an object under its path.
+    pub(crate) fn set(&self, path: &str, object: Value) {
+        self.truth.lock().unwrap().objects.insert(path.to_owned(), object);
+    }
+
+    pub(crate) fn fail_with(&self, fault: Option<(StatusCode, Value)>) {
+        self.truth.lock().unwrap().fault = fault;
+    }
+
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.truth.lock().unwrap().asked.clone()
+    }
+}
+
+impl Drop for StripeApi {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn object(
+    State(truth): State<Arc<Mutex<Truth>>>,
+    Path((kind, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let mut truth = truth.lock().unwrap();
+    let path = format!("{kind}/{id}");
+    truth.asked.push(path.clone());
+    if let Some(refusal) = refusal(&truth, &headers) {
+        return refusal;
+    }
+    match truth.objects.get(&path) {
+        Some(object) => answer(&truth, StatusCode::OK, object),
+        None => {
+            let missing = json!({"error": {"type": "invalid_request_error",
+                "code": "resource_missing", "message": format!("No such {kind}: '{id}'")}});
+            answer(&truth, StatusCode::NOT_FOUND, &missing)
+        }
+    }
+}
+
+async fn events(
+    State(truth): State<Arc<Mutex<Truth>>>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let mut truth = truth.lock().unwrap();
+    truth.asked.push(format!("events{:?}", query.get("starting_after")));
+    if let Some(refusal) = refusal(&truth, &headers) {
+        return refusal;
+    }
+    let since: i64 = query.get("created[gte]").map_or(0, |since| since.parse().unwrap());
+    let mut newest_first: Vec<Value> = truth.events.iter().rev().cloned().collect();
+    newest_first.retain(|event| event["created"].as_i64().unwrap() >= since);
+    if let Some(after) = query.get("starting_after") {
+        let at = newest_first.iter().position(|event| event["id"] == after.as_str()).unwrap();
+        newest_first.drain(..=at);
+    }
+    let has_more = newest_first.len() > truth.size_of_page;
+    newest_first.truncate(truth.size_of_page);
+    let page =
+        json!({"object": "list", "url": "/v1/events", "has_more": has_more, "data": newest_first});
+    answer(&truth, StatusCode::OK, &page)
+}
+
+fn refusal(truth: &Truth, headers: &HeaderMap) -> Option<Response> {
+    let key = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if key != Some(&format!("Bearer {}", StripeApi::KEY)) {
+        let wrong =
+            json!({"error": {"type": "invalid_request_error", "message": "Invalid API Key"}});
+        return Some(answer(truth, StatusCode::UNAUTHORIZED, &wrong));
+    }
+    assert_eq!(headers["stripe-version"], "2026-10-28.endive");
+    truth.fault.as_ref().map(|(status, body)| answer(truth, *status, body))
+}
+
+fn answer(truth: &Truth, status: StatusCode, body: &Value) -> Response {
+    let mut response = (status, axum::Json(body)).into_response();
+    if let Some(now) = truth.now {
+        let date = chrono::DateTime::from_timestamp(now, 0).unwrap();
+        let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        response.headers_mut().insert(header::DATE, date.parse().unwrap());
+    }
+    response
+}
