@@ -1,9 +1,11 @@
 //! Doubts, outages, dead letters, replays.
 
 use axum::http::StatusCode;
-use regimen_common::db::billing::events;
+use regimen_common::db::billing::{claims, events};
+use regimen_worker::jobs::stripe_event;
 use serde_json::json;
 
+use super::stripe_api::HoldUp;
 use super::worker::{NOW, Worker, event, subscription};
 
 /// Two accounts of a subscription from the same second.
@@ -24,6 +26,27 @@ async fn a_tie_is_settled_by_stripe() {
         assert_eq!(worker.plan(user).await.0, plan);
         assert_eq!(worker.stripe.asked(), ["subscriptions/sub_1"]);
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_overtaken_does_not_count() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    worker.stripe.set("subscriptions/sub_1", subscription("active", Some(user)));
+    let held_up = HoldUp::default();
+    worker.stripe.truth.lock().unwrap().held_up = Some(held_up.clone());
+    let overtake = async {
+        held_up.ready.notified().await;
+        let over = subscription("unpaid", Some(user));
+        worker.store(&event("evt_3", "customer.subscription.updated", NOW + 60, &over)).await;
+        let client = worker.database.client().await;
+        let due = claims::claim_due(&client, 10, stripe_event::HOLD).await.unwrap();
+        stripe_event::handle(&worker.env, &due[0]).await;
+        held_up.go.notify_one();
+    };
+    tokio::join!(tie(&worker, user), overtake);
+    assert_eq!(worker.plan(user).await.0, "free");
+    assert_eq!(worker.state("evt_2").await.0, "applied");
 }
 
 #[tokio::test]

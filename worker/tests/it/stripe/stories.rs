@@ -18,7 +18,9 @@ use uuid::Uuid;
 use super::worker::{NOW, Worker};
 
 const DEFAULT_STORIES: usize = 60;
-const WORKERS: usize = 4;
+const WORKERS: usize = 8;
+/// Told at once: few, so that workers meet over the same customer.
+const TOGETHER: usize = 4;
 const GRACE: i64 = 7 * 86_400;
 
 fn step(rng: &mut StdRng) -> Step {
@@ -81,23 +83,23 @@ async fn work(worker: Arc<Worker>, seed: u64, stop: tokio::sync::watch::Receiver
     }
 }
 
-/// Lets stories happen, and stores their events out of order, late and twice.
+/// Lets stories happen, and stores their events out of order, late, twice, and
+/// many at once.
 async fn tell(worker: &Worker, world: &World, rng: &mut StdRng) {
     let mut waiting = Vec::new();
-    let stories = world.lock().unwrap().len();
-    for _ in 0..10 {
-        for story in 0..stories {
+    for _ in 0..12 {
+        for story in 0..TOGETHER {
             let gap = if rng.random_bool(0.6) { 0 } else { rng.random_range(1..200_000) };
             let (step, which) = (step(rng), rng.random_range(0..3));
-            let new = happen(worker, world, story, (gap, step, which));
-            waiting.extend(new);
-            while waiting.len() > 40 {
-                deliver(worker, &mut waiting, rng).await;
-            }
+            waiting.extend(happen(worker, world, story, (gap, step, which)));
+        }
+        if rng.random_bool(0.4) {
+            let some = rng.random_range(0..=waiting.len());
+            deliver(worker, &mut waiting, some, rng).await;
         }
     }
     while !waiting.is_empty() {
-        deliver(worker, &mut waiting, rng).await;
+        deliver(worker, &mut waiting, 30, rng).await;
     }
 }
 
@@ -124,12 +126,23 @@ fn happen(
     stripe.events[before..].to_vec()
 }
 
-async fn deliver(worker: &Worker, waiting: &mut Vec<serde_json::Value>, rng: &mut StdRng) {
-    let at = rng.random_range(0..waiting.len());
-    let again = rng.random_bool(0.2);
-    let event = if again { waiting[at].clone() } else { waiting.swap_remove(at) };
-    worker.store(&event).await;
-    if again && rng.random_bool(0.5) {
+async fn deliver(
+    worker: &Worker,
+    waiting: &mut Vec<serde_json::Value>,
+    count: usize,
+    rng: &mut StdRng,
+) {
+    let mut together = Vec::new();
+    for _ in 0..count.min(waiting.len()) {
+        let at = rng.random_range(0..waiting.len());
+        let again = rng.random_bool(0.2);
+        together.push(if again { waiting[at].clone() } else { waiting.swap_remove(at) });
+        if waiting.is_empty() {
+            break;
+        }
+    }
+    futures_util::future::join_all(together.iter().map(|event| worker.store(event))).await;
+    for event in together.iter().filter(|_| rng.random_bool(0.1)) {
         let client = worker.database.client().await;
         events::replay(&client, event["id"].as_str().unwrap()).await.unwrap();
     }
@@ -156,30 +169,36 @@ async fn every_story_ends_as_stripe_says() {
     let count = std::env::var("REGIMEN_DATABASE_STORIES").ok();
     let count = count.map_or(DEFAULT_STORIES, |count| count.parse().unwrap());
     let seed: u64 = rand::make_rng::<StdRng>().random();
-    eprintln!("seed {seed}");
-    let mut rng = StdRng::seed_from_u64(seed);
     let worker = Arc::new(Worker::new().await);
+    for chapter in 0..count.div_ceil(TOGETHER) {
+        tell_chapter(&worker, chapter, seed.wrapping_add(chapter as u64)).await;
+    }
+}
+
+/// A few stories at once, from beginning to end.
+async fn tell_chapter(worker: &Arc<Worker>, chapter: usize, seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut stories = Vec::new();
-    for story in 0..count {
+    for story in 0..TOGETHER {
         let (buyer, friend) = (worker.profile().await, worker.profile().await);
-        stories.push(Stripe::new(&format!("s{story}"), NOW, buyer, friend));
+        stories.push(Stripe::new(&format!("c{chapter}s{story}"), NOW, buyer, friend));
     }
     let world: World = Arc::new(Mutex::new(stories));
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let workers: Vec<_> = (0..WORKERS)
-        .map(|n| tokio::spawn(work(Arc::clone(&worker), seed ^ n as u64, stopped.clone())))
+        .map(|n| tokio::spawn(work(Arc::clone(worker), seed ^ n as u64, stopped.clone())))
         .collect();
-    tell(&worker, &world, &mut rng).await;
+    tell(worker, &world, &mut rng).await;
     stop.send(true).unwrap();
     for worker in workers {
         worker.await.unwrap();
     }
-    settle_what_waits(&worker).await;
+    settle_what_waits(worker).await;
 
     let world = world.lock().unwrap().clone();
     let now = world[0].now;
     worker.env.clock.set(DateTime::from_timestamp(now, 0).unwrap());
-    refresh_all(&worker, &world).await;
+    refresh_all(worker, &world).await;
     for stripe in &world {
         for user in [stripe.buyer, stripe.friend] {
             let (plan, renews, _) = worker.plan(user).await;

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// What the stand-in holds.
@@ -28,6 +29,15 @@ pub(crate) struct Truth {
     pub(crate) asked: Vec<String>,
     /// Events on one page.
     pub(crate) size_of_page: usize,
+    /// Makes answers about objects, once thought out, wait for the test.
+    pub(crate) held_up: Option<HoldUp>,
+}
+
+/// Tells that an answer is ready, and when it may go.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HoldUp {
+    pub(crate) ready: Arc<Notify>,
+    pub(crate) go: Arc<Notify>,
 }
 
 /// A running stand-in; it stops when the value is dropped.
@@ -77,10 +87,20 @@ async fn object(
     Path((kind, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
+    let answer = object_now(&truth, &kind, &id, &headers);
+    let held_up = truth.lock().unwrap().held_up.take();
+    if let Some(held_up) = held_up {
+        held_up.ready.notify_one();
+        held_up.go.notified().await;
+    }
+    answer
+}
+
+fn object_now(truth: &Mutex<Truth>, kind: &str, id: &str, headers: &HeaderMap) -> Response {
     let mut truth = truth.lock().unwrap();
     let path = format!("{kind}/{id}");
     truth.asked.push(path.clone());
-    if let Some(refusal) = refusal(&truth, &headers) {
+    if let Some(refusal) = refusal(&truth, headers) {
         return refusal;
     }
     match truth.objects.get(&path) {
