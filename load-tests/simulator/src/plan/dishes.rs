@@ -101,7 +101,7 @@ pub(super) const DISHES: &[Dish] = &[
     },
     Dish {
         course: Course::Main,
-        name: "{0} stir-fry with {2}, {3} and {1}",
+        name: "{0} from the wok with {2}, {3} and {1}",
         places: &["main_protein", "grain", "veg", "veg", "oil"],
         recipe: "1. Cook the {1} and keep it warm. 2. Sear the {0} in the {4} over high heat and set it aside. 3. Stir-fry the {2} and the {3} for five minutes. 4. Bring everything together and season.",
         minutes: 22,

@@ -23,7 +23,8 @@ pub(super) struct Served {
 pub(super) struct Slot {
     /// breakfast, lunch, dinner or snack.
     pub(super) name: &'static str,
-    pub(super) time: &'static str,
+    /// Minutes after midnight.
+    pub(super) minute: usize,
     course: Course,
     /// Its part of the day's energy.
     share: f64,
@@ -73,36 +74,42 @@ pub(super) fn totals_of(targets: &Targets) -> [f64; 4] {
 }
 
 fn slots(targets: &Targets) -> Vec<Slot> {
-    let slot = |name, time, course, share| Slot { name, time, course, share };
-    let late = targets.diet.iter().any(|diet| diet.contains("intermittent"));
-    let breakfast =
-        slot("breakfast", if late { "11:30" } else { "07:45" }, Course::Breakfast, 0.27);
-    let lunch = slot("lunch", if late { "15:00" } else { "12:45" }, Course::Main, 0.36);
-    let dinner = slot("dinner", if late { "19:15" } else { "18:45" }, Course::Main, 0.37);
-    let snack = |time| slot("snack", time, Course::Snack, 0.11);
+    let slot = |name, course, share| Slot { name, minute: 0, course, share };
+    let breakfast = slot("breakfast", Course::Breakfast, 0.27);
+    let lunch = slot("lunch", Course::Main, 0.36);
+    let dinner = slot("dinner", Course::Main, 0.37);
+    let snack = slot("snack", Course::Snack, 0.11);
     let count = targets.meals.unwrap_or(3.0).clamp(1.0, 8.0).round();
     let mut day = match count {
         1.0 => vec![dinner],
         2.0 => vec![lunch, dinner],
         _ => vec![breakfast, lunch, dinner],
     };
-    // (place in the day, snack) in the order in which snacks are added.
-    let extras = [
-        (2, snack("16:00")),
-        (1, snack("10:15")),
-        (5, snack("20:45")),
-        (4, snack("17:15")),
-        (2, snack("11:15")),
-    ];
-    for (place, extra) in extras {
+    // Where further snacks go, in the order in which they are added.
+    for place in [2, 1, 5, 4, 2] {
         let missing = count > f64::from(u32::try_from(day.len()).unwrap_or(u32::MAX));
         if missing && day.len() >= 3 {
-            day.insert(place.min(day.len()), extra);
+            day.insert(place.min(day.len()), snack);
         }
     }
     let whole: f64 = day.iter().map(|slot| slot.share).sum();
-    day.iter_mut().for_each(|slot| slot.share /= whole);
+    let (first, last) = window(targets, day.len());
+    let gaps = day.len().saturating_sub(1).max(1);
+    for (index, slot) in day.iter_mut().enumerate() {
+        slot.share /= whole;
+        slot.minute = (first + (last - first) * index / gaps) / 15 * 15;
+    }
     day
+}
+
+/// The first and the last meal of a day, minutes after midnight.
+fn window(targets: &Targets, meals: usize) -> (usize, usize) {
+    match meals {
+        _ if targets.diet.iter().any(|diet| diet.contains("intermittent")) => (690, 1140),
+        0..=2 => (750, 1140),
+        3..=4 => (450, 1140),
+        _ => (435, 1230),
+    }
 }
 
 fn one_day(

@@ -51,7 +51,7 @@ const ALLERGY_WORDS: [(&str, &[&str]); 38] = [
 type IsFamily = fn(&Food) -> bool;
 
 /// Words that name many foods at once, and how to know them.
-const FAMILIES: [(&str, IsFamily); 12] = [
+const FAMILIES: [(&str, IsFamily); 13] = [
     ("meat", |food| matches!(food.origin, "meat" | "poultry")),
     ("poultry", |food| food.origin == "poultry"),
     ("seafood", |food| matches!(food.origin, "fish" | "shellfish")),
@@ -64,6 +64,7 @@ const FAMILIES: [(&str, IsFamily); 12] = [
     ("vegetable", |food| food.is("leaf")),
     ("fruit", |food| food.is("sweet")),
     ("bread", |food| food.is("bread")),
+    ("banana", |food| food.name.contains("plantain")),
 ];
 
 /// The person's rules for food.

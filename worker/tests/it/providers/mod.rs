@@ -5,6 +5,7 @@
 mod bench;
 mod matrix;
 mod shared;
+mod simulated;
 mod sockets;
 mod wire;
 
