@@ -183,7 +183,7 @@ fn choose<'a>(
 /// Adds concentrated foods that the narrow diets may lack.
 fn boost<'a>(allowed: &[&'a Food], chosen: &mut Vec<Chosen<'a>>, slots: &[Slot], attempt: usize) {
     let roles: &[&str] = match attempt % 3 {
-        0 => &["powder", "main_carb", "oil"],
+        0 => &["powder", "powder", "main_carb", "oil"],
         1 => &["powder", "sweet", "oil", "berry"],
         _ => &["powder", "fruit", "main_carb", "main_protein", "berry", "veg"],
     };
