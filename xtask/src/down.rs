@@ -55,7 +55,7 @@ pub(crate) fn run(session: &Session, folder: &Path) -> Result<ExitCode, DownErro
 
 fn end(session: &Session, members: &[Member]) -> Result<(), Interrupted> {
     for member in members {
-        session.say(format_args!("ending {} ({})", member.role.program, member.pid));
+        session.say(format_args!("ending {} ({})", member.role.name, member.pid));
         member.role.ending.ask(member.pid);
     }
     let deadline = Instant::now() + GRACE;
@@ -63,7 +63,7 @@ fn end(session: &Session, members: &[Member]) -> Result<(), Interrupted> {
         session.pause()?;
     }
     for member in members.iter().filter(|member| member.is_running()) {
-        session.say(format_args!("killing {} ({})", member.role.program, member.pid));
+        session.say(format_args!("killing {} ({})", member.role.name, member.pid));
         signal::kill(member.pid);
     }
     Ok(())

@@ -12,21 +12,43 @@ use crate::signal::{self, Ending};
 /// A process of the stack in `env`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Role {
+    /// What people call it.
+    pub(crate) name: &'static str,
     /// The name under which its ids stand, parted by commas.
-    pub(crate) variable: &'static str,
+    variable: &'static str,
     /// What its command line contains: another process may have its id by now.
-    pub(crate) program: &'static str,
+    program: &'static str,
     /// How it is asked to end.
     pub(crate) ending: Ending,
 }
 
 /// All of them.
 pub(crate) const ROLES: [Role; 5] = [
-    Role { variable: "INGRESS_PID", program: "regimen-ingress", ending: Ending::Terminate },
-    Role { variable: "WORKER_PIDS", program: "regimen-worker", ending: Ending::Terminate },
-    Role { variable: "SIMULATOR_PID", program: "regimen-simulator", ending: Ending::Terminate },
-    Role { variable: "REDIS_PID", program: "-server", ending: Ending::Terminate },
-    Role { variable: "POSTGRES_PID", program: "postgres", ending: Ending::Interrupt },
+    Role {
+        name: "the ingress",
+        variable: "INGRESS_PID",
+        program: "regimen-ingress",
+        ending: Ending::Terminate,
+    },
+    Role {
+        name: "a worker",
+        variable: "WORKER_PIDS",
+        program: "regimen-worker",
+        ending: Ending::Terminate,
+    },
+    Role {
+        name: "the simulator",
+        variable: "SIMULATOR_PID",
+        program: "regimen-simulator",
+        ending: Ending::Terminate,
+    },
+    Role { name: "Redis", variable: "REDIS_PID", program: "-server", ending: Ending::Terminate },
+    Role {
+        name: "PostgreSQL",
+        variable: "POSTGRES_PID",
+        program: "postgres",
+        ending: Ending::Interrupt,
+    },
 ];
 
 /// A running process of a stack.
