@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
+use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -35,6 +36,17 @@ pub(super) fn guard(body: Body, limit: usize, timeout: Duration) -> Body {
     }
     let deadline = Box::pin(sleep_until(Instant::now() + timeout));
     Body::new(Guarded { body, limit, read: 0, deadline })
+}
+
+/// The most that is read of a body that is refused.
+const DISCARD_BYTES: usize = 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Reads a refused body for a while: closing under a client that is still
+/// sending would take it the answer too.
+pub(super) async fn discard(body: Body) {
+    let mut body = guard(body, DISCARD_BYTES, DISCARD_TIMEOUT);
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 struct Guarded {

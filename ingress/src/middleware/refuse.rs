@@ -88,7 +88,15 @@ pub(super) async fn refuse_early(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let client = gate.check(&request)?;
+    let client = match gate.check(&request) {
+        Ok(client) => client,
+        Err(refusal) => {
+            if matches!(refusal, ApiError::TooLarge { part: Part::Body, .. }) {
+                body::discard(request.into_body()).await;
+            }
+            return Err(refusal);
+        }
+    };
     request.extensions_mut().insert(client);
     let limits = &gate.limits;
     let request = request.map(|body| body::guard(body, limits.body_bytes, limits.body_timeout));
