@@ -12,6 +12,7 @@ use crate::auth::AuthConfig;
 use crate::billing::StripeConfig;
 use crate::limits::UsageLimits;
 use crate::middleware::LimitsConfig;
+use crate::watching::WatchingConfig;
 
 /// Everything the ingress can be told.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub struct IngressConfig {
     pub grace: Duration,
     /// What accepting a job depends on.
     pub jobs: JobLimits,
+    /// How clients may watch their jobs.
+    pub watching: WatchingConfig,
     /// Which providers the operators have given keys to, for `/health`.
     pub providers: ConfiguredProviders,
     /// Webhooks and payments.
@@ -105,6 +108,7 @@ impl IngressConfig {
                 expires_in_seconds: env.number("QUEUE_EXPIRY_SECONDS", 900.0, 1.0..=86_400.0),
                 per_user: env.number("PER_USER_RUNNING", 2, 1..=1_000),
             },
+            watching: WatchingConfig::from_env(env),
             providers: ConfiguredProviders {
                 openai: env.secret("OPENAI_API_KEY").is_some(),
                 anthropic: env.secret("ANTHROPIC_API_KEY").is_some(),

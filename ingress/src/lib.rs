@@ -7,6 +7,7 @@ pub mod client_address;
 pub mod config;
 pub mod cursor;
 pub mod error;
+pub mod etag;
 pub mod extract;
 pub mod limits;
 pub mod middleware;
@@ -16,7 +17,7 @@ pub mod routes;
 pub mod serve;
 pub mod state;
 pub mod submission;
-pub mod watch;
+pub mod watching;
 
 use axum::Router;
 use axum::routing::get;
@@ -38,7 +39,7 @@ pub async fn run(
     metrics: PrometheusHandle,
 ) -> std::io::Result<()> {
     let (api_address, metrics_address) = (api.local_addr()?, operators.local_addr()?);
-    tokio::spawn(state.watch.clone().run());
+    tokio::spawn(state.watching.changes.clone().run());
     state.limits.sweep_while_alive();
     let metrics =
         Router::new().route("/metrics", get(move || std::future::ready(metrics.render())));

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
 
 /// Nobody holds a line longer than this, in seconds.
 pub const MAX_WAIT_SECONDS: u64 = 60;
+
+/// Tells which preference was honoured.
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The preferences of a request that we honour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,6 +28,13 @@ impl<S: Sync> FromRequestParts<S> for Prefer {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let values = parts.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
         Ok(Self { wait: values.flat_map(|value| value.split(',')).find_map(wait_of) })
+    }
+}
+
+/// Says on `response` that its request would have been held for `wait`.
+pub fn applied(response: &mut Response, wait: Duration) {
+    if let Ok(value) = HeaderValue::try_from(format!("wait={}", wait.as_secs())) {
+        response.headers_mut().insert(PREFERENCE_APPLIED, value);
     }
 }
 

@@ -13,7 +13,7 @@ use regimen_common::shutdown::Shutdown;
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::config::IngressConfig;
 use crate::limits::Limits;
-use crate::watch::Watch;
+use crate::watching::Watching;
 
 /// The ingress's dependencies. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,8 +30,8 @@ pub struct AppState {
     pub authenticator: Arc<Authenticator>,
     /// How often users may do what.
     pub limits: Arc<Limits>,
-    /// Job changes for waiting requests.
-    pub watch: Watch,
+    /// Job changes for waiting requests, and how jobs stand.
+    pub watching: Watching,
     /// The time.
     pub clock: Clock,
     /// Drain and stop.
@@ -53,8 +53,8 @@ pub enum StateError {
 }
 
 impl AppState {
-    /// Builds the dependencies. Nothing is connected yet: a store that is away
-    /// shows in answers, not at the start.
+    /// Builds the dependencies, inside a Tokio runtime. Nothing is connected
+    /// yet: a store that is away shows in answers, not at the start.
     ///
     /// # Errors
     /// A setting is unusable.
@@ -66,7 +66,7 @@ impl AppState {
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
             limits: Arc::new(Limits::new(config.usage.clone(), kv.clone(), db.clone())),
             queue: Queue::new(kv.clone()),
-            watch: Watch::new(kv.clone(), db.clone()),
+            watching: Watching::new(kv.clone(), db.clone(), config.watching),
             config: Arc::new(config),
             db,
             kv,

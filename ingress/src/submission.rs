@@ -7,7 +7,7 @@ use regimen_common::account::PlanTier;
 use regimen_common::db::accounts::{self, QuizOwnership};
 use regimen_common::db::generations::Month;
 use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs};
-use regimen_common::job::{JobClass, PlanKind};
+use regimen_common::job::{JobClass, JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::queue::{List, Message};
 use regimen_common::quiz::Quiz;
@@ -72,12 +72,24 @@ pub struct Links {
     pub this: String,
     /// Its events as they happen.
     pub events: String,
+    /// DELETE ends it; absent once it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<String>,
+    /// The active plan of its kind: the one this job made, until a newer one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
 }
 
 impl Links {
-    /// The paths of `job`.
-    pub fn of(job: Uuid) -> Self {
-        Self { this: format!("/v1/jobs/{job}"), events: format!("/v1/jobs/{job}/events") }
+    /// The paths of a job.
+    pub fn of_job(id: Uuid, kind: PlanKind, state: JobState) -> Self {
+        let this = format!("/v1/jobs/{id}");
+        Self {
+            events: format!("{this}/events"),
+            cancel: (!state.is_terminal()).then(|| this.clone()),
+            plan: (state == JobState::Succeeded).then(|| format!("/v1/plans/{kind}/active")),
+            this,
+        }
     }
 }
 
@@ -210,7 +222,7 @@ fn keep(key: &str, submission: &Submission, response: Value) -> Result<Idempoten
 fn new_links(kinds: &[PlanKind]) -> Vec<JobLink> {
     let link = |&kind: &PlanKind| {
         let id = Uuid::now_v7();
-        JobLink { id, kind, status: "queued", links: Links::of(id) }
+        JobLink { id, kind, status: "queued", links: Links::of_job(id, kind, JobState::Queued) }
     };
     kinds.iter().map(link).collect()
 }

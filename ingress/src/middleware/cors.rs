@@ -105,12 +105,13 @@ fn request_headers() -> [HeaderName; 11] {
 }
 
 /// What a page may read.
-fn response_headers() -> [HeaderName; 7] {
+fn response_headers() -> [HeaderName; 8] {
     [
         ETAG,
         LOCATION,
         RETRY_AFTER,
         HeaderName::from_static("idempotency-replayed"),
+        HeaderName::from_static("preference-applied"),
         HeaderName::from_static("ratelimit"),
         HeaderName::from_static("ratelimit-policy"),
         HeaderName::from_static("x-request-id"),

@@ -39,10 +39,7 @@ impl Gate {
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
         let client = self.limits.trusted_proxies.client(peer, request.headers());
         if let Some(flood) = &self.flood
-            && request
-                .extensions()
-                .get::<MatchedPath>()
-                .is_none_or(|path| is_guarded(path.as_str()))
+            && !is_unguarded(request)
         {
             flood.check(client)?;
         }
@@ -50,9 +47,9 @@ impl Gate {
     }
 }
 
-/// Whether the flood guard stands before this route.
-pub(crate) fn is_guarded(route: &str) -> bool {
-    !UNGUARDED.contains(&route)
+fn is_unguarded(request: &Request) -> bool {
+    let path = request.extensions().get::<MatchedPath>();
+    path.is_some_and(|path| UNGUARDED.contains(&path.as_str()))
 }
 
 fn check_url(uri: &Uri) -> Result<(), ApiError> {

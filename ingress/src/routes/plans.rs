@@ -2,26 +2,24 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use regimen_common::db::plans;
 use regimen_common::job::PlanKind;
 use regimen_common::nutrition::Nutrition;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::JsonAndBytes;
-use crate::openapi::{QuizAnswers, SubmissionRefusals};
-use crate::prefer::Prefer;
-use crate::routes::jobs::{JobView, wait_until_ended};
+use crate::prefer::{self, Prefer};
+use crate::routes::jobs::{JobView, Waited, wait_until_ended};
 use crate::state::AppState;
 use crate::submission::{Accepted, JobLink, Submission, Submitted, submit};
 
@@ -32,8 +30,8 @@ const REPLAYED: &str = "idempotency-replayed";
 const FIRST_LOOK_SECONDS: u32 = 2;
 
 /// The plan routes.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create)).routes(routes!(active))
+pub fn router() -> Router<AppState> {
+    Router::new().route("/v1/plans", post(create)).route("/v1/plans/{kind}/active", get(active))
 }
 
 /// A request for plans.
@@ -45,7 +43,6 @@ pub struct CreatePlans {
     /// The stored quiz these answers belong to.
     pub quiz_result_id: Option<Uuid>,
     /// The quiz.
-    #[schema(value_type = QuizAnswers)]
     pub answers: Value,
     /// Asked first: openai, anthropic, gemini or llama.
     pub provider: Option<String>,
@@ -70,22 +67,7 @@ pub struct PlansAccepted {
     pub nutrition: Nutrition,
 }
 
-/// Ask for plans
-///
-/// Accepts one job for each kind and answers with the nutrition targets at
-/// once; with `Prefer: wait=N`, after the plans are done if that is in time.
-#[utoipa::path(post, path = "/v1/plans", tag = "plans", security(("token" = [])),
-    params(
-        ("Idempotency-Key" = Option<String>, Header,
-            description = "Makes repeating safe: the same key and body get the same answer for 24 h"),
-        ("Prefer" = Option<String>, Header, example = "wait=30",
-            description = "wait=N holds the line for up to 60 s until the plans are done")),
-    request_body(content = CreatePlans, example = json!(crate::openapi::example_request())),
-    responses(
-        (status = ACCEPTED, body = PlansAccepted, description = "Accepted, under way",
-            headers(("Location" = String), ("Retry-After" = u32))),
-        (status = OK, body = PlansDone, description = "Done within the time to wait"),
-        SubmissionRefusals))]
+/// Submits plan jobs.
 async fn create(
     State(state): State<AppState>,
     caller: Caller,
@@ -139,13 +121,17 @@ async fn answer(
     wait: Option<Duration>,
 ) -> Result<Response, ApiError> {
     let ids = job_ids(&body);
-    let mut response = match wait {
-        Some(wait) => match wait_until_ended(state, user_id, &ids, wait).await? {
-            Some(jobs) => (StatusCode::OK, Json(with_plans(&body, &jobs))).into_response(),
-            None => accepted(&body, &ids),
-        },
-        None => accepted(&body, &ids),
+    let waited = match wait {
+        Some(wait) => wait_until_ended(state, user_id, &ids, wait).await?,
+        None => Waited::NotHeld,
     };
+    let mut response = match &waited {
+        Waited::Ended(jobs) => (StatusCode::OK, Json(with_plans(&body, jobs))).into_response(),
+        Waited::TimeUp | Waited::NotHeld => accepted(&body, &ids),
+    };
+    if let (Some(wait), Waited::Ended(_) | Waited::TimeUp) = (wait, &waited) {
+        prefer::applied(&mut response, wait);
+    }
     if replayed {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
@@ -177,15 +163,6 @@ fn with_plans(body: &Value, jobs: &[JobView]) -> Value {
     json!({ "jobs": jobs, "nutrition": body.get("nutrition") })
 }
 
-/// Ended jobs, with their plans.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct PlansDone {
-    /// One job for each kind asked for.
-    pub jobs: Vec<JobView>,
-    /// Energy and macro targets.
-    pub nutrition: Nutrition,
-}
-
 /// The plan a user follows now.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ActivePlanView {
@@ -197,10 +174,7 @@ pub struct ActivePlanView {
     pub plan: Value,
 }
 
-/// The plan you follow now
-#[utoipa::path(get, path = "/v1/plans/{kind}/active", tag = "plans", security(("token" = [])),
-    params(("kind" = PlanKind, Path, description = "meal or workout")),
-    responses((status = OK, body = ActivePlanView)))]
+/// The caller's active plan of a kind.
 async fn active(
     State(state): State<AppState>,
     caller: Caller,

@@ -1,11 +1,11 @@
 //! Black-box tests of the ingress: the real binary over real sockets, with
 //! its own Postgres database and Redis prefix a test.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod attacks;
-mod documentation;
 mod harness;
 mod ingress;
 mod stripe_webhook;
 mod usage_limits;
+mod watching;

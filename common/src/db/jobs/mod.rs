@@ -14,6 +14,7 @@ mod finish;
 pub(super) mod read;
 mod reconcile;
 mod release;
+mod watch;
 
 pub use accept::{Acceptance, Idempotency, NewJob, NewJobs, Replay, accept};
 pub use attempts::{
@@ -27,8 +28,7 @@ pub use dispatch::{
 };
 pub use events::{append_event, events_after};
 pub use finish::{Ended, Success, fail, retry_later, succeed};
-pub use read::{
-    Backlog, JobRow, ListFilter, backlog, generation_of, job, jobs_of_user, position, revisions,
-};
+pub use read::{Backlog, JobRow, ListFilter, backlog, generation_of, job, jobs_of_user, revisions};
 pub use reconcile::{expire_overdue, recover_leases};
 pub use release::{hand_back, lose};
+pub use watch::{AttemptRow, Details, HistoryLine, Line, Mark, details, histories, lines, marks};

@@ -63,13 +63,13 @@ pub struct JobRow {
     pub plan: Option<Value>,
 }
 
-const COLUMNS: &str = "j.id, j.user_id, j.generation_id, j.kind, j.state, j.stage, \
+pub(super) const COLUMNS: &str = "j.id, j.user_id, j.generation_id, j.kind, j.state, j.stage, \
     j.quiz_result_id, j.attempts, j.rounds, j.run_at, j.created_at, j.first_claimed_at, \
     j.updated_at, j.finished_at, j.expires_at, j.last_seq, j.provider, j.model, j.cost_micros, \
     j.plan_id, j.error_code, j.error_detail";
 
 impl JobRow {
-    fn from_row(row: &Row, plan: Option<Value>) -> Result<Self, DbError> {
+    pub(super) fn from_row(row: &Row, plan: Option<Value>) -> Result<Self, DbError> {
         Ok(Self {
             id: row.try_get("id")?,
             user_id: row.try_get("user_id")?,
@@ -139,40 +139,6 @@ pub async fn revisions<C: GenericClient>(
     rows.iter()
         .map(|row| Ok((row.try_get("id")?, named(row, "state")?, row.try_get("last_seq")?)))
         .collect()
-}
-
-/// How many jobs stand before a waiting job: those of its class whose turn
-/// came before, and, while it waits for its user's other jobs, those too.
-/// Counting stops at 1,000.
-///
-/// # Errors
-/// The query failed.
-pub async fn position<C: GenericClient>(client: &C, job_id: Uuid) -> Result<i64, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- position
-             with mine as (
-                 select id, user_id, class, run_at, created_at, dispatched_at
-                 from regimen.jobs where id = $1
-             )
-             select (select count(*) from (
-                         select from regimen.jobs
-                         where state = 'queued' and dispatched_at is not null
-                           and class = (select class from mine)
-                           and dispatched_at
-                               < coalesce((select dispatched_at from mine), 'infinity')
-                         order by dispatched_at limit 1000) turn)
-                  + (select count(*) from (
-                         select from regimen.jobs
-                         where state = 'queued' and dispatched_at is null
-                           and user_id = (select user_id from mine where dispatched_at is null)
-                           and (run_at, created_at, id)
-                               < (select run_at, created_at, id from mine)
-                         order by run_at, created_at, id limit 1000) own) as ahead",
-        )
-        .await?;
-    let ahead: i64 = client.query_one(&statement, &[&job_id]).await?.try_get("ahead")?;
-    Ok(ahead.min(1_000))
 }
 
 /// Which of a user's jobs to list.

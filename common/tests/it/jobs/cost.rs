@@ -79,8 +79,17 @@ async fn hot_statements_read_little_of_a_long_queue() {
     jobs::extend_leases(&client, &held, Duration::from_secs(60)).await.unwrap();
     note("extend leases", 50, reads(&client).await);
 
-    assert_eq!(jobs::position(&client, ids[2]).await.unwrap(), 1_000);
-    note("position", 5_000, reads(&client).await);
+    let last = "select id from regimen.jobs where user_id = $1 order by created_at desc limit 1";
+    let last: Uuid = client.query_one(last, &[&HEAVY]).await.unwrap().get(0);
+    note("the last job of the heavy user", 50, reads(&client).await);
+    let details = jobs::details(&client, &[last]).await.unwrap();
+    assert_eq!(details[&last].own_ahead, 1_000);
+    note("details", 2_500, reads(&client).await);
+
+    let lines = jobs::lines(&client, 1_000, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(lines[&JobClass::Free].turns.len(), 1_000);
+    assert!(lines[&JobClass::Free].pace > 0.0);
+    note("lines", 7_000, reads(&client).await);
 
     assert_eq!(end(&mut client, held[0]).await, [ids[2]]);
     note("fail and dispatch next", 100, reads(&client).await);

@@ -211,7 +211,11 @@ async fn position_counts_turns_before_and_own_jobs_before() {
     let (ids, _) = accept(&mut client, &request(heavy, JobClass::Free, 50)).await;
     let newcomer = one_job(&mut client).await;
     let pro = accept(&mut client, &request(Uuid::now_v7(), JobClass::Pro, 1)).await.0[0];
-    let position = async |id| jobs::position(&client, id).await.unwrap();
+    let position = async |id| {
+        let lines = jobs::lines(&client, 1_000, Duration::from_secs(60)).await.unwrap();
+        let details = jobs::details(&client, &[id]).await.unwrap().remove(&id).unwrap();
+        lines[&details.class].ahead(&details)
+    };
     assert_eq!(position(newcomer).await, 2);
     assert_eq!(position(pro).await, 0);
     // Two own jobs and the newcomer's have their turn; 17 own ones wait before it.

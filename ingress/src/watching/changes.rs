@@ -1,9 +1,8 @@
 //! One subscription per process that tells waiting requests of job changes.
 //!
-//! Waiters hold a number: the newest event they know of. Notices raise it;
-//! while the notice channel is down, and now and then anyway, the revisions of
-//! all watched jobs are looked up in Postgres in one statement. A waiter is
-//! only told to look again, so a notice may be lost, early or double.
+//! A waiter is only told to look again, so a notice may be lost, early or
+//! double: now and then, and more often while the notice channel is down, the
+//! newest events of all watched jobs are looked up in one statement.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,13 +19,16 @@ use uuid::Uuid;
 /// Between two looks while the notice channel is down.
 const BLIND_INTERVAL: Duration = Duration::from_secs(1);
 /// Looks are this many times rarer while the notice channel is up.
-const SIGHTED_FACTOR: u32 = 10;
+const SIGHTED_FACTOR: u32 = 5;
+/// Stands for "gone" where the number of a job's newest event stands.
+const GONE: i32 = -1;
 
+/// The newest event known of each watched job.
 type Watched = Arc<Mutex<HashMap<Uuid, watch::Sender<i32>>>>;
 
 /// Lets requests wait for job changes. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Watch {
+pub struct Changes {
     watched: Watched,
     kv: Kv,
     db: Pool,
@@ -36,15 +38,26 @@ pub struct Watch {
 #[derive(Debug)]
 pub struct Watcher {
     job: Uuid,
-    seq: watch::Receiver<i32>,
+    newest: watch::Receiver<i32>,
     watched: Watched,
 }
 
 impl Watcher {
-    /// Waits until the job may have an event newer than `known`.
-    pub async fn newer_than(&mut self, known: i32) {
+    /// Waits until there may be something new about the job since this was
+    /// called last, or since the watcher was made.
+    pub async fn changed(&mut self) {
         // The sender lives in the map as long as this watcher does.
-        let _ = self.seq.wait_for(|seq| *seq > known).await;
+        let _ = self.newest.changed().await;
+    }
+
+    /// The caller saw event number `seq`. Others that watch the job are told
+    /// if that is news.
+    pub fn saw(&mut self, seq: i32) {
+        if let Some(sender) = lock(&self.watched).get(&self.job)
+            && note(sender, seq)
+        {
+            self.newest.mark_unchanged();
+        }
     }
 }
 
@@ -58,8 +71,8 @@ impl Drop for Watcher {
     }
 }
 
-impl Watch {
-    /// A watch over the notices in `kv`, with Postgres to look things up in.
+impl Changes {
+    /// Hears the notices in `kv`, and looks into Postgres where they fail.
     pub fn new(kv: Kv, db: Pool) -> Self {
         Self { watched: Watched::default(), kv, db }
     }
@@ -69,17 +82,7 @@ impl Watch {
     pub fn job(&self, job: Uuid) -> Watcher {
         let mut watched = lock(&self.watched);
         let sender = watched.entry(job).or_insert_with(|| watch::Sender::new(0));
-        Watcher { job, seq: sender.subscribe(), watched: Arc::clone(&self.watched) }
-    }
-
-    /// How many jobs are watched.
-    pub fn len(&self) -> usize {
-        lock(&self.watched).len()
-    }
-
-    /// Whether nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        Watcher { job, newest: sender.subscribe(), watched: Arc::clone(&self.watched) }
     }
 
     /// Listens until the process ends.
@@ -92,7 +95,7 @@ impl Watch {
         loop {
             tokio::select! {
                 heard = heard.recv() => match heard {
-                    Some(Heard::Notice(notice)) => self.raise(notice.job, notice.seq),
+                    Some(Heard::Notice(notice)) => self.tell(notice.job, notice.seq),
                     Some(Heard::Connected) => { connected = true; self.look().await; }
                     Some(Heard::Disconnected) => connected = false,
                     None => return,
@@ -107,36 +110,39 @@ impl Watch {
         }
     }
 
-    fn raise(&self, job: Uuid, seq: i32) {
+    fn tell(&self, job: Uuid, seq: i32) {
         if let Some(sender) = lock(&self.watched).get(&job) {
-            sender.send_if_modified(|known| {
-                let newer = seq > *known;
-                *known = seq.max(*known);
-                newer
-            });
+            note(sender, seq);
         }
     }
 
     async fn look(&self) {
         let ids: Vec<Uuid> = lock(&self.watched).keys().copied().collect();
+        metrics::gauge!("regimen_watched_jobs").set(ids.len() as f64);
         if ids.is_empty() {
             return;
         }
-        match self.revisions(&ids).await {
-            Ok(revisions) => {
-                revisions.into_iter().for_each(|(job, _, seq)| self.raise(job, seq));
+        match self.newest(&ids).await {
+            Ok(newest) => {
+                for id in ids {
+                    self.tell(id, newest.get(&id).copied().unwrap_or(GONE));
+                }
             }
             Err(error) => tracing::debug!(%error, "could not look up watched jobs; trying again"),
         }
     }
 
-    async fn revisions(
-        &self,
-        ids: &[Uuid],
-    ) -> Result<Vec<(Uuid, regimen_common::job::JobState, i32)>, DbError> {
+    async fn newest(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, i32>, DbError> {
         let client = self.db.get().await?;
-        jobs::revisions(&client, ids).await
+        let revisions = jobs::revisions(&client, ids).await?;
+        Ok(revisions.into_iter().map(|(id, _, seq)| (id, seq)).collect())
     }
+}
+
+/// Tells the watchers of a job when `seq` is not what they know; notices may
+/// overtake each other, so smaller is news too. Returns whether it was.
+fn note(sender: &watch::Sender<i32>, seq: i32) -> bool {
+    sender.send_if_modified(|known| std::mem::replace(known, seq) != seq)
 }
 
 fn lock(watched: &Watched) -> std::sync::MutexGuard<'_, HashMap<Uuid, watch::Sender<i32>>> {

@@ -1,0 +1,219 @@
+//! A job's history as server-sent events, resumable by `Last-Event-ID`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use regimen_common::db::jobs::HistoryLine;
+use regimen_common::job::EventKind;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use super::show::own_mark;
+use crate::auth::Caller;
+use crate::error::{ApiError, QuotaExceeded};
+use crate::extract::{Id, Query};
+use crate::state::AppState;
+use crate::watching::{LookupError, Seat, Seats, Watcher, Watching};
+
+/// Clients come back so long after the end of a stream, and up to a second
+/// later: an ingress that stops sends all of its clients to the others.
+const RECONNECT: Duration = Duration::from_millis(1_000);
+/// After a failed look at the history.
+const BACKOFF: Duration = Duration::from_secs(1);
+/// Proxies that buffer would hold the events back.
+const UNBUFFERED: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+
+/// How clients that cannot set headers resume.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct Resume {
+    /// The same as the header `Last-Event-ID`, which goes before it.
+    last_event_id: Option<String>,
+}
+
+/// Streams the events of a job after the last one the client has, and ends
+/// after the job's last one. A client that has them all gets 204, which tells
+/// an `EventSource` not to come back.
+pub(super) async fn stream(
+    State(state): State<AppState>,
+    caller: Caller,
+    Id(id): Id,
+    headers: HeaderMap,
+    Query(resume): Query<Resume>,
+) -> Result<Response, ApiError> {
+    let user_id = caller.acting_for(None)?;
+    let after = last_event_id(&headers, &resume)?;
+    let watcher = state.watching.changes.job(id);
+    let mark = own_mark(&state, id, user_id).await?;
+    if mark.state.is_terminal() && after == mark.seq {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let seat = state.watching.seats.take(user_id);
+    let seat = seat.ok_or_else(|| too_many_streams(&state.watching.seats))?;
+    let history = History {
+        job: id,
+        // A number the job has not reached is not from this stream.
+        seen: if after <= mark.seq { after } else { 0 },
+        pending: Pending::default(),
+        over: false,
+        greeted: false,
+        looked: false,
+        watcher,
+        watching: state.watching.clone(),
+        drain: state.shutdown.drain.clone(),
+        _seat: seat,
+    };
+    let events = stream::unfold(history, |mut history| async move {
+        // A draining ingress ends the stream; the client resumes at another one.
+        let drain = history.drain.clone();
+        let event = drain.run_until_cancelled(history.next()).await??;
+        Some((Ok::<_, Infallible>(event), history))
+    });
+    let heartbeat = KeepAlive::new().interval(state.watching.config.heartbeat);
+    let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store")), UNBUFFERED];
+    Ok((headers, Sse::new(events).keep_alive(heartbeat)).into_response())
+}
+
+fn last_event_id(headers: &HeaderMap, resume: &Resume) -> Result<i32, ApiError> {
+    let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
+    let text = header.or(resume.last_event_id.as_deref()).unwrap_or_default().trim();
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse().ok().filter(|seq| *seq >= 0).ok_or_else(|| {
+        ApiError::BadRequest(
+            "the last event id must be the id of an event of this job; leave it out to get all"
+                .to_owned(),
+        )
+    })
+}
+
+fn too_many_streams(seats: &Seats) -> ApiError {
+    ApiError::QuotaExceeded(Box::new(QuotaExceeded {
+        detail: format!(
+            "you have {} event streams and held requests open here; close some, or watch \
+             several jobs through GET /v1/jobs",
+            seats.per_user()
+        ),
+        retry_after: Duration::from_secs(5),
+        policies: vec!["open-streams".to_owned()],
+        headers: HeaderMap::new(),
+    }))
+}
+
+/// One client's way through a job's history.
+struct History {
+    job: Uuid,
+    seen: i32,
+    pending: Pending,
+    over: bool,
+    greeted: bool,
+    looked: bool,
+    watcher: Watcher,
+    watching: Watching,
+    drain: CancellationToken,
+    _seat: Seat,
+}
+
+/// Events read and not yet sent; shared with other streams of the job.
+#[derive(Default)]
+struct Pending {
+    lines: Option<Arc<[HistoryLine]>>,
+    sent: usize,
+}
+
+impl Pending {
+    fn pop(&mut self) -> Option<&HistoryLine> {
+        let line = self.lines.as_ref()?.get(self.sent);
+        self.sent += 1;
+        line
+    }
+}
+
+impl History {
+    async fn next(&mut self) -> Option<Event> {
+        if !self.greeted {
+            self.greeted = true;
+            return Some(greeting(self.job));
+        }
+        loop {
+            if let Some(line) = self.pending.pop() {
+                self.seen = line.seq;
+                self.over = is_last(line);
+                return Some(frame(line));
+            }
+            self.pending = Pending::default();
+            if self.over {
+                return None;
+            }
+            if self.looked {
+                self.watcher.changed().await;
+            }
+            self.looked = true;
+            match self.look().await {
+                Ok(Look::News(lines)) => self.pending = Pending { lines: Some(lines), sent: 0 },
+                Ok(Look::Nothing) => {}
+                Ok(Look::Over) => return None,
+                Err(error) => {
+                    tracing::debug!(%error, job = %self.job, "could not read events; trying again");
+                    tokio::time::sleep(BACKOFF).await;
+                    self.looked = false;
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<Look, LookupError> {
+        if let Some(lines) = self.news().await? {
+            return Ok(Look::News(lines));
+        }
+        let Some(mark) = self.watching.marks.find(self.job).await? else { return Ok(Look::Over) };
+        // Something may have happened between the two looks.
+        if mark.seq > self.seen
+            && let Some(lines) = self.news().await?
+        {
+            return Ok(Look::News(lines));
+        }
+        Ok(if mark.state.is_terminal() { Look::Over } else { Look::Nothing })
+    }
+
+    async fn news(&mut self) -> Result<Option<Arc<[HistoryLine]>>, LookupError> {
+        let lines = self.watching.histories.find((self.job, self.seen)).await?;
+        if let Some(last) = lines.as_ref().and_then(|lines| lines.last()) {
+            self.watcher.saw(last.seq);
+        }
+        Ok(lines)
+    }
+}
+
+/// What a look at the history brought.
+enum Look {
+    News(Arc<[HistoryLine]>),
+    Nothing,
+    Over,
+}
+
+fn is_last(line: &HistoryLine) -> bool {
+    line.kind.parse::<EventKind>().is_ok_and(EventKind::is_terminal)
+}
+
+/// The first thing sent: when to come back. It also opens the stream at once,
+/// whether or not there is news.
+fn greeting(job: Uuid) -> Event {
+    // Spread by the job's id, which costs no dice.
+    let spread = Duration::from_millis(job.as_u128() as u64 % 1_000);
+    Event::default().retry(RECONNECT + spread)
+}
+
+fn frame(line: &HistoryLine) -> Event {
+    let event = Event::default().id(line.seq.to_string()).event(&line.kind);
+    event.json_data(line).unwrap_or_else(|_| Event::default().comment("unreadable"))
+}

@@ -1,0 +1,152 @@
+//! Watching, listing and cancelling jobs.
+
+mod events;
+mod show;
+mod view;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use regimen_common::db::DbError;
+use regimen_common::db::jobs::{self, CancelOutcome, ListFilter};
+use regimen_common::job::{EventKind, JobState, PlanKind};
+use regimen_common::notices::{self, Notice};
+use regimen_common::queue::{List, Message};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+pub use events::Resume;
+pub use show::{Waited, wait_until_ended};
+pub use view::{AttemptView, JobErrorView, JobView};
+
+use crate::auth::Caller;
+use crate::cursor::Cursor;
+use crate::error::{ApiError, FieldError};
+use crate::extract::{Id, Query};
+use crate::state::AppState;
+use show::{not_found, own_details};
+
+const DEFAULT_PAGE: i64 = 20;
+const MAX_PAGE: i64 = 100;
+
+/// The job routes.
+pub fn router() -> Router<AppState> {
+    Router::new()
+        .route("/v1/jobs", get(list))
+        .route("/v1/jobs/{id}", get(show::show).delete(cancel))
+        .route("/v1/jobs/{id}/events", get(events::stream))
+}
+
+/// Which jobs to list.
+#[derive(Debug, Deserialize, IntoParams)]
+pub struct ListQuery {
+    /// Only in this state.
+    status: Option<String>,
+    /// Only of this kind.
+    kind: Option<String>,
+    /// At most so many, up to 100.
+    limit: Option<i64>,
+    /// Where the previous page ended.
+    cursor: Option<String>,
+}
+
+/// A page of jobs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobPage {
+    /// Newest first, without their plans.
+    pub jobs: Vec<JobView>,
+    /// Asks for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<JobPage>, ApiError> {
+    let user_id = caller.acting_for(None)?;
+    let filter = filter(&query)?;
+    let client = state.db.get().await.map_err(DbError::from)?;
+    let mut rows = jobs::jobs_of_user(&client, user_id, &filter).await?;
+    let page = usize::try_from(filter.limit - 1).unwrap_or(0);
+    let next_cursor = (rows.len() > page).then(|| {
+        rows.truncate(page);
+        rows.last().map(|row| Cursor { at: row.created_at, id: row.id }.encode())
+    });
+    let now = state.clock.now();
+    let jobs = rows.iter().map(|row| JobView::in_list(row, now)).collect();
+    Ok(Json(JobPage { jobs, next_cursor: next_cursor.flatten() }))
+}
+
+fn filter(query: &ListQuery) -> Result<ListFilter, ApiError> {
+    let mut errors = Vec::new();
+    let mut wrong = |name: &str, message: String| {
+        errors.push(FieldError { pointer: format!("?{name}"), message });
+    };
+    let state = query.status.as_deref().map(str::parse::<JobState>).transpose();
+    let kind = query.kind.as_deref().map(str::parse::<PlanKind>).transpose();
+    let cursor = query.cursor.as_deref().map(Cursor::decode).transpose();
+    let limit = query.limit.unwrap_or(DEFAULT_PAGE);
+    if let Err(error) = &state {
+        wrong("status", error.to_string());
+    }
+    if let Err(error) = &kind {
+        wrong("kind", error.to_string());
+    }
+    if let Err(error) = &cursor {
+        wrong("cursor", error.to_string());
+    }
+    if !(1..=MAX_PAGE).contains(&limit) {
+        wrong("limit", format!("must be between 1 and {MAX_PAGE}"));
+    }
+    match (state, kind, cursor) {
+        (Ok(state), Ok(kind), Ok(cursor)) if errors.is_empty() => Ok(ListFilter {
+            state,
+            kind,
+            before: cursor.map(|cursor| (cursor.at, cursor.id)),
+            // One more than a page tells whether there is a next one.
+            limit: limit + 1,
+        }),
+        _ => Err(ApiError::Invalid(errors)),
+    }
+}
+
+/// Cancels a queued or running job.
+async fn cancel(
+    State(state): State<AppState>,
+    caller: Caller,
+    Id(id): Id,
+) -> Result<Response, ApiError> {
+    let user_id = caller.acting_for(None)?;
+    let mut client = state.db.get().await.map_err(DbError::from)?;
+    let tx = client.transaction().await.map_err(DbError::from)?;
+    let outcome = jobs::cancel(&tx, id, Some(user_id), state.config.jobs.per_user).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    drop(client);
+    match outcome {
+        CancelOutcome::Missing => Err(not_found(id)),
+        CancelOutcome::Ended(ended) => Err(ApiError::Conflict(format!(
+            "job {id} has ended as {ended} and stays so; there is nothing to cancel"
+        ))),
+        CancelOutcome::Cancelled { seq, next } => {
+            let now = state.clock.now().timestamp_millis();
+            for list in List::ALL {
+                let messages: Vec<_> = next
+                    .iter()
+                    .filter(|job| job.list == list)
+                    .map(|job| Message::new(job.id, now, None))
+                    .collect();
+                // What is not pushed, the reconciler finds.
+                let _ = state.queue.push(list, &messages).await;
+            }
+            let notice = Notice { job: id, seq, kind: EventKind::Cancelled };
+            notices::publish(&state.kv, &[notice]).await;
+            let details = own_details(&state, id, user_id).await?;
+            let view = JobView::of(&details, None, state.clock.now());
+            Ok((StatusCode::ACCEPTED, Json(view)).into_response())
+        }
+    }
+}

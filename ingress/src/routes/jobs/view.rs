@@ -1,0 +1,197 @@
+//! A job as its owner sees it, and the tag of that view.
+
+use chrono::{DateTime, Utc};
+use regimen_common::db::jobs::{AttemptRow, Details, JobRow, Mark};
+use regimen_common::job::{JobState, PlanKind};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::etag::EntityTag;
+use crate::submission::Links;
+use crate::watching::Place;
+
+/// Goes up when the same job is shown in another shape.
+const SHAPE: u32 = 1;
+
+/// A job as its owner sees it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct JobView {
+    /// Its id.
+    pub id: Uuid,
+    /// What it makes.
+    pub kind: PlanKind,
+    /// Where it stands.
+    pub status: JobState,
+    /// What is being done right now.
+    pub stage: String,
+    /// Its place in the line while it waits for a worker: 1 is next, 10,000 is
+    /// that or further. The line is that of its class (paying users have their
+    /// own). Only a few of your jobs stand in it at once; the others follow
+    /// behind it, oldest first. Moves without a new ETag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<i64>,
+    /// Seconds until it probably starts, by the pace of the last minute; absent
+    /// while nothing moves. Changes without a new ETag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<i64>,
+    /// How often a worker has taken it up.
+    pub claims: i32,
+    /// How often the whole ladder of providers failed for the moment.
+    pub rounds: i32,
+    /// Every call to a provider, oldest first, with its error; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Vec<AttemptView>>,
+    /// Who wrote the plan.
+    pub provider: Option<String>,
+    /// With which model.
+    pub model: Option<String>,
+    /// What it cost so far, in US dollars.
+    pub cost_usd: f64,
+    /// The stored quiz it answers.
+    pub quiz_result_id: Option<Uuid>,
+    /// When it was accepted.
+    pub created_at: DateTime<Utc>,
+    /// When a worker first took it up.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Not started by then, it expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Not before this time, while it waits for another round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// Why there is no plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobErrorView>,
+    /// Where to go on.
+    pub links: Links,
+    /// The plan, once it is there; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub plan: Option<Box<RawValue>>,
+}
+
+/// One call to a provider.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AttemptView {
+    /// 1, 2, 3 … over the whole life of the job.
+    pub n: i32,
+    /// Who was asked.
+    pub provider: String,
+    /// With which model.
+    pub model: String,
+    /// `ok`, or the class of the failure; null until the reply is judged.
+    pub outcome: Option<String>,
+    /// What went wrong, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// HTTP status of the provider, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<i32>,
+    /// When it was asked.
+    pub started_at: DateTime<Utc>,
+    /// When the reply was there, or given up on.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Prompt tokens.
+    pub input_tokens: i64,
+    /// Tokens written.
+    pub output_tokens: i64,
+    /// What it cost, in US dollars.
+    pub cost_usd: f64,
+}
+
+/// Why a job ended without a plan.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct JobErrorView {
+    /// For programs.
+    pub code: String,
+    /// For people.
+    pub detail: String,
+}
+
+impl JobView {
+    /// The view of one job, with its `place` in the line.
+    pub fn of(details: &Details, place: Option<Place>, now: DateTime<Utc>) -> Self {
+        let spent: i64 = details.attempts.iter().map(|attempt| attempt.cost_micros).sum();
+        Self {
+            position: place.and_then(|place| place.position),
+            eta_seconds: place.and_then(|place| place.eta_seconds),
+            attempts: Some(details.attempts.iter().map(AttemptView::of).collect()),
+            cost_usd: usd(spent.max(details.row.cost_micros)),
+            plan: details.plan.clone(),
+            ..Self::in_list(&details.row, now)
+        }
+    }
+
+    /// The shorter view of a list.
+    pub fn in_list(row: &JobRow, now: DateTime<Utc>) -> Self {
+        let waiting = row.state == JobState::Queued;
+        let error = row.error_code.clone().map(|code| JobErrorView {
+            code,
+            detail: row.error_detail.clone().unwrap_or_default(),
+        });
+        Self {
+            id: row.id,
+            kind: row.kind,
+            status: row.state,
+            stage: row.stage.clone(),
+            position: None,
+            eta_seconds: None,
+            claims: row.attempts,
+            rounds: row.rounds,
+            attempts: None,
+            provider: row.provider.clone(),
+            model: row.model.clone(),
+            cost_usd: usd(row.cost_micros),
+            quiz_result_id: row.quiz_result_id,
+            created_at: row.created_at,
+            started_at: row.first_claimed_at,
+            finished_at: row.finished_at,
+            expires_at: (waiting && row.first_claimed_at.is_none()).then_some(row.expires_at),
+            next_attempt_at: (waiting && row.run_at > now).then_some(row.run_at),
+            error,
+            links: Links::of_job(row.id, row.kind, row.state),
+            plan: None,
+        }
+    }
+}
+
+impl AttemptView {
+    fn of(row: &AttemptRow) -> Self {
+        Self {
+            n: row.n,
+            provider: row.provider.clone(),
+            model: row.model.clone(),
+            outcome: row.outcome.clone(),
+            error: row.error.clone(),
+            http_status: row.http_status,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            input_tokens: row.input_tokens,
+            output_tokens: row.output_tokens,
+            cost_usd: usd(row.cost_micros),
+        }
+    }
+}
+
+/// The tag of a job's view. Strong, but for waiting jobs: their place in the
+/// line moves while everything else stays, so their tag is a weak one.
+pub(super) fn tag(mark: &Mark) -> EntityTag {
+    let edited = mark.plan_edited.unwrap_or_default();
+    let opaque = format!("{SHAPE}-{}-{}-{edited:x}", mark.seq, mark.judged);
+    match mark.state {
+        JobState::Queued => EntityTag::weak(opaque),
+        JobState::Running
+        | JobState::Succeeded
+        | JobState::Failed
+        | JobState::Cancelled
+        | JobState::Expired => EntityTag::strong(opaque),
+    }
+}
+
+fn usd(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}

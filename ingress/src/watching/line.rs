@@ -1,0 +1,99 @@
+//! How long the line of waiting jobs is and how fast it moves: measured at
+//! most once a second for the whole process, however many ask.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Pool;
+use regimen_common::db::DbError;
+use regimen_common::db::jobs::{self, Details, Line};
+use regimen_common::job::{JobClass, JobState};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// How long a measurement is good for.
+const FRESH: Duration = Duration::from_secs(1);
+/// The pace is that of the last minute.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Places further back are not told apart.
+const DEEPEST: i64 = 10_000;
+
+/// Measures the lines when asked. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    db: Pool,
+    latest: Arc<RwLock<Option<Arc<LineView>>>>,
+    measuring: Arc<Mutex<()>>,
+}
+
+/// The lines at one moment.
+#[derive(Debug)]
+pub struct LineView {
+    at: Instant,
+    lines: HashMap<JobClass, Line>,
+}
+
+/// A waiting job's place in the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// 1 is next; nothing while the job waits for a time.
+    pub position: Option<i64>,
+    /// Seconds until it probably starts; nothing while nothing moves.
+    pub eta_seconds: Option<i64>,
+}
+
+impl Lines {
+    /// Measures through `db`.
+    pub fn new(db: Pool) -> Self {
+        Self { db, latest: Arc::default(), measuring: Arc::default() }
+    }
+
+    /// The lines, at most a second old.
+    ///
+    /// # Errors
+    /// Postgres failed.
+    pub async fn view(&self) -> Result<Arc<LineView>, DbError> {
+        if let Some(view) = self.fresh() {
+            return Ok(view);
+        }
+        let _measuring = self.measuring.lock().await;
+        // Somebody else may have measured while this one waited.
+        if let Some(view) = self.fresh() {
+            return Ok(view);
+        }
+        let client = self.db.get().await?;
+        let view = Arc::new(LineView {
+            at: Instant::now(),
+            lines: jobs::lines(&client, DEEPEST, WINDOW).await?,
+        });
+        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&view));
+        Ok(view)
+    }
+
+    fn fresh(&self) -> Option<Arc<LineView>> {
+        let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
+        latest.as_ref().filter(|view| view.at.elapsed() < FRESH).map(Arc::clone)
+    }
+}
+
+impl LineView {
+    /// The place of a waiting job; nothing for any other.
+    pub fn place(&self, job: &Details, now: DateTime<Utc>) -> Option<Place> {
+        if job.row.state != JobState::Queued {
+            return None;
+        }
+        let line = self.lines.get(&job.class)?;
+        let ahead = line.ahead(job);
+        let until_due = (job.row.run_at - now).num_seconds().max(0);
+        let in_line = (line.pace > 0.0).then(|| ((ahead + 1) as f64 / line.pace).ceil() as i64);
+        Some(Place {
+            position: (until_due == 0).then_some((ahead + 1).min(DEEPEST)),
+            eta_seconds: match until_due {
+                0 => in_line,
+                _ => Some(until_due.max(in_line.unwrap_or(0))),
+            },
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! Look-ups of many requests in one statement.
+//!
+//! A request hands in its key and waits. While a statement is on its way, the
+//! keys of further requests gather; the next statement asks for all of them
+//! at once, and for equal keys once. So a lone request is answered as fast as
+//! a query of its own would be, and ten thousand cost a few hundred statements.
+//!
+//! Invariant: an answer is read after its question was asked, never before.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use deadpool_postgres::{Client, Pool};
+use regimen_common::db::DbError;
+use regimen_common::db::jobs::{self, Details, HistoryLine, Mark};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::error::ApiError;
+
+/// Keys of one statement at most.
+const BATCH: usize = 500;
+/// Statements under way at once, per kind of look-up.
+const LANES: usize = 3;
+/// Questions waiting for a lane before askers wait to ask.
+const WAITING: usize = 4_096;
+
+/// A question that many requests ask, each with its own key.
+pub trait Lookup: Send + Sync + 'static {
+    /// What is asked for.
+    type Key: Copy + Eq + Hash + Send + Sync + 'static;
+    /// The answer; shared by all who asked the same.
+    type Value: Clone + Send + Sync + 'static;
+
+    /// The answers to all of `keys` that have one.
+    ///
+    /// # Errors
+    /// Postgres failed.
+    fn find(
+        client: &Client,
+        keys: &[Self::Key],
+    ) -> impl Future<Output = Result<HashMap<Self::Key, Self::Value>, DbError>> + Send;
+}
+
+/// Whether a job changed.
+#[derive(Debug)]
+pub enum MarkLookup {}
+
+impl Lookup for MarkLookup {
+    type Key = Uuid;
+    type Value = Mark;
+
+    async fn find(client: &Client, keys: &[Uuid]) -> Result<HashMap<Uuid, Mark>, DbError> {
+        jobs::marks(client, keys).await
+    }
+}
+
+/// How a job stands.
+#[derive(Debug)]
+pub enum DetailsLookup {}
+
+impl Lookup for DetailsLookup {
+    type Key = Uuid;
+    type Value = Arc<Details>;
+
+    async fn find(client: &Client, keys: &[Uuid]) -> Result<HashMap<Uuid, Self::Value>, DbError> {
+        let details = jobs::details(client, keys).await?;
+        Ok(details.into_iter().map(|(id, details)| (id, Arc::new(details))).collect())
+    }
+}
+
+/// What happened to a job after an event.
+#[derive(Debug)]
+pub enum HistoryLookup {}
+
+impl Lookup for HistoryLookup {
+    type Key = (Uuid, i32);
+    type Value = Arc<[HistoryLine]>;
+
+    async fn find(
+        client: &Client,
+        keys: &[Self::Key],
+    ) -> Result<HashMap<Self::Key, Self::Value>, DbError> {
+        let histories = jobs::histories(client, keys).await?;
+        Ok(histories.into_iter().map(|(key, lines)| (key, lines.into())).collect())
+    }
+}
+
+/// A look-up without an answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LookupError {
+    /// The statement failed; everybody it was for hears so.
+    #[error(transparent)]
+    Db(Arc<DbError>),
+    /// The process is ending.
+    #[error("the look-up was given up because the process ends")]
+    GivenUp,
+}
+
+impl From<LookupError> for ApiError {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Db(error) if error.is_unavailable() => {
+                Self::Unavailable { what: "the database", source: error.into() }
+            }
+            LookupError::Db(error) => Self::internal(error),
+            LookupError::GivenUp => {
+                Self::Unavailable { what: "this process", source: error.into() }
+            }
+        }
+    }
+}
+
+type Answer<V> = Result<Option<V>, LookupError>;
+
+struct Question<L: Lookup> {
+    key: L::Key,
+    answer: oneshot::Sender<Answer<L::Value>>,
+}
+
+/// Asks one kind of question. Cheap to clone.
+pub struct Lookups<L: Lookup>(mpsc::Sender<Question<L>>);
+
+impl<L: Lookup> Clone for Lookups<L> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<L: Lookup> std::fmt::Debug for Lookups<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lookups")
+    }
+}
+
+impl<L: Lookup> Lookups<L> {
+    /// Starts the lanes; they end with the last clone.
+    pub fn new(db: Pool) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for _ in 0..LANES {
+            tokio::spawn(serve::<L>(db.clone(), Arc::clone(&receiver)));
+        }
+        Self(sender)
+    }
+
+    /// The answer to `key`, or `None` when there is none.
+    ///
+    /// # Errors
+    /// Postgres failed, or the process ends.
+    pub async fn find(&self, key: L::Key) -> Answer<L::Value> {
+        let (answer, heard) = oneshot::channel();
+        let asked = self.0.send(Question { key, answer }).await;
+        asked.map_err(|_| LookupError::GivenUp)?;
+        heard.await.unwrap_or(Err(LookupError::GivenUp))
+    }
+}
+
+/// One lane: takes what has gathered, asks, answers.
+async fn serve<L: Lookup>(db: Pool, questions: Arc<Mutex<mpsc::Receiver<Question<L>>>>) {
+    let mut asked = Vec::with_capacity(BATCH);
+    while questions.lock().await.recv_many(&mut asked, BATCH).await > 0 {
+        // Whoever left does not need to be asked for.
+        asked.retain(|question| !question.answer.is_closed());
+        let mut keys: HashMap<L::Key, Vec<oneshot::Sender<_>>> = HashMap::new();
+        for question in asked.drain(..) {
+            keys.entry(question.key).or_default().push(question.answer);
+        }
+        if !keys.is_empty() {
+            answer::<L>(&db, keys).await;
+        }
+    }
+}
+
+async fn answer<L: Lookup>(
+    db: &Pool,
+    askers: HashMap<L::Key, Vec<oneshot::Sender<Answer<L::Value>>>>,
+) {
+    let keys: Vec<L::Key> = askers.keys().copied().collect();
+    let found = async {
+        let client = db.get().await?;
+        L::find(&client, &keys).await
+    };
+    let found = found.await.map_err(|error| LookupError::Db(Arc::new(error)));
+    for (key, askers) in askers {
+        let answer = found.as_ref().map(|found| found.get(&key).cloned()).map_err(Clone::clone);
+        for asker in askers {
+            // Nobody there any more is no failure.
+            let _ = asker.send(answer.clone());
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What lets many clients watch many jobs at once: one subscription to
+//! changes, look-ups that share a statement, a view of the line that is
+//! measured once a second, and a limit on what one user may hold open.
+
+mod changes;
+mod config;
+mod line;
+mod lookup;
+mod seats;
+
+use deadpool_postgres::Pool;
+use regimen_common::kv::Kv;
+
+pub use changes::{Changes, Watcher};
+pub use config::WatchingConfig;
+pub use line::{LineView, Lines, Place};
+pub use lookup::{DetailsLookup, HistoryLookup, LookupError, Lookups, MarkLookup};
+pub use seats::{Seat, Seats};
+
+/// Everything watchers use. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Watching {
+    /// Tells of changes.
+    pub changes: Changes,
+    /// Whether a job changed.
+    pub marks: Lookups<MarkLookup>,
+    /// How a job stands.
+    pub details: Lookups<DetailsLookup>,
+    /// What happened to a job.
+    pub histories: Lookups<HistoryLookup>,
+    /// How long the line is and how fast it moves.
+    pub lines: Lines,
+    /// What each user holds open.
+    pub seats: Seats,
+    /// The settings.
+    pub config: WatchingConfig,
+}
+
+impl Watching {
+    /// Starts the look-ups; must be called inside a Tokio runtime. Changes are
+    /// heard once [`Changes::run`] runs.
+    pub fn new(kv: Kv, db: Pool, config: WatchingConfig) -> Self {
+        Self {
+            changes: Changes::new(kv, db.clone()),
+            marks: Lookups::new(db.clone()),
+            details: Lookups::new(db.clone()),
+            histories: Lookups::new(db.clone()),
+            lines: Lines::new(db),
+            seats: Seats::new(config.streams_per_user),
+            config,
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Watching jobs: their status, their events, the list, and cancelling them.
+
+mod cancel;
+mod faults;
+mod list;
+mod restart;
+mod seats;
+mod show;
+mod stream;
+mod waiting;
+mod world;
