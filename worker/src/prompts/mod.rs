@@ -12,7 +12,7 @@ mod tests;
 
 use regimen_common::job::PlanKind;
 use regimen_common::nutrition::Nutrition;
-use regimen_common::quiz::Quiz;
+use regimen_common::quiz::{DietaryStyle, Quiz};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -64,18 +64,21 @@ pub fn build(
 
 fn meal_task(needs: &Needs) -> String {
     let grams = |band: Band| format!("{:.0}", band.target);
-    let loosened = if needs.fats.high.is_finite() {
-        String::new()
-    } else {
-        "\n- Less carbohydrate is welcome, down to what this way of eating asks for, with fat in \
-         its place; the energy stays."
-            .to_owned()
-    };
+    let mut more = String::new();
+    if needs.fats.high.is_infinite() {
+        more.push_str(
+            "\n- Less carbohydrate is welcome, down to what this way of eating asks for, with fat \
+             in its place; the energy stays.",
+        );
+    }
+    if needs.diets.contains(&DietaryStyle::IntermittentFasting) {
+        more.push_str("\n- All meals lie within eight hours.");
+    }
     MEAL.replace("{calories}", &grams(needs.calories))
         .replace("{protein}", &grams(needs.protein))
         .replace("{carbs}", &grams(needs.carbs))
         .replace("{fats}", &grams(needs.fats))
-        .replace("{loosened}", &loosened)
+        .replace("{more}", &more)
         .replace("{meals}", &meals(needs).to_string())
 }
 

@@ -1,4 +1,5 @@
 //! Black-box tests of the worker, on real Postgres, Redis and processes.
 
+mod fitting_plans;
 mod providers;
 mod stripe;

@@ -121,6 +121,13 @@ const EVERYTHING: Bits = 0xffff_ffff;
 /// by bicycle or in water has them.
 const OUTDOORS: Bits = Gear::PullUpBar.bit() | Gear::Bicycle.bit() | Gear::Pool.bit();
 
+/// What stands in for a barbell.
+const HAND_HELD: Bits = Gear::Dumbbell.bit()
+    | Gear::Kettlebell.bit()
+    | Gear::Band.bit()
+    | Gear::Sandbag.bit()
+    | Gear::MedicineBall.bit();
+
 fn bit(mark: &str) -> Option<Bits> {
     let gear = Gear::ALL.iter().find(|one| one.mark() == mark).map(|one| one.bit());
     let region = || Region::ALL.iter().find(|one| one.mark() == mark).map(|one| one.bit());
@@ -152,9 +159,13 @@ impl GearSet {
         Self(marks(&GEAR.0, text) & EVERYTHING)
     }
 
-    /// The equipment that an exercise's name implies.
+    /// The equipment that an exercise's name implies. A squat or deadlift is
+    /// done with a barbell, unless the name says what with.
     pub fn implied_by(exercise: &str) -> Self {
-        Self(marks(&EXERCISES.0, exercise) & EVERYTHING)
+        let implied = marks(&EXERCISES.0, exercise) & EVERYTHING;
+        let instead = marks(&GEAR.0, exercise) & HAND_HELD != 0
+            || exercise.to_lowercase().contains("bodyweight");
+        Self(if instead { implied & !Gear::Barbell.bit() } else { implied })
     }
 
     /// What is in either.
@@ -306,6 +317,8 @@ mod tests {
         let implied = |text| GearSet::implied_by(text).iter().map(Gear::name).collect::<Vec<_>>();
         assert_eq!(implied("Dumbbell lunges"), ["dumbbells"]);
         assert_eq!(implied("Leg press"), ["gym machines"]);
+        assert_eq!(implied("Front squat"), ["a barbell"]);
+        assert_eq!(implied("Kettlebell front squat"), ["a kettlebell"]);
         assert_eq!(implied("Bodyweight squat"), [""; 0]);
     }
 }

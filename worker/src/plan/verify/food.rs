@@ -6,12 +6,13 @@ use serde_json::Value;
 use super::texts::{self, Text};
 use super::violation::Violation;
 use crate::plan::food::{Avoid, Found, Literals, Trait, Traits, find};
+use crate::plan::lexicon::token::{plain, tokens};
 use crate::plan::needs::Needs;
 use crate::plan::{MealPlan, Plan};
 
-/// Intermittent fasting as the app means it: eating within 8 hours, with room
-/// for meals that are planned to the full hour.
-const EATING_WINDOW_HOURS: f64 = 10.0;
+/// The mildest form of intermittent fasting, twelve hours without food; the
+/// prompt asks for less.
+const EATING_WINDOW_HOURS: f64 = 12.0;
 
 /// Looks at every text that may name food, and at all texts for what does not
 /// belong in a plan.
@@ -27,6 +28,9 @@ pub(super) fn check(plan: &Plan, json: &Value, needs: &Needs, violations: &mut V
 
 fn allergens(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {
     for (found, contains) in avoid.dangers(text.text, text.register()) {
+        if repeats(text, &found) {
+            continue;
+        }
         let food = snippet(text.text, &found);
         violations.push(Violation::Allergen { at: text.pointer(), food, contains });
     }
@@ -34,6 +38,9 @@ fn allergens(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {
 
 fn dislikes(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {
     for (found, _) in avoid.open(text.text, text.register()) {
+        if repeats(text, &found) {
+            continue;
+        }
         let food = snippet(text.text, &found);
         violations.push(Violation::Disliked { at: text.pointer(), food });
     }
@@ -46,7 +53,7 @@ fn styles(text: &Text<'_>, forbidden: &[(DietaryStyle, Traits)], violations: &mu
     for found in find(text.text, text.register(), &Literals::default()) {
         for (style, traits) in forbidden {
             let contains = found.open.or(found.hidden).and(*traits);
-            if !contains.is_empty() {
+            if !contains.is_empty() && !repeats(text, &found) {
                 violations.push(Violation::Diet {
                     style: *style,
                     at: text.pointer(),
@@ -56,6 +63,30 @@ fn styles(text: &Text<'_>, forbidden: &[(DietaryStyle, Traits)], violations: &mu
             }
         }
     }
+}
+
+/// Whether a portion only repeats words of its food's name, which is looked at
+/// as a whole.
+fn repeats(text: &Text<'_>, found: &Found) -> bool {
+    let Some(name) = text.of else { return false };
+    // "3 tortillas (78 g)", "1 cup of milk", but nothing that adds another food.
+    let tokens = tokens(text.text);
+    let begins_anew = |at: usize| {
+        tokens[..at].last().is_some_and(|before| before.word().is_none())
+            && !tokens[at].word().is_none_or(|word| word.starts_with(|c: char| c.is_numeric()))
+    };
+    let adds = (0..tokens.len()).any(|at| {
+        begins_anew(at) || matches!(tokens[at].word(), Some("and" | "with" | "plus" | "or"))
+    });
+    if adds {
+        return false;
+    }
+    let name = plain(name);
+    let portion = plain(text.text.get(found.range.clone()).unwrap_or(text.text));
+    portion.split(' ').all(|word| {
+        let word = word.trim_end_matches('s');
+        name.split(' ').any(|own| own.trim_end_matches('s') == word)
+    })
 }
 
 /// The food as the plan writes it; `range` is always on character boundaries.

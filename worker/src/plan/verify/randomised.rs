@@ -82,11 +82,12 @@ fn random_day(rng: &mut StdRng) -> MealPlan {
     day
 }
 
-/// Every free text of the plan but the variance, which repair writes anew.
-fn texts<'v>(value: &'v mut Value, key: &str, out: &mut Vec<&'v mut String>) {
+/// Every free text of the plan, and whether it is a portion; without the
+/// variance, which repair writes anew.
+fn texts<'v>(value: &'v mut Value, key: &str, out: &mut Vec<(bool, &'v mut String)>) {
     match value {
         Value::String(text) if !matches!(key, "meal_type" | "difficulty" | "variance") => {
-            out.push(text)
+            out.push((key == "portion", text));
         }
         Value::Array(items) => items.iter_mut().for_each(|item| texts(item, key, out)),
         Value::Object(members) => {
@@ -135,9 +136,10 @@ fn inject(rng: &mut StdRng, day: &MealPlan, form: &str) -> (MealPlan, String) {
     let mut places = Vec::new();
     texts(&mut json, "", &mut places);
     let index = rng.random_range(0..places.len());
-    let text = &mut places[index];
+    let (portion, text) = &mut places[index];
     **text = match rng.random_range(0..6) {
-        0 => form.to_owned(),
+        // Alone it may only repeat the name: a portion "milk" of rice milk.
+        0 if !*portion => form.to_owned(),
         1 => format!("{text}, {form}"),
         2 => format!("{text} and {form}"),
         3 => format!("{form}; {text}"),

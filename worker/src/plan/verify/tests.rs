@@ -125,6 +125,20 @@ fn an_allergen_is_found_in_every_kind_of_text() {
 }
 
 #[test]
+fn a_portion_names_its_own_food_only() {
+    let needs = needs_with(&json!({"foodAllergies": "gluten"}));
+    let with = |name: &'static str, portion: &'static str| {
+        bent_day(&needs, |day| {
+            day.meals[0].foods[0].name = name.to_owned();
+            day.meals[0].foods[0].portion = portion.to_owned();
+        })
+    };
+    assert_eq!(with("Corn tortillas", "3 tortillas"), [""; 0]);
+    assert_eq!(with("Corn tortillas", "3 flour tortillas"), ["allergen"]);
+    assert_eq!(with("Rice", "1 cup with bread"), ["allergen"]);
+}
+
+#[test]
 fn allergens_are_never_mended_nor_harmless() {
     let needs = needs_with(&json!({"foodAllergies": "milk"}));
     let mut day = sample::meal_plan();
@@ -173,8 +187,11 @@ fn dislikes_and_styles_are_kept() {
 #[test]
 fn fasting_limits_the_hours() {
     let needs = needs_with(&json!({"dietaryStyle": "Intermittent fasting"}));
-    assert_eq!(classes(&sample::meal(), &needs), ["eating_window"]);
-    assert_eq!(bent_day(&needs, |day| day.meals[0].meal_timing = "12:00".to_owned()), [""; 0]);
+    assert_eq!(classes(&sample::meal(), &needs), [""; 0]);
+    assert_eq!(
+        bent_day(&needs, |day| day.meals[2].meal_timing = "22:30".to_owned()),
+        ["eating_window"]
+    );
 }
 
 #[test]

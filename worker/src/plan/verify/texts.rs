@@ -11,6 +11,9 @@ use crate::plan::food::Register;
 /// A text and its JSON pointer, which is built only when needed.
 pub(super) struct Text<'v> {
     pub(super) text: &'v str,
+    /// For a portion, the name of its food: "3 tortillas" of corn tortillas
+    /// names no other tortillas.
+    pub(super) of: Option<&'v str>,
     path: &'v [Step<'v>],
 }
 
@@ -72,7 +75,7 @@ impl Text<'_> {
 
 /// Shows every text to `look`.
 pub(super) fn all(plan: &Value, look: &mut dyn FnMut(&Text<'_>)) {
-    walk(plan, &mut Vec::new(), look);
+    walk(plan, None, &mut Vec::new(), look);
 }
 
 /// Shows every text that may name food to `look`.
@@ -85,20 +88,26 @@ pub(super) fn about_food(plan: &Plan, json: &Value, look: &mut dyn FnMut(&Text<'
     });
 }
 
-fn walk<'v>(value: &'v Value, path: &mut Vec<Step<'v>>, look: &mut dyn FnMut(&Text<'_>)) {
+fn walk<'v>(
+    value: &'v Value,
+    of: Option<&'v str>,
+    path: &mut Vec<Step<'v>>,
+    look: &mut dyn FnMut(&Text<'_>),
+) {
     match value {
-        Value::String(text) => look(&Text { text, path }),
+        Value::String(text) => look(&Text { text, of, path }),
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 path.push(Step::Index(index));
-                walk(item, path, look);
+                walk(item, None, path, look);
                 path.pop();
             }
         }
         Value::Object(members) => {
             for (key, member) in members {
                 path.push(Step::Key(key));
-                walk(member, path, look);
+                let of = members.get("name").and_then(Value::as_str);
+                walk(member, of.filter(|_| key == "portion"), path, look);
                 path.pop();
             }
         }
