@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::mail::MailConfig;
+use crate::budget::Limits;
 use crate::providers::catalogue::Catalogue;
 use crate::providers::policy::Policy;
 use crate::providers::settings::LadderSettings;
@@ -58,6 +59,8 @@ pub struct WorkerConfig {
     pub stripe: StripeSettings,
     /// The mail server; without one no mails are sent.
     pub mail: Option<MailConfig>,
+    /// `BUDGET_USER_MONTHLY_USD`, `BUDGET_DAILY_USD`: what may be spent.
+    pub budgets: Limits,
 }
 
 impl WorkerConfig {
@@ -106,6 +109,7 @@ impl WorkerConfig {
             mail: MailConfig::from_env(env, environment),
             ladder: Policy::from_env(env),
             catalogue: Catalogue::from_env(env)?,
+            budgets: Limits::from_env(env),
         };
         Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
     }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::announce::Announcer;
+use crate::budget::Budgets;
 use crate::config::WorkerConfig;
 use crate::holdings::Holdings;
 use crate::jobs::generate::Generator;
@@ -36,6 +37,8 @@ pub struct Env {
     pub holdings: Holdings,
     /// Tells the fleet what was committed.
     pub announcer: Announcer,
+    /// What may be spent.
+    pub budgets: Budgets,
     /// Prompt, ladder and verification.
     pub generator: Generator,
     /// Reads from Stripe.
@@ -88,6 +91,7 @@ impl Env {
             queue: Queue::new(kv.clone()),
             holdings: Holdings::default(),
             announcer: Announcer::start(kv.clone(), clock.clone()),
+            budgets: Budgets::new(kv.clone(), config.budgets, Box::new(db.clone())),
             generator: Generator::new(ladder(&config, kv.clone())?),
             stripe: StripeReader::new(config.stripe.access.clone(), clock.clone())?,
             mailer: mailer.transpose()?,

@@ -4,6 +4,8 @@ use regimen_common::db::DbError;
 use regimen_common::job::FailureCode;
 use serde_json::Value;
 
+use crate::budget::BudgetError;
+
 /// Why a job did not get its plan this time.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
@@ -35,6 +37,15 @@ pub enum JobError {
     /// Postgres failed underneath.
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+impl From<BudgetError> for JobError {
+    fn from(error: BudgetError) -> Self {
+        match error {
+            BudgetError::Over { .. } => Self::OverBudget { reason: error.to_string() },
+            BudgetError::Ledger(error) => Self::Db(error),
+        }
+    }
 }
 
 impl JobError {

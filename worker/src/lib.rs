@@ -2,6 +2,7 @@
 //! plans, applies Stripe events.
 
 pub mod announce;
+pub mod budget;
 pub mod config;
 pub mod drain;
 pub mod env;

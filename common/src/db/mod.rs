@@ -9,6 +9,7 @@ pub mod generations;
 pub mod jobs;
 pub mod migrate;
 pub mod plans;
+pub mod usage;
 
 pub use connect::{connect, pool};
 pub use error::{DbError, RootCertificatesProblem};

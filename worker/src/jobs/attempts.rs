@@ -12,6 +12,7 @@ use regimen_common::job::EventKind;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::budget::Reservation;
 use crate::env::Env;
 use crate::error::JobError;
 use crate::patience::until_written;
@@ -24,15 +25,20 @@ use crate::providers::{ProviderName, RawReply};
 pub struct Attempts {
     env: Arc<Env>,
     held: Held,
+    user: Uuid,
     prompt_version: &'static str,
+    /// What is reserved for calls under way. A call that is broken off stays
+    /// counted with the most it can cost, here as in its row.
+    reservations: Mutex<HashMap<i32, Reservation>>,
     /// The rows of this run's attempts, by their number within the job.
     rows: Mutex<HashMap<i32, Uuid>>,
 }
 
 impl Attempts {
     /// The attempts of one claim.
-    pub fn new(env: Arc<Env>, held: Held, prompt_version: &'static str) -> Self {
-        Self { env, held, prompt_version, rows: Mutex::default() }
+    pub fn new(env: Arc<Env>, held: Held, user: Uuid, prompt_version: &'static str) -> Self {
+        let (rows, reservations) = (Mutex::default(), Mutex::default());
+        Self { env, held, user, prompt_version, rows, reservations }
     }
 
     /// A stored reply whose plan the previous holder did not live to save.
@@ -72,6 +78,26 @@ impl Attempts {
         Ok(())
     }
 
+    /// Writes the row and the event of a call; its number, the event's, and the row's id.
+    async fn announce(&self, start: &Start) -> Result<(i32, i32, Uuid), JobError> {
+        let id = Uuid::now_v7();
+        let attempt = NewAttempt {
+            id,
+            provider: start.provider.as_str(),
+            model: &start.model,
+            prompt_version: self.prompt_version,
+            most_micros: i64::try_from(start.most_micros).unwrap_or(i64::MAX),
+        };
+        let client = self.env.db.get().await.map_err(DbError::from)?;
+        let (n, seq) =
+            jobs::start_attempt(&client, self.held, &attempt).await?.ok_or(JobError::Stale)?;
+        Ok((n, seq, id))
+    }
+
+    fn reserved(&self, n: i32) -> Option<Reservation> {
+        self.reservations.lock().unwrap_or_else(PoisonError::into_inner).remove(&n)
+    }
+
     fn remember(&self, n: i32, row: Uuid) {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner).insert(n, row);
     }
@@ -86,18 +112,18 @@ impl AttemptLog for Attempts {
     type Stop = JobError;
 
     async fn started(&self, start: &Start) -> Result<i32, JobError> {
-        let id = Uuid::now_v7();
-        let attempt = NewAttempt {
-            id,
-            provider: start.provider.as_str(),
-            model: &start.model,
-            prompt_version: self.prompt_version,
+        let budgets = &self.env.budgets;
+        let reservation =
+            budgets.reserve(self.user, start.most_micros, self.env.clock.now()).await?;
+        let (n, seq, id) = match self.announce(start).await {
+            Ok(started) => started,
+            Err(error) => {
+                budgets.settle(reservation, 0).await;
+                return Err(error);
+            }
         };
-        let client = self.env.db.get().await.map_err(DbError::from)?;
-        let started = jobs::start_attempt(&client, self.held, &attempt).await?;
-        drop(client);
-        let (n, seq) = started.ok_or(JobError::Stale)?;
         self.remember(n, id);
+        self.reservations.lock().unwrap_or_else(PoisonError::into_inner).insert(n, reservation);
         self.env.announcer.event(self.held.id, seq, EventKind::AttemptStarted);
         Ok(n)
     }
@@ -135,6 +161,9 @@ impl AttemptLog for Attempts {
             jobs::judge_attempt(&client, row, &outcome).await
         })
         .await?;
+        if let Some(reservation) = self.reserved(n) {
+            self.env.budgets.settle(reservation, end.cost_micros).await;
+        }
         if end.outcome == "ok" {
             return Ok(());
         }

@@ -102,7 +102,7 @@ impl Generator {
         deadline: Instant,
     ) -> Result<Finished, JobError> {
         let held = Held { id: claimed.id, fence: claimed.fence };
-        let attempts = Attempts::new(Arc::clone(env), held, prompts::VERSION);
+        let attempts = Attempts::new(Arc::clone(env), held, claimed.user_id, prompts::VERSION);
         let (input, quiz) = read_input(claimed)?;
         let needs = Needs::of(&quiz, &input.nutrition);
         let request = Request {

@@ -18,6 +18,9 @@ pub struct NewAttempt<'a> {
     pub model: &'a str,
     /// The version of the prompt texts.
     pub prompt_version: &'a str,
+    /// The most it can cost, in millionths of a US dollar: stands until the
+    /// real cost is known, and for good when the call is broken off.
+    pub most_micros: i64,
 }
 
 /// Tokens and money of one call.
@@ -87,10 +90,10 @@ pub async fn start_attempt<C: GenericClient>(
                  returning user_id, last_seq
              ), attempt as (
                  insert into regimen.job_attempts (id, job_id, user_id, fence, n, provider, model,
-                                                   prompt_version, started_at)
+                                                   prompt_version, started_at, cost_micros)
                  select $3, $1, user_id, $2,
                         1 + coalesce((select max(n) from regimen.job_attempts where job_id = $1), 0),
-                        $4, $5, $6, now()
+                        $4, $5, $6, now(), $7
                  from job
                  returning n
              )
@@ -111,6 +114,7 @@ pub async fn start_attempt<C: GenericClient>(
                 &attempt.provider,
                 &attempt.model,
                 &attempt.prompt_version,
+                &attempt.most_micros,
             ],
         )
         .await?;

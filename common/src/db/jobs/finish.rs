@@ -160,7 +160,8 @@ pub async fn retry_later(
     finish(tx, held.id, EventKind::RetryScheduled, row, per_user).await
 }
 
-/// Copies the jobs' paid attempts into the ledger, each once.
+/// Copies the jobs' paid attempts into the ledger, each once; a cost that
+/// became known later is put right.
 pub(super) async fn settle_usage<C: GenericClient>(
     client: &C,
     jobs: &[Uuid],
@@ -174,7 +175,12 @@ pub(super) async fn settle_usage<C: GenericClient>(
                     input_tokens, cached_tokens, output_tokens, cost_micros
              from regimen.job_attempts
              where job_id = any($1) and (cost_micros > 0 or input_tokens > 0 or output_tokens > 0)
-             on conflict (attempt_id) do nothing",
+             on conflict (attempt_id) do update set
+                 input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
+                 output_tokens = excluded.output_tokens, cost_micros = excluded.cost_micros
+             where (ai_usage.input_tokens, ai_usage.output_tokens, ai_usage.cost_micros)
+                 is distinct from
+                 (excluded.input_tokens, excluded.output_tokens, excluded.cost_micros)",
         )
         .await?;
     client.execute(&statement, &[&jobs]).await?;

@@ -74,7 +74,13 @@ async fn a_paid_reply_is_used_until_it_is_refuted() {
     let id = one_job(&mut client).await;
     let held = hold(&client, id, "w").await;
     let attempt = Uuid::now_v7();
-    let new = NewAttempt { id: attempt, provider: "openai", model: "m", prompt_version: "1" };
+    let new = NewAttempt {
+        id: attempt,
+        provider: "openai",
+        model: "m",
+        prompt_version: "1",
+        most_micros: 0,
+    };
     jobs::start_attempt(&client, held, &new).await.unwrap().unwrap();
     assert_eq!(jobs::usable_reply(&client, id).await.unwrap(), None);
 

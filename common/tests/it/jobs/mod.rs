@@ -7,4 +7,5 @@ mod life;
 mod lists;
 mod loss;
 mod shared;
+mod spending;
 mod turns;

@@ -1,0 +1,335 @@
+//! Budgets: how much a user may cost in a month and everybody in a day. An
+//! amount is reserved before a call and replaced by the real cost after it, in
+//! one Redis step each, so that any number of workers together stay within.
+//! Redis only counts; the truth is the ledger in Postgres, from which lost
+//! counters are filled. While Redis is away, the ledger is asked directly.
+
+mod period;
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Pool;
+use futures_util::future::BoxFuture;
+use redis::Script;
+use regimen_common::config::Env;
+use regimen_common::db::{DbError, usage};
+use regimen_common::kv::{Kv, KvError};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use self::period::{day, month};
+
+/// A counter is filled anew from Postgres after this.
+const KEEP: Duration = Duration::from_secs(3600);
+/// Redis answers in well under a millisecond; beyond this we go on without it.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Both counters may be missing, and may vanish once more.
+const TRIES: usize = 4;
+
+/// The limits, in millionths of a US dollar; none is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// `BUDGET_USER_MONTHLY_USD`: one user in a calendar month (UTC).
+    pub user_monthly: Option<u64>,
+    /// `BUDGET_DAILY_USD`: everybody in a day (UTC).
+    pub daily: Option<u64>,
+}
+
+impl Limits {
+    /// Reads the limits.
+    pub fn from_env(env: &mut Env) -> Self {
+        Self {
+            user_monthly: dollars(env, "BUDGET_USER_MONTHLY_USD"),
+            daily: dollars(env, "BUDGET_DAILY_USD"),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to lie between 0 and ten million dollars"
+)]
+fn dollars(env: &mut Env, name: &'static str) -> Option<u64> {
+    let dollars: f64 = env.optional(name)?;
+    if (0.0..=1e7).contains(&dollars) {
+        return Some((dollars * 1e6).round() as u64);
+    }
+    env.error(name, "must be an amount in US dollars, such as 2.50");
+    None
+}
+
+/// Which of the two budgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The user's month.
+    User,
+    /// Everybody's day.
+    Everybody,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::User => "the user's monthly budget",
+            Self::Everybody => "the daily budget of all users",
+        })
+    }
+}
+
+/// Why nothing was reserved.
+#[derive(Debug, thiserror::Error)]
+pub enum BudgetError {
+    /// It would pass a limit.
+    #[error("{scope} is used up; it starts anew at {renewed_at}")]
+    Over {
+        /// Which one.
+        scope: Scope,
+        /// The end of its period.
+        renewed_at: DateTime<Utc>,
+    },
+    /// Neither Redis nor Postgres could say what has been spent.
+    #[error(transparent)]
+    Ledger(#[from] DbError),
+}
+
+/// Knows what has been spent for good.
+pub trait Ledger: Send + Sync + fmt::Debug {
+    /// Millionths of a US dollar since `since`, by `user` or by everybody.
+    fn spent(
+        &self,
+        user: Option<Uuid>,
+        since: DateTime<Utc>,
+    ) -> BoxFuture<'_, Result<u64, DbError>>;
+}
+
+impl Ledger for Pool {
+    fn spent(
+        &self,
+        user: Option<Uuid>,
+        since: DateTime<Utc>,
+    ) -> BoxFuture<'_, Result<u64, DbError>> {
+        Box::pin(async move {
+            let client = self.get().await?;
+            let spent = usage::spent_micros(&client, user, since).await?;
+            Ok(u64::try_from(spent).unwrap_or_default())
+        })
+    }
+}
+
+/// An amount taken out of the budgets, to be settled.
+#[derive(Debug)]
+#[must_use = "a reservation is settled when the call is over"]
+pub struct Reservation {
+    user: Uuid,
+    at: DateTime<Utc>,
+    micros: u64,
+    basis: Basis,
+}
+
+/// What a reservation rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Basis {
+    /// There are no limits.
+    Free,
+    /// The counters in Redis have it.
+    Counted,
+    /// Redis was away; the counters know nothing of it.
+    Ledger,
+}
+
+/// The budgets of all users.
+pub struct Budgets {
+    kv: Kv,
+    limits: Limits,
+    ledger: Box<dyn Ledger>,
+    reserve: Script,
+    settle: Script,
+}
+
+impl fmt::Debug for Budgets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budgets").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// What Redis says to a reservation.
+enum Counted {
+    Taken(Reservation),
+    Over(Scope),
+}
+
+/// One try to reserve in Redis.
+enum Tried {
+    Counted(Counted),
+    /// A counter is not there.
+    Missing,
+}
+
+impl Budgets {
+    /// Budgets counted in `kv` and known for good by `ledger`.
+    pub fn new(kv: Kv, limits: Limits, ledger: Box<dyn Ledger>) -> Self {
+        Self {
+            kv,
+            limits,
+            ledger,
+            reserve: Script::new(include_str!("reserve.lua")),
+            settle: Script::new(include_str!("settle.lua")),
+        }
+    }
+
+    /// Takes `micros` out of both budgets for a call that is about to be made.
+    ///
+    /// # Errors
+    /// A budget is used up, or nobody can say.
+    pub async fn reserve(
+        &self,
+        user: Uuid,
+        micros: u64,
+        now: DateTime<Utc>,
+    ) -> Result<Reservation, BudgetError> {
+        if self.limits == Limits::default() {
+            return Ok(Reservation { user, at: now, micros, basis: Basis::Free });
+        }
+        let counted = match self.count(user, micros, now).await? {
+            Some(counted) => counted,
+            None => self.ask_ledger(user, micros, now).await?,
+        };
+        match counted {
+            Counted::Taken(reservation) => Ok(reservation),
+            Counted::Over(scope) => {
+                let name = match scope {
+                    Scope::User => "user_monthly",
+                    Scope::Everybody => "daily",
+                };
+                metrics::counter!("regimen_budget_refusals_total", "budget" => name).increment(1);
+                let renewed_at = match scope {
+                    Scope::User => month(now).end,
+                    Scope::Everybody => day(now).end,
+                };
+                tracing::warn!(budget = name, %user, %renewed_at, "a call waits: {scope} is used up");
+                Err(BudgetError::Over { scope, renewed_at })
+            }
+        }
+    }
+
+    /// Puts the real cost in the place of a reservation. While Redis is away
+    /// nothing is lost: the counters are filled from the ledger.
+    pub async fn settle(&self, reservation: Reservation, micros: u64) {
+        let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+        let difference = match reservation.basis {
+            Basis::Free => return,
+            Basis::Counted => signed(micros).saturating_sub(signed(reservation.micros)),
+            Basis::Ledger => signed(micros),
+        };
+        let (user, day) = self.keys(reservation.user, reservation.at);
+        let mut call = self.settle.key(user);
+        call.key(day).arg(difference);
+        if answered(self.kv.invoke::<u8>(&call)).await.is_none() {
+            tracing::warn!("a reservation stays until its counter is filled anew");
+        }
+    }
+
+    /// Reserves in Redis; `None` when Redis is away.
+    async fn count(
+        &self,
+        user: Uuid,
+        micros: u64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Counted>, DbError> {
+        for _ in 0..TRIES {
+            match self.take(user, micros, now).await {
+                Some(Tried::Counted(counted)) => return Ok(Some(counted)),
+                Some(Tried::Missing) if self.fill_both(user, now).await? => {}
+                Some(Tried::Missing) | None => break,
+            }
+        }
+        tracing::warn!("budgets go by the ledger alone for now");
+        Ok(None)
+    }
+
+    /// One try; `None` when Redis is away.
+    async fn take(&self, user: Uuid, micros: u64, now: DateTime<Utc>) -> Option<Tried> {
+        let (user_key, day_key) = self.keys(user, now);
+        let mut call = self.reserve.key(user_key);
+        call.key(day_key)
+            .arg(micros)
+            .arg(limit(self.limits.user_monthly))
+            .arg(limit(self.limits.daily));
+        let (verdict, detail): (u8, u64) = answered(self.kv.invoke(&call)).await?;
+        Some(match (verdict, detail) {
+            (0, today) => {
+                #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+                metrics::gauge!("regimen_budget_day_micros").set(today as f64);
+                let basis = Basis::Counted;
+                Tried::Counted(Counted::Taken(Reservation { user, at: now, micros, basis }))
+            }
+            (2, 1) => Tried::Counted(Counted::Over(Scope::User)),
+            (2, _) => Tried::Counted(Counted::Over(Scope::Everybody)),
+            _ => Tried::Missing,
+        })
+    }
+
+    /// Puts missing counters there from the ledger; false when Redis is away.
+    async fn fill_both(&self, user: Uuid, now: DateTime<Utc>) -> Result<bool, DbError> {
+        let (user_key, day_key) = self.keys(user, now);
+        let counters = [(user_key, Some(user), month(now).start), (day_key, None, day(now).start)];
+        for (key, whose, since) in counters {
+            let spent = self.ledger.spent(whose, since).await?;
+            let keep = u64::try_from(KEEP.as_millis()).unwrap_or(u64::MAX);
+            let mut put = redis::cmd("SET");
+            put.arg(key).arg(spent).arg("NX").arg("PX").arg(keep);
+            if answered(self.kv.query::<Option<String>>(&put)).await.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Decides without Redis. Workers that ask at the same time may each pass.
+    async fn ask_ledger(
+        &self,
+        user: Uuid,
+        micros: u64,
+        now: DateTime<Utc>,
+    ) -> Result<Counted, DbError> {
+        let checks = [
+            (Scope::User, self.limits.user_monthly, Some(user), month(now).start),
+            (Scope::Everybody, self.limits.daily, None, day(now).start),
+        ];
+        for (scope, limit, whose, since) in checks {
+            let Some(limit) = limit else { continue };
+            if self.ledger.spent(whose, since).await?.saturating_add(micros) > limit {
+                return Ok(Counted::Over(scope));
+            }
+        }
+        Ok(Counted::Taken(Reservation { user, at: now, micros, basis: Basis::Ledger }))
+    }
+
+    fn keys(&self, user: Uuid, at: DateTime<Utc>) -> (String, String) {
+        let user = format!("budget:user:{user}:{}", at.format("%Y-%m"));
+        let day = format!("budget:day:{}", at.format("%Y-%m-%d"));
+        (self.kv.key(&user), self.kv.key(&day))
+    }
+}
+
+fn limit(limit: Option<u64>) -> i64 {
+    limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+/// What Redis answered, if it did so in time.
+async fn answered<T>(asked: impl Future<Output = Result<T, KvError>>) -> Option<T> {
+    match timeout(PATIENCE, asked).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "Redis cannot count what is spent");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("Redis takes too long to count what is spent");
+            None
+        }
+    }
+}
