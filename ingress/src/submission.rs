@@ -150,7 +150,7 @@ pub async fn submit(
     };
     drop(client);
     count(&new);
-    announce(state, &new, dispatch, now).await;
+    announce(state, &new, dispatch, now);
     Ok(Submitted::New(accepted))
 }
 
@@ -290,19 +290,18 @@ fn count(new: &NewJobs) {
     }
 }
 
-async fn announce(
-    state: &AppState,
-    new: &NewJobs,
-    dispatch: Vec<(Uuid, List)>,
-    now: DateTime<Utc>,
-) {
+/// Pushes on a task of its own: the answer does not wait for Redis.
+fn announce(state: &AppState, new: &NewJobs, dispatch: Vec<(Uuid, List)>, now: DateTime<Utc>) {
     let list = List::from(new.class);
     let messages: Vec<Message> = dispatch
         .into_iter()
         .map(|(id, _)| Message::new(id, now.timestamp_millis(), new.trace_context.clone()))
         .collect();
-    if let Err(error) = state.queue.push(list, &messages).await {
-        metrics::counter!("regimen_push_failures_total").increment(1);
-        tracing::debug!(%error, "could not push jobs; the reconciler dispatches them");
-    }
+    let queue = state.queue.clone();
+    tokio::spawn(async move {
+        if let Err(error) = queue.push(list, &messages).await {
+            metrics::counter!("regimen_push_failures_total").increment(1);
+            tracing::debug!(%error, "could not push jobs; the reconciler dispatches them");
+        }
+    });
 }

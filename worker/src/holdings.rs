@@ -4,7 +4,7 @@
 //! done with it, and a handler whose holding is abandoned writes nothing more.
 //! Whatever leaves the holdings without a conclusion is handed back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +27,20 @@ struct Entry {
 struct Books {
     held: HashMap<Uuid, Entry>,
     let_go: Vec<Held>,
+    /// Writes under way that the next holder must find, by claim.
+    writes: HashMap<Held, usize>,
+    /// Let go, but for a write under way.
+    writing: HashSet<Held>,
+}
+
+impl Books {
+    fn let_go(&mut self, held: Held) {
+        if self.writes.contains_key(&held) {
+            self.writing.insert(held);
+        } else {
+            self.let_go.push(held);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +91,32 @@ impl Drop for Holding {
             books.held.remove(&self.held.id);
         }
         if !self.concluded.load(Ordering::Relaxed) {
-            books.let_go.push(self.held);
+            books.let_go(self.held);
+        }
+        drop(books);
+        self.holdings.0.left.notify_waiters();
+    }
+}
+
+/// A write that outlives its handler. Until it is dropped the job is not
+/// handed back, so that the next holder finds what was written.
+#[derive(Debug)]
+pub struct Write {
+    holdings: Holdings,
+    held: Held,
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        let mut books = self.holdings.books();
+        if let Some(writes) = books.writes.get_mut(&self.held) {
+            *writes -= 1;
+            if *writes == 0 {
+                books.writes.remove(&self.held);
+                if books.writing.remove(&self.held) {
+                    books.let_go.push(self.held);
+                }
+            }
         }
         drop(books);
         self.holdings.0.left.notify_waiters();
@@ -91,6 +130,12 @@ impl Holdings {
         let entry = Entry { fence: held.fence, abandoned: abandoned.clone(), lease_until };
         self.books().held.insert(held.id, entry);
         Holding { holdings: self.clone(), held, abandoned, concluded: AtomicBool::new(false) }
+    }
+
+    /// Announces a write of the claim `held` that goes on without its handler.
+    pub fn write(&self, held: Held) -> Write {
+        *self.books().writes.entry(held).or_default() += 1;
+        Write { holdings: self.clone(), held }
     }
 
     /// How many jobs are held.
@@ -140,7 +185,7 @@ impl Holdings {
         let mut books = self.books();
         for claim in claims {
             if books.held.get(&claim.id).is_none_or(|entry| entry.fence != claim.fence) {
-                books.let_go.push(claim);
+                books.let_go(claim);
             }
         }
         drop(books);

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Short, so that results are there before anybody redoes the work.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// After so long another holder surely has the job.
 const PATIENCE: Duration = Duration::from_secs(600);
 

@@ -131,7 +131,10 @@ impl AttemptLog for Attempts {
     /// Goes on by itself when the run is dropped: the reply is paid for.
     async fn replied(&self, n: i32, raw: &RawReply) -> Result<(), JobError> {
         let (env, held, row, raw) = (Arc::clone(&self.env), self.held, self.row(n)?, raw.clone());
+        let write = env.holdings.write(held);
         let stored = self.env.tasks.clone().spawn(async move {
+            // Held until the reply is stored, or never will be.
+            let _write = write;
             until_written(&env.let_go, "reply", async || {
                 let client = env.db.get().await?;
                 let (status, request) = (Some(i32::from(raw.status)), raw.request_id.as_deref());

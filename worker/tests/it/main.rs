@@ -1,6 +1,17 @@
 //! Black-box tests of the worker, on real Postgres, Redis and processes.
 
-mod fitting_plans;
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed helper is a failed test")]
+
 mod budget;
+mod cancel;
+mod crash;
+mod drain;
+mod fairness;
+mod fitting_plans;
+mod fleet;
+mod idempotency;
+mod outage;
+mod pay_once;
 mod providers;
+mod retry;
 mod stripe;

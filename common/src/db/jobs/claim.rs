@@ -78,7 +78,7 @@ impl Claimed {
 }
 
 /// One claim, as the heartbeat names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Held {
     /// The job.
     pub id: Uuid,

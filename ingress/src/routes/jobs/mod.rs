@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use regimen_common::db::DbError;
-use regimen_common::db::jobs::{self, CancelOutcome, ListFilter};
+use regimen_common::db::jobs::{self, CancelOutcome, ListFilter, NextJob};
 use regimen_common::job::{EventKind, JobState, PlanKind};
 use regimen_common::notices::{self, Notice};
 use regimen_common::queue::{List, Message};
@@ -132,21 +132,25 @@ async fn cancel(
             "job {id} has ended as {ended} and stays so; there is nothing to cancel"
         ))),
         CancelOutcome::Cancelled { seq, next } => {
-            let now = state.clock.now().timestamp_millis();
-            for list in List::ALL {
-                let messages: Vec<_> = next
-                    .iter()
-                    .filter(|job| job.list == list)
-                    .map(|job| Message::new(job.id, now, None))
-                    .collect();
-                // What is not pushed, the reconciler finds.
-                let _ = state.queue.push(list, &messages).await;
-            }
             let notice = Notice { job: id, seq, kind: EventKind::Cancelled };
-            notices::publish(&state.kv, &[notice]).await;
+            tokio::spawn(announce(state.clone(), notice, next));
             let details = own_details(&state, id, user_id).await?;
             let view = JobView::of(&details, None, state.clock.now());
             Ok((StatusCode::ACCEPTED, Json(view)).into_response())
+        }
+    }
+}
+
+/// Tells the holder and pushes the user's next jobs. On a task of its own: the
+/// answer does not wait for Redis.
+async fn announce(state: AppState, notice: Notice, next: Vec<NextJob>) {
+    notices::publish(&state.kv, &[notice]).await;
+    let now = state.clock.now().timestamp_millis();
+    for list in List::ALL {
+        let of_list = next.iter().filter(|job| job.list == list);
+        let messages: Vec<_> = of_list.map(|job| Message::new(job.id, now, None)).collect();
+        if let Err(error) = state.queue.push(list, &messages).await {
+            tracing::debug!(%error, "could not push jobs; the reconciler dispatches them");
         }
     }
 }

@@ -1,0 +1,259 @@
+//! A small deployment of the real binaries: ingresses, workers and the
+//! simulator on one database and one Redis, of which any part can be killed.
+
+pub(crate) mod ingress;
+mod simulator;
+
+use std::collections::BTreeMap;
+use std::sync::Once;
+use std::time::Duration;
+
+use deadpool_postgres::{Client, Pool};
+use regimen_common::clock::Clock;
+use regimen_common::db;
+use regimen_common::db::jobs::{self, Acceptance, NewJob, NewJobs};
+use regimen_common::job::{JobClass, PlanKind};
+use regimen_common::kv::Kv;
+use regimen_common::nutrition::Nutrition;
+use regimen_common::queue::{List, Message, Queue};
+use regimen_common::quiz::Quiz;
+use regimen_common::test_support::{
+    Binary, PrivatePostgres, PrivateRedis, TestDatabase, TestRedis,
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+
+pub(crate) use self::ingress::Ingress;
+pub(crate) use self::simulator::Simulator;
+
+/// How long anything is waited for before the test has failed. Generous: a
+/// loaded machine is not a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+const SERVICE_KEY: &str = "a-service-key-for-tests-only-0123456789";
+
+/// Quick repairs, and no limits but those a test is about.
+const SETTINGS: [(&str, &str); 18] = [
+    ("ENVIRONMENT", "development"),
+    ("LISTEN_ADDR", "127.0.0.1:0"),
+    ("METRICS_ADDR", "127.0.0.1:0"),
+    ("AUTH_MODE", "service"),
+    ("SERVICE_KEYS", SERVICE_KEY),
+    ("RATE_GENERATE_PLANS", "1000000/h"),
+    ("RATE_DAILY", "1000000/d"),
+    ("MONTHLY_QUOTA", "false"),
+    ("LOG_FORMAT", "text"),
+    ("LEASE_SECONDS", "3"),
+    ("RECONCILE_SECONDS", "0.2"),
+    ("DATABASE_POOL_SIZE", "8"),
+    ("PROVIDER_BACKOFF_SECONDS", "0.01"),
+    ("PROVIDER_BACKOFF_CAP_SECONDS", "0.02"),
+    ("OPENAI_CALLS_PER_SECOND", "100000"),
+    ("OPENAI_CONCURRENCY", "10000"),
+    ("RUST_LOG", "info"),
+    ("WORKER_SLOTS", "8"),
+];
+
+/// What holds the stores; they go with the fleet.
+enum Stores {
+    Shared(TestDatabase, TestRedis),
+    /// Held by the test, which kills them.
+    Private,
+}
+
+/// The parts every process of a deployment shares.
+pub(crate) struct Fleet {
+    pub(crate) simulator: Simulator,
+    settings: BTreeMap<String, String>,
+    pool: Pool,
+    http: reqwest::Client,
+    stores: Stores,
+}
+
+impl Fleet {
+    /// A deployment of its own on the shared test servers. `settings` add to
+    /// and replace the usual ones.
+    pub(crate) async fn new(settings: &[(&str, &str)]) -> Self {
+        let (database, redis) = (TestDatabase::new().await, TestRedis::new());
+        let stores = [
+            ("DATABASE_URL", database.url()),
+            ("REDIS_URL", redis.url()),
+            ("REDIS_PREFIX", redis.prefix()),
+        ];
+        let stores = stores.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let fleet = Self::with(settings, stores, database.pool().clone()).await;
+        Self { stores: Stores::Shared(database, redis), ..fleet }
+    }
+
+    /// A deployment on servers that the test may stop.
+    pub(crate) async fn on(
+        postgres: &PrivatePostgres,
+        redis: &PrivateRedis,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        install_crypto();
+        db::migrate::migrate(&postgres.secret_url()).await.unwrap();
+        let stores = [("DATABASE_URL", postgres.url()), ("REDIS_URL", redis.url())];
+        let stores = stores.map(|(name, value)| (name.to_owned(), value));
+        let pool = db::pool(&postgres.secret_url(), 4, "regimen-test").unwrap();
+        Self::with(settings, stores, pool).await
+    }
+
+    async fn with(
+        settings: &[(&str, &str)],
+        stores: impl IntoIterator<Item = (String, String)>,
+        pool: Pool,
+    ) -> Self {
+        install_crypto();
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let simulator = Simulator::start(http.clone()).await;
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut all: BTreeMap<String, String> = SETTINGS.iter().map(own).collect();
+        all.insert("OPENAI_API_KEY".to_owned(), "simulated".to_owned());
+        all.insert("OPENAI_BASE_URL".to_owned(), format!("{}/v1", simulator.url()));
+        all.extend(stores);
+        all.extend(settings.iter().map(own));
+        Self { simulator, settings: all, pool, http, stores: Stores::Private }
+    }
+
+    pub(crate) async fn ingress(&self) -> Ingress {
+        let binary = Binary::start("regimen-ingress", &self.settings).await;
+        Ingress::new(binary, self.http.clone(), SERVICE_KEY)
+    }
+
+    pub(crate) async fn worker(&self) -> Binary {
+        Binary::start("regimen-worker", &self.settings).await
+    }
+
+    /// A worker with some settings of its own.
+    pub(crate) async fn worker_with(&self, settings: &[(&str, &str)]) -> Binary {
+        let own = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut all = self.settings.clone();
+        all.extend(own);
+        Binary::start("regimen-worker", all).await
+    }
+
+    /// A look at the truth.
+    pub(crate) async fn db(&self) -> Client {
+        self.pool.get().await.unwrap()
+    }
+
+    /// A look at what Redis repeats of it.
+    pub(crate) fn kv(&self) -> Kv {
+        let prefix = match &self.stores {
+            Stores::Shared(_, redis) => redis.prefix(),
+            Stores::Private => "regimen",
+        };
+        Kv::new(&SecretString::from(self.settings["REDIS_URL"].clone()), prefix).unwrap()
+    }
+
+    /// One number out of the database.
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
+        self.db().await.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    /// Waits until a query, asked again and again, counts `wanted`.
+    pub(crate) async fn until_count(&self, sql: &str, wanted: i64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.count(sql).await;
+            if found == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{found} instead of {wanted}: {sql}");
+        }
+    }
+
+    /// Accepts meal jobs of one user past the ingress, so that nothing is pushed.
+    pub(crate) async fn accept(&self, user: Uuid, class: JobClass, count: usize) -> Vec<Uuid> {
+        let job = |_| NewJob { id: Uuid::now_v7(), kind: PlanKind::Meal };
+        let nutrition = Nutrition::of(&Quiz::read(&answers()).unwrap());
+        let new = NewJobs {
+            user_id: user,
+            email: None,
+            generation_id: Uuid::now_v7(),
+            class,
+            jobs: (0..count).map(job).collect(),
+            quiz_result_id: None,
+            calculations: Value::Null,
+            input: json!({ "answers": answers(), "nutrition": nutrition }),
+            callback_url: None,
+            trace_context: None,
+            expires_in_seconds: 900.0,
+            per_user: 2,
+        };
+        let accepted = jobs::accept(&mut self.db().await, &new, None).await.unwrap();
+        assert!(matches!(accepted, Acceptance::Accepted { .. }), "{accepted:?}");
+        new.jobs.iter().map(|job| job.id).collect()
+    }
+
+    /// Pushes jobs as an ingress would have.
+    pub(crate) async fn push(&self, class: JobClass, jobs: &[Uuid]) {
+        let now = Clock::system().now().timestamp_millis();
+        let messages: Vec<_> = jobs.iter().map(|job| Message::new(job, now, None)).collect();
+        Queue::new(self.kv()).push(class.into(), &messages).await.unwrap();
+    }
+
+    /// How many ids of free users' jobs stand in Redis.
+    pub(crate) async fn queued_in_redis(&self) -> u64 {
+        Queue::new(self.kv()).depth(List::Free).await.unwrap()
+    }
+
+    /// Waits until a worker says that it drains.
+    pub(crate) async fn until_draining(&self, worker: &Binary) {
+        let url = format!("{}/readyz", worker.address("METRICS_URL"));
+        let draining =
+            async { while self.http.get(&url).send().await.unwrap().status().is_success() {} };
+        soon("the drain", draining).await;
+    }
+
+    /// The kinds of a job's events, in order.
+    pub(crate) async fn history(&self, job: Uuid) -> Vec<String> {
+        let sql = "select kind from regimen.job_events where job_id = $1 order by seq";
+        let rows = self.db().await.query(sql, &[&job]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The number of plans of both kinds that are stored.
+    pub(crate) async fn plans(&self) -> i64 {
+        self.count(
+            "select (select count(*) from public.ai_meal_plans)
+                  + (select count(*) from public.ai_workout_plans)",
+        )
+        .await
+    }
+
+    /// Waits until a worker's metrics say that `name` has reached `least`.
+    pub(crate) async fn until_metric(&self, worker: &Binary, name: &str, least: f64) {
+        let url = format!("{}/metrics", worker.address("METRICS_URL"));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.http.get(&url).send().await.unwrap().text().await.unwrap();
+            let value = |line: &str| line.rsplit_once(' ').and_then(|(_, n)| n.parse::<f64>().ok());
+            let mut lines = text.lines().filter(|line| line.starts_with(name));
+            if lines.any(|line| value(line).is_some_and(|value| value >= least)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} does not reach {least}:\n{text}");
+        }
+    }
+}
+
+/// The answers of the sample quiz.
+pub(crate) fn answers() -> Value {
+    let text = include_str!("../../../../common/tests/fixtures/sample_quiz.json");
+    serde_json::from_str(text).unwrap()
+}
+
+/// Waits for `what`, within the patience of tests.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// TLS needs its crypto installed once per process, as main does.
+fn install_crypto() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(regimen_common::process::install_crypto);
+}
