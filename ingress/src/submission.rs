@@ -131,6 +131,9 @@ pub async fn submit(
         .map(|key| keep(key, &submission, render(&accepted)))
         .transpose()?;
     let now = state.clock.now();
+    // Before a connection is taken: it may need one itself, and whoever waits
+    // for a second one while holding the first can wait for ever.
+    state.limits.backpressure.admit(submission.kinds.len()).await?;
     let mut client = state.db.get().await.map_err(regimen_common::db::DbError::from)?;
     if let Some(quiz) = submission.quiz_result_id {
         match accounts::own_quiz(&client, quiz, submission.user_id).await? {
@@ -138,7 +141,6 @@ pub async fn submit(
             QuizOwnership::Missing => return Err(quiz_not_found(quiz)),
         }
     }
-    state.limits.backpressure.admit(submission.kinds.len()).await?;
     let tier = accounts::plan_tier(&client, submission.user_id).await?;
     let new = new_jobs(state, submission, &accepted, tier);
     let dispatch = match jobs::accept(&mut client, &new, idempotency.as_ref()).await? {

@@ -11,8 +11,8 @@ use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use crate::mail::MailConfig;
 use crate::budget::Limits;
+use crate::mail::MailConfig;
 use crate::providers::catalogue::Catalogue;
 use crate::providers::policy::Policy;
 use crate::providers::settings::LadderSettings;

@@ -58,7 +58,10 @@ const SETTINGS: [(&str, &str); 18] = [
 
 /// What holds the stores; they go with the fleet.
 enum Stores {
-    Shared(TestDatabase, TestRedis),
+    Shared {
+        redis: TestRedis,
+        _database: TestDatabase,
+    },
     /// Held by the test, which kills them.
     Private,
 }
@@ -84,7 +87,7 @@ impl Fleet {
         ];
         let stores = stores.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let fleet = Self::with(settings, stores, database.pool().clone()).await;
-        Self { stores: Stores::Shared(database, redis), ..fleet }
+        Self { stores: Stores::Shared { redis, _database: database }, ..fleet }
     }
 
     /// A deployment on servers that the test may stop.
@@ -143,7 +146,7 @@ impl Fleet {
     /// A look at what Redis repeats of it.
     pub(crate) fn kv(&self) -> Kv {
         let prefix = match &self.stores {
-            Stores::Shared(_, redis) => redis.prefix(),
+            Stores::Shared { redis, .. } => redis.prefix(),
             Stores::Private => "regimen",
         };
         Kv::new(&SecretString::from(self.settings["REDIS_URL"].clone()), prefix).unwrap()
@@ -183,6 +186,7 @@ impl Fleet {
             trace_context: None,
             expires_in_seconds: 900.0,
             per_user: 2,
+            monthly_quota: false,
         };
         let accepted = jobs::accept(&mut self.db().await, &new, None).await.unwrap();
         assert!(matches!(accepted, Acceptance::Accepted { .. }), "{accepted:?}");
