@@ -163,7 +163,7 @@ async fn serve<L: Lookup>(db: Pool, questions: Arc<Mutex<mpsc::Receiver<Question
     while questions.lock().await.recv_many(&mut asked, BATCH).await > 0 {
         // Whoever left does not need to be asked for.
         asked.retain(|question| !question.answer.is_closed());
-        let mut keys: HashMap<L::Key, Vec<oneshot::Sender<_>>> = HashMap::new();
+        let mut keys: HashMap<L::Key, Askers<L>> = HashMap::new();
         for question in asked.drain(..) {
             keys.entry(question.key).or_default().push(question.answer);
         }
@@ -173,10 +173,10 @@ async fn serve<L: Lookup>(db: Pool, questions: Arc<Mutex<mpsc::Receiver<Question
     }
 }
 
-async fn answer<L: Lookup>(
-    db: &Pool,
-    askers: HashMap<L::Key, Vec<oneshot::Sender<Answer<L::Value>>>>,
-) {
+/// Everybody who asked for one key.
+type Askers<L> = Vec<oneshot::Sender<Answer<<L as Lookup>::Value>>>;
+
+async fn answer<L: Lookup>(db: &Pool, askers: HashMap<L::Key, Askers<L>>) {
     let keys: Vec<L::Key> = askers.keys().copied().collect();
     let found = async {
         let client = db.get().await?;

@@ -121,7 +121,8 @@ impl World {
     /// The holder asks a provider.
     pub(super) async fn ask(&self, held: Held, provider: &str) -> Uuid {
         let id = Uuid::now_v7();
-        let attempt = NewAttempt { id, provider, model: "model-1", prompt_version: "test" };
+        let prompt_version = "test";
+        let attempt = NewAttempt { id, provider, model: "model-1", prompt_version, most_micros: 0 };
         let client = self.database.client().await;
         let (_, seq) = jobs::start_attempt(&client, held, &attempt).await.unwrap().unwrap();
         self.tell(held.id, seq, EventKind::AttemptStarted).await;
