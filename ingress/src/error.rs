@@ -172,10 +172,10 @@ pub enum ApiError {
 }
 
 /// The fixed part of a problem type.
-struct ProblemType {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
+pub(crate) struct ProblemType {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) title: &'static str,
 }
 
 impl ApiError {
@@ -184,7 +184,7 @@ impl ApiError {
         Self::Internal(source.into())
     }
 
-    fn problem_type(&self) -> ProblemType {
+    pub(crate) fn problem_type(&self) -> ProblemType {
         let (status, code, title) = match self {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request", "Malformed request"),
             Self::Unauthenticated(_) => {
@@ -300,7 +300,7 @@ impl ApiError {
 
 /// Two problem types are registered by draft-ietf-httpapi-ratelimit-headers-11,
 /// section 5; the others are ours.
-fn type_uri(code: &str) -> String {
+pub(crate) fn type_uri(code: &str) -> String {
     match code {
         "quota-exceeded" | "temporary-reduced-capacity" => {
             format!("https://iana.org/assignments/http-problem-types#{code}")

@@ -17,6 +17,7 @@ pub(crate) use config::HEADER_LINES;
 pub use config::LimitsConfig;
 pub use cors::AllowedOrigins;
 pub use flood::{FloodConfig, FloodGuard};
+pub(crate) use refuse::is_guarded;
 
 tokio::task_local! {
     static REQUEST_ID: String;

@@ -39,7 +39,10 @@ impl Gate {
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
         let client = self.limits.trusted_proxies.client(peer, request.headers());
         if let Some(flood) = &self.flood
-            && !is_unguarded(request)
+            && request
+                .extensions()
+                .get::<MatchedPath>()
+                .is_none_or(|path| is_guarded(path.as_str()))
         {
             flood.check(client)?;
         }
@@ -47,9 +50,9 @@ impl Gate {
     }
 }
 
-fn is_unguarded(request: &Request) -> bool {
-    let path = request.extensions().get::<MatchedPath>();
-    path.is_some_and(|path| UNGUARDED.contains(&path.as_str()))
+/// Whether the flood guard stands before this route.
+pub(crate) fn is_guarded(route: &str) -> bool {
+    !UNGUARDED.contains(&route)
 }
 
 fn check_url(uri: &Uri) -> Result<(), ApiError> {

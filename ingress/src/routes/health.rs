@@ -2,23 +2,21 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::state::AppState;
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The health routes.
-pub fn router() -> Router<AppState> {
-    Router::new()
-        .route("/health", get(health))
-        .route("/livez", get(live))
-        .route("/readyz", get(ready))
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(health)).routes(routes!(live)).routes(routes!(ready))
 }
 
 /// The health answer of the replaced service.
@@ -45,6 +43,10 @@ pub struct AiProviders {
     llama: bool,
 }
 
+/// The replaced service's health answer
+///
+/// 200 as long as the process answers; the body says what is missing.
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = OK, body = Health)))]
 async fn health(State(state): State<AppState>) -> Json<Health> {
     let database = postgres_answers(&state).await;
     let providers = state.config.providers;
@@ -62,6 +64,9 @@ async fn health(State(state): State<AppState>) -> Json<Health> {
     })
 }
 
+/// Whether the process is alive
+#[utoipa::path(get, path = "/livez", tag = "health",
+    responses((status = OK, body = String, content_type = "text/plain")))]
 async fn live() -> &'static str {
     "alive\n"
 }
@@ -77,6 +82,10 @@ pub struct Readiness {
     pub redis: bool,
 }
 
+/// Whether requests can be accepted
+#[utoipa::path(get, path = "/readyz", tag = "health", responses(
+    (status = OK, body = Readiness, description = "Ready, or degraded: Redis is away"),
+    (status = SERVICE_UNAVAILABLE, body = Readiness, description = "Postgres is away")))]
 async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
     let (postgres, redis) = tokio::join!(postgres_answers(&state), redis_answers(&state));
     let (code, status) = match (postgres, redis) {

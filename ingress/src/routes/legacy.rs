@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, JobRow};
 use regimen_common::job::{JobState, PlanKind};
@@ -14,13 +13,16 @@ use regimen_common::nutrition::{Calculations, Macros};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::jobs::{JobView, Waited, wait_until_ended};
 use super::plans::{idempotency_key, job_ids};
 use crate::auth::Caller;
-use crate::error::ApiError;
+use crate::error::{ApiError, Problem};
 use crate::extract::{Id, JsonAndBytes};
+use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::state::AppState;
 use crate::submission::{Accepted, Submission, Submitted, submit};
 
@@ -28,13 +30,13 @@ use crate::submission::{Accepted, Submission, Submitted, submit};
 const PLAN_WAIT: Duration = Duration::from_secs(60);
 
 /// The legacy plan routes.
-pub fn router() -> Router<AppState> {
-    Router::new()
-        .route("/generate-plans", post(generate_plans))
-        .route("/generate-complete-plan", post(generate_plans))
-        .route("/generate-meal-plan", post(generate_meal_plan))
-        .route("/generate-workout-plan", post(generate_workout_plan))
-        .route("/plan-status/{user_id}", get(plan_status))
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(generate_plans))
+        .routes(routes!(generate_complete_plan))
+        .routes(routes!(generate_meal_plan))
+        .routes(routes!(generate_workout_plan))
+        .routes(routes!(plan_status))
 }
 
 /// A request as the old front end sends it.
@@ -45,6 +47,7 @@ pub struct GeneratePlans {
     /// The stored quiz these answers belong to.
     pub quiz_result_id: Option<Uuid>,
     /// The quiz.
+    #[schema(value_type = QuizAnswers)]
     pub answers: Value,
     /// Asked first: openai, anthropic, gemini or llama.
     pub ai_provider: Option<String>,
@@ -73,6 +76,31 @@ pub struct GenerationStarted {
     pub jobs: Vec<LegacyJob>,
 }
 
+/// A meal plan, as the old front end reads it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MealPlanMade {
+    /// Always true.
+    pub success: bool,
+    /// The plan, in the app's own shape.
+    pub meal_plan: Value,
+    /// How the goal calories are shared out.
+    #[schema(value_type = Macros)]
+    pub macros: Option<Value>,
+    /// For people.
+    pub message: &'static str,
+}
+
+/// A workout plan, as the old front end reads it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WorkoutPlanMade {
+    /// Always true.
+    pub success: bool,
+    /// The plan, in the app's own shape.
+    pub workout_plan: Value,
+    /// For people.
+    pub message: &'static str,
+}
+
 /// A job, as newer front ends may use it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct LegacyJob {
@@ -84,9 +112,40 @@ pub struct LegacyJob {
     pub status_url: String,
 }
 
-/// Starts both plans and answers with the targets at once.
+/// Start both plans
+///
+/// Answers with the targets at once; /plan-status tells how it goes on.
+#[utoipa::path(post, path = "/generate-plans", tag = "legacy", security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "As on /v1/plans")),
+    request_body(content = GeneratePlans, example = json!(crate::openapi::example_request())),
+    responses(
+        (status = OK, body = GenerationStarted), SubmissionRefusals))]
 async fn generate_plans(
     State(state): State<AppState>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: JsonAndBytes<GeneratePlans>,
+) -> Result<Json<Value>, ApiError> {
+    generate_both(state, caller, headers, body).await
+}
+
+/// Start both plans, under the older name
+#[utoipa::path(post, path = "/generate-complete-plan", tag = "legacy", security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "As on /v1/plans")),
+    request_body(content = GeneratePlans, example = json!(crate::openapi::example_request())),
+    responses(
+        (status = OK, body = GenerationStarted), SubmissionRefusals))]
+async fn generate_complete_plan(
+    State(state): State<AppState>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: JsonAndBytes<GeneratePlans>,
+) -> Result<Json<Value>, ApiError> {
+    generate_both(state, caller, headers, body).await
+}
+
+async fn generate_both(
+    state: AppState,
     caller: Caller,
     headers: HeaderMap,
     body: JsonAndBytes<GeneratePlans>,
@@ -98,6 +157,18 @@ async fn generate_plans(
     }))
 }
 
+/// Make a meal plan
+///
+/// Answers once the plan is there, or with 202 after a minute.
+#[utoipa::path(post, path = "/generate-meal-plan", tag = "legacy", security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "As on /v1/plans")),
+    request_body(content = GeneratePlans, example = json!(crate::openapi::example_request())),
+    responses(
+        (status = OK, body = MealPlanMade),
+        (status = ACCEPTED, body = GenerationStarted, description = "Still under way"),
+        (status = BAD_GATEWAY, body = Problem, content_type = "application/problem+json",
+            description = "The plan could not be generated"),
+        SubmissionRefusals))]
 async fn generate_meal_plan(
     State(state): State<AppState>,
     caller: Caller,
@@ -107,6 +178,18 @@ async fn generate_meal_plan(
     generate_one(state, caller, headers, body, PlanKind::Meal).await
 }
 
+/// Make a workout plan
+///
+/// Answers once the plan is there, or with 202 after a minute.
+#[utoipa::path(post, path = "/generate-workout-plan", tag = "legacy", security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "As on /v1/plans")),
+    request_body(content = GeneratePlans, example = json!(crate::openapi::example_request())),
+    responses(
+        (status = OK, body = WorkoutPlanMade),
+        (status = ACCEPTED, body = GenerationStarted, description = "Still under way"),
+        (status = BAD_GATEWAY, body = Problem, content_type = "application/problem+json",
+            description = "The plan could not be generated"),
+        SubmissionRefusals))]
 async fn generate_workout_plan(
     State(state): State<AppState>,
     caller: Caller,
@@ -148,12 +231,16 @@ fn one_plan(kind: PlanKind, job: JobView, started: &Value) -> Result<Json<Value>
         )));
     };
     Ok(Json(match kind {
-        PlanKind::Meal => json!({
-            "success": true, "meal_plan": plan, "macros": started.get("macros"),
-            "message": "Meal plan generated",
+        PlanKind::Meal => json!(MealPlanMade {
+            success: true,
+            meal_plan: plan,
+            macros: started.get("macros").cloned(),
+            message: "Meal plan generated",
         }),
-        PlanKind::Workout => json!({
-            "success": true, "workout_plan": plan, "message": "Workout plan generated",
+        PlanKind::Workout => json!(WorkoutPlanMade {
+            success: true,
+            workout_plan: plan,
+            message: "Workout plan generated",
         }),
     }))
 }
@@ -212,6 +299,10 @@ pub struct PlanStatus {
     pub workout_plan_error: Option<String>,
 }
 
+/// Where your latest generation stands
+#[utoipa::path(get, path = "/plan-status/{user_id}", tag = "legacy", security(("token" = [])),
+    params(("user_id" = Uuid, Path, description = "You")),
+    responses((status = OK, body = PlanStatus)))]
 async fn plan_status(
     State(state): State<AppState>,
     caller: Caller,

@@ -9,21 +9,29 @@ pub mod plans;
 pub mod stripe;
 pub mod usage;
 
-use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::limits;
 use crate::state::AppState;
+use crate::{limits, openapi};
 
 /// Every route of the API, behind the users' limits.
 pub fn router(state: AppState) -> Router {
-    Router::new()
+    let (routes, collected) = described().split_for_parts();
+    routes
+        .layer(from_fn_with_state(state.clone(), limits::enforce))
+        .layer(Extension(openapi::finish(&collected)))
+        .with_state(state)
+}
+
+/// The table: each route with its description.
+fn described() -> OpenApiRouter<AppState> {
+    openapi::base()
         .merge(health::router())
-        .merge(jobs::router())
+        .merge(jobs::router().into())
         .merge(legacy::router())
         .merge(plans::router())
         .merge(stripe::router())
         .merge(usage::router())
-        .layer(from_fn_with_state(state.clone(), limits::enforce))
-        .with_state(state)
 }

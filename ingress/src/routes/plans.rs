@@ -2,22 +2,24 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use regimen_common::db::plans;
 use regimen_common::job::PlanKind;
 use regimen_common::nutrition::Nutrition;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::JsonAndBytes;
+use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::prefer::{self, Prefer};
 use crate::routes::jobs::{JobView, Waited, wait_until_ended};
 use crate::state::AppState;
@@ -30,8 +32,8 @@ const REPLAYED: &str = "idempotency-replayed";
 const FIRST_LOOK_SECONDS: u32 = 2;
 
 /// The plan routes.
-pub fn router() -> Router<AppState> {
-    Router::new().route("/v1/plans", post(create)).route("/v1/plans/{kind}/active", get(active))
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(create)).routes(routes!(active))
 }
 
 /// A request for plans.
@@ -43,6 +45,7 @@ pub struct CreatePlans {
     /// The stored quiz these answers belong to.
     pub quiz_result_id: Option<Uuid>,
     /// The quiz.
+    #[schema(value_type = QuizAnswers)]
     pub answers: Value,
     /// Asked first: openai, anthropic, gemini or llama.
     pub provider: Option<String>,
@@ -67,7 +70,22 @@ pub struct PlansAccepted {
     pub nutrition: Nutrition,
 }
 
-/// Submits plan jobs.
+/// Ask for plans
+///
+/// Accepts one job for each kind and answers with the nutrition targets at
+/// once; with `Prefer: wait=N`, after the plans are done if that is in time.
+#[utoipa::path(post, path = "/v1/plans", tag = "plans", security(("token" = [])),
+    params(
+        ("Idempotency-Key" = Option<String>, Header,
+            description = "Makes repeating safe: the same key and body get the same answer for 24 h"),
+        ("Prefer" = Option<String>, Header, example = "wait=30",
+            description = "wait=N holds the line for up to 60 s until the plans are done")),
+    request_body(content = CreatePlans, example = json!(crate::openapi::example_request())),
+    responses(
+        (status = ACCEPTED, body = PlansAccepted, description = "Accepted, under way",
+            headers(("Location" = String), ("Retry-After" = u32))),
+        (status = OK, body = PlansDone, description = "Done within the time to wait"),
+        SubmissionRefusals))]
 async fn create(
     State(state): State<AppState>,
     caller: Caller,
@@ -163,6 +181,15 @@ fn with_plans(body: &Value, jobs: &[JobView]) -> Value {
     json!({ "jobs": jobs, "nutrition": body.get("nutrition") })
 }
 
+/// Ended jobs, with their plans.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PlansDone {
+    /// One job for each kind asked for.
+    pub jobs: Vec<JobView>,
+    /// Energy and macro targets.
+    pub nutrition: Nutrition,
+}
+
 /// The plan a user follows now.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ActivePlanView {
@@ -174,7 +201,10 @@ pub struct ActivePlanView {
     pub plan: Value,
 }
 
-/// The caller's active plan of a kind.
+/// The plan you follow now
+#[utoipa::path(get, path = "/v1/plans/{kind}/active", tag = "plans", security(("token" = [])),
+    params(("kind" = PlanKind, Path, description = "meal or workout")),
+    responses((status = OK, body = ActivePlanView)))]
 async fn active(
     State(state): State<AppState>,
     caller: Caller,

@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::routing::get;
-use axum::{Json, Router};
 use regimen_common::billing::event::Event;
 use regimen_common::db::DbError;
 use regimen_common::db::billing::events::{self, NewEvent, Source, Stored};
 use regimen_common::queue::{List, Message};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::error::ApiError;
 use crate::extract::RawBody;
@@ -23,8 +24,8 @@ use crate::state::AppState;
 const PUSH_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The webhook's routes.
-pub fn router() -> Router<AppState> {
-    Router::new().route("/api/stripe/webhook", get(alive).post(webhook))
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(alive, webhook))
 }
 
 /// The answer Stripe and monitors read.
@@ -34,11 +35,22 @@ pub struct WebhookStatus {
     pub status: &'static str,
 }
 
+/// For monitors of the webhook's address
+#[utoipa::path(get, path = "/api/stripe/webhook", tag = "stripe",
+    responses((status = OK, body = WebhookStatus)))]
 async fn alive() -> Json<WebhookStatus> {
     Json(WebhookStatus { status: "ok" })
 }
 
-/// Stores a delivery, once however often it comes.
+/// Take a delivery from Stripe
+///
+/// Stores the event, once however often it comes; a worker applies it.
+#[utoipa::path(post, path = "/api/stripe/webhook", tag = "stripe",
+    params(("Stripe-Signature" = Option<String>, Header,
+        description = "Stripe's signature over the raw body")),
+    request_body(content = String, content_type = "application/json",
+        description = "A Stripe event, exactly as signed"),
+    responses((status = OK, body = WebhookStatus)))]
 async fn webhook(
     State(state): State<AppState>,
     headers: HeaderMap,

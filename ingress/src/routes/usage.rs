@@ -1,8 +1,7 @@
 //! What is left of the caller's limits.
 
+use axum::Json;
 use axum::extract::State;
-use axum::routing::get;
-use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use regimen_common::account::PlanTier;
 use regimen_common::db::{DbError, generations};
@@ -10,14 +9,16 @@ use regimen_common::rate_limit::Check;
 use regimen_common::rate_limit::fields::whole_seconds;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::state::AppState;
 
 /// The usage route.
-pub fn router() -> Router<AppState> {
-    Router::new().route("/v1/usage", get(usage))
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(usage))
 }
 
 /// A user's limits and what is left of them.
@@ -72,6 +73,9 @@ pub struct Spend {
     pub month_usd_micros: i64,
 }
 
+/// What is left of your limits
+#[utoipa::path(get, path = "/v1/usage", tag = "account", security(("token" = [])),
+    responses((status = OK, body = Usage)))]
 async fn usage(State(state): State<AppState>, caller: Caller) -> Result<Json<Usage>, ApiError> {
     let user_id = caller.acting_for(None)?;
     let limits = &state.limits;

@@ -12,6 +12,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::documentation;
+
 /// The secret the tests' tokens are signed with.
 pub(crate) const JWT_SECRET: &str = "the-tests-own-secret-of-more-than-32-bytes";
 /// Nothing takes this long unless it hangs.
@@ -52,6 +54,7 @@ impl Ingress {
         let (logs, url) = follow(&mut process);
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().timeout(HANG).build().unwrap();
+        documentation::load(&client, &url).await;
         Self { process, logs, client, url, database, _redis: redis }
     }
 
@@ -135,6 +138,11 @@ impl Answer {
         Self { status, headers, body }
     }
 
+    /// The media type.
+    pub(crate) fn media_type(&self) -> Option<&str> {
+        self.header("content-type")?.split(';').next()
+    }
+
     /// A header as text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
@@ -166,7 +174,12 @@ pub(crate) trait Send {
 
 impl Send for RequestBuilder {
     async fn answer(self) -> Answer {
-        Answer::read(self.send().await.unwrap()).await
+        let (client, request) = self.build_split();
+        let request = request.unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let answer = Answer::read(client.execute(request).await.unwrap()).await;
+        documentation::must_describe(&method, &path, &answer);
+        answer
     }
 }
 

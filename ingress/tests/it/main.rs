@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod attacks;
+mod documentation;
 mod harness;
 mod ingress;
 mod stripe_webhook;
