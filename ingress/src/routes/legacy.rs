@@ -11,6 +11,7 @@ use regimen_common::db::jobs::{self, JobRow};
 use regimen_common::job::{JobState, PlanKind};
 use regimen_common::nutrition::{Calculations, Macros};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -82,7 +83,8 @@ pub struct MealPlanMade {
     /// Always true.
     pub success: bool,
     /// The plan, in the app's own shape.
-    pub meal_plan: Value,
+    #[schema(value_type = Object)]
+    pub meal_plan: Box<RawValue>,
     /// How the goal calories are shared out.
     #[schema(value_type = Macros)]
     pub macros: Option<Value>,
@@ -96,7 +98,8 @@ pub struct WorkoutPlanMade {
     /// Always true.
     pub success: bool,
     /// The plan, in the app's own shape.
-    pub workout_plan: Value,
+    #[schema(value_type = Object)]
+    pub workout_plan: Box<RawValue>,
     /// For people.
     pub message: &'static str,
 }
