@@ -4,7 +4,7 @@
 //! needs no windows: `quota` units at once, then one more every
 //! `window / quota`. Several policies are decided together: all pass and are
 //! counted, or none is. While Redis is away the same quotas hold in this
-//! process ([`degraded`]): neither open nor shut.
+//! process (`degraded`): neither open nor shut.
 
 mod degraded;
 pub mod fields;

@@ -2,7 +2,7 @@
 //!
 //! Each handler describes its path and what it answers when all is well; the
 //! refusals that follow from what a route reads are added here by rule
-//! ([`refusals`]), so that they are the same everywhere.
+//! (`refusals`), so that they are the same everywhere.
 
 mod page;
 mod quiz;

@@ -1,7 +1,7 @@
 //! Prompt texts, versioned, with quiz text delimited as data.
 //!
 //! The texts are files of their own beside this one. What a person typed
-//! reaches a prompt only through [`clean`], between two lines that carry the
+//! reaches a prompt only through `clean`, between two lines that carry the
 //! job's id, which nobody who types answers can know. The line
 //! `REGIMEN-TARGETS: {json}` comes last and is built by us alone.
 
