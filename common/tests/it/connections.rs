@@ -116,9 +116,13 @@ async fn nobody_there_and_no_room_are_outages() {
     let close = format!("alter database {name} connection limit 0");
     admin.batch_execute(&close).await.unwrap();
     let role = format!("limited_{}", &name[name.len() - 12..]);
-    admin.batch_execute(&format!("create role {role} login")).await.unwrap();
-    let url = database.url().replace("//postgres@", &format!("//{role}@"));
-    let error = db::connect(&SecretString::from(url), "test").await.unwrap_err();
+    let create = format!("create role {role} login password '{role}'");
+    admin.batch_execute(&create).await.unwrap();
+    let mut url = url::Url::parse(database.url()).unwrap();
+    url.set_username(&role).unwrap();
+    url.set_password(Some(&role)).unwrap();
+    let url = SecretString::from(url.to_string());
+    let error = db::connect(&url, "test").await.unwrap_err();
     admin.batch_execute(&format!("drop role {role}")).await.unwrap();
     assert_eq!(error.code(), Some(&SqlState::TOO_MANY_CONNECTIONS), "{error}");
     assert!(error.is_unavailable());

@@ -33,8 +33,9 @@ const OWN_ROWS: [(&str, &str, &str); 9] = [
 ];
 
 /// What a user may read of our own schema, by whom it belongs to.
-const OWN_JOBS: [(&str, &str); 4] = [
+const OWN_JOBS: [(&str, &str); 5] = [
     ("regimen.jobs", "user_id"),
+    ("regimen.generations", "user_id"),
     ("regimen.subscriptions", "user_id"),
     ("regimen.ai_usage", "user_id"),
     ("regimen.job_events", "(select j.user_id from regimen.jobs j where j.id = job_id)"),
@@ -46,6 +47,9 @@ async fn add_user(client: &Client) -> Uuid {
     for (table, _, values) in OWN_ROWS {
         client.execute(&format!("insert into {table} {values}"), &[&user]).await.unwrap();
     }
+    let generation = "insert into regimen.generations (id, user_id)
+                      values (gen_random_uuid(), $1)";
+    client.execute(generation, &[&user]).await.unwrap();
     let sql = "with job as (
             insert into regimen.jobs (id, user_id, generation_id, kind, class, input, run_at,
                 created_at, expires_at, updated_at)
