@@ -136,7 +136,8 @@ create table regimen.idempotency_keys (
     body_hash bytea not null,
     -- The answer as it was sent.
     status integer not null,
-    response jsonb not null,
+    -- json, not jsonb: the answer is given again as it was, order included.
+    response json not null,
     created_at timestamptz not null,
     expires_at timestamptz not null,
     primary key (user_id, key)

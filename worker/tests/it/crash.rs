@@ -21,7 +21,7 @@ async fn hang_first_call(fleet: &Fleet) {
 
 async fn plan_is_there_once(fleet: &Fleet, ingress: &Ingress, user: Uuid, job: Uuid) {
     let view = soon("the plan", ingress.ended(user, job)).await;
-    assert_eq!((&view["status"], &view["attempts"]), (&json!("succeeded"), &json!(2)), "{view}");
+    assert_eq!((&view["status"], &view["claims"]), (&json!("succeeded"), &json!(2)), "{view}");
     assert_eq!(fleet.plans().await, 1);
     assert_eq!(fleet.simulator.calls_of(job).await, 2);
     let expected =

@@ -36,7 +36,7 @@ async fn a_job_waits_for_its_next_round_without_a_slot() {
     // Its time comes: found on the next look, and done in its second round.
     fleet.db().await.batch_execute("update regimen.jobs set run_at = now()").await.unwrap();
     let view = soon("the plan", ingress.ended(user, waiting)).await;
-    assert_eq!((&view["status"], &view["attempts"]), (&json!("succeeded"), &json!(2)), "{view}");
+    assert_eq!((&view["status"], &view["claims"]), (&json!("succeeded"), &json!(2)), "{view}");
 }
 
 #[tokio::test]
