@@ -57,10 +57,11 @@ async fn cap_holds(fleet: &Fleet, redis_is_there: bool) {
         fleet.push(JobClass::Free, &backlog).await;
         fleet.push(JobClass::Free, &others).await;
     }
-    // The others stand behind it and have all been taken.
+    // The others stand behind it and have all been taken, beside its share.
     for job in &others {
         fleet.simulator.wait(&format!("open=1&marker={job}")).await;
     }
+    fleet.simulator.wait(&format!("open={}", others.len() + 2)).await;
     let calls: HashSet<_> = fleet.simulator.order().await.into_iter().collect();
     assert_eq!(backlog.iter().filter(|job| calls.contains(job)).count(), 2);
     fleet.simulator.release("all").await;

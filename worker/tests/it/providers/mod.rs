@@ -9,18 +9,9 @@ mod simulated;
 mod sockets;
 mod wire;
 
-use std::sync::Once;
-
 use regimen_common::clock::Clock;
+use regimen_common::process::install_crypto;
 use regimen_worker::providers::http::Transport;
-
-/// TLS needs its crypto installed once per process, as main does.
-fn install_crypto() {
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| {
-        rustls::crypto::ring::default_provider().install_default().unwrap();
-    });
-}
 
 fn transport() -> Transport {
     install_crypto();
