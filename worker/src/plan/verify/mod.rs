@@ -51,7 +51,7 @@ impl Verdict {
     }
 }
 
-/// Checks a plan against one person's needs. Takes well under a millisecond.
+/// Checks a plan against one person's needs. No I/O; runs on every reply.
 pub fn verify(plan: &Plan, needs: &Needs) -> Verdict {
     let mut violations = Vec::new();
     // One JSON form serves all walks. A plan that has none, as with an infinite
