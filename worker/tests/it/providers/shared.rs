@@ -153,7 +153,10 @@ impl Line {
     }
 
     fn gate(&self, redis: &TestRedis) -> Gate {
-        Gate::new(Some(kv(&format!("redis://{}", self.address), redis.prefix())), policy())
+        let mut url = Url::parse(redis.url()).unwrap();
+        url.set_ip_host(self.address.ip()).unwrap();
+        url.set_port(Some(self.address.port())).unwrap();
+        Gate::new(Some(kv(url.as_str(), redis.prefix())), policy())
     }
 }
 
