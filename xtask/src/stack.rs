@@ -112,7 +112,8 @@ impl StackPlan<'_> {
             1 => "starting the ingress and a worker".to_owned(),
             workers => format!("starting the ingress and {workers} workers"),
         });
-        let mut pending = vec![self.spawn(session, "ingress", self.ingress(&servers))?];
+        let ingress = self.ingress(&servers, simulator.as_ref())?;
+        let mut pending = vec![self.spawn(session, "ingress", ingress)?];
         for number in 1..=self.workers {
             let worker = self.worker(&servers, simulator.as_ref())?;
             pending.push(self.spawn(session, &format!("worker-{number}"), worker)?);
@@ -159,8 +160,15 @@ impl StackPlan<'_> {
         command
     }
 
-    fn ingress(&self, servers: &Servers) -> Command {
+    fn ingress(
+        &self,
+        servers: &Servers,
+        simulator: Option<&Service>,
+    ) -> Result<Command, StackError> {
         let mut ingress = self.program("regimen-ingress", servers);
+        if let Some(simulator) = simulator {
+            use_simulator(&mut ingress, &simulator.address(SIMULATOR_URL)?);
+        }
         ingress
             .env("AUTH_MODE", "jwt")
             .env("JWT_SECRET", &self.secrets.jwt)
@@ -168,7 +176,7 @@ impl StackPlan<'_> {
         or_default(&mut ingress, "LISTEN_ADDR", "127.0.0.1:0");
         or_default(&mut ingress, "ALLOWED_ORIGINS", "http://localhost:3000,http://localhost:5173");
         ingress.envs(self.ingress_settings.iter().copied());
-        ingress
+        Ok(ingress)
     }
 
     fn worker(
@@ -338,13 +346,13 @@ fn is_given(name: &str) -> bool {
 }
 
 /// Points every provider at the simulator.
-fn use_simulator(worker: &mut Command, url: &str) {
+fn use_simulator(program: &mut Command, url: &str) {
     for (provider, path) in
         [("OPENAI", "/v1"), ("ANTHROPIC", ""), ("GEMINI", ""), ("LLAMA", "/llama/v1")]
     {
-        worker.env(format!("{provider}_API_KEY"), "simulator");
-        worker.env(format!("{provider}_BASE_URL"), format!("{url}{path}"));
+        program.env(format!("{provider}_API_KEY"), "simulator");
+        program.env(format!("{provider}_BASE_URL"), format!("{url}{path}"));
     }
     // This slot has no model of its own: it stands for any compatible host.
-    or_default(worker, "LLAMA_MODEL", "llama");
+    or_default(program, "LLAMA_MODEL", "llama");
 }
