@@ -2,12 +2,13 @@
 //! queue handle and the plumbing of a process.
 //!
 //! Arrows point inwards: `db`, `queue` and `rate_limit` may use the domain
-//! modules (`account`, `billing`, `job`, `nutrition`, `quiz`); those import
+//! modules (`account`, `billing`, `callbacks`, `job`, `nutrition`, `quiz`); those import
 //! nothing of ours that does I/O.
 
 pub mod account;
 pub mod address_file;
 pub mod billing;
+pub mod callbacks;
 pub mod clock;
 pub mod config;
 pub mod db;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use regimen_common::callbacks::{Rules, Signer};
 use regimen_common::config::{ConfigErrors, Env, Environment, database_url};
 use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
@@ -51,6 +52,9 @@ pub struct IngressConfig {
     pub providers: ConfiguredProviders,
     /// Webhooks and payments.
     pub stripe: StripeConfig,
+    /// Which addresses callers may ask to be called at; nothing where workers
+    /// have no `CALLBACK_SECRETS` to sign with.
+    pub callbacks: Option<Rules>,
 }
 
 /// What accepting a job depends on.
@@ -116,9 +120,17 @@ impl IngressConfig {
                 llama: env.secret("LLAMA_API_KEY").is_some(),
             },
             stripe: StripeConfig::from_env(env, environment),
+            callbacks: callbacks(env),
         };
         Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
     }
+}
+
+/// The rules, where there is a secret to sign with. It is not kept: only
+/// workers sign.
+fn callbacks(env: &mut Env) -> Option<Rules> {
+    let (signer, rules) = (Signer::from_env(env), Rules::from_env(env));
+    signer.map(|_| rules)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
 use regimen_common::account::PlanTier;
+use regimen_common::callbacks::Rules;
 use regimen_common::db::accounts::{self, QuizOwnership};
 use regimen_common::db::generations::Month;
 use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs};
@@ -14,7 +15,6 @@ use regimen_common::quiz::Quiz;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use url::Url;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -24,7 +24,6 @@ use crate::state::AppState;
 /// Names a caller may ask for as provider.
 pub const PROVIDERS: [&str; 4] = ["openai", "anthropic", "gemini", "llama"];
 const MAX_MODEL_CHARS: usize = 100;
-const MAX_URL_CHARS: usize = 2_000;
 
 /// A request as a route understood it, before validation.
 #[derive(Debug)]
@@ -123,7 +122,7 @@ pub async fn submit(
     submission: Submission,
     render: impl Fn(&Accepted) -> Value,
 ) -> Result<Submitted, ApiError> {
-    let nutrition = validate(&submission)?;
+    let nutrition = validate(&submission, state.config.callbacks.as_ref())?;
     let accepted = Accepted { jobs: new_links(&submission.kinds), nutrition };
     let idempotency = submission
         .idempotency_key
@@ -156,7 +155,7 @@ pub async fn submit(
     Ok(Submitted::New(accepted))
 }
 
-fn validate(submission: &Submission) -> Result<Nutrition, ApiError> {
+fn validate(submission: &Submission, callbacks: Option<&Rules>) -> Result<Nutrition, ApiError> {
     let mut errors = Vec::new();
     let mut wrong = |pointer: &str, message: String| {
         errors.push(FieldError { pointer: pointer.to_owned(), message });
@@ -175,9 +174,9 @@ fn validate(submission: &Submission) -> Result<Nutrition, ApiError> {
         wrong("/model", format!("must be a model name of at most {MAX_MODEL_CHARS} characters"));
     }
     if let Some(url) = &submission.callback_url
-        && !is_callback(url)
+        && let Err(message) = check_callback(url, callbacks)
     {
-        wrong("/callback_url", "must be an absolute http or https URL".to_owned());
+        wrong("/callback_url", message);
     }
     let quiz = Quiz::read(&submission.answers);
     match quiz {
@@ -201,14 +200,16 @@ fn is_model_name(model: &str) -> bool {
         && model.split('/').all(|part| part.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
-fn is_callback(url: &str) -> bool {
-    url.len() <= MAX_URL_CHARS
-        && Url::parse(url).is_ok_and(|url| {
-            matches!(url.scheme(), "http" | "https")
-                && url.has_host()
-                && url.username().is_empty()
-                && url.password().is_none()
-        })
+/// What a name resolves to is checked when it is called: it may change.
+fn check_callback(url: &str, rules: Option<&Rules>) -> Result<(), String> {
+    let Some(rules) = rules else {
+        return Err(
+            "callbacks are off here (CALLBACK_SECRETS is not set); leave it out and watch \
+                    the jobs instead"
+                .to_owned(),
+        );
+    };
+    rules.check_url(url).map(drop).map_err(|refused| refused.to_string())
 }
 
 fn keep(key: &str, submission: &Submission, response: Value) -> Result<Idempotency, ApiError> {

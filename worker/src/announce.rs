@@ -3,6 +3,7 @@
 //! and on a task of its own: a Redis that hangs must not hold up a job. What
 //! is lost on the way, the reconciler and the watchers' own look find.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,7 +13,7 @@ use regimen_common::job::EventKind;
 use regimen_common::kv::Kv;
 use regimen_common::notices::{self, Notice};
 use regimen_common::queue::{List, Message, Queue};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use uuid::Uuid;
 
 /// What may wait to be told; beyond it, announcements are dropped.
@@ -28,14 +29,17 @@ enum Announcement {
 
 /// Sends announcements. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Announcer(mpsc::Sender<Announcement>);
+pub struct Announcer {
+    told: mpsc::Sender<Announcement>,
+    ends: Arc<Notify>,
+}
 
 impl Announcer {
     /// Starts announcing over `kv`. Call it within a tokio runtime.
     pub fn start(kv: Kv, clock: Clock) -> Self {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         tokio::spawn(tell(kv, clock, receiver));
-        Self(sender)
+        Self { told: sender, ends: Arc::default() }
     }
 
     /// Announces one event of one job.
@@ -59,6 +63,14 @@ impl Announcer {
     pub fn ended(&self, ended: &Ended) {
         self.event(ended.job_id, ended.seq, ended.kind);
         self.dispatch(&ended.next);
+        if ended.kind.is_terminal() {
+            self.ends.notify_one();
+        }
+    }
+
+    /// Waits until this process has ended a job since this was called last.
+    pub async fn an_end(&self) {
+        self.ends.notified().await;
     }
 
     /// Waits until everything before is told, but no longer than `at_most`.
@@ -69,7 +81,7 @@ impl Announcer {
     }
 
     fn send(&self, announcement: Announcement) {
-        if self.0.try_send(announcement).is_err() {
+        if self.told.try_send(announcement).is_err() {
             metrics::counter!("regimen_announcements_dropped_total").increment(1);
         }
     }

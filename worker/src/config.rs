@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::budget::Limits;
+use crate::callbacks::CallbackSettings;
 use crate::mail::MailConfig;
 use crate::providers::catalogue::Catalogue;
 use crate::providers::policy::Policy;
@@ -59,6 +60,8 @@ pub struct WorkerConfig {
     pub stripe: StripeSettings,
     /// The mail server; without one no mails are sent.
     pub mail: Option<MailConfig>,
+    /// Telling callers of the end of their jobs.
+    pub callbacks: CallbackSettings,
     /// `BUDGET_USER_MONTHLY_USD`, `BUDGET_DAILY_USD`: what may be spent.
     pub budgets: Limits,
 }
@@ -80,7 +83,6 @@ impl WorkerConfig {
         let redis_url = env.required::<String>("REDIS_URL").map(SecretString::from);
         let slots = env.number("WORKER_SLOTS", 64, 1..=10_000);
         let lease = env.number("LEASE_SECONDS", 10.0, 1.0..=600.0);
-        let retry_rounds = retry_rounds(env);
         let config = Self {
             environment,
             database_url: SecretString::default(),
@@ -102,11 +104,12 @@ impl WorkerConfig {
                 second: env.number("WEIGHT_FREE", 1, 1..=1_000),
             },
             drain: env.seconds("DRAIN_SECONDS", 90.0),
-            retry_rounds,
+            retry_rounds: waits(env, "RETRY_ROUNDS_SECONDS", &[30, 120, 600]),
             reconcile_every: env.seconds("RECONCILE_SECONDS", 1.0),
             providers: LadderSettings::from_env(env),
             stripe: StripeSettings::from_env(env, environment),
             mail: MailConfig::from_env(env, environment),
+            callbacks: CallbackSettings::from_env(env),
             ladder: Policy::from_env(env),
             catalogue: Catalogue::from_env(env)?,
             budgets: Limits::from_env(env),
@@ -115,19 +118,20 @@ impl WorkerConfig {
     }
 }
 
-fn retry_rounds(env: &mut Env) -> Vec<Duration> {
-    let rounds = env.list("RETRY_ROUNDS_SECONDS");
-    if rounds.is_empty() {
-        return [30, 120, 600].map(Duration::from_secs).into();
+/// A list of waits in seconds, or `default` where nothing is set.
+pub(crate) fn waits(env: &mut Env, name: &'static str, default: &[u64]) -> Vec<Duration> {
+    let waits = env.list(name);
+    if waits.is_empty() {
+        return default.iter().copied().map(Duration::from_secs).collect();
     }
-    rounds
+    waits
         .iter()
         .filter_map(|text| match text.parse::<f64>() {
             Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => {
                 Some(Duration::from_secs_f64(seconds))
             }
             _ => {
-                env.error("RETRY_ROUNDS_SECONDS", format!("{text:?} is not a number of seconds"));
+                env.error(name, format!("{text:?} is not a number of seconds up to a day"));
                 None
             }
         })
@@ -136,6 +140,8 @@ fn retry_rounds(env: &mut Env) -> Vec<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
     use regimen_common::test_support::env_example::assert_documented;
 
     use super::*;
@@ -158,9 +164,11 @@ mod tests {
             ("SERVICE_KEYS", secret.to_owned()),
             ("OPENAI_API_KEY", secret.to_owned()),
             ("ANTHROPIC_API_KEY", secret.to_owned()),
+            ("CALLBACK_SECRETS", format!("whsec_{}", STANDARD.encode(secret))),
         ]);
         let config = WorkerConfig::take(&mut env);
-        assert!(config.is_some());
-        assert!(!format!("{config:?} {env:?}").contains(secret));
+        assert!(config.as_ref().is_some_and(|config| config.callbacks.signer.is_some()));
+        let shown = format!("{config:?} {env:?}");
+        assert!(!shown.contains(secret) && !shown.contains(&STANDARD.encode(secret)));
     }
 }

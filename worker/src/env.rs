@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::announce::Announcer;
 use crate::budget::Budgets;
+use crate::callbacks::{Courier, SystemLookup};
 use crate::config::WorkerConfig;
 use crate::holdings::Holdings;
 use crate::jobs::generate::Generator;
@@ -45,6 +46,8 @@ pub struct Env {
     pub stripe: StripeReader,
     /// Sends mails, if there is a mail server.
     pub mailer: Option<Mailer>,
+    /// Sends callbacks, if there is a secret to sign them with.
+    pub courier: Option<Courier>,
     /// The time.
     pub clock: Clock,
     /// Drain and stop.
@@ -64,7 +67,7 @@ pub enum EnvError {
     /// The Redis settings are unusable.
     #[error(transparent)]
     Kv(#[from] KvError),
-    /// The HTTP client of the providers could not be set up.
+    /// An HTTP client could not be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
     /// TLS to the mail server could not be set up.
@@ -84,6 +87,8 @@ impl Env {
         let pulse = db::pool(&config.database_url, 1, "regimen-worker-heartbeat")?;
         let clock = Clock::system();
         let mailer = config.mail.clone().map(|mail| Mailer::new(mail, clock.clone()));
+        let (lookup, rng) = (Arc::new(SystemLookup), rand::make_rng());
+        let courier = Courier::new(&config.callbacks, lookup, clock.clone(), rng)?;
         Ok(Arc::new(Self {
             let_go: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -95,6 +100,7 @@ impl Env {
             generator: Generator::new(ladder(&config, kv.clone())?),
             stripe: StripeReader::new(config.stripe.access.clone(), clock.clone())?,
             mailer: mailer.transpose()?,
+            courier,
             clock,
             kv,
             db,

@@ -1,8 +1,9 @@
 //! The worker pool: claims jobs, calls AI providers, verifies and saves
-//! plans, applies Stripe events.
+//! plans, applies Stripe events, tells callers of the end.
 
 pub mod announce;
 pub mod budget;
+pub mod callbacks;
 pub mod config;
 pub mod drain;
 pub mod env;
@@ -34,6 +35,7 @@ use regimen_common::{address_file, notices};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use callbacks::feed as callback_feed;
 use env::Env;
 use queue::FedBackend;
 
@@ -81,7 +83,7 @@ pub async fn run(
 /// Runs the handlers until a drain begins and every handler is done.
 async fn run_jobs(env: Arc<Env>) -> Result<(), RunError> {
     let drain = env.shutdown.drain.clone();
-    let events = Arc::clone(&env);
+    let (events, callbacks) = (Arc::clone(&env), Arc::clone(&env));
     let monitor = Monitor::new()
         .register(move |_| {
             let (sender, receiver) = mpsc::channel(env.config.slots);
@@ -102,6 +104,15 @@ async fn run_jobs(env: Arc<Env>) -> Result<(), RunError> {
                 .data(Arc::clone(&events))
                 .parallelize(tokio::spawn)
                 .build(event_intake::handle)
+        })
+        .register(move |_| {
+            let (sender, receiver) = mpsc::channel(callbacks.config.callbacks.slots);
+            let feed = callback_feed::feed(Arc::clone(&callbacks), sender);
+            WorkerBuilder::new("callbacks")
+                .backend(FedBackend::new(receiver, feed))
+                .data(Arc::clone(&callbacks))
+                .parallelize(tokio::spawn)
+                .build(callback_feed::handle)
         });
     let context = monitor.context();
     let signal = drain.clone();

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod billing;
+pub mod callbacks;
 mod connect;
 mod error;
 pub mod generations;

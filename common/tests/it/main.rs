@@ -6,6 +6,7 @@ mod accounts;
 mod billing_apply;
 mod billing_db;
 mod billing_stories;
+mod callbacks;
 mod connections;
 mod database;
 mod generations;

@@ -33,8 +33,9 @@ const OWN_ROWS: [(&str, &str, &str); 9] = [
 ];
 
 /// What a user may read of our own schema, by whom it belongs to.
-const OWN_JOBS: [(&str, &str); 5] = [
+const OWN_JOBS: [(&str, &str); 6] = [
     ("regimen.jobs", "user_id"),
+    ("regimen.callbacks", "user_id"),
     ("regimen.generations", "user_id"),
     ("regimen.subscriptions", "user_id"),
     ("regimen.ai_usage", "user_id"),
@@ -59,6 +60,9 @@ async fn add_user(client: &Client) -> Uuid {
         ), event as (
             insert into regimen.job_events (job_id, seq, at, kind)
             select id, 1, now(), 'accepted' from job
+        ), callback as (
+            insert into regimen.callbacks (job_id, user_id, url, host)
+            select id, $1, 'https://example.test/', 'example.test' from job
         ), attempt as (
             insert into regimen.job_attempts (id, job_id, user_id, fence, n, provider, model,
                 prompt_version, started_at)

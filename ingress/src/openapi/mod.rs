@@ -7,12 +7,14 @@
 mod page;
 mod quiz;
 mod refusals;
+mod webhooks;
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{Html, IntoResponse};
+use regimen_common::callbacks::JobCallback;
 use serde_json::{Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
@@ -33,7 +35,7 @@ pub use quiz::{QuizAnswers, example_request};
             a problem document (RFC 9457).",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
-    components(schemas(Problem, FieldError)),
+    components(schemas(Problem, FieldError, JobCallback)),
     modifiers(&Token),
     tags(
         (name = "plans", description = "Asking for plans and reading them"),
@@ -94,6 +96,7 @@ pub fn finish(collected: &utoipa::openapi::OpenApi) -> Served {
     let mut document = serde_json::to_value(collected).unwrap_or_else(|_| json!({}));
     document["info"]["version"] = Value::from(env!("CARGO_PKG_VERSION"));
     refusals::add(&mut document);
+    webhooks::add(&mut document);
     Served { page: page::render(&document).into(), json: document.to_string().into() }
 }
 

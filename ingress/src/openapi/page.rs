@@ -25,6 +25,14 @@ pub(super) fn render(document: &Value) -> String {
     for tag in document["tags"].as_array().into_iter().flatten() {
         section(&mut page, document, tag);
     }
+    if document["webhooks"].is_object() {
+        page.push_str("<h2>callbacks</h2><p>Requests from here to a server of yours");
+    }
+    for (name, item) in object(&document["webhooks"]) {
+        for (method, operation) in object(item) {
+            describe(&mut page, name, method, operation);
+        }
+    }
     schemas(&mut page, document);
     page
 }

@@ -51,7 +51,8 @@ pub struct CreatePlans {
     pub provider: Option<String>,
     /// The model to ask for.
     pub model: Option<String>,
-    /// Told of the end of each job by a signed POST.
+    /// Told of the end of each job by a signed POST (see the webhook
+    /// `jobEnded`): an https URL on a public host.
     pub callback_url: Option<String>,
     /// Names the user when a trusted backend calls.
     pub user_id: Option<Uuid>,

@@ -94,6 +94,8 @@ async fn every_operation_is_described_completely() {
         }
     }
     assert!(operations >= 12, "{operations}");
+    let ended = &document["webhooks"]["jobEnded"]["post"];
+    assert!(ended["requestBody"]["content"]["application/json"]["example"]["data"].is_object());
     // Every reference leads somewhere.
     let text = document.to_string();
     for reference in text.split("\"#/").skip(1).filter_map(|rest| rest.split('"').next()) {

@@ -102,9 +102,6 @@ impl Transport {
     /// # Errors
     /// The TLS set-up failed; the process cannot call any provider.
     pub fn new(clock: Clock) -> Result<Self, reqwest::Error> {
-        let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS
-            .iter()
-            .filter_map(|root| reqwest::Certificate::from_der(root).ok());
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE)
@@ -112,7 +109,7 @@ impl Transport {
             .retry(reqwest::retry::never())
             .tcp_nodelay(true)
             .user_agent(concat!("regimen/", env!("CARGO_PKG_VERSION")))
-            .tls_certs_merge(roots)
+            .tls_certs_merge(public_roots())
             .build()?;
         Ok(Self { client, clock })
     }
@@ -184,6 +181,12 @@ impl Transport {
             }
         })
     }
+}
+
+/// Mozilla's roots, for images that have none.
+pub(crate) fn public_roots() -> impl Iterator<Item = reqwest::Certificate> {
+    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+    roots.filter_map(|root| reqwest::Certificate::from_der(root).ok())
 }
 
 /// A response body, read piece by piece under the timeouts.
@@ -274,7 +277,7 @@ fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// The chain of causes without the address, which may hold what is private.
-fn causes(error: reqwest::Error) -> String {
+pub(crate) fn causes(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed helper is a failed test")]
 
 mod budget;
+mod callbacks;
 mod cancel;
 mod crash;
 mod drain;

@@ -31,4 +31,6 @@ pub use finish::{Ended, Success, fail, retry_later, succeed};
 pub use read::{Backlog, JobRow, ListFilter, backlog, generation_of, job, jobs_of_user, revisions};
 pub use reconcile::{expire_overdue, recover_leases};
 pub use release::{hand_back, lose};
-pub use watch::{AttemptRow, Details, HistoryLine, Line, Mark, details, histories, lines, marks};
+pub use watch::{
+    AttemptRow, CallbackRow, Details, HistoryLine, Line, Mark, details, histories, lines, marks,
+};

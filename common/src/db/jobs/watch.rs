@@ -32,12 +32,15 @@ pub struct Mark {
     pub judged: i64,
     /// When its plan was last edited, Unix microseconds: users edit their plans.
     pub plan_edited: Option<i64>,
+    /// The revision of its callback: that goes on after the job's end.
+    pub told: i32,
 }
 
 /// The columns of a mark, for statements that call the job `j` and join its plan.
 const MARK: &str = "j.user_id, j.state, j.last_seq,
     (select count(*) from regimen.job_attempts a
      where a.job_id = j.id and a.outcome is not null) as judged,
+    coalesce((select cb.revision from regimen.callbacks cb where cb.job_id = j.id), 0) as told,
     (extract(epoch from coalesce(m.updated_at, w.updated_at)) * 1000000)::bigint as plan_edited";
 
 const PLANS: &str = "left join public.ai_meal_plans m on j.kind = 'meal' and m.id = j.plan_id
@@ -51,6 +54,7 @@ impl Mark {
             seq: row.try_get("last_seq")?,
             judged: row.try_get("judged")?,
             plan_edited: row.try_get("plan_edited")?,
+            told: row.try_get("told")?,
         })
     }
 }
@@ -100,6 +104,23 @@ pub struct AttemptRow {
     pub cost_micros: i64,
 }
 
+/// The message to a job's callback address, as the job's owner sees it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CallbackRow {
+    /// Where it stands; `pending` before the job's end.
+    pub state: String,
+    /// How often a worker took it up.
+    pub attempts: i32,
+    /// The status of the latest answer.
+    pub http_status: Option<i32>,
+    /// Why the latest try failed.
+    pub error: Option<String>,
+    /// Not before this time, after a failed try.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// When it was delivered or given up.
+    pub settled_at: Option<DateTime<Utc>>,
+}
+
 /// All there is to show of a job.
 #[derive(Debug, Clone)]
 pub struct Details {
@@ -116,6 +137,8 @@ pub struct Details {
     pub own_ahead: i64,
     /// The calls made for it, oldest first.
     pub attempts: Vec<AttemptRow>,
+    /// The message to its callback address, if it has one.
+    pub callback: Option<CallbackRow>,
     /// The plan, once there, as Postgres writes it.
     pub plan: Option<Box<RawValue>>,
 }
@@ -148,7 +171,16 @@ pub async fn details<C: GenericClient>(
                         'finished_at', a.finished_at, 'input_tokens', a.input_tokens,
                         'output_tokens', a.output_tokens, 'cost_micros', a.cost_micros)
                         order by a.n), '[]')
-                     from regimen.job_attempts a where a.job_id = j.id) as calls
+                     from regimen.job_attempts a where a.job_id = j.id) as calls,
+                    case when j.callback_url is null then null
+                    when j.finished_at is null
+                    then jsonb_build_object('state', 'pending', 'attempts', 0)
+                    else (select jsonb_build_object(
+                            'state', cb.state, 'attempts', cb.attempts,
+                            'http_status', cb.http_status, 'error', cb.error,
+                            'next_attempt_at', case when cb.state = 'waiting' then cb.run_at end,
+                            'settled_at', cb.settled_at)
+                        from regimen.callbacks cb where cb.job_id = j.id) end as callback
              from regimen.jobs j {PLANS} where j.id = any($1)"
         ))
         .await?;
@@ -157,6 +189,7 @@ pub async fn details<C: GenericClient>(
         .map(|row| {
             let plan: Option<Json<Box<RawValue>>> = row.try_get("plan")?;
             let Json(attempts) = row.try_get("calls")?;
+            let callback: Option<Json<CallbackRow>> = row.try_get("callback")?;
             let details = Details {
                 row: JobRow::from_row(row, None)?,
                 mark: Mark::from_row(row)?,
@@ -164,6 +197,7 @@ pub async fn details<C: GenericClient>(
                 turn_since: row.try_get("dispatched_at")?,
                 own_ahead: row.try_get("own_ahead")?,
                 attempts,
+                callback: callback.map(|Json(callback)| callback),
                 plan: plan.map(|Json(plan)| plan),
             };
             Ok((details.row.id, details))

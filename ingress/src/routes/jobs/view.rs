@@ -1,7 +1,7 @@
 //! A job as its owner sees it, and the tag of that view.
 
 use chrono::{DateTime, Utc};
-use regimen_common::db::jobs::{AttemptRow, Details, JobRow, Mark};
+use regimen_common::db::jobs::{AttemptRow, CallbackRow, Details, JobRow, Mark};
 use regimen_common::job::{JobState, PlanKind};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -13,7 +13,7 @@ use crate::submission::Links;
 use crate::watching::Place;
 
 /// Goes up when the same job is shown in another shape.
-const SHAPE: u32 = 1;
+const SHAPE: u32 = 2;
 
 /// A job as its owner sees it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -66,6 +66,9 @@ pub struct JobView {
     /// Why there is no plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<JobErrorView>,
+    /// What became of the message to `callback_url`, if there was one; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callback: Option<CallbackView>,
     /// Where to go on.
     pub links: Links,
     /// The plan, once it is there; not in lists.
@@ -103,6 +106,28 @@ pub struct AttemptView {
     pub cost_usd: f64,
 }
 
+/// The message to a job's `callback_url`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CallbackView {
+    /// `pending` until the job ends, `waiting` until the receiver has it, then
+    /// `delivered`, `gone` (the receiver answered 410) or `dead` (given up).
+    pub state: String,
+    /// How often it was sent.
+    pub attempts: i32,
+    /// The status of the receiver's latest answer, if it gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<i32>,
+    /// Why the latest try failed, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Not sent again before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// When it was delivered or given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<DateTime<Utc>>,
+}
+
 /// Why a job ended without a plan.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct JobErrorView {
@@ -121,6 +146,7 @@ impl JobView {
             eta_seconds: place.and_then(|place| place.eta_seconds),
             attempts: Some(details.attempts.iter().map(AttemptView::of).collect()),
             cost_usd: usd(spent.max(details.row.cost_micros)),
+            callback: details.callback.as_ref().map(CallbackView::of),
             plan: details.plan.clone(),
             ..Self::in_list(&details.row, now)
         }
@@ -153,8 +179,22 @@ impl JobView {
             expires_at: (waiting && row.first_claimed_at.is_none()).then_some(row.expires_at),
             next_attempt_at: (waiting && row.run_at > now).then_some(row.run_at),
             error,
+            callback: None,
             links: Links::of_job(row.id, row.kind, row.state),
             plan: None,
+        }
+    }
+}
+
+impl CallbackView {
+    fn of(row: &CallbackRow) -> Self {
+        Self {
+            state: row.state.clone(),
+            attempts: row.attempts,
+            http_status: row.http_status,
+            error: row.error.clone(),
+            next_attempt_at: row.next_attempt_at,
+            settled_at: row.settled_at,
         }
     }
 }
@@ -181,7 +221,7 @@ impl AttemptView {
 /// line moves while everything else stays, so their tag is a weak one.
 pub(super) fn tag(mark: &Mark) -> EntityTag {
     let edited = mark.plan_edited.unwrap_or_default();
-    let opaque = format!("{SHAPE}-{}-{}-{edited:x}", mark.seq, mark.judged);
+    let opaque = format!("{SHAPE}-{}-{}-{edited:x}-{}", mark.seq, mark.judged, mark.told);
     match mark.state {
         JobState::Queued => EntityTag::weak(opaque),
         JobState::Running

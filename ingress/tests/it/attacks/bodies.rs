@@ -125,7 +125,8 @@ async fn hostile_ids_name_nothing_and_echo_nothing() {
 
 #[tokio::test]
 async fn a_callback_is_an_absolute_web_address_and_nothing_else() {
-    let ingress = Ingress::start(&[("ENVIRONMENT", "production")]).await;
+    let secret = ("CALLBACK_SECRETS", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let ingress = Ingress::start(&[("ENVIRONMENT", "production"), secret]).await;
     for url in [
         "file:///etc/passwd",
         "gopher://127.0.0.1:6379/_FLUSHALL",
@@ -133,6 +134,11 @@ async fn a_callback_is_an_absolute_web_address_and_nothing_else() {
         "//evil.example/x",
         "https://user:pass@evil.example/",
         "https://",
+        "http://hooks.example/x",
+        "https://127.0.0.1/x",
+        "https://2130706433/x",
+        "https://[::ffff:10.0.0.1]/x",
+        "https://169.254.169.254/latest/meta-data/",
         "",
     ] {
         let mut body = plans();
@@ -140,6 +146,22 @@ async fn a_callback_is_an_absolute_web_address_and_nothing_else() {
         let answer = ingress.post("/v1/plans", Uuid::new_v4(), &body).await;
         assert_eq!(answer.pointers(), ["/callback_url"], "{url}");
     }
+    let mut body = plans();
+    body["callback_url"] = json!("https://hooks.example/x?job=1");
+    assert_eq!(ingress.post("/v1/plans", Uuid::new_v4(), &body).await.status, 202);
+}
+
+#[tokio::test]
+async fn without_a_secret_to_sign_with_a_callback_is_refused_rather_than_forgotten() {
+    let ingress = Ingress::start(&[]).await;
+    let mut body = plans();
+    body["callback_url"] = json!("https://hooks.example/x");
+    let user = Uuid::new_v4();
+    let answer = ingress.post("/v1/plans", user, &body).await;
+    assert_eq!(answer.pointers(), ["/callback_url"], "{answer:?}");
+    assert!(answer.body.to_string().contains("CALLBACK_SECRETS"), "{answer:?}");
+    let stored = "select count(*) from regimen.jobs where user_id = $1";
+    assert_eq!(ingress.count(stored, user).await, 0);
 }
 
 #[tokio::test]

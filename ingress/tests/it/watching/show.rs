@@ -104,6 +104,10 @@ async fn the_tag_changes_with_everything_that_lasts() {
     let world = World::new(&[]).await;
     let user = Uuid::now_v7();
     let job = world.job(user).await;
+    let address = format!(
+        "update regimen.jobs set callback_url = 'https://hooks.example/' where id = '{job}'"
+    );
+    world.sql(&address).await;
     let mut tags = vec![world.show(job, user).await.etag()];
     let held = world.claim(job).await;
     tags.push(world.show(job, user).await.etag());
@@ -120,6 +124,13 @@ async fn the_tag_changes_with_everything_that_lasts() {
     );
     world.sql(&edit).await;
     tags.push(world.show(job, user).await.etag());
+    // The callback goes on after the end.
+    let sent = "update regimen.callbacks set revision = revision + 1, attempts = 1, error = 'busy'";
+    world.sql(sent).await;
+    let shown = world.show(job, user).await;
+    let callback = &shown.body["callback"];
+    assert_eq!((&callback["state"], &callback["error"]), (&json!("waiting"), &json!("busy")));
+    tags.push(shown.etag());
     let mut distinct = tags.clone();
     distinct.sort();
     distinct.dedup();
