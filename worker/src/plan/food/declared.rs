@@ -3,6 +3,7 @@
 //! Nothing they wrote is dropped: what the tables know becomes traits, any
 //! other word is avoided literally. Doubt goes against the food.
 
+use super::exception::exceptions;
 use super::literal::Literals;
 use super::{Found, Traits, foods, usage};
 use super::{Register, Trait, find};
@@ -123,9 +124,15 @@ impl Avoid {
         let mut avoid = Self::default();
         let tokens = token::tokens(text);
         let ids: Vec<_> = tokens.iter().map(|token| token.word().and_then(number)).collect();
+        let excepted = exceptions(&tokens, &ids);
         let mut unknown: Vec<&str> = Vec::new();
         let mut at = 0;
         while at < tokens.len() {
+            if let Some(range) = excepted.iter().find(|range| range.contains(&at)) {
+                avoid.add_words(&mut unknown);
+                at = range.end;
+                continue;
+            }
             let entry = foods()
                 .longest(&ids[at..])
                 .filter(|(_, length)| *length > 1 || !is_filler(&tokens[at]));
@@ -238,8 +245,8 @@ fn nearest(word: &str) -> Option<u32> {
 /// allergies that no food sets off. Single words only; a term of two words
 /// that begins with one of them is still a term.
 const FILLERS: &str = "
-a about above absolutely ache after again ago all allergen allergens allergic allergies allergy also
-although always am an anaphylactic anaphylaxis and animal another any anything apart are around as at
+a about above absolutely ache after again ago alergic alergies alergy all allegic allergen allergens allergic allergies allergy
+allergys also although always am an anaphylactic anaphylaxis and animal another any anything apart are around as at
 atopic attack attacks avoid avoiding aware away bad badly based be because bee been before being bit
 bites bloated bloating both but by can cannot cant cat cats cause causes certain child childhood
 condition considered contain containing contains cramps cut  dander day days deadly
@@ -248,7 +255,7 @@ dogs doing dont drink dust each eat eaten eating eczema either else epi epipen e
 ever every everything except excluding extreme extremely family far feel few fever fine food foods
 for form forms found free from full fur gas get gets getting give gives go good grass had handle hard
 has hate hates have having hay he her his hives hospital hot how however i if ill illness im in
-including ingredient ingredients intolerance intolerances intolerant into is isnt issue issues it
+including ingredient ingredients intolerance intolerances intolerant intolerence intollerance intollerant into is isnt issue issues it
 itchy items its ive just keep kind kinds know known large latex lethal life like likes limit list
 little lot lots love made make makes many may maybe me meal meals medical medication medicine mild
 mildly mine mites moderate mold mould most mostly mouth much mum must my myself n na nausea need
@@ -335,6 +342,39 @@ mod tests {
             "bee stings",
         ] {
             assert_eq!(reads(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn an_exception_is_believed_only_where_nothing_else_can_be_meant() {
+        for (text, expected) in [
+            ("allergic to fish but not shellfish", "fish"),
+            ("Fish allergy, but not to shrimp or squid, eggs", "fish,eggs"),
+            ("tree nuts, except coconut", "tree nuts"),
+            ("nuts (except for coconut) and milk", "peanuts,tree nuts,milk"),
+            // An exception from a group does not open the group.
+            ("allergic to tree nuts but not almonds", "tree nuts"),
+            ("allergic to fish but not shellfish and eggs", "fish,eggs"),
+            // What follows is avoided, or may be.
+            ("I can eat fish but not shellfish", "fish,crustaceans,molluscs"),
+            ("No allergies except eggs", "eggs"),
+            ("no known allergies, except peanuts", "peanuts"),
+            ("allergic to nothing except milk", "milk"),
+            ("allergic to dairy but not as badly as eggs", "milk,eggs"),
+            ("allergic to dairy but not eggs as much", "milk,eggs"),
+            ("not allergic to milk but not sure about eggs", "milk,eggs"),
+            ("all good except sesame", "sesame"),
+            ("allergic to peanuts but not only: also soy", "peanuts,soy"),
+        ] {
+            let names = reads(text);
+            let expected: Vec<_> = expected.split(',').collect();
+            for name in &expected {
+                assert!(names.iter().any(|own| own.contains(name)), "{text:?} reads {names:?}");
+            }
+            assert!(
+                names.iter().all(|own| expected.iter().any(|name| own.contains(name))),
+                "{text:?} reads {names:?}"
+            );
         }
     }
 

@@ -9,6 +9,9 @@ use crate::plan::lexicon::token::{self, Token};
 /// More words than this are not an answer about food but a text.
 const LIMIT: usize = 64;
 
+/// What is written in one word with the food it is made of.
+const MADE_OF: [&str; 4] = ["fruit", "juice", "sauce", "seed"];
+
 /// Phrases to look for; the index of one is its bit in [`super::Found`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Literals {
@@ -20,8 +23,8 @@ struct Phrase {
     label: String,
     /// The accepted forms of each word.
     words: Vec<Vec<String>>,
-    /// "passion fruit" is also written as one word.
-    joined: Option<[Vec<String>; 1]>,
+    /// "passion fruit" is also written as one word, "applesauce" always.
+    joined: [Vec<String>; 1],
     /// What the tables know of it.
     traits: Traits,
 }
@@ -40,7 +43,17 @@ impl Literals {
             Some((entry, length)) if length == ids.len() => Traits(entry.open & !usage::ALL),
             Some(_) | None => Traits::NONE,
         };
-        let joined = (words.len() == 2).then(|| [accepted(&words.concat())]);
+        let joined = match *words {
+            [word] => {
+                let one = word.strip_suffix('s').unwrap_or(word);
+                MADE_OF.iter().map(|made| format!("{one}{made}")).collect()
+            }
+            [first, second] => vec![format!("{first}{second}")],
+            _ => Vec::new(),
+        };
+        let joined =
+            joined.iter().filter(|word| *word != "grapefruit").flat_map(|word| accepted(word));
+        let joined = [joined.collect()];
         let words = words.iter().map(|word| accepted(word)).collect();
         self.phrases.push(Phrase { label, words, joined, traits });
     }
@@ -82,7 +95,7 @@ impl Phrase {
                     .zip(tokens)
                     .all(|(forms, token)| token.word().is_some_and(|word| is_one_of(word, forms)))
         };
-        begins(&self.words) || self.joined.as_ref().is_some_and(|joined| begins(joined))
+        begins(&self.words) || begins(&self.joined)
     }
 }
 
@@ -130,6 +143,8 @@ mod tests {
         assert!(hits("strawberry", "STRAWBERRIES"));
         assert!(hits("passion fruit", "Passionfruit sorbet"));
         assert!(hits("dragon fruits", "dragon-fruit"));
+        assert!(hits("apples", "Applesauce, no sugar") && hits("kiwi", "two kiwifruits"));
+        assert!(!hits("grape", "Grapefruit"));
         assert!(!hits("apple", "pineapple"));
         assert!(!hits("pea", "pear and peanuts"));
     }

@@ -6,6 +6,7 @@
 //! FoodData Central, with British spellings beside them.
 
 mod declared;
+mod exception;
 mod literal;
 mod negation;
 mod scan;
@@ -13,6 +14,8 @@ mod traits;
 
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod tables;
 
 use std::sync::LazyLock;
 

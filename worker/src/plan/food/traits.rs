@@ -71,6 +71,8 @@ traits! {
     Buckwheat => "buckwheat" "buckwheat",
     /// Beans, peas, lentils.
     Legume => "legume" "legumes",
+    /// Chickpeas, apart from other pulses: many flours and dips are theirs.
+    Chickpea => "chickpea" "chickpeas",
     /// Tomato.
     Tomato => "tomato" "tomato",
     /// Potato.
@@ -215,6 +217,7 @@ impl Traits {
 const IMPLIED: &[(Trait, &[Trait])] = &[
     (Trait::Wheat, &[Trait::Gluten, Trait::Grain]),
     (Trait::Corn, &[Trait::Grain]),
+    (Trait::Chickpea, &[Trait::Legume]),
     (Trait::Cheese, &[Trait::Milk]),
     (Trait::Milk, &[Trait::Lactose]),
     (Trait::Pork, &[Trait::Meat]),
