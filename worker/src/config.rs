@@ -11,7 +11,7 @@ use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use crate::budget::Limits;
+use crate::budget::BudgetSettings;
 use crate::callbacks::CallbackSettings;
 use crate::mail::MailConfig;
 use crate::providers::catalogue::Catalogue;
@@ -62,8 +62,8 @@ pub struct WorkerConfig {
     pub mail: Option<MailConfig>,
     /// Telling callers of the end of their jobs.
     pub callbacks: CallbackSettings,
-    /// `BUDGET_USER_MONTHLY_USD`, `BUDGET_DAILY_USD`: what may be spent.
-    pub budgets: Limits,
+    /// `BUDGET_*`: what may be spent.
+    pub budgets: BudgetSettings,
 }
 
 impl WorkerConfig {
@@ -112,7 +112,7 @@ impl WorkerConfig {
             callbacks: CallbackSettings::from_env(env),
             ladder: Policy::from_env(env),
             catalogue: Catalogue::from_env(env)?,
-            budgets: Limits::from_env(env),
+            budgets: BudgetSettings::from_env(env),
         };
         Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
     }

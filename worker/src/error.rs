@@ -1,5 +1,6 @@
 //! How a claim ends when it does not succeed: said at each `?`.
 
+use chrono::{DateTime, Utc};
 use regimen_common::db::DbError;
 use regimen_common::job::FailureCode;
 use serde_json::Value;
@@ -20,6 +21,8 @@ pub enum JobError {
     OverBudget {
         /// Which budget.
         reason: String,
+        /// When there is a new one.
+        renewed_at: DateTime<Utc>,
     },
     /// No use trying again.
     #[error("{code}: {detail}")]
@@ -42,7 +45,9 @@ pub enum JobError {
 impl From<BudgetError> for JobError {
     fn from(error: BudgetError) -> Self {
         match error {
-            BudgetError::Over { .. } => Self::OverBudget { reason: error.to_string() },
+            BudgetError::Over { renewed_at, .. } => {
+                Self::OverBudget { reason: error.to_string(), renewed_at }
+            }
             BudgetError::Ledger(error) => Self::Db(error),
         }
     }

@@ -16,6 +16,7 @@ pub mod holdings;
 pub mod intake;
 pub mod jobs;
 pub mod mail;
+pub mod models;
 pub mod patience;
 pub mod plan;
 pub mod prompts;
@@ -70,6 +71,7 @@ pub async fn run(
     tokio::spawn(heartbeat::run(pulse, holdings, env.config.claim.lease));
     tokio::spawn(jobs::reconcile::run(Arc::clone(&env)));
     tokio::spawn(jobs::stripe_reconcile::run(Arc::clone(&env)));
+    env.tasks.spawn(models::run(Arc::clone(&env)));
     tokio::spawn(hear_cancellations(Arc::clone(&env)));
     if let Some(path) = &env.config.address_file {
         address_file::write(path, &[("METRICS_URL", format!("http://{address}"))])?;

@@ -9,6 +9,7 @@ mod error;
 pub mod generations;
 pub mod jobs;
 pub mod migrate;
+pub mod models;
 pub mod plans;
 pub mod usage;
 

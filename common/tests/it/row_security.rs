@@ -39,6 +39,7 @@ const OWN_JOBS: [(&str, &str); 6] = [
     ("regimen.generations", "user_id"),
     ("regimen.subscriptions", "user_id"),
     ("regimen.ai_usage", "user_id"),
+    ("regimen.plan_origins", "user_id"),
     ("regimen.job_events", "(select j.user_id from regimen.jobs j where j.id = job_id)"),
 ];
 
@@ -76,6 +77,9 @@ async fn add_user(client: &Client) -> Uuid {
         ), subscription as (
             insert into regimen.subscriptions (id, customer_id, user_id, status, basis)
             values ('sub_' || $1::text, 'cus_' || $1::text, $1, 'active', 'checkout')
+        ), origin as (
+            insert into regimen.plan_origins
+            select gen_random_uuid(), id, $1, 'p', 'm', '1', now() from job
         )
         insert into regimen.ai_usage
         select gen_random_uuid(), id, $1, now(), 'p', 'm', 1, 0, 1, 1 from job";

@@ -2,8 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use regimen_common::account::PlanTier;
+use regimen_common::db::models::{self, RetiringModel};
 use regimen_common::db::{DbError, generations};
 use regimen_common::rate_limit::Check;
 use regimen_common::rate_limit::fields::whole_seconds;
@@ -32,6 +33,8 @@ pub struct Usage {
     pub generations: GenerationUsage,
     /// What the generations of this month cost.
     pub spend: Spend,
+    /// Models asked by default that are retired or soon will be.
+    pub retiring_models: Vec<ModelWarning>,
 }
 
 /// One rate limit.
@@ -73,6 +76,21 @@ pub struct Spend {
     pub month_usd_micros: i64,
 }
 
+/// A model that writes plans here and is retired or soon will be.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ModelWarning {
+    /// Who serves it.
+    pub provider: String,
+    /// Its id.
+    pub model: String,
+    /// The day it stops, or stopped, answering.
+    pub retires_on: NaiveDate,
+    /// Whether that day has come.
+    pub retired: bool,
+    /// What is asked in its place from then on.
+    pub successor: Option<String>,
+}
+
 /// What is left of your limits
 #[utoipa::path(get, path = "/v1/usage", tag = "account", security(("token" = [])),
     responses((status = OK, body = Usage)))]
@@ -95,6 +113,7 @@ async fn usage(State(state): State<AppState>, caller: Caller) -> Result<Json<Usa
             enforced: limits.config.monthly_quota,
         },
         spend: Spend { month_usd_micros: generations::month_cost(&client, user_id).await? },
+        retiring_models: models::retiring(&client).await?.into_iter().map(Into::into).collect(),
     }))
 }
 
@@ -102,6 +121,13 @@ fn tier_name(tier: PlanTier) -> &'static str {
     match tier {
         PlanTier::Free => "free",
         PlanTier::Pro => "pro",
+    }
+}
+
+impl From<RetiringModel> for ModelWarning {
+    fn from(model: RetiringModel) -> Self {
+        let RetiringModel { provider, model, retires_on, retired, successor } = model;
+        Self { provider, model, retires_on, retired, successor }
     }
 }
 

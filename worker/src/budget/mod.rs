@@ -7,6 +7,7 @@
 mod period;
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -21,8 +22,11 @@ use uuid::Uuid;
 
 use self::period::{day, month};
 
-/// A counter is filled anew from Postgres after this.
-const KEEP: Duration = Duration::from_secs(3600);
+/// A counter is filled anew from Postgres after this, unless set otherwise.
+/// What a worker reserved that died before its call stays taken so long.
+const RECOUNT_SECONDS: f64 = 600.0;
+/// How long a job over budget waits before it looks again, unless set otherwise.
+const PAUSE_SECONDS: f64 = 300.0;
 /// Redis answers in well under a millisecond; beyond this we go on without it.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Both counters may be missing, and may vanish once more.
@@ -35,6 +39,34 @@ pub struct Limits {
     pub user_monthly: Option<u64>,
     /// `BUDGET_DAILY_USD`: everybody in a day (UTC).
     pub daily: Option<u64>,
+}
+
+/// The limits, and how often what was spent is looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetSettings {
+    /// What may be spent.
+    pub limits: Limits,
+    /// `BUDGET_RECOUNT_SECONDS`: counters are filled anew from Postgres after this.
+    pub recount: Duration,
+    /// `BUDGET_PAUSE_SECONDS`: how long a job over budget waits before it asks again.
+    pub pause: Duration,
+}
+
+impl BudgetSettings {
+    /// These limits with the usual times.
+    pub fn new(limits: Limits) -> Self {
+        let [recount, pause] = [RECOUNT_SECONDS, PAUSE_SECONDS].map(Duration::from_secs_f64);
+        Self { limits, recount, pause }
+    }
+
+    /// Reads the settings.
+    pub fn from_env(env: &mut Env) -> Self {
+        Self {
+            limits: Limits::from_env(env),
+            recount: env.seconds("BUDGET_RECOUNT_SECONDS", RECOUNT_SECONDS),
+            pause: env.seconds("BUDGET_PAUSE_SECONDS", PAUSE_SECONDS),
+        }
+    }
 }
 
 impl Limits {
@@ -144,9 +176,13 @@ enum Basis {
 pub struct Budgets {
     kv: Kv,
     limits: Limits,
+    recount: Duration,
     ledger: Box<dyn Ledger>,
     reserve: Script,
     settle: Script,
+    /// Counters a call of ours went to whose answer never came: they may hold
+    /// what nobody will settle, and are filled anew before they are used again.
+    doubtful: Mutex<Vec<String>>,
 }
 
 impl fmt::Debug for Budgets {
@@ -170,13 +206,15 @@ enum Tried {
 
 impl Budgets {
     /// Budgets counted in `kv` and known for good by `ledger`.
-    pub fn new(kv: Kv, limits: Limits, ledger: Box<dyn Ledger>) -> Self {
+    pub fn new(kv: Kv, settings: BudgetSettings, ledger: Box<dyn Ledger>) -> Self {
         Self {
             kv,
-            limits,
+            limits: settings.limits,
+            recount: settings.recount,
             ledger,
             reserve: Script::new(include_str!("reserve.lua")),
             settle: Script::new(include_str!("settle.lua")),
+            doubtful: Mutex::default(),
         }
     }
 
@@ -239,6 +277,9 @@ impl Budgets {
         micros: u64,
         now: DateTime<Utc>,
     ) -> Result<Option<Counted>, DbError> {
+        if !self.drop_doubtful().await {
+            return Ok(None);
+        }
         for _ in 0..TRIES {
             match self.take(user, micros, now).await {
                 Some(Tried::Counted(counted)) => return Ok(Some(counted)),
@@ -253,12 +294,15 @@ impl Budgets {
     /// One try; `None` when Redis is away.
     async fn take(&self, user: Uuid, micros: u64, now: DateTime<Utc>) -> Option<Tried> {
         let (user_key, day_key) = self.keys(user, now);
-        let mut call = self.reserve.key(user_key);
-        call.key(day_key)
+        let mut call = self.reserve.key(&user_key);
+        call.key(&day_key)
             .arg(micros)
             .arg(limit(self.limits.user_monthly))
             .arg(limit(self.limits.daily));
-        let (verdict, detail): (u8, u64) = answered(self.kv.invoke(&call)).await?;
+        let Some((verdict, detail)) = answered(self.kv.invoke::<(u8, u64)>(&call)).await else {
+            self.doubt([user_key, day_key]);
+            return None;
+        };
         Some(match (verdict, detail) {
             (0, today) => {
                 #[expect(clippy::cast_precision_loss, reason = "a gauge")]
@@ -272,13 +316,32 @@ impl Budgets {
         })
     }
 
+    fn doubt(&self, keys: impl IntoIterator<Item = String>) {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+    }
+
+    /// Takes doubtful counters away; false when Redis is still away.
+    async fn drop_doubtful(&self) -> bool {
+        let keys =
+            std::mem::take(&mut *self.doubtful.lock().unwrap_or_else(PoisonError::into_inner));
+        if keys.is_empty() {
+            return true;
+        }
+        // All have the prefix's hash tag, so that one command reaches them in a cluster.
+        let dropped = answered(self.kv.query::<u64>(redis::cmd("DEL").arg(&keys))).await.is_some();
+        if !dropped {
+            self.doubt(keys);
+        }
+        dropped
+    }
+
     /// Puts missing counters there from the ledger; false when Redis is away.
     async fn fill_both(&self, user: Uuid, now: DateTime<Utc>) -> Result<bool, DbError> {
         let (user_key, day_key) = self.keys(user, now);
         let counters = [(user_key, Some(user), month(now).start), (day_key, None, day(now).start)];
         for (key, whose, since) in counters {
             let spent = self.ledger.spent(whose, since).await?;
-            let keep = u64::try_from(KEEP.as_millis()).unwrap_or(u64::MAX);
+            let keep = u64::try_from(self.recount.as_millis()).unwrap_or(u64::MAX).max(1);
             let mut put = redis::cmd("SET");
             put.arg(key).arg(spent).arg("NX").arg("PX").arg(keep);
             if answered(self.kv.query::<Option<String>>(&put)).await.is_none() {

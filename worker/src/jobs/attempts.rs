@@ -87,6 +87,7 @@ impl Attempts {
             model: &start.model,
             prompt_version: self.prompt_version,
             most_micros: i64::try_from(start.most_micros).unwrap_or(i64::MAX),
+            warning: start.warning.as_deref(),
         };
         let client = self.env.db.get().await.map_err(DbError::from)?;
         let (n, seq) =
@@ -159,11 +160,15 @@ impl AttemptLog for Attempts {
             request_id: end.request_id.as_deref(),
             usage: Some(usage(end)),
         };
-        until_written(&self.env.let_go, "judgement", async || {
+        let judged = until_written(&self.env.let_go, "judgement", async || {
             let client = self.env.db.get().await?;
             jobs::judge_attempt(&client, row, &outcome).await
         })
         .await?;
+        if !judged {
+            // The job has ended, with this attempt counted as it stood.
+            return Err(JobError::Stale);
+        }
         if let Some(reservation) = self.reserved(n) {
             self.env.budgets.settle(reservation, end.cost_micros).await;
         }

@@ -20,9 +20,6 @@ use crate::error::JobError;
 use crate::holdings::Holding;
 use crate::patience::until_written;
 
-/// How long a job waits for a budget before it looks again.
-const BUDGET_PAUSE: Duration = Duration::from_secs(300);
-
 /// A verified plan ready to be saved.
 #[derive(Debug)]
 pub struct Finished {
@@ -152,8 +149,11 @@ async fn unsuccessful(env: &Env, claimed: &Claimed, error: JobError) -> Result<(
             Some(after) => retry(env, held, "waiting_retry", after, &reason, true).await,
             None => fail(env, held, FailureCode::ProvidersExhausted, &reason, &Value::Null).await,
         },
-        JobError::OverBudget { reason } => {
-            retry(env, held, "waiting_budget", BUDGET_PAUSE, &reason, false).await
+        JobError::OverBudget { reason, renewed_at } => {
+            // Looked at again before that: a limit may be raised, a reservation come back.
+            let renewed_in = (renewed_at - env.clock.now()).to_std().unwrap_or_default();
+            let pause = env.config.budgets.pause.min(renewed_in);
+            retry(env, held, "budget", pause, &reason, false).await
         }
         JobError::Fail { code, detail, evidence } => {
             fail(env, held, code, &detail, &evidence).await

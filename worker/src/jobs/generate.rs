@@ -95,6 +95,11 @@ impl Generator {
         Self { ladder }
     }
 
+    /// The providers it asks.
+    pub fn ladder(&self) -> &Ladder {
+        &self.ladder
+    }
+
     async fn generate(
         &self,
         env: &Arc<Env>,

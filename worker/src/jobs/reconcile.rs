@@ -37,6 +37,7 @@ pub async fn run(env: Arc<Env>) {
     let drain = env.shutdown.drain.clone();
     let mut reconciler = Reconciler { env, after: Some(Uuid::new_v4()), reported: None };
     while drain.run_until_cancelled(ticks.tick()).await.is_some() {
+        reconciler.env.generator.ladder().report();
         if let Err(error) = reconciler.look().await {
             metrics::counter!("regimen_reconcile_failures_total").increment(1);
             tracing::warn!(%error, "could not reconcile; trying again");

@@ -51,7 +51,8 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
     ) -> Result<Result<Accepted<J::Plan>, Failed>, Stopped<L>> {
         let provider = step.rung.name();
         let most_micros = self.most(step, request);
-        let start = Start { provider, model: step.model.id.clone(), most_micros };
+        let (model, warning) = (step.model.id.clone(), step.warning.clone());
+        let start = Start { provider, model, most_micros, warning };
         let n = self.log.started(&start).await.map_err(LadderError::Stopped)?;
         number.0.store(n, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
@@ -95,8 +96,6 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
 
     async fn note_health(&self, step: &Step<'_>, error: Option<&ProviderError>, took: Duration) {
         let provider = step.rung.name().as_str();
-        let class = error.map_or("ok", ProviderError::class);
-        metrics::counter!("regimen_provider_attempts_total", "provider" => provider, "class" => class).increment(1);
         metrics::histogram!("regimen_provider_call_seconds", "provider" => provider)
             .record(took.as_secs_f64());
         let Some(error) = error else {
@@ -104,8 +103,10 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
             self.ladder.gate.record(&step.key, Health::Fine, None).await;
             return;
         };
-        let rule = rule(error);
-        if rule.alert {
+        let (rule, class) = (rule(error), error.class());
+        // A model nobody but a user has heard of is no fault of the provider's.
+        let wish = !step.known && matches!(error, ProviderError::ModelNotFound(_));
+        if rule.alert && !wish {
             metrics::counter!("regimen_provider_alerts_total", "provider" => provider, "class" => class).increment(1);
             tracing::error!(provider, class, model = step.model.id, %error, "a provider needs attention");
         }

@@ -2,15 +2,13 @@
 //! they retire. A data file with a dated default, because ids rot every few
 //! months; `MODEL_CATALOGUE` replaces it without a new build.
 
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 use regimen_common::config::Env;
 use serde::Deserialize;
 
 use super::{ProviderName, Reasoning, Usage};
 
 const BUILT_IN: &str = include_str!("catalogue.json");
-/// A model that retires within this many days is worth a warning.
-const SOON_DAYS: u64 = 60;
 /// How many successors are followed; enough for any honest file.
 const LONGEST_CHAIN: usize = 8;
 
@@ -103,19 +101,6 @@ pub enum CatalogueError {
     Successor(String),
 }
 
-/// A model's end of life, for logs and `/v1/usage`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// The model that was asked for.
-    pub model: String,
-    /// The day it retires or retired.
-    pub retires: NaiveDate,
-    /// Whether that day has come.
-    pub retired: bool,
-    /// What is asked in its place from then on.
-    pub successor: Option<String>,
-}
-
 /// A model as it is to be called today.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
@@ -198,19 +183,6 @@ impl Catalogue {
             headroom: model.headroom,
             max_output: model.max_output,
         }
-    }
-
-    /// What has to be said about `id`: that it is retired or soon will be.
-    pub fn notice(&self, id: &str, today: NaiveDate) -> Option<Notice> {
-        let model = self.model(id)?;
-        let retires = model.retires?;
-        let warned_from = retires.checked_sub_days(Days::new(SOON_DAYS))?;
-        (today >= warned_from).then(|| Notice {
-            model: model.id.clone(),
-            retires,
-            retired: today >= retires,
-            successor: model.successor.clone(),
-        })
     }
 
     /// The cost of a call in millionths of a US dollar, rounded up.
@@ -338,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn retired_models_lead_to_their_successor_and_are_noticed() {
+    fn retired_models_lead_to_their_successor() {
         let catalogue = catalogue();
         let today = day(2026, 11, 22);
         let id = |asked: &str, today: NaiveDate| catalogue.resolve(asked, today).id;
@@ -347,13 +319,6 @@ mod tests {
         assert_eq!(id("gpt-4o-mini", today), "gpt-4o-mini");
         assert_eq!(id("gpt-4o-mini", day(2027, 1, 14)), "gpt-6-luna");
         assert_eq!(id("my-own-model", today), "my-own-model");
-
-        let notice = catalogue.notice("gpt-4o-mini", today).unwrap();
-        assert!(!notice.retired);
-        assert_eq!(notice.successor.as_deref(), Some("gpt-6-luna"));
-        assert!(catalogue.notice("gemini-1.5-flash", today).unwrap().retired);
-        assert_eq!(catalogue.notice("gemini-3.1-flash-lite", today), None);
-        assert_eq!(catalogue.notice("gpt-6-luna", today), None);
     }
 
     #[test]

@@ -99,6 +99,11 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
         if let Some(from) = self.previous.replace(provider).filter(|from| *from != provider) {
             self.log.fell_back(from, provider).await.map_err(LadderError::Stopped)?;
         }
+        if let Some(warning) = &step.warning {
+            metrics::counter!("regimen_model_warnings_total", "provider" => provider.as_str())
+                .increment(1);
+            tracing::warn!(provider = provider.as_str(), warning, "about the model of a job");
+        }
         let mut request = prepare(&self.request.prompt, step);
         let mut tries = Tries::default();
         loop {
@@ -214,6 +219,7 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
                 end.estimated = true;
             }
         }
+        count(provider, &end);
         tracing::info!(
             n,
             provider = provider.as_str(),
@@ -238,7 +244,9 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
         reply: &Reply,
     ) -> Result<Delivered<J::Plan>, Stopped<L>> {
         let cost = self.ladder.catalogue.cost_micros(model, &reply.usage);
-        self.log.finished(n, &End::ok(reply, cost)).await.map_err(LadderError::Stopped)?;
+        let end = End::ok(reply, cost);
+        count(provider, &end);
+        self.log.finished(n, &end).await.map_err(LadderError::Stopped)?;
         tracing::info!(
             n,
             provider = provider.as_str(),
@@ -270,6 +278,15 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
         let free_in = free_in.or(self.crowded.then_some(Duration::ZERO));
         LadderError::all_failed(self.take_failures(), free_in)
     }
+}
+
+/// Counts an attempt that is over, by what the ledger says of it.
+pub(super) fn count(provider: ProviderName, end: &End) {
+    let (provider, class) = (provider.as_str(), end.outcome);
+    metrics::counter!("regimen_provider_attempts_total", "provider" => provider, "class" => class)
+        .increment(1);
+    metrics::counter!("regimen_provider_cost_micros_total", "provider" => provider)
+        .increment(end.cost_micros);
 }
 
 pub(super) fn prepare(prompt: &Arc<Prompt>, step: &Step<'_>) -> GenerateRequest {

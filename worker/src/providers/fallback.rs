@@ -68,6 +68,10 @@ pub(crate) struct Step<'a> {
     pub(crate) rung: &'a Rung,
     pub(crate) model: Resolved,
     pub(crate) key: String,
+    /// What has to be said about the model the job asked for.
+    pub(crate) warning: Option<String>,
+    /// The model is set or listed here, and not only what some job asks for.
+    pub(crate) known: bool,
 }
 
 impl Ladder {
@@ -109,6 +113,32 @@ impl Ladder {
             Rung::new(provider, settings.model.clone(), settings.limits, &configuration)
         });
         rungs.collect()
+    }
+
+    /// The models asked where a job names none, as they are set, by provider.
+    pub fn models(&self) -> impl Iterator<Item = (ProviderName, &str)> {
+        self.rungs.iter().map(|rung| (rung.name(), rung.model.as_str()))
+    }
+
+    /// What is known about models.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Sets the gauges of the models that are set: how each breaker stands, as
+    /// far as this process knows, and what is left of a cool-down. Models that
+    /// only jobs ask for have none, or their users would make the labels.
+    pub fn report(&self) {
+        let today = self.clock.now().date_naive();
+        for rung in &self.rungs {
+            let model = self.catalogue.resolve(&rung.model, today).id;
+            let key = rung.key(&model);
+            let labels = [("provider", rung.name().as_str().to_owned()), ("model", model)];
+            let breaker = self.gate.breaker(&key);
+            metrics::gauge!("regimen_provider_breaker", &labels).set(f64::from(breaker as u8));
+            let cooling = self.gate.cooling(&key).unwrap_or_default();
+            metrics::gauge!("regimen_provider_cooling_seconds", &labels).set(cooling.as_secs_f64());
+        }
     }
 
     /// Asks until `judge` accepts a reply. Dropping the future closes the
@@ -172,37 +202,75 @@ impl Ladder {
 
     /// The rungs in the order in which this request asks them.
     fn steps(&self, request: &Request) -> Vec<Step<'_>> {
-        let listed = request.model.as_deref().and_then(|id| self.catalogue.model(id));
-        let first = request.provider.or(listed.map(|model| model.provider));
+        let wish = Wish::of(request, &self.catalogue);
         let today = self.clock.now().date_naive();
-        let (wanted, others): (Vec<_>, Vec<_>) =
-            self.rungs.iter().partition(|rung| Some(rung.name()) == first);
-        let step = |rung: &'_ Rung, id: &str| {
-            let model = self.catalogue.resolve(id, today);
-            (rung.key(&model.id), model)
-        };
-        let model_of = |rung: &Rung| match &request.model {
-            // A model of another provider is no wish of this one's.
-            Some(id)
-                if Some(rung.name()) == first
-                    && listed.is_none_or(|model| model.provider == rung.name()) =>
-            {
-                id.clone()
-            }
-            _ => rung.model.clone(),
-        };
-        wanted
+        let (first, others): (Vec<_>, Vec<_>) =
+            self.rungs.iter().partition(|rung| Some(rung.name()) == wish.provider);
+        let mut steps: Vec<Step<'_>> = first
             .into_iter()
             .chain(others)
             .map(|rung| {
-                let (key, model) = step(rung, &model_of(rung));
-                Step { rung, model, key }
+                let asked = wish.model_of(rung.name());
+                let id = asked.unwrap_or(&rung.model);
+                let model = self.catalogue.resolve(id, today);
+                Step {
+                    rung,
+                    key: rung.key(&model.id),
+                    known: asked.is_none() || self.catalogue.model(id).is_some(),
+                    warning: asked
+                        .and_then(|id| self.catalogue.notice(id, today))
+                        .map(|notice| notice.to_string()),
+                    model,
+                }
             })
-            .collect()
+            .collect();
+        let unmet = wish.unmet(|name| steps.iter().any(|step| step.rung.name() == name));
+        if let (Some(unmet), Some(step)) = (unmet, steps.first_mut()) {
+            step.warning = Some(unmet);
+        }
+        steps
     }
 
     /// A draw from 0 up to 1.
     pub(crate) fn jitter(&self) -> f64 {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+}
+
+/// What a request says about whom to ask.
+struct Wish<'a> {
+    provider: Option<ProviderName>,
+    model: Option<&'a str>,
+    /// Whose model that is, if it is known.
+    whose: Option<ProviderName>,
+}
+
+impl<'a> Wish<'a> {
+    fn of(request: &'a Request, catalogue: &Catalogue) -> Self {
+        let model = request.model.as_deref();
+        let whose = model.and_then(|id| Some(catalogue.model(id)?.provider));
+        Self { provider: request.provider.or(whose), model, whose }
+    }
+
+    /// The model wanted from `name`. One of another provider is no wish of this one's.
+    fn model_of(&self, name: ProviderName) -> Option<&'a str> {
+        let its = self.provider == Some(name) && self.whose.is_none_or(|whose| whose == name);
+        self.model.filter(|_| its)
+    }
+
+    /// Why the wish cannot be met, if so, where the providers that `has` says are set.
+    fn unmet(&self, has: impl Fn(ProviderName) -> bool) -> Option<String> {
+        match (self.provider, self.model, self.whose) {
+            (Some(name), _, _) if !has(name) => {
+                Some(format!("{name} was asked for and has no key here; others are asked"))
+            }
+            (Some(name), Some(id), Some(whose)) if whose != name => {
+                Some(format!("{id} is a model of {whose}, not of {name}; {name}'s own is asked"))
+            }
+            (None, Some(id), _) => {
+                Some(format!("{id} is not known here and not asked; name its provider too"))
+            }
+            _ => None,
+        }
     }
 }

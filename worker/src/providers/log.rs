@@ -47,6 +47,8 @@ pub struct Start {
     pub model: String,
     /// The most it can cost, in millionths of a US dollar.
     pub most_micros: u64,
+    /// What has to be said about the model, such as that it is retired.
+    pub warning: Option<String>,
 }
 
 /// The end of an attempt.

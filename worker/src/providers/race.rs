@@ -6,7 +6,7 @@ use futures_util::future::{Either, select};
 use tokio::time::{Instant, sleep};
 
 use super::attempt::{Accepted, Failed, Number};
-use super::climb::{Climb, Stopped, prepare};
+use super::climb::{Climb, Stopped, count, prepare};
 use super::fallback::Step;
 use super::gate::Admission;
 use super::log::{AttemptLog, End, Judge};
@@ -136,6 +136,7 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
             cost_micros: self.most(step, &prepare(&self.request.prompt, step)),
             estimated: true,
         };
+        count(step.rung.name(), &end);
         self.log.finished(n, &end).await.map_err(LadderError::Stopped)
     }
 

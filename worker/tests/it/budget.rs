@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, join_all};
 use regimen_common::db::DbError;
 use regimen_common::kv::Kv;
-use regimen_common::test_support::TestRedis;
-use regimen_worker::budget::{BudgetError, Budgets, Ledger, Limits, Scope};
+use regimen_common::test_support::{PrivateRedis, TestRedis};
+use regimen_worker::budget::{BudgetError, BudgetSettings, Budgets, Ledger, Limits, Scope};
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ fn now() -> DateTime<Utc> {
 /// One worker's budgets on this Redis.
 fn worker(redis: &TestRedis, limits: Limits, book: &Book) -> Budgets {
     let kv = Kv::new(&SecretString::from(redis.url()), redis.prefix()).unwrap();
-    Budgets::new(kv, limits, Box::new(book.clone()))
+    Budgets::new(kv, BudgetSettings::new(limits), Box::new(book.clone()))
 }
 
 fn daily(limit: u64) -> Limits {
@@ -147,7 +147,7 @@ async fn lost_counters_are_filled_from_the_ledger() {
 async fn without_redis_the_ledger_decides() {
     let book = Book::default();
     let kv = Kv::new(&SecretString::from("redis://127.0.0.1:1/"), "away").unwrap();
-    let budgets = Budgets::new(kv, daily(1_000), Box::new(book.clone()));
+    let budgets = Budgets::new(kv, BudgetSettings::new(daily(1_000)), Box::new(book.clone()));
     let reservation = budgets.reserve(Uuid::new_v4(), 900, now()).await.unwrap();
     book.add(900);
     budgets.settle(reservation, 900).await;
@@ -158,7 +158,28 @@ async fn without_redis_the_ledger_decides() {
 async fn without_limits_nobody_is_asked() {
     let book = Book::default();
     let kv = Kv::new(&SecretString::from("redis://127.0.0.1:1/"), "away").unwrap();
-    let budgets = Budgets::new(kv, Limits::default(), Box::new(book.clone()));
+    let budgets = Budgets::new(kv, BudgetSettings::new(Limits::default()), Box::new(book.clone()));
     budgets.settle(budgets.reserve(Uuid::new_v4(), u64::MAX, now()).await.unwrap(), 1).await;
     assert_eq!(book.asked(), 0);
+}
+
+/// A Redis that stands still takes the command and answers nobody: what it
+/// counted then belongs to no call, and must not stay taken.
+#[tokio::test]
+async fn a_reservation_whose_answer_never_came_is_not_kept() {
+    let (redis, book) = (PrivateRedis::start().await, Book::default());
+    let kv = || Kv::new(&SecretString::from(redis.url()), "slow").unwrap();
+    let budgets = Budgets::new(kv(), BudgetSettings::new(daily(1_000)), Box::new(book.clone()));
+    let user = Uuid::new_v4();
+    budgets.settle(budgets.reserve(user, 100, now()).await.unwrap(), 100).await;
+    book.add(100);
+    redis.stop();
+    let unanswered = budgets.reserve(user, 500, now()).await.unwrap();
+    book.add(50);
+    redis.cont();
+    budgets.settle(unanswered, 50).await;
+    // 850 are left to the last cent.
+    let rest = budgets.reserve(user, 850, now()).await.unwrap();
+    budgets.settle(rest, 850).await;
+    assert!(budgets.reserve(user, 1, now()).await.is_err());
 }

@@ -11,6 +11,7 @@ mod fairness;
 mod fitting_plans;
 mod fleet;
 mod idempotency;
+mod ladder;
 mod outage;
 mod pay_once;
 mod providers;

@@ -21,6 +21,8 @@ pub struct NewAttempt<'a> {
     /// The most it can cost, in millionths of a US dollar: stands until the
     /// real cost is known, and for good when the call is broken off.
     pub most_micros: i64,
+    /// What has to be said about the model, such as that it is retired.
+    pub warning: Option<&'a str>,
 }
 
 /// Tokens and money of one call.
@@ -99,7 +101,8 @@ pub async fn start_attempt<C: GenericClient>(
              )
              insert into regimen.job_events (job_id, seq, at, kind, data)
              select $1, last_seq, now(), 'attempt_started',
-                    jsonb_build_object('provider', $4::text, 'model', $5::text, 'n', n)
+                    jsonb_strip_nulls(jsonb_build_object(
+                        'provider', $4::text, 'model', $5::text, 'n', n, 'warning', $8::text))
              from job, attempt
              returning (data ->> 'n')::int as n, seq",
         )
@@ -115,6 +118,7 @@ pub async fn start_attempt<C: GenericClient>(
                 &attempt.model,
                 &attempt.prompt_version,
                 &attempt.most_micros,
+                &attempt.warning,
             ],
         )
         .await?;
@@ -165,7 +169,9 @@ pub async fn store_reply<C: GenericClient>(
     Ok(row.map(|row| row.get("seq")))
 }
 
-/// Records how an attempt was judged.
+/// Records how an attempt was judged; false when its job has ended. What a job
+/// cost is added up when it ends, and stays so: the row is locked against that
+/// end, and after it an attempt keeps the cost it was counted with.
 ///
 /// # Errors
 /// Nothing was written.
@@ -173,22 +179,27 @@ pub async fn judge_attempt<C: GenericClient>(
     client: &C,
     attempt_id: Uuid,
     outcome: &AttemptOutcome<'_>,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let statement = client
         .prepare_cached(
             "-- judge attempt
-             update regimen.job_attempts set
+             with job as (
+                 select id from regimen.jobs
+                 where id = (select job_id from regimen.job_attempts where id = $1)
+                   and state in ('queued', 'running') for share
+             )
+             update regimen.job_attempts a set
                  outcome = $2, error_detail = $3, http_status = coalesce($4, http_status),
                  request_id = coalesce($5, request_id), finished_at = coalesce(finished_at, now()),
                  input_tokens = coalesce($6, input_tokens),
                  cached_tokens = coalesce($7, cached_tokens),
                  output_tokens = coalesce($8, output_tokens),
                  cost_micros = coalesce($9, cost_micros)
-             where id = $1",
+             from job where a.id = $1",
         )
         .await?;
     let usage = outcome.usage;
-    client
+    let judged = client
         .execute(
             &statement,
             &[
@@ -204,7 +215,7 @@ pub async fn judge_attempt<C: GenericClient>(
             ],
         )
         .await?;
-    Ok(())
+    Ok(judged == 1)
 }
 
 /// The job's newest reply that was paid for and can still become its plan: not

@@ -4,7 +4,7 @@ use deadpool_postgres::Transaction;
 use uuid::Uuid;
 
 use super::dispatch::{NextJob, dispatch_next};
-use super::finish::settle_usage;
+use super::finish::settle;
 use super::read::named;
 use crate::db::DbError;
 use crate::job::JobState;
@@ -68,7 +68,7 @@ pub async fn cancel(
         .await?;
     let by = if user_id.is_some() { "owner" } else { "operator" };
     let seq = tx.query_one(&statement, &[&job_id, &by]).await?.try_get("seq")?;
-    settle_usage(tx, &[job_id]).await?;
+    settle(tx, &[job_id]).await?;
     let next = dispatch_next(tx, &[owner], per_user).await?;
     Ok(CancelOutcome::Cancelled { seq, next })
 }

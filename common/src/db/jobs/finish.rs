@@ -56,11 +56,15 @@ pub async fn succeed(
                  update regimen.jobs j set
                      state = 'succeeded', stage = 'done', worker_id = null, lease_expires_at = null,
                      finished_at = now(), updated_at = now(), last_seq = last_seq + 1,
-                     plan_id = $3, provider = $4, model = $5,
-                     cost_micros = (select coalesce(sum(cost_micros), 0)::bigint
-                                    from regimen.job_attempts a where a.job_id = j.id)
+                     plan_id = $3, provider = $4, model = $5
                  where id = $1 and fence = $2 and state = 'running'
                  returning user_id, last_seq
+             ), origin as (
+                 insert into regimen.plan_origins (plan_id, job_id, user_id, provider, model,
+                                                   prompt_version, at)
+                 select $3, $1, job.user_id, $4, $5, a.prompt_version, now()
+                 from job, regimen.job_attempts a
+                 where a.job_id = $1 and a.outcome = 'ok' order by a.n desc limit 1
              ), event as (
                  insert into regimen.job_events (job_id, seq, at, kind, data)
                  select $1, last_seq, now(), 'saved',
@@ -98,9 +102,7 @@ pub async fn fail(
                  update regimen.jobs j set
                      state = 'failed', stage = 'done', worker_id = null, lease_expires_at = null,
                      finished_at = now(), updated_at = now(), last_seq = last_seq + 1,
-                     error_code = $3, error_detail = $4,
-                     cost_micros = (select coalesce(sum(cost_micros), 0)::bigint
-                                    from regimen.job_attempts a where a.job_id = j.id)
+                     error_code = $3, error_detail = $4
                  where id = $1 and fence = $2 and state = 'running'
                  returning user_id, last_seq
              ), event as (
@@ -145,7 +147,7 @@ pub async fn retry_later(
              ), event as (
                  insert into regimen.job_events (job_id, seq, at, kind, data)
                  select $1, last_seq, now(), 'retry_scheduled',
-                        jsonb_build_object('at', run_at, 'reason', $5::text)
+                        jsonb_build_object('at', run_at, 'stage', $3::text, 'reason', $5::text)
                  from job
              )
              select user_id, last_seq from job",
@@ -173,8 +175,11 @@ pub(super) async fn settle_usage<C: GenericClient>(
                                            input_tokens, cached_tokens, output_tokens, cost_micros)
              select id, job_id, user_id, coalesce(finished_at, started_at), provider, model,
                     input_tokens, cached_tokens, output_tokens, cost_micros
-             from regimen.job_attempts
-             where job_id = any($1) and (cost_micros > 0 or input_tokens > 0 or output_tokens > 0)
+             from regimen.job_attempts a
+             where job_id = any($1)
+               and (cost_micros > 0 or input_tokens > 0 or output_tokens > 0
+                    or exists (select from regimen.ai_usage u where u.attempt_id = a.id))
+             order by id
              on conflict (attempt_id) do update set
                  input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
                  output_tokens = excluded.output_tokens, cost_micros = excluded.cost_micros
@@ -184,6 +189,24 @@ pub(super) async fn settle_usage<C: GenericClient>(
         )
         .await?;
     client.execute(&statement, &[&jobs]).await?;
+    Ok(())
+}
+
+/// Settles the usage of jobs whose rows this transaction has locked, and adds
+/// up what each cost. A statement of its own on purpose: it also sees what was
+/// judged while the lock was waited for, and nothing is judged after it.
+pub(super) async fn settle(tx: &Transaction<'_>, jobs: &[Uuid]) -> Result<(), DbError> {
+    settle_usage(tx, jobs).await?;
+    let statement = tx
+        .prepare_cached(
+            "-- add up cost
+             update regimen.jobs j set cost_micros = spent.micros
+             from (select job_id, sum(cost_micros)::bigint as micros
+                   from regimen.job_attempts where job_id = any($1) group by job_id) spent
+             where j.id = spent.job_id and j.cost_micros <> spent.micros",
+        )
+        .await?;
+    tx.execute(&statement, &[&jobs]).await?;
     Ok(())
 }
 
@@ -198,7 +221,7 @@ async fn finish(
         metrics::counter!("regimen_stale_writes_refused_total").increment(1);
         return Ok(None);
     };
-    settle_usage(tx, &[job_id]).await?;
+    settle(tx, &[job_id]).await?;
     let next = dispatch_next(tx, &[row.try_get("user_id")?], per_user).await?;
     Ok(Some(Ended { job_id, kind, seq: row.try_get("last_seq")?, next }))
 }

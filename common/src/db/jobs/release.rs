@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Held;
 use super::dispatch::{NextJob, dispatch_next};
-use super::finish::{Ended, settle_usage};
+use super::finish::{Ended, settle, settle_usage};
 use super::read::named;
 use crate::db::DbError;
 use crate::job::{EventKind, JobClass, LOST_WORKERS_LIMIT};
@@ -44,6 +44,9 @@ pub async fn hand_back<C: GenericClient>(client: &C, held: &[Held]) -> Result<Ve
         )
         .await?;
     let (ids, fences) = columns(held);
+    // First, so that a failure in between hands nothing back unannounced. The
+    // ledger may hear of a call at any time and more than once.
+    settle_usage(client, &ids).await?;
     let rows = client.query(&statement, &[&ids, &fences]).await?;
     rows.iter().map(|row| returned(row, EventKind::Drained)).collect()
 }
@@ -81,9 +84,7 @@ pub async fn lose(
                          'the job took ' || held.lost || ' workers down with it; the last time: '
                          || $4 end,
                      worker_id = null, lease_expires_at = null, updated_at = now(),
-                     last_seq = last_seq + 1,
-                     cost_micros = (select coalesce(sum(cost_micros), 0)::bigint
-                                    from regimen.job_attempts a where a.job_id = j.id)
+                     last_seq = last_seq + 1
                  from held where held.id = j.id
                  returning j.id, j.user_id, j.class, j.created_at, j.last_seq, j.error_detail,
                            held.lost, held.poisoned,
@@ -109,6 +110,8 @@ pub async fn lose(
         .await?;
     let (ids, fences) = columns(held);
     let rows = tx.query(&statement, &[&ids, &fences, &LOST_WORKERS_LIMIT, &reason]).await?;
+    let taken = rows.iter().map(|row| row.try_get("id")).collect::<Result<Vec<Uuid>, _>>()?;
+    settle(tx, &taken).await?;
     let mut lost = Vec::with_capacity(rows.len());
     for row in &rows {
         lost.push(if row.try_get("poisoned")? {
@@ -120,10 +123,9 @@ pub async fn lose(
     Ok(lost)
 }
 
-/// A poisoned job: what it cost is settled, and its user's next one may come.
+/// A poisoned job: its user's next one may come.
 async fn ended_for_good(tx: &Transaction<'_>, row: &Row, per_user: i64) -> Result<Ended, DbError> {
     let job_id = row.try_get("id")?;
-    settle_usage(tx, &[job_id]).await?;
     let next = dispatch_next(tx, &[row.try_get("user_id")?], per_user).await?;
     Ok(Ended { job_id, kind: EventKind::Failed, seq: row.try_get("last_seq")?, next })
 }

@@ -194,6 +194,7 @@ async fn a_stale_holder_changes_nothing() {
         model: "m",
         prompt_version: "1",
         most_micros: 0,
+        warning: None,
     };
     assert_eq!(jobs::start_attempt(&tx, stale, &attempt).await.unwrap(), None);
     tx.commit().await.unwrap();

@@ -80,6 +80,7 @@ async fn a_paid_reply_is_used_until_it_is_refuted() {
         model: "m",
         prompt_version: "1",
         most_micros: 0,
+        warning: None,
     };
     jobs::start_attempt(&client, held, &new).await.unwrap().unwrap();
     assert_eq!(jobs::usable_reply(&client, id).await.unwrap(), None);

@@ -122,7 +122,8 @@ impl World {
     pub(super) async fn ask(&self, held: Held, provider: &str) -> Uuid {
         let id = Uuid::now_v7();
         let prompt_version = "test";
-        let attempt = NewAttempt { id, provider, model: "model-1", prompt_version, most_micros: 0 };
+        let (model, most_micros, warning) = ("model-1", 0, None);
+        let attempt = NewAttempt { id, provider, model, prompt_version, most_micros, warning };
         let client = self.database.client().await;
         let (_, seq) = jobs::start_attempt(&client, held, &attempt).await.unwrap().unwrap();
         self.tell(held.id, seq, EventKind::AttemptStarted).await;

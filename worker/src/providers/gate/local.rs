@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Admission, Mark};
+use super::{Admission, Breaker, Mark};
 use crate::providers::policy::Policy;
 
 /// Everything this process knows, by rung.
@@ -40,6 +40,14 @@ impl Local {
 
     pub(super) fn cooling(&self, rung: &str, now: Instant) -> Option<Duration> {
         ahead(self.0.get(rung)?.cooling_until, now)
+    }
+
+    pub(super) fn breaker(&self, rung: &str, now: Instant) -> Breaker {
+        match self.0.get(rung).and_then(|state| state.open_until) {
+            None => Breaker::Closed,
+            Some(until) if until > now => Breaker::Open,
+            Some(_) => Breaker::HalfOpen,
+        }
     }
 
     /// Takes over that the breaker is not open any more.
@@ -131,8 +139,10 @@ mod tests {
         }
         assert_eq!(local.admit(RUNG, start, PROBE), Admission::Open(10 * SECOND));
         assert_eq!(local.blocked(RUNG, start), Some(10 * SECOND));
+        assert_eq!(local.breaker(RUNG, start), Breaker::Open);
         let later = start + 10 * SECOND;
         assert_eq!(local.admit(RUNG, later, PROBE), Admission::Probe);
+        assert_eq!(local.breaker(RUNG, later), Breaker::HalfOpen);
         assert_eq!(local.admit(RUNG, later, PROBE), Admission::Open(PROBE));
 
         local.record(RUNG, later, Mark::Failing(1), &policy());
@@ -141,6 +151,7 @@ mod tests {
         assert_eq!(local.admit(RUNG, again, PROBE), Admission::Probe);
         local.record(RUNG, again, Mark::Ok, &policy());
         assert_eq!(local.admit(RUNG, again, PROBE), Admission::Call);
+        assert_eq!(local.breaker(RUNG, again), Breaker::Closed);
     }
 
     #[test]

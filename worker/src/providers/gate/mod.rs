@@ -35,6 +35,17 @@ pub enum Admission {
     Open(Duration),
 }
 
+/// How a breaker stands; the number is the gauge's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breaker {
+    /// Calls go through.
+    Closed = 0,
+    /// One call finds out whether the provider is back.
+    HalfOpen = 1,
+    /// No call goes through.
+    Open = 2,
+}
+
 /// The shared knowledge about all providers.
 pub struct Gate {
     shared: Option<Shared>,
@@ -84,7 +95,9 @@ impl Gate {
             Admission::Open(wait) => {
                 self.locally(|local| local.learn(rung, now, Duration::ZERO, wait))
             }
-            Admission::Call | Admission::Probe => self.locally(|local| local.close(rung)),
+            Admission::Call => self.locally(|local| local.close(rung)),
+            // What the probe finds is still to come.
+            Admission::Probe => {}
         }
         reply
     }
@@ -92,6 +105,16 @@ impl Gate {
     /// How long `rung` is known to be blocked, without asking anybody.
     pub fn blocked(&self, rung: &str) -> Option<Duration> {
         self.locally(|local| local.blocked(rung, Instant::now()))
+    }
+
+    /// How the breaker of `rung` stands, as far as this process knows.
+    pub fn breaker(&self, rung: &str) -> Breaker {
+        self.locally(|local| local.breaker(rung, Instant::now()))
+    }
+
+    /// What is left of the cool-down of `rung`, as far as this process knows.
+    pub fn cooling(&self, rung: &str) -> Option<Duration> {
+        self.locally(|local| local.cooling(rung, Instant::now()))
     }
 
     /// Records what a call to `rung` said about it. `hint` is the wait the provider asked for.

@@ -35,7 +35,12 @@ impl Ingress {
 
     /// Submits the sample quiz; returns the accepted jobs in the order of `kinds`.
     pub(crate) async fn submit(&self, user: Uuid, kinds: &[&str]) -> Vec<Uuid> {
-        let answer = self.door().post_plans(user, &body(kinds), None).await.unwrap();
+        self.submit_body(user, &body(kinds)).await
+    }
+
+    /// Submits a body of the test's own; returns the accepted jobs.
+    pub(crate) async fn submit_body(&self, user: Uuid, body: &Value) -> Vec<Uuid> {
+        let answer = self.door().post_plans(user, body, None).await.unwrap();
         let (status, body) = (answer.status(), answer.json::<Value>().await.unwrap());
         assert_eq!(status, StatusCode::ACCEPTED, "{body}");
         job_ids(&body)
@@ -45,6 +50,14 @@ impl Ingress {
     pub(crate) async fn submit_one(&self) -> (Uuid, Uuid) {
         let user = Uuid::new_v4();
         (user, self.submit(user, &["meal"]).await[0])
+    }
+
+    /// What a path answers a user who may have it.
+    pub(crate) async fn get(&self, user: Uuid, path: &str) -> Value {
+        let answer = self.door().request(Method::GET, user, path).send().await.unwrap();
+        let (status, body) = (answer.status(), answer.json::<Value>().await.unwrap());
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
     }
 
     /// Waits for a job's end and returns its view.

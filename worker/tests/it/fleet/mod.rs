@@ -121,6 +121,21 @@ impl Fleet {
         Self { simulator, settings: all, pool, http, stores: Stores::Private }
     }
 
+    /// Gives the processes started from now on all four providers, at the simulator.
+    pub(crate) fn ask_all_providers(&mut self) {
+        let url = self.simulator.url().to_owned();
+        for (name, path) in [("ANTHROPIC", ""), ("GEMINI", ""), ("LLAMA", "/llama/v1")] {
+            self.set(&format!("{name}_API_KEY"), "simulated");
+            self.set(&format!("{name}_BASE_URL"), &format!("{url}{path}"));
+        }
+        self.set("LLAMA_MODEL", "llama-3.3-70b");
+    }
+
+    /// A setting of the processes started from now on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
     pub(crate) async fn ingress(&self) -> Ingress {
         let binary = Binary::start("regimen-ingress", &self.settings).await;
         Ingress::new(binary, self.http.clone(), SERVICE_KEY)
@@ -229,12 +244,17 @@ impl Fleet {
         .await
     }
 
+    /// What a worker tells Prometheus.
+    pub(crate) async fn metrics(&self, worker: &Binary) -> String {
+        let url = format!("{}/metrics", worker.address("METRICS_URL"));
+        self.http.get(&url).send().await.unwrap().text().await.unwrap()
+    }
+
     /// Waits until a worker's metrics say that `name` has reached `least`.
     pub(crate) async fn until_metric(&self, worker: &Binary, name: &str, least: f64) {
-        let url = format!("{}/metrics", worker.address("METRICS_URL"));
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let text = self.http.get(&url).send().await.unwrap().text().await.unwrap();
+            let text = self.metrics(worker).await;
             let value = |line: &str| line.rsplit_once(' ').and_then(|(_, n)| n.parse::<f64>().ok());
             let mut lines = text.lines().filter(|line| line.starts_with(name));
             if lines.any(|line| value(line).is_some_and(|value| value >= least)) {

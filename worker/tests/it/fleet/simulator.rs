@@ -74,10 +74,24 @@ impl Simulator {
 
     /// The jobs of all calls so far, in the order of their arrival.
     pub(crate) async fn order(&self) -> Vec<Uuid> {
+        self.calls()
+            .await
+            .iter()
+            .map(|call| call["seed"].as_str().unwrap().parse().unwrap())
+            .collect()
+    }
+
+    /// When all calls so far arrived, in milliseconds of the simulator's clock.
+    pub(crate) async fn arrivals(&self) -> Vec<f64> {
+        self.calls().await.iter().map(|call| call["arrived_ms"].as_f64().unwrap()).collect()
+    }
+
+    async fn calls(&self) -> Vec<Value> {
         let url = format!("{}/control/calls?limit=4096", self.url());
         let calls: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
-        let calls = calls["calls"].as_array().or(calls.as_array()).unwrap();
-        // Newest first.
-        calls.iter().rev().map(|call| call["seed"].as_str().unwrap().parse().unwrap()).collect()
+        let mut calls = calls["calls"].as_array().or(calls.as_array()).unwrap().clone();
+        // Told newest first.
+        calls.reverse();
+        calls
     }
 }

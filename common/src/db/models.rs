@@ -1,0 +1,135 @@
+//! Which models the workers of the fleet are set to ask, and which of those
+//! are retired or soon will be.
+//!
+//! Each worker writes its own rows and renews them; what is not renewed is a
+//! worker that is gone, and no longer counts.
+
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use deadpool_postgres::GenericClient;
+
+use super::DbError;
+
+/// A worker that has not renewed its rows for so long is gone.
+pub const FRESH: Duration = Duration::from_secs(180);
+
+/// A model a worker asks where a job names none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelInUse {
+    /// Who serves it.
+    pub provider: &'static str,
+    /// Its id, as it is set.
+    pub model: String,
+    /// The announced end of its life.
+    pub end: Option<EndOfLife>,
+}
+
+/// When a model stops answering, and what follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndOfLife {
+    /// The day it stops.
+    pub retires_on: NaiveDate,
+    /// From this day on it is worth a warning.
+    pub warn_from: NaiveDate,
+    /// What is asked in its place from then on.
+    pub successor: Option<String>,
+}
+
+/// A model in use that is retired or soon will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetiringModel {
+    /// Who serves it.
+    pub provider: String,
+    /// Its id.
+    pub model: String,
+    /// The day it stops, or stopped, answering.
+    pub retires_on: NaiveDate,
+    /// Whether that day has come.
+    pub retired: bool,
+    /// What is asked in its place from then on.
+    pub successor: Option<String>,
+}
+
+/// Writes a worker's models, and clears what long gone workers left behind.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn publish(
+    client: &impl GenericClient,
+    worker_id: &str,
+    models: &[ModelInUse],
+) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- publish models in use
+             with gone as (
+                 delete from regimen.models_in_use where seen_at < now() - interval '1 day'
+             )
+             insert into regimen.models_in_use (worker_id, provider, model, retires_on, warn_from,
+                                                successor, seen_at)
+             select $1, used.*, now()
+             from unnest($2::text[], $3::text[], $4::date[], $5::date[], $6::text[]) used
+             on conflict (worker_id, provider) do update set
+                 model = excluded.model, retires_on = excluded.retires_on,
+                 warn_from = excluded.warn_from, successor = excluded.successor,
+                 seen_at = excluded.seen_at",
+        )
+        .await?;
+    let providers: Vec<&str> = models.iter().map(|one| one.provider).collect();
+    let names: Vec<&str> = models.iter().map(|one| one.model.as_str()).collect();
+    let ends = || models.iter().map(|one| one.end.as_ref());
+    let retires: Vec<Option<NaiveDate>> = ends().map(|end| Some(end?.retires_on)).collect();
+    let warned: Vec<Option<NaiveDate>> = ends().map(|end| Some(end?.warn_from)).collect();
+    let successors: Vec<Option<&str>> = ends().map(|end| end?.successor.as_deref()).collect();
+    client
+        .execute(&statement, &[&worker_id, &providers, &names, &retires, &warned, &successors])
+        .await?;
+    Ok(())
+}
+
+/// Takes a worker's rows away: it ends.
+///
+/// # Errors
+/// Postgres refused; the rows go out of date by themselves.
+pub async fn withdraw(client: &impl GenericClient, worker_id: &str) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- withdraw models in use
+             delete from regimen.models_in_use where worker_id = $1",
+        )
+        .await?;
+    client.execute(&statement, &[&worker_id]).await?;
+    Ok(())
+}
+
+/// Models that some worker asks and that are retired or soon will be, the
+/// first to go first.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn retiring(client: &impl GenericClient) -> Result<Vec<RetiringModel>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- retiring models
+             with today as (select (now() at time zone 'utc')::date as day)
+             select distinct provider, model, retires_on, retires_on <= today.day as retired,
+                    successor
+             from regimen.models_in_use, today
+             where seen_at > now() - make_interval(secs => $1) and warn_from <= today.day
+             order by retires_on, provider, model",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&FRESH.as_secs_f64()]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RetiringModel {
+                provider: row.try_get("provider")?,
+                model: row.try_get("model")?,
+                retires_on: row.try_get("retires_on")?,
+                retired: row.try_get("retired")?,
+                successor: row.try_get("successor")?,
+            })
+        })
+        .collect()
+}
