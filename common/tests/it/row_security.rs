@@ -33,7 +33,7 @@ const OWN_ROWS: [(&str, &str, &str); 9] = [
 ];
 
 /// What a user may read of our own schema, by whom it belongs to.
-const OWN_JOBS: [(&str, &str); 6] = [
+const OWN_JOBS: [(&str, &str); 7] = [
     ("regimen.jobs", "user_id"),
     ("regimen.callbacks", "user_id"),
     ("regimen.generations", "user_id"),
