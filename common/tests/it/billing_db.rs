@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Client;
+use regimen_common::billing::Mode;
 use regimen_common::billing::entitlement::{Policy, Status};
 use regimen_common::billing::event::Event;
 use regimen_common::billing::record::{Basis, Record};
 use regimen_common::billing::state::{CustomerState, Link, LinkSource};
 use regimen_common::billing::verdict::{Notice, NoticeKind};
 use regimen_common::db::billing::claims::{self, Claimed, Ending, Failure};
-use regimen_common::db::billing::events::{self, EventState, NewEvent, Source, Stored};
+use regimen_common::db::billing::events::{self, EventState, NewEvent, Replayed, Source, Stored};
 use regimen_common::db::billing::notices::{self, Mail, Sent};
 use regimen_common::db::billing::{customers, profiles};
 use regimen_common::test_support::TestDatabase;
@@ -34,6 +35,10 @@ async fn store(client: &Client, id: &str, mismatch: Option<&'static str>) -> Sto
         trace_context: Some("00-a-b-01"),
     };
     events::store(client, &new).await.unwrap()
+}
+
+async fn replay(client: &Client, id: &str, mode: Mode) -> Replayed {
+    events::replay(client, id, mode).await.unwrap()
 }
 
 async fn claim(client: &Client, id: &str) -> Option<Claimed> {
@@ -90,11 +95,49 @@ async fn an_event_is_stored_once() {
     assert_eq!(store(&client, "evt_2", Some("livemode")).await, Stored::New);
     assert_eq!(state(&client, "evt_2").await, EventState::Mismatched);
     assert!(claim(&client, "evt_2").await.is_none(), "what is of the other mode is never applied");
-    assert!(!events::replay(&client, "evt_2").await.unwrap());
+    assert_eq!(replay(&client, "evt_2", Mode::Live).await, Replayed::NotOurs);
     let ids = ["evt_1".to_owned(), "evt_9".to_owned()];
     assert_eq!(events::known(&client, &ids).await.unwrap(), ["evt_1"]);
     let stored = events::find(&client, "evt_1").await.unwrap().unwrap();
     assert_eq!(stored.customer.as_deref(), Some("cus_1"));
+}
+
+#[tokio::test]
+async fn an_event_is_replayed_unless_it_is_held_or_not_ours() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    assert_eq!(replay(&client, "evt_1", Mode::Test).await, Replayed::Missing);
+    for ending in [EventState::Applied, EventState::Ignored, EventState::Unresolved] {
+        let id = format!("evt_{ending}");
+        store(&client, &id, None).await;
+        let claimed = claim(&client, &id).await.unwrap();
+        assert_eq!(replay(&client, &id, Mode::Test).await, Replayed::Held);
+        let ending_of_it = Ending { state: ending, reason: None, customer: None };
+        claims::settle(&client, &claimed.id, &ending_of_it).await.unwrap();
+        assert_eq!(replay(&client, &id, Mode::Test).await, Replayed::Again(ending));
+        assert_eq!(claim(&client, &id).await.unwrap().attempts, 1, "its patience starts anew");
+    }
+    // One that waits an hour for its next try is tried now.
+    store(&client, "evt_late", None).await;
+    let claimed = claim(&client, "evt_late").await.unwrap();
+    let hour = Duration::from_secs(3_600);
+    assert!(claims::retry_later(&client, &claimed, hour, &FAILURE).await.unwrap());
+    assert!(claim(&client, "evt_late").await.is_none());
+    let again = Replayed::Again(EventState::Received);
+    assert_eq!(replay(&client, "evt_late", Mode::Test).await, again);
+    assert!(claim(&client, "evt_late").await.is_some());
+    // Stored while STRIPE_LIVEMODE was wrong; the event itself is of the test mode.
+    store(&client, "evt_mode", Some("livemode")).await;
+    assert_eq!(replay(&client, "evt_mode", Mode::Live).await, Replayed::NotOurs);
+    assert_eq!(state(&client, "evt_mode").await, EventState::Mismatched);
+    let again = Replayed::Again(EventState::Mismatched);
+    assert_eq!(replay(&client, "evt_mode", Mode::Test).await, again);
+    assert!(claim(&client, "evt_mode").await.is_some());
+    // Of a connected account: not ours in any mode.
+    store(&client, "evt_account", Some("connected_account")).await;
+    let account = "update regimen.stripe_events set account = 'acct_1' where id = 'evt_account'";
+    client.execute(account, &[]).await.unwrap();
+    assert_eq!(replay(&client, "evt_account", Mode::Test).await, Replayed::NotOurs);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 
 use super::time;
+use crate::billing::Mode;
 use crate::billing::event::Event;
 use crate::db::DbError;
 use crate::db::jobs::read::named as read_name;
@@ -126,23 +127,61 @@ pub async fn known(client: &impl GenericClient, ids: &[String]) -> Result<Vec<St
     Ok(rows.iter().map(|row| row.get("id")).collect())
 }
 
-/// Puts an event back to be applied again, whatever became of it; false when
-/// there is no such event, or it must never be applied. Applying again
-/// changes nothing that was done before.
+/// What became of the wish to replay an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replayed {
+    /// It waits to be applied now; before, it stood in this state.
+    Again(EventState),
+    /// A worker is applying it at this moment.
+    Held,
+    /// It is of the other mode or of another account, and never applied here.
+    NotOurs,
+    /// There is no event with this id.
+    Missing,
+}
+
+/// Puts an event back to be applied again, whatever became of it; one that
+/// waits for another try is tried now. Applying again changes nothing that was
+/// done before. One stored as of the other mode is put back only when `mode`
+/// has become its own. The next look of a reconciler dispatches it.
 ///
 /// # Errors
-/// Postgres failed.
-pub async fn replay(client: &impl GenericClient, id: &str) -> Result<bool, DbError> {
+/// Postgres failed, or holds a state this release does not know.
+pub async fn replay(
+    client: &impl GenericClient,
+    id: &str,
+    mode: Mode,
+) -> Result<Replayed, DbError> {
     let statement = client
         .prepare_cached(
             "-- replay stripe event
-             update regimen.stripe_events
-             set state = 'received', settled_at = null, attempts = 0, run_at = now(),
-                 held = false, lost = 0, dispatched_at = null, error_code = null, error_detail = null
-             where id = $1 and state <> 'mismatched'",
+             with event as (
+                 select id, state, held,
+                     state <> 'mismatched' or (account is null and coalesce(livemode = $2, true))
+                         as ours
+                 from regimen.stripe_events where id = $1 for update
+             ), again as (
+                 update regimen.stripe_events e
+                 set state = 'received', settled_at = null, attempts = 0, run_at = now(),
+                     held = false, lost = 0, dispatched_at = null, error_code = null,
+                     error_detail = null
+                 from event
+                 where e.id = event.id and event.ours
+                     and not (event.state = 'received' and event.held)
+                 returning e.id
+             )
+             select state, ours, exists (select from again) as again from event",
         )
         .await?;
-    Ok(client.execute(&statement, &[&id]).await? == 1)
+    let live = mode == Mode::Live;
+    let Some(row) = client.query_opt(&statement, &[&id, &live]).await? else {
+        return Ok(Replayed::Missing);
+    };
+    Ok(match (row.try_get("again")?, row.try_get("ours")?) {
+        (true, _) => Replayed::Again(read_name(&row, "state")?),
+        (false, true) => Replayed::Held,
+        (false, false) => Replayed::NotOurs,
+    })
 }
 
 /// Puts every dead event back to be applied again; returns how many.

@@ -1,5 +1,7 @@
 //! What events do to users: plan, renewal date, customer, notices.
 
+use regimen_common::billing::Mode;
+use regimen_common::db::billing::events::{self, EventState, Replayed};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -162,7 +164,8 @@ async fn users_are_told_once_however_often_an_event_is_applied() {
         worker.take(&event(id, kind, NOW, object)).await;
         assert_eq!(worker.state(id).await.0, "applied", "{kind}");
         let client = worker.database.client().await;
-        assert!(regimen_common::db::billing::events::replay(&client, id).await.unwrap());
+        let replayed = events::replay(&client, id, Mode::Test).await.unwrap();
+        assert_eq!(replayed, Replayed::Again(EventState::Applied));
         assert_eq!(worker.drain().await, 1);
     }
     let mut told = worker.notifications(user).await;

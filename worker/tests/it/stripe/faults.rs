@@ -1,7 +1,9 @@
 //! Doubts, outages, dead letters, replays.
 
 use axum::http::StatusCode;
-use regimen_common::db::billing::{claims, events};
+use regimen_common::billing::Mode;
+use regimen_common::db::billing::claims;
+use regimen_common::db::billing::events::{self, EventState, Replayed};
 use regimen_worker::jobs::stripe_event;
 use serde_json::json;
 
@@ -119,7 +121,8 @@ async fn an_event_that_cannot_be_written_is_dead_with_its_reason_in_the_end() {
     let sql = "alter table public.profiles drop constraint nobody_is_pro";
     worker.database.client().await.batch_execute(sql).await.unwrap();
     let client = worker.database.client().await;
-    assert!(events::replay(&client, "evt_1").await.unwrap());
+    let replayed = events::replay(&client, "evt_1", Mode::Test).await.unwrap();
+    assert_eq!(replayed, Replayed::Again(EventState::Dead));
     worker.drain().await;
     assert_eq!(worker.plan(user).await.0, "pro");
 }

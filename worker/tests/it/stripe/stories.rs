@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use regimen_common::billing::Mode;
 use regimen_common::db::billing::{claims, events};
 use regimen_common::test_support::stripe_story::{Owner, Payment, Step, Stripe};
 use regimen_worker::jobs::{stripe_event, stripe_reconcile};
@@ -144,7 +145,7 @@ async fn deliver(
     futures_util::future::join_all(together.iter().map(|event| worker.store(event))).await;
     for event in together.iter().filter(|_| rng.random_bool(0.1)) {
         let client = worker.database.client().await;
-        events::replay(&client, event["id"].as_str().unwrap()).await.unwrap();
+        events::replay(&client, event["id"].as_str().unwrap(), Mode::Test).await.unwrap();
     }
 }
 
