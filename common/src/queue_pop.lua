@@ -1,10 +1,13 @@
 -- Takes messages from two lists by weight, oldest first.
 -- KEYS[1] first list, KEYS[2] second list, KEYS[3] their token list.
--- ARGV[1] how many at most, ARGV[2] and ARGV[3] the lists' weights,
+-- ARGV[1] how many at most, ARGV[2] and ARGV[3] the lists' weights (0: leave it alone),
 -- ARGV[4] the caller's running count of picks, so that small pops keep the shares.
 -- Reply: the messages. A token is left when work stays behind.
 local want = tonumber(ARGV[1])
-local have = { redis.call('LLEN', KEYS[1]), redis.call('LLEN', KEYS[2]) }
+local have = { 0, 0 }
+for list = 1, 2 do
+  if tonumber(ARGV[1 + list]) > 0 then have[list] = redis.call('LLEN', KEYS[list]) end
+end
 local share, cycle = tonumber(ARGV[2]), tonumber(ARGV[2]) + tonumber(ARGV[3])
 local turn = tonumber(ARGV[4])
 local take = { 0, 0 }

@@ -18,6 +18,7 @@ use crate::config::WorkerConfig;
 use crate::holdings::Holdings;
 use crate::jobs::generate::Generator;
 use crate::mail::Mailer;
+use crate::pauses::PausedQueues;
 use crate::providers::fallback::Ladder;
 use crate::stripe::StripeReader;
 
@@ -38,6 +39,8 @@ pub struct Env {
     pub holdings: Holdings,
     /// Tells the fleet what was committed.
     pub announcer: Announcer,
+    /// Which queues operators have paused.
+    pub paused: PausedQueues,
     /// What may be spent.
     pub budgets: Budgets,
     /// Prompt, ladder and verification.
@@ -95,6 +98,7 @@ impl Env {
             pulse,
             queue: Queue::new(kv.clone()),
             holdings: Holdings::default(),
+            paused: PausedQueues::default(),
             announcer: Announcer::start(kv.clone(), clock.clone()),
             budgets: Budgets::new(kv.clone(), config.budgets, Box::new(db.clone())),
             generator: Generator::new(ladder(&config, kv.clone())?),

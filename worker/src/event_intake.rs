@@ -128,7 +128,8 @@ impl Intake {
 
     async fn pop(&mut self, free: usize) -> Result<Vec<String>, KvError> {
         let lists = (List::Stripe, List::Notify);
-        let messages = self.env.queue.pop(lists, WEIGHTS, self.turn, free).await?;
+        let weights = self.env.paused.leave_out(lists, WEIGHTS);
+        let messages = self.env.queue.pop(lists, weights, self.turn, free).await?;
         self.turn = self.turn.wrapping_add(messages.len() as u64);
         self.redis_failed_at = None;
         Ok(messages.into_iter().map(|message| message.id).collect())

@@ -170,7 +170,8 @@ impl Intake {
 
     async fn pop(&mut self, free: usize) -> Result<Vec<Uuid>, String> {
         let lists = (List::Pro, List::Free);
-        let pop = self.env.queue.pop(lists, self.env.config.weights, self.turn, free);
+        let weights = self.env.paused.leave_out(lists, self.env.config.weights);
+        let pop = self.env.queue.pop(lists, weights, self.turn, free);
         let messages = match timeout(REDIS_PATIENCE, pop).await {
             Ok(Ok(messages)) => messages,
             Ok(Err(error)) => return Err(error.to_string()),
@@ -187,7 +188,8 @@ impl Intake {
         free: usize,
     ) -> Result<Vec<Claimed>, DbError> {
         let config = &self.env.config;
-        let (weights, turn) = (config.weights, self.turn);
+        let weights = self.env.paused.leave_out((List::Pro, List::Free), config.weights);
+        let turn = self.turn;
         let claimed = jobs::claim_waiting(&mut client, free, weights, turn, &config.claim).await?;
         drop(client);
         self.turn = self.turn.wrapping_add(claimed.len() as u64);

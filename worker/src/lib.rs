@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod mail;
 pub mod models;
 pub mod patience;
+pub mod pauses;
 pub mod plan;
 pub mod prompts;
 pub mod providers;
@@ -72,6 +73,7 @@ pub async fn run(
     tokio::spawn(jobs::reconcile::run(Arc::clone(&env)));
     tokio::spawn(jobs::stripe_reconcile::run(Arc::clone(&env)));
     env.tasks.spawn(models::run(Arc::clone(&env)));
+    tokio::spawn(pauses::run(Arc::clone(&env)));
     tokio::spawn(hear_cancellations(Arc::clone(&env)));
     if let Some(path) = &env.config.address_file {
         address_file::write(path, &[("METRICS_URL", format!("http://{address}"))])?;

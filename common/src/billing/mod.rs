@@ -13,10 +13,12 @@
 //! - [`state`]: what is known of a customer.
 //! - [`apply`]: one event's effect on everything above.
 //! - [`verdict`]: what comes of that.
+//! - [`metrics`]: what all subscriptions together bring.
 
 pub mod apply;
 pub mod entitlement;
 pub mod event;
+pub mod metrics;
 pub mod object;
 pub mod record;
 pub mod signature;
@@ -27,3 +29,6 @@ mod config;
 mod lenient;
 
 pub use config::{Mode, StripeAccess};
+
+/// The version of Stripe's API we ask in: the one whose shapes we know best.
+pub const API_VERSION: &str = "2026-10-28.endive";

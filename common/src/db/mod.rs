@@ -2,6 +2,7 @@
 //! client or a transaction.
 
 pub mod accounts;
+pub mod admin_actions;
 pub mod billing;
 pub mod callbacks;
 mod connect;
@@ -10,7 +11,9 @@ pub mod generations;
 pub mod jobs;
 pub mod migrate;
 pub mod models;
+pub mod pauses;
 pub mod plans;
+pub mod spend;
 pub mod usage;
 
 pub use connect::{connect, pool};

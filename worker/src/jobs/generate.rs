@@ -32,6 +32,7 @@ use crate::prompts;
 use crate::providers::fallback::{Ladder, Request};
 use crate::providers::log::AttemptFailure;
 use crate::providers::outcome::{Delivered, LadderError};
+use crate::providers::rests::Rests;
 use crate::providers::{self, Prompt};
 
 /// What may come after the ladder's own deadline: judging and writing.
@@ -98,6 +99,11 @@ impl Generator {
     /// The providers it asks.
     pub fn ladder(&self) -> &Ladder {
         &self.ladder
+    }
+
+    /// Which providers are left out.
+    pub fn rests(&self) -> &Rests {
+        &self.ladder.rests
     }
 
     async fn generate(

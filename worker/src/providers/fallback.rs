@@ -18,6 +18,7 @@ use super::http::Transport;
 use super::log::{AttemptLog, Judge};
 use super::outcome::{Delivered, LadderError};
 use super::policy::Policy;
+use super::rests::Rests;
 use super::rung::Rung;
 use super::settings::LadderSettings;
 use super::slice::Slice;
@@ -33,6 +34,8 @@ pub struct Ladder {
     clock: Clock,
     rng: Mutex<StdRng>,
     pub(crate) hedges: HedgeBudget,
+    /// Who is left out for now.
+    pub rests: Rests,
 }
 
 /// One run: what to ask, whom first, until when.
@@ -93,6 +96,7 @@ impl Ladder {
             clock,
             rng: Mutex::new(rng),
             hedges: HedgeBudget::default(),
+            rests: Rests::default(),
         }
     }
 
@@ -163,9 +167,15 @@ impl Ladder {
         let mut turns: Vec<&Step<'_>> = steps.iter().collect();
         loop {
             let (mut blocked, mut free_at) = (Vec::new(), None::<Instant>);
+            let rests = |step: &Step<'_>| self.rests.contains(step.rung.name());
+            let resting = turns.iter().any(|step| rests(step));
             for (index, step) in turns.iter().enumerate() {
-                let behind = turns.get(index + 1..).unwrap_or_default();
-                let Some(slice) = self.slice(behind, request.deadline) else {
+                if rests(step) {
+                    continue;
+                }
+                let behind = turns.iter().skip(index + 1).filter(|step| !rests(step));
+                let behind: Vec<_> = behind.copied().collect();
+                let Some(slice) = self.slice(&behind, request.deadline) else {
                     return Err(climb.out_of_time());
                 };
                 match self.gate.admit(&step.key).await {
@@ -189,7 +199,8 @@ impl Ladder {
                     sleep_until(at).await;
                     turns = blocked;
                 }
-                _ => return Err(climb.all_failed(free_at)),
+                // Whoever rests may be asked in another round.
+                _ => return Err(climb.all_failed(free_at.or(resting.then(Instant::now)))),
             }
         }
     }

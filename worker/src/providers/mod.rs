@@ -20,6 +20,7 @@ pub mod name;
 pub mod outcome;
 pub mod policy;
 mod race;
+pub mod rests;
 pub mod retirement;
 pub mod retry;
 pub mod rung;

@@ -11,9 +11,9 @@ mod error;
 use std::time::Duration;
 
 use chrono::DateTime;
-use regimen_common::billing::StripeAccess;
 use regimen_common::billing::object::{Subscription, customer_of_charge};
 use regimen_common::billing::verdict::{Answer, Question};
+use regimen_common::billing::{API_VERSION, StripeAccess};
 use regimen_common::clock::Clock;
 use reqwest::header::{DATE, HeaderMap};
 use reqwest::{Client, StatusCode};
@@ -22,9 +22,6 @@ use serde_json::Value;
 
 pub use config::StripeSettings;
 pub use error::StripeError;
-
-/// The API version whose shapes we know best; older and newer ones are read too.
-pub const API_VERSION: &str = "2026-10-28.endive";
 
 const CONNECT: Duration = Duration::from_secs(3);
 const TOTAL: Duration = Duration::from_secs(8);

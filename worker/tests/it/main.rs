@@ -13,6 +13,7 @@ mod fleet;
 mod idempotency;
 mod ladder;
 mod outage;
+mod pauses;
 mod pay_once;
 mod providers;
 mod retry;

@@ -58,6 +58,8 @@ pub async fn claim(
              from (
                  select id from regimen.stripe_events
                  where id = any($1) and state = 'received' and run_at <= now()
+                     and not exists (select from regimen.pauses
+                                     where what = 'queue' and name = 'stripe')
                  order by id for update skip locked
              ) due
              where e.id = due.id
@@ -87,6 +89,8 @@ pub async fn claim_due(
              from (
                  select id from regimen.stripe_events
                  where state = 'received' and run_at <= now()
+                     and not exists (select from regimen.pauses
+                                     where what = 'queue' and name = 'stripe')
                  order by run_at limit $1 for update skip locked
              ) due
              where e.id = due.id
@@ -256,6 +260,8 @@ pub async fn dispatch_lost(
                      and (dispatched_at is null
                          or dispatched_at < least(coalesce($1, now()),
                              now() - make_interval(secs => $2)))
+                     and not exists (select from regimen.pauses
+                                     where what = 'queue' and name = 'stripe')
                  order by run_at limit $3 for update skip locked
              ) lost
              where e.id = lost.id

@@ -4,11 +4,13 @@
 //! - [`customers`]: what is known of a customer, read and written as a whole.
 //! - [`profiles`]: a user's plan as the app sees it.
 //! - [`notices`]: what users are told, and the mails still to send.
+//! - [`payers`]: who pays for what, for checkouts and operators.
 
 pub mod claims;
 pub mod customers;
 pub mod events;
 pub mod notices;
+pub mod payers;
 pub mod profiles;
 
 use chrono::{DateTime, Utc};

@@ -98,6 +98,7 @@ const CLAIM: &str = "-- claim jobs
         select id, user_id, created_at from regimen.jobs
         where id = any($1) and state = 'queued' and run_at <= now()
           and (first_claimed_at is not null or expires_at > now())
+          and not exists (select from regimen.pauses p where p.what = 'queue' and p.name = class)
         for update skip locked
     ), ranked as (
         select w.id,

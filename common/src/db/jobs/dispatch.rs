@@ -166,6 +166,7 @@ pub async fn redispatch_lost<C: GenericClient>(
                  where class = $1 and state = 'queued' and run_at <= now()
                    and dispatched_at < least($2::timestamptz, now())
                                        - make_interval(secs => $3)
+                   and not exists (select from regimen.pauses where what = 'queue' and name = $1)
                  order by dispatched_at limit $4 for update skip locked
              )
              update regimen.jobs j set dispatched_at = now()

@@ -11,6 +11,7 @@ mod claim;
 mod dispatch;
 mod events;
 mod finish;
+mod operate;
 pub(super) mod read;
 mod reconcile;
 mod release;
@@ -28,6 +29,7 @@ pub use dispatch::{
 };
 pub use events::{append_event, events_after};
 pub use finish::{Ended, Success, fail, retry_later, succeed};
+pub use operate::{Listed, OperatorFilter, Retried, Traces, of_everybody, retry, traces};
 pub use read::{Backlog, JobRow, ListFilter, backlog, generation_of, job, jobs_of_user, revisions};
 pub use reconcile::{expire_overdue, recover_leases};
 pub use release::{hand_back, lose};

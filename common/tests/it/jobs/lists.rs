@@ -42,6 +42,23 @@ async fn both_lists_get_their_shares_in_large_and_small_pops() {
     assert_eq!(pop(&queue, 0, 1_000).await.len(), 100);
 }
 
+#[tokio::test]
+async fn a_list_without_turns_is_left_alone() {
+    let redis = TestRedis::new();
+    let (_, queue) = queue(&redis);
+    queue.push(List::Pro, &messages("pro", 3)).await.unwrap();
+    queue.push(List::Free, &messages("free", 3)).await.unwrap();
+    let taken = async |first_paused, second_paused| {
+        let weights = WEIGHTS.without(first_paused, second_paused);
+        let popped = queue.pop(PLANS, weights, 0, 2).await.unwrap();
+        popped.into_iter().map(|message| message.id).collect::<Vec<_>>()
+    };
+    assert_eq!(taken(true, true).await, [""; 0]);
+    assert_eq!(taken(true, false).await, ["free0", "free1"]);
+    assert_eq!(taken(false, true).await, ["pro0", "pro1"]);
+    assert_eq!(queue.depth(List::Pro).await.unwrap(), 1);
+}
+
 /// Jobs claimed without Redis are shared by a rule of our own; it is the same.
 #[tokio::test]
 async fn the_script_and_the_rule_share_alike() {

@@ -6,6 +6,7 @@ mod cost;
 mod life;
 mod lists;
 mod loss;
+mod pauses;
 mod shared;
 mod spending;
 mod turns;

@@ -252,15 +252,25 @@ impl Fleet {
 
     /// Waits until a worker's metrics say that `name` has reached `least`.
     pub(crate) async fn until_metric(&self, worker: &Binary, name: &str, least: f64) {
+        self.until_value(worker, name, |value| value >= least).await;
+    }
+
+    /// Waits until a worker's metrics say that `name` is what `wanted` accepts.
+    pub(crate) async fn until_value(
+        &self,
+        worker: &Binary,
+        name: &str,
+        wanted: impl Fn(f64) -> bool,
+    ) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let text = self.metrics(worker).await;
             let value = |line: &str| line.rsplit_once(' ').and_then(|(_, n)| n.parse::<f64>().ok());
             let mut lines = text.lines().filter(|line| line.starts_with(name));
-            if lines.any(|line| value(line).is_some_and(|value| value >= least)) {
+            if lines.any(|line| value(line).is_some_and(&wanted)) {
                 return;
             }
-            assert!(Instant::now() < deadline, "{name} does not reach {least}:\n{text}");
+            assert!(Instant::now() < deadline, "{name} never becomes what was waited for:\n{text}");
         }
     }
 }

@@ -1,0 +1,273 @@
+//! SQL of who pays for what: a user's own customer, the operators' list of
+//! subscribers, and the numbers revenue is told by.
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::GenericClient;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::billing::entitlement::Status;
+use crate::billing::metrics::{Period, Price, Revenue, Standing};
+use crate::db::DbError;
+use crate::db::jobs::read::named;
+
+/// What is known of a user before Stripe is asked to sell to them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Payer {
+    /// As their profile has it; may be empty.
+    pub email: String,
+    /// A customer that checkouts, its metadata or its subscriptions say is theirs.
+    pub customer: Option<String>,
+    /// A customer only their profile names. On some databases users can write
+    /// that column, so it proves nothing.
+    pub named: Option<String>,
+    /// A subscription that is paid for, on trial, or being collected.
+    pub subscribed: bool,
+}
+
+/// What is known of `user`; nothing without a profile.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn payer(client: &impl GenericClient, user: Uuid) -> Result<Option<Payer>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- payer
+             select p.email,
+                 (select c.id from regimen.customers c
+                  where c.user_id = p.id and not c.deleted
+                      and (c.linked_user is not null or exists (
+                          select from regimen.subscriptions s
+                          where s.customer_id = c.id
+                              and coalesce(s.metadata_user, s.checkout_user) = p.id))
+                  order by (c.id = p.stripe_customer_id) desc nulls last,
+                      c.linked_at desc nulls last, c.id limit 1) as customer,
+                 (select p.stripe_customer_id where not exists (
+                      select from regimen.customers c
+                      where c.id = p.stripe_customer_id
+                          and (c.deleted or c.user_id is distinct from p.id))) as named,
+                 exists (select from regimen.subscriptions s
+                         join regimen.customers c on c.id = s.customer_id
+                         where s.user_id = p.id and not c.deleted
+                             and s.status in ('active', 'trialing', 'past_due')) as subscribed
+             from public.profiles p where p.id = $1",
+        )
+        .await?;
+    let Some(row) = client.query_opt(&statement, &[&user]).await? else { return Ok(None) };
+    Ok(Some(Payer {
+        email: row.try_get("email")?,
+        customer: row.try_get("customer")?,
+        named: row.try_get("named")?,
+        subscribed: row.try_get("subscribed")?,
+    }))
+}
+
+/// Which subscriptions to list.
+#[derive(Debug, Clone, Default)]
+pub struct SubscriberFilter {
+    /// Only in this state.
+    pub status: Option<Status>,
+    /// Only of this price.
+    pub price: Option<String>,
+    /// Only of this customer.
+    pub customer: Option<String>,
+    /// Only of users whose e-mail address begins so, in any case.
+    pub email: Option<String>,
+    /// Only those behind this subscription.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// A subscription and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscriber {
+    /// `sub_…`
+    pub subscription: String,
+    /// `cus_…`
+    pub customer: String,
+    /// The user, when we know.
+    pub user_id: Option<Uuid>,
+    /// Their address, when they have a profile.
+    pub email: Option<String>,
+    /// Their plan in the app.
+    pub plan_id: Option<String>,
+    /// Where the subscription stands.
+    pub status: Status,
+    /// Its price.
+    pub price: Option<String>,
+    /// The end of what is paid.
+    pub period_end: Option<DateTime<Utc>>,
+    /// When it ends if nothing changes.
+    pub ends_at: Option<DateTime<Utc>>,
+    /// The end of its trial.
+    pub trial_end: Option<DateTime<Utc>>,
+    /// When it was made.
+    pub made_at: Option<DateTime<Utc>>,
+}
+
+/// Subscriptions in the order of their ids.
+///
+/// # Errors
+/// Postgres failed, or holds a status this release does not know.
+pub async fn subscribers(
+    client: &impl GenericClient,
+    filter: &SubscriberFilter,
+) -> Result<Vec<Subscriber>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- subscribers
+             select s.id, s.customer_id, s.user_id, p.email, p.plan_id, s.status, s.price_id,
+                 s.period_end, s.ends_at, s.trial_end, s.made_at
+             from regimen.subscriptions s left join public.profiles p on p.id = s.user_id
+             where ($1::text is null or s.status = $1)
+               and ($2::text is null or s.price_id = $2)
+               and ($3::text is null or s.customer_id = $3)
+               and ($4::text is null or starts_with(lower(p.email), lower($4)))
+               and ($5::text is null or s.id > $5)
+             order by s.id limit $6",
+        )
+        .await?;
+    let status = filter.status.map(Status::as_str);
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&status, &filter.price, &filter.customer, &filter.email, &filter.after, &filter.limit];
+    client.query(&statement, &parameters).await?.iter().map(subscriber).collect()
+}
+
+fn subscriber(row: &Row) -> Result<Subscriber, DbError> {
+    Ok(Subscriber {
+        subscription: row.try_get("id")?,
+        customer: row.try_get("customer_id")?,
+        user_id: row.try_get("user_id")?,
+        email: row.try_get("email")?,
+        plan_id: row.try_get("plan_id")?,
+        status: named(row, "status")?,
+        price: row.try_get("price_id")?,
+        period_end: row.try_get("period_end")?,
+        ends_at: row.try_get("ends_at")?,
+        trial_end: row.try_get("trial_end")?,
+        made_at: row.try_get("made_at")?,
+    })
+}
+
+/// Paying: active or past due, of a customer that is still there.
+const PAYING: &str = "s.status in ('active', 'past_due') and not c.deleted";
+
+/// Prices that somebody pays and that are not stored yet.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn unknown_prices(client: &impl GenericClient) -> Result<Vec<String>, DbError> {
+    let statement = client
+        .prepare_cached(&format!(
+            "-- unknown prices
+             select distinct s.price_id from regimen.subscriptions s
+             join regimen.customers c on c.id = s.customer_id
+             where {PAYING} and s.price_id is not null
+                 and not exists (select from regimen.prices p where p.id = s.price_id)
+             order by 1 limit 100"
+        ))
+        .await?;
+    Ok(client.query(&statement, &[]).await?.iter().map(|row| row.get("price_id")).collect())
+}
+
+/// Stores a price; what it costs never changes, so one that is there stays.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn store_price(client: &impl GenericClient, price: &Price) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- store price
+             insert into regimen.prices (id, currency, unit_amount, period, period_count)
+             values ($1, $2, $3, $4, $5) on conflict (id) do nothing",
+        )
+        .await?;
+    let period = price.period.map(Period::as_str);
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+        [&price.id, &price.currency, &price.unit_amount, &period, &price.period_count];
+    client.execute(&statement, &parameters).await?;
+    Ok(())
+}
+
+/// What is paid for now: per price, how often.
+///
+/// # Errors
+/// Postgres failed, or holds a period this release does not know.
+pub async fn revenue(client: &impl GenericClient) -> Result<Vec<Revenue>, DbError> {
+    let statement = client
+        .prepare_cached(&format!(
+            "-- revenue
+             select p.id, p.currency, p.unit_amount, p.period, coalesce(p.period_count, 1) as count,
+                 count(*) as subscriptions
+             from regimen.subscriptions s
+             join regimen.customers c on c.id = s.customer_id
+             left join regimen.prices p on p.id = s.price_id
+             where {PAYING} group by 1, 2, 3, 4, 5 order by 1"
+        ))
+        .await?;
+    let rows = client.query(&statement, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            let price = match row.try_get::<_, Option<String>>("id")? {
+                None => None,
+                Some(id) => Some(Price {
+                    id,
+                    currency: row.try_get("currency")?,
+                    unit_amount: row.try_get("unit_amount")?,
+                    period: row
+                        .try_get::<_, Option<&str>>("period")?
+                        .map(str::parse)
+                        .transpose()
+                        .map_err(|source| DbError::Value { column: "period", source })?,
+                    period_count: row.try_get("count")?,
+                }),
+            };
+            Ok(Revenue { price, subscriptions: row.try_get("subscriptions")? })
+        })
+        .collect()
+}
+
+/// How users stand now, and what became since `start` of those who paid then.
+///
+/// A subscription that is over counts as ended when Stripe told of it. One that
+/// ended in its trial was never paid for. What is paused or unpaid now may have
+/// been paid for then: that is not known, so it is left out of both numbers.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn standing(
+    client: &impl GenericClient,
+    start: DateTime<Utc>,
+) -> Result<Standing, DbError> {
+    let statement = client
+        .prepare_cached(&format!(
+            "-- standing
+             with known as (
+                 select coalesce(s.user_id::text, s.customer_id) as payer, s.user_id, s.status,
+                     {PAYING} as paying, not c.deleted as there,
+                     s.made_at < $1 and (s.trial_end is null or s.trial_end <= $1) as paid_then,
+                     s.status = 'canceled' and s.basis_at >= $1 as ended_since
+                 from regimen.subscriptions s join regimen.customers c on c.id = s.customer_id
+             )
+             select (select count(*) from public.profiles) as users,
+                 count(distinct payer) filter (where paying) as payers,
+                 count(distinct user_id) filter (where paying) as paying_users,
+                 count(*) filter (where status = 'trialing' and there) as trialing,
+                 count(*) filter (where status = 'past_due' and there) as past_due,
+                 count(*) filter (where paid_then and (paying or ended_since)) as cohort,
+                 count(*) filter (where paid_then and ended_since) as churned
+             from known"
+        ))
+        .await?;
+    let row = client.query_one(&statement, &[&start]).await?;
+    Ok(Standing {
+        users: row.try_get("users")?,
+        payers: row.try_get("payers")?,
+        paying_users: row.try_get("paying_users")?,
+        trialing: row.try_get("trialing")?,
+        past_due: row.try_get("past_due")?,
+        cohort: row.try_get("cohort")?,
+        churned: row.try_get("churned")?,
+    })
+}

@@ -1,0 +1,181 @@
+//! What operators ask about everybody's jobs, and retrying what ended badly.
+
+use deadpool_postgres::{GenericClient, Transaction};
+use uuid::Uuid;
+
+use super::dispatch::{NextJob, dispatch_next};
+use super::read::{COLUMNS, JobRow, named};
+use crate::db::DbError;
+use crate::job::{JobClass, JobState};
+
+/// Which jobs to list.
+#[derive(Debug, Clone, Default)]
+pub struct OperatorFilter {
+    /// Only in this state.
+    pub state: Option<JobState>,
+    /// Only those that ended for this reason (`error_code`).
+    pub reason: Option<String>,
+    /// Only of this user.
+    pub user_id: Option<Uuid>,
+    /// Only those accepted before this one.
+    pub before: Option<Uuid>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// A job in a list of everybody's.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The job.
+    pub row: JobRow,
+    /// Its line.
+    pub class: JobClass,
+    /// Who retried it, as which job.
+    pub retried_as: Option<Uuid>,
+}
+
+/// Everybody's jobs, newest first: ids are in the order of time.
+///
+/// # Errors
+/// The query failed.
+pub async fn of_everybody<C: GenericClient>(
+    client: &C,
+    filter: &OperatorFilter,
+) -> Result<Vec<Listed>, DbError> {
+    // Written out, so that the indexes on one state serve; the names are our own.
+    let state = filter.state.map(|state| format!("and j.state = '{state}'")).unwrap_or_default();
+    let statement = client
+        .prepare_cached(&format!(
+            "-- jobs of everybody
+             select {COLUMNS}, j.class, r.retried_as
+             from regimen.jobs j left join regimen.job_retries r on r.job_id = j.id
+             where ($1::uuid is null or j.id < $1)
+               and ($2::text is null or j.error_code = $2)
+               and ($3::uuid is null or j.user_id = $3) {state}
+             order by j.id desc limit $4"
+        ))
+        .await?;
+    let rows = client
+        .query(&statement, &[&filter.before, &filter.reason, &filter.user_id, &filter.limit])
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Listed {
+                row: JobRow::from_row(row, None)?,
+                class: named(row, "class")?,
+                retried_as: row.try_get("retried_as")?,
+            })
+        })
+        .collect()
+}
+
+/// What an operator sees of a job beside its owner's view.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// The job it was retried as.
+    pub retried_as: Option<Uuid>,
+    /// The job it is a retry of.
+    pub retry_of: Option<Uuid>,
+    /// Who holds it.
+    pub worker_id: Option<String>,
+    /// Workers lost over it.
+    pub lost: i32,
+}
+
+/// The traces of a job; empty when there is no such job.
+///
+/// # Errors
+/// The query failed.
+pub async fn traces<C: GenericClient>(client: &C, job_id: Uuid) -> Result<Traces, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- traces
+             select j.worker_id, j.lost,
+                 (select retried_as from regimen.job_retries where job_id = j.id) as retried_as,
+                 (select job_id from regimen.job_retries where retried_as = j.id) as retry_of
+             from regimen.jobs j where j.id = $1",
+        )
+        .await?;
+    let Some(row) = client.query_opt(&statement, &[&job_id]).await? else {
+        return Ok(Traces::default());
+    };
+    Ok(Traces {
+        retried_as: row.try_get("retried_as")?,
+        retry_of: row.try_get("retry_of")?,
+        worker_id: row.try_get("worker_id")?,
+        lost: row.try_get("lost")?,
+    })
+}
+
+/// What became of a wish to retry.
+#[derive(Debug)]
+pub enum Retried {
+    /// A new job does the work of the old one.
+    New {
+        /// Whose it is.
+        user_id: Uuid,
+        /// What to push now.
+        next: Vec<NextJob>,
+    },
+    /// It was retried before, as this job.
+    Before(Uuid),
+    /// It is in this state, from which nothing is retried.
+    Refused(JobState),
+    /// There is no such job.
+    Missing,
+}
+
+/// Retries a job that failed or expired as the new job `as_id`. The old one
+/// stays as it ended. The new one belongs to the same generation: a user is not
+/// charged for it, and a generation given back stays so.
+///
+/// # Errors
+/// Nothing was changed.
+pub async fn retry(
+    tx: &Transaction<'_>,
+    job_id: Uuid,
+    as_id: Uuid,
+    by: &str,
+    expires_in_seconds: f64,
+    per_user: i64,
+) -> Result<Retried, DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- lock job to retry
+             select user_id, state from regimen.jobs where id = $1 for update",
+        )
+        .await?;
+    let Some(row) = tx.query_opt(&statement, &[&job_id]).await? else {
+        return Ok(Retried::Missing);
+    };
+    let (user_id, state): (Uuid, JobState) = (row.try_get("user_id")?, named(&row, "state")?);
+    if !matches!(state, JobState::Failed | JobState::Expired) {
+        return Ok(Retried::Refused(state));
+    }
+    if let Some(before) = traces(tx, job_id).await?.retried_as {
+        return Ok(Retried::Before(before));
+    }
+    let statement = tx
+        .prepare_cached(
+            "-- retry job
+             with job as (
+                 insert into regimen.jobs (id, user_id, generation_id, kind, class, quiz_result_id,
+                     input, callback_url, run_at, created_at, expires_at, updated_at, last_seq)
+                 select $2, user_id, generation_id, kind, class, quiz_result_id, input,
+                        callback_url, now(), now(), now() + make_interval(secs => $3), now(), 1
+                 from regimen.jobs where id = $1
+                 returning id
+             ), event as (
+                 insert into regimen.job_events (job_id, seq, at, kind, data)
+                 select id, 1, now(), 'accepted', jsonb_build_object('retry_of', $1::uuid) from job
+             )
+             insert into regimen.job_retries (job_id, retried_as, retried_by)
+             select $1, id, $4 from job",
+        )
+        .await?;
+    match tx.execute(&statement, &[&job_id, &as_id, &expires_in_seconds, &by]).await? {
+        1 => {}
+        found => return Err(DbError::Rows { statement: "retry job", expected: 1, found }),
+    }
+    Ok(Retried::New { user_id, next: dispatch_next(tx, &[user_id], per_user).await? })
+}

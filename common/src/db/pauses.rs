@@ -1,0 +1,95 @@
+//! SQL of what operators have paused. A paused queue accepts and keeps; nothing
+//! of it is claimed, as every claim looks here. A paused provider is not asked.
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::GenericClient;
+
+use super::DbError;
+use super::jobs::read::named as read_name;
+use crate::named::named;
+
+/// What can be paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pausable {
+    /// One of the dispatch lists.
+    Queue,
+    /// An AI provider.
+    Provider,
+}
+
+named!(Pausable, "thing to pause", { Queue => "queue", Provider => "provider" });
+
+/// Something that is paused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// What kind of thing.
+    pub what: Pausable,
+    /// Which one.
+    pub name: String,
+    /// Who paused it.
+    pub paused_by: String,
+    /// Since when.
+    pub paused_at: DateTime<Utc>,
+}
+
+/// Everything that is paused.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn all(client: &impl GenericClient) -> Result<Vec<Pause>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- pauses
+             select what, name, paused_by, paused_at from regimen.pauses order by what, name",
+        )
+        .await?;
+    let rows = client.query(&statement, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Pause {
+                what: read_name(row, "what")?,
+                name: row.try_get("name")?,
+                paused_by: row.try_get("paused_by")?,
+                paused_at: row.try_get("paused_at")?,
+            })
+        })
+        .collect()
+}
+
+/// Pauses; false when it was paused before, which changes nothing.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn pause(
+    client: &impl GenericClient,
+    what: Pausable,
+    name: &str,
+    by: &str,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- pause
+             insert into regimen.pauses (what, name, paused_by) values ($1, $2, $3)
+             on conflict (what, name) do nothing",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&what.as_str(), &name, &by]).await? == 1)
+}
+
+/// Ends a pause; false when there was none.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn resume(
+    client: &impl GenericClient,
+    what: Pausable,
+    name: &str,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- resume
+             delete from regimen.pauses where what = $1 and name = $2",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&what.as_str(), &name]).await? == 1)
+}

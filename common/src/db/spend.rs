@@ -1,0 +1,91 @@
+//! SQL of what AI calls cost, summed up for operators.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use deadpool_postgres::GenericClient;
+use uuid::Uuid;
+
+use super::DbError;
+
+/// What the sums are told apart by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Grouping {
+    /// By day, in UTC.
+    pub day: bool,
+    /// By provider.
+    pub provider: bool,
+    /// By model.
+    pub model: bool,
+    /// By user.
+    pub user: bool,
+}
+
+/// One sum. What it is not told apart by is absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sum {
+    /// The day, in UTC.
+    pub day: Option<NaiveDate>,
+    /// Who was paid.
+    pub provider: Option<String>,
+    /// For which model.
+    pub model: Option<String>,
+    /// For whose plans.
+    pub user: Option<Uuid>,
+    /// Paid calls.
+    pub calls: i64,
+    /// Prompt tokens.
+    pub input_tokens: i64,
+    /// The part of them that was cached.
+    pub cached_tokens: i64,
+    /// Tokens written.
+    pub output_tokens: i64,
+    /// Millionths of a US dollar.
+    pub cost_micros: i64,
+}
+
+/// The sums over calls made from `from` up to `to`: newest day first, then the
+/// dearest; at most `limit`.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn sums(
+    client: &impl GenericClient,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    by: Grouping,
+    limit: i64,
+) -> Result<Vec<Sum>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- spend
+             select case when $3 then (at at time zone 'UTC')::date end as day,
+                    case when $4 then provider end as provider,
+                    case when $5 then model end as model,
+                    case when $6 then user_id end as user_id,
+                    count(*) as calls, sum(input_tokens)::bigint as input_tokens,
+                    sum(cached_tokens)::bigint as cached_tokens,
+                    sum(output_tokens)::bigint as output_tokens,
+                    sum(cost_micros)::bigint as cost_micros
+             from regimen.ai_usage where at >= $1 and at < $2
+             group by 1, 2, 3, 4
+             order by 1 desc nulls last, cost_micros desc, 2, 3, 4 limit $7",
+        )
+        .await?;
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+        [&from, &to, &by.day, &by.provider, &by.model, &by.user, &limit];
+    let rows = client.query(&statement, &parameters).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Sum {
+                day: row.try_get("day")?,
+                provider: row.try_get("provider")?,
+                model: row.try_get("model")?,
+                user: row.try_get("user_id")?,
+                calls: row.try_get("calls")?,
+                input_tokens: row.try_get("input_tokens")?,
+                cached_tokens: row.try_get("cached_tokens")?,
+                output_tokens: row.try_get("output_tokens")?,
+                cost_micros: row.try_get("cost_micros")?,
+            })
+        })
+        .collect()
+}

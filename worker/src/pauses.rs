@@ -1,0 +1,81 @@
+//! What operators have paused, as this worker knows it.
+//!
+//! Every claim looks at `regimen.pauses` itself, so nothing here can let
+//! through what is paused. This copy keeps the worker from popping ids that it
+//! could not claim, and from asking providers that are not to be asked.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use regimen_common::db::DbError;
+use regimen_common::db::pauses::{self, Pausable};
+use regimen_common::queue::{List, Weights};
+use tokio::time::MissedTickBehavior;
+
+use crate::env::Env;
+use crate::providers::ProviderName;
+use crate::providers::rests::Rests;
+
+/// The queues that can be paused.
+const QUEUES: [List; 3] = [List::Pro, List::Free, List::Stripe];
+
+/// Which queues are paused. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct PausedQueues(Arc<RwLock<HashSet<List>>>);
+
+impl PausedQueues {
+    /// `weights` without the turns of lists that are paused.
+    pub fn leave_out(&self, (first, second): (List, List), weights: Weights) -> Weights {
+        let paused = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        weights.without(paused.contains(&first), paused.contains(&second))
+    }
+
+    /// Takes over what is paused now; returns what no longer is.
+    fn set(&self, now: HashSet<List>) -> Vec<List> {
+        let mut paused = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let resumed = paused.difference(&now).copied().collect();
+        *paused = now;
+        resumed
+    }
+}
+
+/// Looks every `RECONCILE_SECONDS` until the process drains.
+pub async fn run(env: Arc<Env>) {
+    let mut ticks = tokio::time::interval(env.config.reconcile_every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let drain = env.shutdown.drain.clone();
+    while drain.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = look(&env, &env.paused, env.generator.rests()).await {
+            tracing::debug!(%error, "could not look what is paused; going by what was");
+        }
+    }
+}
+
+/// One look. Whoever sleeps over a queue that was resumed is woken.
+async fn look(env: &Env, queues: &PausedQueues, rests: &Rests) -> Result<(), DbError> {
+    let client = env.db.get().await?;
+    let all = pauses::all(&client).await?;
+    drop(client);
+    let named = |what: Pausable| {
+        let of_kind = all.iter().filter(move |pause| pause.what == what);
+        of_kind.map(|pause| pause.name.as_str()).collect::<HashSet<_>>()
+    };
+    let (paused, resting) = (named(Pausable::Queue), named(Pausable::Provider));
+    let now = QUEUES.into_iter().filter(|list| paused.contains(list.as_str())).collect();
+    rests.set(resting.iter().filter_map(|name| name.parse().ok()).collect());
+    for list in QUEUES {
+        let value = f64::from(paused.contains(list.as_str()));
+        metrics::gauge!("regimen_queue_paused", "class" => list.as_str()).set(value);
+    }
+    for provider in ProviderName::ALL {
+        let value = f64::from(resting.contains(provider.as_str()));
+        metrics::gauge!("regimen_provider_paused", "provider" => provider.as_str()).set(value);
+    }
+    for list in queues.set(now) {
+        tracing::info!(list = list.as_str(), "resumed");
+        if let Err(error) = env.queue.wake(list).await {
+            tracing::debug!(%error, "could not wake a sleeper; it looks for itself");
+        }
+    }
+    Ok(())
+}
