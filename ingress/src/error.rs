@@ -12,6 +12,7 @@ use regimen_common::db::DbError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::billing::CallError;
 use crate::middleware::BodyRefused;
 
 /// The media type of every error body.
@@ -163,6 +164,18 @@ pub enum ApiError {
     /// A plan that the caller waited for could not be generated.
     #[error("{0}")]
     PlanFailed(String),
+    /// Stripe does not answer.
+    #[error(
+        "Stripe does not answer right now; what was asked may or may not be done: send the request \
+         again, with its Idempotency-Key if it had one"
+    )]
+    StripeAway(#[source] Box<CallError>),
+    /// Stripe refuses what our settings make us ask.
+    #[error("Stripe refused what this deployment asked; its operators find the reason in the log")]
+    StripeRefused(#[source] Box<CallError>),
+    /// Stripe refuses what an operator asked.
+    #[error("{0}")]
+    StripeRejected(String),
     /// The feature is not configured here.
     #[error("{0}")]
     NotConfigured(String),
@@ -226,6 +239,15 @@ impl ApiError {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             }
             Self::PlanFailed(_) => (StatusCode::BAD_GATEWAY, "plan-failed", "Plan not generated"),
+            Self::StripeAway(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "stripe-unavailable", "Stripe does not answer")
+            }
+            Self::StripeRefused(_) => {
+                (StatusCode::BAD_GATEWAY, "stripe-refused", "Refused by Stripe")
+            }
+            Self::StripeRejected(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "stripe-rejected", "Rejected by Stripe")
+            }
             Self::NotConfigured(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "not-configured", "Not configured")
             }
@@ -239,6 +261,7 @@ impl ApiError {
             Self::QuotaExceeded(exceeded) => Some(exceeded.retry_after),
             Self::ReducedCapacity { retry_after } => Some(*retry_after),
             Self::Unavailable { .. } => Some(Duration::from_secs(2)),
+            Self::StripeAway(_) => Some(Duration::from_secs(5)),
             Self::IdempotencyInFlight => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -251,6 +274,20 @@ impl ApiError {
             }
             Self::Unavailable { what, source } => {
                 tracing::warn!(request_id, what, error = &**source, "request refused");
+            }
+            Self::StripeAway(source) => {
+                tracing::warn!(
+                    request_id,
+                    error = &**source as &dyn std::error::Error,
+                    "Stripe is away"
+                );
+            }
+            Self::StripeRefused(source) => {
+                tracing::error!(
+                    request_id,
+                    error = &**source as &dyn std::error::Error,
+                    "Stripe refused what our settings ask; look at STRIPE_SECRET_KEY and STRIPE_PRICES"
+                );
             }
             Self::NotConfigured(detail) => tracing::error!(request_id, detail, "not configured"),
             _ => {}

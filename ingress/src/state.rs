@@ -11,6 +11,7 @@ use regimen_common::queue::Queue;
 use regimen_common::shutdown::Shutdown;
 
 use crate::auth::{AuthSetupError, Authenticator};
+use crate::billing::StripeApi;
 use crate::config::IngressConfig;
 use crate::limits::Limits;
 use crate::watching::Watching;
@@ -30,6 +31,8 @@ pub struct AppState {
     pub authenticator: Arc<Authenticator>,
     /// How often users may do what.
     pub limits: Arc<Limits>,
+    /// Calls to Stripe.
+    pub stripe: Arc<StripeApi>,
     /// Job changes for waiting requests, and how jobs stand.
     pub watching: Watching,
     /// The time.
@@ -47,6 +50,9 @@ pub enum StateError {
     /// The Redis settings are unusable.
     #[error(transparent)]
     Kv(#[from] KvError),
+    /// The HTTP client of Stripe's API could not be set up.
+    #[error("cannot set up the HTTP client: {0}")]
+    Http(#[from] reqwest::Error),
     /// The authentication settings are unusable.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
@@ -62,7 +68,10 @@ impl AppState {
         let clock = Clock::system();
         let db = db::pool(&config.database_url, config.database_pool_size, "regimen-ingress")?;
         let kv = Kv::new(&config.redis_url, &config.redis_prefix)?;
+        let access = config.stripe.access.clone();
+        let stripe = StripeApi::new(access, config.stripe.timeout, rand::make_rng())?;
         Ok(Self {
+            stripe: Arc::new(stripe),
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
             limits: Arc::new(Limits::new(config.usage.clone(), kv.clone(), db.clone())),
             queue: Queue::new(kv.clone()),

@@ -34,6 +34,11 @@ pub struct RawBody(pub Bytes);
 #[derive(Debug, Clone, Copy)]
 pub struct Id(pub Uuid);
 
+/// The one name of a path, as plain characters; anything else names nothing, so
+/// it is a 404.
+#[derive(Debug, Clone)]
+pub struct Name(pub String);
+
 /// The query string read into `T`.
 #[derive(Debug, Clone)]
 pub struct Query<T>(pub T);
@@ -77,6 +82,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
             )
         })
     }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let name = Path::<String>::from_request_parts(parts, state).await.ok();
+        let name = name.map(|Path(name)| name).filter(|name| is_plain(name));
+        name.map(Self).ok_or_else(|| ApiError::NotFound("nothing has this name".to_owned()))
+    }
+}
+
+/// Whether `text` is a word that names may be made of.
+pub fn is_plain(text: &str) -> bool {
+    const MAX_BYTES: usize = 255;
+    (1..=MAX_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {

@@ -30,11 +30,14 @@ pub enum Action {
     MealPlan,
     /// Asking for one workout plan, the legacy way.
     WorkoutPlan,
+    /// What makes us call Stripe.
+    Billing,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 3] = [Self::GeneratePlans, Self::MealPlan, Self::WorkoutPlan];
+    pub const ALL: [Self; 4] =
+        [Self::GeneratePlans, Self::MealPlan, Self::WorkoutPlan, Self::Billing];
 
     /// Its policy's name in headers, keys and metrics.
     pub fn name(self) -> &'static str {
@@ -42,18 +45,23 @@ impl Action {
             Self::GeneratePlans => "generate-plans",
             Self::MealPlan => "meal-plan",
             Self::WorkoutPlan => "workout-plan",
+            Self::Billing => "billing",
         }
     }
 
     /// The action of a matched route, if it is limited.
     pub fn of(method: &Method, route: &str) -> Option<Self> {
         match route {
+            "/api/stripe/invoices" if method == Method::GET => Some(Self::Billing),
             _ if method != Method::POST => None,
             "/v1/plans" | "/generate-plans" | "/generate-complete-plan" => {
                 Some(Self::GeneratePlans)
             }
             "/generate-meal-plan" => Some(Self::MealPlan),
             "/generate-workout-plan" => Some(Self::WorkoutPlan),
+            "/v1/billing/checkout"
+            | "/v1/billing/portal"
+            | "/api/stripe/create-checkout-session" => Some(Self::Billing),
             _ => None,
         }
     }

@@ -57,7 +57,9 @@ pub struct RateConfig {
     pub meal_plan: Rate,
     /// `RATE_WORKOUT_PLAN`: legacy requests for one workout plan.
     pub workout_plan: Rate,
-    /// `RATE_DAILY`: all of them together.
+    /// `RATE_BILLING`: checkouts, portals and lists of invoices.
+    pub billing: Rate,
+    /// `RATE_DAILY`: all requests for plans together.
     pub daily: Rate,
     /// `RATE_PRO_FACTOR`: how many times as often paying users may.
     pub pro_factor: NonZeroU32,
@@ -78,6 +80,7 @@ impl RateConfig {
             generate_plans: rate("RATE_GENERATE_PLANS", 5, 3_600),
             meal_plan: rate("RATE_MEAL_PLAN", 10, 3_600),
             workout_plan: rate("RATE_WORKOUT_PLAN", 10, 3_600),
+            billing: rate("RATE_BILLING", 30, 3_600),
             daily: rate("RATE_DAILY", 60, 86_400),
             pro_factor: env
                 .or("RATE_PRO_FACTOR", NonZeroU32::MIN.saturating_add(3))
@@ -98,6 +101,9 @@ impl RateConfig {
             Action::GeneratePlans => self.generate_plans,
             Action::MealPlan => self.meal_plan,
             Action::WorkoutPlan => self.workout_plan,
+            Action::Billing => {
+                return vec![self.policy(action.name(), self.billing, tier)];
+            }
         };
         vec![self.policy(action.name(), own, tier), self.policy(DAILY, self.daily, tier)]
     }
@@ -148,14 +154,14 @@ mod tests {
                 own.quota.get()
             })
         };
-        assert_eq!(quotas(PlanTier::Free), [5, 10, 10]);
-        assert_eq!(quotas(PlanTier::Pro), [20, 40, 40]);
+        assert_eq!(quotas(PlanTier::Free), [5, 10, 10, 30]);
+        assert_eq!(quotas(PlanTier::Pro), [20, 40, 40, 120]);
         let names: Vec<_> = config
             .all(PlanTier::Free)
             .into_iter()
             .map(|p| (p.name.to_string(), p.shadow))
             .collect();
-        let expected = ["daily", "generate-plans", "meal-plan", "workout-plan"];
+        let expected = ["billing", "daily", "generate-plans", "meal-plan", "workout-plan"];
         assert_eq!(names, expected.map(|name| (name.to_owned(), name == "daily")));
     }
 

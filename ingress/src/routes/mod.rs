@@ -7,6 +7,7 @@ pub mod jobs;
 pub mod legacy;
 pub mod plans;
 pub mod stripe;
+pub mod stripe_admin;
 pub mod usage;
 
 use axum::middleware::from_fn_with_state;
@@ -28,10 +29,13 @@ pub fn router(state: AppState) -> Router {
 /// The table: each route with its description.
 fn described() -> OpenApiRouter<AppState> {
     openapi::base()
+        .merge(admin::router())
+        .merge(billing::router())
         .merge(health::router())
         .merge(jobs::router().into())
         .merge(legacy::router())
         .merge(plans::router())
         .merge(stripe::router())
+        .merge(stripe_admin::router())
         .merge(usage::router())
 }

@@ -16,6 +16,8 @@ use crate::documentation;
 
 /// The secret the tests' tokens are signed with.
 pub(crate) const JWT_SECRET: &str = "the-tests-own-secret-of-more-than-32-bytes";
+/// The operator of the tests.
+pub(crate) const ADMIN: Uuid = Uuid::from_u128(1);
 /// Nothing takes this long unless it hangs.
 const HANG: Duration = Duration::from_secs(60);
 
@@ -76,6 +78,11 @@ impl Ingress {
     /// Gets as `user`.
     pub(crate) async fn get(&self, path: &str, user: Uuid) -> Answer {
         self.request(Method::GET, path, user).answer().await
+    }
+
+    /// A request as an operator.
+    pub(crate) fn as_admin(&self, method: Method, path: &str) -> RequestBuilder {
+        self.anonymous(method, path).bearer_auth(admin_token())
     }
 
     /// Where it listens, for tests that write bytes.
@@ -186,6 +193,13 @@ impl Send for RequestBuilder {
 /// An access token of `user`.
 pub(crate) fn token(user: Uuid) -> String {
     signed(&claims(user))
+}
+
+/// An access token of an operator.
+pub(crate) fn admin_token() -> String {
+    let mut claims = claims(ADMIN);
+    claims["app_metadata"] = json!({"role": "admin"});
+    signed(&claims)
 }
 
 /// The claims of a good token.

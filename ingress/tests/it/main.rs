@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod attacks;
+mod billing;
 mod documentation;
 mod harness;
 mod ingress;
+mod operators;
 mod stripe_webhook;
 mod usage_limits;
 mod watching;

@@ -58,10 +58,10 @@ async fn a_refused_or_repeated_request_uses_nothing_up() {
     let usage = ingress.get("/v1/usage", user).await.body;
     assert_eq!(usage["tier"], "free");
     assert_eq!(usage["generations"]["used"], 1);
-    assert_eq!(remaining(&usage), [59, 4, 10, 10]);
+    assert_eq!(remaining(&usage), [30, 59, 4, 10, 10]);
 }
 
-/// What is left of daily, generate-plans, meal-plan and workout-plan.
+/// What is left of billing, daily, generate-plans, meal-plan and workout-plan.
 fn remaining(usage: &Value) -> Vec<u64> {
     let rates = usage["rates"].as_array().unwrap();
     rates.iter().map(|rate| rate["remaining"].as_u64().unwrap()).collect()
@@ -150,5 +150,5 @@ async fn too_much_waiting_is_answered_with_the_time_it_takes_to_drain() {
     assert_eq!(ingress.count(JOBS, user).await, 0);
     let usage = ingress.get("/v1/usage", user).await.body;
     assert_eq!(usage["generations"]["used"], 0);
-    assert_eq!(remaining(&usage), [60, 5, 10, 10]);
+    assert_eq!(remaining(&usage), [30, 60, 5, 10, 10]);
 }

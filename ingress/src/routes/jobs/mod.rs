@@ -143,8 +143,13 @@ async fn cancel(
 
 /// Tells the holder and pushes the user's next jobs. On a task of its own: the
 /// answer does not wait for Redis.
-async fn announce(state: AppState, notice: Notice, next: Vec<NextJob>) {
+pub(super) async fn announce(state: AppState, notice: Notice, next: Vec<NextJob>) {
     notices::publish(&state.kv, &[notice]).await;
+    push(&state, &next).await;
+}
+
+/// Pushes jobs whose turn has come; what is not pushed, the reconciler finds.
+pub(super) async fn push(state: &AppState, next: &[NextJob]) {
     let now = state.clock.now().timestamp_millis();
     for list in List::ALL {
         let of_list = next.iter().filter(|job| job.list == list);

@@ -1,0 +1,209 @@
+//! Calls to Stripe: requests built by async-stripe's types, sent by us.
+//!
+//! The library's own client sends a request with a given idempotency key only
+//! once, repeats with a new key, reads replies of any length, and refuses a
+//! whole reply over one field it does not expect: after the money has moved.
+//! So here a call is repeated under one key, within a time limit, and its reply
+//! is read as far as it is needed.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use regimen_common::billing::{API_VERSION, StripeAccess};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Client, Method};
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use stripe::IdempotencyKey;
+use stripe_client_core::{RequestBuilder, StripeMethod};
+use tokio::time::{Instant, sleep};
+
+use super::CallError;
+
+/// Calls per request at most.
+const ATTEMPTS: u32 = 3;
+const CONNECT: Duration = Duration::from_secs(3);
+/// The wait before the second call; it doubles, up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Larger replies are not read; 100 full invoices are below 1 MB.
+const MAX_REPLY: usize = 4 * 1024 * 1024;
+
+/// Stripe's API.
+#[derive(Debug)]
+pub struct StripeApi {
+    access: StripeAccess,
+    client: Client,
+    /// How long one call may take; all of a request's may take twice that.
+    timeout: Duration,
+    rng: Mutex<StdRng>,
+}
+
+/// What Stripe said.
+#[derive(Debug)]
+pub struct Reply<T> {
+    /// The object.
+    pub value: T,
+    /// Whether an earlier call under the same key did it.
+    pub replayed: bool,
+}
+
+/// A call that failed, and whether calling again may help.
+struct Failed {
+    error: CallError,
+    again: bool,
+}
+
+impl StripeApi {
+    /// Calls with the given access.
+    ///
+    /// # Errors
+    /// The HTTP client could not be set up.
+    pub fn new(
+        access: StripeAccess,
+        timeout: Duration,
+        rng: StdRng,
+    ) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .connect_timeout(CONNECT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("regimen/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { access, client, timeout, rng: Mutex::new(rng) })
+    }
+
+    /// Asks; `request` changes nothing.
+    ///
+    /// # Errors
+    /// As [`CallError`] lists them.
+    pub async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
+        Ok(self.call(&request, None).await?.value)
+    }
+
+    /// Has something done, once for each `key`.
+    ///
+    /// # Errors
+    /// As [`CallError`] lists them.
+    pub async fn write<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        key: &IdempotencyKey,
+    ) -> Result<Reply<T>, CallError> {
+        self.call(&request, Some(key)).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        request: &RequestBuilder,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Reply<T>, CallError> {
+        let started = Instant::now();
+        let called = self.until_answered(request, key).await.and_then(|(value, replayed)| {
+            let value = serde_json::from_value(value).map_err(|_| CallError::Unreadable)?;
+            Ok(Reply { value, replayed })
+        });
+        let outcome = called.as_ref().err().map_or("ok", CallError::label);
+        metrics::counter!("regimen_stripe_calls_total", "outcome" => outcome).increment(1);
+        metrics::histogram!("regimen_stripe_call_seconds").record(started.elapsed());
+        called
+    }
+
+    async fn until_answered(
+        &self,
+        request: &RequestBuilder,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<(Value, bool), CallError> {
+        let give_up = Instant::now() + 2 * self.timeout;
+        let mut calls = 0;
+        loop {
+            let left = give_up.saturating_duration_since(Instant::now());
+            let Failed { error, again } =
+                match self.once(request, key, left.min(self.timeout)).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(failed) => failed,
+                };
+            calls += 1;
+            let wait = self.wait_after(calls);
+            if !again || calls >= ATTEMPTS || Instant::now() + wait >= give_up {
+                return Err(error);
+            }
+            tracing::debug!(%error, calls, "calling Stripe again");
+            sleep(wait).await;
+        }
+    }
+
+    /// Between half of the doubled wait and all of it.
+    fn wait_after(&self, calls: u32) -> Duration {
+        let wait = (FIRST_WAIT * (1 << (calls - 1).min(10))).min(LONGEST_WAIT);
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        wait.mul_f64(rng.random_range(0.5..=1.0))
+    }
+
+    async fn once(
+        &self,
+        request: &RequestBuilder,
+        key: Option<&IdempotencyKey>,
+        timeout: Duration,
+    ) -> Result<(Value, bool), Failed> {
+        let secret = self.access.key.as_ref().ok_or(Failed::for_good(CallError::NoKey))?;
+        let mut url = self.access.url(&format!("/v1{}", request.path));
+        url.set_query(request.query.as_deref().filter(|query| !query.is_empty()));
+        let method = match request.method {
+            StripeMethod::Get => Method::GET,
+            StripeMethod::Post => Method::POST,
+            StripeMethod::Delete => Method::DELETE,
+        };
+        let mut call = self
+            .client
+            .request(method, url)
+            .timeout(timeout)
+            .bearer_auth(secret.expose_secret())
+            .header("Stripe-Version", API_VERSION);
+        if let Some(body) = &request.body {
+            let form = "application/x-www-form-urlencoded";
+            call = call.header(CONTENT_TYPE, form).body(body.clone());
+        }
+        if let Some(key) = key {
+            call = call.header("Idempotency-Key", key.as_str());
+        }
+        let mut response = call.send().await.map_err(Failed::away)?;
+        let (status, told) = (response.status(), told_to_repeat(response.headers()));
+        let replayed = response.headers().get("idempotent-replayed").is_some_and(|v| v == "true");
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(Failed::away)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_REPLY {
+                return Err(Failed::for_good(CallError::Unreadable));
+            }
+        }
+        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status.is_success() {
+            return if value.is_object() {
+                Ok((value, replayed))
+            } else {
+                Err(Failed::for_good(CallError::Unreadable))
+            };
+        }
+        let usual = status.is_server_error() || status.as_u16() == 409;
+        Err(Failed { error: CallError::of_reply(status, &value), again: told.unwrap_or(usual) })
+    }
+}
+
+impl Failed {
+    fn for_good(error: CallError) -> Self {
+        Self { error, again: false }
+    }
+
+    /// The address may carry ids; it is not needed to understand the failure.
+    fn away(error: reqwest::Error) -> Self {
+        Self { error: CallError::Away(error.without_url()), again: true }
+    }
+}
+
+/// Stripe's own word on whether to call again.
+fn told_to_repeat(headers: &HeaderMap) -> Option<bool> {
+    headers.get("stripe-should-retry")?.to_str().ok()?.parse().ok()
+}

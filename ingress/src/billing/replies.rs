@@ -1,0 +1,174 @@
+//! What is read of Stripe's objects: as few fields as are needed, each of them
+//! optional where Stripe may leave it out. Unknown fields and words are fine.
+
+use regimen_common::billing::metrics::{Period, Price};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A checkout or portal session.
+#[derive(Debug, Deserialize)]
+pub struct Session {
+    /// Where to send the person; absent for sessions that are over.
+    pub url: Option<String>,
+}
+
+/// A list.
+#[derive(Debug, Deserialize)]
+pub struct List<T> {
+    /// Its elements.
+    pub data: Vec<T>,
+}
+
+/// An invoice, in the names the app reads.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Invoice {
+    /// `in_…`
+    pub id: String,
+    /// What is to be paid, in the currency's smallest unit.
+    #[serde(default)]
+    pub amount_due: i64,
+    /// What was paid, in the currency's smallest unit.
+    #[serde(default)]
+    pub amount_paid: i64,
+    /// When it was made, in Unix seconds.
+    pub created: i64,
+    /// In lower case.
+    pub currency: Option<String>,
+    /// Where it can be seen and paid.
+    pub hosted_invoice_url: Option<String>,
+    /// The invoice as a file.
+    pub invoice_pdf: Option<String>,
+    /// draft, open, paid, uncollectible or void.
+    pub status: Option<String>,
+    /// The first second it is for, in Unix seconds.
+    pub period_start: Option<i64>,
+    /// The last second it is for, in Unix seconds.
+    pub period_end: Option<i64>,
+}
+
+/// A subscription, after something was changed about it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Subscription {
+    /// `sub_…`
+    pub id: String,
+    /// Where it stands.
+    pub status: Option<String>,
+    /// Whether it ends with the paid period.
+    #[serde(default)]
+    pub cancel_at_period_end: bool,
+    /// When it ends, in Unix seconds, if that is set.
+    pub cancel_at: Option<i64>,
+    /// When its trial ends, in Unix seconds.
+    pub trial_end: Option<i64>,
+    /// The end of what is paid, where older versions keep it.
+    current_period_end: Option<i64>,
+    /// What is paid for.
+    pub items: Option<List<Item>>,
+}
+
+/// One thing a subscription pays for.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Item {
+    /// `si_…`
+    pub id: String,
+    /// The end of what is paid, in Unix seconds.
+    current_period_end: Option<i64>,
+    price: Option<ItemPrice>,
+}
+
+impl<T: Clone> Clone for List<T> {
+    fn clone(&self) -> Self {
+        Self { data: self.data.clone() }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum ItemPrice {
+    Id(String),
+    Object { id: String },
+}
+
+impl Subscription {
+    /// The end of what is paid, in Unix seconds.
+    pub fn period_end(&self) -> Option<i64> {
+        let items = self.items.iter().flat_map(|items| &items.data);
+        items.filter_map(|item| item.current_period_end).max().or(self.current_period_end)
+    }
+
+    /// The price of its first item.
+    pub fn price(&self) -> Option<&str> {
+        match self.items.as_ref()?.data.first()?.price.as_ref()? {
+            ItemPrice::Id(id) | ItemPrice::Object { id } => Some(id),
+        }
+    }
+}
+
+/// A refund.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Refund {
+    /// `re_…`
+    pub id: String,
+    /// In the currency's smallest unit.
+    pub amount: i64,
+    /// In lower case.
+    pub currency: Option<String>,
+    /// pending, succeeded, failed …
+    pub status: Option<String>,
+}
+
+/// A customer; of a deleted one only the id is left.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Customer {
+    /// `cus_…`
+    pub id: String,
+    /// As they gave it to Stripe.
+    pub email: Option<String>,
+    /// As they gave it to Stripe.
+    pub name: Option<String>,
+    /// When they were made, in Unix seconds.
+    pub created: Option<i64>,
+    /// Credit (below zero) or debt, in the currency's smallest unit.
+    pub balance: Option<i64>,
+    /// In lower case; absent before the first payment.
+    pub currency: Option<String>,
+    /// Whether the latest charge failed.
+    pub delinquent: Option<bool>,
+    /// Whether Stripe only remembers that there was one.
+    #[serde(default)]
+    pub deleted: bool,
+    /// What was attached to them.
+    #[serde(default, skip_serializing)]
+    pub(super) metadata: serde_json::Value,
+}
+
+/// A price, as [`Price`] keeps it.
+#[derive(Debug, Deserialize)]
+pub struct PriceObject {
+    id: String,
+    currency: String,
+    unit_amount: Option<i64>,
+    recurring: Option<Recurring>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Recurring {
+    interval: String,
+    interval_count: Option<i32>,
+    usage_type: Option<String>,
+}
+
+impl From<PriceObject> for Price {
+    fn from(object: PriceObject) -> Self {
+        let recurring = object.recurring;
+        let metered =
+            recurring.as_ref().is_some_and(|r| r.usage_type.as_deref() == Some("metered"));
+        Self {
+            id: object.id,
+            currency: object.currency,
+            unit_amount: object.unit_amount.filter(|_| !metered),
+            period: recurring.as_ref().and_then(|r| r.interval.parse::<Period>().ok()),
+            period_count: recurring.and_then(|r| r.interval_count).unwrap_or(1).max(1),
+        }
+    }
+}

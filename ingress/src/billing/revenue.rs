@@ -1,0 +1,41 @@
+//! What all subscriptions together bring: from our own tables, with prices
+//! fetched from Stripe once.
+
+use chrono::TimeDelta;
+use regimen_common::billing::metrics::{Metrics, Price, Standing, WINDOW_DAYS};
+use regimen_common::db::DbError;
+use regimen_common::db::billing::payers;
+use stripe_client_core::{RequestBuilder, StripeMethod};
+
+use super::replies::PriceObject;
+use super::{CallError, is_stripe_id};
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// The numbers of this moment, and what they were made from.
+///
+/// # Errors
+/// 502 and 503 when a price is needed that Stripe does not tell.
+pub async fn metrics(state: &AppState) -> Result<(Metrics, Standing), ApiError> {
+    let client = state.db.get().await.map_err(DbError::from)?;
+    let unknown = payers::unknown_prices(&client).await?;
+    drop(client);
+    let mut fetched = Vec::with_capacity(unknown.len());
+    for id in unknown.iter().filter(|id| is_stripe_id(id)) {
+        // async-stripe has prices in a crate of their own, too large for one path.
+        let request = RequestBuilder::new(StripeMethod::Get, format!("/prices/{id}"));
+        match state.stripe.read::<PriceObject>(request).await {
+            Ok(price) => fetched.push(Price::from(price)),
+            // Counted as unpriced.
+            Err(CallError::Missing(_)) => tracing::warn!(price = id, "Stripe knows no such price"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let client = state.db.get().await.map_err(DbError::from)?;
+    for price in &fetched {
+        payers::store_price(&client, price).await?;
+    }
+    let start = state.clock.now() - TimeDelta::days(WINDOW_DAYS);
+    let standing = payers::standing(&client, start).await?;
+    Ok((Metrics::of(&payers::revenue(&client).await?, &standing), standing))
+}

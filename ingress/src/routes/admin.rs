@@ -1,1 +1,0 @@
-//! Operator actions, admin role only.

@@ -1,0 +1,258 @@
+//! Everybody's jobs: list, look, retry, cancel.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use regimen_common::db::DbError;
+use regimen_common::db::jobs::{self, CancelOutcome, Listed, OperatorFilter, Retried};
+use regimen_common::job::{EventKind, JobClass, JobState};
+use regimen_common::notices::Notice;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::{cut, page_size, record, wrong};
+use crate::auth::Admin;
+use crate::billing::operate::actor;
+use crate::error::{ApiError, Problem};
+use crate::extract::{Id, Query, is_plain};
+use crate::routes::jobs::{JobView, announce, push};
+use crate::state::AppState;
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show))
+        .routes(routes!(retry))
+        .routes(routes!(cancel))
+}
+
+/// Which jobs to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct JobsQuery {
+    /// Only in this state: queued, running, succeeded, failed, cancelled, expired.
+    state: Option<String>,
+    /// Only those that ended for this reason: the `code` of their error.
+    reason: Option<String>,
+    /// Only of this user.
+    user: Option<Uuid>,
+    /// At most so many, up to 200.
+    limit: Option<i64>,
+    /// Where the previous page ended.
+    cursor: Option<Uuid>,
+}
+
+/// A page of everybody's jobs.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminJobPage {
+    /// Newest first.
+    pub jobs: Vec<AdminJob>,
+    /// Asks for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<Uuid>,
+}
+
+/// A job as operators see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminJob {
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// Its line: `pro` or `free`.
+    pub class: &'static str,
+    /// The request it came with.
+    pub generation_id: Uuid,
+    /// The job that retried it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retried_as: Option<Uuid>,
+    /// What its owner sees.
+    pub job: JobView,
+}
+
+/// All there is to know of a job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminJobDetails {
+    /// The job, with its attempts and errors.
+    #[serde(flatten)]
+    pub job: AdminJob,
+    /// The job it is a retry of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<Uuid>,
+    /// The worker that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Workers lost over it.
+    pub lost_workers: i32,
+    /// What happened to it, oldest first: `{seq, at, kind, data}`.
+    #[schema(value_type = Vec<Object>)]
+    pub events: Box<RawValue>,
+}
+
+/// Everybody's jobs
+#[utoipa::path(get, path = "/admin/jobs", tag = "admin", security(("token" = [])),
+    params(JobsQuery), responses((status = OK, body = AdminJobPage)))]
+async fn list(
+    State(state): State<AppState>,
+    _: Admin,
+    Query(query): Query<JobsQuery>,
+) -> Result<Json<AdminJobPage>, ApiError> {
+    let in_state = query.state.as_deref().map(str::parse::<JobState>).transpose();
+    let in_state = in_state.map_err(|error| wrong("?state", error.to_string()))?;
+    let limit = page_size(query.limit)?;
+    if query.reason.as_deref().is_some_and(|reason| !is_plain(reason)) {
+        return Err(wrong("?reason", "must be the code of an error, as jobs show it"));
+    }
+    let filter = OperatorFilter {
+        state: in_state,
+        reason: query.reason,
+        user_id: query.user,
+        before: query.cursor,
+        limit: limit + 1,
+    };
+    let client = state.db.get().await.map_err(DbError::from)?;
+    let mut rows = jobs::of_everybody(&client, &filter).await?;
+    let more = cut(&mut rows, limit);
+    let next_cursor = rows.last().filter(|_| more).map(|last| last.row.id);
+    let now = state.clock.now();
+    let view = |Listed { row, class, retried_as }: &Listed| AdminJob {
+        user_id: row.user_id,
+        class: class.as_str(),
+        generation_id: row.generation_id,
+        retried_as: *retried_as,
+        job: JobView::in_list(row, now),
+    };
+    Ok(Json(AdminJobPage { jobs: rows.iter().map(view).collect(), next_cursor }))
+}
+
+/// Anybody's job, with its attempts, errors and history
+#[utoipa::path(get, path = "/admin/jobs/{id}", tag = "admin", security(("token" = [])),
+    params(("id" = Uuid, Path)), responses((status = OK, body = AdminJobDetails)))]
+async fn show(
+    State(state): State<AppState>,
+    _: Admin,
+    Id(id): Id,
+) -> Result<Json<AdminJobDetails>, ApiError> {
+    let client = state.db.get().await.map_err(DbError::from)?;
+    let mut found = jobs::details(&client, &[id]).await?;
+    let details = found.remove(&id).ok_or_else(|| not_found(id))?;
+    let traces = jobs::traces(&client, id).await?;
+    let events = jobs::histories(&client, &[(id, 0)]).await?.remove(&(id, 0)).unwrap_or_default();
+    let events = serde_json::value::to_raw_value(&events).map_err(ApiError::internal)?;
+    let class: JobClass = details.class;
+    Ok(Json(AdminJobDetails {
+        job: AdminJob {
+            user_id: details.row.user_id,
+            class: class.as_str(),
+            generation_id: details.row.generation_id,
+            retried_as: traces.retried_as,
+            job: JobView::of(&details, None, state.clock.now()),
+        },
+        retry_of: traces.retry_of,
+        worker: traces.worker_id,
+        lost_workers: traces.lost,
+        events,
+    }))
+}
+
+/// The job that does the work again.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobRetried {
+    /// The new job.
+    pub id: Uuid,
+    /// The one that ended badly, and stays so.
+    pub retry_of: Uuid,
+    /// False when it had been retried before: nothing was done now.
+    pub created: bool,
+}
+
+/// Do the work of a failed or expired job again
+///
+/// A job that has ended never changes, so the work is done as a new job of the
+/// same user and generation, which is not counted once more. A job is retried
+/// once; asking again names the same new job. If that one failed, retry that.
+#[utoipa::path(post, path = "/admin/jobs/{id}/retry", tag = "admin", security(("token" = [])),
+    params(("id" = Uuid, Path)),
+    responses((status = ACCEPTED, body = JobRetried), (status = OK, body = JobRetried,
+            description = "It was retried before"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+            description = "It has not failed")))]
+async fn retry(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id,
+) -> Result<(StatusCode, Json<JobRetried>), ApiError> {
+    let (as_id, by, limits) = (Uuid::now_v7(), actor(&admin), &state.config.jobs);
+    let mut client = state.db.get().await.map_err(DbError::from)?;
+    let tx = client.transaction().await.map_err(DbError::from)?;
+    let retried =
+        jobs::retry(&tx, id, as_id, &by, limits.expires_in_seconds, limits.per_user).await?;
+    match retried {
+        Retried::Missing => Err(not_found(id)),
+        Retried::Refused(found) => Err(ApiError::Conflict(format!(
+            "job {id} is {found}; only what failed or expired is retried"
+        ))),
+        Retried::Before(id_before) => {
+            let body = JobRetried { id: id_before, retry_of: id, created: false };
+            Ok((StatusCode::OK, Json(body)))
+        }
+        Retried::New { user_id, next } => {
+            let detail = json!({ "retried_as": as_id, "user_id": user_id });
+            record(&tx, &admin, "retry_job", &id.to_string(), &detail).await?;
+            tx.commit().await.map_err(DbError::from)?;
+            tokio::spawn(async move { push(&state, &next).await });
+            let body = JobRetried { id: as_id, retry_of: id, created: true };
+            Ok((StatusCode::ACCEPTED, Json(body)))
+        }
+    }
+}
+
+/// A job that was cancelled.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobCancelled {
+    /// The job.
+    pub id: Uuid,
+    /// `cancelled`.
+    pub status: JobState,
+}
+
+/// Cancel anybody's job
+///
+/// A running one loses its call to a provider within a second. Asking again
+/// changes nothing.
+#[utoipa::path(post, path = "/admin/jobs/{id}/cancel", tag = "admin", security(("token" = [])),
+    params(("id" = Uuid, Path)),
+    responses((status = ACCEPTED, body = JobCancelled), (status = OK, body = JobCancelled,
+            description = "It was cancelled before"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+            description = "It has ended otherwise")))]
+async fn cancel(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id,
+) -> Result<(StatusCode, Json<JobCancelled>), ApiError> {
+    let mut client = state.db.get().await.map_err(DbError::from)?;
+    let tx = client.transaction().await.map_err(DbError::from)?;
+    let cancelled = Json(JobCancelled { id, status: JobState::Cancelled });
+    match jobs::cancel(&tx, id, None, state.config.jobs.per_user).await? {
+        CancelOutcome::Missing => Err(not_found(id)),
+        CancelOutcome::Ended(JobState::Cancelled) => Ok((StatusCode::OK, cancelled)),
+        CancelOutcome::Ended(ended) => Err(ApiError::Conflict(format!(
+            "job {id} has ended as {ended} and stays so; there is nothing to cancel"
+        ))),
+        CancelOutcome::Cancelled { seq, next } => {
+            record(&tx, &admin, "cancel_job", &id.to_string(), &json!({})).await?;
+            tx.commit().await.map_err(DbError::from)?;
+            let notice = Notice { job: id, seq, kind: EventKind::Cancelled };
+            tokio::spawn(announce(state.clone(), notice, next));
+            Ok((StatusCode::ACCEPTED, cancelled))
+        }
+    }
+}
+
+fn not_found(id: Uuid) -> ApiError {
+    ApiError::NotFound(format!("there is no job {id}"))
+}

@@ -1,0 +1,174 @@
+//! Pausing and resuming queues and providers. The truth is a row in Postgres
+//! that every claim looks at; workers look for themselves every second.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use regimen_common::db::DbError;
+use regimen_common::db::pauses::{self, Pausable, Pause};
+use regimen_common::queue::List;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::record;
+use crate::auth::Admin;
+use crate::billing::operate::actor;
+use crate::error::ApiError;
+use crate::extract::Name;
+use crate::state::AppState;
+use crate::submission::PROVIDERS;
+
+/// The queues that can be paused. Mails go out while events wait: they tell of
+/// what has happened.
+const QUEUES: [List; 3] = [List::Pro, List::Free, List::Stripe];
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(pause_queue))
+        .routes(routes!(resume_queue))
+        .routes(routes!(pause_provider))
+        .routes(routes!(resume_provider))
+}
+
+/// What is paused.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Pauses {
+    /// Queues whose work waits.
+    pub queues: Vec<PauseView>,
+    /// Providers that are not asked.
+    pub providers: Vec<PauseView>,
+}
+
+/// One pause.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PauseView {
+    /// Of what.
+    pub name: String,
+    /// By whom.
+    pub paused_by: String,
+    /// Since when.
+    pub paused_at: DateTime<Utc>,
+}
+
+/// How something stands now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PauseState {
+    /// The queue or provider.
+    pub name: String,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Whether that is so by this request; false when it was so before.
+    pub changed: bool,
+}
+
+/// What is paused
+#[utoipa::path(get, path = "/admin/pauses", tag = "admin", security(("token" = [])),
+    responses((status = OK, body = Pauses)))]
+async fn list(State(state): State<AppState>, _: Admin) -> Result<Json<Pauses>, ApiError> {
+    let client = state.db.get().await.map_err(DbError::from)?;
+    let all = pauses::all(&client).await?;
+    let of = |what: Pausable| {
+        let view = |pause: &Pause| PauseView {
+            name: pause.name.clone(),
+            paused_by: pause.paused_by.clone(),
+            paused_at: pause.paused_at,
+        };
+        all.iter().filter(|pause| pause.what == what).map(view).collect()
+    };
+    Ok(Json(Pauses { queues: of(Pausable::Queue), providers: of(Pausable::Provider) }))
+}
+
+/// Pause a queue
+///
+/// Jobs are accepted and wait; nothing of the queue is taken up until it is
+/// resumed. What runs goes on. Plan jobs that wait longer than
+/// QUEUE_EXPIRY_SECONDS expire as always.
+#[utoipa::path(post, path = "/admin/queues/{class}/pause", tag = "admin",
+    security(("token" = [])), params(("class" = String, Path, description = "pro, free or stripe")),
+    responses((status = OK, body = PauseState)))]
+async fn pause_queue(
+    State(state): State<AppState>,
+    admin: Admin,
+    Name(class): Name,
+) -> Result<Json<PauseState>, ApiError> {
+    set(&state, &admin, Pausable::Queue, known_queue(&class)?.as_str(), true).await
+}
+
+/// Resume a queue
+#[utoipa::path(post, path = "/admin/queues/{class}/resume", tag = "admin",
+    security(("token" = [])), params(("class" = String, Path, description = "pro, free or stripe")),
+    responses((status = OK, body = PauseState)))]
+async fn resume_queue(
+    State(state): State<AppState>,
+    admin: Admin,
+    Name(class): Name,
+) -> Result<Json<PauseState>, ApiError> {
+    set(&state, &admin, Pausable::Queue, known_queue(&class)?.as_str(), false).await
+}
+
+/// Pause a provider
+///
+/// Nobody asks it until it is resumed; calls under way go on. A job for which
+/// every provider is paused comes back for its next round later.
+#[utoipa::path(post, path = "/admin/providers/{name}/pause", tag = "admin",
+    security(("token" = [])),
+    params(("name" = String, Path, description = "openai, anthropic, gemini or llama")),
+    responses((status = OK, body = PauseState)))]
+async fn pause_provider(
+    State(state): State<AppState>,
+    admin: Admin,
+    Name(name): Name,
+) -> Result<Json<PauseState>, ApiError> {
+    set(&state, &admin, Pausable::Provider, known_provider(&name)?, true).await
+}
+
+/// Resume a provider
+#[utoipa::path(post, path = "/admin/providers/{name}/resume", tag = "admin",
+    security(("token" = [])),
+    params(("name" = String, Path, description = "openai, anthropic, gemini or llama")),
+    responses((status = OK, body = PauseState)))]
+async fn resume_provider(
+    State(state): State<AppState>,
+    admin: Admin,
+    Name(name): Name,
+) -> Result<Json<PauseState>, ApiError> {
+    set(&state, &admin, Pausable::Provider, known_provider(&name)?, false).await
+}
+
+async fn set(
+    state: &AppState,
+    admin: &Admin,
+    what: Pausable,
+    name: &str,
+    paused: bool,
+) -> Result<Json<PauseState>, ApiError> {
+    let mut client = state.db.get().await.map_err(DbError::from)?;
+    let tx = client.transaction().await.map_err(DbError::from)?;
+    let changed = if paused {
+        pauses::pause(&tx, what, name, &actor(admin)).await?
+    } else {
+        pauses::resume(&tx, what, name).await?
+    };
+    let action = if paused { "pause" } else { "resume" };
+    let target = format!("{what}:{name}");
+    record(&tx, admin, action, &target, &json!({ "changed": changed })).await?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(Json(PauseState { name: name.to_owned(), paused, changed }))
+}
+
+fn known_queue(class: &str) -> Result<List, ApiError> {
+    QUEUES.into_iter().find(|list| list.as_str() == class).ok_or_else(|| {
+        ApiError::NotFound("a queue that can be paused is pro, free or stripe".to_owned())
+    })
+}
+
+fn known_provider(name: &str) -> Result<&'static str, ApiError> {
+    PROVIDERS
+        .into_iter()
+        .find(|known| *known == name)
+        .ok_or_else(|| ApiError::NotFound(format!("a provider is one of {}", PROVIDERS.join(", "))))
+}

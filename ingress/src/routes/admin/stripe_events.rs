@@ -1,0 +1,160 @@
+//! Stripe's events that need an operator's eye, and replaying them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use regimen_common::db::DbError;
+use regimen_common::db::billing::events::{self, EventState, Replayed, Summary};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{page_size, record, wrong};
+use crate::auth::Admin;
+use crate::error::{ApiError, Problem};
+use crate::extract::{Name, Query};
+use crate::state::AppState;
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(replay))
+}
+
+/// Which events to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// dead (the default), unresolved, mismatched, received, applied or ignored.
+    state: Option<String>,
+    /// At most so many, up to 200.
+    limit: Option<i64>,
+}
+
+/// Stored events.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StripeEvents {
+    /// Newest first.
+    pub events: Vec<StripeEvent>,
+    /// How many stand in each state that needs an operator.
+    pub attention: Attention,
+}
+
+/// How many events need an operator.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Attention {
+    /// Given up.
+    pub dead: i64,
+    /// Waiting for a user to turn up.
+    pub unresolved: i64,
+    /// Of the other mode, or of another account.
+    pub mismatched: i64,
+}
+
+/// A stored event.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StripeEvent {
+    /// `evt_…`
+    pub id: String,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Where it stands.
+    pub state: &'static str,
+    /// Whom it concerns.
+    pub customer_id: Option<String>,
+    /// How often a worker has taken it up since it came or was replayed.
+    pub attempts: i32,
+    /// Why it stands where it stands, in one word.
+    pub error_code: Option<String>,
+    /// The same, for people.
+    pub error_detail: Option<String>,
+    /// When it was stored.
+    pub received_at: DateTime<Utc>,
+}
+
+impl From<Summary> for StripeEvent {
+    fn from(event: Summary) -> Self {
+        let (error_code, error_detail) = event.error;
+        Self {
+            id: event.id,
+            type_name: event.type_name,
+            state: event.state.as_str(),
+            customer_id: event.customer,
+            attempts: event.attempts,
+            error_code,
+            error_detail,
+            received_at: event.received_at,
+        }
+    }
+}
+
+/// Stored Stripe events in one state
+#[utoipa::path(get, path = "/admin/stripe/events", tag = "admin", security(("token" = [])),
+    params(EventsQuery), responses((status = OK, body = StripeEvents)))]
+async fn list(
+    State(state): State<AppState>,
+    _: Admin,
+    Query(query): Query<EventsQuery>,
+) -> Result<Json<StripeEvents>, ApiError> {
+    let in_state = query.state.as_deref().unwrap_or("dead").parse::<EventState>();
+    let in_state = in_state.map_err(|error| wrong("?state", error.to_string()))?;
+    let client = state.db.get().await.map_err(DbError::from)?;
+    let events = events::list(&client, in_state, page_size(query.limit)?).await?;
+    let mut attention = Attention::default();
+    for (of_state, count) in events::attention(&client).await? {
+        match of_state {
+            EventState::Dead => attention.dead = count,
+            EventState::Unresolved => attention.unresolved = count,
+            EventState::Mismatched => attention.mismatched = count,
+            EventState::Received | EventState::Applied | EventState::Ignored => {}
+        }
+    }
+    let events = events.into_iter().map(StripeEvent::from).collect();
+    Ok(Json(StripeEvents { events, attention }))
+}
+
+/// An event on its way again.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventReplayed {
+    /// `evt_…`
+    pub id: String,
+    /// Where it stood before.
+    pub was: &'static str,
+}
+
+/// Apply a stored event again
+///
+/// Whatever became of it: what was done before is not done twice. A worker
+/// takes it up within a second or two.
+#[utoipa::path(post, path = "/admin/stripe/events/{id}/replay", tag = "admin",
+    security(("token" = [])), params(("id" = String, Path, description = "evt_…")),
+    responses((status = ACCEPTED, body = EventReplayed),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+            description = "It must not be applied here, or is being applied right now")))]
+async fn replay(
+    State(state): State<AppState>,
+    admin: Admin,
+    Name(id): Name,
+) -> Result<(StatusCode, Json<EventReplayed>), ApiError> {
+    let mut client = state.db.get().await.map_err(DbError::from)?;
+    let tx = client.transaction().await.map_err(DbError::from)?;
+    match events::replay(&tx, &id, state.config.stripe.mode).await? {
+        Replayed::Again(was) => {
+            let detail = json!({ "was": was.as_str() });
+            record(&tx, &admin, "replay_stripe_event", &id, &detail).await?;
+            tx.commit().await.map_err(DbError::from)?;
+            Ok((StatusCode::ACCEPTED, Json(EventReplayed { id, was: was.as_str() })))
+        }
+        Replayed::Held => Err(ApiError::Conflict(
+            "a worker is applying this event right now; look at it again in a minute".to_owned(),
+        )),
+        Replayed::NotOurs => Err(ApiError::Conflict(
+            "this event is of the other mode (live or test) or of another account; it is applied \
+             only once STRIPE_LIVEMODE says that it is of ours"
+                .to_owned(),
+        )),
+        Replayed::Missing => Err(ApiError::NotFound("no event with this id was stored".to_owned())),
+    }
+}

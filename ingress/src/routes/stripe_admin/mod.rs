@@ -1,0 +1,351 @@
+//! The replaced service's operator actions on subscriptions, now for operators
+//! only. Paths and replies: docs/decisions/0005-stripe-admin-routes.md.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use regimen_common::billing::metrics::WINDOW_DAYS;
+use regimen_common::db::DbError;
+use regimen_common::db::billing::payers::{self, SubscriberFilter};
+use serde::{Deserialize, Serialize};
+use stripe::IdempotencyKey;
+use stripe::StripeRequest;
+use stripe_core::customer::RetrieveCustomer;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::views::{
+    CustomerDetails, MetricsView, RefundDone, Resent, SubscriberPage, SubscriberView,
+    SubscriptionChanged,
+};
+use super::billing::{StripeRefusals, UnknownAtStripe, stripe_id};
+use crate::auth::Admin;
+use crate::billing::api::Reply;
+use crate::billing::operate::{self, Change, Reason, Repayment};
+use crate::billing::replies::Customer;
+use crate::billing::{CallError, checkout, keys, revenue};
+use crate::error::{ApiError, FieldError};
+use crate::extract::{Json as JsonBody, Query, is_plain};
+use crate::state::AppState;
+
+pub mod views;
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// How far ahead a trial may end: Stripe takes no more than two years.
+const LONGEST_TRIAL: i64 = 730 * 86_400;
+const MAX_PAGE: i64 = 100;
+
+/// The operators' routes on subscriptions.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(cancel_subscription))
+        .routes(routes!(change_plan))
+        .routes(routes!(apply_coupon))
+        .routes(routes!(extend_trial))
+        .routes(routes!(resend_invoice))
+        .routes(routes!(refund))
+        .routes(routes!(customer_details))
+        .routes(routes!(subscribers))
+        .routes(routes!(metrics))
+}
+
+/// Which subscription.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct OfSubscription {
+    /// `sub_…`
+    pub subscription_id: String,
+}
+
+/// Let a subscription end with what is paid
+#[utoipa::path(post, path = "/api/stripe/admin/cancel-subscription", tag = "admin",
+    security(("token" = [])), request_body = OfSubscription,
+    responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
+async fn cancel_subscription(
+    State(state): State<AppState>,
+    admin: Admin,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody<OfSubscription>,
+) -> Result<Response, ApiError> {
+    change(&state, &admin, &headers, &request.subscription_id, Change::CancelAtPeriodEnd).await
+}
+
+/// Which price a subscription is to have.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ChangePlan {
+    /// `sub_…`
+    pub subscription_id: String,
+    /// `price_…`
+    pub price_id: String,
+}
+
+/// Change what a subscription pays for
+///
+/// What is paid already is set off on the next invoice.
+#[utoipa::path(post, path = "/api/stripe/admin/change-plan", tag = "admin",
+    security(("token" = [])), request_body = ChangePlan,
+    responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
+async fn change_plan(
+    State(state): State<AppState>,
+    admin: Admin,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody<ChangePlan>,
+) -> Result<Response, ApiError> {
+    let price = stripe_id("/price_id", Some(&request.price_id))?.to_owned();
+    change(&state, &admin, &headers, &request.subscription_id, Change::Price(price)).await
+}
+
+/// Which coupon a subscription is to have.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ApplyCoupon {
+    /// `sub_…`
+    pub subscription_id: String,
+    /// As it is called in Stripe; takes the place of other discounts.
+    pub coupon_id: String,
+}
+
+/// Give a discount on a subscription
+#[utoipa::path(post, path = "/api/stripe/admin/apply-coupon", tag = "admin",
+    security(("token" = [])), request_body = ApplyCoupon,
+    responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
+async fn apply_coupon(
+    State(state): State<AppState>,
+    admin: Admin,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody<ApplyCoupon>,
+) -> Result<Response, ApiError> {
+    let coupon = request.coupon_id;
+    if !is_plain(&coupon) {
+        return Err(wrong("/coupon_id", "must be 1 to 255 printable ASCII characters"));
+    }
+    change(&state, &admin, &headers, &request.subscription_id, Change::Coupon(coupon)).await
+}
+
+/// When a trial is to end.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct ExtendTrial {
+    /// `sub_…`
+    pub subscription_id: String,
+    /// In Unix seconds, within two years. Not a number of days to add, so that
+    /// asking twice does not add twice.
+    pub trial_end: i64,
+}
+
+/// Let a trial last longer
+#[utoipa::path(post, path = "/api/stripe/admin/extend-trial", tag = "admin",
+    security(("token" = [])), request_body = ExtendTrial,
+    responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
+async fn extend_trial(
+    State(state): State<AppState>,
+    admin: Admin,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody<ExtendTrial>,
+) -> Result<Response, ApiError> {
+    let now = state.clock.now().timestamp();
+    if !(now + 1..=now + LONGEST_TRIAL).contains(&request.trial_end) {
+        return Err(wrong(
+            "/trial_end",
+            "must be in Unix seconds, in the future, within two years",
+        ));
+    }
+    let end = Change::TrialEnd(request.trial_end);
+    change(&state, &admin, &headers, &request.subscription_id, end).await
+}
+
+async fn change(
+    state: &AppState,
+    admin: &Admin,
+    headers: &HeaderMap,
+    subscription: &str,
+    change: Change,
+) -> Result<Response, ApiError> {
+    let subscription = stripe_id("/subscription_id", Some(subscription))?;
+    let key = keys::of_request(headers, change.name(), &operate::actor(admin))?;
+    let reply = operate::change(state, admin, subscription, &change, &key).await?;
+    Ok(answer(reply, SubscriptionChanged::of))
+}
+
+/// Which invoice.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct OfInvoice {
+    /// `in_…`
+    pub invoice_id: String,
+}
+
+/// Have Stripe mail an invoice again
+#[utoipa::path(post, path = "/api/stripe/admin/resend-invoice", tag = "admin",
+    security(("token" = [])), request_body = OfInvoice,
+    responses((status = OK, body = Resent), UnknownAtStripe, StripeRefusals))]
+async fn resend_invoice(
+    State(state): State<AppState>,
+    admin: Admin,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody<OfInvoice>,
+) -> Result<Response, ApiError> {
+    let invoice = stripe_id("/invoice_id", Some(&request.invoice_id))?;
+    let key = keys::of_request(&headers, "resend_invoice", &operate::actor(&admin))?;
+    let reply = operate::resend_invoice(&state, &admin, invoice, &key).await?;
+    Ok(answer(reply, |invoice| Resent { success: true, invoice }))
+}
+
+/// What to give back.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct RefundRequest {
+    /// `pi_…` or `ch_…`
+    pub payment_id: String,
+    /// In the currency's smallest unit; everything unless given.
+    pub amount: Option<i64>,
+    /// Why.
+    pub reason: Option<Reason>,
+}
+
+/// Give a payment back
+///
+/// Asking again for the same payment and amount within a day gives nothing
+/// back twice, and is answered as before with `Idempotency-Replayed: true`. To
+/// give the same amount back once more, send an Idempotency-Key of its own.
+#[utoipa::path(post, path = "/api/stripe/admin/refund", tag = "admin",
+    security(("token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "One for each refund")),
+    request_body = RefundRequest,
+    responses((status = OK, body = RefundDone), UnknownAtStripe, StripeRefusals))]
+async fn refund(
+    State(state): State<AppState>,
+    admin: Admin,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody<RefundRequest>,
+) -> Result<Response, ApiError> {
+    let RefundRequest { payment_id, amount, reason } = request;
+    stripe_id("/payment_id", Some(&payment_id))?;
+    if !(payment_id.starts_with("pi_") || payment_id.starts_with("ch_")) {
+        return Err(wrong("/payment_id", "must begin with pi_ or ch_"));
+    }
+    if amount.is_some_and(|amount| amount < 1) {
+        return Err(wrong("/amount", "must be at least 1"));
+    }
+    let key = refund_key(&headers, &admin, &payment_id, amount)?;
+    let repayment = Repayment { payment: payment_id, amount, reason };
+    let reply = operate::refund(&state, &admin, &repayment, &key).await?;
+    Ok(answer(reply, RefundDone::of))
+}
+
+/// Money goes back once: without a key of the caller's, what is given back is the key.
+fn refund_key(
+    headers: &HeaderMap,
+    admin: &Admin,
+    payment: &str,
+    amount: Option<i64>,
+) -> Result<IdempotencyKey, ApiError> {
+    if headers.contains_key(super::plans::IDEMPOTENCY_KEY) {
+        return keys::of_request(headers, "refund", &operate::actor(admin));
+    }
+    let amount = amount.map_or_else(|| "all".to_owned(), |amount| amount.to_string());
+    keys::derived(&["refund", payment, &amount])
+}
+
+/// Which customer.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CustomerQuery {
+    /// `cus_…`
+    customer_id: Option<String>,
+}
+
+/// What is known of a customer
+#[utoipa::path(get, path = "/api/stripe/admin/customer-details", tag = "admin",
+    security(("token" = [])), params(CustomerQuery),
+    responses((status = OK, body = CustomerDetails), UnknownAtStripe, StripeRefusals))]
+async fn customer_details(
+    State(state): State<AppState>,
+    admin: Admin,
+    Query(query): Query<CustomerQuery>,
+) -> Result<Json<CustomerDetails>, ApiError> {
+    let id = stripe_id("?customer_id", query.customer_id.as_deref())?;
+    let request = RetrieveCustomer::new(id).build();
+    let customer: Customer = state.stripe.read(request).await.map_err(CallError::for_operator)?;
+    let invoices = checkout::invoices(&state, &admin.0, id).await?;
+    let client = state.db.get().await.map_err(DbError::from)?;
+    let filter = SubscriberFilter {
+        customer: Some(id.to_owned()),
+        limit: MAX_PAGE,
+        ..SubscriberFilter::default()
+    };
+    let subscriptions = payers::subscribers(&client, &filter).await?;
+    let subscriptions = subscriptions.into_iter().map(SubscriberView::from).collect();
+    Ok(Json(CustomerDetails { success: true, customer, subscriptions, invoices }))
+}
+
+/// Which subscribers to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SubscribersQuery {
+    /// Only subscriptions in this state: active, trialing, past_due …
+    status: Option<String>,
+    /// Only of this price.
+    price_id: Option<String>,
+    /// Only users whose e-mail address begins so.
+    email: Option<String>,
+    /// At most so many, up to 100.
+    limit: Option<i64>,
+    /// Where the previous page ended.
+    cursor: Option<String>,
+}
+
+/// Subscriptions and whose they are
+#[utoipa::path(get, path = "/api/stripe/admin/subscribers", tag = "admin",
+    security(("token" = [])), params(SubscribersQuery),
+    responses((status = OK, body = SubscriberPage)))]
+async fn subscribers(
+    State(state): State<AppState>,
+    _: Admin,
+    Query(query): Query<SubscribersQuery>,
+) -> Result<Json<SubscriberPage>, ApiError> {
+    let status = query.status.as_deref().map(str::parse).transpose();
+    let status = status.map_err(|error| wrong("?status", &format!("{error}")))?;
+    let limit = query.limit.unwrap_or(MAX_PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(wrong("?limit", &format!("must be between 1 and {MAX_PAGE}")));
+    }
+    for (pointer, id) in [("?cursor", &query.cursor), ("?price_id", &query.price_id)] {
+        if id.is_some() {
+            stripe_id(pointer, id.as_deref())?;
+        }
+    }
+    if query.email.as_deref().is_some_and(|email| !is_plain(email)) {
+        return Err(wrong("?email", "must be the beginning of an address, without spaces"));
+    }
+    let filter = SubscriberFilter {
+        status,
+        price: query.price_id,
+        customer: None,
+        email: query.email,
+        after: query.cursor,
+        // One more than a page tells whether there is a next one.
+        limit: limit + 1,
+    };
+    let client = state.db.get().await.map_err(DbError::from)?;
+    Ok(Json(SubscriberPage::of(payers::subscribers(&client, &filter).await?, limit)))
+}
+
+/// What all subscriptions together bring
+#[utoipa::path(get, path = "/api/stripe/admin/metrics", tag = "admin",
+    security(("token" = [])),
+    responses((status = OK, body = MetricsView), StripeRefusals))]
+async fn metrics(State(state): State<AppState>, _: Admin) -> Result<Json<MetricsView>, ApiError> {
+    let (metrics, standing) = revenue::metrics(&state).await?;
+    Ok(Json(MetricsView::of(&metrics, &standing, WINDOW_DAYS)))
+}
+
+fn answer<T, V: Serialize>(reply: Reply<T>, view: impl FnOnce(T) -> V) -> Response {
+    let mut response = Json(view(reply.value)).into_response();
+    if reply.replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+fn wrong(pointer: &str, message: &str) -> ApiError {
+    let (pointer, message) = (pointer.to_owned(), message.to_owned());
+    ApiError::Invalid(vec![FieldError { pointer, message }])
+}

@@ -1,0 +1,9 @@
+//! Selling and managing subscriptions, against a Stripe of the tests' own that
+//! answers over real HTTP with the real service's full objects.
+
+mod admin;
+mod calls;
+mod checkout;
+mod stand_in;
+mod typed;
+mod world;
