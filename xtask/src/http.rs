@@ -84,6 +84,14 @@ impl Client {
         request.json(post.send_json(body))
     }
 
+    /// # Errors
+    /// No answer, or a refusal.
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, HttpError> {
+        let request = Request { method: "DELETE", url: format!("{}{path}", self.base) };
+        let sent = self.agent.delete(&request.url).header("authorization", self.bearer()).call();
+        request.json(sent)
+    }
+
     /// The events at `path` that follow the one numbered `after`, until the
     /// other side ends the stream or it breaks.
     ///

@@ -264,6 +264,11 @@ impl Stack {
         self.ingress.address("METRICS_URL")
     }
 
+    /// The ingress's process.
+    pub(crate) fn ingress_pid(&self) -> u32 {
+        self.ingress.process.id()
+    }
+
     /// Where the simulator is.
     ///
     /// # Errors

@@ -3,14 +3,19 @@
 
 mod pickup;
 mod spread;
+mod streams;
+mod watcher;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
+use crate::clock;
 use crate::demo::DemoError;
-use crate::http::HttpError;
+use crate::http::{Client, HttpError};
 use crate::key_values::FileError;
 use crate::process::ProcessError;
 use crate::provision::{self, ProvisionError};
@@ -21,6 +26,7 @@ use crate::session::Session;
 use crate::signal::Interrupted;
 use crate::stack::StackError;
 use crate::state::LockError;
+use crate::token::Claims;
 use crate::up;
 use crate::workspace::Profile;
 
@@ -35,6 +41,17 @@ pub(crate) enum Bench {
         /// How many jobs to measure.
         #[arg(long, value_name = "N", default_value_t = 500)]
         samples: u32,
+    },
+    /// Many open event streams on one ingress: memory, and how an event reaches them.
+    Streams {
+        /// How many to open.
+        #[arg(long, value_name = "N", default_value_t = 10_000,
+            value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        streams: u32,
+        /// Over how many jobs they are spread.
+        #[arg(long, value_name = "N", default_value_t = 100,
+            value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        jobs: u32,
     },
 }
 
@@ -76,6 +93,9 @@ pub(crate) enum BenchError {
     /// A push failed.
     #[error(transparent)]
     Redis(#[from] RespError),
+    /// A socket or a program of the system failed.
+    #[error("cannot measure: {0}")]
+    Io(#[from] std::io::Error),
     /// What came back cannot be measured.
     #[error("the measurement does not hold: {0}")]
     Measurement(String),
@@ -99,6 +119,27 @@ fn prepare(
     Ok((servers, session.workspace.binaries(Profile::Release)))
 }
 
+/// An accepted job and somebody who may look at it.
+struct Job {
+    id: String,
+    token: String,
+    owner: Client,
+}
+
+impl Job {
+    /// Has a new user's job accepted at `ingress`: limits count by user.
+    fn accept(ingress: &str, secrets: &Secrets, quiz: &Value) -> Result<Self, BenchError> {
+        let issued_at = clock::seconds_since_1970();
+        let claims = Claims { user: Uuid::new_v4(), role: None, issued_at, life: 3600 };
+        let token = claims.sign(&secrets.jwt);
+        let owner = Client::new(ingress, &token);
+        let accepted = owner.post("/v1/plans", &json!({"kinds": ["meal"], "answers": quiz}))?;
+        let id = accepted["jobs"][0]["id"].as_str();
+        let id = id.ok_or_else(|| BenchError::Measurement(format!("no job in {accepted}")))?;
+        Ok(Self { id: id.to_owned(), token, owner })
+    }
+}
+
 impl Bench {
     /// Measures and prints.
     ///
@@ -107,6 +148,7 @@ impl Bench {
     pub(crate) fn run(&self, session: &Session) -> Result<ExitCode, BenchError> {
         match self {
             Self::Pickup { samples } => pickup::run(session, *samples)?,
+            Self::Streams { streams, jobs } => streams::run(session, *streams, *jobs)?,
         }
         Ok(ExitCode::SUCCESS)
     }

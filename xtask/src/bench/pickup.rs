@@ -10,10 +10,9 @@ use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::spread::Spread;
-use super::{BenchError, FOLDER};
+use super::{BenchError, FOLDER, Job};
 use crate::clock;
 use crate::demo;
 use crate::http::Client;
@@ -22,7 +21,6 @@ use crate::secrets::Secrets;
 use crate::session::Session;
 use crate::stack::{Providers, StackPlan};
 use crate::state::Lock;
-use crate::token::Claims;
 
 /// Pushes with the service's own script.
 const PUSH: &str = include_str!("../../../common/src/queue_push.lua");
@@ -48,18 +46,14 @@ pub(super) fn run(session: &Session, samples: u32) -> Result<(), BenchError> {
     let secrets = Secrets::of(&folder)?;
     let (servers, binaries) = super::prepare(session, &folder, &secrets)?;
     let stack = plan(&folder, &binaries, &secrets).start(session, servers)?;
-    let mut pickup = Pickup {
-        ingress: stack.ingress_url()?,
-        simulator: Client::new(&stack.simulator_url()?, ""),
-        redis: stack.redis()?,
-        secrets: &secrets,
-        quiz: demo::sample_quiz(session)?,
-    };
+    let (ingress, quiz) = (stack.ingress_url()?, demo::sample_quiz(session)?);
+    let mut pickup =
+        Pickup { simulator: Client::new(&stack.simulator_url()?, ""), redis: stack.redis()? };
     session.say(format_args!("accepting {} jobs", WARM_UP + samples));
     let mut jobs = Vec::new();
     for _ in 0..WARM_UP + samples {
         session.check()?;
-        jobs.push(pickup.accept()?);
+        jobs.push(Job::accept(&ingress, &secrets, &quiz)?);
     }
     session.say("pushing them one by one");
     let mut waits = Vec::new();
@@ -88,33 +82,12 @@ fn plan<'a>(folder: &'a Path, binaries: &'a Path, secrets: &'a Secrets) -> Stack
 }
 
 /// The parts a measurement needs.
-struct Pickup<'a> {
-    ingress: String,
+struct Pickup {
     simulator: Client,
     redis: Connection,
-    secrets: &'a Secrets,
-    quiz: Value,
 }
 
-/// An accepted job and somebody who may look at it.
-struct Job {
-    id: String,
-    owner: Client,
-}
-
-impl Pickup<'_> {
-    /// Has a new user's job accepted: limits count by user.
-    fn accept(&self) -> Result<Job, BenchError> {
-        let issued_at = clock::seconds_since_1970();
-        let claims = Claims { user: Uuid::new_v4(), role: None, issued_at, life: 3600 };
-        let owner = Client::new(&self.ingress, &claims.sign(&self.secrets.jwt));
-        let body = json!({"kinds": ["meal"], "answers": self.quiz});
-        let accepted = owner.post("/v1/plans", &body)?;
-        let id = accepted["jobs"][0]["id"].as_str();
-        let id = id.ok_or_else(|| BenchError::Measurement(format!("no job in {accepted}")))?;
-        Ok(Job { id: id.to_owned(), owner })
-    }
-
+impl Pickup {
     /// Pushes the job and returns how long it took until the call arrived, ms;
     /// returns when the worker is idle again. Nobody asks again and again
     /// meanwhile: on two cores that would be measured, too.
