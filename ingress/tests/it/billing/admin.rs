@@ -9,6 +9,9 @@ use super::stand_in::{Instead, error, list, object};
 use super::world::World;
 use crate::harness::Answer;
 
+/// An action, its body, and the call and the fields that Stripe is sent.
+type Case<'a> = (&'a str, Value, &'a str, Vec<(&'a str, &'a str)>);
+
 async fn act(world: &World, action: &str, body: Value) -> Answer {
     world.admin(Method::POST, &format!("/api/stripe/admin/{action}"), Some(body)).await
 }
@@ -34,7 +37,7 @@ async fn each_action_sends_what_stripe_wants_and_is_recorded() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body
     };
-    let cases: Vec<(&str, Value, &str, Vec<(&str, &str)>)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         (
             "cancel-subscription",
             of(json!({})),
