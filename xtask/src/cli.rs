@@ -41,6 +41,9 @@ enum Command {
     /// End a stack that `up --detach` left running, or that another terminal has.
     Down(DownArgs),
     /// Run every test of the workspace against a private PostgreSQL and Redis.
+    ///
+    /// Without FILTER and --package the suites in other languages follow; one whose language is
+    /// missing here is skipped, which in CI (CI=true) is a failure.
     Test(TestArgs),
     /// Bring the database of DATABASE_URL, or of the running stack, to the current schema.
     Migrate,
@@ -93,6 +96,12 @@ pub(crate) struct TestArgs {
     /// Test only this package; may be given more than once.
     #[arg(short, long)]
     pub(crate) package: Vec<String>,
+    /// Run only this suite in another language, such as schemathesis.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["filter", "package"])]
+    pub(crate) suite: Option<String>,
+    /// Take the binaries as they are.
+    #[arg(long, hide = true, requires = "suite")]
+    pub(crate) no_build: bool,
     /// Passed on to the test programs, after `--`.
     #[arg(last = true)]
     pub(crate) rest: Vec<String>,

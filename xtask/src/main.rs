@@ -24,6 +24,7 @@ mod show;
 mod signal;
 mod stack;
 mod state;
+mod suites;
 mod test;
 mod token;
 mod up;

@@ -1,5 +1,5 @@
 //! `cargo xtask test`: every test of the workspace, against a PostgreSQL and a
-//! Redis that exist only for this run.
+//! Redis that exist only for this run, and then the suites in other languages.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,11 @@ use std::process::{Command, ExitCode, ExitStatus};
 use crate::cli::TestArgs;
 use crate::orphans;
 use crate::process::{Output, Process, ProcessError};
-use crate::provision::{self, ProvisionError};
+use crate::provision::{self, Programs, ProvisionError};
 use crate::servers::{self, Passwords, Servers, ServersError};
 use crate::session::Session;
 use crate::signal::{self, Ending};
+use crate::suites::{self, SuiteError};
 
 /// What the names of the folders of test runs begin with; the process id follows.
 const FOLDER_PREFIX: &str = "test-";
@@ -28,6 +29,9 @@ pub(crate) enum TestError {
     /// Cargo cannot be run, or the code does not compile.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// No suite has the name.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
     /// What the run left on the disk cannot be removed.
     #[error("cannot remove {}: {source}", path.display())]
     Remove {
@@ -38,7 +42,8 @@ pub(crate) enum TestError {
     },
 }
 
-/// Runs the tests; the exit code is cargo's.
+/// Runs the tests and the suites; the exit code is cargo's, or 1 when only a
+/// suite failed.
 ///
 /// # Errors
 /// The tests could not be run at all.
@@ -46,33 +51,56 @@ pub(crate) fn run(session: &Session, args: &TestArgs) -> Result<ExitCode, TestEr
     remove_leftovers(&session.workspace.place(""))?;
     let folder = session.workspace.place(&format!("{FOLDER_PREFIX}{}", std::process::id()));
     let programs = provision::programs(session)?;
-    session.say("compiling the binaries and the tests");
-    let mut build = cargo(session, "build", args);
-    // In one call with the tests: alone, the binaries would be compiled with
-    // other features of their dependencies, and then once more.
-    build.args(["--bins", "--tests"]);
-    Process::run(session, "cargo build", build, Output::Ours)?;
-    let servers = Servers::start(session, programs, &folder, Passwords::random())?;
-    let outcome = run_with(session, args, &servers);
-    drop(servers);
+    if !args.no_build {
+        session.say("compiling the binaries and the tests");
+        let mut build = cargo(session, "build", args);
+        // In one call with the tests: alone, the binaries would be compiled with
+        // other features of their dependencies, and then once more.
+        build.args(["--bins", "--tests"]);
+        Process::run(session, "cargo build", build, Output::Ours)?;
+    }
+    let outcome = run_both(session, args, &programs, &folder);
     orphans::end(session);
     remove(&folder)?;
-    let status = outcome?;
-    session.say(if status.success() { "all tests passed" } else { "the tests failed" });
-    Ok(exit_code(status))
+    let exit_code = outcome?;
+    let passed = exit_code == ExitCode::SUCCESS;
+    session.say(if passed { "all tests passed" } else { "the tests failed" });
+    Ok(exit_code)
 }
 
-fn run_with(
+/// The tests of the workspace, then the suites. Failed tests do not keep the
+/// suites from being run: each may tell something the others do not.
+fn run_both(
     session: &Session,
     args: &TestArgs,
-    servers: &Servers,
-) -> Result<ExitStatus, ProcessError> {
+    programs: &Programs,
+    folder: &Path,
+) -> Result<ExitCode, TestError> {
+    let tests = match args.suite {
+        Some(_) => ExitCode::SUCCESS,
+        None => exit_code(run_tests(session, args, programs, folder)?),
+    };
+    if args.filter.is_some() || !args.package.is_empty() {
+        return Ok(tests);
+    }
+    let passed = suites::run(session, programs, folder, args.suite.as_deref())?;
+    Ok(if tests == ExitCode::SUCCESS && !passed { ExitCode::FAILURE } else { tests })
+}
+
+fn run_tests(
+    session: &Session,
+    args: &TestArgs,
+    programs: &Programs,
+    folder: &Path,
+) -> Result<ExitStatus, TestError> {
+    let servers = Servers::start(session, programs.clone(), folder, Passwords::random())?;
     session.say("running the tests");
     orphans::adopt();
     let mut test = cargo(session, "test", args);
     test.args(&args.filter).arg("--").args(&args.rest);
-    describe(servers, &mut test);
-    Process::start(session, "cargo test", test, Output::Ours, Ending::Terminate)?.wait(session)
+    describe(&servers, &mut test);
+    let mut tests = Process::start(session, "cargo test", test, Output::Ours, Ending::Terminate)?;
+    Ok(tests.wait(session)?)
 }
 
 fn cargo(session: &Session, command: &str, args: &TestArgs) -> Command {
