@@ -109,6 +109,7 @@ impl StackPlan<'_> {
         Process::run(session, "regimen-worker migrate", migrate, self.log("migrate").as_output())?;
         let simulator = self.start_simulator(session, &servers)?;
         session.say(match self.workers {
+            0 => "starting the ingress".to_owned(),
             1 => "starting the ingress and a worker".to_owned(),
             workers => format!("starting the ingress and {workers} workers"),
         });
@@ -254,6 +255,20 @@ impl Stack {
     /// The ingress did not say.
     pub(crate) fn ingress_url(&self) -> Result<String, StackError> {
         self.ingress.address("INGRESS_URL")
+    }
+
+    /// The ingress's process id.
+    pub(crate) fn ingress_pid(&self) -> u32 {
+        self.ingress.process.id()
+    }
+
+    /// The simulator's process id.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn simulator_pid(&self) -> Result<u32, StackError> {
+        let simulator = self.simulator.as_ref().ok_or(StackError::NoSimulator)?;
+        Ok(simulator.process.id())
     }
 
     /// Where the ingress serves its metrics.

@@ -1,6 +1,9 @@
 //! `cargo xtask bench …`: measurements on an optimised build and a stack of
 //! their own. They show figures; they judge none.
 
+mod accept;
+mod gate;
+mod load;
 mod pickup;
 mod spread;
 mod streams;
@@ -52,6 +55,18 @@ pub(crate) enum Bench {
         #[arg(long, value_name = "N", default_value_t = 100,
             value_parser = clap::value_parser!(u32).range(1..=10_000))]
         jobs: u32,
+    },
+    /// What the gate costs a request, part by part, beside a bare axum route.
+    Gate {
+        /// How many rounds of each case.
+        #[arg(long, value_name = "N", default_value_t = 15)]
+        rounds: u32,
+    },
+    /// Accepted requests and looks at a job a second, beside pgbench.
+    Accept {
+        /// How many rounds.
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        rounds: u32,
     },
 }
 
@@ -149,6 +164,8 @@ impl Bench {
         match self {
             Self::Pickup { samples } => pickup::run(session, *samples)?,
             Self::Streams { streams, jobs } => streams::run(session, *streams, *jobs)?,
+            Self::Gate { rounds } => gate::run(session, *rounds)?,
+            Self::Accept { rounds } => accept::run(session, *rounds)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -15,7 +15,7 @@ impl Spread {
 
     /// The smallest value that at least `share` (0 to 1) of all values do not
     /// exceed (nearest rank); 0 when there are none.
-    fn percentile(&self, share: f64) -> f64 {
+    pub(super) fn percentile(&self, share: f64) -> f64 {
         let rank = (share * self.0.len() as f64).ceil() as usize;
         self.0.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
