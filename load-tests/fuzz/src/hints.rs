@@ -1,0 +1,34 @@
+//! The readers of `Retry-After` and its relatives: the bytes are header lines.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use regimen_worker::providers::hint;
+
+/// No wait is believed beyond this.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+pub(crate) fn run(bytes: &[u8]) {
+    let headers: HeaderMap = bytes.split(|byte| *byte == b'\n').take(50).filter_map(line).collect();
+    let Some(now) = DateTime::<Utc>::from_timestamp(1_795_000_000, 0) else { return };
+    let waits = [
+        hint::retry_after(&headers, now),
+        hint::openai_reset(&headers),
+        hint::anthropic_reset(&headers, now),
+    ];
+    for wait in waits.into_iter().flatten() {
+        assert!(wait <= LONGEST, "{wait:?} of {headers:?}");
+    }
+    let _ = hint::should_retry(&headers);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        assert!(hint::duration(text).is_none_or(|wait| wait <= LONGEST), "{text:?}");
+    }
+}
+
+fn line(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let (name, value) = line.split_at(colon);
+    let value = value.get(1..).unwrap_or_default().trim_ascii();
+    Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+}
