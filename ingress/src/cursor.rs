@@ -1,5 +1,7 @@
 //! Where a page of a list ended, as an opaque text.
 
+use std::ops::RangeInclusive;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
@@ -13,6 +15,10 @@ pub struct Cursor {
     /// Its id, to tell rows of one moment apart.
     pub id: Uuid,
 }
+
+/// The times a row can have, in microseconds since 1970: from then to the year
+/// 9999. What lies far outside could not even be asked of Postgres.
+const MICROS: RangeInclusive<i64> = 0..=253_402_300_799_999_999;
 
 /// The text is not a cursor of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +41,7 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotACursor)?;
         let (micros, id) = bytes.split_at_checked(8).ok_or(NotACursor)?;
         let micros = i64::from_be_bytes(micros.try_into().map_err(|_| NotACursor)?);
+        let micros = Some(micros).filter(|micros| MICROS.contains(micros)).ok_or(NotACursor)?;
         Ok(Self {
             at: DateTime::from_timestamp_micros(micros).ok_or(NotACursor)?,
             id: Uuid::from_slice(id).map_err(|_| NotACursor)?,
@@ -51,6 +58,15 @@ mod tests {
         let at = DateTime::from_timestamp_micros(1_795_390_800_123_456).unwrap();
         let cursor = Cursor { at, id: Uuid::from_u128(7) };
         assert_eq!(Cursor::decode(&cursor.encode()), Ok(cursor));
+    }
+
+    #[test]
+    fn a_time_that_no_row_can_have_is_refused() {
+        for micros in [i64::MIN, -1, MICROS.end() + 1, i64::MAX] {
+            let mut bytes = micros.to_be_bytes().to_vec();
+            bytes.extend_from_slice(Uuid::from_u128(7).as_bytes());
+            assert_eq!(Cursor::decode(&URL_SAFE_NO_PAD.encode(bytes)), Err(NotACursor), "{micros}");
+        }
     }
 
     #[test]

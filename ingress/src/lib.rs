@@ -6,6 +6,7 @@ pub mod billing;
 pub mod client_address;
 pub mod config;
 pub mod cursor;
+pub mod descriptors;
 pub mod error;
 pub mod etag;
 pub mod extract;
@@ -53,8 +54,11 @@ pub async fn run(
     }
     tracing::info!(address = %api_address, metrics = %metrics_address, "ingress ready");
     let (config, shutdown) = (state.config.clone(), state.shutdown.clone());
-    let app = middleware::wrap(routes::router(state), &config.limits);
-    let served = serve::serve(api, app, &config.limits, shutdown.drain.cancelled(), config.grace);
+    let mut limits = config.limits.clone();
+    limits.max_connections =
+        descriptors::room_for(limits.max_connections, config.database_pool_size);
+    let app = middleware::wrap(routes::router(state), &limits);
+    let served = serve::serve(api, app, &limits, shutdown.drain.cancelled(), config.grace);
     tokio::select! {
         () = served => {}
         () = shutdown.now.cancelled() => tracing::warn!("stopped with requests open"),

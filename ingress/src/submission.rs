@@ -1,6 +1,7 @@
 //! Accepting a request for plans: validate, commit, push. Used by the v1 and
 //! the legacy routes alike.
 
+use axum::body::Bytes;
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
 use regimen_common::account::PlanTier;
@@ -46,8 +47,10 @@ pub struct Submission {
     pub callback_url: Option<String>,
     /// The client's idempotency key.
     pub idempotency_key: Option<String>,
-    /// What the idempotency key is bound to: the request's own bytes or fields.
-    pub fingerprint: Vec<u8>,
+    /// The form of the answer: a kept one is given again only in the same form.
+    pub form: &'static str,
+    /// The request's own bytes, to which its idempotency key is bound.
+    pub body: Bytes,
 }
 
 /// A job as the answer to a submission shows it.
@@ -132,7 +135,7 @@ pub async fn submit(
     let now = state.clock.now();
     // Before a connection is taken: it may need one itself, and whoever waits
     // for a second one while holding the first can wait for ever.
-    state.limits.backpressure.admit(submission.kinds.len()).await?;
+    let room = state.limits.backpressure.admit(submission.kinds.len()).await?;
     let mut client = state.db.get().await.map_err(regimen_common::db::DbError::from)?;
     if let Some(quiz) = submission.quiz_result_id {
         match accounts::own_quiz(&client, quiz, submission.user_id).await? {
@@ -150,6 +153,7 @@ pub async fn submit(
         Acceptance::MonthUsedUp(month) => return Err(month_used_up(&month, now)),
     };
     drop(client);
+    room.keep();
     count(&new);
     announce(state, &new, dispatch, now);
     Ok(Submitted::New(accepted))
@@ -218,7 +222,11 @@ fn keep(key: &str, submission: &Submission, response: Value) -> Result<Idempoten
             "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces".to_owned(),
         ));
     }
-    let body_hash = Sha256::digest(&submission.fingerprint).to_vec();
+    let mut hash = Sha256::new_with_prefix(submission.form);
+    for kind in &submission.kinds {
+        hash.update(kind.as_str());
+    }
+    let body_hash = hash.chain_update([0_u8]).chain_update(&submission.body).finalize().to_vec();
     Ok(Idempotency { key: key.to_owned(), body_hash, status: 202, response })
 }
 

@@ -30,6 +30,11 @@ pub struct JsonAndBytes<T>(pub T, pub Bytes);
 #[derive(Debug, Clone)]
 pub struct RawBody(pub Bytes);
 
+/// The one word a path leaves open; what cannot be read as text names nothing,
+/// so it is a 404.
+#[derive(Debug, Clone)]
+pub struct Word(pub String);
+
 /// The one id of a path; what is no id names nothing, so it is a 404.
 #[derive(Debug, Clone, Copy)]
 pub struct Id(pub Uuid);
@@ -70,12 +75,23 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for Word {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(word)) => Ok(Self(word)),
+            Err(_) => Err(ApiError::NotFound("the path cannot be read as UTF-8".to_owned())),
+        }
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let id = Path::<String>::from_request_parts(parts, state).await.ok();
-        let id = id.and_then(|Path(text)| Uuid::try_parse(&text).ok());
+        let id = Word::from_request_parts(parts, state).await.ok();
+        let id = id.and_then(|Word(text)| Uuid::try_parse(&text).ok());
         id.map(Self).ok_or_else(|| {
             ApiError::NotFound(
                 "nothing has this id; ids are UUIDs this service gave out".to_owned(),

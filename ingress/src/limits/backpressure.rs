@@ -1,8 +1,11 @@
 //! How much is waiting, and how fast it drains.
 //!
 //! Measured at most once a second and process; jobs accepted here since then
-//! are added, so that a burst between two measurements is seen.
+//! are added, so that a burst between two measurements is seen. Room is taken
+//! before the work and given back when nothing came of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
@@ -28,11 +31,35 @@ pub struct Backpressure {
     latest: Mutex<Option<Measured>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Measured {
     backlog: Backlog,
     at: Instant,
-    accepted_since: i64,
+    /// Jobs let in since then; given back through the rooms that hold it.
+    accepted_since: Arc<AtomicI64>,
+}
+
+/// Room for jobs, given back when dropped unless they were accepted.
+#[derive(Debug)]
+pub struct Room {
+    jobs: i64,
+    accepted_since: Arc<AtomicI64>,
+    kept: bool,
+}
+
+impl Room {
+    /// The jobs were accepted: the room stays taken.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.accepted_since.fetch_sub(self.jobs, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Backpressure {
@@ -40,29 +67,30 @@ impl Backpressure {
         Self { db, max_queued, latest: Mutex::new(None) }
     }
 
-    /// Lets `jobs` more in.
+    /// Room for `jobs` more.
     ///
     /// # Errors
     /// 503 with the time the surplus takes to drain, or when Postgres is away.
-    pub async fn admit(&self, jobs: usize) -> Result<(), ApiError> {
-        let more = i64::try_from(jobs).unwrap_or(i64::MAX);
+    pub async fn admit(&self, jobs: usize) -> Result<Room, ApiError> {
+        let jobs = i64::try_from(jobs).unwrap_or(i64::MAX);
         let mut latest = self.latest.lock().await;
-        let mut measured = match *latest {
+        let measured = match latest.take() {
             Some(measured) if measured.at.elapsed() < MEASURE_EVERY => measured,
             _ => self.measure().await?,
         };
-        let waiting = measured.backlog.queued + measured.accepted_since + more;
+        let measured = latest.insert(measured);
+        let since = measured.accepted_since.fetch_add(jobs, Ordering::Relaxed);
+        let accepted_since = Arc::clone(&measured.accepted_since);
+        let room = Room { jobs, accepted_since, kept: false };
+        let waiting = measured.backlog.queued.saturating_add(since).saturating_add(jobs);
         let surplus = waiting - i64::from(self.max_queued);
         if surplus > 0 {
-            *latest = Some(measured);
             metrics::counter!("regimen_backpressure_refused_total").increment(1);
             return Err(ApiError::ReducedCapacity {
                 retry_after: wait(surplus, measured.backlog.finished),
             });
         }
-        measured.accepted_since += more;
-        *latest = Some(measured);
-        Ok(())
+        Ok(room)
     }
 
     async fn measure(&self) -> Result<Measured, DbError> {
@@ -70,7 +98,7 @@ impl Backpressure {
         // One more than the limit says enough: the index is not read to its end.
         let limit = i64::from(self.max_queued) + 1;
         let backlog = jobs::backlog(&client, limit, DRAIN_WINDOW).await?;
-        Ok(Measured { backlog, at: Instant::now(), accepted_since: 0 })
+        Ok(Measured { backlog, at: Instant::now(), accepted_since: Arc::default() })
     }
 }
 

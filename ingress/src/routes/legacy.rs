@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::jobs::{JobView, Waited, wait_until_ended};
-use super::plans::{idempotency_key, job_ids};
+use super::plans::{idempotency_key, job_ids, mark_replayed};
 use crate::auth::Caller;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Id, JsonAndBytes};
@@ -128,7 +128,7 @@ async fn generate_plans(
     caller: Caller,
     headers: HeaderMap,
     body: JsonAndBytes<GeneratePlans>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     generate_both(state, caller, headers, body).await
 }
 
@@ -143,7 +143,7 @@ async fn generate_complete_plan(
     caller: Caller,
     headers: HeaderMap,
     body: JsonAndBytes<GeneratePlans>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     generate_both(state, caller, headers, body).await
 }
 
@@ -152,12 +152,25 @@ async fn generate_both(
     caller: Caller,
     headers: HeaderMap,
     body: JsonAndBytes<GeneratePlans>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let submission = submission(caller, &headers, body, PlanKind::ALL.to_vec())?;
-    Ok(Json(match submit(&state, submission, render).await? {
-        Submitted::New(accepted) => render(&accepted),
-        Submitted::Replayed(body) => body,
-    }))
+    let (started, replayed) = start(&state, submission).await?;
+    Ok(answer(Json(started).into_response(), replayed))
+}
+
+/// What a submission is answered with, and whether it was answered before.
+async fn start(state: &AppState, submission: Submission) -> Result<(Value, bool), ApiError> {
+    Ok(match submit(state, submission, render).await? {
+        Submitted::New(accepted) => (render(&accepted), false),
+        Submitted::Replayed(body) => (body, true),
+    })
+}
+
+fn answer(mut response: Response, replayed: bool) -> Response {
+    if replayed {
+        mark_replayed(&mut response);
+    }
+    response
 }
 
 /// Make a meal plan
@@ -212,17 +225,14 @@ async fn generate_one(
 ) -> Result<Response, ApiError> {
     let submission = submission(caller, &headers, body, vec![kind])?;
     let user_id = submission.user_id;
-    let started = match submit(&state, submission, render).await? {
-        Submitted::New(accepted) => render(&accepted),
-        Submitted::Replayed(body) => body,
-    };
+    let (started, replayed) = start(&state, submission).await?;
     let ended = match wait_until_ended(&state, user_id, &job_ids(&started), PLAN_WAIT).await? {
         Waited::Ended(jobs) => jobs.into_iter().next(),
         Waited::TimeUp | Waited::NotHeld => None,
     };
     match ended {
-        None => Ok((StatusCode::ACCEPTED, Json(started)).into_response()),
-        Some(job) => one_plan(kind, job, &started).map(IntoResponse::into_response),
+        None => Ok(answer((StatusCode::ACCEPTED, Json(started)).into_response(), replayed)),
+        Some(job) => Ok(answer(one_plan(kind, job, &started)?.into_response(), replayed)),
     }
 }
 
@@ -264,7 +274,8 @@ fn submission(
         model: request.model_name,
         callback_url: None,
         idempotency_key: idempotency_key(headers)?,
-        fingerprint: body.to_vec(),
+        form: "legacy",
+        body,
     })
 }
 

@@ -32,7 +32,7 @@ fn described() -> OpenApiRouter<AppState> {
         .merge(admin::router())
         .merge(billing::router())
         .merge(health::router())
-        .merge(jobs::router().into())
+        .merge(jobs::router())
         .merge(legacy::router())
         .merge(plans::router())
         .merge(stripe::router())

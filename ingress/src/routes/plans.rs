@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use regimen_common::db::plans;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::extract::JsonAndBytes;
+use crate::extract::{JsonAndBytes, Word};
 use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::prefer::{self, Prefer};
 use crate::routes::jobs::{JobView, Waited, wait_until_ended};
@@ -107,7 +107,8 @@ async fn create(
         model: request.model,
         callback_url: request.callback_url,
         idempotency_key: idempotency_key(&headers)?,
-        fingerprint: body.to_vec(),
+        form: "v1",
+        body,
     };
     let submitted = submit(&state, submission, render).await?;
     let (body, replayed) = match submitted {
@@ -152,9 +153,14 @@ async fn answer(
         prefer::applied(&mut response, wait);
     }
     if replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        mark_replayed(&mut response);
     }
     Ok(response)
+}
+
+/// Says on `response` that it was given before; the limits then do not count it.
+pub fn mark_replayed(response: &mut Response) {
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
 }
 
 fn accepted(body: &Value, ids: &[Uuid]) -> Response {
@@ -209,7 +215,7 @@ pub struct ActivePlanView {
 async fn active(
     State(state): State<AppState>,
     caller: Caller,
-    Path(kind): Path<String>,
+    Word(kind): Word,
 ) -> Result<Json<ActivePlanView>, ApiError> {
     let kind: PlanKind = kind
         .parse()

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -21,22 +21,38 @@ pub(crate) const ADMIN: Uuid = Uuid::from_u128(1);
 /// Nothing takes this long unless it hangs.
 const HANG: Duration = Duration::from_secs(60);
 
+/// The lines of a process's log, and a signal for each new one.
+#[derive(Default)]
+struct Logs {
+    lines: Mutex<Vec<String>>,
+    arrived: Condvar,
+}
+
 /// A running ingress. It ends with the value.
 pub(crate) struct Ingress {
     process: Child,
-    logs: Arc<Mutex<Vec<String>>>,
+    logs: Arc<Logs>,
     client: reqwest::Client,
     pub(crate) url: String,
+    metrics_url: String,
     pub(crate) database: TestDatabase,
     /// Its keys go with it.
-    _redis: TestRedis,
+    redis: TestRedis,
 }
 
 impl Ingress {
     /// Starts one; `settings` go over the harness's own.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_with(|program| Command::new(program), settings).await
+    }
+
+    /// Starts one through the command that `command` makes of its path.
+    pub(crate) async fn start_with(
+        command: impl FnOnce(&str) -> Command,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let (database, redis) = (TestDatabase::new().await, TestRedis::new());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_regimen-ingress"));
+        let mut command = command(env!("CARGO_BIN_EXE_regimen-ingress"));
         command
             .env_clear()
             .env("ENVIRONMENT", "development")
@@ -53,11 +69,11 @@ impl Ingress {
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
         let mut process = command.spawn().unwrap();
-        let (logs, url) = follow(&mut process);
+        let (logs, url, metrics_url) = follow(&mut process);
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().timeout(HANG).build().unwrap();
         documentation::load(&client, &url).await;
-        Self { process, logs, client, url, database, _redis: redis }
+        Self { process, logs, client, url, metrics_url, database, redis }
     }
 
     /// A request as `user`.
@@ -90,9 +106,36 @@ impl Ingress {
         self.url.strip_prefix("http://").unwrap()
     }
 
+    /// The Redis it uses.
+    pub(crate) fn redis_url(&self) -> &str {
+        self.redis.url()
+    }
+
     /// Everything it has logged so far.
     pub(crate) fn logs(&self) -> String {
-        self.logs.lock().unwrap().join("\n")
+        self.logs.lines.lock().unwrap().join("\n")
+    }
+
+    /// Waits until it has logged a line with `text`.
+    pub(crate) fn await_log(&self, text: &str) {
+        let lines = self.logs.lines.lock().unwrap();
+        let missing = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(text));
+        let (lines, waited) = self.logs.arrived.wait_timeout_while(lines, HANG, missing).unwrap();
+        assert!(!waited.timed_out(), "{text:?} is not in {}", lines.join("\n"));
+    }
+
+    /// The memory it has in use (Linux).
+    pub(crate) fn resident_kilobytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap())
+    }
+
+    /// What it counts, as Prometheus reads it.
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("{}/metrics", self.metrics_url);
+        self.client.get(url).send().await.unwrap().text().await.unwrap()
     }
 
     /// A number the database answers `sql` with.
@@ -108,25 +151,28 @@ impl Drop for Ingress {
     }
 }
 
-/// Reads the process's log; returns once it says where it listens.
-fn follow(process: &mut Child) -> (Arc<Mutex<Vec<String>>>, String) {
-    let logs = Arc::new(Mutex::new(Vec::new()));
+/// Reads the process's log; returns once it says where it listens, for clients
+/// and for operators.
+fn follow(process: &mut Child) -> (Arc<Logs>, String, String) {
+    let logs = Arc::<Logs>::default();
     let (ready, wait) = mpsc::channel();
     let (lines, kept) = (BufReader::new(process.stdout.take().unwrap()).lines(), logs.clone());
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
             if event["message"] == "ingress ready" {
-                let _ = ready.send(format!("http://{}", event["address"].as_str().unwrap()));
+                let url = |name: &str| format!("http://{}", event[name].as_str().unwrap());
+                let _ = ready.send((url("address"), url("metrics")));
             }
-            kept.lock().unwrap().push(line);
+            kept.lines.lock().unwrap().push(line);
+            kept.arrived.notify_all();
         }
     });
-    let url = wait.recv_timeout(HANG).unwrap_or_else(|_| {
+    let (url, metrics_url) = wait.recv_timeout(HANG).unwrap_or_else(|_| {
         let _ = process.kill();
-        panic!("the ingress did not get ready: {}", logs.lock().unwrap().join("\n"))
+        panic!("the ingress did not get ready: {}", logs.lines.lock().unwrap().join("\n"))
     });
-    (logs, url)
+    (logs, url, metrics_url)
 }
 
 /// An answer, read to its end.
@@ -181,12 +227,7 @@ pub(crate) trait Send {
 
 impl Send for RequestBuilder {
     async fn answer(self) -> Answer {
-        let (client, request) = self.build_split();
-        let request = request.unwrap();
-        let (method, path) = (request.method().clone(), request.url().path().to_owned());
-        let answer = Answer::read(client.execute(request).await.unwrap()).await;
-        documentation::must_describe(&method, &path, &answer);
-        answer
+        Answer::read(documentation::send(self).await).await
     }
 }
 

@@ -9,6 +9,8 @@ use regimen_ingress::state::AppState;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::documentation;
+
 /// A running ingress; it stops when the value is dropped.
 pub(crate) struct Ingress {
     pub(crate) url: String,
@@ -42,6 +44,7 @@ impl Ingress {
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let serving = tokio::spawn(regimen_ingress::run(api, operators, state.clone(), metrics));
         let client = reqwest::Client::builder().build().unwrap();
+        documentation::load(&client, &url).await;
         Self { url, client, state, serving }
     }
 }

@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use regimen_common::db::jobs::HistoryLine;
 use regimen_common::job::EventKind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::show::own_mark;
@@ -34,14 +34,40 @@ const UNBUFFERED: (HeaderName, HeaderValue) =
 
 /// How clients that cannot set headers resume.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Resume {
     /// The same as the header `Last-Event-ID`, which goes before it.
+    #[param(value_type = Option<u32>)]
     last_event_id: Option<String>,
 }
 
-/// Streams the events of a job after the last one the client has, and ends
-/// after the job's last one. A client that has them all gets 204, which tells
-/// an `EventSource` not to come back.
+/// One event as it is read off the stream.
+#[derive(Debug, Serialize, ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub struct JobEventFrame {
+    /// Its number in the job's history: 1, 2, 3 … without gaps.
+    id: String,
+    /// What happened, such as `attempt_started`.
+    event: String,
+    /// As JSON: `seq`, `at`, `kind` and the details of that kind as `data`.
+    data: String,
+}
+
+/// A job's events as they happen
+///
+/// Server-sent events: those after the last one the client has, then each new
+/// one; the stream ends after the job's last. A client that has them all gets
+/// 204, which tells an `EventSource` not to come back.
+#[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs", security(("token" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The job"),
+        ("Last-Event-ID" = Option<u32>, Header,
+            description = "The id of the last event received; none is missed or repeated"),
+        Resume),
+    responses(
+        (status = OK, body = JobEventFrame, content_type = "text/event-stream",
+            description = "Each event's id is its number in the job's history"),
+        (status = NO_CONTENT, description = "The job has ended and you have every event")))]
 pub(super) async fn stream(
     State(state): State<AppState>,
     caller: Caller,

@@ -4,11 +4,10 @@ mod events;
 mod show;
 mod view;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, CancelOutcome, ListFilter, NextJob};
 use regimen_common::job::{EventKind, JobState, PlanKind};
@@ -16,6 +15,8 @@ use regimen_common::notices::{self, Notice};
 use regimen_common::queue::{List, Message};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use events::Resume;
 pub use show::{Waited, wait_until_ended};
@@ -23,7 +24,7 @@ pub use view::{AttemptView, JobErrorView, JobView};
 
 use crate::auth::Caller;
 use crate::cursor::Cursor;
-use crate::error::{ApiError, FieldError};
+use crate::error::{ApiError, FieldError, Problem};
 use crate::extract::{Id, Query};
 use crate::state::AppState;
 use show::{not_found, own_details};
@@ -32,23 +33,28 @@ const DEFAULT_PAGE: i64 = 20;
 const MAX_PAGE: i64 = 100;
 
 /// The job routes.
-pub fn router() -> Router<AppState> {
-    Router::new()
-        .route("/v1/jobs", get(list))
-        .route("/v1/jobs/{id}", get(show::show).delete(cancel))
-        .route("/v1/jobs/{id}/events", get(events::stream))
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show::show, cancel))
+        .routes(routes!(events::stream))
 }
 
 /// Which jobs to list.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ListQuery {
     /// Only in this state.
+    #[param(value_type = Option<JobState>)]
     status: Option<String>,
     /// Only of this kind.
+    #[param(value_type = Option<PlanKind>)]
     kind: Option<String>,
     /// At most so many, up to 100.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<i64>,
-    /// Where the previous page ended.
+    /// `next_cursor` of the previous page.
+    #[param(pattern = "^[A-Za-z0-9_-]{32}$")]
     cursor: Option<String>,
 }
 
@@ -62,6 +68,12 @@ pub struct JobPage {
     pub next_cursor: Option<String>,
 }
 
+/// Your jobs
+///
+/// Newest first, a page at a time; without their plans and attempts.
+#[utoipa::path(get, path = "/v1/jobs", tag = "jobs", security(("token" = [])),
+    params(ListQuery),
+    responses((status = OK, body = JobPage)))]
 async fn list(
     State(state): State<AppState>,
     caller: Caller,
@@ -114,7 +126,15 @@ fn filter(query: &ListQuery) -> Result<ListFilter, ApiError> {
     }
 }
 
-/// Cancels a queued or running job.
+/// Cancel a job
+///
+/// A waiting job ends at once; a running one aborts its call to the provider.
+#[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", security(("token" = [])),
+    params(("id" = Uuid, Path, description = "The job")),
+    responses(
+        (status = ACCEPTED, body = JobView, description = "Cancelled"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json",
+            description = "It had ended before, and stays so")))]
 async fn cancel(
     State(state): State<AppState>,
     caller: Caller,

@@ -26,8 +26,20 @@ const POLL_SECONDS: i64 = 2;
 /// The slowest pace hinted at, for jobs far back in the line.
 const SLOWEST_POLL_SECONDS: i64 = 30;
 
-/// Shows a job. A caller that would wait is answered at the next change: of
-/// the version it names by `If-None-Match`, or of the present one.
+/// One job
+///
+/// With `Prefer: wait=N` it is answered at the next change: of the version that
+/// `If-None-Match` names, or of the present one.
+#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", security(("token" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The job"),
+        ("Prefer" = Option<String>, Header, example = "wait=30",
+            description = "wait=N holds the line for up to 60 s until the job changes"),
+        ("If-None-Match" = Option<String>, Header,
+            description = "The ETag of the version you have")),
+    responses(
+        (status = OK, body = JobView, headers(("ETag" = String), ("Retry-After" = u32))),
+        (status = NOT_MODIFIED, description = "It has not changed", headers(("ETag" = String)))))]
 pub(super) async fn show(
     State(state): State<AppState>,
     caller: Caller,

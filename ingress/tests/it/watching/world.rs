@@ -15,6 +15,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::documentation;
 use crate::ingress::Ingress;
 
 /// Nothing takes this long unless it hangs.
@@ -205,7 +206,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) async fn to(request: RequestBuilder) -> Self {
-        let response = soon(request.send()).await.unwrap();
+        let response = soon(documentation::send(request)).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let text = soon(response.text()).await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or_default();
@@ -243,7 +244,7 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) async fn open(request: RequestBuilder) -> Self {
-        let response = soon(request.send()).await.unwrap();
+        let response = soon(documentation::send(request)).await;
         Self { response, buffer: String::new(), frames: VecDeque::new() }
     }
 
