@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use secrecy::{ExposeSecret, SecretString};
 use sentry::ClientInitGuard;
+use tracing::Level;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -108,7 +110,8 @@ const SECONDS_BUCKETS: &[f64] = &[
 /// A setting is malformed, or reporting was set up before.
 pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Telemetry, TelemetryError> {
     let sentry = sentry_client(config, service)?;
-    let filter = EnvFilter::new(&config.filter);
+    let filter = EnvFilter::new(&config.filter)
+        .and(filter_fn(|event| *event.level() <= Level::INFO || !spells_out_data(event.target())));
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
         LogFormat::Json => Box::new(fmt::layer().json().flatten_event(true)),
         LogFormat::Text => Box::new(fmt::layer()),
@@ -124,6 +127,12 @@ pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Telemetry
     metrics::gauge!("regimen_build_info", "service" => service, "version" => env!("CARGO_PKG_VERSION"))
         .set(1.0);
     Ok(Telemetry { metrics, _sentry: sentry })
+}
+
+/// Whether the crate behind `target` writes into its debug lines what passes
+/// through it: the driver every parameter, and with that quizzes and e-mails.
+fn spells_out_data(target: &str) -> bool {
+    target == "tokio_postgres" || target.starts_with("tokio_postgres::")
 }
 
 fn sentry_client(

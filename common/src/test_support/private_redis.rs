@@ -22,18 +22,46 @@ pub struct PrivateRedis {
     program: OsString,
     folder: TempDir,
     port: u16,
+    /// Where the other nodes of its cluster reach it, if it is part of one.
+    bus_port: Option<u16>,
     process: Option<Process>,
 }
 
 impl PrivateRedis {
     /// Starts an empty server; returns when it answers.
     pub async fn start() -> Self {
+        Self::start_as(false).await
+    }
+
+    /// Starts two nodes that share the slots of one cluster; returns when both
+    /// serve it.
+    pub async fn start_cluster() -> [Self; 2] {
+        let nodes = [Self::start_as(true).await, Self::start_as(true).await];
+        let [first, second] = &nodes;
+        first.ask("CLUSTER ADDSLOTSRANGE 0 8191").await.expect("slots for a cluster node");
+        second.ask("CLUSTER ADDSLOTSRANGE 8192 16383").await.expect("slots for a cluster node");
+        let (port, bus_port) = (second.port, second.bus_port.unwrap_or_default());
+        let meet = format!("CLUSTER MEET 127.0.0.1 {port} {bus_port}");
+        first.ask(&meet).await.expect("two cluster nodes that meet");
+        let deadline = Instant::now() + DEADLINE;
+        for node in &nodes {
+            while !node.serves_all_slots().await {
+                assert!(Instant::now() < deadline, "the cluster does not come together");
+                sleep(TRY_EVERY).await;
+            }
+        }
+        nodes
+    }
+
+    async fn start_as(in_cluster: bool) -> Self {
         let program = std::env::var_os("REGIMEN_TEST_REDIS_BIN");
         let program = program.unwrap_or_else(|| "redis-server".into());
         let folder = tempfile::tempdir().expect("a temporary folder for Redis");
-        let mut server = Self { program, folder, port: 0, process: None };
+        let mut server = Self { program, folder, port: 0, bus_port: None, process: None };
         for _ in 0..PORT_TRIES {
             server.port = super::free_port();
+            // Of its own: the usual one, 10,000 above, may be no port at all.
+            server.bus_port = in_cluster.then(super::free_port);
             if server.serve().await {
                 return server;
             }
@@ -100,6 +128,9 @@ impl PrivateRedis {
             "--save",
             "",
         ]);
+        if let Some(bus_port) = self.bus_port {
+            command.args(["--cluster-enabled", "yes", "--cluster-port", &bus_port.to_string()]);
+        }
         let mut process = Process::start("redis-server", command);
         let deadline = Instant::now() + DEADLINE;
         // Answers with an error while it still loads its data.
@@ -116,9 +147,23 @@ impl PrivateRedis {
         true
     }
 
-    async fn ask(&self, command: &str) -> redis::RedisResult<()> {
+    /// Sends a command of words without blanks.
+    async fn ask(&self, command: &str) -> redis::RedisResult<redis::Value> {
         let client = redis::Client::open(self.url())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
-        redis::cmd(command).query_async(&mut connection).await
+        let mut words = command.split(' ');
+        let mut command = redis::cmd(words.next().unwrap_or_default());
+        words.for_each(|word| {
+            command.arg(word);
+        });
+        command.query_async(&mut connection).await
+    }
+
+    async fn serves_all_slots(&self) -> bool {
+        let info = self.ask("CLUSTER INFO").await.ok();
+        let info: Option<String> = info.and_then(|info| redis::from_redis_value(info).ok());
+        info.is_some_and(|info| {
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")
+        })
     }
 }

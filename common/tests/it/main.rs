@@ -7,6 +7,7 @@ mod billing_apply;
 mod billing_db;
 mod billing_stories;
 mod callbacks;
+mod cluster;
 mod connections;
 mod database;
 mod generations;

@@ -22,26 +22,50 @@ const MAX_FINDINGS: usize = 20;
 pub(super) fn check(text: &str) -> Result<(), ApiError> {
     let mut scan = Scan::default();
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    Node(&mut scan)
-        .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end())
-        .map_err(|error| ApiError::BadRequest(format!("the body is not valid JSON: {error}")))?;
-    if scan.findings.is_empty() { Ok(()) } else { Err(ApiError::Invalid(scan.findings)) }
+    let read = Node(&mut scan).deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    match read {
+        // What was found tells why no more was read.
+        Err(error) if !scan.gave_up => {
+            Err(ApiError::BadRequest(format!("the body is not valid JSON: {error}")))
+        }
+        _ if scan.findings.is_empty() => Ok(()),
+        _ => Err(ApiError::Invalid(scan.findings)),
+    }
 }
 
 #[derive(Default)]
 struct Scan {
-    /// The place, one reference token a level.
-    path: Vec<String>,
+    /// The place, one step a level. Written out only where something is found:
+    /// almost every body has nothing to be found.
+    path: Vec<Step>,
     findings: Vec<FieldError>,
+    /// Whether reading ended before the end, because something has no end.
+    gave_up: bool,
+}
+
+enum Step {
+    Key(String),
+    Index(usize),
 }
 
 impl Scan {
     fn find(&mut self, message: &str) {
         if self.findings.len() < MAX_FINDINGS {
-            let pointer = self.path.iter().map(|token| format!("/{token}")).collect();
+            let token = |step: &Step| match step {
+                Step::Key(key) => format!("/{}", escaped(key)),
+                Step::Index(index) => format!("/{index}"),
+            };
+            let pointer = self.path.iter().map(token).collect();
             self.findings.push(FieldError { pointer, message: message.to_owned() });
         }
+    }
+
+    /// Something goes on and on: says so and reads no further.
+    fn give_up<E: Error>(&mut self, message: &str) -> E {
+        self.path.pop();
+        self.find(message);
+        self.gave_up = true;
+        E::custom(message)
     }
 
     fn check_text(&mut self, text: &str) {
@@ -54,11 +78,11 @@ impl Scan {
         }
     }
 
-    fn descend<E: Error>(&mut self, token: String) -> Result<(), E> {
+    fn descend<E: Error>(&mut self, step: Step) -> Result<(), E> {
         if self.path.len() >= MAX_DEPTH {
             return Err(E::custom(format!("nested deeper than {MAX_DEPTH} levels")));
         }
-        self.path.push(token);
+        self.path.push(step);
         Ok(())
     }
 }
@@ -106,34 +130,35 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let scan = self.0;
         let mut count = 0;
-        self.0.descend("0".to_owned())?;
-        while items.next_element_seed(Node(self.0))?.is_some() {
+        scan.descend(Step::Index(0))?;
+        while items.next_element_seed(Node(scan))?.is_some() {
             count += 1;
-            self.0.path.pop();
-            self.0.path.push(count.to_string());
+            if count > MAX_ITEMS {
+                return Err(scan.give_up("has more than 1000 items; send fewer"));
+            }
+            scan.path.pop();
+            scan.path.push(Step::Index(count));
         }
-        self.0.path.pop();
-        if count > MAX_ITEMS {
-            self.0.find("has more than 1000 items; send fewer");
-        }
+        scan.path.pop();
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let scan = self.0;
         let mut seen = HashSet::new();
         while let Some(key) = entries.next_key::<String>()? {
-            self.0.descend(escaped(&key))?;
-            self.0.check_text(&key);
-            if seen.contains(&key) {
-                self.0.find("is given twice; send it once");
+            scan.descend(Step::Key(key.clone()))?;
+            if seen.len() >= MAX_ITEMS {
+                return Err(scan.give_up("has more than 1000 members; send fewer"));
             }
-            seen.insert(key);
-            entries.next_value_seed(Node(self.0))?;
-            self.0.path.pop();
-        }
-        if seen.len() > MAX_ITEMS {
-            self.0.find("has more than 1000 members; send fewer");
+            scan.check_text(&key);
+            if !seen.insert(key) {
+                scan.find("is given twice; send it once");
+            }
+            entries.next_value_seed(Node(scan))?;
+            scan.path.pop();
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Rate limits, the monthly quota and backpressure, as a client meets them.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -61,6 +63,31 @@ async fn a_refused_or_repeated_request_uses_nothing_up() {
     assert_eq!(remaining(&usage), [30, 59, 4, 10, 10]);
 }
 
+/// The answers of the routes differ: one kept for a route is no answer of another.
+#[tokio::test]
+async fn an_idempotency_key_holds_for_the_route_it_was_used_on() {
+    let ingress = Ingress::start(&[]).await;
+    let user = Uuid::new_v4();
+    let body = json!({"answers": quiz()});
+    let post = async |path: &str| {
+        let request = ingress.request(Method::POST, path, user).json(&body);
+        request.header("idempotency-key", "once").answer().await
+    };
+    let first = post("/generate-plans").await;
+    assert_eq!(first.status, 200, "{first:?}");
+    let alias = post("/generate-complete-plan").await;
+    assert_eq!(alias.body, first.body, "two names of one route");
+    assert_eq!(alias.header("idempotency-replayed"), Some("true"));
+    let limit = alias.header("ratelimit").unwrap();
+    assert!(limit.starts_with(r#""generate-plans";r=4;"#), "it used nothing up: {limit}");
+    for other in ["/v1/plans", "/generate-meal-plan"] {
+        let refused = post(other).await;
+        let told = (refused.status.as_u16(), refused.problem());
+        assert_eq!(told, (422, "idempotency-mismatch"), "{other}: {refused:?}");
+    }
+    assert_eq!(ingress.count(JOBS, user).await, 2);
+}
+
 /// What is left of billing, daily, generate-plans, meal-plan and workout-plan.
 fn remaining(usage: &Value) -> Vec<u64> {
     let rates = usage["rates"].as_array().unwrap();
@@ -109,8 +136,99 @@ async fn a_shadowed_limit_reports_and_lets_pass() {
     let ingress = Ingress::start(&settings).await;
     let user = Uuid::new_v4();
     for _ in 0..3 {
-        assert_eq!(ingress.post("/v1/plans", user, &plans()).await.status, 202);
+        let answer = ingress.post("/v1/plans", user, &plans()).await;
+        assert_eq!(answer.status, 202);
+        let limit = answer.header("ratelimit").unwrap();
+        assert!(limit.starts_with(r#""generate-plans";r=0;"#), "{limit}");
     }
+    let counted = |outcome: &str, times: u32| {
+        format!(
+            "regimen_rate_limited_total{{policy=\"generate-plans\",outcome=\"{outcome}\"}} {times}\n"
+        )
+    };
+    let metrics = ingress.metrics().await;
+    assert!(metrics.contains(&counted("shadow", 2)), "{metrics}");
+    assert!(metrics.contains(&counted("passed", 1)), "{metrics}");
+    let usage = ingress.get("/v1/usage", user).await.body;
+    assert_eq!(usage["rates"][2]["enforced"], false);
+}
+
+/// Whatever becomes of a request on a limited route, its user learns how the
+/// limits stand; only who is not known yet has none.
+#[tokio::test]
+async fn every_answer_of_a_limited_route_tells_of_the_limits() {
+    let settings =
+        [("MAX_QUEUED", "2"), ("RATE_GENERATE_PLANS", "2/h"), ("BODY_TIMEOUT_SECONDS", "0.2")];
+    let ingress = Ingress::start(&settings).await;
+    let user = Uuid::new_v4();
+    let post = || ingress.request(Method::POST, "/v1/plans", user);
+    let json = |body: &'static str| post().header("content-type", "application/json").body(body);
+    let foreign = json!({"answers": quiz(), "quiz_result_id": Uuid::new_v4()});
+    let named = json!({"answers": quiz(), "user_id": Uuid::new_v4()});
+    for (request, status, left) in [
+        (json("{"), 400, 2),
+        (post().json(&named), 403, 2),
+        (post().json(&foreign), 404, 2),
+        (post().body("answers=1"), 415, 2),
+        (json("{}"), 422, 2),
+        (post().json(&plans()), 202, 1),
+        (post().json(&plans()), 503, 1),
+    ] {
+        let answer = request.answer().await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        let policy = r#""generate-plans";q=2;w=3600, "daily";q=60;w=86400"#;
+        assert_eq!(answer.header("ratelimit-policy"), Some(policy), "{answer:?}");
+        let limit = answer.header("ratelimit").unwrap();
+        assert!(limit.starts_with(&format!(r#""generate-plans";r={left};t="#)), "{answer:?}");
+    }
+    let unknown = ingress.anonymous(Method::POST, "/v1/plans").json(&plans()).answer().await;
+    assert_eq!((unknown.status.as_u16(), unknown.header("ratelimit")), (401, None));
+    let unlimited = ingress.get("/v1/usage", user).await;
+    assert_eq!(unlimited.header("ratelimit"), None);
+}
+
+/// What `/v1/usage` says is what then happens: so many more requests pass, and
+/// the next one does not.
+#[tokio::test]
+async fn usage_tells_the_truth() {
+    let settings = [("RATE_GENERATE_PLANS", "4/h"), ("RATE_MEAL_PLAN", "9/h")];
+    let ingress = Ingress::start(&settings).await;
+    let (user, client) = (Uuid::new_v4(), ingress.database.client().await);
+    let month = "update public.plans set monthly_ai_generations = 7 where id = 'free'";
+    client.batch_execute(month).await.unwrap();
+    let usage = async || ingress.get("/v1/usage", user).await.body;
+    let counts = |usage: &Value| {
+        let generations = &usage["generations"];
+        let number = |name: &str| generations[name].as_u64().unwrap();
+        (remaining(usage), number("used"), number("left"))
+    };
+    assert_eq!(counts(&usage().await), (vec![30, 60, 4, 9, 10], 0, 7));
+    assert_eq!(counts(&usage().await), (vec![30, 60, 4, 9, 10], 0, 7), "asking costs nothing");
+    for used in 1..=4 {
+        let answer = ingress.post("/v1/plans", user, &plans()).await;
+        assert_eq!(answer.status, 202);
+        let expected = (vec![30, 60 - used, 4 - used, 9, 10], used, 7 - used);
+        let usage = usage().await;
+        assert_eq!(counts(&usage), expected, "after {used}");
+        let limit = answer.header("ratelimit").unwrap();
+        assert!(limit.starts_with(&format!(r#""generate-plans";r={};"#, 4 - used)), "{limit}");
+    }
+    let refused = ingress.post("/v1/plans", user, &plans()).await;
+    assert_eq!(refused.body["violated-policies"], json!(["generate-plans"]));
+    let usage_now = usage().await;
+    let next = usage_now["rates"][2]["next_in_seconds"].as_u64().unwrap();
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!(wait.abs_diff(next) <= 5, "{wait} and {next}");
+
+    // Three more generations of this month, from wherever: then it is used up.
+    let count = "insert into regimen.generations (id, user_id, at)
+                 select gen_random_uuid(), $1, now() from generate_series(1, 3)";
+    client.execute(count, &[&user]).await.unwrap();
+    assert_eq!(usage().await["generations"]["left"], 0);
+    let meal = json!({"answers": quiz()});
+    let refused = ingress.post("/generate-meal-plan", user, &meal).await;
+    assert_eq!(refused.body["violated-policies"], json!(["monthly-generations"]), "{refused:?}");
+    assert_eq!(remaining(&usage().await), [30, 56, 0, 9, 10], "and it cost no rate");
 }
 
 #[tokio::test]
@@ -151,4 +269,33 @@ async fn too_much_waiting_is_answered_with_the_time_it_takes_to_drain() {
     let usage = ingress.get("/v1/usage", user).await.body;
     assert_eq!(usage["generations"]["used"], 0);
     assert_eq!(remaining(&usage), [30, 60, 5, 10, 10]);
+}
+
+#[tokio::test]
+async fn the_time_to_drain_is_measured() {
+    let ingress = Ingress::start(&[("MAX_QUEUED", "4")]).await;
+    for _ in 0..2 {
+        assert_eq!(ingress.post("/v1/plans", Uuid::new_v4(), &plans()).await.status, 202);
+    }
+    // Six jobs of the last minute have ended: one every ten seconds.
+    let ended = "insert into regimen.jobs (id, user_id, generation_id, kind, class, input, state,
+                     run_at, created_at, expires_at, updated_at, finished_at)
+                 select gen_random_uuid(), $1, gen_random_uuid(), 'meal', 'free', '{}', 'succeeded',
+                     now(), now(), now(), now(), now() - n * interval '5 seconds'
+                 from generate_series(1, 6) n";
+    let (user, client) = (Uuid::new_v4(), ingress.database.client().await);
+    assert_eq!(client.execute(ended, &[&user]).await.unwrap(), 6);
+    // The measurement is at most a second old: the answer changes when it is renewed.
+    let renewed = async {
+        loop {
+            let refused = ingress.post("/v1/plans", Uuid::new_v4(), &plans()).await;
+            assert_eq!(refused.problem(), "temporary-reduced-capacity");
+            match refused.header("retry-after").unwrap() {
+                "60" => {}
+                seconds => return seconds.to_owned(),
+            }
+        }
+    };
+    let seconds = tokio::time::timeout(Duration::from_secs(30), renewed).await.unwrap();
+    assert_eq!(seconds, "20", "two too many, at one every ten seconds");
 }

