@@ -42,8 +42,8 @@ enum Command {
     Down(DownArgs),
     /// Run every test of the workspace against a private PostgreSQL and Redis.
     ///
-    /// Without FILTER and --package the suites in other languages follow; one whose language is
-    /// missing here is skipped, which in CI (CI=true) is a failure.
+    /// A suite in another language whose language is missing here is skipped, which in CI (CI=true)
+    /// is a failure.
     Test(TestArgs),
     /// Bring the database of DATABASE_URL, or of the running stack, to the current schema.
     Migrate,

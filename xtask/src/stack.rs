@@ -257,11 +257,6 @@ impl Stack {
         self.ingress.address("INGRESS_URL")
     }
 
-    /// The ingress's process id.
-    pub(crate) fn ingress_pid(&self) -> u32 {
-        self.ingress.process.id()
-    }
-
     /// The simulator's process id.
     ///
     /// # Errors

@@ -43,7 +43,6 @@ pub struct Resume {
 
 /// One event as it is read off the stream.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(dead_code, reason = "only its schema is used")]
 pub struct JobEventFrame {
     /// Its number in the job's history: 1, 2, 3 … without gaps.
     id: String,

@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use events::Resume;
+pub use events::{JobEventFrame, Resume};
 pub use show::{Waited, wait_until_ended};
 pub use view::{AttemptView, JobErrorView, JobView};
 
