@@ -76,7 +76,9 @@ pub async fn run(
     tokio::spawn(pauses::run(Arc::clone(&env)));
     tokio::spawn(hear_cancellations(Arc::clone(&env)));
     if let Some(path) = &env.config.address_file {
-        address_file::write(path, &[("METRICS_URL", format!("http://{address}"))])?;
+        let worker_id = env.config.claim.worker_id.clone();
+        let reported = [("METRICS_URL", format!("http://{address}")), ("WORKER_ID", worker_id)];
+        address_file::write(path, &reported)?;
     }
     tracing::info!(worker = env.config.claim.worker_id, %address, slots = env.config.slots, "worker ready");
     let ran = drain::until_drained(&env, run_jobs(Arc::clone(&env))).await;

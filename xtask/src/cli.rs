@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
 use crate::bench::{Bench, BenchError};
+use crate::chaos::{self, ChaosArgs, ChaosError};
 use crate::clock;
 use crate::down::{self, DownError};
 use crate::key_values::FileError;
@@ -40,7 +41,8 @@ enum Command {
     Up(UpArgs),
     /// End a stack that `up --detach` left running, or that another terminal has.
     Down(DownArgs),
-    /// Run every test of the workspace against a private PostgreSQL and Redis.
+    /// Run every test of the workspace against a private PostgreSQL and Redis, then a minute of
+    /// chaos; with a filter, packages or a suite only those tests.
     ///
     /// A suite in another language whose language is missing here is skipped, which in CI (CI=true)
     /// is a failure.
@@ -52,6 +54,14 @@ enum Command {
     /// Measure an optimised build.
     #[command(subcommand)]
     Bench(Bench),
+    /// Take everything from a fleet under load that can be taken, and check that nothing is lost
+    /// or done twice.
+    ///
+    /// Kills, ends and freezes workers and ingresses, makes Redis forget, and crashes Redis and
+    /// PostgreSQL, by a seeded schedule, while 30 % of the calls to the simulated providers fail.
+    /// Then compares what the clients were told with what PostgreSQL holds. The report goes to
+    /// target/chaos/report.md; the exit code says whether every promise was kept.
+    Chaos(ChaosArgs),
     /// End the processes of a parent that vanished; started by the others.
     #[command(hide = true)]
     Leash,
@@ -141,6 +151,8 @@ enum CommandError {
     Secrets(#[from] FileError),
     #[error(transparent)]
     Bench(#[from] BenchError),
+    #[error(transparent)]
+    Chaos(#[from] ChaosError),
     #[error("the leash cannot read: {0}")]
     Leash(#[source] std::io::Error),
 }
@@ -170,8 +182,19 @@ impl Command {
             Self::Migrate => migrate::run(&session)?,
             Self::Token(args) => args.print(&Secrets::of(&dev)?),
             Self::Bench(bench) => bench.run(&session)?,
+            Self::Chaos(args) => chaos::run(&session, &args)?,
             Self::Leash => ExitCode::SUCCESS,
         })
+    }
+}
+
+impl TestArgs {
+    /// Whether nothing was chosen.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.filter.is_none()
+            && self.package.is_empty()
+            && self.suite.is_none()
+            && self.rest.is_empty()
     }
 }
 

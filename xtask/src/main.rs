@@ -3,6 +3,7 @@
 
 mod account;
 mod bench;
+mod chaos;
 mod cli;
 mod clock;
 mod demo;
@@ -15,6 +16,7 @@ mod orphans;
 mod postgres;
 mod process;
 mod provision;
+mod psql;
 mod redis;
 mod resp;
 mod secrets;

@@ -57,6 +57,8 @@ pub(crate) struct PostgresPlan<'a> {
     pub(crate) log: &'a Path,
     /// The superuser's password. Data found in the folder keeps the one it was made with.
     pub(crate) password: &'a str,
+    /// Where it is to listen; on a free port when none is named.
+    pub(crate) port: Option<u16>,
 }
 
 /// A running private PostgreSQL.
@@ -64,7 +66,8 @@ pub(crate) struct PostgresPlan<'a> {
 pub(crate) struct Postgres {
     /// Its process.
     pub(crate) process: Process,
-    port: u16,
+    /// Where it listens on the loopback address.
+    pub(crate) port: u16,
 }
 
 impl PostgresPlan<'_> {
@@ -129,7 +132,7 @@ impl PostgresPlan<'_> {
     }
 
     fn serve(&self, session: &Session, data: &Path) -> Result<(Process, u16), PostgresError> {
-        let port = free_port().map_err(PostgresError::Port)?;
+        let port = self.port.map_or_else(free_port, Ok).map_err(PostgresError::Port)?;
         let mut postgres = self.command("postgres", data);
         postgres.arg("-D").arg(data).arg("-p").arg(port.to_string());
         for setting in [

@@ -171,7 +171,11 @@ impl Process {
         }
     }
 
-    fn status(&mut self) -> Result<Option<ExitStatus>, ProcessError> {
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// It cannot be watched.
+    pub(crate) fn status(&mut self) -> Result<Option<ExitStatus>, ProcessError> {
         let status = self
             .child
             .try_wait()

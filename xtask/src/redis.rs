@@ -52,6 +52,8 @@ pub(crate) struct RedisPlan<'a> {
     pub(crate) log: &'a Path,
     /// The password it asks for.
     pub(crate) password: &'a str,
+    /// Where it is to listen; on a free port when none is named.
+    pub(crate) port: Option<u16>,
 }
 
 /// A running private Redis.
@@ -83,7 +85,7 @@ impl RedisPlan<'_> {
     }
 
     fn serve(&self, session: &Session) -> Result<Redis, RedisError> {
-        let port = free_port().map_err(RedisError::Port)?;
+        let port = self.port.map_or_else(free_port, Ok).map_err(RedisError::Port)?;
         let settings = self.write_settings(port)?;
         let mut redis = Command::new(self.program);
         redis.arg(settings).current_dir(self.folder);

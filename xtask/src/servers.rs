@@ -8,6 +8,7 @@ use crate::provision::Programs;
 use crate::redis::{Redis, RedisError, RedisPlan};
 use crate::resp::{Connection, RespError};
 use crate::session::Session;
+use crate::signal;
 
 /// Why the pair is not there.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,7 @@ pub(crate) struct Servers {
     /// The user PostgreSQL runs as, where that is not ours.
     pub(crate) account: Option<Account>,
     passwords: Passwords,
+    folder: PathBuf,
 }
 
 impl Servers {
@@ -57,25 +59,45 @@ impl Servers {
         passwords: Passwords,
     ) -> Result<Self, ServersError> {
         let account = Account::for_postgres()?;
-        let log = |name: &str| -> PathBuf { folder.join("logs").join(name) };
+        let parts =
+            Parts { programs: &programs, account: account.as_ref(), folder, passwords: &passwords };
         session.say("starting PostgreSQL");
-        let postgres = PostgresPlan {
-            programs: &programs.postgres,
-            account: account.as_ref(),
-            folder: &postgres_folder(folder),
-            log: &log("postgres.log"),
-            password: &passwords.postgres,
-        }
-        .start(session)?;
+        let postgres = parts.postgres(session, None)?;
         session.say("starting Redis");
-        let redis = RedisPlan {
-            program: &programs.redis.path,
-            folder: &redis_folder(folder),
-            log: &log("redis.log"),
-            password: &passwords.redis,
+        let redis = parts.redis(session, None)?;
+        let folder = folder.to_owned();
+        Ok(Self { redis, postgres, programs, account, passwords, folder })
+    }
+
+    /// Ends PostgreSQL without a last checkpoint and starts it again where it was.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub(crate) fn crash_postgres(&mut self, session: &Session) -> Result<(), ServersError> {
+        signal::quit(self.postgres.process.id());
+        self.postgres.process.wait(session).map_err(PostgresError::from)?;
+        self.postgres = self.parts().postgres(session, Some(self.postgres.port))?;
+        Ok(())
+    }
+
+    /// Kills Redis and starts it again where it was, with what it had on disk.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub(crate) fn crash_redis(&mut self, session: &Session) -> Result<(), ServersError> {
+        signal::kill(self.redis.process.id());
+        self.redis.process.wait(session).map_err(RedisError::from)?;
+        self.redis = self.parts().redis(session, Some(self.redis.port))?;
+        Ok(())
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            programs: &self.programs,
+            account: self.account.as_ref(),
+            folder: &self.folder,
+            passwords: &self.passwords,
         }
-        .start(session)?;
-        Ok(Self { redis, postgres, programs, account, passwords })
     }
 
     /// The URL of the database.
@@ -94,6 +116,43 @@ impl Servers {
     /// The URL of Redis.
     pub(crate) fn redis_url(&self) -> String {
         self.redis.url(&self.passwords.redis)
+    }
+}
+
+/// What the servers are started from.
+struct Parts<'a> {
+    programs: &'a Programs,
+    account: Option<&'a Account>,
+    folder: &'a Path,
+    passwords: &'a Passwords,
+}
+
+impl Parts<'_> {
+    fn postgres(&self, session: &Session, port: Option<u16>) -> Result<Postgres, PostgresError> {
+        PostgresPlan {
+            programs: &self.programs.postgres,
+            account: self.account,
+            folder: &postgres_folder(self.folder),
+            log: &self.log("postgres.log"),
+            password: &self.passwords.postgres,
+            port,
+        }
+        .start(session)
+    }
+
+    fn redis(&self, session: &Session, port: Option<u16>) -> Result<Redis, RedisError> {
+        RedisPlan {
+            program: &self.programs.redis.path,
+            folder: &redis_folder(self.folder),
+            log: &self.log("redis.log"),
+            password: &self.passwords.redis,
+            port,
+        }
+        .start(session)
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.join("logs").join(name)
     }
 }
 

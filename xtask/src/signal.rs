@@ -86,6 +86,28 @@ pub(crate) fn kill(pid: u32) {
     }
 }
 
+/// Ends a PostgreSQL server at once, without a last checkpoint: its immediate
+/// shutdown. What was committed is found in its log at the next start.
+pub(crate) fn quit(pid: u32) {
+    if let Some(pid) = to_pid(pid) {
+        let _ = kill_process(pid, Signal::QUIT);
+    }
+}
+
+/// Makes a process stand still, as a machine that is starved or moved does.
+pub(crate) fn freeze(pid: u32) {
+    if let Some(pid) = to_pid(pid) {
+        let _ = kill_process_group(pid, Signal::STOP);
+    }
+}
+
+/// Lets a process that stands still go on.
+pub(crate) fn thaw(pid: u32) {
+    if let Some(pid) = to_pid(pid) {
+        let _ = kill_process_group(pid, Signal::CONT);
+    }
+}
+
 /// Whether a process with this id runs. One that has ended and only waits for
 /// its parent to take note does not count.
 pub(crate) fn is_running(pid: u32) -> bool {

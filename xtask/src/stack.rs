@@ -22,7 +22,7 @@ const PROVIDER_KEYS: [&str; 3] = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI
 const FOREIGN: [&str; 4] = ["JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE", "SERVICE_KEYS"];
 
 /// Under this name the simulator reports its address, and others are told it.
-const SIMULATOR_URL: &str = "SIMULATOR_URL";
+pub(crate) const SIMULATOR_URL: &str = "SIMULATOR_URL";
 
 /// Hosts that no proxy of the environment is asked for.
 const NO_PROXY: &str = "127.0.0.1,localhost";
@@ -81,9 +81,10 @@ pub(crate) enum Providers {
 
 /// A process of ours and the addresses it reported.
 #[derive(Debug)]
-struct Service {
+pub(crate) struct Service {
     name: String,
-    process: Process,
+    /// The process.
+    pub(crate) process: Process,
     addresses: BTreeMap<String, String>,
 }
 
@@ -103,10 +104,7 @@ impl StackPlan<'_> {
     /// # Errors
     /// See [`StackError`]; what was started has ended again.
     pub(crate) fn start(&self, session: &Session, servers: Servers) -> Result<Stack, StackError> {
-        session.say("applying the migrations");
-        let mut migrate = self.program("regimen-worker", &servers);
-        migrate.arg("migrate");
-        Process::run(session, "regimen-worker migrate", migrate, self.log("migrate").as_output())?;
+        self.migrate(session, &servers)?;
         let simulator = self.start_simulator(session, &servers)?;
         session.say(match self.workers {
             0 => "starting the ingress".to_owned(),
@@ -128,7 +126,23 @@ impl StackPlan<'_> {
         Ok(Stack { ingress, workers, simulator, servers, secrets })
     }
 
-    fn start_simulator(
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// A migration fails.
+    pub(crate) fn migrate(&self, session: &Session, servers: &Servers) -> Result<(), StackError> {
+        session.say("applying the migrations");
+        let mut migrate = self.program("regimen-worker", servers);
+        migrate.arg("migrate");
+        let log = self.log("migrate");
+        Ok(Process::run(session, "regimen-worker migrate", migrate, log.as_output())?)
+    }
+
+    /// Starts the simulator, unless the environment has real providers.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) fn start_simulator(
         &self,
         session: &Session,
         servers: &Servers,
@@ -161,7 +175,11 @@ impl StackPlan<'_> {
         command
     }
 
-    fn ingress(
+    /// An ingress, ready to be started.
+    ///
+    /// # Errors
+    /// The simulator did not say where it is.
+    pub(crate) fn ingress(
         &self,
         servers: &Servers,
         simulator: Option<&Service>,
@@ -180,7 +198,11 @@ impl StackPlan<'_> {
         Ok(ingress)
     }
 
-    fn worker(
+    /// A worker, ready to be started.
+    ///
+    /// # Errors
+    /// The simulator did not say where it is.
+    pub(crate) fn worker(
         &self,
         servers: &Servers,
         simulator: Option<&Service>,
@@ -194,7 +216,11 @@ impl StackPlan<'_> {
         Ok(worker)
     }
 
-    fn spawn(
+    /// Starts a process of ours under a name of its own.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn spawn(
         &self,
         session: &Session,
         name: &str,
@@ -222,7 +248,7 @@ impl Log {
 }
 
 /// A process that was started and has not reported yet.
-struct Pending {
+pub(crate) struct Pending {
     name: String,
     process: Process,
     address_file: PathBuf,
@@ -230,7 +256,10 @@ struct Pending {
 
 impl Pending {
     /// Waits for the report, which a process writes once it is ready.
-    fn ready(mut self, session: &Session) -> Result<Service, StackError> {
+    ///
+    /// # Errors
+    /// It ended instead, or we are asked to stop.
+    pub(crate) fn ready(mut self, session: &Session) -> Result<Service, StackError> {
         loop {
             if let Some(addresses) = key_values::read(&self.address_file)? {
                 return Ok(Service { name: self.name, process: self.process, addresses });
@@ -242,7 +271,11 @@ impl Pending {
 }
 
 impl Service {
-    fn address(&self, variable: &'static str) -> Result<String, StackError> {
+    /// What it reported under a name.
+    ///
+    /// # Errors
+    /// It did not.
+    pub(crate) fn address(&self, variable: &'static str) -> Result<String, StackError> {
         let found = self.addresses.get(variable).cloned();
         found.ok_or_else(|| StackError::NoAddress { name: self.name.clone(), variable })
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
+use crate::chaos::{self, ChaosError};
 use crate::cli::TestArgs;
 use crate::orphans;
 use crate::process::{Output, Process, ProcessError};
@@ -32,6 +33,9 @@ pub(crate) enum TestError {
     /// No suite has the name.
     #[error(transparent)]
     Suite(#[from] SuiteError),
+    /// The minute of chaos came to no verdict.
+    #[error(transparent)]
+    Chaos(#[from] ChaosError),
     /// What the run left on the disk cannot be removed.
     #[error("cannot remove {}: {source}", path.display())]
     Remove {
@@ -65,6 +69,10 @@ pub(crate) fn run(session: &Session, args: &TestArgs) -> Result<ExitCode, TestEr
     let exit_code = outcome?;
     let passed = exit_code == ExitCode::SUCCESS;
     session.say(if passed { "all tests passed" } else { "the tests failed" });
+    if passed && args.is_everything() {
+        session.say("a minute of chaos with the binaries of the tests");
+        return Ok(if chaos::rehearse(session)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     Ok(exit_code)
 }
 

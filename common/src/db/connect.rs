@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -25,6 +25,11 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 const RECYCLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long sent bytes may stay unacknowledged before the peer counts as dead.
 const PEER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a transaction of ours may wait for its next statement. A process
+/// that stands still in the middle of one holds locks that repairs cannot take
+/// away: after as long as a lease holds, Postgres ends the transaction.
+const LONGEST_PAUSE: &str = "set idle_in_transaction_session_timeout = '10s'";
 
 /// A pool of at most `size` connections. Nothing is opened yet, so a database
 /// that is down shows at the first use, not here.
@@ -49,6 +54,12 @@ pub fn pool(url: &SecretString, size: usize, application_name: &str) -> Result<P
         .wait_timeout(Some(WAIT_TIMEOUT))
         .create_timeout(Some(CREATE_TIMEOUT))
         .recycle_timeout(Some(RECYCLE_TIMEOUT))
+        // A statement and no option of the connection, which poolers refuse.
+        .post_create(Hook::async_fn(|client, _| {
+            Box::pin(async move {
+                client.batch_execute(LONGEST_PAUSE).await.map_err(HookError::Backend)
+            })
+        }))
         .build()?;
     Ok(pool)
 }

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
-use deadpool_postgres::{BuildError, PoolError};
+use deadpool_postgres::{BuildError, HookError, PoolError};
 use tokio_postgres::error::SqlState;
 
 use crate::job::UnknownName;
@@ -89,8 +89,13 @@ impl DbError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Pool(PoolError::Timeout(_) | PoolError::Closed) => true,
-            Self::Pool(PoolError::Backend(error)) | Self::Postgres(error) => broken(error),
-            Self::Pool(PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_))
+            Self::Pool(
+                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
+            )
+            | Self::Postgres(error) => broken(error),
+            Self::Pool(
+                PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(HookError::Message(_)),
+            )
             | Self::Url
             | Self::SslMode { .. }
             | Self::RootCertificates { .. }
@@ -121,14 +126,15 @@ impl DbError {
 /// Whether the connection, not the statement, is at fault. SQLSTATE classes
 /// 08 (connection), 53 (out of connections, memory, disk) and 57P (shutdown,
 /// start-up) come from the server itself; 25006 is what a primary that became
-/// a replica answers to writes.
+/// a replica answers to writes, 25P03 what a transaction hears that had stood
+/// still for too long.
 fn broken(error: &tokio_postgres::Error) -> bool {
     if let Some(code) = error.code() {
         let code = code.code();
         return code.starts_with("08")
             || code.starts_with("53")
             || code.starts_with("57P")
-            || code == "25006";
+            || matches!(code, "25006" | "25P03");
     }
     // Sockets fail with any io error; InvalidInput alone means that a parameter
     // could not be encoded.
@@ -150,7 +156,9 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
 
 fn describe_pool(error: &PoolError) -> String {
     match error {
-        PoolError::Backend(error) => describe(error),
+        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+            describe(error)
+        }
         other => other.to_string(),
     }
 }

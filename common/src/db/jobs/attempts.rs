@@ -122,6 +122,9 @@ pub async fn start_attempt<C: GenericClient>(
             ],
         )
         .await?;
+    if row.is_none() {
+        super::count_refused_write();
+    }
     Ok(row.map(|row| (row.get("n"), row.get("seq"))))
 }
 

@@ -38,6 +38,9 @@ pub async fn append_event<C: GenericClient>(
     let row = client
         .query_opt(&statement, &[&held.id, &held.fence, &kind.as_str(), &stage, &Json(data)])
         .await?;
+    if row.is_none() {
+        super::count_refused_write();
+    }
     Ok(row.map(|row| row.get("seq")))
 }
 

@@ -218,7 +218,7 @@ async fn finish(
     per_user: i64,
 ) -> Result<Option<Ended>, DbError> {
     let Some(row) = row else {
-        metrics::counter!("regimen_stale_writes_refused_total").increment(1);
+        super::count_refused_write();
         return Ok(None);
     };
     settle(tx, &[job_id]).await?;

@@ -36,3 +36,8 @@ pub use release::{hand_back, lose};
 pub use watch::{
     AttemptRow, CallbackRow, Details, HistoryLine, Line, Mark, details, histories, lines, marks,
 };
+
+/// Counts a write that was refused because the claim behind it is stale.
+fn count_refused_write() {
+    metrics::counter!("regimen_stale_writes_refused_total").increment(1);
+}

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, AttemptOutcome, NewAttempt};
 use regimen_common::job::EventKind;
 use regimen_common::test_support::TestDatabase;
@@ -64,6 +65,29 @@ async fn no_lease_is_taken_right_after_postgres_came_up() {
     assert_eq!((taken.len(), state(&client, id).await.as_str()), (0, "running"));
     let taken = jobs::recover_leases(&mut client, 10, Duration::ZERO, PER_USER).await.unwrap();
     assert_eq!((taken.len(), state(&client, id).await.as_str()), (1, "queued"));
+}
+
+/// A machine that is frozen keeps its connections. The rows it had locked at
+/// that moment must not stay locked until it thaws.
+#[tokio::test]
+async fn a_holder_that_stands_still_in_the_middle_of_its_commit_loses_its_job_too() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let id = one_job(&mut client).await;
+    let held = hold(&client, id, "frozen").await;
+    let mut frozen = database.client().await;
+    let code = regimen_common::job::FailureCode::Refused;
+    let tx = frozen.transaction().await.unwrap();
+    jobs::fail(&tx, held, code, "", &serde_json::Value::Null, PER_USER).await.unwrap().unwrap();
+
+    let sql = "set lock_timeout = '15s';
+        update regimen.jobs set lease_expires_at = now() - interval '1 second'";
+    client.batch_execute(sql).await.expect("Postgres ended the other transaction");
+    let lost = jobs::recover_leases(&mut client, 10, Duration::ZERO, PER_USER).await.unwrap();
+    assert_eq!((lost.len(), state(&client, id).await.as_str()), (1, "queued"));
+    // It thaws. What it hears is worth another try, under a claim that is stale by now.
+    let error = DbError::from(tx.commit().await.unwrap_err());
+    assert!(error.is_unavailable(), "{error}");
 }
 
 /// A reply is good for the next holder until it was found bad.

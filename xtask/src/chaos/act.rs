@@ -1,0 +1,285 @@
+//! The run itself: the fleet, and a thread for everybody who does something
+//! to it or with it.
+
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::ChaosError;
+use super::billing::{self, Mailbag, StripeApi, Teller, Truth};
+use super::chance::Chance;
+use super::check::{Records, count};
+use super::clients::{self, Notes, People, Person};
+use super::faults::{self, LaneLog};
+use super::fleet::{Counts, Fleet};
+use super::scale::{self, JOBS_PER_REQUEST, Scale};
+use super::stop::Stage;
+use crate::clock;
+use crate::demo;
+use crate::http::Client;
+use crate::psql::Psql;
+use crate::servers::Servers;
+use crate::session::Session;
+use crate::stack::{SIMULATOR_URL, Service, StackError, StackPlan};
+
+/// Clients that ask for plans, those that follow, and Stripe's deliverers.
+const ASKING: usize = 24;
+const FOLLOWING: usize = 32;
+const DELIVERING: usize = 6;
+
+/// How often it is looked whether everything has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What has not ended yet.
+const OPEN: &str = "select (select count(*) from regimen.jobs where state in ('queued', 'running'))
+    + (select count(*) from regimen.stripe_events where state = 'received')";
+
+/// Stale writes that a worker refused, as it counts them.
+const STALE_WRITES: &str = "regimen_stale_writes_refused_total";
+
+/// Lets the fleet run under load and faults, then settle; returns what is
+/// known of it besides Postgres. Everything but the servers has ended then.
+///
+/// # Errors
+/// A part of the run cannot go on.
+pub(super) fn perform(
+    session: &Session,
+    scale: &Scale,
+    plan: &StackPlan<'_>,
+    servers: &mut Servers,
+) -> Result<Records, ChaosError> {
+    plan.migrate(session, servers)?;
+    let simulator = plan.start_simulator(session, servers)?.ok_or(StackError::NoSimulator)?;
+    let weather = Client::new(&simulator.address(SIMULATOR_URL)?, "");
+    weather.post("/control", &scale::bad_weather(scale.seed))?;
+    let stripe = StripeApi::bind().map_err(ChaosError::StripeApi)?;
+    let stripe_url = stripe.url().map_err(ChaosError::StripeApi)?;
+    session.say("starting the fleet");
+    let fleet = Fleet::start(session, plan, servers, &simulator, &stripe_url)?;
+    let mut chance = Chance::of(scale.seed, "people");
+    let everybody: Vec<Person> =
+        (0..scale.users).map(|_| Person::new(&mut chance, &plan.secrets.jwt)).collect();
+    let run = Run {
+        session,
+        scale,
+        plan,
+        psql: super::psql(servers, plan.secrets),
+        weather: &weather,
+        stripe: &stripe,
+        truth: &Truth::default(),
+        mailbag: &Mailbag::default(),
+        everybody: &everybody,
+        answers: &demo::sample_quiz(session)?,
+    };
+    run.run(fleet, servers, simulator)
+}
+
+/// What the threads share.
+struct Run<'a> {
+    session: &'a Session,
+    scale: &'a Scale,
+    plan: &'a StackPlan<'a>,
+    psql: Psql,
+    weather: &'a Client,
+    stripe: &'a StripeApi,
+    truth: &'a Truth,
+    mailbag: &'a Mailbag,
+    everybody: &'a [Person],
+    answers: &'a Value,
+}
+
+/// What the threads brought.
+#[derive(Default)]
+struct Harvest {
+    notes: Vec<Notes>,
+    lanes: Vec<LaneLog>,
+}
+
+impl Run<'_> {
+    fn run(
+        &self,
+        mut fleet: Fleet,
+        servers: &mut Servers,
+        simulator: Service,
+    ) -> Result<Records, ChaosError> {
+        let began = clock::micros_since_1970();
+        let stage = Stage::new(self.session, self.scale.load, self.scale.settle);
+        self.session.say(format_args!(
+            "load and faults for {:.0} s (seed {})",
+            self.scale.load.as_secs_f64(),
+            self.scale.seed
+        ));
+        let harvest = self.threads(&stage, &mut fleet, servers)?;
+        let ended = began + u64::try_from(self.scale.load.as_micros()).unwrap_or(u64::MAX);
+        let mut counts = Counts::default();
+        let agent = clients::agent();
+        fleet.workers.iter().for_each(|worker| worker.add_counts(&agent, &mut counts));
+        self.session.say("ending the fleet");
+        drop(fleet);
+        let calls = self.weather.get("/control/stats")?;
+        drop(simulator);
+        let mut records = Records {
+            load: (began, ended),
+            calls: (
+                calls["calls"].as_u64().unwrap_or_default(),
+                calls["answered"].as_u64().unwrap_or_default(),
+            ),
+            sent: self.truth.events(),
+            due: self.truth.due(),
+            ..Records::default()
+        };
+        for lane in harvest.lanes {
+            counts.merge(&lane.counts);
+            records.faults.extend(lane.faults);
+            records.unexpected.extend(lane.unexpected);
+        }
+        records.stale_writes = counts.of(STALE_WRITES);
+        for (number, notes) in harvest.notes.into_iter().enumerate() {
+            let path = self.plan.folder.join("clients").join(format!("{number:02}.jsonl"));
+            let failed = |source| ChaosError::Folder { path: path.clone(), source };
+            notes.keep(&path).map_err(failed)?;
+            records.notes.extend(notes.0);
+        }
+        Ok(records)
+    }
+
+    /// Everybody at once, until all is settled or the time to settle is over.
+    fn threads(
+        &self,
+        stage: &Stage<'_>,
+        fleet: &mut Fleet,
+        servers: &mut Servers,
+    ) -> Result<Harvest, ChaosError> {
+        let seed = self.scale.seed;
+        let chance = |part: &str, number: usize| Chance::of(seed, &format!("{part} {number}"));
+        let (follow, work) = mpsc::channel();
+        let work = Mutex::new(work);
+        let pace = ASKING as f64 * JOBS_PER_REQUEST / self.scale.jobs_per_second;
+        let people = People {
+            stage,
+            urls: &fleet.urls,
+            everybody: self.everybody,
+            answers: self.answers,
+            pace: Duration::from_secs_f64(pace),
+        };
+        let pairs = self.pairs();
+        let teller = Teller {
+            stage,
+            urls: &fleet.urls,
+            truth: self.truth,
+            mailbag: self.mailbag,
+            pairs: &pairs,
+            answers: self.answers,
+        };
+        let secret = &self.plan.secrets.stripe_webhook;
+        let (people, teller, work, urls) = (&people, &teller, &work, &fleet.urls);
+        let (workers, ingresses) = (&mut fleet.workers, &mut fleet.ingresses);
+        let trouble = Mutex::new(None);
+        let harvest = std::thread::scope(|scope| {
+            let crew = Crew { scope, stage, trouble: &trouble };
+            let lanes = [
+                crew.hire(move || faults::workers(stage, self.plan, workers, seed)),
+                crew.hire(move || faults::ingresses(stage, self.plan, ingresses, seed)),
+                crew.hire(move || faults::stores(stage, servers, seed)),
+            ];
+            let api = chance("Stripe's API", 0);
+            let api = crew.hire(move || self.stripe.serve(stage, api, self.truth));
+            let mut clients: Vec<_> = Vec::new();
+            for number in 0..ASKING {
+                let (chance, follow) = (chance("asking", number), follow.clone());
+                clients.push(crew.hire(move || clients::ask(people, chance, &follow)));
+            }
+            // Followers end when the last client has.
+            drop(follow);
+            let stories = chance("stories", 0);
+            clients.push(crew.hire(move || billing::tell(teller, stories)));
+            for number in 0..FOLLOWING {
+                let chance = chance("following", number);
+                clients.push(crew.hire(move || clients::follow(stage, urls, chance, work)));
+            }
+            for number in 0..DELIVERING {
+                let (chance, bag) = (chance("delivering", number), self.mailbag);
+                clients.push(crew.hire(move || billing::deliver(stage, urls, chance, bag, secret)));
+            }
+            let lanes = lanes.into_iter().filter_map(|lane| crew.join(lane)).collect();
+            crew.must(self.weather.post("/control", &scale::fair_weather()));
+            self.session.say("load and faults are over; letting everything settle");
+            let notes = clients.into_iter().filter_map(|client| crew.join(client)).collect();
+            crew.must(self.until_ended(stage));
+            stage.settle();
+            crew.join(api);
+            Harvest { notes, lanes }
+        });
+        match trouble.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(harvest),
+        }
+    }
+
+    /// Two people for each of Stripe's customers.
+    fn pairs(&self) -> Vec<(Person, Person)> {
+        let pairs = self.everybody.chunks_exact(2).take(self.scale.customers);
+        pairs.filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone()))).collect()
+    }
+
+    /// Returns when every job has ended and every event has its effect, or the
+    /// time for that is over: then the checker tells what is left.
+    fn until_ended(&self, stage: &Stage<'_>) -> Result<(), ChaosError> {
+        while stage.settling()? {
+            if count::<u64>(&self.psql, OPEN)? == 0 {
+                return Ok(());
+            }
+            stage.rest_settling(LOOK_AGAIN)?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts threads, and makes all of them stop when one breaks off.
+struct Crew<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    stage: &'scope Stage<'scope>,
+    /// What broke off first: the others follow because of it.
+    trouble: &'scope Mutex<Option<ChaosError>>,
+}
+
+impl<'scope> Crew<'scope, '_> {
+    fn hire<T, E>(
+        &self,
+        work: impl FnOnce() -> Result<T, E> + Send + 'scope,
+    ) -> ScopedJoinHandle<'scope, Option<T>>
+    where
+        T: Send + 'scope,
+        E: Into<ChaosError>,
+    {
+        let (stage, trouble) = (self.stage, self.trouble);
+        self.scope.spawn(move || kept(stage, trouble, work()))
+    }
+
+    fn join<T>(&self, hired: ScopedJoinHandle<'scope, Option<T>>) -> Option<T> {
+        hired.join().unwrap_or_else(|_| {
+            kept(self.stage, self.trouble, Err(ChaosError::Broke("a thread panicked")))
+        })
+    }
+
+    fn must<T, E: Into<ChaosError>>(&self, outcome: Result<T, E>) -> Option<T> {
+        kept(self.stage, self.trouble, outcome)
+    }
+}
+
+/// What came of a part; trouble is noted and breaks the others off.
+fn kept<T, E: Into<ChaosError>>(
+    stage: &Stage<'_>,
+    trouble: &Mutex<Option<ChaosError>>,
+    outcome: Result<T, E>,
+) -> Option<T> {
+    outcome
+        .map_err(|error| {
+            let mut first = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert_with(|| error.into());
+            stage.break_off();
+        })
+        .ok()
+}

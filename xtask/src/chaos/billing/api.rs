@@ -1,0 +1,112 @@
+//! A stand-in for Stripe's API, as far as the worker asks it anything: one
+//! subscription, with the truth and the time of the same moment. Some requests
+//! it cannot serve, as happens to the real one.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::chance::Chance;
+use super::super::stop::Stage;
+use super::Truth;
+use crate::clock;
+use crate::signal::Interrupted;
+
+/// The key the workers are given.
+pub(in crate::chaos) const KEY: &str = "rk_test_chaos";
+/// Of a hundred requests, how many are refused for now.
+const BUSY: u64 = 10;
+/// How long a caller may take over its request.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the wish to stop is looked at while nobody calls.
+const LOOK_UP: Duration = Duration::from_millis(5);
+
+/// The stand-in; it listens from the start.
+pub(in crate::chaos) struct StripeApi(TcpListener);
+
+impl StripeApi {
+    /// Takes a port.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(in crate::chaos) fn bind() -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listener.set_nonblocking(true)?;
+        Ok(Self(listener))
+    }
+
+    /// Where it answers.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub(in crate::chaos) fn url(&self) -> io::Result<String> {
+        Ok(format!("http://{}", self.0.local_addr()?))
+    }
+
+    /// Answers until the run is over.
+    pub(in crate::chaos) fn serve(
+        &self,
+        stage: &Stage<'_>,
+        mut chance: Chance,
+        truth: &Truth,
+    ) -> Result<(), Interrupted> {
+        std::thread::scope(|scope| {
+            while stage.settling()? {
+                let Ok((stream, _)) = self.0.accept() else {
+                    std::thread::sleep(LOOK_UP);
+                    continue;
+                };
+                let busy = chance.percent(BUSY);
+                // A caller that stands still must not keep the others waiting. One
+                // that has gone does not need the answer.
+                scope.spawn(move || drop(answer(stream, truth, busy)));
+            }
+            Ok(())
+        })
+    }
+}
+
+fn answer(stream: TcpStream, truth: &Truth, busy: bool) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = BufReader::new(stream);
+    let (mut first, mut known) = (String::new(), false);
+    stream.read_line(&mut first)?;
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        if line.trim().is_empty() {
+            break;
+        }
+        known |= line.trim().eq_ignore_ascii_case(&format!("authorization: bearer {KEY}"));
+    }
+    let path = first.split_whitespace().nth(1).unwrap_or_default();
+    // The answer and its date belong to one moment, as nothing happens meanwhile.
+    let stories = truth.stories();
+    let date = clock::http_date();
+    let (status, body) = match (known, busy, path.strip_prefix("/v1/subscriptions/")) {
+        (false, _, _) => (401, error("invalid_request_error", "Invalid API Key provided")),
+        (true, true, _) => (503, error("api_error", "Try again in a moment")),
+        (true, false, id) => {
+            let found = stories.iter().find_map(|stripe| stripe.subscription(id?));
+            let missing = || error("invalid_request_error", "No such subscription");
+            found.map_or_else(|| (404, missing()), |found| (200, found))
+        }
+    };
+    drop(stories);
+    let body = body.to_string();
+    let head = format!(
+        "HTTP/1.1 {status} Status\r\nDate: {date}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.get_mut().write_all(format!("{head}{body}").as_bytes())
+}
+
+fn error(kind: &str, message: &str) -> Value {
+    let code = if message.starts_with("No such") { json!("resource_missing") } else { Value::Null };
+    json!({"error": {"type": kind, "code": code, "message": message}})
+}

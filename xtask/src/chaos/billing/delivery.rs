@@ -1,0 +1,157 @@
+//! Deliveries as Stripe makes them: signed, late, in any order, some twice,
+//! and again until somebody says 2xx.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::super::chance::Chance;
+use super::super::clients::{Doors, Note, Notes, Request};
+use super::super::stop::Stage;
+use crate::clock;
+use crate::signal::Interrupted;
+use crate::token::hmac_sha256;
+
+/// Of a hundred events, how many are delivered twice although all went well.
+const TWICE: u64 = 25;
+
+/// An event on its way.
+#[derive(Debug)]
+struct Letter {
+    due: Instant,
+    event: String,
+    body: String,
+}
+
+/// Everything that is still to be delivered.
+#[derive(Debug, Default)]
+pub(in crate::chaos) struct Mailbag(Mutex<Bag>);
+
+#[derive(Debug, Default)]
+struct Bag {
+    letters: Vec<Letter>,
+    /// Being delivered at this moment.
+    out: usize,
+    closed: bool,
+}
+
+impl Mailbag {
+    /// Puts new events in, each once or twice, each to be delivered when it likes.
+    pub(super) fn post(&self, chance: &mut Chance, events: &[Value]) {
+        let mut bag = self.bag();
+        for event in events {
+            let id = event["id"].as_str().unwrap_or_default().to_owned();
+            let copies = 1 + usize::from(chance.percent(TWICE));
+            for _ in 0..copies {
+                let wait = if chance.percent(50) { 0 } else { 4_000 };
+                let due = Instant::now() + chance.millis(0, wait);
+                bag.letters.push(Letter { due, event: id.clone(), body: event.to_string() });
+            }
+        }
+    }
+
+    /// Nothing new comes any more.
+    pub(super) fn close(&self) {
+        self.bag().closed = true;
+    }
+
+    /// A letter whose time has come.
+    fn take(&self) -> Option<Letter> {
+        let mut bag = self.bag();
+        let now = Instant::now();
+        let at = bag.letters.iter().position(|letter| letter.due <= now)?;
+        bag.out += 1;
+        Some(bag.letters.swap_remove(at))
+    }
+
+    /// A letter was delivered, or goes back into the bag.
+    fn done(&self, back: Option<Letter>) {
+        let mut bag = self.bag();
+        bag.out = bag.out.saturating_sub(1);
+        bag.letters.extend(back);
+    }
+
+    fn is_done(&self) -> bool {
+        let bag = self.bag();
+        bag.closed && bag.out == 0 && bag.letters.is_empty()
+    }
+
+    fn bag(&self) -> std::sync::MutexGuard<'_, Bag> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One deliverer: works until everything is delivered.
+pub(in crate::chaos) fn deliver(
+    stage: &Stage<'_>,
+    urls: &[String],
+    mut chance: Chance,
+    mailbag: &Mailbag,
+    secret: &str,
+) -> Result<Notes, Interrupted> {
+    let (doors, mut notes) = (Doors::new(urls), Notes::default());
+    while stage.settling()? && !mailbag.is_done() {
+        let Some(mut letter) = mailbag.take() else {
+            stage.rest_settling(Duration::from_millis(20))?;
+            continue;
+        };
+        let signature = sign(secret, clock::seconds_since_1970(), &letter.body);
+        let headers =
+            [("content-type", "application/json"), ("stripe-signature", signature.as_str())];
+        let request = Request {
+            method: "POST",
+            path: "/api/stripe/webhook",
+            headers: &headers,
+            body: &letter.body,
+        };
+        match doors.send(&mut chance, request) {
+            Some(answer) if answer.status == 200 => {
+                notes.add(Note::Acknowledged { event: letter.event });
+                mailbag.done(None);
+            }
+            other => {
+                if let Some(answer) = other
+                    && answer.status < 500
+                {
+                    let (status, body) = (answer.status, answer.body);
+                    let request = format!("the delivery of {}", letter.event);
+                    notes.add(Note::Unexpected { request, status, body });
+                }
+                notes.add(Note::SentAgain);
+                letter.due = Instant::now() + chance.millis(200, 2_500);
+                mailbag.done(Some(letter));
+            }
+        }
+    }
+    Ok(notes)
+}
+
+/// The `Stripe-Signature` of a body (Stripe's documentation, "Verify manually").
+fn sign(secret: &str, at: u64, body: &str) -> String {
+    let mac = hmac_sha256(secret.as_bytes(), format!("{at}.{body}").as_bytes());
+    let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("t={at},v1={hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_letter_comes_back_until_it_is_delivered() {
+        let mailbag = Mailbag::default();
+        mailbag.post(&mut Chance::of(1, "test"), &[json!({"id": "evt_1"})]);
+        mailbag.close();
+        let mut taken = 0;
+        while !mailbag.is_done() {
+            let Some(letter) = mailbag.take() else { continue };
+            assert_eq!(letter.event, "evt_1");
+            taken += 1;
+            mailbag.done((taken == 1).then_some(letter));
+        }
+        assert!(taken >= 2, "{taken}");
+    }
+}

@@ -1,0 +1,75 @@
+//! A reply that was paid for is used: calls, stale holders, and replies that
+//! were stored and then asked for again.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::facts::{Attempt, Facts};
+use super::{Line, Records};
+
+/// Counts and promises about calls to providers.
+pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
+    let plans = facts.plans.len().max(1) as f64;
+    let (calls, good) = records.calls;
+    let stored = facts.attempts.iter().filter(|attempt| attempt.stored.is_some()).count();
+    vec![
+        Line::told(
+            "provider calls per finished plan",
+            format!(
+                "{:.2} ({calls} calls, {good} answered with a whole good plan)",
+                calls as f64 / plans
+            ),
+        ),
+        Line::told("replies stored", stored),
+        Line::none("stored replies thrown away", thrown_away(facts)),
+        Line::told("calls by holders that lost the job later", stale(facts)),
+        Line::told("stale writes refused", format!("{:.0}", records.stale_writes)),
+    ]
+}
+
+/// Calls under another fence than the job's last.
+fn stale(facts: &Facts) -> usize {
+    let last = |attempt: &&Attempt| {
+        facts.jobs.get(&attempt.job).is_some_and(|job| job.fence != attempt.fence)
+    };
+    facts.attempts.iter().filter(last).count()
+}
+
+/// Replies that nobody judged, or that were found good, and that stood there
+/// before the holder of a later call took the job up. What was not stored in
+/// time could not be found: its holder was dead or stood still.
+fn thrown_away(facts: &Facts) -> Vec<String> {
+    let mut by_job: BTreeMap<Uuid, Vec<&Attempt>> = BTreeMap::new();
+    for attempt in &facts.attempts {
+        by_job.entry(attempt.job).or_default().push(attempt);
+    }
+    let mut thrown_away = Vec::new();
+    for attempts in by_job.values() {
+        for (at, attempt) in attempts.iter().enumerate() {
+            let Some(stored) = attempt.stored else { continue };
+            if attempt.outcome.as_deref().is_some_and(|outcome| outcome != "ok") {
+                continue;
+            }
+            let later = attempts.iter().skip(at + 1);
+            let mut paid_again =
+                later.filter(|later| stored < could_know_at(facts, attempt, later));
+            if let Some(later) = paid_again.next() {
+                let (job, n) = (attempt.job, attempt.n);
+                thrown_away.push(format!("job {job}: reply {n} was there before call {}", later.n));
+            }
+        }
+    }
+    thrown_away
+}
+
+/// When the maker of a later call looked for replies: at its own call when it
+/// is the same holder, else when it claimed the job.
+fn could_know_at(facts: &Facts, attempt: &Attempt, later: &Attempt) -> u64 {
+    if later.fence == attempt.fence {
+        return later.started;
+    }
+    let events = facts.events.get(&later.job).into_iter().flatten();
+    let claims = events.filter(|event| event.kind == "claimed" && event.at <= later.started);
+    claims.map(|event| event.at).max().unwrap_or_default()
+}

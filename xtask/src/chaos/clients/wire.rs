@@ -1,0 +1,76 @@
+//! Requests to any of the ingresses, with every answer taken for what it is.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::Agent;
+
+use super::super::chance::Chance;
+
+/// How long a client waits for an answer before it asks elsewhere.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// An HTTP client for this machine that gives up soon.
+pub(in crate::chaos) fn agent() -> Agent {
+    Agent::config_builder()
+        .proxy(None)
+        .http_status_as_error(false)
+        .timeout_connect(Some(Duration::from_secs(2)))
+        .timeout_global(Some(PATIENCE))
+        .build()
+        .into()
+}
+
+/// An answer.
+pub(in crate::chaos) struct Answer {
+    pub(in crate::chaos) status: u16,
+    pub(in crate::chaos) body: Value,
+    pub(in crate::chaos) replayed: bool,
+}
+
+/// A request, the same however often it is sent.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::chaos) struct Request<'a> {
+    pub(in crate::chaos) method: &'static str,
+    pub(in crate::chaos) path: &'a str,
+    pub(in crate::chaos) headers: &'a [(&'a str, &'a str)],
+    pub(in crate::chaos) body: &'a str,
+}
+
+/// The ingresses, as one client sees them.
+pub(in crate::chaos) struct Doors<'a> {
+    agent: Agent,
+    urls: &'a [String],
+}
+
+impl<'a> Doors<'a> {
+    /// A client of these.
+    pub(in crate::chaos) fn new(urls: &'a [String]) -> Self {
+        Self { agent: agent(), urls }
+    }
+
+    /// Sends the request to one of them; none when no whole answer came.
+    pub(in crate::chaos) fn send(
+        &self,
+        chance: &mut Chance,
+        request: Request<'_>,
+    ) -> Option<Answer> {
+        let url = format!("{}{}", chance.pick(self.urls)?, request.path);
+        let mut head = ureq::http::Request::builder().method(request.method).uri(url);
+        for (name, value) in request.headers {
+            head = head.header(*name, *value);
+        }
+        let reply = if request.body.is_empty() {
+            self.agent.run(head.body(()).ok()?)
+        } else {
+            self.agent.run(head.body(request.body.to_owned()).ok()?)
+        };
+        let mut reply = reply.ok()?;
+        let status = reply.status().as_u16();
+        let replayed = reply.headers().get("idempotency-replayed").is_some();
+        let text = reply.body_mut().read_to_string().ok()?;
+        // A body that is no JSON is shown as it is to whoever did not expect it.
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Some(Answer { status, body, replayed })
+    }
+}

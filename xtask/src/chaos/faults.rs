@@ -1,0 +1,257 @@
+//! The seeded schedule of faults, in three lanes that know nothing of each
+//! other: workers, ingresses, stores. Faults of different lanes meet.
+
+use std::time::Instant;
+
+use super::chance::{Chance, Deck};
+use super::fleet::{Counts, FleetError, Member};
+use super::stop::Stage;
+use crate::clock;
+use crate::servers::{Servers, ServersError};
+use crate::signal::Interrupted;
+use crate::stack::StackPlan;
+
+/// Why a lane came to its end before its time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaneError {
+    /// A process does not do what its kind promises.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// A store does not come back.
+    #[error(transparent)]
+    Servers(#[from] ServersError),
+    /// We are asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// What is done to a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    Kill,
+    Terminate,
+    /// Stands still for longer than a lease, so that others take its jobs over
+    /// and it wakes up with stale ones.
+    Freeze,
+}
+
+/// What is done to the stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    RedisForgets,
+    RedisCrashes,
+    PostgresCrashes,
+}
+
+const WORKER_BLOWS: [Blow; 6] =
+    [Blow::Kill, Blow::Kill, Blow::Kill, Blow::Terminate, Blow::Freeze, Blow::Freeze];
+const INGRESS_BLOWS: [Blow; 4] = [Blow::Kill, Blow::Kill, Blow::Terminate, Blow::Freeze];
+const LOSSES: [Loss; 3] = [Loss::RedisForgets, Loss::RedisCrashes, Loss::PostgresCrashes];
+
+/// A fault, as the report tells of it.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    /// What was done.
+    pub(super) what: &'static str,
+    /// To what.
+    pub(super) whom: String,
+    /// When, microseconds since 1970.
+    pub(super) at: u64,
+    /// When it was back.
+    pub(super) back: u64,
+    /// The worker that stopped working at that moment, as Postgres knows it.
+    pub(super) worker: Option<String>,
+}
+
+/// What a lane did, and what the processes had counted until then.
+#[derive(Debug, Default)]
+pub(super) struct LaneLog {
+    pub(super) faults: Vec<Fault>,
+    pub(super) counts: Counts,
+    /// Processes that ended although nobody touched them.
+    pub(super) unexpected: Vec<String>,
+}
+
+/// Ends, restarts and freezes workers, up to two at a time.
+pub(super) fn workers(
+    stage: &Stage<'_>,
+    plan: &StackPlan<'_>,
+    members: &mut [Member],
+    seed: u64,
+) -> Result<LaneLog, LaneError> {
+    let lane = Lane { stage, plan, pause: (2_000, 5_000), freeze: (12_000, 18_000), most: 2 };
+    lane.run(members, Chance::of(seed, "workers"), Deck::of(&WORKER_BLOWS))
+}
+
+/// Ends, restarts and freezes ingresses, one at a time.
+pub(super) fn ingresses(
+    stage: &Stage<'_>,
+    plan: &StackPlan<'_>,
+    members: &mut [Member],
+    seed: u64,
+) -> Result<LaneLog, LaneError> {
+    let lane = Lane { stage, plan, pause: (5_000, 12_000), freeze: (2_000, 6_000), most: 1 };
+    lane.run(members, Chance::of(seed, "ingresses"), Deck::of(&INGRESS_BLOWS))
+}
+
+/// Takes the stores away.
+pub(super) fn stores(
+    stage: &Stage<'_>,
+    servers: &mut Servers,
+    seed: u64,
+) -> Result<LaneLog, LaneError> {
+    let (mut chance, mut deck) = (Chance::of(seed, "stores"), Deck::of(&LOSSES));
+    let mut log = LaneLog::default();
+    loop {
+        stage.rest(chance.millis(10_000, 22_000))?;
+        if !stage.loading()? {
+            return Ok(log);
+        }
+        let at = clock::micros_since_1970();
+        let Some(loss) = deck.draw(&mut chance) else { return Ok(log) };
+        let (what, whom) = match loss {
+            Loss::RedisForgets => ("FLUSHALL", "Redis"),
+            Loss::RedisCrashes => ("kill -9", "Redis"),
+            Loss::PostgresCrashes => ("immediate shutdown", "Postgres"),
+        };
+        stage.session.say(format_args!("  {what}: {whom}"));
+        match loss {
+            // It answers, or it has crashed and forgotten anyway.
+            Loss::RedisForgets => {
+                drop(servers.redis().map(|mut redis| redis.command(&["FLUSHALL"])))
+            }
+            Loss::RedisCrashes => servers.crash_redis(stage.session)?,
+            Loss::PostgresCrashes => servers.crash_postgres(stage.session)?,
+        }
+        let back = clock::micros_since_1970();
+        log.faults.push(Fault { what, whom: whom.to_owned(), at, back, worker: None });
+    }
+}
+
+struct Lane<'a> {
+    stage: &'a Stage<'a>,
+    plan: &'a StackPlan<'a>,
+    /// Between two blows, milliseconds.
+    pause: (u64, u64),
+    /// How long a process stands still, milliseconds.
+    freeze: (u64, u64),
+    /// How many may be down or still at once.
+    most: usize,
+}
+
+/// A member that stands still.
+struct Frozen {
+    member: usize,
+    until: Instant,
+    fault: Fault,
+}
+
+impl Lane<'_> {
+    fn run(
+        &self,
+        members: &mut [Member],
+        mut chance: Chance,
+        mut deck: Deck<Blow>,
+    ) -> Result<LaneLog, LaneError> {
+        let agent = super::clients::agent();
+        let mut log = LaneLog::default();
+        let mut frozen: Vec<Frozen> = Vec::new();
+        let outcome = loop {
+            if let Err(error) = self.stage.rest(chance.millis(self.pause.0, self.pause.1)) {
+                break Err(error.into());
+            }
+            thaw(members, &mut frozen, &mut log, Some(Instant::now()));
+            match self.stage.loading() {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error.into()),
+            }
+            if let Err(error) = self.revive(members, &mut log) {
+                break Err(error);
+            }
+            if frozen.len() >= self.most {
+                continue;
+            }
+            let whole: Vec<usize> = (0..members.len())
+                .filter(|at| frozen.iter().all(|frozen| frozen.member != *at))
+                .collect();
+            let (Some(&at), Some(blow)) = (chance.pick(&whole), deck.draw(&mut chance)) else {
+                continue;
+            };
+            let Some(member) = members.get_mut(at) else { continue };
+            let down = chance.millis(300, 2_500);
+            match self.strike(member, blow, down, &agent, &mut log) {
+                Ok(Some(fault)) => {
+                    let until = Instant::now() + chance.millis(self.freeze.0, self.freeze.1);
+                    frozen.push(Frozen { member: at, until, fault });
+                }
+                Ok(None) => {}
+                Err(error) => break Err(error),
+            }
+        };
+        // Nobody may be left standing still, whatever happened.
+        thaw(members, &mut frozen, &mut log, None);
+        outcome.map(|()| log)
+    }
+
+    /// Strikes; returns the fault when it is not over yet.
+    fn strike(
+        &self,
+        member: &mut Member,
+        blow: Blow,
+        down: std::time::Duration,
+        agent: &ureq::Agent,
+        log: &mut LaneLog,
+    ) -> Result<Option<Fault>, LaneError> {
+        let session = self.stage.session;
+        if blow != Blow::Freeze {
+            member.add_counts(agent, &mut log.counts);
+        }
+        let what = match blow {
+            Blow::Kill => "kill -9",
+            Blow::Terminate => "SIGTERM",
+            Blow::Freeze => "SIGSTOP",
+        };
+        session.say(format_args!("  {what}: {}", member.name));
+        let (whom, worker) = (member.name.clone(), member.reported("WORKER_ID"));
+        let at = clock::micros_since_1970();
+        let mut fault = Fault { what, whom, at, back: at, worker };
+        match blow {
+            Blow::Kill => member.kill(session)?,
+            Blow::Terminate => member.terminate(session)?,
+            Blow::Freeze => {
+                member.freeze();
+                return Ok(Some(fault));
+            }
+        }
+        self.stage.rest(down)?;
+        member.start(session, self.plan)?;
+        fault.back = clock::micros_since_1970();
+        log.faults.push(fault);
+        Ok(None)
+    }
+
+    /// Starts again what ended although nobody touched it.
+    fn revive(&self, members: &mut [Member], log: &mut LaneLog) -> Result<(), LaneError> {
+        for member in members {
+            if let Some(how) = member.ended_by_itself() {
+                self.stage.session.say(&how);
+                log.unexpected.push(how);
+                member.start(self.stage.session, self.plan)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lets those go on whose time has come; all of them without a time.
+fn thaw(members: &[Member], frozen: &mut Vec<Frozen>, log: &mut LaneLog, now: Option<Instant>) {
+    let due = |frozen: &mut Frozen| now.is_none_or(|now| frozen.until <= now);
+    for mut thawed in frozen.extract_if(.., due) {
+        if let Some(member) = members.get(thawed.member) {
+            member.thaw();
+        }
+        thawed.fault.back = clock::micros_since_1970();
+        log.faults.push(thawed.fault);
+    }
+}

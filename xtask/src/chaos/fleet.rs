@@ -1,0 +1,281 @@
+//! The fleet: private servers, the simulator, ingresses and workers that are
+//! ended in every way and come back in the same place.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::scale::{INGRESSES, WORKERS};
+use crate::process::ProcessError;
+use crate::servers::Servers;
+use crate::session::Session;
+use crate::signal;
+use crate::stack::{Service, StackError, StackPlan};
+use crate::workspace::free_port;
+
+/// How long a process may take to come back: a store may be away meanwhile,
+/// and then it ends and is started again, as platforms do it.
+const BACK_WITHIN: Duration = Duration::from_secs(60);
+/// How long a process that was asked to end may take.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Why the fleet is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FleetError {
+    /// A process does not start.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    /// A process cannot be watched.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// There is no port to listen on.
+    #[error("cannot find a free port on 127.0.0.1: {0}")]
+    Port(#[source] std::io::Error),
+    /// A process goes on although it was asked to end.
+    #[error("{name} did not end within {} s of SIGTERM; see its log", ENDS_WITHIN.as_secs())]
+    DoesNotEnd {
+        /// Which.
+        name: String,
+    },
+    /// A process ended badly although it was asked to end.
+    #[error("{name} ended with {status} after SIGTERM; see its log")]
+    EndedBadly {
+        /// Which.
+        name: String,
+        /// How.
+        status: std::process::ExitStatus,
+    },
+}
+
+/// A command that can be given again and again.
+struct Recipe {
+    program: PathBuf,
+    environment: Vec<(OsString, Option<OsString>)>,
+}
+
+impl Recipe {
+    fn of(command: &Command) -> Self {
+        let owned = |(name, value): (&std::ffi::OsStr, Option<&std::ffi::OsStr>)| {
+            (name.to_owned(), value.map(std::ffi::OsStr::to_owned))
+        };
+        Self {
+            program: command.get_program().into(),
+            environment: command.get_envs().map(owned).collect(),
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        for (name, value) in &self.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+}
+
+/// An ingress or a worker, running or between two lives.
+pub(super) struct Member {
+    /// Its name in logs and reports.
+    pub(super) name: String,
+    recipe: Recipe,
+    service: Option<Service>,
+}
+
+/// What runs besides the servers.
+pub(super) struct Fleet {
+    /// The doors for clients.
+    pub(super) ingresses: Vec<Member>,
+    /// Who does the work.
+    pub(super) workers: Vec<Member>,
+    /// Where clients find the doors.
+    pub(super) urls: Vec<String>,
+}
+
+impl Fleet {
+    /// Starts all of it; each ingress keeps its address for life.
+    ///
+    /// # Errors
+    /// A process does not start.
+    pub(super) fn start(
+        session: &Session,
+        plan: &StackPlan<'_>,
+        servers: &Servers,
+        simulator: &Service,
+        stripe_url: &str,
+    ) -> Result<Self, FleetError> {
+        let mut fleet = Self { ingresses: Vec::new(), workers: Vec::new(), urls: Vec::new() };
+        for number in 1..=INGRESSES {
+            let address = format!("127.0.0.1:{}", free_port().map_err(FleetError::Port)?);
+            let mut command = plan.ingress(servers, Some(simulator))?;
+            command.env("LISTEN_ADDR", &address);
+            fleet.urls.push(format!("http://{address}"));
+            fleet.ingresses.push(Member::new(format!("ingress-{number}"), &command));
+        }
+        for number in 1..=WORKERS {
+            let mut command = plan.worker(servers, Some(simulator))?;
+            command.env("STRIPE_BASE_URL", stripe_url);
+            fleet.workers.push(Member::new(format!("worker-{number}"), &command));
+        }
+        for member in fleet.ingresses.iter_mut().chain(&mut fleet.workers) {
+            member.start(session, plan)?;
+        }
+        Ok(fleet)
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        // Together: one that drains need not wait for another.
+        let members = self.ingresses.iter().chain(&self.workers);
+        for service in members.filter_map(|member| member.service.as_ref()) {
+            signal::thaw(service.process.id());
+            service.process.ask_to_end();
+        }
+    }
+}
+
+impl Member {
+    fn new(name: String, command: &Command) -> Self {
+        Self { name, recipe: Recipe::of(command), service: None }
+    }
+
+    /// Starts it; when it ends before it is ready, again, for a while.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub(super) fn start(
+        &mut self,
+        session: &Session,
+        plan: &StackPlan<'_>,
+    ) -> Result<(), FleetError> {
+        let give_up = Instant::now() + BACK_WITHIN;
+        loop {
+            let started = plan.spawn(session, &self.name, self.recipe.command())?.ready(session);
+            match started {
+                Ok(service) => {
+                    self.service = Some(service);
+                    return Ok(());
+                }
+                Err(StackError::Process(ProcessError::Ended { .. }))
+                    if Instant::now() < give_up =>
+                {
+                    session.pause().map_err(StackError::from)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Kills it, without a word of warning.
+    ///
+    /// # Errors
+    /// We are asked to stop.
+    pub(super) fn kill(&mut self, session: &Session) -> Result<(), FleetError> {
+        if let Some(mut service) = self.service.take() {
+            signal::kill(service.process.id());
+            service.process.wait(session)?;
+        }
+        Ok(())
+    }
+
+    /// Asks it to end, and expects it to do so in time and in order.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn terminate(&mut self, session: &Session) -> Result<(), FleetError> {
+        let Some(mut service) = self.service.take() else { return Ok(()) };
+        service.process.ask_to_end();
+        let deadline = Instant::now() + ENDS_WITHIN;
+        loop {
+            match service.process.status()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => {
+                    return Err(FleetError::EndedBadly { name: self.name.clone(), status });
+                }
+                None if Instant::now() > deadline => {
+                    return Err(FleetError::DoesNotEnd { name: self.name.clone() });
+                }
+                None => session.pause().map_err(StackError::from)?,
+            }
+        }
+    }
+
+    /// Makes it stand still.
+    pub(super) fn freeze(&self) {
+        self.service.iter().for_each(|service| signal::freeze(service.process.id()));
+    }
+
+    /// Lets it go on.
+    pub(super) fn thaw(&self) {
+        self.service.iter().for_each(|service| signal::thaw(service.process.id()));
+    }
+
+    /// What it reported under a name when it started.
+    pub(super) fn reported(&self, variable: &'static str) -> Option<String> {
+        self.service.as_ref().and_then(|service| service.address(variable).ok())
+    }
+
+    /// How it ended, if it did by itself.
+    pub(super) fn ended_by_itself(&mut self) -> Option<String> {
+        let ended = self.service.as_mut()?.process.ended_meanwhile()?;
+        self.service = None;
+        Some(ended.to_string())
+    }
+
+    /// Adds what it has counted in this life to `counts`. A process that does
+    /// not answer has counted nothing anybody could know of.
+    pub(super) fn add_counts(&self, agent: &ureq::Agent, counts: &mut Counts) {
+        let url = self.reported("METRICS_URL").map(|url| format!("{url}/metrics"));
+        let text = url.and_then(|url| agent.get(&url).call().ok());
+        let text = text.and_then(|mut reply| reply.body_mut().read_to_string().ok());
+        counts.add(&text.unwrap_or_default());
+    }
+}
+
+/// Sums of counters over processes and their lives.
+#[derive(Debug, Default)]
+pub(super) struct Counts(BTreeMap<String, f64>);
+
+impl Counts {
+    /// Adds an exposition in Prometheus's text format.
+    fn add(&mut self, text: &str) {
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let Some((series, value)) = line.rsplit_once(' ') else { continue };
+            let name = series.split('{').next().unwrap_or(series);
+            if let (true, Ok(value)) = (name.ends_with("_total"), value.parse::<f64>()) {
+                *self.0.entry(name.to_owned()).or_default() += value;
+            }
+        }
+    }
+
+    /// Adds what others counted.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (name, value) in &other.0 {
+            *self.0.entry(name.clone()).or_default() += value;
+        }
+    }
+
+    /// The sum of one counter over all its labels.
+    pub(super) fn of(&self, name: &str) -> f64 {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_summed_over_labels_and_processes() {
+        let mut counts = Counts::default();
+        let text = "# TYPE a_total counter\na_total{x=\"1 2\"} 2\na_total{x=\"3\"} 1\nb 7\n";
+        counts.add(text);
+        counts.add(text);
+        assert_eq!((counts.of("a_total"), counts.of("b")), (6.0, 0.0));
+    }
+}

@@ -1,0 +1,206 @@
+//! `cargo xtask chaos`: a real fleet under steady load, and everything that
+//! can be taken from it taken, while an independent record is kept of what
+//! clients were told. At the end the record is compared with Postgres.
+
+mod act;
+mod billing;
+mod chance;
+mod check;
+mod clients;
+mod faults;
+mod fleet;
+mod report;
+mod scale;
+mod stop;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use self::check::{Facts, check};
+use self::faults::LaneError;
+use self::fleet::FleetError;
+use self::scale::Scale;
+use crate::demo::DemoError;
+use crate::http::HttpError;
+use crate::key_values::FileError;
+use crate::process::ProcessError;
+use crate::provision::{self, ProvisionError};
+use crate::psql::{Psql, PsqlError};
+use crate::secrets::Secrets;
+use crate::servers::{self, Servers, ServersError};
+use crate::session::Session;
+use crate::signal::Interrupted;
+use crate::stack::{Providers, StackError, StackPlan};
+use crate::state::{Lock, LockError};
+use crate::up;
+use crate::workspace::Profile;
+use clap::Args;
+
+/// The folder of a run under `target`: data, logs, the clients' notes, the report.
+const FOLDER: &str = "chaos";
+
+/// What `cargo xtask chaos` takes.
+#[derive(Args)]
+pub(crate) struct ChaosArgs {
+    /// How long there is load and faults.
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    minutes: f64,
+    /// Draws faults, requests and stories; the same seed draws the same ones.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Jobs to be submitted a second, on average.
+    #[arg(long, value_name = "N", default_value_t = 45.0)]
+    rate: f64,
+    /// Take binaries compiled without optimisation.
+    #[arg(long)]
+    dev: bool,
+}
+
+/// Why a run came to no verdict.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChaosError {
+    /// Another run is at work.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A file is out of reach.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A folder of the run cannot be written or removed.
+    #[error("cannot write or remove {}: {source}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// PostgreSQL or Redis is missing.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// PostgreSQL or Redis does not start.
+    #[error(transparent)]
+    Servers(#[from] ServersError),
+    /// The code does not compile.
+    #[error(transparent)]
+    Build(#[from] ProcessError),
+    /// A process of ours does not start.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    /// A process of the fleet does not do what its kind promises.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// A lane of faults broke off.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
+    /// The sample quiz cannot be read.
+    #[error(transparent)]
+    Quiz(#[from] DemoError),
+    /// The simulator does not answer.
+    #[error(transparent)]
+    Simulator(#[from] HttpError),
+    /// There is no port for the stand-in of Stripe's API.
+    #[error("cannot listen as Stripe's API: {0}")]
+    StripeApi(#[source] std::io::Error),
+    /// Postgres cannot be read.
+    #[error(transparent)]
+    Psql(#[from] PsqlError),
+    /// A thread of the run panicked.
+    #[error("a part of the run broke: {0}")]
+    Broke(&'static str),
+    /// We were asked to stop.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// Runs the command; fails when a promise is broken.
+///
+/// # Errors
+/// There is no verdict.
+pub(crate) fn run(session: &Session, args: &ChaosArgs) -> Result<ExitCode, ChaosError> {
+    let profile = if args.dev { Profile::Dev } else { Profile::Release };
+    up::build(session, profile)?;
+    // An hour is more than anybody needs; the tokens hold no longer.
+    let load = Duration::from_secs_f64(args.minutes.clamp(0.1, 60.0) * 60.0);
+    let rate = args.rate.clamp(1.0, 500.0);
+    let scale = Scale {
+        load,
+        settle: Duration::from_secs(120),
+        jobs_per_second: rate,
+        users: 50 + (rate * 12.0) as usize,
+        customers: 24,
+        seed: args.seed,
+        profile,
+    };
+    Ok(if put_to_the_test(session, &scale)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The minute that `cargo xtask test` adds: always the same faults, and a load
+/// that unoptimised binaries carry.
+///
+/// # Errors
+/// There is no verdict.
+pub(crate) fn rehearse(session: &Session) -> Result<bool, ChaosError> {
+    let scale = Scale {
+        load: Duration::from_secs(60),
+        settle: Duration::from_secs(60),
+        jobs_per_second: 8.0,
+        users: 60,
+        customers: 8,
+        seed: 20_261_128,
+        profile: Profile::Dev,
+    };
+    put_to_the_test(session, &scale)
+}
+
+/// One run from empty servers to the verdict: whether every promise was kept.
+fn put_to_the_test(session: &Session, scale: &Scale) -> Result<bool, ChaosError> {
+    let folder = session.workspace.place(FOLDER);
+    let _lock = Lock::take(&folder)?;
+    clear(&folder)?;
+    let secrets = Secrets::of(&folder)?;
+    let programs = provision::programs(session)?;
+    let mut servers = Servers::start(session, programs, &folder, secrets.passwords.clone())?;
+    let mut settings = scale::WORKER_SETTINGS.to_vec();
+    settings.push(("STRIPE_SECRET_KEY", billing::KEY));
+    let plan = StackPlan {
+        folder: &folder,
+        binaries: &session.workspace.binaries(scale.profile),
+        secrets: &secrets,
+        workers: scale::WORKERS,
+        providers: Providers::Simulator,
+        ingress_settings: &scale::INGRESS_SETTINGS,
+        worker_settings: &settings,
+    };
+    let records = act::perform(session, scale, &plan, &mut servers)?;
+    session.say("comparing what clients were told with what Postgres holds");
+    let lines = check(&Facts::read(&psql(&servers, &secrets))?, &records);
+    let path = folder.join("report.md");
+    let failed = |source| ChaosError::Folder { path: path.clone(), source };
+    report::publish(&path, &scale.heading(), &lines).map_err(failed)?;
+    let kept = report::all_kept(&lines);
+    session.say(if kept { "every promise was kept" } else { "promises were broken" });
+    Ok(kept)
+}
+
+/// A look into the run's database.
+fn psql(servers: &Servers, secrets: &Secrets) -> Psql {
+    let programs = &servers.programs.postgres.folder;
+    Psql::new(programs, servers.postgres.port, &secrets.passwords.postgres)
+}
+
+/// Everything of earlier runs but the secrets.
+fn clear(folder: &Path) -> Result<(), ChaosError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        |source| ChaosError::Folder { path, source }
+    };
+    servers::remove_data(folder).map_err(failed(folder))?;
+    for name in ["logs", "clients"] {
+        let path = folder.join(name);
+        if path.exists() {
+            std::fs::remove_dir_all(&path).map_err(failed(&path))?;
+        }
+        std::fs::create_dir_all(&path).map_err(failed(&path))?;
+    }
+    Ok(())
+}

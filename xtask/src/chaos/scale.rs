@@ -1,0 +1,105 @@
+//! How large and how long a run is, and the settings of its processes: the
+//! promised lease and pace, but waits short enough that jobs end in time.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::workspace::Profile;
+
+/// What a run is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Scale {
+    /// How long there is load and faults.
+    pub(crate) load: Duration,
+    /// How long the fleet may take to settle after that.
+    pub(crate) settle: Duration,
+    /// Jobs to be submitted a second, on average.
+    pub(crate) jobs_per_second: f64,
+    /// People who ask for plans.
+    pub(crate) users: usize,
+    /// Customers of Stripe whose subscriptions live through stories.
+    pub(crate) customers: usize,
+    /// Draws everything.
+    pub(crate) seed: u64,
+    /// Which binaries run.
+    pub(crate) profile: Profile,
+}
+
+impl Scale {
+    /// What was run, in one sentence.
+    pub(super) fn heading(&self) -> String {
+        let profile = match self.profile {
+            Profile::Dev => "an unoptimised",
+            Profile::Release => "an optimised",
+        };
+        format!(
+            "{:.0} s of load and faults, seed {}, {INGRESSES} ingresses and {WORKERS} workers of \
+             {profile} build, {} users, 30 % of provider calls failing; {}.",
+            self.load.as_secs_f64(),
+            self.seed,
+            self.users,
+            clock::http_date()
+        )
+    }
+}
+
+/// Ingresses of the fleet.
+pub(super) const INGRESSES: usize = 2;
+/// Workers of the fleet.
+pub(super) const WORKERS: usize = 4;
+/// `LEASE_SECONDS`, as operators have it who set nothing.
+pub(super) const LEASE: Duration = Duration::from_secs(10);
+/// What the contract promises from a crash to the next run.
+pub(super) const PROMISE: Duration = Duration::from_secs(15);
+
+/// A request makes 1.5 plans on average: one kind as often as both.
+pub(super) const JOBS_PER_REQUEST: f64 = 1.5;
+
+/// Beyond the usual ones of a development stack: no limits that would refuse the load.
+pub(super) const INGRESS_SETTINGS: [(&str, &str); 7] = [
+    ("FLOOD_PER_SECOND", "0"),
+    ("RATE_GENERATE_PLANS", "1000000/h"),
+    ("RATE_DAILY", "1000000/d"),
+    ("MONTHLY_QUOTA", "false"),
+    ("STREAMS_PER_USER", "1000"),
+    ("SHUTDOWN_GRACE_SECONDS", "3"),
+    ("LOG_FORMAT", "json"),
+];
+
+/// Lease, reconciler and cap are the defaults. Shorter are a provider's
+/// silence, the ladder's waits, the retry rounds and the drain.
+pub(super) const WORKER_SETTINGS: [(&str, &str); 14] = [
+    ("LEASE_SECONDS", "10"),
+    ("RECONCILE_SECONDS", "1"),
+    ("PER_USER_RUNNING", "2"),
+    ("WORKER_SLOTS", "64"),
+    ("DRAIN_SECONDS", "3"),
+    ("JOB_DEADLINE_SECONDS", "60"),
+    ("RETRY_ROUNDS_SECONDS", "1,2,4"),
+    ("PROVIDER_BACKOFF_SECONDS", "0.2"),
+    ("PROVIDER_BACKOFF_CAP_SECONDS", "1"),
+    ("PROVIDER_FIRST_BYTE_SECONDS", "2"),
+    ("PROVIDER_STALL_SECONDS", "2"),
+    ("PROVIDER_BREAKER_SECONDS", "2"),
+    ("BACKFILL_HOURS", "0"),
+    ("LOG_FORMAT", "json"),
+];
+
+/// How providers behave while there are faults: a second for an answer, and
+/// 30 of 100 calls go wrong.
+pub(super) fn bad_weather(seed: u64) -> Value {
+    let limited = json!({"do": "status", "status": 429, "retry_after": "1", "retry_after_ms": 250});
+    json!({
+        "latency": {"uniform_ms": [300, 1500]},
+        "mix": {"percent": 30, "seed": seed, "kinds": [
+            {"weight": 1, "action": limited}, "500", "529", "hang", "cut", "truncated", "invalid_json",
+        ]},
+    })
+}
+
+/// How they behave afterwards.
+pub(super) fn fair_weather() -> Value {
+    json!({"latency": {"fixed_ms": 50}, "mix": {"percent": 0}})
+}

@@ -1,0 +1,129 @@
+//! Reading a PostgreSQL database through its own client program, which every
+//! installation of the server has beside it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::str::FromStr;
+
+/// Why a query brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PsqlError {
+    /// The client cannot be run.
+    #[error("cannot run {}: {source}", program.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The query failed.
+    #[error("a query failed: {0}")]
+    Query(String),
+    /// A column does not read as what it should be.
+    #[error("column {column} of a row does not read: {row:?}")]
+    Column {
+        /// Its number, from 0.
+        column: usize,
+        /// The row.
+        row: String,
+    },
+}
+
+/// One database.
+#[derive(Debug, Clone)]
+pub(crate) struct Psql {
+    program: PathBuf,
+    port: String,
+    password: String,
+    database: String,
+}
+
+/// A row as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row(Vec<String>);
+
+impl Psql {
+    /// The superuser of a private server: `folder` has the programs.
+    pub(crate) fn new(folder: &std::path::Path, port: u16, password: &str) -> Self {
+        Self {
+            program: folder.join("psql"),
+            port: port.to_string(),
+            password: password.to_owned(),
+            database: "postgres".to_owned(),
+        }
+    }
+
+    /// Another database of the same server.
+    #[cfg(test)]
+    pub(crate) fn database(&self, name: &str) -> Self {
+        Self { database: name.to_owned(), ..self.clone() }
+    }
+
+    /// The rows of a query. No column may hold a tab, a line break or a backslash.
+    ///
+    /// # Errors
+    /// See [`PsqlError`].
+    pub(crate) fn rows(&self, sql: &str) -> Result<Vec<Row>, PsqlError> {
+        let text = self.run(&format!("copy ({sql}) to stdout"))?;
+        Ok(text.lines().map(|line| Row(line.split('\t').map(str::to_owned).collect())).collect())
+    }
+
+    /// Runs statements, and returns what they print.
+    ///
+    /// # Errors
+    /// See [`PsqlError`].
+    pub(crate) fn run(&self, sql: &str) -> Result<String, PsqlError> {
+        let mut psql = Command::new(&self.program);
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]);
+        psql.args(["-p", &self.port, "-d", &self.database, "-c", sql]);
+        // In the environment: arguments can be read by every user of the machine.
+        psql.env("PGPASSWORD", &self.password).env("PGCONNECT_TIMEOUT", "5");
+        let failed = |source| PsqlError::Run { program: self.program.clone(), source };
+        let output = psql.output().map_err(failed)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(PsqlError::Query(said));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl Row {
+    /// A column that is there.
+    ///
+    /// # Errors
+    /// It is null, or does not read.
+    pub(crate) fn get<T: FromStr>(&self, column: usize) -> Result<T, PsqlError> {
+        self.maybe(column)?.ok_or_else(|| self.unreadable(column))
+    }
+
+    /// A column that may be null.
+    ///
+    /// # Errors
+    /// It does not read.
+    pub(crate) fn maybe<T: FromStr>(&self, column: usize) -> Result<Option<T>, PsqlError> {
+        match self.0.get(column).map(String::as_str) {
+            None => Err(self.unreadable(column)),
+            Some("\\N") => Ok(None),
+            Some(text) => text.parse().map(Some).map_err(|_| self.unreadable(column)),
+        }
+    }
+
+    fn unreadable(&self, column: usize) -> PsqlError {
+        PsqlError::Column { column, row: self.0.join("\t") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_read_as_what_they_are() {
+        let row = Row(vec!["7".to_owned(), "\\N".to_owned(), "x".to_owned()]);
+        assert_eq!(row.get::<i64>(0).unwrap(), 7);
+        assert_eq!(row.maybe::<i64>(1).unwrap(), None);
+        assert!(row.get::<i64>(1).is_err() && row.get::<i64>(2).is_err());
+        assert!(row.maybe::<i64>(3).is_err());
+    }
+}
