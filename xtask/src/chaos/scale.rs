@@ -49,8 +49,6 @@ impl Scale {
 pub(super) const INGRESSES: usize = 2;
 /// Workers of the fleet.
 pub(super) const WORKERS: usize = 4;
-/// `LEASE_SECONDS`, as operators have it who set nothing.
-pub(super) const LEASE: Duration = Duration::from_secs(10);
 /// What the contract promises from a crash to the next run.
 pub(super) const PROMISE: Duration = Duration::from_secs(15);
 

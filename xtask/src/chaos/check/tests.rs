@@ -233,8 +233,34 @@ fn a_stored_reply_that_is_asked_for_again_is_thrown_away() {
 
 #[test]
 fn a_late_re_run_breaks_the_promise() {
-    let found = broken(|_, records| records.faults[0].at = 6 * SECOND);
-    assert_eq!(found, ["longest time from crash to re-run"]);
+    let claimed_at = |facts: &mut Facts, at: u64| events(facts)[4].at = at * SECOND;
+    assert!(broken(|facts, _| claimed_at(facts, 24)).is_empty());
+    let found = broken(|facts, _| claimed_at(facts, 25));
+    assert_eq!(found, ["- with both stores up meanwhile"]);
+    let beside = |at| {
+        broken(|facts, records| {
+            claimed_at(facts, at);
+            records.faults.push(Fault {
+                what: "immediate shutdown",
+                whom: "Postgres".to_owned(),
+                at: 18 * SECOND,
+                back: 19 * SECOND,
+                worker: None,
+            });
+        })
+    };
+    assert!(beside(25).is_empty(), "an outage may add to it");
+    assert_eq!(beside(30), ["- with a store lost meanwhile"]);
+}
+
+#[test]
+fn a_lease_that_was_lost_without_a_fault_of_its_worker_is_told() {
+    let (facts, mut records) = good();
+    // Before the worker claimed the job: it had nothing to do with it.
+    records.faults[0].at = 7 * SECOND;
+    let lines = check(&facts, &records);
+    let told = lines.iter().find(|line| line.what.starts_with("leases lost")).unwrap();
+    assert_eq!(told.value, "1");
 }
 
 #[test]
