@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::chance::{Chance, Deck};
-use super::fleet::{Counts, FleetError, Member};
+use super::fleet::{Counts, FleetError, Member, WORKER_ID};
 use super::stop::Stage;
 use crate::clock;
 use crate::servers::{Servers, ServersError};
@@ -213,7 +213,7 @@ impl Lane<'_> {
             Blow::Freeze => "SIGSTOP",
         };
         session.say(format_args!("  {what}: {}", member.name));
-        let (whom, worker) = (member.name.clone(), member.reported("WORKER_ID"));
+        let (whom, worker) = (member.name.clone(), member.reported(WORKER_ID));
         let at = clock::micros_since_1970();
         let mut fault = Fault { what, whom, at, back: at, worker };
         match blow {

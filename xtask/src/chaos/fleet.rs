@@ -21,6 +21,9 @@ const BACK_WITHIN: Duration = Duration::from_secs(60);
 /// How long a process that was asked to end may take.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
+/// Under this name a worker reports who it is in Postgres.
+pub(super) const WORKER_ID: &str = "WORKER_ID";
+
 /// Why the fleet is not as it should be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FleetError {
@@ -123,6 +126,10 @@ impl Fleet {
         }
         for member in fleet.ingresses.iter_mut().chain(&mut fleet.workers) {
             member.start(session, plan)?;
+        }
+        // Without it no lost job could be traced to the fault that lost it.
+        for service in fleet.workers.iter().filter_map(|worker| worker.service.as_ref()) {
+            service.address(WORKER_ID)?;
         }
         Ok(fleet)
     }
