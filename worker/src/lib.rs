@@ -4,6 +4,7 @@
 pub mod announce;
 pub mod budget;
 pub mod callbacks;
+pub mod commands;
 pub mod config;
 pub mod drain;
 pub mod env;
@@ -74,6 +75,7 @@ pub async fn run(
     tokio::spawn(jobs::stripe_reconcile::run(Arc::clone(&env)));
     env.tasks.spawn(models::run(Arc::clone(&env)));
     tokio::spawn(pauses::run(Arc::clone(&env)));
+    env.tasks.spawn(jobs::backfill::run(Arc::clone(&env)));
     tokio::spawn(hear_cancellations(Arc::clone(&env)));
     if let Some(path) = &env.config.address_file {
         let worker_id = env.config.claim.worker_id.clone();

@@ -12,6 +12,7 @@
 mod binary;
 mod database;
 pub mod env_example;
+mod languages;
 mod leash;
 mod private_postgres;
 mod private_redis;
@@ -22,6 +23,7 @@ pub mod stripe_story;
 
 pub use self::binary::Binary;
 pub use self::database::TestDatabase;
+pub use self::languages::Language;
 pub use self::private_postgres::PrivatePostgres;
 pub use self::private_redis::PrivateRedis;
 pub use self::process::Process;

@@ -4,6 +4,8 @@
 //! It holds the truth the tests compare with, and never looks at the code
 //! under test.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -49,6 +51,10 @@ pub enum Step {
     ChangePrice,
     /// Money back, without a change of the subscription.
     Refund,
+    /// The payer contests a payment with their bank.
+    Dispute,
+    /// The bank has decided.
+    DisputeEnds,
     /// The trial's end is near.
     TrialWillEnd,
     /// The customer is deleted, and every subscription with it.
@@ -110,10 +116,13 @@ pub struct Stripe {
     pub subscriptions: Vec<Subscription>,
     /// Every event so far, in the order they were made.
     pub events: Vec<Value>,
+    /// What happened, by name, and how often: steps without effect do not count.
+    pub happened: BTreeMap<&'static str, u64>,
     /// The user who buys.
     pub buyer: Uuid,
     /// The user who gets presents.
     pub friend: Uuid,
+    disputed: bool,
 }
 
 impl Stripe {
@@ -125,6 +134,8 @@ impl Stripe {
             deleted: false,
             subscriptions: Vec::new(),
             events: Vec::new(),
+            happened: BTreeMap::new(),
+            disputed: false,
             buyer,
             friend,
         }
@@ -135,6 +146,15 @@ impl Stripe {
         if self.deleted {
             return;
         }
+        let told = self.events.len();
+        let name = self.name(step);
+        self.take(step, which);
+        if self.events.len() > told {
+            *self.happened.entry(name).or_default() += 1;
+        }
+    }
+
+    fn take(&mut self, step: Step, which: usize) {
         match step {
             Step::Checkout { payment, metadata } => self.checkout(payment, metadata),
             Step::Dashboard(owner) => {
@@ -146,6 +166,42 @@ impl Stripe {
             _ if self.subscriptions.is_empty() => {}
             _ => self.happen(step, which % self.subscriptions.len()),
         }
+    }
+
+    /// What the step would be called if it happened now.
+    fn name(&self, step: Step) -> &'static str {
+        let again = self.subscriptions.iter().any(|sold| is_over(sold.status));
+        match step {
+            Step::Checkout { .. } | Step::Dashboard(_) if again => "resubscribed",
+            Step::Checkout { payment: Payment::Paid, .. } => "checkout, paid",
+            Step::Checkout { payment: Payment::Trial, .. } => "checkout, trial",
+            Step::Checkout { payment: Payment::Delayed, .. } => "checkout, paid later",
+            Step::Dashboard(_) => "made without a checkout",
+            Step::FirstPaymentArrives => "first payment arrived",
+            Step::FirstPaymentExpires => "first payment never arrived",
+            Step::Renew => "renewed",
+            Step::RenewalFails => "payment failed",
+            Step::Recover => "payment recovered",
+            Step::GiveUp => "given up as unpaid",
+            Step::Pause => "paused",
+            Step::Resume => "resumed",
+            Step::ScheduleCancel => "cancellation scheduled",
+            Step::KeepAfterAll => "cancellation withdrawn",
+            Step::Cancel => "cancelled",
+            Step::ChangePrice => "price changed",
+            Step::Refund => "refunded",
+            Step::Dispute => "disputed",
+            Step::DisputeEnds => "dispute decided",
+            Step::TrialWillEnd => "trial about to end",
+            Step::DeleteCustomer => "customer deleted",
+        }
+    }
+
+    /// The charge that refunds and disputes are about, as `GET
+    /// /v1/charges/{id}` answers: a dispute does not name its customer.
+    pub fn charge(&self) -> Value {
+        json!({"id": format!("ch_{}", self.customer), "object": "charge",
+            "customer": self.customer})
     }
 
     /// What `GET /v1/subscriptions/{id}` answers now.
@@ -251,10 +307,13 @@ impl Stripe {
                 self.tell_subscription(at, "updated", &json!({"items": {}}));
             }
             (Step::Refund, _) => {
-                let charge = json!({"id": "ch_1", "object": "charge", "customer": self.customer,
-                    "amount_refunded": 999, "refunded": true});
+                let mut charge = self.charge();
+                charge["amount_refunded"] = json!(999);
+                charge["refunded"] = json!(true);
                 self.tell("charge.refunded", charge, &Value::Null);
             }
+            (Step::Dispute, _) if !self.disputed => self.tell_dispute("created"),
+            (Step::DisputeEnds, _) if self.disputed => self.tell_dispute("closed"),
             _ => {}
         }
     }
@@ -276,6 +335,13 @@ impl Stripe {
     fn end(&mut self, at: usize) {
         self.subscriptions[at].status = "canceled";
         self.tell_subscription(at, "deleted", &Value::Null);
+    }
+
+    fn tell_dispute(&mut self, verb: &str) {
+        self.disputed = verb == "created";
+        let dispute = json!({"id": format!("dp_{}", self.customer), "object": "dispute",
+            "charge": format!("ch_{}", self.customer), "amount": 999, "currency": "eur"});
+        self.tell(&format!("charge.dispute.{verb}"), dispute, &Value::Null);
     }
 
     fn delete_customer(&mut self) {

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod billing_apply;
+mod billing_backfill;
 mod billing_db;
 mod billing_stories;
 mod callbacks;

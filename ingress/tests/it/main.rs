@@ -9,6 +9,7 @@ mod documentation;
 mod harness;
 mod ingress;
 mod operators;
+mod stripe_libraries;
 mod stripe_webhook;
 mod usage_limits;
 mod watching;

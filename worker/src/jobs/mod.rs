@@ -1,6 +1,7 @@
 //! The job list.
 
 pub mod attempts;
+pub mod backfill;
 pub mod callback;
 pub mod conclude;
 pub mod generate;

@@ -1,6 +1,9 @@
 //! Settings of the mail server.
 
+use std::path::PathBuf;
+
 use lettre::message::Mailbox;
+use lettre::transport::smtp::client::Certificate;
 use regimen_common::config::{Env, Environment};
 use secrecy::SecretString;
 use url::Url;
@@ -38,6 +41,8 @@ pub struct MailConfig {
     pub port: u16,
     /// `SMTP_TLS`.
     pub tls: MailTls,
+    /// `SMTP_ROOT_CERT`: whom to trust beside the public web's authorities.
+    pub authority: Option<Certificate>,
     /// `SMTP_USERNAME` and `SMTP_PASSWORD`.
     pub credentials: Option<(String, SecretString)>,
     /// `SMTP_FROM`.
@@ -57,6 +62,7 @@ impl MailConfig {
             MailTls::None => 25,
         };
         let port = env.or("SMTP_PORT", default_port);
+        let authority = authority(env);
         let username = env.text("SMTP_USERNAME");
         let password = env.secret("SMTP_PASSWORD");
         let from = env.optional::<Mailbox>("SMTP_FROM");
@@ -73,8 +79,19 @@ impl MailConfig {
             env.error("SMTP_FROM", "is required with SMTP_HOST: Name <address@example.test>");
         }
         let credentials = username.zip(password);
-        Some(Self { host, port, tls, credentials, from: from?, app_url })
+        Some(Self { host, port, tls, authority, credentials, from: from?, app_url })
     }
+}
+
+/// The certificate in the file `SMTP_ROOT_CERT` names.
+fn authority(env: &mut Env) -> Option<Certificate> {
+    const NAME: &str = "SMTP_ROOT_CERT";
+    let path = env.optional::<PathBuf>(NAME)?;
+    let pem = std::fs::read(&path)
+        .map_err(|error| env.error(NAME, format!("cannot read the file it names: {error}")));
+    let certificate = Certificate::from_pem(&pem.ok()?)
+        .map_err(|error| env.error(NAME, format!("the file holds no PEM certificate: {error}")));
+    certificate.ok()
 }
 
 #[cfg(test)]
@@ -109,7 +126,8 @@ mod tests {
             ("SMTP_HOST", "mail.example.test"),
             ("SMTP_TLS", "none"),
             ("SMTP_USERNAME", "regimen"),
+            ("SMTP_ROOT_CERT", "/nowhere/at/all"),
         ]);
-        assert_eq!(errors, ["SMTP_PASSWORD", "SMTP_TLS", "SMTP_FROM"]);
+        assert_eq!(errors, ["SMTP_ROOT_CERT", "SMTP_PASSWORD", "SMTP_TLS", "SMTP_FROM"]);
     }
 }

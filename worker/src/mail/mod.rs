@@ -68,8 +68,8 @@ impl Mailer {
     pub fn new(config: MailConfig, clock: Clock) -> Result<Self, lettre::transport::smtp::Error> {
         let tls = match config.tls {
             MailTls::None => Tls::None,
-            MailTls::StartTls => Tls::Required(TlsParameters::new(config.host.clone())?),
-            MailTls::Wrapped => Tls::Wrapper(TlsParameters::new(config.host.clone())?),
+            MailTls::StartTls => Tls::Required(trusted(&config)?),
+            MailTls::Wrapped => Tls::Wrapper(trusted(&config)?),
         };
         let mut builder =
             AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(config.host.clone())
@@ -111,5 +111,14 @@ impl Mailer {
             .message_id(Some(format!("<{}@{domain}>", letter.id)))
             .date(self.clock.now().into())
             .multipart(MultiPart::alternative_plain_html(letter.text, letter.html))?)
+    }
+}
+
+/// Whose certificate the server may show: always one for its host's name.
+fn trusted(config: &MailConfig) -> Result<TlsParameters, lettre::transport::smtp::Error> {
+    let builder = TlsParameters::builder(config.host.clone());
+    match config.authority.clone() {
+        Some(authority) => builder.add_root_certificate(authority).build(),
+        None => builder.build(),
     }
 }

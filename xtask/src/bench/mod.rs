@@ -7,7 +7,9 @@ mod load;
 mod pickup;
 mod spread;
 mod streams;
+mod volley;
 mod watcher;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,6 +24,7 @@ use crate::http::{Client, HttpError};
 use crate::key_values::FileError;
 use crate::process::ProcessError;
 use crate::provision::{self, ProvisionError};
+use crate::psql::PsqlError;
 use crate::resp::RespError;
 use crate::secrets::Secrets;
 use crate::servers::{self, Servers, ServersError};
@@ -68,6 +71,8 @@ pub(crate) enum Bench {
         #[arg(long, value_name = "N", default_value_t = 3)]
         rounds: u32,
     },
+    /// Stripe's deliveries to one ingress: the acknowledgement, steady and in a burst.
+    Webhooks(webhooks::Webhooks),
 }
 
 /// Why there are no figures.
@@ -108,6 +113,9 @@ pub(crate) enum BenchError {
     /// A push failed.
     #[error(transparent)]
     Redis(#[from] RespError),
+    /// Postgres did not tell what came of it.
+    #[error(transparent)]
+    Psql(#[from] PsqlError),
     /// A socket or a program of the system failed.
     #[error("cannot measure: {0}")]
     Io(#[from] std::io::Error),
@@ -166,6 +174,7 @@ impl Bench {
             Self::Streams { streams, jobs } => streams::run(session, *streams, *jobs)?,
             Self::Gate { rounds } => gate::run(session, *rounds)?,
             Self::Accept { rounds } => accept::run(session, *rounds)?,
+            Self::Webhooks(webhooks) => webhooks.run(session)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,8 +1,11 @@
 //! An ingress as a process, and a client that speaks to it.
 
+use regimen_common::billing::signature::sign;
+use regimen_common::clock::Clock;
 use regimen_common::test_support::Binary;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -100,6 +103,15 @@ impl Ingress {
 }
 
 impl Door {
+    /// Delivers a Stripe event as Stripe does, signed with `secret`.
+    pub(crate) async fn deliver(&self, event: &Value, secret: &str) -> Response {
+        let body = event.to_string();
+        let now = Clock::system().now().timestamp();
+        let signature = sign(&SecretString::from(secret), body.as_bytes(), now);
+        let post = self.http.post(format!("{}/api/stripe/webhook", self.url));
+        post.header("stripe-signature", signature).body(body).send().await.unwrap()
+    }
+
     pub(crate) fn request(&self, method: Method, user: Uuid, path: &str) -> RequestBuilder {
         self.http
             .request(method, format!("{}{path}", self.url))

@@ -18,7 +18,7 @@ use regimen_common::nutrition::Nutrition;
 use regimen_common::queue::{List, Message, Queue};
 use regimen_common::quiz::Quiz;
 use regimen_common::test_support::{
-    Binary, PrivatePostgres, PrivateRedis, TestDatabase, TestRedis,
+    Binary, PrivatePostgres, PrivateRedis, Process, TestDatabase, TestRedis,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -151,6 +151,29 @@ impl Fleet {
         let mut all = self.settings.clone();
         all.extend(own);
         Binary::start("regimen-worker", all).await
+    }
+
+    /// Runs a command of the worker's binary to its end; returns its exit code
+    /// and what it said.
+    pub(crate) async fn command(&self, args: &[&str]) -> (Option<i32>, String) {
+        let mut process = Process::spawn_with("regimen-worker", args, &self.settings);
+        let status = process.wait_exit().await;
+        (status.code(), process.output())
+    }
+
+    /// A user as the app made them.
+    pub(crate) async fn profile(&self) -> Uuid {
+        let user = Uuid::new_v4();
+        let sql = "insert into public.profiles (id, email, full_name)
+                   values ($1, $2, 'Ana')";
+        self.db().await.execute(sql, &[&user, &format!("{user}@example.test")]).await.unwrap();
+        user
+    }
+
+    /// What the app reads as a user's plan.
+    pub(crate) async fn plan_of(&self, user: Uuid) -> String {
+        let sql = "select plan_id from public.profiles where id = $1";
+        self.db().await.query_one(sql, &[&user]).await.unwrap().get(0)
     }
 
     /// A look at the truth.

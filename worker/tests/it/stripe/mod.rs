@@ -3,8 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod backfill;
+mod commands;
 mod effects;
 mod faults;
+mod localstripe;
+mod mails;
+mod scripted;
 mod stories;
 mod stripe_api;
 mod worker;
+mod wrong_mode;

@@ -2,8 +2,10 @@
 //! several at once, on one database, asking a Stripe that answers with the
 //! truth of the moment, and losing a worker now and then.
 //!
-//! `REGIMEN_DATABASE_STORIES` sets how many are told.
+//! `REGIMEN_DATABASE_STORIES` sets how many are told; `--nocapture` shows what
+//! happened in them.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,6 +50,8 @@ fn step(rng: &mut StdRng) -> Step {
         Step::Cancel,
         Step::ChangePrice,
         Step::Refund,
+        Step::Dispute,
+        Step::DisputeEnds,
         Step::TrialWillEnd,
         Step::DeleteCustomer,
     ];
@@ -120,6 +124,8 @@ fn happen(
     stripe.step(step, which);
     let mut truth = worker.stripe.truth.lock().unwrap();
     truth.now = Some(now);
+    let charge = stripe.charge();
+    truth.objects.insert(format!("charges/{}", charge["id"].as_str().unwrap()), charge);
     for subscription in &stripe.subscriptions {
         let object = stripe.subscription(&subscription.id).unwrap();
         truth.objects.insert(format!("subscriptions/{}", subscription.id), object);
@@ -171,13 +177,28 @@ async fn every_story_ends_as_stripe_says() {
     let count = count.map_or(DEFAULT_STORIES, |count| count.parse().unwrap());
     let seed: u64 = rand::make_rng::<StdRng>().random();
     let worker = Arc::new(Worker::new().await);
-    for chapter in 0..count.div_ceil(TOGETHER) {
-        tell_chapter(&worker, chapter, seed.wrapping_add(chapter as u64)).await;
+    let mut happened = BTreeMap::<&'static str, u64>::new();
+    let chapters = count.div_ceil(TOGETHER);
+    for chapter in 0..chapters {
+        let told = tell_chapter(&worker, chapter, seed.wrapping_add(chapter as u64)).await;
+        for (what, times) in told.iter().flat_map(|stripe| &stripe.happened) {
+            *happened.entry(what).or_default() += times;
+        }
     }
+    let stories = chapters * TOGETHER;
+    println!("{stories} stories, through Postgres, {WORKERS} workers at once:");
+    for (what, times) in &happened {
+        println!("{times:>9} × {what}");
+    }
+    let client = worker.database.client().await;
+    let sql = "select count(*), sum(attempts) from regimen.stripe_events";
+    let row = client.query_one(sql, &[]).await.unwrap();
+    let (events, claims): (i64, Option<i64>) = (row.get(0), row.get(1));
+    println!("{events:>9} events, claimed {} times", claims.unwrap_or_default());
 }
 
 /// A few stories at once, from beginning to end.
-async fn tell_chapter(worker: &Arc<Worker>, chapter: usize, seed: u64) {
+async fn tell_chapter(worker: &Arc<Worker>, chapter: usize, seed: u64) -> Vec<Stripe> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut stories = Vec::new();
     for story in 0..TOGETHER {
@@ -206,6 +227,7 @@ async fn tell_chapter(worker: &Arc<Worker>, chapter: usize, seed: u64) {
             assert_eq!((plan, renews), due(stripe, user, now), "seed {seed}: {stripe:#?}");
         }
     }
+    world
 }
 
 /// Retries that were put off, and claims that ran out.

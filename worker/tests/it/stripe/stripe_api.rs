@@ -1,7 +1,7 @@
 //! A stand-in for Stripe's API: real HTTP, objects of the real shape, and
 //! whatever truth, clock or fault a test gives it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -27,10 +27,14 @@ pub(crate) struct Truth {
     pub(crate) fault: Option<(StatusCode, Value)>,
     /// What was asked, in order.
     pub(crate) asked: Vec<String>,
-    /// Events on one page.
+    /// Ids of the events that an endpoint took, as Stripe knows.
+    pub(crate) delivered: BTreeSet<String>,
+    /// Events on one page, unless fewer are asked for.
     pub(crate) size_of_page: usize,
     /// Makes answers about objects, once thought out, wait for the test.
     pub(crate) held_up: Option<HoldUp>,
+    /// Makes the next page of events that is not the first one wait for the test.
+    pub(crate) page_held_up: Option<HoldUp>,
 }
 
 /// Tells that an answer is ready, and when it may go.
@@ -118,20 +122,42 @@ async fn events(
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
+    let held_up = match query.get("starting_after") {
+        Some(_) => truth.lock().unwrap().page_held_up.take(),
+        None => None,
+    };
+    if let Some(held_up) = held_up {
+        held_up.ready.notify_one();
+        held_up.go.notified().await;
+    }
+    events_now(&truth, &query, &headers)
+}
+
+fn events_now(
+    truth: &Mutex<Truth>,
+    query: &BTreeMap<String, String>,
+    headers: &HeaderMap,
+) -> Response {
     let mut truth = truth.lock().unwrap();
-    truth.asked.push(format!("events{:?}", query.get("starting_after")));
-    if let Some(refusal) = refusal(&truth, &headers) {
+    truth.asked.push("events".to_owned());
+    if let Some(refusal) = refusal(&truth, headers) {
         return refusal;
     }
     let since: i64 = query.get("created[gte]").map_or(0, |since| since.parse().unwrap());
     let mut newest_first: Vec<Value> = truth.events.iter().rev().cloned().collect();
     newest_first.retain(|event| event["created"].as_i64().unwrap() >= since);
+    if let Some(success) = query.get("delivery_success") {
+        let delivered = |event: &Value| truth.delivered.contains(event["id"].as_str().unwrap());
+        newest_first.retain(|event| delivered(event).to_string() == *success);
+    }
     if let Some(after) = query.get("starting_after") {
         let at = newest_first.iter().position(|event| event["id"] == after.as_str()).unwrap();
         newest_first.drain(..=at);
     }
-    let has_more = newest_first.len() > truth.size_of_page;
-    newest_first.truncate(truth.size_of_page);
+    let asked: usize = query.get("limit").map_or(10, |limit| limit.parse().unwrap());
+    let size = asked.min(truth.size_of_page);
+    let has_more = newest_first.len() > size;
+    newest_first.truncate(size);
     let page =
         json!({"object": "list", "url": "/v1/events", "has_more": has_more, "data": newest_first});
     answer(&truth, StatusCode::OK, &page)

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::super::chance::Chance;
 use super::super::stop::Stage;
 use super::Truth;
+use super::story::Stripe;
 use crate::clock;
 use crate::signal::Interrupted;
 
@@ -87,12 +88,12 @@ fn answer(stream: TcpStream, truth: &Truth, busy: bool) -> io::Result<()> {
     // The answer and its date belong to one moment, as nothing happens meanwhile.
     let stories = truth.stories();
     let date = clock::http_date();
-    let (status, body) = match (known, busy, path.strip_prefix("/v1/subscriptions/")) {
-        (false, _, _) => (401, error("invalid_request_error", "Invalid API Key provided")),
-        (true, true, _) => (503, error("api_error", "Try again in a moment")),
-        (true, false, id) => {
-            let found = stories.iter().find_map(|stripe| stripe.subscription(id?));
-            let missing = || error("invalid_request_error", "No such subscription");
+    let (status, body) = match (known, busy) {
+        (false, _) => (401, error("invalid_request_error", "Invalid API Key provided")),
+        (true, true) => (503, error("api_error", "Try again in a moment")),
+        (true, false) => {
+            let found = stories.iter().find_map(|stripe| object(stripe, path));
+            let missing = || error("invalid_request_error", "No such object");
             found.map_or_else(|| (404, missing()), |found| (200, found))
         }
     };
@@ -104,6 +105,16 @@ fn answer(stream: TcpStream, truth: &Truth, busy: bool) -> io::Result<()> {
         body.len()
     );
     stream.get_mut().write_all(format!("{head}{body}").as_bytes())
+}
+
+/// What a customer has under `path`.
+fn object(stripe: &Stripe, path: &str) -> Option<Value> {
+    let (kind, id) = path.strip_prefix("/v1/")?.split_once('/')?;
+    match kind {
+        "subscriptions" => stripe.subscription(id),
+        "charges" => Some(stripe.charge()).filter(|charge| charge["id"] == id),
+        _ => None,
+    }
 }
 
 fn error(kind: &str, message: &str) -> Value {

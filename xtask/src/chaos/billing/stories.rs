@@ -79,7 +79,7 @@ fn step(chance: &mut Chance) -> Step {
         1 => Payment::Trial,
         _ => Payment::Delayed,
     };
-    match chance.below(41) {
+    match chance.below(44) {
         0..=5 => Step::Checkout { payment, metadata },
         6 | 7 => Step::Dashboard(metadata),
         8 | 9 => Step::FirstPaymentArrives,
@@ -96,6 +96,8 @@ fn step(chance: &mut Chance) -> Step {
         35 | 36 => Step::ChangePrice,
         37 | 38 => Step::Refund,
         39 => Step::TrialWillEnd,
+        40 => Step::Dispute,
+        41 | 42 => Step::DisputeEnds,
         _ => Step::DeleteCustomer,
     }
 }

@@ -1,0 +1,187 @@
+//! SQL of the look for events that were never delivered: whose turn it is, and
+//! what became of the last one.
+//!
+//! Invariant: one holder at a time. A holder that vanishes is replaced when
+//! its time is over; what it stored stays stored.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::GenericClient;
+
+use super::claims::Failure;
+use crate::db::DbError;
+
+/// When a run may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// When the last complete run began so long ago, and no failure is fresh.
+    Due(Duration),
+    /// Now: somebody asked for it.
+    Asked,
+}
+
+/// Makes `holder` the one to run, for `hold`; false when it is not time, or
+/// another one is at it.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn begin(
+    client: &impl GenericClient,
+    holder: &str,
+    occasion: Occasion,
+    hold: Duration,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- begin stripe backfill
+             update regimen.stripe_backfill
+             set holder = $1, held_until = now() + make_interval(secs => $2), started_at = now()
+             where (held_until is null or held_until <= now())
+                 and ($3::float8 is null or (
+                     coalesce(complete_at <= now() - make_interval(secs => $3), true)
+                     and coalesce(retry_at <= now(), true)))",
+        )
+        .await?;
+    let every = match occasion {
+        Occasion::Due(every) => Some(every.as_secs_f64()),
+        Occasion::Asked => None,
+    };
+    Ok(client.execute(&statement, &[&holder, &hold.as_secs_f64(), &every]).await? == 1)
+}
+
+/// Holds on for another `hold`; false when somebody else has taken over.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn hold_on(
+    client: &impl GenericClient,
+    holder: &str,
+    hold: Duration,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- hold on to stripe backfill
+             update regimen.stripe_backfill set held_until = now() + make_interval(secs => $2)
+             where holder = $1",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&holder, &hold.as_secs_f64()]).await? == 1)
+}
+
+/// What a run looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events Stripe told of.
+    pub looked_at: u64,
+    /// Those that had been missing and are stored now.
+    pub recovered: u64,
+    /// Of these, those of the other mode or another account: kept, never applied.
+    pub mismatched: u64,
+}
+
+/// Ends a run that looked at everything; false when it was no longer ours.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn complete(
+    client: &impl GenericClient,
+    holder: &str,
+    tally: &Tally,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- complete stripe backfill
+             update regimen.stripe_backfill
+             set holder = null, held_until = null, complete_at = started_at, failures = 0,
+                 retry_at = null, error_code = null, error_detail = null,
+                 looked_at = $2, recovered = $3
+             where holder = $1",
+        )
+        .await?;
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+        [&holder, &count(tally.looked_at), &count(tally.recovered)];
+    Ok(client.execute(&statement, &parameters).await? == 1)
+}
+
+/// Ends a run that failed. The next one is due after a minute, and after each
+/// further failure twice as long, at most an hour. False when the run was no
+/// longer ours.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn fail(
+    client: &impl GenericClient,
+    holder: &str,
+    failure: &Failure<'_>,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- fail stripe backfill
+             update regimen.stripe_backfill
+             set holder = null, held_until = null, failures = failures + 1,
+                 retry_at = now() + least(interval '1 minute' * power(2, least(failures, 10)),
+                     interval '1 hour'),
+                 error_code = $2, error_detail = $3
+             where holder = $1",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&holder, &failure.code, &failure.detail]).await? == 1)
+}
+
+/// Lets go of a run that was broken off, so that another may begin at once.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn let_go(client: &impl GenericClient, holder: &str) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- let go of stripe backfill
+             update regimen.stripe_backfill set holder = null, held_until = null
+             where holder = $1",
+        )
+        .await?;
+    client.execute(&statement, &[&holder]).await?;
+    Ok(())
+}
+
+/// How it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// Who is at it, if anybody.
+    pub holder: Option<String>,
+    /// When the last complete run began.
+    pub complete_at: Option<DateTime<Utc>>,
+    /// How long ago that is.
+    pub age: Option<Duration>,
+    /// Failed runs since.
+    pub failures: i32,
+    /// Why the last of them failed: one word, and more.
+    pub error: (Option<String>, Option<String>),
+}
+
+/// How it stands.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn standing(client: &impl GenericClient) -> Result<Standing, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- standing of stripe backfill
+             select case when held_until > now() then holder end as holder, complete_at,
+                 extract(epoch from now() - complete_at)::float8 as age,
+                 failures, error_code, error_detail
+             from regimen.stripe_backfill",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[]).await?;
+    let age: Option<f64> = row.get("age");
+    Ok(Standing {
+        holder: row.get("holder"),
+        complete_at: row.get("complete_at"),
+        age: age.map(|age| Duration::from_secs_f64(age.max(0.0))),
+        failures: row.get("failures"),
+        error: (row.get("error_code"), row.get("error_detail")),
+    })
+}

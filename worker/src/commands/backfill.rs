@@ -1,0 +1,70 @@
+//! `regimen-worker backfill`: the daily look for undelivered events, now.
+
+use std::error::Error;
+
+use regimen_common::config::Env as Settings;
+use regimen_common::db::billing::backfill::{Occasion, standing};
+use regimen_common::process;
+use regimen_common::shutdown::Shutdown;
+
+use crate::config::WorkerConfig;
+use crate::env::Env;
+use crate::jobs::backfill::{self, DAYS, HOLD, Outcome};
+use crate::stripe::StripeError;
+
+/// What `regimen-worker backfill` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How many days to look back; Stripe keeps events for 30.
+    #[arg(long, value_name = "N", default_value_t = DAYS, value_parser = clap::value_parser!(u16).range(1..=i64::from(DAYS)))]
+    days: u16,
+}
+
+/// Why there was no look.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(
+        "{0} is looking for undelivered events at this moment; wait for it, or try again in {wait} seconds if it has died",
+        wait = HOLD.as_secs()
+    )]
+    Busy(String),
+    #[error(
+        "another worker began to look for undelivered events and ended at this moment; run the command again"
+    )]
+    Overtaken,
+    #[error("broken off; what was found so far is stored, and the next run looks at everything")]
+    BrokenOff,
+}
+
+/// Looks, and says what was found.
+pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let config = WorkerConfig::read(Settings::from_process())?;
+    process::runtime()?.block_on(async {
+        let env = Env::new(config, Shutdown::on_signals()?)?;
+        if !env.stripe.is_configured() {
+            return Err(StripeError::NoKey.into());
+        }
+        match backfill::once(&env, Occasion::Asked, args.days).await? {
+            Outcome::Complete(tally) => {
+                let days = args.days;
+                process::say(&format!(
+                    "looked at {} events of the last {days} days; {} had been missing and are stored",
+                    tally.looked_at, tally.recovered
+                ));
+                if tally.mismatched > 0 {
+                    process::say(&format!(
+                        "{} of them are not applied: they are of the other mode (STRIPE_LIVEMODE) or of a connected account; `regimen-worker events list --state mismatched` shows them",
+                        tally.mismatched
+                    ));
+                }
+                Ok(())
+            }
+            Outcome::NotNow => {
+                let client = env.db.get().await?;
+                let holder = standing(&client).await?.holder;
+                Err(holder.map_or(Refusal::Overtaken, Refusal::Busy).into())
+            }
+            Outcome::BrokenOff => Err(Refusal::BrokenOff.into()),
+        }
+    })
+}

@@ -1,0 +1,77 @@
+//! The command line of the worker: without a command it works, with one it
+//! does that and ends.
+
+mod backfill;
+mod events;
+
+use std::error::Error;
+
+use clap::{Parser, Subcommand};
+use regimen_common::config::{Env as Settings, database_url};
+use regimen_common::db::migrate::migrate;
+use regimen_common::shutdown::Shutdown;
+use regimen_common::{process, telemetry};
+use tokio::net::TcpListener;
+
+use crate::config::WorkerConfig;
+use crate::env::Env;
+
+/// Worker of Regimen. Without a command it claims jobs until SIGTERM. Every
+/// setting is an environment variable; .env.example lists them.
+#[derive(Debug, Parser)]
+#[command(name = "regimen-worker", version, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the database to this release's schema.
+    Migrate,
+    /// Fetch the Stripe events that were never delivered, now.
+    Backfill(backfill::Args),
+    /// Show Stripe events that need somebody, and have them applied again.
+    #[command(subcommand)]
+    Events(events::Command),
+}
+
+impl Cli {
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// Why it could not be done, and what to do about it.
+    pub fn run(self) -> Result<(), Box<dyn Error>> {
+        match self.command {
+            None => work(),
+            Some(Command::Migrate) => apply_migrations(),
+            Some(Command::Backfill(args)) => backfill::run(&args),
+            Some(Command::Events(command)) => events::run(&command),
+        }
+    }
+}
+
+fn work() -> Result<(), Box<dyn Error>> {
+    let config = WorkerConfig::read(Settings::from_process())?;
+    let telemetry = telemetry::init(&config.telemetry, "regimen-worker")?;
+    process::runtime()?.block_on(async {
+        let listener = TcpListener::bind(config.metrics_addr).await?;
+        let env = Env::new(config, Shutdown::on_signals()?)?;
+        crate::run(env, listener, telemetry.metrics.clone()).await?;
+        Ok(())
+    })
+}
+
+fn apply_migrations() -> Result<(), Box<dyn Error>> {
+    let mut settings = Settings::from_process();
+    let url = database_url(&mut settings);
+    let url = settings.finish(url)?;
+    let report = process::runtime()?.block_on(migrate(&url))?;
+    if report.applied.is_empty() {
+        process::say(&format!("nothing to do: the database has version {}", report.version));
+    } else {
+        let applied = report.applied.join(", ");
+        process::say(&format!("applied {applied}; the database has version {}", report.version));
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Mails about payments, sent by the real worker to a mail server that was
+//! not written here.
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use regimen_common::clock::Clock;
+use regimen_common::test_support::Language;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::scripted::Scripted;
+use super::stripe_api::StripeApi;
+use super::worker::{event, subscription};
+use crate::fleet::{Fleet, soon};
+
+const SECRET: &str = "whsec_mails";
+const SENT: &str = "select count(*) from regimen.billing_notices where mail_state = 'sent'";
+
+struct World {
+    fleet: Fleet,
+    mails: Scripted,
+    _stripe: StripeApi,
+}
+
+async fn world(mails: Scripted, settings: &[(&str, &str)]) -> World {
+    let stripe = StripeApi::start().await;
+    let charge = json!({"id": "ch_1", "object": "charge", "customer": "cus_1"});
+    stripe.set("charges/ch_1", charge);
+    let port = mails.port.to_string();
+    let mut all = vec![
+        ("STRIPE_WEBHOOK_SECRET", SECRET),
+        ("STRIPE_SECRET_KEY", StripeApi::KEY),
+        ("STRIPE_BASE_URL", stripe.url.as_str()),
+        ("BACKFILL_HOURS", "0"),
+        ("SMTP_HOST", "127.0.0.1"),
+        ("SMTP_PORT", port.as_str()),
+        ("SMTP_TLS", "none"),
+        ("SMTP_FROM", "Regimen <billing@regimen.example.test>"),
+        ("APP_URL", "https://app.example.test/plan"),
+    ];
+    all.extend(settings);
+    World { fleet: Fleet::new(&all).await, mails, _stripe: stripe }
+}
+
+impl World {
+    /// A mail the server has taken.
+    fn mail(&self, name: &str) -> Value {
+        serde_json::from_str(&self.mails.file(name).unwrap()).unwrap()
+    }
+}
+
+/// The four events that users are told of; each with a phrase of its mail.
+fn news(user: Uuid) -> [(Value, &'static str, &'static str); 4] {
+    let now = Clock::system().now().timestamp();
+    let invoice = json!({"id": "in_1", "object": "invoice", "customer": "cus_1",
+        "amount_due": 999, "currency": "eur", "hosted_invoice_url": "https://pay.example.test/1",
+        "next_payment_attempt": 1_800_574_790_i64, "parent": {"type": "subscription_details",
+            "subscription_details": {"subscription": "sub_1", "metadata": {"user_id": user}}}});
+    let mut trial = subscription("trialing", Some(user));
+    trial["trial_end"] = json!(1_800_574_790_i64);
+    let dispute = json!({"id": "dp_1", "object": "dispute", "charge": "ch_1", "amount": 999,
+        "currency": "eur"});
+    let make = |id: &str, kind: &str, object: &Value| event(id, kind, now, object);
+    // The trial first: it makes the subscription known, and with it whose the
+    // disputed charge is.
+    [
+        (
+            make("evt_trial", "customer.subscription.trial_will_end", &trial),
+            "Your free trial is about to end",
+            "Your free trial ends on 21 January 2027.",
+        ),
+        (
+            make("evt_failed", "invoice.payment_failed", &invoice),
+            "Your payment did not go through",
+            "Your payment of 9.99 EUR failed. We try again on 21 January 2027.",
+        ),
+        (
+            make("evt_action", "invoice.payment_action_required", &invoice),
+            "Please confirm your payment",
+            "Your bank wants you to confirm a payment of 9.99 EUR.",
+        ),
+        (
+            make("evt_dispute", "charge.dispute.created", &dispute),
+            "A payment of yours was disputed",
+            "A payment of 9.99 EUR was disputed with your bank.",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn each_event_is_told_by_one_mail_and_one_notification() {
+    let Some(python) = Language::python("stripe") else { return };
+    let mails = Scripted::start(&python, "mail_server.py", &[]).await;
+    let world = world(mails, &[]).await;
+    let user = world.fleet.profile().await;
+    let (ingress, _worker) = (world.fleet.ingress().await, world.fleet.worker().await);
+    let news = news(user);
+    for (n, (event, ..)) in news.iter().enumerate() {
+        for _ in 0..3 {
+            assert_eq!(ingress.door().deliver(event, SECRET).await.status(), 200);
+        }
+        world.fleet.until_count(SENT, n as i64 + 1).await;
+    }
+    // Applied once more, each of them.
+    for (event, ..) in &news {
+        let (code, said) =
+            world.fleet.command(&["events", "replay", event["id"].as_str().unwrap()]).await;
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let open = "select count(*) from regimen.stripe_events where state <> 'applied'";
+    world.fleet.until_count(open, 0).await;
+
+    let address = format!("{user}@example.test");
+    for (n, (_, subject, sentence)) in news.iter().enumerate() {
+        let mail = world.mail(&format!("mail-{}.json", n + 1));
+        assert_eq!(mail["subject"], *subject);
+        assert_eq!(mail["rcpt_tos"], json!([address]), "{mail}");
+        assert_eq!(mail["from"], "Regimen <billing@regimen.example.test>");
+        assert_eq!(mail["kind"], "multipart/alternative");
+        let (text, html) = (mail["text"].as_str().unwrap(), mail["html"].as_str().unwrap());
+        assert!(text.starts_with("Hello Ana,") && text.contains(sentence), "{text}");
+        assert!(html.contains("<p>Hello Ana,</p>") && html.contains(sentence), "{html}");
+        assert!(text.contains("https://") && html.contains("href=\"https://"), "a way to act");
+    }
+    assert!(world.mails.file("mail-5.json").is_none(), "each told once");
+    let told = "select count(*) from public.notifications";
+    assert_eq!(world.fleet.count(told).await, 4);
+    assert_eq!(world.fleet.count(SENT).await, 4);
+}
+
+/// At least once: between the server's yes and its record no order is safe,
+/// and a reminder lost costs a customer more than one that comes twice. Both
+/// carry one Message-ID, by which a mailbox tells them for one.
+#[tokio::test]
+async fn a_worker_killed_between_send_and_record_sends_the_same_mail_again() {
+    let Some(python) = Language::python("stripe") else { return };
+    let mails = Scripted::start(&python, "mail_server.py", &[]).await;
+    let world = world(mails, &[]).await;
+    let user = world.fleet.profile().await;
+    let hold = world.mails.folder().join("hold");
+    std::fs::write(&hold, "").unwrap();
+    let (ingress, mut worker) = (world.fleet.ingress().await, world.fleet.worker().await);
+    let (event, ..) = &news(user)[1];
+    assert_eq!(ingress.door().deliver(event, SECRET).await.status(), 200);
+    soon("the first mail", world.mails.when_there("mail-1.json")).await;
+    worker.process.kill9().await;
+    std::fs::remove_file(&hold).unwrap();
+    assert_eq!(world.fleet.count(SENT).await, 0);
+    // The claim of the dead worker runs out.
+    let sql = "update regimen.billing_notices set run_at = now()";
+    world.fleet.db().await.batch_execute(sql).await.unwrap();
+    let _worker = world.fleet.worker().await;
+    world.fleet.until_count(SENT, 1).await;
+    let (first, second) = (world.mail("mail-1.json"), world.mail("mail-2.json"));
+    assert_eq!(first["message_id"], second["message_id"]);
+    assert_eq!(first["text"], second["text"]);
+    assert!(world.mails.file("mail-3.json").is_none());
+    assert_eq!(world.fleet.count("select count(*) from public.notifications").await, 1);
+}
+
+#[tokio::test]
+async fn mails_go_through_starttls_and_a_login() {
+    let Some(python) = Language::python("stripe") else { return };
+    let papers = tempfile::tempdir().unwrap();
+    let path = |name: &str| papers.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+    let authority = certify(&certificate, &key);
+    std::fs::write(path("authority.pem"), authority).unwrap();
+    let login = ["billing", "s3cret-of-the-relay"];
+    let args = [certificate.as_str(), key.as_str(), login[0], login[1]];
+    let mails = Scripted::start(&python, "mail_server.py", &args).await;
+    let authority = path("authority.pem");
+    let secured = [
+        ("SMTP_HOST", "localhost"),
+        ("SMTP_TLS", "starttls"),
+        ("SMTP_USERNAME", login[0]),
+        ("SMTP_PASSWORD", login[1]),
+    ];
+    let world = world(mails, &secured).await;
+    let user = world.fleet.profile().await;
+    let ingress = world.fleet.ingress().await;
+    let [(first, ..), (second, ..), ..] = news(user);
+
+    // A stranger's certificate: nothing is said to such a server.
+    let worker = world.fleet.worker().await;
+    assert_eq!(ingress.door().deliver(&first, SECRET).await.status(), 200);
+    let refused = "select count(*) from regimen.billing_notices
+                   where mail_state = 'waiting' and error like '%certificate%'";
+    world.fleet.until_count(refused, 1).await;
+    drop(worker);
+
+    let trusting = world.fleet.worker_with(&[("SMTP_ROOT_CERT", authority.as_str())]).await;
+    assert_eq!(ingress.door().deliver(&second, SECRET).await.status(), 200);
+    // The next try of the first one.
+    let sql = "update regimen.billing_notices set run_at = now() where mail_state = 'waiting'";
+    world.fleet.db().await.batch_execute(sql).await.unwrap();
+    world.fleet.until_count(SENT, 2).await;
+    for name in ["mail-1.json", "mail-2.json"] {
+        let mail = world.mail(name);
+        assert_eq!((&mail["tls"], &mail["login"]), (&json!(true), &json!(true)), "{mail}");
+    }
+    assert!(!trusting.process.output().contains(login[1]), "the password is in the log");
+}
+
+/// Writes a certificate for localhost and its key; returns its issuer's.
+fn certify(certificate: &str, key: &str) -> String {
+    let issuer_key = KeyPair::generate().unwrap();
+    let mut issuer = CertificateParams::new(Vec::new()).unwrap();
+    issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = issuer.self_signed(&issuer_key).unwrap();
+    let issuer = rcgen::Issuer::new(issuer, issuer_key);
+    let own_key = KeyPair::generate().unwrap();
+    let own = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let own = own.signed_by(&own_key, &issuer).unwrap();
+    std::fs::write(certificate, own.pem()).unwrap();
+    std::fs::write(key, own_key.serialize_pem()).unwrap();
+    authority.pem()
+}
