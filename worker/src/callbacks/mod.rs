@@ -1,5 +1,5 @@
 //! Sends what is owed to callers' own servers. A caller chooses the address
-//! and we are inside our network: see [`resolver`] for what is called at all.
+//! and we are inside our network: see `resolver` for what is called at all.
 
 pub mod config;
 mod courier;

@@ -1,5 +1,5 @@
 //! Operator actions, for the admin role and trusted backends only: the first
-//! thing every handler here extracts is [`Admin`](crate::auth::Admin). What
+//! thing every handler here extracts is [`Admin`]. What
 //! changes something is recorded in `regimen.admin_actions`, in the same
 //! transaction, and logged.
 
