@@ -15,11 +15,10 @@ const IN_FLIGHT: usize = 500;
 /// Half of the jobs finish during the drain, half hang.
 #[tokio::test]
 async fn five_hundred_jobs_in_flight_finish_or_are_handed_back() {
-    let drain = Duration::from_secs(6);
+    let drain = Duration::from_secs(12);
     // No lease runs out meanwhile: what comes back was handed back.
-    let settings = [("WORKER_SLOTS", "500"), ("DRAIN_SECONDS", "6"), ("LEASE_SECONDS", "60")];
+    let settings = [("WORKER_SLOTS", "500"), ("DRAIN_SECONDS", "12"), ("LEASE_SECONDS", "60")];
     let fleet = Fleet::new(&settings).await;
-    let mut worker = fleet.worker().await;
     let mut jobs = Vec::with_capacity(IN_FLIGHT);
     for _ in 0..IN_FLIGHT {
         jobs.extend(fleet.accept(Uuid::new_v4(), JobClass::Free, 1).await);
@@ -29,6 +28,8 @@ async fn five_hundred_jobs_in_flight_finish_or_are_handed_back() {
     let rules: Vec<Value> = hanging.iter().map(hang).collect();
     fleet.simulator.control(json!({ "rules": rules })).await;
     fleet.simulator.hold("finish", &[]).await;
+    // Only now: a worker would take up what waits before the rules are there.
+    let mut worker = fleet.worker().await;
     fleet.push(JobClass::Free, &jobs).await;
     fleet.simulator.wait("open=500").await;
 
