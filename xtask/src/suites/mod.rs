@@ -23,16 +23,11 @@ use crate::workspace::Profile;
 /// A suite: its name on the command line, and what runs it.
 struct Suite {
     name: &'static str,
-    /// Whether it follows the tests, or runs only when it is named.
-    follows: bool,
     run: fn(&Place<'_>) -> Result<(), SuiteError>,
 }
 
 /// All of them, in the order they run.
-const SUITES: [Suite; 1] = [
-    // To follow once it is green on the routes of operators and billing too.
-    Suite { name: "schemathesis", follows: false, run: schemathesis::run },
-];
+const SUITES: [Suite; 1] = [Suite { name: "schemathesis", run: schemathesis::run }];
 
 /// What a suite may use.
 pub(crate) struct Place<'a> {
@@ -87,7 +82,7 @@ pub(crate) enum SuiteError {
     Unknown(String, String),
 }
 
-/// Runs every suite that follows the tests, or the one named; whether all passed.
+/// Runs every suite, or the one named; whether all passed.
 ///
 /// # Errors
 /// There is no such suite.
@@ -97,7 +92,7 @@ pub(crate) fn run(
     folder: &Path,
     only: Option<&str>,
 ) -> Result<bool, SuiteError> {
-    let is_wanted = |suite: &&Suite| only.map_or(suite.follows, |name| name == suite.name);
+    let is_wanted = |suite: &&Suite| only.is_none_or(|name| name == suite.name);
     let wanted: Vec<_> = SUITES.iter().filter(is_wanted).collect();
     if only.is_some() && wanted.is_empty() {
         let names: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();

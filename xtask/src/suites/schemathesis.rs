@@ -25,6 +25,10 @@ const INGRESS: [(&str, &str); 6] = [
 /// Made-up requests are the same in every run, so that a failure is everybody's.
 const SEED: &str = "20261122";
 
+/// Routes that ask Stripe, for which nothing answers here. The ingress's own
+/// tests hold their answers against the description, with a stand-in for Stripe.
+const ASK_STRIPE: &str = "^/(v1/billing/|api/stripe/(create-checkout-session|invoices|admin/))";
+
 /// Whose token the requests carry: an operator's, for whom no route is closed.
 const USER: Uuid = Uuid::from_u128(0x6f1c_2a34_0000_4000_8000_0000_0000_f422);
 
@@ -51,6 +55,7 @@ pub(super) fn run(place: &Place<'_>) -> Result<(), SuiteError> {
         .arg("--config-file")
         .arg(place.file(FOLDER).join("schemathesis.toml"))
         .args(["run", &format!("{url}/openapi.json"), "--url", &url, "--checks", "all"])
+        .args(["--exclude-path-regex", ASK_STRIPE])
         .args(["--seed", &std::env::var("SEED").unwrap_or_else(|_| SEED.to_owned())])
         .env("REGIMEN_TOKEN", claims.sign(&secrets.jwt));
     Process::run(place.session, "schemathesis", command, Output::Ours)?;

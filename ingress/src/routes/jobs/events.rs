@@ -107,9 +107,17 @@ pub(super) async fn stream(
     Ok((headers, Sse::new(events).keep_alive(heartbeat)).into_response())
 }
 
+/// The header goes before the query; what either says must be an event's id.
 fn last_event_id(headers: &HeaderMap, resume: &Resume) -> Result<i32, ApiError> {
     let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
-    let text = header.or(resume.last_event_id.as_deref()).unwrap_or_default().trim();
+    let header = header.map(event_id).transpose()?;
+    let query = resume.last_event_id.as_deref().map(event_id).transpose()?;
+    Ok(header.or(query).unwrap_or_default())
+}
+
+/// Nothing at all stands for the time before the first event.
+fn event_id(text: &str) -> Result<i32, ApiError> {
+    let text = text.trim();
     if text.is_empty() {
         return Ok(0);
     }

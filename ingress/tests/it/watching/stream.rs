@@ -68,6 +68,10 @@ async fn a_client_resumes_where_it_was_by_header_or_query() {
     for nonsense in ["x", "-1", "1.5", "99999999999"] {
         let answer = Answer::to(open(path.clone(), Some(nonsense))).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{nonsense}");
+        // The header goes before the query, and excuses nothing in it.
+        let query = format!("{path}?last_event_id={nonsense}");
+        let answer = Answer::to(open(query, Some("2"))).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{nonsense} beside a good header");
     }
 }
 
