@@ -237,20 +237,22 @@ fn a_late_re_run_breaks_the_promise() {
     assert!(broken(|facts, _| claimed_at(facts, 24)).is_empty());
     let found = broken(|facts, _| claimed_at(facts, 25));
     assert_eq!(found, ["- with both stores up meanwhile"]);
-    let beside = |at| {
+    let beside = |at, back| {
         broken(|facts, records| {
             claimed_at(facts, at);
             records.faults.push(Fault {
                 what: "immediate shutdown",
                 whom: "Postgres".to_owned(),
-                at: 18 * SECOND,
-                back: 19 * SECOND,
+                at: 12 * SECOND,
+                back: back * SECOND,
                 worker: None,
             });
         })
     };
-    assert!(beside(25).is_empty(), "an outage may add to it");
-    assert_eq!(beside(30), ["- with a store lost meanwhile"]);
+    assert!(beside(25, 13).is_empty(), "an outage may add to it");
+    assert_eq!(beside(30, 13), ["- with a store lost meanwhile"]);
+    assert!(beside(30, 16).is_empty(), "it counts from the store's return");
+    assert_eq!(beside(31, 16), ["- with a store lost meanwhile"]);
 }
 
 #[test]
