@@ -151,8 +151,6 @@ fn answer(program: &Path, argument: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     /// A machine that has only what a test puts below `root`.
@@ -166,11 +164,15 @@ mod tests {
         }
     }
 
-    /// A program that prints `text` whatever it is asked.
+    /// A program that prints `text` whatever it is asked. Another process writes
+    /// it: what this one has open for writing, a program that a test beside us
+    /// starts may inherit, and while it does the file cannot be run.
     fn program(path: &Path, text: &str) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, format!("#!/bin/sh\necho '{text}'\n")).unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let script = format!("#!/bin/sh\necho '{text}'\n");
+        let write = r#"printf %s "$1" > "$2" && chmod 755 "$2""#;
+        let written = Command::new("sh").args(["-c", write, "sh", &script]).arg(path).status();
+        assert!(written.unwrap().success());
     }
 
     fn postgres(folder: &Path, version: &str) {
