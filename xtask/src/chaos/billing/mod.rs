@@ -49,8 +49,12 @@ impl Truth {
         let events = stories.iter().flat_map(|stripe| &stripe.events);
         let sent = |event: &serde_json::Value| {
             let kind = event["type"].as_str().unwrap_or_default();
-            let told =
-                matches!(kind, "invoice.payment_failed" | "customer.subscription.trial_will_end");
+            let told = matches!(
+                kind,
+                "invoice.payment_failed"
+                    | "customer.subscription.trial_will_end"
+                    | "charge.dispute.created"
+            );
             (event["id"].as_str().unwrap_or_default().to_owned(), Sent { told })
         };
         events.map(sent).collect()
