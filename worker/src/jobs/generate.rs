@@ -13,7 +13,7 @@ use apalis_core::error::BoxDynError;
 use apalis_core::task::data::Data;
 use futures_util::FutureExt;
 use regimen_common::db::jobs::{Claimed, Held};
-use regimen_common::job::FailureCode;
+use regimen_common::job::{FailureCode, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
 use serde::Deserialize;
@@ -33,10 +33,13 @@ use crate::providers::fallback::{Ladder, Request};
 use crate::providers::log::AttemptFailure;
 use crate::providers::outcome::{Delivered, LadderError};
 use crate::providers::rests::Rests;
-use crate::providers::{self, Prompt};
+use crate::providers::{self, Prompt, ReplySchema};
 
 /// What may come after the ladder's own deadline: judging and writing.
 const DEADLINE_GRACE: Duration = Duration::from_secs(5);
+
+/// Tokens the visible JSON of a plan needs at most.
+const OUTPUT_TOKENS: u32 = 12_000;
 
 /// Handles one claimed job; apalis calls it. What came of the job stands in
 /// Postgres, so there is nothing to return.
@@ -88,12 +91,16 @@ struct Input {
 #[derive(Debug)]
 pub struct Generator {
     ladder: Ladder,
+    meal: Arc<ReplySchema>,
+    workout: Arc<ReplySchema>,
 }
 
 impl Generator {
     /// A generator that asks `ladder`.
     pub fn new(ladder: Ladder) -> Self {
-        Self { ladder }
+        let [meal, workout] = [PlanKind::Meal, PlanKind::Workout]
+            .map(|kind| Arc::new(ReplySchema::new(plan::schema(kind))));
+        Self { ladder, meal, workout }
     }
 
     /// The providers it asks.
@@ -117,15 +124,31 @@ impl Generator {
         let (input, quiz) = read_input(claimed)?;
         let needs = Needs::of(&quiz, &input.nutrition);
         let request = Request {
-            prompt: Arc::new(prompt(claimed, &input, &quiz, &needs)),
+            prompt: Arc::new(self.prompt(claimed, &input, &quiz, &needs)),
             provider: input.provider.as_deref().and_then(|name| name.parse().ok()),
             model: input.model.clone(),
             deadline,
-            stored: attempts.usable().await?,
+            stored: if claimed.first { None } else { attempts.usable().await? },
         };
         let verifier = Verifier { kind: claimed.kind, needs: &needs, attempts: &attempts };
         let delivered = self.ladder.run(&request, &verifier, &attempts).await.map_err(job_error)?;
         Ok(finished(&delivered, &quiz, &input))
+    }
+
+    fn prompt(&self, claimed: &Claimed, input: &Input, quiz: &Quiz, needs: &Needs) -> Prompt {
+        let texts = prompts::build(claimed.kind, quiz, &input.nutrition, needs, claimed.id);
+        let schema = match claimed.kind {
+            PlanKind::Meal => &self.meal,
+            PlanKind::Workout => &self.workout,
+        };
+        Prompt {
+            system: texts.system,
+            user: texts.user,
+            schema: Arc::clone(schema),
+            schema_name: format!("{}_plan", claimed.kind),
+            output_estimate: OUTPUT_TOKENS,
+            user_hash: providers::hashed_user(claimed.user_id),
+        }
     }
 }
 
@@ -184,20 +207,5 @@ fn finished(delivered: &Delivered<Plan>, quiz: &Quiz, input: &Input) -> Finished
         beside,
         provider: delivered.provider.as_str().to_owned(),
         model: delivered.model.clone(),
-    }
-}
-
-/// Tokens the visible JSON of a plan needs at most.
-const OUTPUT_TOKENS: u32 = 12_000;
-
-fn prompt(claimed: &Claimed, input: &Input, quiz: &Quiz, needs: &Needs) -> Prompt {
-    let texts = prompts::build(claimed.kind, quiz, &input.nutrition, needs, claimed.id);
-    Prompt {
-        system: texts.system,
-        user: texts.user,
-        schema: plan::schema(claimed.kind).clone(),
-        schema_name: format!("{}_plan", claimed.kind),
-        output_estimate: OUTPUT_TOKENS,
-        user_hash: providers::hashed_user(claimed.user_id),
     }
 }

@@ -118,8 +118,7 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
         let prompt = &request.prompt;
         let correction = request.correction.as_ref();
         let extra = correction.map_or(0, |turn| turn.previous.len() + turn.instruction.len());
-        let chars =
-            prompt.system.len() + prompt.user.len() + prompt.schema.to_string().len() + extra;
+        let chars = prompt.system.len() + prompt.user.len() + prompt.schema.size() + extra;
         let input = u64::try_from(chars / CHARS_PER_TOKEN).unwrap_or(u64::MAX);
         self.ladder.catalogue.most_micros(&step.model.id, input, request.max_output_tokens)
     }

@@ -40,12 +40,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 pub use error::ProviderError;
 pub use name::ProviderName;
+pub use schema::ReplySchema;
 
 /// One provider behind its real wire format.
 pub trait Provider: Send + Sync + fmt::Debug {
@@ -72,8 +72,8 @@ pub struct Prompt {
     pub system: String,
     /// The user's data, delimited as data.
     pub user: String,
-    /// The master JSON schema; each adapter transforms it for its provider.
-    pub schema: Value,
+    /// The JSON schema of the reply, as each provider accepts it.
+    pub schema: Arc<ReplySchema>,
     /// Names the schema where a provider wants that: a-z A-Z 0-9 _ -, at most 64.
     pub schema_name: String,
     /// Tokens the visible JSON needs at most; head-room for reasoning is added per model.

@@ -26,6 +26,39 @@ pub enum Subset {
     Gemini,
 }
 
+/// A master schema and what each provider takes of it: made once, shared by all
+/// calls for plans of its kind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplySchema {
+    openai: Value,
+    anthropic: Value,
+    gemini: Value,
+    size: usize,
+}
+
+impl ReplySchema {
+    /// Transforms `master` for every provider.
+    pub fn new(master: &Value) -> Self {
+        let [openai, anthropic, gemini] = [Subset::Openai, Subset::Anthropic, Subset::Gemini]
+            .map(|subset| for_provider(master, subset));
+        Self { openai, anthropic, gemini, size: master.to_string().len() }
+    }
+
+    /// The schema as `subset` accepts it.
+    pub fn of(&self, subset: Subset) -> &Value {
+        match subset {
+            Subset::Openai => &self.openai,
+            Subset::Anthropic => &self.anthropic,
+            Subset::Gemini => &self.gemini,
+        }
+    }
+
+    /// Length of the master schema's JSON, bytes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+}
+
 /// What becomes of a keyword.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {

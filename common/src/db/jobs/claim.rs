@@ -43,6 +43,8 @@ pub struct Claimed {
     pub input: Value,
     /// Claims so far, this one included.
     pub attempts: i32,
+    /// Nobody held the job before.
+    pub first: bool,
     /// Retry rounds taken.
     pub rounds: i32,
     /// When this round must be done.
@@ -67,6 +69,7 @@ impl Claimed {
             quiz_result_id: row.try_get("quiz_result_id")?,
             input: row.try_get("input")?,
             attempts: row.try_get("attempts")?,
+            first: row.try_get("first")?,
             rounds: row.try_get("rounds")?,
             deadline_at: row.try_get("deadline_at")?,
             claimed_at: row.try_get("updated_at")?,
@@ -94,12 +97,17 @@ const LOCK_USERS: &str = "-- lock users of candidates
           from regimen.jobs where id = any($1) order by 1) users";
 
 const CLAIM: &str = "-- claim jobs
-    with wanted as (
-        select id, user_id, created_at from regimen.jobs
-        where id = any($1) and state = 'queued' and run_at <= now()
+    with named as (
+        -- Looked up by id alone: while statistics are old, a planner that sees the
+        -- state beside it would rather read the index of everything queued.
+        select id, user_id, class, state, run_at, expires_at, created_at, first_claimed_at
+        from regimen.jobs where id = any($1)
+        for update skip locked
+    ), wanted as (
+        select id, user_id, created_at from named
+        where state = 'queued' and run_at <= now()
           and (first_claimed_at is not null or expires_at > now())
           and not exists (select from regimen.pauses p where p.what = 'queue' and p.name = class)
-        for update skip locked
     ), ranked as (
         select w.id,
                row_number() over (partition by w.user_id order by w.created_at, w.id)
@@ -127,7 +135,8 @@ const CLAIM: &str = "-- claim jobs
                jsonb_build_object('worker', worker_id, 'attempt', attempts)
         from claimed
     )
-    select id, fence, user_id, kind, quiz_result_id, input, attempts, rounds, deadline_at,
+    select id, fence, user_id, kind, quiz_result_id, input, attempts,
+           first_claimed_at = updated_at as first, rounds, deadline_at,
            updated_at, created_at, trace_context, last_seq
     from claimed";
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::http::{Assemble, Failure, Outgoing, Transport, Wire};
-use super::schema::{self, Subset};
+use super::schema::Subset;
 use super::{
     GenerateRequest, Provider, ProviderError, ProviderName, RawReply, Reasoning, Timeouts,
 };
@@ -46,7 +46,7 @@ impl Messages {
         let mut output = json!({
             "format": {
                 "type": "json_schema",
-                "schema": schema::for_provider(&prompt.schema, Subset::Anthropic),
+                "schema": prompt.schema.of(Subset::Anthropic),
             },
         });
         if let Reasoning::Effort(effort) = &request.reasoning {

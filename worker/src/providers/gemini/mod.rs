@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::http::{Assemble, Failure, Outgoing, Transport, Wire};
-use super::schema::{self, Subset};
+use super::schema::Subset;
 use super::{
     GenerateRequest, Provider, ProviderError, ProviderName, RawReply, Reasoning, Timeouts,
 };
@@ -42,7 +42,7 @@ impl GenerateContent {
         let mut generation = json!({
             "maxOutputTokens": request.max_output_tokens,
             "responseMimeType": "application/json",
-            "responseJsonSchema": schema::for_provider(&prompt.schema, Subset::Gemini),
+            "responseJsonSchema": prompt.schema.of(Subset::Gemini),
         });
         match &request.reasoning {
             Reasoning::Unset => {}

@@ -211,7 +211,7 @@ impl Bench {
         let prompt = Prompt {
             system: "Write a plan.".to_owned(),
             user: "{}".to_owned(),
-            schema: json!({ "type": "object" }),
+            schema: Arc::new(ReplySchema::new(&json!({ "type": "object" }))),
             schema_name: "plan".to_owned(),
             output_estimate: 6_000,
             user_hash: "h".to_owned(),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::http::{Assemble, Failure, Outgoing, Transport, Wire};
-use super::schema::{self, Subset};
+use super::schema::Subset;
 use super::{
     GenerateRequest, Provider, ProviderError, ProviderName, RawReply, Reasoning, Timeouts,
 };
@@ -55,7 +55,7 @@ impl ChatCompletions {
                 "json_schema": {
                     "name": prompt.schema_name,
                     "strict": true,
-                    "schema": schema::for_provider(&prompt.schema, Subset::Openai),
+                    "schema": prompt.schema.of(Subset::Openai),
                 },
             },
             "stream": true,

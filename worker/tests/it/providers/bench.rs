@@ -20,7 +20,7 @@ use regimen_worker::providers::outcome::{Delivered, LadderError};
 use regimen_worker::providers::policy::Policy;
 use regimen_worker::providers::rung::Limits;
 use regimen_worker::providers::settings::{LadderSettings, ProviderSettings};
-use regimen_worker::providers::{Prompt, ProviderName, RawReply, Reply};
+use regimen_worker::providers::{Prompt, ProviderName, RawReply, Reply, ReplySchema};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -107,7 +107,7 @@ pub(crate) fn request(seed: &str, within: Duration) -> Request {
     let prompt = Prompt {
         system: "You write training plans.".to_owned(),
         user: format!("REGIMEN-TARGETS: {targets}\n<quiz>{{}}</quiz>"),
-        schema: plan::schema(PlanKind::Workout).clone(),
+        schema: Arc::new(ReplySchema::new(plan::schema(PlanKind::Workout))),
         schema_name: "workout_plan".to_owned(),
         output_estimate: 8_000,
         user_hash: "5f2b9c0e".repeat(8),
@@ -143,6 +143,7 @@ pub(crate) fn small_request(seed: &str, within: Duration) -> Request {
             },
         },
     });
+    let schema = Arc::new(ReplySchema::new(&schema));
     let prompt = Prompt { schema, ..Prompt::clone(&request.prompt) };
     Request { prompt: Arc::new(prompt), ..request }
 }

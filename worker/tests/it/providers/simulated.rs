@@ -15,7 +15,7 @@ use regimen_worker::providers::anthropic::Messages;
 use regimen_worker::providers::gemini::GenerateContent;
 use regimen_worker::providers::openai::{ChatCompletions, Dialect};
 use regimen_worker::providers::{
-    GenerateRequest, Prompt, Provider, Reasoning, Timeouts, hashed_user, interpret,
+    GenerateRequest, Prompt, Provider, Reasoning, ReplySchema, Timeouts, hashed_user, interpret,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ async fn ask(
         prompt: Arc::new(Prompt {
             system: text.system,
             user: text.user,
-            schema: plan::schema(kind).clone(),
+            schema: Arc::new(ReplySchema::new(plan::schema(kind))),
             schema_name: format!("{kind}_plan"),
             output_estimate: 8000,
             user_hash: hashed_user(seed),

@@ -13,7 +13,7 @@ use regimen_worker::providers::anthropic::Messages;
 use regimen_worker::providers::gemini::GenerateContent;
 use regimen_worker::providers::openai::{ChatCompletions, Dialect};
 use regimen_worker::providers::{
-    Correction, GenerateRequest, Prompt, Provider, Reasoning, Timeouts,
+    Correction, GenerateRequest, Prompt, Provider, Reasoning, ReplySchema, Timeouts,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ fn request(provider: &str, corrected: bool) -> GenerateRequest {
         prompt: Arc::new(Prompt {
             system: text(&written["system"]),
             user: text(&written["user"]),
-            schema: written["schema"].clone(),
+            schema: Arc::new(ReplySchema::new(&written["schema"])),
             schema_name: text(&written["schema_name"]),
             output_estimate,
             user_hash: text(&written["user_hash"]),
