@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::clock::{epoch_micros, millis};
+use crate::clock::millis;
 use crate::provider::Provider;
 
 use super::tally::{Outcome, Tally};
@@ -26,13 +26,14 @@ pub(crate) struct Arrival {
     /// The markers in its body.
     pub(crate) markers: Vec<Arc<str>>,
     pub(crate) body: Bytes,
+    /// When the whole request was in, microseconds since the Unix epoch.
+    pub(crate) at: u64,
 }
 
 /// A call as it stands in the log.
 #[derive(Debug)]
 struct Entry {
     arrival: Arrival,
-    at: u64,
     outcome: Option<Outcome>,
 }
 
@@ -126,9 +127,8 @@ impl Ledger {
     /// Notes an arrival; returns the call's number and its place among the calls
     /// of its seed (of all calls when it has none), from 1.
     pub(crate) fn arrive(&self, arrival: Arrival) -> (u64, u64) {
-        let at = epoch_micros();
         let mut books = self.books();
-        books.each_tally(&arrival, |tally| tally.arrive(at));
+        books.each_tally(&arrival, |tally| tally.arrive(arrival.at));
         let ordinal = match &arrival.seed {
             Some(seed) => books.texts.get(seed).map_or(1, |tally| tally.calls),
             None => books.total.calls,
@@ -139,7 +139,7 @@ impl Ledger {
             books.remember_seed(Arc::clone(seed));
         }
         let id = books.first + books.log.len() as u64;
-        books.log.push_back(Entry { arrival, at, outcome: None });
+        books.log.push_back(Entry { arrival, outcome: None });
         // An open call stays in the log, so that its end is counted where its start was.
         while books.log.len() > self.keep && books.log.front().is_some_and(|e| e.outcome.is_some())
         {
@@ -185,7 +185,7 @@ impl Ledger {
         for entry in &mut books.log {
             let known = entry.arrival.knows(marker);
             if !known && contains(&entry.arrival.body, marker.as_bytes()) {
-                tally.arrive(entry.at);
+                tally.arrive(entry.arrival.at);
                 entry.outcome.into_iter().for_each(|outcome| tally.finish(outcome));
                 entry.arrival.markers.push(Arc::clone(marker));
             }
@@ -285,7 +285,7 @@ impl Books {
     fn count_log(&self, filter: &Filter) -> Tally {
         let mut tally = Tally::default();
         for entry in self.log.iter().filter(|entry| filter.means(&entry.arrival)) {
-            tally.arrive(entry.at);
+            tally.arrive(entry.arrival.at);
             entry.outcome.into_iter().for_each(|outcome| tally.finish(outcome));
         }
         tally
@@ -314,7 +314,7 @@ impl Entry {
             provider: self.arrival.provider,
             model: self.arrival.model.clone(),
             seed: self.arrival.seed.as_deref().map(str::to_owned),
-            arrived_ms: millis(self.at),
+            arrived_ms: millis(self.arrival.at),
             outcome: self.outcome.map_or("open", |outcome| outcome.label),
             status: self.outcome.map_or(0, |outcome| outcome.status),
             body: String::from_utf8_lossy(&self.arrival.body).into_owned(),
@@ -347,6 +347,7 @@ mod tests {
             seed: Some(seed.into()),
             markers: Vec::new(),
             body: Bytes::copy_from_slice(body.as_bytes()),
+            at: 0,
         }
     }
 

@@ -15,6 +15,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use crate::chance::hash;
+use crate::clock::epoch_micros;
 use crate::connection::Connection;
 use crate::control::book::{Decision, Sought};
 use crate::plan::targets::{self, Found, Targets};
@@ -62,6 +63,7 @@ pub(crate) async fn serve(state: Arc<State>, request: Request) -> Response {
 
 /// Checks and counts a request and decides upon it; refused when it is wrong.
 fn register(state: &Arc<State>, request: Request) -> Result<(Call, Guard), Box<Response>> {
+    let at = epoch_micros();
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let mut body = wire::normalise(request.api, body);
     let checked = wire::check(&Incoming {
@@ -87,6 +89,7 @@ fn register(state: &Arc<State>, request: Request) -> Result<(Call, Guard), Box<R
         seed: seed.clone(),
         markers: markers.collect(),
         body: request.body.clone(),
+        at,
     });
     let mut guard = Guard::new(Arc::clone(state), number);
     let id = format!("{:016x}{number:08x}", hash((number, &seed)));
