@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
 use regimen_common::account::PlanTier;
 use regimen_common::callbacks::Rules;
-use regimen_common::db::accounts::{self, QuizOwnership};
+use regimen_common::db::accounts;
 use regimen_common::db::generations::Month;
 use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs};
 use regimen_common::job::{JobClass, JobState, PlanKind};
@@ -137,12 +137,6 @@ pub async fn submit(
     // for a second one while holding the first can wait for ever.
     let room = state.limits.backpressure.admit(submission.kinds.len()).await?;
     let mut client = state.db.get().await.map_err(regimen_common::db::DbError::from)?;
-    if let Some(quiz) = submission.quiz_result_id {
-        match accounts::own_quiz(&client, quiz, submission.user_id).await? {
-            QuizOwnership::Own => {}
-            QuizOwnership::Missing => return Err(quiz_not_found(quiz)),
-        }
-    }
     let tier = accounts::plan_tier(&client, submission.user_id).await?;
     let new = new_jobs(state, submission, &accepted, tier);
     let dispatch = match jobs::accept(&mut client, &new, idempotency.as_ref()).await? {
@@ -150,6 +144,7 @@ pub async fn submit(
         Acceptance::Replayed(replay) => return Ok(Submitted::Replayed(replay.response)),
         Acceptance::OtherBody => return Err(ApiError::IdempotencyMismatch),
         Acceptance::InFlight => return Err(ApiError::IdempotencyInFlight),
+        Acceptance::QuizMissing => return Err(quiz_not_found(&new)),
         Acceptance::MonthUsedUp(month) => return Err(month_used_up(&month, now)),
     };
     drop(client);
@@ -285,7 +280,8 @@ fn month_used_up(month: &Month, now: DateTime<Utc>) -> ApiError {
     }))
 }
 
-fn quiz_not_found(quiz: Uuid) -> ApiError {
+fn quiz_not_found(new: &NewJobs) -> ApiError {
+    let quiz = new.quiz_result_id.unwrap_or_default();
     ApiError::NotFound(format!(
         "quiz_result_id {quiz} is not one of your quizzes; leave it out or store the quiz first"
     ))

@@ -17,6 +17,16 @@ pub enum QuizOwnership {
     Missing,
 }
 
+/// Looked for first: an insert that conflicts still writes to the table.
+pub(super) const ENSURE_PROFILE: &str = "-- ensure profile
+    insert into public.profiles (id, email, plan_id)
+    select $1, coalesce($2, ''), 'free'
+    where not exists (select 1 from public.profiles where id = $1)
+    on conflict (id) do nothing";
+
+pub(super) const SET_CALCULATIONS: &str = "-- set calculations
+    update public.quiz_results set calculations = $3 where id = $1 and user_id = $2";
+
 /// Makes sure the user has a profile: the free plan, and `email` as their
 /// token claims it. `public.profiles.email` takes no null, so a token without
 /// the claim leaves it empty. An existing profile stays as it is. Returns
@@ -30,16 +40,7 @@ pub async fn ensure_profile(
     user_id: Uuid,
     email: Option<&str>,
 ) -> Result<bool, DbError> {
-    // Looked for first: an insert that conflicts still writes to the table.
-    let statement = client
-        .prepare_cached(
-            "-- ensure profile
-             insert into public.profiles (id, email, plan_id)
-             select $1, coalesce($2, ''), 'free'
-             where not exists (select 1 from public.profiles where id = $1)
-             on conflict (id) do nothing",
-        )
-        .await?;
+    let statement = client.prepare_cached(ENSURE_PROFILE).await?;
     Ok(client.execute(&statement, &[&user_id, &email]).await? == 1)
 }
 
@@ -64,25 +65,6 @@ pub async fn plan_tier(
     row.map(|row| Ok(PlanTier::of(row.try_get("plan_id")?, row.try_get("active")?))).transpose()
 }
 
-/// Whether the stored quiz is the user's own.
-///
-/// # Errors
-/// Postgres refused.
-pub async fn own_quiz(
-    client: &impl GenericClient,
-    quiz_result_id: Uuid,
-    user_id: Uuid,
-) -> Result<QuizOwnership, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- own quiz
-             select 1 from public.quiz_results where id = $1 and user_id = $2",
-        )
-        .await?;
-    let row = client.query_opt(&statement, &[&quiz_result_id, &user_id]).await?;
-    Ok(if row.is_some() { QuizOwnership::Own } else { QuizOwnership::Missing })
-}
-
 /// Stores the targets computed from a quiz of the user's own. `Missing` when
 /// there is none with that id (any more): nothing was written.
 ///
@@ -94,12 +76,7 @@ pub async fn set_calculations(
     user_id: Uuid,
     calculations: &Value,
 ) -> Result<QuizOwnership, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- set calculations
-             update public.quiz_results set calculations = $3 where id = $1 and user_id = $2",
-        )
-        .await?;
+    let statement = client.prepare_cached(SET_CALCULATIONS).await?;
     let touched =
         client.execute(&statement, &[&quiz_result_id, &user_id, &Json(calculations)]).await?;
     Ok(if touched == 1 { QuizOwnership::Own } else { QuizOwnership::Missing })

@@ -6,6 +6,9 @@
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::GenericClient;
+use futures_util::try_join;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::DbError;
@@ -22,23 +25,26 @@ pub struct Month {
 }
 
 impl Month {
+    fn from_row(row: &Row) -> Result<Self, DbError> {
+        Ok(Self {
+            allowed: row.try_get("allowed")?,
+            used: row.try_get("used")?,
+            ends_at: row.try_get("ends_at")?,
+        })
+    }
+
     /// What is left.
     pub fn left(&self) -> i64 {
         (self.allowed - self.used).max(0)
     }
 }
 
-/// The user's month so far.
-///
-/// # Errors
-/// Postgres refused.
-pub async fn month(client: &impl GenericClient, user_id: Uuid) -> Result<Month, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- month of generations
-             with month as (
-                 select date_trunc('month', now() at time zone 'utc') as starts
-             )
+/// The month of user `$1`, as the CTE `month`.
+macro_rules! month {
+    () => {
+        "with start as (
+             select date_trunc('month', now() at time zone 'utc') as starts
+         ), month as (
              select coalesce(
                         (select plan.monthly_ai_generations from public.profiles profile
                          join public.plans plan on plan.id = profile.plan_id
@@ -47,21 +53,43 @@ pub async fn month(client: &impl GenericClient, user_id: Uuid) -> Result<Month, 
                         0)::bigint as allowed,
                     (select count(*) from regimen.generations
                      where user_id = $1 and given_back_at is null
-                       and at >= month.starts at time zone 'utc') as used,
-                    (month.starts + interval '1 month') at time zone 'utc' as ends_at
-             from month",
-        )
-        .await?;
-    let row = client.query_one(&statement, &[&user_id]).await?;
-    Ok(Month {
-        allowed: row.try_get("allowed")?,
-        used: row.try_get("used")?,
-        ends_at: row.try_get("ends_at")?,
-    })
+                       and at >= start.starts at time zone 'utc') as used,
+                    (start.starts + interval '1 month') at time zone 'utc' as ends_at
+             from start
+         )"
+    };
 }
 
-/// Counts a generation if the month has one left; the month before it, and
-/// whether it was counted.
+const MONTH: &str = concat!("-- month of generations\n", month!(), " select * from month");
+
+const LOCK: &str = "-- lock profile to count
+    select 1 from public.profiles where id = $1 for no key update";
+
+const COUNT: &str = concat!(
+    "-- count generation\n",
+    month!(),
+    ", counted as (
+         insert into regimen.generations (id, user_id, at)
+         select $2, $1, now() from month where not $3 or used < allowed
+         returning id
+     )
+     select month.*, exists (select from counted) as counted from month"
+);
+
+/// The statements of [`take`].
+pub(super) const TAKE: [&str; 2] = [LOCK, COUNT];
+
+/// The user's month so far.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn month(client: &impl GenericClient, user_id: Uuid) -> Result<Month, DbError> {
+    let statement = client.prepare_cached(MONTH).await?;
+    Month::from_row(&client.query_one(&statement, &[&user_id]).await?)
+}
+
+/// Counts a generation if the month has one left, or if that is not `enforced`;
+/// the month before it, and whether it was counted.
 ///
 /// Call in a transaction, with the profile there: its row is locked until the
 /// end, so that requests of one user count one after the other.
@@ -74,25 +102,13 @@ pub async fn take(
     generation_id: Uuid,
     enforced: bool,
 ) -> Result<(Month, bool), DbError> {
-    let statement = tx
-        .prepare_cached(
-            "-- lock profile to count
-             select 1 from public.profiles where id = $1 for no key update",
-        )
-        .await?;
-    tx.query_opt(&statement, &[&user_id]).await?;
-    let month = month(tx, user_id).await?;
-    if enforced && month.left() == 0 {
-        return Ok((month, false));
-    }
-    let statement = tx
-        .prepare_cached(
-            "-- count generation
-             insert into regimen.generations (id, user_id, at) values ($1, $2, now())",
-        )
-        .await?;
-    let counted = tx.execute(&statement, &[&generation_id, &user_id]).await?;
-    Ok((month, counted == 1))
+    let lock = tx.prepare_cached(LOCK).await?;
+    let count = tx.prepare_cached(COUNT).await?;
+    let of_user: [&(dyn ToSql + Sync); 1] = [&user_id];
+    let of_generation: [&(dyn ToSql + Sync); 3] = [&user_id, &generation_id, &enforced];
+    // The second sees what was committed while the first one waited.
+    let (_, row) = try_join!(tx.query_opt(&lock, &of_user), tx.query_one(&count, &of_generation))?;
+    Ok((Month::from_row(&row)?, row.try_get("counted")?))
 }
 
 /// What the user's jobs cost since the month began, millionths of a US dollar.

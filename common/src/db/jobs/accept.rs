@@ -1,13 +1,15 @@
 //! Accepting jobs: profile, rows, first events and the idempotent answer in
 //! one transaction.
 
-use deadpool_postgres::Client;
+use deadpool_postgres::{Client, Transaction};
+use futures_util::try_join;
 use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use crate::db::generations::{self, Month};
-use crate::db::{DbError, accounts};
+use crate::db::DbError;
+use crate::db::accounts::{self, ENSURE_PROFILE, QuizOwnership, SET_CALCULATIONS};
+use crate::db::generations::{self, Month, TAKE};
 use crate::job::{JobClass, PlanKind};
 use crate::queue::List;
 
@@ -33,7 +35,7 @@ pub struct NewJobs {
     pub class: JobClass,
     /// The jobs.
     pub jobs: Vec<NewJob>,
-    /// The quiz they answer, already known to be the user's.
+    /// The quiz they answer: one of the user's own.
     pub quiz_result_id: Option<Uuid>,
     /// What `quiz_results.calculations` becomes.
     pub calculations: Value,
@@ -73,6 +75,43 @@ pub struct Replay {
     pub response: Value,
 }
 
+const ACCEPT: &str = "-- accept jobs
+    with standing as (
+        select count(*) as n from (
+            select 1 from regimen.jobs
+            where user_id = $1
+              and (state = 'running' or (state = 'queued' and dispatched_at is not null))
+            limit $11
+        ) s
+    ), accepted as (
+        insert into regimen.jobs (
+            id, user_id, generation_id, kind, class, quiz_result_id, input, callback_url,
+            trace_context, run_at, dispatched_at, created_at, expires_at, updated_at,
+            last_seq)
+        select t.id, $1, $2, t.kind, $3, $6, $7, $8, $9, now(),
+               case when standing.n + t.ord <= $11 then now() end,
+               now(), now() + make_interval(secs => $10), now(), 1
+        from unnest($4::uuid[], $5::text[]) with ordinality as t (id, kind, ord), standing
+        where exists (select from regimen.generations where id = $2)
+          and ($6::uuid is null
+               or exists (select from public.quiz_results where id = $6 and user_id = $1))
+        returning id, dispatched_at
+    ), event as (
+        insert into regimen.job_events (job_id, seq, at, kind)
+        select id, 1, now(), 'accepted' from accepted
+    )
+    select id from accepted where dispatched_at is not null";
+
+const KEEP_ANSWER: &str = "-- keep idempotent answer
+    insert into regimen.idempotency_keys
+        (user_id, key, body_hash, status, response, created_at, expires_at)
+    values ($1, $2, $3, $4, $5, now(), now() + interval '24 hours')
+    on conflict (user_id, key) do update set
+        body_hash = excluded.body_hash, status = excluded.status,
+        response = excluded.response, created_at = excluded.created_at,
+        expires_at = excluded.expires_at
+    where regimen.idempotency_keys.expires_at <= now()";
+
 /// What became of a request.
 #[derive(Debug)]
 pub enum Acceptance {
@@ -87,11 +126,15 @@ pub enum Acceptance {
     OtherBody,
     /// A request with this key is being answered at this moment.
     InFlight,
+    /// The quiz is not the user's: nobody learns whether it exists.
+    QuizMissing,
     /// The user's plan allows no more generations this month.
     MonthUsedUp(Month),
 }
 
-/// Accepts the jobs, or finds the answer given before under the same key.
+/// Accepts the jobs, or finds the answer given before under the same key. What
+/// is written goes to Postgres as one pipeline: every round trip saved is time
+/// in which no row is locked.
 ///
 /// # Errors
 /// Nothing was written.
@@ -101,34 +144,56 @@ pub async fn accept(
     idempotency: Option<&Idempotency>,
 ) -> Result<Acceptance, DbError> {
     let tx = client.transaction().await?;
+    let written = write(&tx, new, idempotency).await?;
+    // Awaited, so that the key is free again when the caller has the answer.
+    match written {
+        Acceptance::Accepted { .. } => tx.commit().await?,
+        _ => tx.rollback().await?,
+    }
+    Ok(written)
+}
+
+/// Writes all there is to write; anything but `Accepted` is to be rolled back.
+async fn write(
+    tx: &Transaction<'_>,
+    new: &NewJobs,
+    idempotency: Option<&Idempotency>,
+) -> Result<Acceptance, DbError> {
     if let Some(idempotency) = idempotency
-        && let Some(earlier) = earlier_answer(&tx, new.user_id, idempotency).await?
+        && let Some(earlier) = earlier_answer(tx, new.user_id, idempotency).await?
     {
-        // Awaited, so that the key is free again when the caller has the answer.
-        tx.rollback().await?;
         return Ok(earlier);
     }
-    accounts::ensure_profile(&tx, new.user_id, new.email.as_deref()).await?;
-    let (month, counted) =
-        generations::take(&tx, new.user_id, new.generation_id, new.monthly_quota).await?;
-    if !counted {
-        tx.rollback().await?;
-        return Ok(Acceptance::MonthUsedUp(month));
+    // Whatever is not prepared would be sent behind what is.
+    for statement in [ENSURE_PROFILE, SET_CALCULATIONS, ACCEPT, KEEP_ANSWER].iter().chain(&TAKE) {
+        tx.prepare_cached(statement).await?;
     }
-    let dispatch = insert_jobs(&tx, new).await?;
-    if let Some(quiz_result_id) = new.quiz_result_id {
-        // Gone since it was checked means there is nothing to write to.
-        accounts::set_calculations(&tx, quiz_result_id, new.user_id, &new.calculations).await?;
+    // Polled together, they go out in this order. Jobs without a counted generation
+    // and a quiz of the user's own are not inserted; the rest is rolled back then.
+    let (_, (month, counted), dispatch, own_quiz, ()) = try_join!(
+        accounts::ensure_profile(tx, new.user_id, new.email.as_deref()),
+        generations::take(tx, new.user_id, new.generation_id, new.monthly_quota),
+        insert_jobs(tx, new),
+        set_calculations(tx, new),
+        keep_answer(tx, new.user_id, idempotency),
+    )?;
+    Ok(match (counted, own_quiz) {
+        (_, QuizOwnership::Missing) => Acceptance::QuizMissing,
+        (false, QuizOwnership::Own) => Acceptance::MonthUsedUp(month),
+        (true, QuizOwnership::Own) => Acceptance::Accepted { dispatch },
+    })
+}
+
+/// Writes the targets to the quiz they come from, if there is one.
+async fn set_calculations(tx: &Transaction<'_>, new: &NewJobs) -> Result<QuizOwnership, DbError> {
+    match new.quiz_result_id {
+        Some(quiz) => accounts::set_calculations(tx, quiz, new.user_id, &new.calculations).await,
+        None => Ok(QuizOwnership::Own),
     }
-    if let Some(idempotency) = idempotency {
-        keep_answer(&tx, new.user_id, idempotency).await?;
-    }
-    tx.commit().await?;
-    Ok(Acceptance::Accepted { dispatch })
 }
 
 async fn earlier_answer(
-    tx: &deadpool_postgres::Transaction<'_>,
+    tx: &Transaction<'_>,
     user_id: Uuid,
     idempotency: &Idempotency,
 ) -> Result<Option<Acceptance>, DbError> {
@@ -164,39 +229,10 @@ async fn earlier_answer(
     })))
 }
 
-async fn insert_jobs(
-    tx: &deadpool_postgres::Transaction<'_>,
-    new: &NewJobs,
-) -> Result<Vec<(Uuid, List)>, DbError> {
+async fn insert_jobs(tx: &Transaction<'_>, new: &NewJobs) -> Result<Vec<(Uuid, List)>, DbError> {
     let ids: Vec<Uuid> = new.jobs.iter().map(|job| job.id).collect();
     let kinds: Vec<&str> = new.jobs.iter().map(|job| job.kind.as_str()).collect();
-    let statement = tx
-        .prepare_cached(
-            "-- accept jobs
-             with standing as (
-                 select count(*) as n from (
-                     select 1 from regimen.jobs
-                     where user_id = $1
-                       and (state = 'running' or (state = 'queued' and dispatched_at is not null))
-                     limit $11
-                 ) s
-             ), accepted as (
-                 insert into regimen.jobs (
-                     id, user_id, generation_id, kind, class, quiz_result_id, input, callback_url,
-                     trace_context, run_at, dispatched_at, created_at, expires_at, updated_at,
-                     last_seq)
-                 select t.id, $1, $2, t.kind, $3, $6, $7, $8, $9, now(),
-                        case when standing.n + t.ord <= $11 then now() end,
-                        now(), now() + make_interval(secs => $10), now(), 1
-                 from unnest($4::uuid[], $5::text[]) with ordinality as t (id, kind, ord), standing
-                 returning id, dispatched_at
-             ), event as (
-                 insert into regimen.job_events (job_id, seq, at, kind)
-                 select id, 1, now(), 'accepted' from accepted
-             )
-             select id from accepted where dispatched_at is not null",
-        )
-        .await?;
+    let statement = tx.prepare_cached(ACCEPT).await?;
     let rows = tx
         .query(
             &statement,
@@ -219,23 +255,12 @@ async fn insert_jobs(
 }
 
 async fn keep_answer(
-    tx: &deadpool_postgres::Transaction<'_>,
+    tx: &Transaction<'_>,
     user_id: Uuid,
-    idempotency: &Idempotency,
+    idempotency: Option<&Idempotency>,
 ) -> Result<(), DbError> {
-    let statement = tx
-        .prepare_cached(
-            "-- keep idempotent answer
-             insert into regimen.idempotency_keys
-                 (user_id, key, body_hash, status, response, created_at, expires_at)
-             values ($1, $2, $3, $4, $5, now(), now() + interval '24 hours')
-             on conflict (user_id, key) do update set
-                 body_hash = excluded.body_hash, status = excluded.status,
-                 response = excluded.response, created_at = excluded.created_at,
-                 expires_at = excluded.expires_at
-             where regimen.idempotency_keys.expires_at <= now()",
-        )
-        .await?;
+    let Some(idempotency) = idempotency else { return Ok(()) };
+    let statement = tx.prepare_cached(KEEP_ANSWER).await?;
     tx.execute(
         &statement,
         &[
