@@ -48,8 +48,8 @@ pub struct Kv {
 
 #[derive(Clone)]
 enum Link {
-    Single { client: Box<Client>, manager: ConnectionManager },
-    Cluster { client: Box<ClusterClient>, connection: Arc<Mutex<Option<ClusterConnection>>> },
+    Single { client: Arc<Client>, manager: ConnectionManager },
+    Cluster { client: Arc<ClusterClient>, connection: Arc<Mutex<Option<ClusterConnection>>> },
     Sentinel(Arc<Sentinel>),
 }
 
@@ -80,7 +80,7 @@ impl Kv {
                 .connection_timeout(CONNECT_TIMEOUT)
                 .build()
                 .map_err(KvError::Url)?;
-            Link::Cluster { client: Box::new(client), connection: Arc::default() }
+            Link::Cluster { client: Arc::new(client), connection: Arc::default() }
         } else if let Some(rest) = url.strip_prefix("redis-sentinel://") {
             Link::Sentinel(Arc::new(Sentinel {
                 client: Mutex::new(sentinel_client(rest).map_err(KvError::Url)?),
@@ -95,7 +95,7 @@ impl Kv {
                 .set_max_delay(Duration::from_millis(500));
             let manager = ConnectionManager::new_lazy_with_config(client.clone(), config)
                 .map_err(KvError::Url)?;
-            Link::Single { client: Box::new(client), manager }
+            Link::Single { client: Arc::new(client), manager }
         };
         Ok(Self { link, prefix: prefix.into() })
     }
