@@ -37,7 +37,9 @@ async fn a_running_job_is_cancelled_by_another_ingress_and_the_call_dropped_with
 /// While notices do not get through, the heartbeat learns of it.
 #[tokio::test]
 async fn a_cancellation_whose_notice_is_lost_is_noticed_by_the_heartbeat() {
-    let fleet = Fleet::new(&[("LEASE_SECONDS", "1.5")]).await;
+    // The call itself would wait for longer than this test does.
+    let settings = [("LEASE_SECONDS", "1.5"), ("PROVIDER_FIRST_BYTE_SECONDS", "3600")];
+    let fleet = Fleet::new(&settings).await;
     let ingress = fleet.ingress().await;
     let _worker = fleet.worker().await;
     fleet.simulator.control(json!({"rules": [{"action": {"do": "hang"}}]})).await;

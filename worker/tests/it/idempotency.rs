@@ -43,6 +43,25 @@ async fn a_hundred_equal_requests_at_once_are_one() {
     assert!(bodies.contains(&body.to_string()));
 }
 
+/// Jobs without their key would be made again by the client's repetition.
+#[tokio::test]
+async fn an_answer_that_cannot_be_kept_leaves_no_jobs() {
+    let fleet = Fleet::new(&[]).await;
+    let ingress = fleet.ingress().await;
+    let (door, user, request) = (ingress.door(), Uuid::new_v4(), body(&["meal"]));
+    let full =
+        "alter table regimen.idempotency_keys add constraint is_full check (false) not valid";
+    fleet.db().await.batch_execute(full).await.unwrap();
+    let refused = door.post_plans(user, &request, Some("the-key")).await.unwrap();
+    assert!(refused.status().is_server_error(), "{}", refused.status());
+    assert_eq!(fleet.count("select count(*) from regimen.jobs").await, 0);
+    let mended = "alter table regimen.idempotency_keys drop constraint is_full";
+    fleet.db().await.batch_execute(mended).await.unwrap();
+    let accepted = door.post_plans(user, &request, Some("the-key")).await.unwrap();
+    assert_eq!(accepted.status(), StatusCode::ACCEPTED);
+    assert_eq!(fleet.count("select count(*) from regimen.jobs").await, 1);
+}
+
 #[tokio::test]
 async fn a_key_is_bound_to_its_body_and_its_user() {
     let fleet = Fleet::new(&[]).await;

@@ -21,6 +21,14 @@ async fn one_plan_for_one_call(fleet: &Fleet, ingress: &Ingress, user: Uuid, job
     assert_eq!(fleet.count("select count(*) from regimen.job_attempts").await, 1);
 }
 
+/// Sessions of this database that wait for the row in which to store a reply.
+const WAITING_TO_STORE: &str = "
+    select count(*) from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock' and query like '-- store reply%'";
+
+/// Locks the row of the only attempt.
+const LOCK_ATTEMPT: &str = "select from regimen.job_attempts for update";
+
 /// Kills a worker that has its reply and is about to commit the plan; what it
 /// wrote about the reply by then is left as `judged` says.
 async fn killed_before_the_commit(judged: &str) {
@@ -49,6 +57,63 @@ async fn a_worker_killed_after_it_found_the_reply_good() {
 #[tokio::test]
 async fn a_worker_killed_before_it_judged_the_reply() {
     killed_before_the_commit("update regimen.job_attempts set outcome = null").await;
+}
+
+#[tokio::test]
+async fn a_reply_is_stored_before_it_is_read() {
+    let fleet = Fleet::new(&[("LEASE_SECONDS", "60")]).await;
+    let ingress = fleet.ingress().await;
+    let worker = fleet.worker().await;
+    fleet.simulator.hold("reply", &[]).await;
+    let (user, job) = ingress.submit_one().await;
+    fleet.simulator.wait("open=1").await;
+    let mut blocker = fleet.db().await;
+    let blocking = blocker.transaction().await.unwrap();
+    blocking.batch_execute(LOCK_ATTEMPT).await.unwrap();
+    fleet.simulator.release("reply").await;
+    fleet.until_count(WAITING_TO_STORE, 1).await;
+    let read = "regimen_plans_verified_total";
+    assert!(!fleet.metrics(&worker).await.contains(read));
+    blocking.rollback().await.unwrap();
+    drop(blocker);
+    one_plan_for_one_call(&fleet, &ingress, user, job).await;
+    assert!(fleet.metrics(&worker).await.contains(read));
+}
+
+/// The next holder would not find it, and pay again.
+#[tokio::test]
+async fn no_job_is_handed_back_before_its_reply_is_stored() {
+    let fleet = Fleet::new(&[("LEASE_SECONDS", "60"), ("DRAIN_SECONDS", "3600")]).await;
+    let ingress = fleet.ingress().await;
+    let mut worker = fleet.worker().await;
+    fleet.simulator.hold("reply", &[]).await;
+    let (user, job) = ingress.submit_one().await;
+    fleet.simulator.wait("open=1").await;
+    let mut blocker = fleet.db().await;
+    let blocking = blocker.transaction().await.unwrap();
+    blocking.batch_execute(LOCK_ATTEMPT).await.unwrap();
+    fleet.simulator.release("reply").await;
+    fleet.until_count(WAITING_TO_STORE, 1).await;
+    worker.process.terminate();
+    fleet.until_draining(&worker).await;
+    worker.process.terminate();
+    let let_go = async {
+        while !worker.process.output().contains("let go of a job") {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the second signal's effect", let_go).await;
+    // Handing back takes two statements; these are more.
+    for _ in 0..50 {
+        let held = "select count(*) from regimen.jobs where state = 'running'";
+        assert_eq!(fleet.count(held).await, 1);
+    }
+    blocking.rollback().await.unwrap();
+    drop(blocker);
+    assert_eq!(soon("the exit", worker.process.wait_exit()).await.code(), Some(0));
+    let _other = fleet.worker().await;
+    one_plan_for_one_call(&fleet, &ingress, user, job).await;
+    assert!(fleet.history(job).await.contains(&"drained".to_owned()));
 }
 
 #[tokio::test]

@@ -200,6 +200,7 @@ async fn a_stale_holder_changes_nothing() {
     tx.commit().await.unwrap();
     assert_eq!(jobs::hand_back(&client, &[stale]).await.unwrap(), []);
     let lease = Duration::from_secs(5);
+    assert_eq!(jobs::extend_leases(&client, &[stale], lease).await.unwrap(), []);
     let kept = jobs::extend_leases(&client, &[stale, present], lease).await.unwrap();
     assert_eq!(kept, [present]);
     assert_eq!(history(&client, id).await, before);

@@ -17,6 +17,8 @@ async fn another(world: &World) -> Binary {
         ("DATABASE_URL", world.database.url()),
         ("REDIS_URL", world.redis.url()),
         ("REDIS_PREFIX", world.redis.prefix()),
+        // Longer than any test waits: what ends a stream is not that its time is up.
+        ("SHUTDOWN_GRACE_SECONDS", "3600"),
     ];
     Binary::start("regimen-ingress", settings).await
 }

@@ -1,5 +1,7 @@
 //! `Prefer: wait`: the answer comes at the next change.
 
+use std::time::{Duration, Instant};
+
 use regimen_common::job::EventKind;
 use reqwest::{Method, StatusCode};
 use uuid::Uuid;
@@ -17,6 +19,16 @@ async fn wait(world: &World, job: Uuid, user: Uuid, seconds: u32, tag: Option<&s
     Answer::to(request).await
 }
 
+/// Somebody waits.
+async fn until_held(world: &World) {
+    soon(async {
+        while world.ingress.state.watching.seats.taken() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_change_of_the_known_version_ends_the_wait() {
     let world = World::new(&[]).await;
@@ -32,6 +44,26 @@ async fn a_change_of_the_known_version_ends_the_wait() {
     // What is no longer true is news at once, however long the wait.
     let answer = wait(&world, job, user, 60, Some(&tag)).await;
     assert_eq!(answer.status, StatusCode::OK);
+}
+
+/// A look now and then would find the changes too, but no more than one of
+/// these in five seconds.
+#[tokio::test]
+async fn a_notice_ends_the_wait_at_once() {
+    let world = World::new(&[]).await;
+    let begun = Instant::now();
+    for _ in 0..10 {
+        let user = Uuid::now_v7();
+        let job = world.job(user).await;
+        let tag = world.show(job, user).await.etag();
+        let (answer, _) = tokio::join!(wait(&world, job, user, 60, Some(&tag)), async {
+            until_held(&world).await;
+            world.claim(job).await
+        });
+        assert_eq!(answer.body["status"], "running");
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(30), "ten changes were told of in {took:?}");
 }
 
 #[tokio::test]
@@ -80,9 +112,7 @@ async fn an_ended_job_and_a_draining_ingress_hold_nobody() {
     assert_eq!(answer.body["status"], "failed");
     // The line is closed while somebody waits on it.
     let (answer, ()) = tokio::join!(wait(&world, open, user, 60, None), async {
-        while world.ingress.state.watching.seats.taken() == 0 {
-            tokio::task::yield_now().await;
-        }
+        until_held(&world).await;
         world.ingress.state.shutdown.drain.cancel();
     });
     assert_eq!((answer.status, &answer.body["status"]), (StatusCode::OK, &"queued".into()));

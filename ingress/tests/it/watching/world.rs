@@ -265,12 +265,16 @@ impl Stream {
 
     /// The next event, past greetings and heartbeats.
     pub(super) async fn event(&mut self) -> Option<Frame> {
-        loop {
-            let frame = self.frame().await?;
-            if !frame.event.is_empty() {
-                return Some(frame);
+        // All of it: heartbeats alone would go on for ever.
+        soon(async {
+            loop {
+                let frame = self.frame().await?;
+                if !frame.event.is_empty() {
+                    return Some(frame);
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The number and name of the next event; fails at the end.

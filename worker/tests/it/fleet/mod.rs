@@ -238,9 +238,25 @@ impl Fleet {
         Queue::new(self.kv()).push(class.into(), &messages).await.unwrap();
     }
 
+    /// The jobs that wait and whose turn it is, oldest first.
+    pub(crate) async fn dispatched(&self) -> Vec<Uuid> {
+        let sql = "select id from regimen.jobs where state = 'queued' and dispatched_at is not null
+                   order by created_at, id";
+        let rows = self.db().await.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     /// How many ids of free users' jobs stand in Redis.
     pub(crate) async fn queued_in_redis(&self) -> u64 {
         Queue::new(self.kv()).depth(List::Free).await.unwrap()
+    }
+
+    /// Whether the id of a free user's job stands in Redis.
+    pub(crate) async fn stands_in_redis(&self, job: Uuid) -> bool {
+        let (kv, id) = (self.kv(), job.to_string());
+        let mut all = redis::cmd("LRANGE");
+        all.arg(kv.key("queue:free")).arg(0).arg(-1);
+        kv.query::<Vec<String>>(&all).await.unwrap().iter().any(|message| message.contains(&id))
     }
 
     /// Waits until a worker says that it drains.
