@@ -33,11 +33,6 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(15);
 /// away: after as long as a lease holds, Postgres ends the transaction.
 const LONGEST_PAUSE: &str = "set idle_in_transaction_session_timeout = '10s'";
 
-/// Our statements look rows up by key: their plans do not depend on the keys.
-/// Left to itself Postgres plans every statement with an array of ids anew at
-/// each run, which takes longer than to run it.
-const PLAN_ONCE: &str = "set plan_cache_mode = force_generic_plan";
-
 /// A pool of at most `size` connections. Nothing is opened yet, so a database
 /// that is down shows at the first use, not here.
 ///
@@ -63,11 +58,10 @@ pub fn pool(url: &SecretString, size: usize, application_name: &str) -> Result<P
         .wait_timeout(Some(WAIT_TIMEOUT))
         .create_timeout(Some(CREATE_TIMEOUT))
         .recycle_timeout(Some(RECYCLE_TIMEOUT))
-        // Statements and no options of the connection, which poolers refuse.
+        // A statement and no option of the connection, which poolers refuse.
         .post_create(Hook::async_fn(|client, _| {
             Box::pin(async move {
-                let settings = format!("{LONGEST_PAUSE}; {PLAN_ONCE}");
-                client.batch_execute(&settings).await.map_err(HookError::Backend)
+                client.batch_execute(LONGEST_PAUSE).await.map_err(HookError::Backend)
             })
         }))
         .build()?;

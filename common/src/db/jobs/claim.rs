@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::db::DbError;
+use crate::db::keyed::PLAN_ONCE_LOCALLY;
 use crate::job::PlanKind;
 use crate::queue::Weights;
 
@@ -157,9 +158,10 @@ pub async fn claim(
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
         [&ids, &policy.worker_id, &lease, &deadline, &policy.per_user];
     let lock_parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&ids];
+    let begin = format!("begin isolation level read committed; {PLAN_ONCE_LOCALLY}");
     // Polled together, the four go out as one pipeline.
     let sent = try_join!(
-        client.batch_execute("begin isolation level read committed"),
+        client.batch_execute(&begin),
         client.query(&lock, &lock_parameters),
         client.query(&claim, &parameters),
         client.batch_execute("commit"),

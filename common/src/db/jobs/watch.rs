@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::read::{COLUMNS, JobRow, named};
 use crate::db::DbError;
+use crate::db::keyed::query_by_keys;
 use crate::job::{JobClass, JobState};
 
 /// What tells one version of a job from another. Two equal marks stand for
@@ -73,7 +74,7 @@ pub async fn marks<C: GenericClient>(
              select j.id, {MARK} from regimen.jobs j {PLANS} where j.id = any($1)"
         ))
         .await?;
-    let rows = client.query(&statement, &[&ids]).await?;
+    let rows = query_by_keys(client, &statement, &[&ids]).await?;
     rows.iter().map(|row| Ok((row.try_get("id")?, Mark::from_row(row)?))).collect()
 }
 
@@ -184,7 +185,7 @@ pub async fn details<C: GenericClient>(
              from regimen.jobs j {PLANS} where j.id = any($1)"
         ))
         .await?;
-    let rows = client.query(&statement, &[&ids]).await?;
+    let rows = query_by_keys(client, &statement, &[&ids]).await?;
     rows.iter()
         .map(|row| {
             let plan: Option<Json<Box<RawValue>>> = row.try_get("plan")?;
