@@ -1,5 +1,6 @@
 //! SQL of the record of what operators did.
 
+use chrono::{DateTime, Utc};
 use deadpool_postgres::GenericClient;
 use serde_json::Value;
 use tokio_postgres::types::Json;
@@ -56,4 +57,70 @@ pub async fn end(client: &impl GenericClient, id: i64, outcome: &str) -> Result<
         1 => Ok(()),
         found => Err(DbError::Rows { statement: "end admin action", expected: 1, found }),
     }
+}
+
+/// Which records to list.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only what this operator did.
+    pub actor: Option<String>,
+    /// Only this.
+    pub name: Option<String>,
+    /// Only what was done to this.
+    pub target: Option<String>,
+    /// Only records with a smaller number.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// A record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// Its number.
+    pub id: i64,
+    /// When it was begun.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub actor: String,
+    /// What.
+    pub name: String,
+    /// To what.
+    pub target: String,
+    /// With which parameters.
+    pub detail: Value,
+    /// What came of it; nothing while that is open, or when it was cut short.
+    pub outcome: Option<String>,
+}
+
+/// Records, newest first.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn list(client: &impl GenericClient, filter: &Filter) -> Result<Vec<Recorded>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- list admin actions
+             select id, at, actor, action, target, detail, outcome from regimen.admin_actions
+             where ($1::text is null or actor = $1) and ($2::text is null or action = $2)
+               and ($3::text is null or target = $3) and ($4::bigint is null or id < $4)
+             order by id desc limit $5",
+        )
+        .await?;
+    let Filter { actor, name, target, before, limit } = filter;
+    let rows = client.query(&statement, &[actor, name, target, before, limit]).await?;
+    rows.iter()
+        .map(|row| {
+            let Json(detail) = row.try_get("detail")?;
+            Ok(Recorded {
+                id: row.try_get("id")?,
+                at: row.try_get("at")?,
+                actor: row.try_get("actor")?,
+                name: row.try_get("action")?,
+                target: row.try_get("target")?,
+                detail,
+                outcome: row.try_get("outcome")?,
+            })
+        })
+        .collect()
 }

@@ -91,7 +91,7 @@ async fn list(pool: &Pool, state: Option<EventState>, limit: u16) -> Result<usiz
             continue;
         }
         process::say(&format!("{count} {wanted}: {}", meaning(wanted)));
-        for event in events::list(&client, wanted, i64::from(limit)).await? {
+        for event in events::list(&client, wanted, None, i64::from(limit)).await? {
             process::say(&line(&event));
             shown += 1;
         }

@@ -220,24 +220,28 @@ pub struct Summary {
     pub received_at: DateTime<Utc>,
 }
 
-/// The newest events in `state`.
+/// The newest events in `state`; with `after`, those that come after that one
+/// in this list. An `after` that is not stored has nothing after it.
 ///
 /// # Errors
 /// Postgres failed, or holds a state this release does not know.
 pub async fn list(
     client: &impl GenericClient,
     state: EventState,
+    after: Option<&str>,
     limit: i64,
 ) -> Result<Vec<Summary>, DbError> {
     let statement = client
         .prepare_cached(
             "-- list stripe events
              select id, type, state, customer_id, attempts, error_code, error_detail, received_at
-             from regimen.stripe_events where state = $1
-             order by received_at desc, id limit $2",
+             from regimen.stripe_events
+             where state = $1 and ($2::text is null or (received_at, id) <
+                 (select received_at, id from regimen.stripe_events where id = $2))
+             order by received_at desc, id desc limit $3",
         )
         .await?;
-    let rows = client.query(&statement, &[&state.as_str(), &limit]).await?;
+    let rows = client.query(&statement, &[&state.as_str(), &after, &limit]).await?;
     rows.iter().map(summary).collect()
 }
 

@@ -3,6 +3,7 @@
 //! changes something is recorded in `regimen.admin_actions`, in the same
 //! transaction, and logged.
 
+pub mod actions;
 pub mod jobs;
 pub mod pauses;
 pub mod spend;
@@ -25,6 +26,7 @@ const MAX_PAGE: i64 = 200;
 /// The operators' routes.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
+        .merge(actions::router())
         .merge(jobs::router())
         .merge(pauses::router())
         .merge(spend::router())

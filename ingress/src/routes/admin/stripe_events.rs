@@ -12,10 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{page_size, record, wrong};
+use super::{cut, page_size, record, wrong};
 use crate::auth::Admin;
 use crate::error::{ApiError, Problem};
-use crate::extract::{Name, Query};
+use crate::extract::{Name, Query, is_plain};
 use crate::state::AppState;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
@@ -30,6 +30,8 @@ pub struct EventsQuery {
     state: Option<String>,
     /// At most so many, up to 200.
     limit: Option<i64>,
+    /// Where the previous page ended.
+    cursor: Option<String>,
 }
 
 /// Stored events.
@@ -39,6 +41,9 @@ pub struct StripeEvents {
     pub events: Vec<StripeEvent>,
     /// How many stand in each state that needs an operator.
     pub attention: Attention,
+    /// Asks for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 /// How many events need an operator.
@@ -100,8 +105,18 @@ async fn list(
 ) -> Result<Json<StripeEvents>, ApiError> {
     let in_state = query.state.as_deref().unwrap_or("dead").parse::<EventState>();
     let in_state = in_state.map_err(|error| wrong("?state", error.to_string()))?;
+    let limit = page_size(query.limit)?;
     let client = state.db.get().await.map_err(DbError::from)?;
-    let events = events::list(&client, in_state, page_size(query.limit)?).await?;
+    let cursor = query.cursor.as_deref();
+    if let Some(id) = cursor {
+        // It may have changed its state since, and its place not.
+        if !is_plain(id) || events::find(&client, id).await?.is_none() {
+            return Err(wrong("?cursor", "must be the next_cursor of a page; begin without it"));
+        }
+    }
+    let mut events = events::list(&client, in_state, cursor, limit + 1).await?;
+    let more = cut(&mut events, limit);
+    let next_cursor = events.last().filter(|_| more).map(|last| last.id.clone());
     let mut attention = Attention::default();
     for (of_state, count) in events::attention(&client).await? {
         match of_state {
@@ -112,7 +127,7 @@ async fn list(
         }
     }
     let events = events.into_iter().map(StripeEvent::from).collect();
-    Ok(Json(StripeEvents { events, attention }))
+    Ok(Json(StripeEvents { events, attention, next_cursor }))
 }
 
 /// An event on its way again.

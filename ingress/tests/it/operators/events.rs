@@ -75,3 +75,33 @@ async fn what_is_held_or_of_the_other_mode_is_not_replayed() {
     event(&live, "evt_live", EventState::Mismatched).await;
     assert_eq!(replay(&live, "evt_live").await.status, 202);
 }
+
+#[tokio::test]
+async fn the_list_is_read_by_pages() {
+    let ingress = Ingress::start(&[]).await;
+    for n in 1..=5 {
+        event(&ingress, &format!("evt_{n}"), EventState::Dead).await;
+    }
+    // Three of one moment: their ids decide.
+    let sql = "update regimen.stripe_events set received_at = now() where id >= 'evt_3'";
+    ingress.database.client().await.execute(sql, &[]).await.unwrap();
+    let page = async |query: &str| {
+        let path = format!("/admin/stripe/events{query}");
+        let page = ingress.as_admin(Method::GET, &path).answer().await;
+        let events = page.body["events"].as_array().unwrap().iter();
+        let ids: Vec<_> = events.map(|event| event["id"].as_str().unwrap()).collect();
+        (ids.join(" "), page.body["next_cursor"].as_str().map(str::to_owned))
+    };
+    assert_eq!(page("?limit=2").await, ("evt_5 evt_4".to_owned(), Some("evt_4".to_owned())));
+    // What a cursor names may be replayed in between: its place stays.
+    assert_eq!(replay(&ingress, "evt_4").await.status, 202);
+    let next = page("?limit=2&cursor=evt_4").await;
+    assert_eq!(next, ("evt_3 evt_2".to_owned(), Some("evt_2".to_owned())));
+    assert_eq!(page("?limit=2&cursor=evt_2").await, ("evt_1".to_owned(), None));
+    assert_eq!(page("?limit=1&cursor=evt_2").await, ("evt_1".to_owned(), None));
+    for cursor in ["evt_none", "a%20b", "%00"] {
+        let path = format!("/admin/stripe/events?cursor={cursor}");
+        let answer = ingress.as_admin(Method::GET, &path).answer().await;
+        assert_eq!(answer.pointers(), ["?cursor"], "{cursor}");
+    }
+}

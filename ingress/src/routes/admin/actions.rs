@@ -1,0 +1,101 @@
+//! The record of what operators did, for operators.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use regimen_common::db::DbError;
+use regimen_common::db::admin_actions::{self, Filter, Recorded};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{cut, page_size, wrong};
+use crate::auth::Admin;
+use crate::error::ApiError;
+use crate::extract::{Query, is_plain};
+use crate::state::AppState;
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// Which actions to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ActionsQuery {
+    /// Only what this operator did: a user's id, or `service`.
+    actor: Option<String>,
+    /// Only this: `refund`, `retry_job`, `pause` …
+    action: Option<String>,
+    /// Only what was done to this: the id of a job, subscription, event …
+    target: Option<String>,
+    /// At most so many, up to 200.
+    limit: Option<i64>,
+    /// Where the previous page ended.
+    cursor: Option<i64>,
+}
+
+/// A page of the record.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminActionPage {
+    /// Newest first.
+    pub actions: Vec<AdminAction>,
+    /// Asks for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<i64>,
+}
+
+/// Something an operator did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdminAction {
+    /// The record's number.
+    pub id: i64,
+    /// When it was begun.
+    pub at: DateTime<Utc>,
+    /// Who: a user's id, or `service`.
+    pub actor: String,
+    /// What.
+    pub action: String,
+    /// To what.
+    pub target: String,
+    /// With which parameters.
+    #[schema(value_type = Object)]
+    pub detail: Value,
+    /// `done`, or why not in one word. Absent while it is under way, and for
+    /// good when it was cut short: it may have taken effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+}
+
+impl From<Recorded> for AdminAction {
+    fn from(row: Recorded) -> Self {
+        let Recorded { id, at, actor, name, target, detail, outcome } = row;
+        Self { id, at, actor, action: name, target, detail, outcome }
+    }
+}
+
+/// What operators did
+#[utoipa::path(get, path = "/admin/actions", tag = "admin", security(("token" = [])),
+    params(ActionsQuery), responses((status = OK, body = AdminActionPage)))]
+async fn list(
+    State(state): State<AppState>,
+    _: Admin,
+    Query(query): Query<ActionsQuery>,
+) -> Result<Json<AdminActionPage>, ApiError> {
+    let ActionsQuery { actor, action, target, limit, cursor } = query;
+    let limit = page_size(limit)?;
+    for (pointer, word) in [("?actor", &actor), ("?action", &action), ("?target", &target)] {
+        if word.as_deref().is_some_and(|word| !is_plain(word)) {
+            return Err(wrong(pointer, "must be as the record shows it"));
+        }
+    }
+    let filter = Filter { actor, name: action, target, before: cursor, limit: limit + 1 };
+    let client = state.db.get().await.map_err(DbError::from)?;
+    let mut rows = admin_actions::list(&client, &filter).await?;
+    let more = cut(&mut rows, limit);
+    let next_cursor = rows.last().filter(|_| more).map(|last| last.id);
+    let actions = rows.into_iter().map(AdminAction::from).collect();
+    Ok(Json(AdminActionPage { actions, next_cursor }))
+}
