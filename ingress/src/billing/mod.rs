@@ -22,7 +22,9 @@ pub use config::{Offer, StripeConfig};
 pub use error::{CallError, Refusal};
 
 /// Whether `text` may be an id of one of Stripe's objects. Ids become parts of
-/// addresses, so nothing else may.
+/// addresses, so nothing else may. Prices that were once plans have ids of their
+/// owner's choice, such as `pro-monthly`.
 pub fn is_stripe_id(text: &str) -> bool {
-    (1..=255).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    (1..=255).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }

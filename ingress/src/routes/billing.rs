@@ -195,7 +195,7 @@ async fn invoices(
 pub(super) fn stripe_id<'a>(pointer: &str, id: Option<&'a str>) -> Result<&'a str, ApiError> {
     let message = match id {
         Some(id) if is_stripe_id(id) => return Ok(id),
-        Some(_) => "must be an id of Stripe's: letters, digits and _",
+        Some(_) => "must be an id of Stripe's: letters, digits, _ and -",
         None => "is required",
     };
     let (pointer, message) = (pointer.to_owned(), message.to_owned());
