@@ -18,6 +18,7 @@ mod private_postgres;
 mod private_redis;
 mod process;
 mod redis;
+mod scripted;
 mod signal;
 pub mod stripe_story;
 
@@ -28,6 +29,7 @@ pub use self::private_postgres::PrivatePostgres;
 pub use self::private_redis::PrivateRedis;
 pub use self::process::Process;
 pub use self::redis::TestRedis;
+pub use self::scripted::Scripted;
 
 /// A variable the test suites cannot do without.
 fn required_variable(name: &str) -> String {

@@ -8,25 +8,24 @@
 //! events when a subscription is updated, paused or refunded, and knows
 //! neither checkout nor portal sessions, disputes nor `delivery_success`.
 
-use regimen_common::test_support::Language;
+use regimen_common::test_support::{Language, Scripted};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::scripted::Scripted;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Ingress};
 
-const KEY: &str = "sk_test_localstripe";
-const SECRET: &str = "whsec_localstripe";
+pub(super) const KEY: &str = "sk_test_localstripe";
+pub(super) const SECRET: &str = "whsec_localstripe";
 
 /// A client of localstripe.
-struct LocalStripe {
+pub(super) struct LocalStripe {
     _server: Scripted,
-    url: String,
+    pub(super) url: String,
     http: reqwest::Client,
 }
 
 impl LocalStripe {
-    async fn start(python: &Language) -> Self {
+    pub(super) async fn start(python: &Language) -> Self {
         let server = Scripted::start(python, "local_stripe.py", &[]).await;
         let url = format!("http://127.0.0.1:{}", server.port);
         regimen_common::process::install_crypto();
@@ -43,14 +42,34 @@ impl LocalStripe {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
+    /// What it shows.
+    pub(super) async fn get(&self, path: &str) -> Value {
+        let get = self.http.get(format!("{}{path}", self.url)).bearer_auth(KEY);
+        let answer = get.send().await.unwrap();
+        let (status, body) = (answer.status(), answer.json::<Value>().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {body}");
+        body
+    }
+
     async fn delete(&self, path: &str) {
         let delete = self.http.delete(format!("{}{path}", self.url)).bearer_auth(KEY);
         let status = delete.send().await.unwrap().status();
         assert!(status.is_success(), "{path}: {status}");
     }
 
+    /// Has its events told to `ingress`, and a plan to sell.
+    pub(super) async fn open_shop(&self, ingress: &Ingress) {
+        let url = format!("{}/api/stripe/webhook", ingress.binary.address("INGRESS_URL"));
+        self.post("/_config/webhooks/regimen", json!({"url": url, "secret": SECRET})).await;
+        let product =
+            self.post("/v1/products", json!({"name": "Regimen Pro", "type": "service"})).await;
+        let plan = json!({"id": "pro-monthly", "product": product["id"], "currency": "eur",
+            "amount": 999, "interval": "month"});
+        self.post("/v1/plans", plan).await;
+    }
+
     /// Sells the plan to a new customer; returns customer and subscription.
-    async fn sell(&self, user: Uuid, card: &str) -> (String, Value) {
+    pub(super) async fn sell(&self, user: Uuid, card: &str) -> (String, Value) {
         let id = |object: &Value| object["id"].as_str().unwrap().to_owned();
         let customer = id(&self.post("/v1/customers", json!({"email": "ana@example.test"})).await);
         let card = json!({"type": "card",
@@ -79,13 +98,7 @@ async fn a_subscription_makes_pro_and_its_cancellation_free_again() {
     ])
     .await;
     let (ingress, _worker) = (fleet.ingress().await, fleet.worker().await);
-    let webhook = format!("{}/api/stripe/webhook", ingress.binary.address("INGRESS_URL"));
-    stripe.post("/_config/webhooks/regimen", json!({"url": webhook, "secret": SECRET})).await;
-    let product =
-        stripe.post("/v1/products", json!({"name": "Regimen Pro", "type": "service"})).await;
-    let plan = json!({"id": "pro-monthly", "product": product["id"], "currency": "eur",
-        "amount": 999, "interval": "month"});
-    stripe.post("/v1/plans", plan).await;
+    stripe.open_shop(&ingress).await;
     let (user, other) = (fleet.profile().await, fleet.profile().await);
     assert_eq!(fleet.plan_of(user).await, "free");
 

@@ -3,14 +3,13 @@
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use regimen_common::clock::Clock;
-use regimen_common::test_support::Language;
+use regimen_common::test_support::{Language, Scripted};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::scripted::Scripted;
 use super::stripe_api::StripeApi;
 use super::worker::{event, subscription};
-use crate::fleet::{Fleet, soon};
+use crate::fleet::Fleet;
 
 const SECRET: &str = "whsec_mails";
 const SENT: &str = "select count(*) from regimen.billing_notices where mail_state = 'sent'";
@@ -134,14 +133,14 @@ async fn each_event_is_told_by_one_mail_and_one_notification() {
 async fn a_worker_killed_between_send_and_record_sends_the_same_mail_again() {
     let Some(python) = Language::python("stripe") else { return };
     let mails = Scripted::start(&python, "mail_server.py", &[]).await;
-    let world = world(mails, &[]).await;
+    let mut world = world(mails, &[]).await;
     let user = world.fleet.profile().await;
     let hold = world.mails.folder().join("hold");
     std::fs::write(&hold, "").unwrap();
     let (ingress, mut worker) = (world.fleet.ingress().await, world.fleet.worker().await);
     let (event, ..) = &news(user)[1];
     assert_eq!(ingress.door().deliver(event, SECRET).await.status(), 200);
-    soon("the first mail", world.mails.when_there("mail-1.json")).await;
+    world.mails.when_there("mail-1.json").await;
     worker.process.kill9().await;
     std::fs::remove_file(&hold).unwrap();
     assert_eq!(world.fleet.count(SENT).await, 0);

@@ -9,7 +9,7 @@ mod effects;
 mod faults;
 mod localstripe;
 mod mails;
-mod scripted;
+mod operators;
 mod stories;
 mod stripe_api;
 mod worker;

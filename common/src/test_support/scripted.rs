@@ -1,0 +1,67 @@
+//! A server in somebody else's language, run for one test, that tells its port
+//! in a file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::languages::Language;
+use super::process::{DEADLINE, Process};
+
+/// How often a file that another process writes is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A running server. It ends with the value.
+#[derive(Debug)]
+pub struct Scripted {
+    folder: TempDir,
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
+    process: Process,
+}
+
+impl Scripted {
+    /// Starts a script of the language's suite; its arguments are its folder
+    /// and `args`.
+    pub async fn start(language: &Language, script: &str, args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder for a script");
+        let mut command = language.script(script);
+        command.arg(folder.path()).args(args);
+        let mut server = Self { folder, port: 0, process: Process::start(script, command.into()) };
+        server.port = server.when_there("port").await.parse().expect("the port of a script");
+        server
+    }
+
+    /// The text of a file the server wrote.
+    pub fn file(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.folder.path().join(name)).ok()
+    }
+
+    /// The same, once it is there. The test has failed when the server ends
+    /// without having written it, or takes too long.
+    pub async fn when_there(&mut self, name: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            // Asked before the look: what an ended server wrote is there by now.
+            let running = self.process.is_running();
+            if let Some(text) = self.file(name) {
+                return text;
+            }
+            let script = &self.process.name;
+            assert!(running, "{script} ended without writing {name}");
+            assert!(
+                Instant::now() < deadline,
+                "{script} wrote no {name} within {} s",
+                DEADLINE.as_secs()
+            );
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The folder it was given.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
