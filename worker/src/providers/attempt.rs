@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
+use futures_util::join;
 use tokio::time::Instant;
 
 use super::climb::{Climb, Stopped};
@@ -53,12 +54,15 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
         let most_micros = self.most(step, request);
         let (model, warning) = (step.model.id.clone(), step.warning.clone());
         let start = Start { provider, model, most_micros, warning };
-        let n = self.log.started(&start).await.map_err(LadderError::Stopped)?;
+        // Written while Postgres is at work.
+        let prepare = async { step.rung.provider.prepare(request) };
+        let (n, call) = join!(self.log.started(&start), prepare);
+        let n = n.map_err(LadderError::Stopped)?;
         number.0.store(n, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
         let begun = Instant::now();
         let timeouts = slice.timeouts(begun, &self.ladder.policy);
-        let read = match step.rung.provider.call(request, timeouts).await {
+        let read = match call(timeouts).await {
             Ok(raw) => {
                 self.log.replied(n, &raw).await.map_err(LadderError::Stopped)?;
                 interpret(provider, &raw)

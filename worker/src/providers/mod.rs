@@ -52,18 +52,18 @@ pub trait Provider: Send + Sync + fmt::Debug {
     /// Which one it is.
     fn name(&self) -> ProviderName;
 
-    /// Asks once and brings back the raw reply. Dropping the future closes the
-    /// connection, which cancels the generation at the provider.
+    /// Writes the request, and asks once when the call is made: it brings back
+    /// the raw reply. Dropping the call's future closes the connection, which
+    /// cancels the generation at the provider.
     ///
-    /// # Errors
-    /// Everything that kept a complete reply from arriving. What the reply
-    /// says (refused, truncated …) is for [`interpret`].
-    fn call<'a>(
-        &'a self,
-        request: &'a GenerateRequest,
-        timeouts: Timeouts,
-    ) -> BoxFuture<'a, Result<RawReply, ProviderError>>;
+    /// The call's error is whatever kept a complete reply from arriving. What the
+    /// reply says (refused, truncated …) is for [`interpret`].
+    fn prepare<'a>(&'a self, request: &'a GenerateRequest) -> PreparedCall<'a>;
 }
+
+/// A call that only waits to be made, within these timeouts.
+pub type PreparedCall<'a> =
+    Box<dyn FnOnce(Timeouts) -> BoxFuture<'a, Result<RawReply, ProviderError>> + Send + 'a>;
 
 /// What a plan job asks, whichever provider answers.
 #[derive(Debug, Clone)]

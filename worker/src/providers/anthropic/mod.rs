@@ -5,7 +5,6 @@ pub mod failure;
 pub mod reply;
 pub mod stream;
 
-use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -13,9 +12,7 @@ use url::Url;
 
 use super::http::{Assemble, Failure, Outgoing, Transport, Wire};
 use super::schema::Subset;
-use super::{
-    GenerateRequest, Provider, ProviderError, ProviderName, RawReply, Reasoning, Timeouts,
-};
+use super::{GenerateRequest, PreparedCall, Provider, ProviderError, ProviderName, Reasoning};
 
 /// The API version every request names.
 pub const VERSION: &str = "2026-10-21";
@@ -69,11 +66,7 @@ impl Provider for Messages {
         ProviderName::Anthropic
     }
 
-    fn call<'a>(
-        &'a self,
-        request: &'a GenerateRequest,
-        timeouts: Timeouts,
-    ) -> BoxFuture<'a, Result<RawReply, ProviderError>> {
+    fn prepare<'a>(&'a self, request: &'a GenerateRequest) -> PreparedCall<'a> {
         let version = HeaderName::from_static("anthropic-version");
         let outgoing = Outgoing {
             url: self.endpoint.clone(),
@@ -81,7 +74,7 @@ impl Provider for Messages {
             key: (HeaderName::from_static("x-api-key"), "", self.key.clone()),
             body: Self::body(request),
         };
-        Box::pin(self.transport.post(outgoing, timeouts, self))
+        Box::new(|timeouts| Box::pin(self.transport.post(outgoing, timeouts, self)))
     }
 }
 

@@ -4,7 +4,6 @@ pub mod failure;
 pub mod reply;
 pub mod stream;
 
-use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -12,9 +11,7 @@ use url::Url;
 
 use super::http::{Assemble, Failure, Outgoing, Transport, Wire};
 use super::schema::Subset;
-use super::{
-    GenerateRequest, Provider, ProviderError, ProviderName, RawReply, Reasoning, Timeouts,
-};
+use super::{GenerateRequest, PreparedCall, Provider, ProviderError, ProviderName, Reasoning};
 
 /// Asks the streamGenerateContent endpoint of a model.
 #[derive(Debug, Clone)]
@@ -74,11 +71,7 @@ impl Provider for GenerateContent {
         ProviderName::Gemini
     }
 
-    fn call<'a>(
-        &'a self,
-        request: &'a GenerateRequest,
-        timeouts: Timeouts,
-    ) -> BoxFuture<'a, Result<RawReply, ProviderError>> {
+    fn prepare<'a>(&'a self, request: &'a GenerateRequest) -> PreparedCall<'a> {
         let mut url =
             super::settings::below(&self.base, &["v1", "models", &method(&request.model)]);
         url.set_query(Some("alt=sse"));
@@ -88,7 +81,7 @@ impl Provider for GenerateContent {
             key: (HeaderName::from_static("x-goog-api-key"), "", self.key.clone()),
             body: Self::body(request),
         };
-        Box::pin(self.transport.post(outgoing, timeouts, self))
+        Box::new(|timeouts| Box::pin(self.transport.post(outgoing, timeouts, self)))
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::DateTime;
-use futures_util::future::BoxFuture;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use regimen_common::clock::Clock;
@@ -57,34 +56,32 @@ impl Provider for Scripted {
         self.name
     }
 
-    fn call<'a>(
-        &'a self,
-        request: &'a GenerateRequest,
-        timeouts: Timeouts,
-    ) -> BoxFuture<'a, Result<RawReply, ProviderError>> {
-        let at = self.begun.elapsed();
-        let (provider, request) = (self.name, request.clone());
-        self.calls.lock().unwrap().push(Call { provider, at, request });
-        let mut script = self.script.lock().unwrap();
-        // The last act goes on for ever.
-        let act = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
-        let act = act.expect("a call nobody scripted");
-        Box::pin(async move {
-            match act {
-                Act::Say(text) => Ok(chat(text, "stop")),
-                Act::SayAfter(seconds, text) => {
-                    sleep(Duration::from_secs(seconds)).await;
-                    Ok(chat(text, "stop"))
+    fn prepare<'a>(&'a self, request: &'a GenerateRequest) -> PreparedCall<'a> {
+        Box::new(move |timeouts| {
+            let at = self.begun.elapsed();
+            let (provider, request) = (self.name, request.clone());
+            self.calls.lock().unwrap().push(Call { provider, at, request });
+            let mut script = self.script.lock().unwrap();
+            // The last act goes on for ever.
+            let act = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
+            let act = act.expect("a call nobody scripted");
+            Box::pin(async move {
+                match act {
+                    Act::Say(text) => Ok(chat(text, "stop")),
+                    Act::SayAfter(seconds, text) => {
+                        sleep(Duration::from_secs(seconds)).await;
+                        Ok(chat(text, "stop"))
+                    }
+                    Act::Truncate => Ok(chat("{\"half\":", "length")),
+                    Act::Refuse => Ok(chat("no", "content_filter")),
+                    Act::Fail(error) => Err(error),
+                    Act::Hang => {
+                        let after = timeouts.first_byte.min(timeouts.total);
+                        sleep(after).await;
+                        Err(ProviderError::Timeout { phase: Phase::FirstByte, after })
+                    }
                 }
-                Act::Truncate => Ok(chat("{\"half\":", "length")),
-                Act::Refuse => Ok(chat("no", "content_filter")),
-                Act::Fail(error) => Err(error),
-                Act::Hang => {
-                    let after = timeouts.first_byte.min(timeouts.total);
-                    sleep(after).await;
-                    Err(ProviderError::Timeout { phase: Phase::FirstByte, after })
-                }
-            }
+            })
         })
     }
 }

@@ -5,7 +5,6 @@ pub mod failure;
 pub mod reply;
 pub mod stream;
 
-use futures_util::future::BoxFuture;
 use http::{HeaderMap, header};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -13,9 +12,7 @@ use url::Url;
 
 use super::http::{Assemble, Failure, Outgoing, Transport, Wire};
 use super::schema::Subset;
-use super::{
-    GenerateRequest, Provider, ProviderError, ProviderName, RawReply, Reasoning, Timeouts,
-};
+use super::{GenerateRequest, PreparedCall, Provider, ProviderError, ProviderName, Reasoning};
 
 /// Which service is behind the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,18 +103,14 @@ impl Provider for ChatCompletions {
         }
     }
 
-    fn call<'a>(
-        &'a self,
-        request: &'a GenerateRequest,
-        timeouts: Timeouts,
-    ) -> BoxFuture<'a, Result<RawReply, ProviderError>> {
+    fn prepare<'a>(&'a self, request: &'a GenerateRequest) -> PreparedCall<'a> {
         let outgoing = Outgoing {
             url: self.endpoint.clone(),
             headers: HeaderMap::new(),
             key: (header::AUTHORIZATION, "Bearer ", self.key.clone()),
             body: Self::body(self.dialect, request),
         };
-        Box::pin(self.transport.post(outgoing, timeouts, self))
+        Box::new(|timeouts| Box::pin(self.transport.post(outgoing, timeouts, self)))
     }
 }
 

@@ -91,7 +91,7 @@ async fn ask(
     };
     let limit = Duration::from_secs(30);
     let timeouts = Timeouts { first_byte: limit, stall: limit, total: limit };
-    let raw = provider.call(&request, timeouts).await.unwrap();
+    let raw = provider.prepare(&request)(timeouts).await.unwrap();
     interpret(provider.name(), &raw).unwrap().text
 }
 

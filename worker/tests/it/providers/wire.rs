@@ -163,7 +163,7 @@ async fn our_requests_are_the_official_sdks_but_for_what_is_listed() {
             let suffix = if corrected { "-correction" } else { "" };
             let theirs = fixture(&format!("{provider}{suffix}.json"));
             let request = request(provider, corrected);
-            let error = adapter(provider, &base).call(&request, timeouts).await.unwrap_err();
+            let error = adapter(provider, &base).prepare(&request)(timeouts).await.unwrap_err();
             assert_eq!(error.class(), "bad_request");
 
             let mut ours = requests.recv().await.unwrap();
