@@ -9,6 +9,10 @@ use tokio::time::Instant;
 use super::{Admission, Breaker, Mark};
 use crate::providers::policy::Policy;
 
+/// So many rungs are remembered. Ladders are far shorter, but a request may name
+/// a model, and names can be made up without end.
+const MOST_RUNGS: usize = 256;
+
 /// Everything this process knows, by rung.
 #[derive(Debug, Default)]
 pub(super) struct Local(HashMap<String, State>);
@@ -58,12 +62,11 @@ impl Local {
     }
 
     pub(super) fn blocked(&self, rung: &str, now: Instant) -> Option<Duration> {
-        let state = self.0.get(rung)?;
-        ahead(state.cooling_until, now).max(ahead(state.open_until, now))
+        self.0.get(rung)?.blocked(now)
     }
 
     pub(super) fn record(&mut self, rung: &str, now: Instant, mark: Mark, policy: &Policy) {
-        let state = self.0.entry(rung.to_owned()).or_default();
+        let state = self.state(rung, now);
         match mark {
             Mark::Ok => state.close(),
             Mark::Busy(wait) => state.cooling_until = state.cooling_until.max(Some(now + wait)),
@@ -74,7 +77,7 @@ impl Local {
 
     /// Takes over what Redis knows.
     pub(super) fn learn(&mut self, rung: &str, now: Instant, cooling: Duration, open: Duration) {
-        let state = self.0.entry(rung.to_owned()).or_default();
+        let state = self.state(rung, now);
         if !cooling.is_zero() {
             state.cooling_until = Some(now + cooling);
         }
@@ -82,9 +85,25 @@ impl Local {
             state.open_until = Some(now + open);
         }
     }
+
+    /// The state of `rung`, new if need be. In a full map it takes the place of
+    /// the rung that may be called soonest, so that a block outlives what blocks nothing.
+    fn state(&mut self, rung: &str, now: Instant) -> &mut State {
+        if self.0.len() >= MOST_RUNGS && !self.0.contains_key(rung) {
+            let least = self.0.iter().min_by_key(|(_, state)| (state.blocked(now), state.failures));
+            if let Some(least) = least.map(|(rung, _)| rung.clone()) {
+                self.0.remove(&least);
+            }
+        }
+        self.0.entry(rung.to_owned()).or_default()
+    }
 }
 
 impl State {
+    fn blocked(&self, now: Instant) -> Option<Duration> {
+        ahead(self.cooling_until, now).max(ahead(self.open_until, now))
+    }
+
     fn fail(&mut self, weight: u32, now: Instant, policy: &Policy) {
         if ahead(self.open_until, now).is_some() {
             return;
@@ -182,5 +201,19 @@ mod tests {
         assert_eq!(local.admit(RUNG, now, PROBE), Admission::Open(5 * SECOND));
         local.learn(RUNG, now, 7 * SECOND, Duration::ZERO);
         assert_eq!(local.admit(RUNG, now, PROBE), Admission::Cooling(7 * SECOND));
+    }
+
+    #[test]
+    fn made_up_rungs_take_bounded_memory_and_forget_no_longer_block() {
+        let (mut local, now) = (Local::default(), Instant::now());
+        local.record(RUNG, now, Mark::Open(60 * SECOND), &policy());
+        for number in 0..10 * MOST_RUNGS {
+            let rung = format!("openai:{number}");
+            let mark = if number % 2 == 0 { Mark::Ok } else { Mark::Open(SECOND) };
+            local.record(&rung, now, mark, &policy());
+            local.learn(&format!("gemini:{number}"), now, SECOND, Duration::ZERO);
+        }
+        assert_eq!(local.0.len(), MOST_RUNGS);
+        assert_eq!(local.blocked(RUNG, now), Some(60 * SECOND));
     }
 }
