@@ -117,7 +117,7 @@ impl Transport {
     /// Sends once and reads the whole reply, streamed or not.
     ///
     /// # Errors
-    /// As [`super::Provider::call`].
+    /// As [`super::PreparedCall`].
     pub async fn post(
         &self,
         outgoing: Outgoing,

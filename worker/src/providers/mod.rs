@@ -3,8 +3,8 @@
 //! nor the queue; a caller follows along through [`log::AttemptLog`].
 //!
 //! A call has two halves so that no reply is ever paid for twice:
-//! [`Provider::call`] brings back the raw reply, which the caller stores, and
-//! [`interpret`] reads it, now or again after a crash.
+//! what [`Provider::prepare`] hands out brings back the raw reply, which the
+//! caller stores, and [`interpret`] reads it, now or again after a crash.
 
 mod attempt;
 pub mod catalogue;
