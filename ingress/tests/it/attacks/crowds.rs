@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::harness::{Ingress, plans};
 
 /// What the attack table names.
-const CROWD: usize = 10_000;
+pub(super) const CROWD: usize = 10_000;
 /// Beside the crowd: the test's own files, and those of tests that run meanwhile.
 const OTHER_FILES: u64 = 1_000;
 /// What one idle connection may cost the ingress, kilobytes.
@@ -18,21 +18,33 @@ const MOST_KILOBYTES: u64 = 32;
 
 /// Connections that send one byte of a request and nothing more.
 pub(super) async fn idle(address: &str, count: usize) -> Vec<TcpStream> {
-    let mut idle = Vec::with_capacity(count);
-    while idle.len() < count {
+    crowd(address, count, |_| "G".to_owned()).await
+}
+
+/// Connections that each send their opening, by number, and stay.
+pub(super) async fn crowd(
+    address: &str,
+    count: usize,
+    opening: impl Fn(usize) -> String,
+) -> Vec<TcpStream> {
+    let mut crowd = Vec::with_capacity(count);
+    while crowd.len() < count {
         // In batches: a full accept queue would leave connections only we believe in.
-        let batch = (0..50).map(|_| async {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"G").await.unwrap();
-            stream
+        let batch = (crowd.len()..count.min(crowd.len() + 50)).map(|number| {
+            let opening = opening(number);
+            async move {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                stream.write_all(opening.as_bytes()).await.unwrap();
+                stream
+            }
         });
-        idle.extend(futures_util::future::join_all(batch).await);
+        crowd.extend(futures_util::future::join_all(batch).await);
     }
-    idle
+    crowd
 }
 
 /// Lets this process and its children open as many files as the system allows.
-fn raise_limit() {
+pub(super) fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     let needed = CROWD as u64 + OTHER_FILES;
     let enough = limit.maximum.is_none_or(|most| most >= needed);

@@ -24,13 +24,13 @@ const RS256: &[u8] = include_bytes!("../../keys/rs256.pem");
 const RS256_PUBLIC: &[u8] = include_bytes!("../../keys/rs256.pub.pem");
 
 /// An endpoint with a key set, or none while `keys` is `None`.
-struct KeyServer {
-    url: String,
+pub(super) struct KeyServer {
+    pub(super) url: String,
     calls: Arc<AtomicUsize>,
 }
 
 impl KeyServer {
-    async fn start(keys: Option<Value>) -> Self {
+    pub(super) async fn start(keys: Option<Value>) -> Self {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
         let answer = move || {

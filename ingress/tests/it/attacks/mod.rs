@@ -4,6 +4,7 @@
 mod bodies;
 mod crowds;
 mod heads;
+mod honest;
 mod identity;
 mod keys;
 mod logs;
