@@ -1,6 +1,7 @@
 //! A reply that was paid for is used, whatever happens between its arrival and
 //! the commit of its plan.
 
+use deadpool_postgres::Client;
 use regimen_common::test_support::{PrivatePostgres, PrivateRedis};
 use serde_json::json;
 use uuid::Uuid;
@@ -26,8 +27,16 @@ const WAITING_TO_STORE: &str = "
     select count(*) from pg_stat_activity
     where datname = current_database() and wait_event_type = 'Lock' and query like '-- store reply%'";
 
-/// Locks the row of the only attempt.
-const LOCK_ATTEMPT: &str = "select from regimen.job_attempts for update";
+/// Lets the reply of [`Fleet::one_held_job`] come while its row is locked, for as
+/// long as the returned session stays in its transaction.
+async fn reply_that_waits_to_be_stored(fleet: &Fleet) -> Client {
+    let blocker = fleet.db().await;
+    let lock = "begin; select from regimen.job_attempts for update";
+    blocker.batch_execute(lock).await.unwrap();
+    fleet.simulator.release("reply").await;
+    fleet.until_count(WAITING_TO_STORE, 1).await;
+    blocker
+}
 
 /// Kills a worker that has its reply and is about to commit the plan; what it
 /// wrote about the reply by then is left as `judged` says.
@@ -64,18 +73,11 @@ async fn a_reply_is_stored_before_it_is_read() {
     let fleet = Fleet::new(&[("LEASE_SECONDS", "60")]).await;
     let ingress = fleet.ingress().await;
     let worker = fleet.worker().await;
-    fleet.simulator.hold("reply", &[]).await;
-    let (user, job) = ingress.submit_one().await;
-    fleet.simulator.wait("open=1").await;
-    let mut blocker = fleet.db().await;
-    let blocking = blocker.transaction().await.unwrap();
-    blocking.batch_execute(LOCK_ATTEMPT).await.unwrap();
-    fleet.simulator.release("reply").await;
-    fleet.until_count(WAITING_TO_STORE, 1).await;
+    let (user, job) = fleet.one_held_job(&ingress).await;
+    let blocker = reply_that_waits_to_be_stored(&fleet).await;
     let read = "regimen_plans_verified_total";
     assert!(!fleet.metrics(&worker).await.contains(read));
-    blocking.rollback().await.unwrap();
-    drop(blocker);
+    blocker.batch_execute("rollback").await.unwrap();
     one_plan_for_one_call(&fleet, &ingress, user, job).await;
     assert!(fleet.metrics(&worker).await.contains(read));
 }
@@ -86,14 +88,8 @@ async fn no_job_is_handed_back_before_its_reply_is_stored() {
     let fleet = Fleet::new(&[("LEASE_SECONDS", "60"), ("DRAIN_SECONDS", "3600")]).await;
     let ingress = fleet.ingress().await;
     let mut worker = fleet.worker().await;
-    fleet.simulator.hold("reply", &[]).await;
-    let (user, job) = ingress.submit_one().await;
-    fleet.simulator.wait("open=1").await;
-    let mut blocker = fleet.db().await;
-    let blocking = blocker.transaction().await.unwrap();
-    blocking.batch_execute(LOCK_ATTEMPT).await.unwrap();
-    fleet.simulator.release("reply").await;
-    fleet.until_count(WAITING_TO_STORE, 1).await;
+    let (user, job) = fleet.one_held_job(&ingress).await;
+    let blocker = reply_that_waits_to_be_stored(&fleet).await;
     worker.process.terminate();
     fleet.until_draining(&worker).await;
     worker.process.terminate();
@@ -108,8 +104,7 @@ async fn no_job_is_handed_back_before_its_reply_is_stored() {
         let held = "select count(*) from regimen.jobs where state = 'running'";
         assert_eq!(fleet.count(held).await, 1);
     }
-    blocking.rollback().await.unwrap();
-    drop(blocker);
+    blocker.batch_execute("rollback").await.unwrap();
     assert_eq!(soon("the exit", worker.process.wait_exit()).await.code(), Some(0));
     let _other = fleet.worker().await;
     one_plan_for_one_call(&fleet, &ingress, user, job).await;
@@ -122,9 +117,7 @@ async fn a_reply_that_comes_while_postgres_is_away_is_kept() {
     let fleet = Fleet::on(&postgres, &redis, &[("LEASE_SECONDS", "60")]).await;
     let ingress = fleet.ingress().await;
     let worker = fleet.worker().await;
-    fleet.simulator.hold("reply", &[]).await;
-    let (user, job) = ingress.submit_one().await;
-    fleet.simulator.wait("open=1").await;
+    let (user, job) = fleet.one_held_job(&ingress).await;
     postgres.kill9().await;
     fleet.simulator.release("reply").await;
     fleet.simulator.wait("answered=1").await;
@@ -143,9 +136,7 @@ async fn a_reply_outlives_a_lease_that_postgres_outage_ended() {
     let fleet = Fleet::on(&postgres, &redis, &[]).await;
     let ingress = fleet.ingress().await;
     let worker = fleet.worker().await;
-    fleet.simulator.hold("reply", &[]).await;
-    let (user, job) = ingress.submit_one().await;
-    fleet.simulator.wait("open=1").await;
+    let (user, job) = fleet.one_held_job(&ingress).await;
     let _other = fleet.worker().await;
     postgres.kill9().await;
     fleet.simulator.release("reply").await;

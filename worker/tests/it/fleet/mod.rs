@@ -259,6 +259,14 @@ impl Fleet {
         kv.query::<Vec<String>>(&all).await.unwrap().iter().any(|message| message.contains(&id))
     }
 
+    /// A job whose call the simulator holds back as the rule `reply`.
+    pub(crate) async fn one_held_job(&self, ingress: &Ingress) -> (Uuid, Uuid) {
+        self.simulator.hold("reply", &[]).await;
+        let (user, job) = ingress.submit_one().await;
+        self.simulator.wait("open=1").await;
+        (user, job)
+    }
+
     /// Waits until a worker says that it drains.
     pub(crate) async fn until_draining(&self, worker: &Binary) {
         let url = format!("{}/readyz", worker.address("METRICS_URL"));

@@ -69,9 +69,7 @@ async fn a_reply_that_is_judged_after_the_end_changes_no_account() {
     let fleet = Fleet::new(&[("LEASE_SECONDS", "60")]).await;
     let ingress = fleet.ingress().await;
     let worker = fleet.worker().await;
-    fleet.simulator.hold("reply", &[]).await;
-    let (user, job) = ingress.submit_one().await;
-    fleet.simulator.wait("open=1").await;
+    let (user, job) = fleet.one_held_job(&ingress).await;
     worker.process.stop();
     ingress.cancel(user, job).await;
     fleet.simulator.release("reply").await;
