@@ -117,7 +117,7 @@ impl Transport {
     /// Sends once and reads the whole reply, streamed or not.
     ///
     /// # Errors
-    /// As [`super::PreparedCall`].
+    /// As those of the call that [`super::Provider::prepare`] writes.
     pub async fn post(
         &self,
         outgoing: Outgoing,

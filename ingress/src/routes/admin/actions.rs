@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{cut, page_size, wrong};
+use super::{cut_before_next, page_size, wrong};
 use crate::auth::Admin;
 use crate::error::ApiError;
 use crate::extract::{Query, is_plain};
@@ -94,8 +94,7 @@ async fn list(
     let filter = Filter { actor, name: action, target, before: cursor, limit: limit + 1 };
     let client = state.db.get().await.map_err(DbError::from)?;
     let mut rows = admin_actions::list(&client, &filter).await?;
-    let more = cut(&mut rows, limit);
-    let next_cursor = rows.last().filter(|_| more).map(|last| last.id);
+    let next_cursor = cut_before_next(&mut rows, limit).map(|last| last.id);
     let actions = rows.into_iter().map(AdminAction::from).collect();
     Ok(Json(AdminActionPage { actions, next_cursor }))
 }

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::{cut, page_size, record, wrong};
+use super::{cut_before_next, page_size, record, wrong};
 use crate::auth::Admin;
 use crate::billing::operate::actor;
 use crate::error::{ApiError, Problem};
@@ -115,8 +115,7 @@ async fn list(
     };
     let client = state.db.get().await.map_err(DbError::from)?;
     let mut rows = jobs::of_everybody(&client, &filter).await?;
-    let more = cut(&mut rows, limit);
-    let next_cursor = rows.last().filter(|_| more).map(|last| last.row.id);
+    let next_cursor = cut_before_next(&mut rows, limit).map(|last| last.row.id);
     let now = state.clock.now();
     let view = |Listed { row, class, retried_as }: &Listed| AdminJob {
         user_id: row.user_id,

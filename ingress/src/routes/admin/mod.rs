@@ -68,3 +68,8 @@ fn cut<T>(rows: &mut Vec<T>, limit: i64) -> bool {
     rows.truncate(page);
     more
 }
+
+/// The same, for pages with a cursor: the last row of this one, if there is a next.
+fn cut_before_next<T>(rows: &mut Vec<T>, limit: i64) -> Option<&T> {
+    if cut(rows, limit) { rows.last() } else { None }
+}

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{cut, page_size, record, wrong};
+use super::{cut_before_next, page_size, record, wrong};
 use crate::auth::Admin;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Name, Query, is_plain};
@@ -115,8 +115,7 @@ async fn list(
         }
     }
     let mut events = events::list(&client, in_state, cursor, limit + 1).await?;
-    let more = cut(&mut events, limit);
-    let next_cursor = events.last().filter(|_| more).map(|last| last.id.clone());
+    let next_cursor = cut_before_next(&mut events, limit).map(|last| last.id.clone());
     let mut attention = Attention::default();
     for (of_state, count) in events::attention(&client).await? {
         match of_state {
