@@ -89,21 +89,21 @@ struct Pickup {
 
 impl Pickup {
     /// Pushes the job and returns how long it took until the call arrived, ms;
-    /// returns when the worker is idle again. Nobody asks again and again
-    /// meanwhile: on two cores that would be measured, too.
+    /// returns when the worker is idle again. Nobody asks for anything before
+    /// the first pause is over: on two cores that would be measured, too.
     fn measure(&mut self, session: &Session, job: &Job) -> Result<f64, BenchError> {
         let pushed_at = clock::micros_since_1970();
         let message = json!({"v": 1, "id": job.id, "at": pushed_at / 1000}).to_string();
         let list = format!("{{{PREFIX}}}:queue:free");
         let tokens = format!("{{{PREFIX}}}:tokens:plans");
         self.redis.command(&["EVAL", PUSH, "2", &list, &tokens, "behind", &message])?;
-        self.simulator.get(&format!("/control/wait?marker={}&answered=1&timeout=10", job.id))?;
         let path = format!("/v1/jobs/{}", job.id);
         loop {
+            session.pause()?;
             let seen = job.owner.get(&path)?;
             match seen["status"].as_str() {
                 Some("succeeded") => break,
-                Some("queued" | "running") => session.pause()?,
+                Some("queued" | "running") => {}
                 _ => return Err(BenchError::Measurement(format!("the job ended as {seen}"))),
             }
         }
