@@ -1,10 +1,9 @@
 //! The dispatch lists in Redis: ids only, Postgres holds the truth.
 //!
-//! One list per class under one hash tag, and a token list on which idle
-//! workers block. A push leaves a token when none stands there; whoever pops
-//! ids and leaves some behind puts a token back, so that no sleeper is missed
-//! and no token piles up. Messages may be lost, doubled or reordered: a claim
-//! in Postgres decides, the reconciler repairs.
+//! One list per class under one hash tag. While there is work, workers pop by
+//! weight; an idle worker blocks on the lists themselves, so that Redis hands a
+//! pushed id to one of them at once. Messages may be lost, doubled or
+//! reordered: a claim in Postgres decides, the reconciler repairs.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -17,8 +16,9 @@ use crate::kv::{BlockingLink, Kv, KvError};
 
 /// The version of [`Message`] this build writes.
 const MESSAGE_VERSION: u8 = 1;
+/// How long the ring of a bell is kept for an owner that does not hear it, seconds.
+const RING_SECONDS: u8 = 60;
 
-static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("queue_push.lua")));
 static POP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("queue_pop.lua")));
 
 /// The lists of a deployment.
@@ -45,14 +45,6 @@ impl List {
             Self::Free => "free",
             Self::Stripe => "stripe",
             Self::Notify => "notify",
-        }
-    }
-
-    /// The token list whose sleepers serve this list.
-    fn tokens(self) -> &'static str {
-        match self {
-            Self::Pro | Self::Free => "tokens:plans",
-            Self::Stripe | Self::Notify => "tokens:events",
         }
     }
 }
@@ -109,6 +101,18 @@ impl Weights {
         Self { first: unless(first_paused, self.first), second: unless(second_paused, self.second) }
     }
 
+    /// The lists that have turns, the one whose turn pick number `turn` is first.
+    pub fn order<T>(self, (first, second): (T, T), turn: u64) -> Vec<T> {
+        let cycle = u64::from(self.first) + u64::from(self.second);
+        let mut order = Vec::with_capacity(2);
+        order.extend((self.first > 0).then_some(first));
+        order.extend((self.second > 0).then_some(second));
+        if turn % cycle.max(1) >= u64::from(self.first) {
+            order.reverse();
+        }
+        order
+    }
+
     /// How many to take of each list for `want` picks from pick number `turn`
     /// on, when `have` stand there. The rule of `queue_pop.lua`, for jobs that
     /// are not taken through Redis.
@@ -130,6 +134,14 @@ impl Weights {
     }
 }
 
+/// What was taken from the lists, with where it stood; of each list oldest first.
+pub type Taken = Vec<(List, Message)>;
+
+/// A list of its owner's own. Whoever blocks on it beside the dispatch lists
+/// can be called away without losing what Redis hands out at that moment.
+#[derive(Debug, Clone)]
+pub struct Bell(String);
+
 /// Handle on the dispatch lists. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queue {
@@ -142,74 +154,114 @@ impl Queue {
         Self { kv }
     }
 
-    /// Puts messages, oldest first, behind those that stand in `list`, and
-    /// wakes a sleeper.
+    /// Puts messages, oldest first, behind those that stand in `list`.
     ///
     /// # Errors
     /// Redis is away; the reconciler dispatches what was not pushed.
     pub async fn push(&self, list: List, messages: &[Message]) -> Result<(), KvError> {
-        if messages.is_empty() { Ok(()) } else { self.put(list, "behind", messages).await }
+        self.put("LPUSH", list, messages.iter()).await
     }
 
-    /// Puts messages, oldest first, before those that stand in `list`, and
-    /// wakes a sleeper: for what has waited before.
+    /// Puts messages, oldest first, before those that stand in `list`: for
+    /// what has waited before.
     ///
     /// # Errors
     /// As [`Queue::push`].
     pub async fn push_before(&self, list: List, messages: &[Message]) -> Result<(), KvError> {
-        if messages.is_empty() { Ok(()) } else { self.put(list, "before", messages).await }
+        self.put("RPUSH", list, messages.iter().rev()).await
     }
 
-    /// Wakes a sleeper that serves `list`, so that it looks for itself.
+    /// Puts what was taken and cannot be followed back to where it stood.
     ///
     /// # Errors
-    /// Redis is away; sleepers look now and then anyway.
-    pub async fn wake(&self, list: List) -> Result<(), KvError> {
-        self.put(list, "behind", &[]).await
-    }
-
-    async fn put(&self, list: List, place: &str, messages: &[Message]) -> Result<(), KvError> {
-        let mut call = PUSH.prepare_invoke();
-        call.key(self.list_key(list)).key(self.kv.key(list.tokens())).arg(place);
-        for message in messages {
-            call.arg(serde_json::to_string(message).unwrap_or_default());
+    /// As [`Queue::push`].
+    pub async fn put_back(&self, taken: &Taken) -> Result<(), KvError> {
+        for list in List::ALL {
+            let of_list = taken.iter().filter(|(from, _)| *from == list);
+            self.put("RPUSH", list, of_list.map(|(_, message)| message).rev()).await?;
         }
-        self.kv.invoke(&call).await
+        Ok(())
     }
 
-    /// Takes up to `count` messages from the old ends of `first` and `second`,
-    /// in the given shares while both have some. Undecodable ones are counted,
+    async fn put(
+        &self,
+        end: &str,
+        list: List,
+        messages: impl Iterator<Item = &Message>,
+    ) -> Result<(), KvError> {
+        let payloads: Vec<String> =
+            messages.map(|message| serde_json::to_string(message).unwrap_or_default()).collect();
+        if payloads.is_empty() {
+            return Ok(());
+        }
+        self.kv.query(cmd(end).arg(self.list_key(list)).arg(payloads)).await
+    }
+
+    /// Takes up to `count` messages from the old ends of the two `lists`, in
+    /// the given shares while both have some. Undecodable ones are counted,
     /// logged and dropped. `turn` is the caller's running counter of picks.
     ///
     /// # Errors
     /// Redis is away.
     pub async fn pop(
         &self,
-        (first, second): (List, List),
+        lists: (List, List),
         weights: Weights,
         turn: u64,
         count: usize,
-    ) -> Result<Vec<Message>, KvError> {
+    ) -> Result<Taken, KvError> {
         let mut call = POP.prepare_invoke();
-        call.key(self.list_key(first)).key(self.list_key(second)).key(self.kv.key(first.tokens()));
+        call.key(self.list_key(lists.0)).key(self.list_key(lists.1));
         call.arg(count).arg(weights.first).arg(weights.second).arg(turn);
-        let payloads: Vec<String> = self.kv.invoke(&call).await?;
-        Ok(payloads.iter().filter_map(|payload| decode(payload)).collect())
+        let (first, second): (Vec<String>, Vec<String>) = self.kv.invoke(&call).await?;
+        let mut taken = decoded(lists.0, &first);
+        taken.append(&mut decoded(lists.1, &second));
+        Ok(taken)
     }
 
-    /// Waits until somebody may have pushed to the lists `list` is served with.
+    /// Takes up to `count` messages from the first of `lists` that has some.
+    /// While all are empty it waits until one has, `bell` rings, or `at_most`
+    /// has passed; the latter two bring nothing.
     ///
     /// # Errors
     /// The connection broke; make a new one.
     pub async fn wait(
         &self,
         link: &mut BlockingLink,
-        list: List,
+        lists: &[List],
+        bell: &Bell,
+        count: usize,
         at_most: Duration,
-    ) -> Result<(), KvError> {
-        let mut command = cmd("BRPOP");
-        command.arg(self.kv.key(list.tokens())).arg(at_most.as_secs_f64());
-        link.query::<Option<(String, String)>>(&command).await.map(|_| ())
+    ) -> Result<Taken, KvError> {
+        let mut take = cmd("BLMPOP");
+        take.arg(at_most.as_secs_f64()).arg(1 + lists.len()).arg(&bell.0);
+        for &list in lists {
+            take.arg(self.list_key(list));
+        }
+        take.arg("RIGHT").arg("COUNT").arg(count);
+        let Some((key, payloads)) = link.query::<Option<(String, Vec<String>)>>(&take).await?
+        else {
+            return Ok(Vec::new());
+        };
+        let Some(&list) = lists.iter().find(|&&list| self.list_key(list) == key) else {
+            return Ok(Vec::new());
+        };
+        Ok(decoded(list, &payloads))
+    }
+
+    /// A bell nobody else has.
+    pub fn bell(&self) -> Bell {
+        Bell(self.kv.key(&format!("bell:{}", Uuid::new_v4())))
+    }
+
+    /// Calls whoever waits with `bell`, or is about to, away.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub async fn ring(&self, bell: &Bell) -> Result<(), KvError> {
+        let mut ring = redis::pipe();
+        ring.lpush(&bell.0, 1).ignore().expire(&bell.0, i64::from(RING_SECONDS)).ignore();
+        Ok(ring.query_async(&mut self.kv.clone()).await?)
     }
 
     /// A connection for [`Queue::wait`].
@@ -242,6 +294,10 @@ impl Queue {
     fn list_key(&self, list: List) -> String {
         self.kv.key(&format!("queue:{}", list.as_str()))
     }
+}
+
+fn decoded(list: List, payloads: &[String]) -> Taken {
+    payloads.iter().filter_map(|payload| Some((list, decode(payload)?))).collect()
 }
 
 fn decode(payload: &str) -> Option<Message> {

@@ -1,8 +1,8 @@
 -- Takes messages from two lists by weight, oldest first.
--- KEYS[1] first list, KEYS[2] second list, KEYS[3] their token list.
+-- KEYS[1] first list, KEYS[2] second list.
 -- ARGV[1] how many at most, ARGV[2] and ARGV[3] the lists' weights (0: leave it alone),
 -- ARGV[4] the caller's running count of picks, so that small pops keep the shares.
--- Reply: the messages. A token is left when work stays behind.
+-- Reply: the messages of the first list and those of the second.
 local want = tonumber(ARGV[1])
 local have = { 0, 0 }
 for list = 1, 2 do
@@ -17,16 +17,8 @@ for i = 0, want - 1 do
   if take[pick] >= have[pick] then break end
   take[pick] = take[pick] + 1
 end
-local messages = {}
+local messages = { {}, {} }
 for list = 1, 2 do
-  if take[list] > 0 then
-    for _, message in ipairs(redis.call('RPOP', KEYS[list], take[list])) do
-      messages[#messages + 1] = message
-    end
-  end
-end
-local left = have[1] + have[2] - #messages
-if left > 0 and redis.call('LLEN', KEYS[3]) == 0 then
-  redis.call('LPUSH', KEYS[3], '1')
+  if take[list] > 0 then messages[list] = redis.call('RPOP', KEYS[list], take[list]) end
 end
 return messages

@@ -11,21 +11,17 @@ use apalis_core::task::data::Data;
 use regimen_common::db::DbError;
 use regimen_common::db::billing::claims::{self, Claimed};
 use regimen_common::db::billing::notices::{self, ClaimedMail};
-use regimen_common::kv::{BlockingLink, KvError};
-use regimen_common::queue::{List, Weights};
+use regimen_common::queue::{List, Taken, Weights};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::env::Env;
 use crate::jobs::{notify, stripe_event};
+use crate::source::Source;
 
-/// How long an idle worker blocks on the token list before it looks again.
-const IDLE_WAIT: Duration = Duration::from_secs(5);
 /// After so long without Redis, work is taken from Postgres directly.
 const REDIS_PATIENCE: Duration = Duration::from_secs(3);
 const BACKOFF: Duration = Duration::from_millis(250);
-/// How long a draining worker tries to wake another one.
-const WAKE_PATIENCE: Duration = Duration::from_secs(1);
 /// Events before mails: what was paid for comes first.
 const WEIGHTS: Weights = Weights { first: 4, second: 1 };
 
@@ -59,21 +55,17 @@ pub async fn handle(task: EventTask, env: Data<Arc<Env>>) -> Result<(), BoxDynEr
 /// Feeds tasks into `tasks` until the process drains.
 pub async fn feed(env: Arc<Env>, tasks: mpsc::Sender<EventTask>) {
     let slots = Arc::new(Semaphore::new(env.config.stripe.slots));
-    let mut intake = Intake { env, slots, link: None, redis_failed_at: None, turn: 0 };
+    let source = Source::new(&env, (List::Stripe, List::Notify), WEIGHTS);
+    let mut intake = Intake { env, slots, source, redis_failed_at: None };
     intake.run(&tasks).await;
-    // A token this worker may have taken and not followed.
-    let _ = tokio::time::timeout(WAKE_PATIENCE, intake.env.queue.wake(List::Stripe)).await;
 }
 
 struct Intake {
     env: Arc<Env>,
     slots: Arc<Semaphore>,
-    /// The connection that blocks on the token list.
-    link: Option<BlockingLink>,
+    source: Source,
     /// Since when Redis fails.
     redis_failed_at: Option<Instant>,
-    /// Picks so far, so that small pops keep the lists' shares.
-    turn: u64,
 }
 
 impl Intake {
@@ -103,13 +95,11 @@ impl Intake {
 
     /// What fits `free` slots, or nothing after a wait.
     async fn next(&mut self, free: usize) -> Vec<Work> {
-        match self.pop(free).await {
-            Ok(ids) if ids.is_empty() => {
-                let drain = self.env.shutdown.drain.clone();
-                drain.run_until_cancelled(self.sleep_until_woken()).await;
-                Vec::new()
+        match self.source.take(free).await {
+            Ok(taken) => {
+                self.redis_failed_at = None;
+                if taken.is_empty() { Vec::new() } else { self.claim(Some(&taken), free).await }
             }
-            Ok(ids) => self.claim(Some(ids), free).await,
             Err(error) => {
                 let since = *self.redis_failed_at.get_or_insert_with(Instant::now);
                 tracing::warn!(%error, "cannot take event ids from Redis");
@@ -126,21 +116,17 @@ impl Intake {
         }
     }
 
-    async fn pop(&mut self, free: usize) -> Result<Vec<String>, KvError> {
-        let lists = (List::Stripe, List::Notify);
-        let weights = self.env.paused.leave_out(lists, WEIGHTS);
-        let messages = self.env.queue.pop(lists, weights, self.turn, free).await?;
-        self.turn = self.turn.wrapping_add(messages.len() as u64);
-        self.redis_failed_at = None;
-        Ok(messages.into_iter().map(|message| message.id).collect())
-    }
-
-    async fn claim(&self, ids: Option<Vec<String>>, free: usize) -> Vec<Work> {
+    /// Claims what was taken from Redis, or else what is due.
+    async fn claim(&self, taken: Option<&Taken>, free: usize) -> Vec<Work> {
+        let ids = taken.map(ids);
         match self.try_claim(ids.as_deref(), free).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 metrics::counter!("regimen_claim_failures_total").increment(1);
-                tracing::warn!(%error, "could not claim events; the reconciler dispatches them again");
+                tracing::warn!(%error, "could not claim events; trying again");
+                if let Some(taken) = taken {
+                    self.source.put_back(taken).await;
+                }
                 tokio::time::sleep(BACKOFF).await;
                 Vec::new()
             }
@@ -165,22 +151,8 @@ impl Intake {
         let events = events.into_iter().map(Work::Event);
         Ok(events.chain(mails.into_iter().map(Work::Mail)).collect())
     }
+}
 
-    async fn sleep_until_woken(&mut self) {
-        let woken = async {
-            if self.link.is_none() {
-                self.link = Some(self.env.queue.blocking().await?);
-            }
-            match &mut self.link {
-                Some(link) => self.env.queue.wait(link, List::Stripe, IDLE_WAIT).await,
-                None => Ok(()),
-            }
-        };
-        // A connection that silently died must not keep the worker asleep.
-        let woken = tokio::time::timeout(2 * IDLE_WAIT, woken).await;
-        if !matches!(woken, Ok(Ok(()))) {
-            self.link = None;
-            tokio::time::sleep(BACKOFF).await;
-        }
-    }
+fn ids(taken: &Taken) -> Vec<String> {
+    taken.iter().map(|(_, message)| message.id.clone()).collect()
 }

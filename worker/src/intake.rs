@@ -11,8 +11,8 @@ use std::time::Duration;
 use deadpool_postgres::Client;
 use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, Claimed, Held};
-use regimen_common::kv::{BlockingLink, Kv, KvError};
-use regimen_common::queue::{List, Message};
+use regimen_common::kv::Kv;
+use regimen_common::queue::{List, Message, Taken};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,17 +21,14 @@ use uuid::Uuid;
 
 use crate::env::Env;
 use crate::holdings::Holding;
+use crate::source::{Source, SourceError};
 
-/// How long an idle worker blocks on the token list before it looks again.
-const IDLE_WAIT: Duration = Duration::from_secs(5);
 /// After so long without Redis, jobs are taken from Postgres directly.
 const REDIS_PATIENCE: Duration = Duration::from_secs(3);
 /// How often Redis is asked whether it is back, and how long it may take.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// Between two looks after a failure, or at an empty queue without Redis.
 const BACKOFF: Duration = Duration::from_millis(250);
-/// How long a draining worker tries to wake another one.
-const WAKE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A claimed job on its way to the handler.
 #[derive(Debug)]
@@ -49,15 +46,13 @@ pub async fn feed(env: Arc<Env>, tasks: mpsc::Sender<PlanTask>) {
     let mut intake = Intake {
         slots: Arc::new(Semaphore::new(env.config.slots)),
         drain: env.shutdown.drain.clone(),
+        source: Source::new(&env, (List::Pro, List::Free), env.config.weights),
         env,
-        link: None,
         redis: Redis::Here,
-        turn: 0,
+        postgres_failed: false,
         answer_lost: false,
     };
     intake.run(&tasks).await;
-    // A token this worker may have taken and not followed.
-    let _ = timeout(WAKE_PATIENCE, intake.env.queue.wake(List::Pro)).await;
 }
 
 /// What is known of Redis.
@@ -73,11 +68,10 @@ struct Intake {
     env: Arc<Env>,
     drain: CancellationToken,
     slots: Arc<Semaphore>,
-    /// The connection that blocks on the token list.
-    link: Option<BlockingLink>,
+    source: Source,
     redis: Redis,
-    /// Picks so far, so that small pops keep the classes' shares.
-    turn: u64,
+    /// Postgres is asked for a connection before the next id is taken.
+    postgres_failed: bool,
     /// A claim may have been made whose answer did not arrive.
     answer_lost: bool,
 }
@@ -88,10 +82,8 @@ impl Intake {
             let acquired = Arc::clone(&self.slots).acquire_owned();
             let Some(Ok(slot)) = self.drain.run_until_cancelled(acquired).await else { return };
             let free = 1 + self.slots.available_permits();
-            let asked_at = Instant::now();
-            let claimed = self.next(free).await;
             let mut slot = Some(slot);
-            for task in self.held(claimed, asked_at) {
+            for task in self.next(free).await {
                 let Some(slot) =
                     slot.take().or_else(|| Arc::clone(&self.slots).try_acquire_owned().ok())
                 else {
@@ -119,41 +111,52 @@ impl Intake {
         claimed.into_iter().map(hold).collect()
     }
 
-    /// What fits `free` slots, or nothing after a wait. Postgres is asked for
-    /// a connection first: an id that cannot be claimed stays in Redis.
-    async fn next(&mut self, free: usize) -> Vec<Claimed> {
-        let client = match self.postgres().await {
-            Ok(client) => client,
-            Err(error) => {
-                self.claim_failed(&error).await;
-                return Vec::new();
-            }
-        };
+    /// What fits `free` slots, or nothing after a wait.
+    async fn next(&mut self, free: usize) -> Vec<(Claimed, Holding)> {
         self.notice_return();
         let claimed = match &self.redis {
-            Redis::Away(_) => self.claim_directly(client, free).await,
-            Redis::Here | Redis::Failing(_) => match self.pop(free).await {
-                Ok(ids) if ids.is_empty() => {
-                    drop(client);
-                    self.sleep_until_woken().await;
-                    return Vec::new();
-                }
-                Ok(ids) => jobs::claim(&client, &ids, &self.env.config.claim).await,
-                Err(reason) => {
-                    drop(client);
-                    self.redis_failed(&reason).await;
-                    return Vec::new();
-                }
-            },
+            Redis::Away(_) => self.claim_directly(free).await,
+            Redis::Here | Redis::Failing(_) => self.claim_taken(free).await,
         };
+        self.postgres_failed = claimed.is_err();
         match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
-                self.answer_lost = true;
-                self.claim_failed(&error).await;
+                metrics::counter!("regimen_claim_failures_total").increment(1);
+                tracing::warn!(%error, "could not claim jobs; trying again");
+                self.pause().await;
                 Vec::new()
             }
         }
+    }
+
+    /// Claims what Redis hands out. Without a connection to Postgres it goes back there.
+    async fn claim_taken(&mut self, free: usize) -> Result<Vec<(Claimed, Holding)>, DbError> {
+        if self.postgres_failed {
+            drop(self.postgres().await?);
+        }
+        let taken = match self.source.take(free).await {
+            Ok(taken) => taken,
+            Err(reason) => {
+                self.redis_failed(&reason).await;
+                return Ok(Vec::new());
+            }
+        };
+        self.redis = Redis::Here;
+        if taken.is_empty() {
+            return Ok(Vec::new());
+        }
+        let client = match self.postgres().await {
+            Ok(client) => client,
+            Err(error) => {
+                self.source.put_back(&taken).await;
+                return Err(error);
+            }
+        };
+        let asked_at = Instant::now();
+        let claimed = jobs::claim(&client, &job_ids(&taken), &self.env.config.claim).await;
+        self.answer_lost = claimed.is_err();
+        Ok(self.held(claimed?, asked_at))
     }
 
     /// A connection. After a claim without an answer, what may stand in our
@@ -168,39 +171,23 @@ impl Intake {
         Ok(client)
     }
 
-    async fn pop(&mut self, free: usize) -> Result<Vec<Uuid>, String> {
-        let lists = (List::Pro, List::Free);
-        let weights = self.env.paused.leave_out(lists, self.env.config.weights);
-        let pop = self.env.queue.pop(lists, weights, self.turn, free);
-        let messages = match timeout(REDIS_PATIENCE, pop).await {
-            Ok(Ok(messages)) => messages,
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Err("no answer".to_owned()),
-        };
-        self.turn = self.turn.wrapping_add(messages.len() as u64);
-        self.redis = Redis::Here;
-        Ok(messages.iter().filter_map(Message::job_id).collect())
-    }
-
-    async fn claim_directly(
-        &mut self,
-        mut client: Client,
-        free: usize,
-    ) -> Result<Vec<Claimed>, DbError> {
-        let config = &self.env.config;
-        let weights = self.env.paused.leave_out((List::Pro, List::Free), config.weights);
-        let turn = self.turn;
-        let claimed = jobs::claim_waiting(&mut client, free, weights, turn, &config.claim).await?;
+    async fn claim_directly(&mut self, free: usize) -> Result<Vec<(Claimed, Holding)>, DbError> {
+        let mut client = self.postgres().await?;
+        let (weights, turn) = self.source.shares();
+        let (policy, asked_at) = (&self.env.config.claim, Instant::now());
+        let claimed = jobs::claim_waiting(&mut client, free, weights, turn, policy).await;
+        self.answer_lost = claimed.is_err();
         drop(client);
-        self.turn = self.turn.wrapping_add(claimed.len() as u64);
+        let claimed = claimed?;
+        self.source.picked(claimed.len());
         if claimed.is_empty() {
             self.pause().await;
         }
-        Ok(claimed)
+        Ok(self.held(claimed, asked_at))
     }
 
-    async fn redis_failed(&mut self, reason: &str) {
-        tracing::warn!(reason, "cannot take job ids from Redis");
+    async fn redis_failed(&mut self, reason: &SourceError) {
+        tracing::warn!(%reason, "cannot take job ids from Redis");
         match self.redis {
             Redis::Here => self.redis = Redis::Failing(Instant::now()),
             Redis::Failing(since) if since.elapsed() >= REDIS_PATIENCE => {
@@ -208,7 +195,6 @@ impl Intake {
                 metrics::gauge!("regimen_redis_away").set(1.0);
                 let probe = tokio::spawn(until_it_answers(self.env.kv.clone()));
                 self.redis = Redis::Away(AbortOnDropHandle::new(probe));
-                self.link = None;
                 return;
             }
             Redis::Failing(_) | Redis::Away(_) => {}
@@ -226,33 +212,13 @@ impl Intake {
         }
     }
 
-    async fn sleep_until_woken(&mut self) {
-        let drain = self.drain.clone();
-        // A connection that silently died must not keep the worker asleep.
-        let woken = timeout(2 * IDLE_WAIT, self.wait_for_token());
-        if let Some(Err(_) | Ok(Err(_))) = drain.run_until_cancelled(woken).await {
-            self.link = None;
-            self.pause().await;
-        }
-    }
-
-    async fn wait_for_token(&mut self) -> Result<(), KvError> {
-        let link = match &mut self.link {
-            Some(link) => link,
-            none => none.insert(self.env.queue.blocking().await?),
-        };
-        self.env.queue.wait(link, List::Pro, IDLE_WAIT).await
-    }
-
-    async fn claim_failed(&self, error: &DbError) {
-        metrics::counter!("regimen_claim_failures_total").increment(1);
-        tracing::warn!(%error, "could not claim jobs; trying again");
-        self.pause().await;
-    }
-
     async fn pause(&self) {
         self.drain.run_until_cancelled(sleep(BACKOFF)).await;
     }
+}
+
+fn job_ids(taken: &Taken) -> Vec<Uuid> {
+    taken.iter().filter_map(|(_, message)| Message::job_id(message)).collect()
 }
 
 /// Returns once Redis answers.

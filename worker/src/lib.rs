@@ -24,6 +24,7 @@ pub mod plan;
 pub mod prompts;
 pub mod providers;
 pub mod queue;
+pub mod source;
 pub mod stripe;
 
 use std::sync::Arc;

@@ -5,11 +5,12 @@
 //! could not claim, and from asking providers that are not to be asked.
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use regimen_common::db::DbError;
 use regimen_common::db::pauses::{self, Pausable};
 use regimen_common::queue::{List, Weights};
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::env::Env;
@@ -21,21 +22,35 @@ const QUEUES: [List; 3] = [List::Pro, List::Free, List::Stripe];
 
 /// Which queues are paused. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct PausedQueues(Arc<RwLock<HashSet<List>>>);
+pub struct PausedQueues(watch::Sender<HashSet<List>>);
 
 impl PausedQueues {
     /// `weights` without the turns of lists that are paused.
     pub fn leave_out(&self, (first, second): (List, List), weights: Weights) -> Weights {
-        let paused = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let paused = self.0.borrow();
         weights.without(paused.contains(&first), paused.contains(&second))
     }
 
-    /// Takes over what is paused now; returns what no longer is.
-    fn set(&self, now: HashSet<List>) -> Vec<List> {
-        let mut paused = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let resumed = paused.difference(&now).copied().collect();
-        *paused = now;
-        resumed
+    /// Waits until other queues are paused than at this call.
+    pub fn changed(&self) -> impl Future<Output = ()> + use<> {
+        let mut seen = self.0.subscribe();
+        async move {
+            if seen.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Takes over what is paused now; whoever waits for a change hears of one.
+    fn set(&self, now: HashSet<List>) {
+        self.0.send_if_modified(|paused| {
+            for list in paused.symmetric_difference(&now) {
+                let state = if now.contains(list) { "paused" } else { "resumed" };
+                tracing::info!(list = list.as_str(), state, "a queue changed");
+            }
+            let before = std::mem::replace(paused, now);
+            *paused != before
+        });
     }
 }
 
@@ -51,7 +66,6 @@ pub async fn run(env: Arc<Env>) {
     }
 }
 
-/// One look. Whoever sleeps over a queue that was resumed is woken.
 async fn look(env: &Env, queues: &PausedQueues, rests: &Rests) -> Result<(), DbError> {
     let client = env.db.get().await?;
     let all = pauses::all(&client).await?;
@@ -71,11 +85,6 @@ async fn look(env: &Env, queues: &PausedQueues, rests: &Rests) -> Result<(), DbE
         let value = f64::from(resting.contains(provider.as_str()));
         metrics::gauge!("regimen_provider_paused", "provider" => provider.as_str()).set(value);
     }
-    for list in queues.set(now) {
-        tracing::info!(list = list.as_str(), "resumed");
-        if let Err(error) = env.queue.wake(list).await {
-            tracing::debug!(%error, "could not wake a sleeper; it looks for itself");
-        }
-    }
+    queues.set(now);
     Ok(())
 }

@@ -66,8 +66,8 @@ impl Setup {
         let queue = Queue::new(Kv::new(&url, self.redis.prefix()).unwrap());
         let weights = Weights { first: 1, second: 1 };
         let lists = (List::Stripe, List::Notify);
-        let messages = queue.pop(lists, weights, 0, 100).await.unwrap();
-        messages.into_iter().map(|message| message.id).collect()
+        let taken = queue.pop(lists, weights, 0, 100).await.unwrap();
+        taken.into_iter().map(|(_, message)| message.id).collect()
     }
 }
 

@@ -2,8 +2,8 @@
 //! a worker that has nothing else to do.
 //!
 //! The jobs are accepted by an ingress that pushes where no worker listens;
-//! the benchmark then pushes each id itself, with the service's own script,
-//! and so knows the moment. The simulator tells when the call arrived. Both
+//! the benchmark then pushes each id itself, as the service would, and so knows
+//! the moment. The simulator tells when the call arrived. Both
 //! read this machine's clock.
 
 use std::io::Write;
@@ -21,9 +21,6 @@ use crate::secrets::Secrets;
 use crate::session::Session;
 use crate::stack::{Providers, StackPlan};
 use crate::state::Lock;
-
-/// Pushes with the service's own script.
-const PUSH: &str = include_str!("../../../common/src/queue_push.lua");
 
 /// Where the workers listen (`REDIS_PREFIX`), and where the ingress pushes to instead.
 const PREFIX: &str = "regimen";
@@ -95,8 +92,7 @@ impl Pickup {
         let pushed_at = clock::micros_since_1970();
         let message = json!({"v": 1, "id": job.id, "at": pushed_at / 1000}).to_string();
         let list = format!("{{{PREFIX}}}:queue:free");
-        let tokens = format!("{{{PREFIX}}}:tokens:plans");
-        self.redis.command(&["EVAL", PUSH, "2", &list, &tokens, "behind", &message])?;
+        self.redis.command(&["LPUSH", &list, &message])?;
         let path = format!("/v1/jobs/{}", job.id);
         loop {
             session.pause()?;

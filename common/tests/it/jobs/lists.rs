@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use regimen_common::kv::Kv;
-use regimen_common::queue::{List, Message, Queue, Weights};
+use regimen_common::kv::{BlockingLink, Kv};
+use regimen_common::queue::{List, Message, Queue, Taken, Weights};
 use regimen_common::test_support::TestRedis;
 use secrecy::SecretString;
 
@@ -21,7 +21,11 @@ fn messages(name: &str, count: usize) -> Vec<Message> {
 
 async fn pop(queue: &Queue, turn: u64, count: usize) -> Vec<String> {
     let popped = queue.pop(PLANS, WEIGHTS, turn, count).await.unwrap();
-    popped.into_iter().map(|message| message.id).collect()
+    ids(popped)
+}
+
+fn ids(taken: Taken) -> Vec<String> {
+    taken.into_iter().map(|(_, message)| message.id).collect()
 }
 
 #[tokio::test]
@@ -50,8 +54,7 @@ async fn a_list_without_turns_is_left_alone() {
     queue.push(List::Free, &messages("free", 3)).await.unwrap();
     let taken = async |first_paused, second_paused| {
         let weights = WEIGHTS.without(first_paused, second_paused);
-        let popped = queue.pop(PLANS, weights, 0, 2).await.unwrap();
-        popped.into_iter().map(|message| message.id).collect::<Vec<_>>()
+        ids(queue.pop(PLANS, weights, 0, 2).await.unwrap())
     };
     assert_eq!(taken(true, true).await, [""; 0]);
     assert_eq!(taken(true, false).await, ["free0", "free1"]);
@@ -99,22 +102,85 @@ async fn ten_thousand_messages_pass_in_one_push_and_one_pop() {
     assert_eq!(queue.oldest(List::Free).await.unwrap(), None);
 }
 
-/// Whoever leaves work behind wakes the next sleeper, and no token is left
-/// when there is nothing to do.
 #[tokio::test]
-async fn one_push_wakes_as_many_sleepers_as_it_takes() {
+async fn what_is_put_back_stands_where_it_stood() {
+    let redis = TestRedis::new();
+    let (_, queue) = queue(&redis);
+    queue.push(List::Pro, &messages("pro", 3)).await.unwrap();
+    queue.push(List::Free, &messages("free", 3)).await.unwrap();
+    let taken = queue.pop(PLANS, WEIGHTS, 3, 3).await.unwrap();
+    assert_eq!(ids(taken.clone()), ["pro0", "pro1", "free0"]);
+    queue.put_back(&taken).await.unwrap();
+    assert_eq!(queue.depth(List::Pro).await.unwrap(), 3);
+    assert_eq!(pop(&queue, 0, 10).await, ["pro0", "pro1", "pro2", "free0", "free1", "free2"]);
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Redis gives a blocked worker what it can take and the rest to the next one.
+#[tokio::test]
+async fn one_push_reaches_as_many_sleepers_as_it_takes() {
     let redis = TestRedis::new();
     let (kv, queue) = queue(&redis);
-    let sleeper = async |name: &'static str| {
-        let mut link = queue.blocking().await.unwrap();
-        queue.wait(&mut link, List::Pro, Duration::from_secs(60)).await.unwrap();
-        let taken = pop(&queue, 0, 1).await;
-        assert_eq!(taken.len(), 1, "{name}");
+    let sleeper = async |count: usize| {
+        let mut link = named_link(&queue, &redis).await;
+        let (lists, bell) = ([List::Pro, List::Free], queue.bell());
+        queue.wait(&mut link, &lists, &bell, count, LONG).await.unwrap()
     };
-    let push = async { queue.push(List::Free, &messages("m", 3)).await.unwrap() };
-    tokio::join!(sleeper("first"), sleeper("second"), sleeper("third"), push);
-    let tokens: i64 = kv.query(redis::cmd("LLEN").arg(kv.key("tokens:plans"))).await.unwrap();
-    assert_eq!(tokens, 0);
+    let push = async {
+        until_blocked(&kv, &redis, 3).await;
+        queue.push(List::Free, &messages("m", 4)).await.unwrap();
+    };
+    let (first, second, third, ()) = tokio::join!(sleeper(1), sleeper(2), sleeper(1), push);
+    assert!(first.iter().chain(&second).chain(&third).all(|(list, _)| *list == List::Free));
+    let mut taken = [ids(first), ids(second), ids(third)].concat();
+    taken.sort();
+    assert_eq!(taken, ["m0", "m1", "m2", "m3"]);
+}
+
+#[tokio::test]
+async fn a_bell_calls_its_owner_away_and_nobody_else() {
+    let redis = TestRedis::new();
+    let (kv, queue) = queue(&redis);
+    let (mine, other) = (queue.bell(), queue.bell());
+    let sleeper = async |bell| {
+        let mut link = named_link(&queue, &redis).await;
+        ids(queue.wait(&mut link, &[List::Free], bell, 5, LONG).await.unwrap())
+    };
+    let ring = async {
+        until_blocked(&kv, &redis, 2).await;
+        queue.ring(&mine).await.unwrap();
+        until_blocked(&kv, &redis, 1).await;
+        queue.push(List::Free, &messages("m", 1)).await.unwrap();
+    };
+    let (called, stayed, ()) = tokio::join!(sleeper(&mine), sleeper(&other), ring);
+    assert_eq!((called, stayed), (vec![], vec!["m0".to_owned()]));
+    // A ring that comes first is heard, too; what stands in the lists stays.
+    queue.push(List::Free, &messages("n", 1)).await.unwrap();
+    queue.ring(&mine).await.unwrap();
+    assert_eq!(sleeper(&mine).await, [""; 0]);
+    assert_eq!(queue.depth(List::Free).await.unwrap(), 1);
+}
+
+/// A blocking connection that goes by the test's prefix: the server is shared.
+async fn named_link(queue: &Queue, redis: &TestRedis) -> BlockingLink {
+    let mut link = queue.blocking().await.unwrap();
+    let name = redis::cmd("CLIENT").arg("SETNAME").arg(redis.prefix()).to_owned();
+    link.query::<()>(&name).await.unwrap();
+    link
+}
+
+/// Waits until so many of the test's connections block.
+async fn until_blocked(kv: &Kv, redis: &TestRedis, count: usize) {
+    let name = format!(" name={} ", redis.prefix());
+    loop {
+        let clients: String = kv.query(redis::cmd("CLIENT").arg("LIST")).await.unwrap();
+        let blocked = |line: &&str| line.contains(&name) && line.contains(" flags=b ");
+        if clients.lines().filter(blocked).count() == count {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

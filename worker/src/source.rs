@@ -1,0 +1,141 @@
+//! Takes ids from two lists in Redis for an intake: by weight while there is
+//! work, else by blocking on the lists until something is pushed.
+//!
+//! Invariant: what Redis has handed out is returned or put back. A drain, or a
+//! queue that is paused or resumed, calls the source away with its own bell;
+//! it never drops a connection on which an id may be under way.
+
+use std::time::Duration;
+
+use regimen_common::kv::{BlockingLink, KvError};
+use regimen_common::queue::{Bell, List, Queue, Taken, Weights};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::env::Env;
+use crate::pauses::PausedQueues;
+
+/// How long to block before looking again.
+const IDLE_WAIT: Duration = Duration::from_secs(5);
+/// After so long without an answer Redis counts as away.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the answer to the bell may take.
+const BELL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why nothing could be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Redis refused, or the connection broke.
+    #[error(transparent)]
+    Kv(#[from] KvError),
+    /// Redis says nothing.
+    #[error("no answer from Redis")]
+    NoAnswer,
+}
+
+/// Two lists, and how far this process has come with them.
+#[derive(Debug)]
+pub struct Source {
+    queue: Queue,
+    paused: PausedQueues,
+    drain: CancellationToken,
+    lists: (List, List),
+    weights: Weights,
+    /// Picks so far, so that small pops keep the lists' shares.
+    turn: u64,
+    /// Less was there than could be taken: the next time blocks.
+    emptied: bool,
+    bell: Bell,
+    /// The connection that blocks.
+    link: Option<BlockingLink>,
+}
+
+impl Source {
+    /// The two `lists`, in these shares.
+    pub fn new(env: &Env, lists: (List, List), weights: Weights) -> Self {
+        Self {
+            queue: env.queue.clone(),
+            paused: env.paused.clone(),
+            drain: env.shutdown.drain.clone(),
+            lists,
+            weights,
+            turn: 0,
+            emptied: false,
+            bell: env.queue.bell(),
+            link: None,
+        }
+    }
+
+    /// Up to `count` messages, or nothing after a wait.
+    ///
+    /// # Errors
+    /// Redis is away, or seems so.
+    pub async fn take(&mut self, count: usize) -> Result<Taken, SourceError> {
+        let taken = if self.emptied { self.wait(count).await } else { self.look(count).await };
+        self.emptied = taken.as_ref().is_ok_and(|taken| taken.len() < count);
+        self.picked(taken.as_ref().map_or(0, Vec::len));
+        taken
+    }
+
+    /// Puts back what cannot be followed now.
+    pub async fn put_back(&self, taken: &Taken) {
+        if let Err(error) = self.queue.put_back(taken).await {
+            tracing::debug!(%error, "could not put ids back; the reconciler dispatches them again");
+        }
+    }
+
+    /// The weights without lists that are paused, and the picks so far.
+    pub fn shares(&self) -> (Weights, u64) {
+        (self.paused.leave_out(self.lists, self.weights), self.turn)
+    }
+
+    /// So many were picked, here or from Postgres.
+    pub fn picked(&mut self, count: usize) {
+        self.turn = self.turn.wrapping_add(count as u64);
+    }
+
+    async fn look(&self, count: usize) -> Result<Taken, SourceError> {
+        let (weights, turn) = self.shares();
+        let pop = self.queue.pop(self.lists, weights, turn, count);
+        Ok(timeout(PATIENCE, pop).await.map_err(|_| SourceError::NoAnswer)??)
+    }
+
+    async fn wait(&mut self, count: usize) -> Result<Taken, SourceError> {
+        match self.wait_on_link(count).await {
+            Ok(taken) if self.drain.is_cancelled() => {
+                self.put_back(&taken).await;
+                Ok(Taken::new())
+            }
+            Ok(taken) => Ok(taken),
+            Err(error) => {
+                self.link = None;
+                Err(error)
+            }
+        }
+    }
+
+    async fn wait_on_link(&mut self, count: usize) -> Result<Taken, SourceError> {
+        let changed = self.paused.changed();
+        let (weights, turn) = self.shares();
+        let lists = weights.order(self.lists, turn);
+        let link = match &mut self.link {
+            Some(link) => link,
+            none => none.insert(self.queue.blocking().await?),
+        };
+        let waiting = self.queue.wait(link, &lists, &self.bell, count, IDLE_WAIT);
+        tokio::pin!(waiting);
+        tokio::select! {
+            // A connection that silently died must not keep the worker asleep.
+            taken = timeout(2 * IDLE_WAIT, &mut waiting) => {
+                return Ok(taken.map_err(|_| SourceError::NoAnswer)??);
+            }
+            () = self.drain.cancelled() => {}
+            () = changed => {}
+        }
+        let called = async {
+            self.queue.ring(&self.bell).await?;
+            waiting.await
+        };
+        Ok(timeout(BELL_PATIENCE, called).await.map_err(|_| SourceError::NoAnswer)??)
+    }
+}
