@@ -28,10 +28,15 @@ const RECYCLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long sent bytes may stay unacknowledged before the peer counts as dead.
 const PEER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a transaction of ours may wait for its next statement. A process
-/// that stands still in the middle of one holds locks that repairs cannot take
-/// away: after as long as a lease holds, Postgres ends the transaction.
-const LONGEST_PAUSE: &str = "set idle_in_transaction_session_timeout = '10s'";
+/// How a connection of ours is set up.
+///
+/// - How long a transaction may wait for its next statement. A process that
+///   stands still in the middle of one holds locks that repairs cannot take
+///   away: after as long as a lease holds, Postgres ends the transaction.
+/// - Statements see what was committed before them, whatever the database's
+///   default: those that wait for a lock go by what its holder did.
+const SESSION: &str = "set idle_in_transaction_session_timeout = '10s';
+    set default_transaction_isolation = 'read committed'";
 
 /// A pool of at most `size` connections. Nothing is opened yet, so a database
 /// that is down shows at the first use, not here.
@@ -60,9 +65,7 @@ pub fn pool(url: &SecretString, size: usize, application_name: &str) -> Result<P
         .recycle_timeout(Some(RECYCLE_TIMEOUT))
         // A statement and no option of the connection, which poolers refuse.
         .post_create(Hook::async_fn(|client, _| {
-            Box::pin(async move {
-                client.batch_execute(LONGEST_PAUSE).await.map_err(HookError::Backend)
-            })
+            Box::pin(async move { client.batch_execute(SESSION).await.map_err(HookError::Backend) })
         }))
         .build()?;
     Ok(pool)

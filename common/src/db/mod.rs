@@ -9,7 +9,6 @@ mod connect;
 mod error;
 pub mod generations;
 pub mod jobs;
-mod keyed;
 pub mod migrate;
 pub mod models;
 pub mod pauses;

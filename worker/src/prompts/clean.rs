@@ -55,10 +55,12 @@ fn safe(c: char) -> Option<char> {
 fn disarm(text: &str) -> String {
     const MARKERS: [&str; 3] = ["begin answers", "end answers", "regimen-targets"];
     let mut text = text.to_owned();
+    // ASCII lower case keeps byte positions.
+    let mut lower = text.to_ascii_lowercase();
     for marker in MARKERS {
-        // ASCII lower case keeps byte positions.
-        while let Some(at) = text.to_ascii_lowercase().find(marker) {
+        while let Some(at) = lower.find(marker) {
             text.replace_range(at..at + marker.len(), "(…)");
+            lower.replace_range(at..at + marker.len(), "(…)");
         }
     }
     text

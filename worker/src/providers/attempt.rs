@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use futures_util::join;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::climb::{Climb, Stopped};
@@ -54,8 +55,11 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
         let most_micros = self.most(step, request);
         let (model, warning) = (step.model.id.clone(), step.warning.clone());
         let start = Start { provider, model, most_micros, warning };
-        // Written while Postgres is at work.
-        let prepare = async { step.rung.provider.prepare(request) };
+        // Written while Postgres is at work: what was sent to it leaves first.
+        let prepare = async {
+            yield_now().await;
+            step.rung.provider.prepare(request)
+        };
         let (n, call) = join!(self.log.started(&start), prepare);
         let n = n.map_err(LadderError::Stopped)?;
         number.0.store(n, Ordering::Relaxed);

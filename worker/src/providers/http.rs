@@ -78,8 +78,8 @@ pub struct Outgoing {
     pub headers: HeaderMap,
     /// The header for the key, the text before it, and the key.
     pub key: (header::HeaderName, &'static str, SecretString),
-    /// The JSON body.
-    pub body: Value,
+    /// The JSON body, written out: sending has nothing left to prepare.
+    pub body: String,
 }
 
 impl fmt::Debug for Outgoing {
@@ -172,7 +172,8 @@ impl Transport {
             .post(outgoing.url)
             .headers(outgoing.headers)
             .header(name, key)
-            .json(&outgoing.body);
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(outgoing.body);
         request.send().await.map_err(|error| {
             if error.is_connect() || error.is_builder() {
                 ProviderError::Connect { detail: causes(error) }

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Client, GenericClient};
-use futures_util::try_join;
 use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::db::DbError;
-use crate::db::keyed::PLAN_ONCE_LOCALLY;
 use crate::job::PlanKind;
 use crate::queue::Weights;
 
@@ -90,31 +88,28 @@ pub struct Held {
     pub fence: i64,
 }
 
-/// Locks the users of the candidates, in order, so that two workers that claim
-/// for one user count its running jobs one after the other.
-const LOCK_USERS: &str = "-- lock users of candidates
-    select pg_advisory_xact_lock(4711, k)
-    from (select distinct hashtext(user_id::text) as k
-          from regimen.jobs where id = any($1) order by 1) users";
-
 const CLAIM: &str = "-- claim jobs
     with named as (
         -- Looked up by id alone: while statistics are old, a planner that sees the
         -- state beside it would rather read the index of everything queued.
         select id, user_id, class, state, run_at, expires_at, created_at, first_claimed_at
-        from regimen.jobs where id = any($1)
+        from regimen.jobs where id = any((select $1::uuid[])::uuid[])
         for update skip locked
     ), wanted as (
         select id, user_id, created_at from named
         where state = 'queued' and run_at <= now()
           and (first_claimed_at is not null or expires_at > now())
           and not exists (select from regimen.pauses p where p.what = 'queue' and p.name = class)
+    ), users as (
+        -- In the order of their locks, so that two claims cannot deadlock.
+        select user_id, regimen.running_in_turn(user_id) as running
+        from (select distinct user_id, hashtext(user_id::text) as lock
+              from wanted order by lock) u
     ), ranked as (
         select w.id,
-               row_number() over (partition by w.user_id order by w.created_at, w.id)
-               + (select count(*) from regimen.jobs r
-                  where r.user_id = w.user_id and r.state = 'running') as turn
-        from wanted w
+               u.running + row_number() over
+                   (partition by w.user_id order by w.created_at, w.id) as turn
+        from wanted w join users u using (user_id)
     ), refused as (
         -- Over the user's cap: back to waiting for its turn.
         update regimen.jobs j set dispatched_at = null
@@ -142,38 +137,21 @@ const CLAIM: &str = "-- claim jobs
     from claimed";
 
 /// Claims what of `ids` is claimable: queued, due, within its user's cap.
-/// Everything else is somebody else's or done, and is left out. One
-/// transaction, sent in one round trip.
+/// Everything else is somebody else's or done, and is left out. One statement:
+/// it needs the isolation of our connections, [`crate::db::pool`].
 ///
 /// # Errors
-/// Nothing was claimed.
-pub async fn claim(
-    client: &Client,
+/// Nothing was claimed, or the answer was lost.
+pub async fn claim<C: GenericClient>(
+    client: &C,
     ids: &[Uuid],
     policy: &ClaimPolicy,
 ) -> Result<Vec<Claimed>, DbError> {
-    let lock = client.prepare_cached(LOCK_USERS).await?;
-    let claim = client.prepare_cached(CLAIM).await?;
+    let statement = client.prepare_cached(CLAIM).await?;
     let (lease, deadline) = (policy.lease.as_secs_f64(), policy.deadline.as_secs_f64());
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-        [&ids, &policy.worker_id, &lease, &deadline, &policy.per_user];
-    let lock_parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&ids];
-    let begin = format!("begin isolation level read committed; {PLAN_ONCE_LOCALLY}");
-    // Polled together, the four go out as one pipeline.
-    let sent = try_join!(
-        client.batch_execute(&begin),
-        client.query(&lock, &lock_parameters),
-        client.query(&claim, &parameters),
-        client.batch_execute("commit"),
-    );
-    let rows = match sent {
-        Ok((_, _, rows, _)) => rows,
-        Err(error) => {
-            // The pipeline may have stopped short of its commit.
-            let _ = client.batch_execute("rollback").await;
-            return Err(error.into());
-        }
-    };
+    let rows = client
+        .query(&statement, &[&ids, &policy.worker_id, &lease, &deadline, &policy.per_user])
+        .await?;
     rows.iter().map(Claimed::from_row).collect()
 }
 
@@ -219,14 +197,9 @@ pub async fn claim_waiting(
     if pro.is_empty() {
         return Ok(Vec::new());
     }
-    let lock = tx.prepare_cached(LOCK_USERS).await?;
-    tx.query(&lock, &[&pro]).await?;
-    let claim = tx.prepare_cached(CLAIM).await?;
-    let (lease, deadline) = (policy.lease.as_secs_f64(), policy.deadline.as_secs_f64());
-    let rows =
-        tx.query(&claim, &[&pro, &policy.worker_id, &lease, &deadline, &policy.per_user]).await?;
+    let claimed = claim(&tx, &pro, policy).await?;
     tx.commit().await?;
-    rows.iter().map(Claimed::from_row).collect()
+    Ok(claimed)
 }
 
 /// Extends the leases of everything this worker holds, in one statement, and

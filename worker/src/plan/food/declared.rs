@@ -3,6 +3,9 @@
 //! Nothing they wrote is dropped: what the tables know becomes traits, any
 //! other word is avoided literally. Doubt goes against the food.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use super::exception::exceptions;
 use super::literal::Literals;
 use super::{Found, Traits, foods, usage};
@@ -205,16 +208,13 @@ fn few(traits: Traits) -> Traits {
 
 fn is_filler(token: &Token) -> bool {
     token.word().is_some_and(|word| {
-        word.len() < 2
-            || word.chars().all(|c| c.is_ascii_digit())
-            || FILLERS.split_whitespace().any(|filler| filler == word)
+        word.len() < 2 || word.chars().all(|c| c.is_ascii_digit()) || FILLERS.contains(word)
     })
 }
 
 /// The table's number of a word, forgiving typing errors.
 fn number(word: &str) -> Option<u32> {
-    let filler = || FILLERS.split_whitespace().any(|filler| filler == word);
-    foods().word(word).or_else(|| if filler() { None } else { nearest(word) })
+    foods().word(word).or_else(|| if FILLERS.contains(word) { None } else { nearest(word) })
 }
 
 /// The term of one word that is closest to a misspelt one with the same first
@@ -244,7 +244,10 @@ fn nearest(word: &str) -> Option<u32> {
 /// Words of an answer that name no food: grammar, medicine, politeness, and
 /// allergies that no food sets off. Single words only; a term of two words
 /// that begins with one of them is still a term.
-const FILLERS: &str = "
+static FILLERS: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| FILLER_WORDS.split_whitespace().collect());
+
+const FILLER_WORDS: &str = "
 a about above absolutely ache after again ago alergic alergies alergy all allegic allergen allergens allergic allergies allergy
 allergys also although always am an anaphylactic anaphylaxis and animal another any anything apart are around as at
 atopic attack attacks avoid avoiding aware away bad badly based be because bee been before being bit

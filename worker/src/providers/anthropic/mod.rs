@@ -72,7 +72,7 @@ impl Provider for Messages {
             url: self.endpoint.clone(),
             headers: HeaderMap::from_iter([(version, HeaderValue::from_static(VERSION))]),
             key: (HeaderName::from_static("x-api-key"), "", self.key.clone()),
-            body: Self::body(request),
+            body: Self::body(request).to_string(),
         };
         Box::new(|timeouts| Box::pin(self.transport.post(outgoing, timeouts, self)))
     }

@@ -79,7 +79,7 @@ impl Provider for GenerateContent {
             url,
             headers: HeaderMap::new(),
             key: (HeaderName::from_static("x-goog-api-key"), "", self.key.clone()),
-            body: Self::body(request),
+            body: Self::body(request).to_string(),
         };
         Box::new(|timeouts| Box::pin(self.transport.post(outgoing, timeouts, self)))
     }

@@ -108,7 +108,7 @@ impl Provider for ChatCompletions {
             url: self.endpoint.clone(),
             headers: HeaderMap::new(),
             key: (header::AUTHORIZATION, "Bearer ", self.key.clone()),
-            body: Self::body(self.dialect, request),
+            body: Self::body(self.dialect, request).to_string(),
         };
         Box::new(|timeouts| Box::pin(self.transport.post(outgoing, timeouts, self)))
     }

@@ -1,0 +1,11 @@
+-- A claim takes turns with other claims for the same user, so that together
+-- they keep to the user's cap. A function, so that this fits into the claim's
+-- one statement: what runs in it sees what was committed while it waited.
+
+create function regimen.running_in_turn(of_user uuid) returns bigint
+language plpgsql volatile as $$
+begin
+    perform pg_advisory_xact_lock(4711, hashtext(of_user::text));
+    return (select count(*) from regimen.jobs where user_id = of_user and state = 'running');
+end
+$$;
