@@ -14,26 +14,24 @@ use apalis_core::task::data::Data;
 use futures_util::FutureExt;
 use regimen_common::db::jobs::{Claimed, Held};
 use regimen_common::job::{FailureCode, PlanKind};
-use regimen_common::nutrition::Nutrition;
-use regimen_common::quiz::Quiz;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::attempts::Attempts;
 use super::conclude::{self, Beside, Finished};
+use super::order::Order;
 use super::verifier::Verifier;
 use crate::env::Env;
 use crate::error::JobError;
 use crate::intake::PlanTask;
-use crate::plan::{self, Needs, Plan};
+use crate::plan::{self, Plan};
 use crate::prompts;
 use crate::providers::fallback::{Ladder, Request};
 use crate::providers::log::AttemptFailure;
 use crate::providers::outcome::{Delivered, LadderError};
 use crate::providers::rests::Rests;
-use crate::providers::{self, Prompt, ReplySchema};
+use crate::providers::{self, LazyPrompt, Prompt, ReplySchema};
 
 /// What may come after the ladder's own deadline: judging and writing.
 const DEADLINE_GRACE: Duration = Duration::from_secs(5);
@@ -78,15 +76,6 @@ async fn round(env: &Arc<Env>, claimed: &Claimed) -> Result<Finished, JobError> 
     }
 }
 
-/// What the ingress handed over with a job.
-#[derive(Debug, Deserialize)]
-struct Input {
-    answers: Value,
-    nutrition: Nutrition,
-    provider: Option<String>,
-    model: Option<String>,
-}
-
 /// Prompt, ladder and verification.
 #[derive(Debug)]
 pub struct Generator {
@@ -121,33 +110,41 @@ impl Generator {
     ) -> Result<Finished, JobError> {
         let held = Held { id: claimed.id, fence: claimed.fence };
         let attempts = Attempts::new(Arc::clone(env), held, claimed.user_id, prompts::VERSION);
-        let (input, quiz) = read_input(claimed)?;
-        let needs = Needs::of(&quiz, &input.nutrition);
-        let request = Request {
-            prompt: Arc::new(self.prompt(claimed, &input, &quiz, &needs)),
-            provider: input.provider.as_deref().and_then(|name| name.parse().ok()),
-            model: input.model.clone(),
-            deadline,
-            stored: if claimed.first { None } else { attempts.usable().await? },
-        };
-        let verifier = Verifier { kind: claimed.kind, needs: &needs, attempts: &attempts };
+        let order = Arc::new(Order::read(claimed)?);
+        let request = self.request(&order, claimed.user_id, deadline);
+        let stored = if claimed.first { None } else { attempts.usable().await? };
+        let request = Request { stored, ..request };
+        let verifier = Verifier { order: &order, attempts: &attempts };
         let delivered = self.ladder.run(&request, &verifier, &attempts).await.map_err(job_error)?;
-        Ok(finished(&delivered, &quiz, &input))
+        Ok(finished(&delivered, &order))
     }
 
-    fn prompt(&self, claimed: &Claimed, input: &Input, quiz: &Quiz, needs: &Needs) -> Prompt {
-        let texts = prompts::build(claimed.kind, quiz, &input.nutrition, needs, claimed.id);
-        let schema = match claimed.kind {
+    fn request(&self, order: &Arc<Order>, user: Uuid, deadline: Instant) -> Request {
+        let schema = match order.kind {
             PlanKind::Meal => &self.meal,
             PlanKind::Workout => &self.workout,
         };
-        Prompt {
-            system: texts.system,
-            user: texts.user,
-            schema: Arc::clone(schema),
-            schema_name: format!("{}_plan", claimed.kind),
-            output_estimate: OUTPUT_TOKENS,
-            user_hash: providers::hashed_user(claimed.user_id),
+        let prompt_bytes = order.prompt_bytes() + schema.size();
+        let (of, schema) = (Arc::clone(order), Arc::clone(schema));
+        let prompt = LazyPrompt::new(move || {
+            let texts = of.prompt();
+            Prompt {
+                system: texts.system,
+                user: texts.user,
+                schema,
+                schema_name: format!("{}_plan", of.kind),
+                user_hash: providers::hashed_user(user),
+            }
+        });
+        let input = &order.input;
+        Request {
+            prompt: Arc::new(prompt),
+            prompt_bytes,
+            output_tokens: OUTPUT_TOKENS,
+            provider: input.provider.as_deref().and_then(|name| name.parse().ok()),
+            model: input.model.clone(),
+            deadline,
+            stored: None,
         }
     }
 }
@@ -175,18 +172,8 @@ fn evidence(failure: &AttemptFailure) -> Value {
     })
 }
 
-fn read_input(claimed: &Claimed) -> Result<(Input, Quiz), JobError> {
-    let unreadable = |what: String| {
-        JobError::fail(FailureCode::Internal, format!("the stored request cannot be read: {what}"))
-    };
-    let input: Input =
-        Input::deserialize(&claimed.input).map_err(|error| unreadable(error.to_string()))?;
-    let quiz = Quiz::read(&input.answers).map_err(|error| unreadable(error.to_string()))?;
-    Ok((input, quiz))
-}
-
-fn finished(delivered: &Delivered<Plan>, quiz: &Quiz, input: &Input) -> Finished {
-    let plan = &delivered.plan;
+fn finished(delivered: &Delivered<Plan>, order: &Order) -> Finished {
+    let (plan, quiz, input) = (&delivered.plan, &order.quiz, &order.input);
     let exercise = json!(quiz.preferred_exercise).to_string();
     let beside = match plan {
         Plan::Meal(_) => Beside::Meal {

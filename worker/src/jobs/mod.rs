@@ -6,6 +6,7 @@ pub mod callback;
 pub mod conclude;
 pub mod generate;
 pub mod notify;
+pub mod order;
 pub mod reconcile;
 pub mod stripe_event;
 pub mod stripe_reconcile;

@@ -8,18 +8,17 @@ use regimen_common::job::{EventKind, PlanKind};
 use serde_json::json;
 
 use super::attempts::Attempts;
+use super::order::Order;
 use crate::plan::verify::{Repair, Verdict, Violation, correction, repair, verify};
-use crate::plan::{self, Needs, Plan};
+use crate::plan::{self, Plan};
 use crate::providers::Reply;
 use crate::providers::log::{Judge, Judgement};
 
 /// Judges the replies of one claim.
 #[derive(Debug)]
 pub struct Verifier<'a> {
-    /// Which plan was asked for.
-    pub kind: PlanKind,
-    /// What this person needs.
-    pub needs: &'a Needs,
+    /// What was asked for.
+    pub order: &'a Order,
     /// Told of repairs.
     pub attempts: &'a Attempts,
 }
@@ -28,21 +27,22 @@ impl Judge for Verifier<'_> {
     type Plan = Plan;
 
     async fn judge(&self, reply: &Reply) -> Judgement<Plan> {
-        let mut plan = match plan::parse(self.kind, &reply.text) {
+        let mut plan = match plan::parse(self.order.kind, &reply.text) {
             Ok(plan) => plan,
             Err(error) => {
-                count(self.kind, "unreadable");
+                count(self.order.kind, "unreadable");
                 return Judgement::Invalid(error.to_string());
             }
         };
-        let repairs = repair(&mut plan, self.needs);
-        let verdict = verify(&plan, self.needs);
+        let (kind, needs) = (self.order.kind, self.order.needs());
+        let repairs = repair(&mut plan, needs);
+        let verdict = verify(&plan, needs);
         count_violations(&verdict);
         if !verdict.is_clean() {
-            count(self.kind, if verdict.is_dangerous() { "dangerous" } else { "refused" });
+            count(kind, if verdict.is_dangerous() { "dangerous" } else { "refused" });
             return Judgement::Correct(correction(&verdict.violations));
         }
-        count(self.kind, if repairs.is_empty() { "clean" } else { "repaired" });
+        count(kind, if repairs.is_empty() { "clean" } else { "repaired" });
         self.record(&repairs).await;
         Judgement::Accept(plan)
     }

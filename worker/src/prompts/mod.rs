@@ -27,6 +27,13 @@ pub const VERSION: &str = "2026-11-1";
 /// The request for a corrected plan; `{violations}` is where they go.
 pub const CORRECTION: &str = include_str!("correction.txt");
 
+/// What of a prompt is ours, bytes: rules, task, the names of the answers,
+/// numbers, foods and body parts in our own words.
+const OURS: usize = 8 * 1024;
+/// What a person typed stands in the answers, and some of it in the targets,
+/// where JSON may double it and a mark may follow what was cut.
+const SHARE: usize = 4;
+
 const SYSTEM: &str = include_str!("system.txt");
 const MEAL: &str = include_str!("meal.txt");
 const WORKOUT: &str = include_str!("workout.txt");
@@ -59,6 +66,21 @@ pub fn build(
         user: format!(
             "{task}\nBEGIN ANSWERS {seed}\n{answers}END ANSWERS {seed}\n\nREGIMEN-TARGETS: {targets}\n"
         ),
+    }
+}
+
+/// No prompt about these `answers` is longer, system and user text together,
+/// bytes. Costs a fraction of writing one.
+pub fn most_bytes(answers: &Value) -> usize {
+    OURS + SHARE * text_bytes(answers)
+}
+
+fn text_bytes(answers: &Value) -> usize {
+    match answers {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(text_bytes).sum(),
+        Value::Object(fields) => fields.values().map(text_bytes).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Injected text stays data, in every field a person can type into.
 
+use proptest::prelude::*;
 use regimen_common::job::PlanKind;
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
@@ -160,6 +161,34 @@ fn endless_answers_make_no_endless_prompt() {
         };
     }
     assert!(prompt_of(&long, PlanKind::Meal).user.chars().count() < 25_000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn no_prompt_is_longer_than_was_said_before_it_was_written(
+        text in "[a-z \"\\\\<é花🥜.,]{0,600}",
+        item in "[a-z\"🥜]{1,80}",
+        items in 1_usize..50,
+    ) {
+        let mut typed = answers();
+        for (name, value) in places_for_text() {
+            typed[&name] = if value.is_array() {
+                json!(vec![&item; items])
+            } else if matches!(
+                name.as_str(),
+                "injuries" | "foodAllergies" | "medications" | "healthConditions_other"
+            ) {
+                json!(text)
+            } else {
+                json!(item)
+            };
+        }
+        for kind in PlanKind::ALL {
+            let prompt = prompt_of(&typed, *kind);
+            prop_assert!(prompt.system.len() + prompt.user.len() <= most_bytes(&typed));
+        }
+    }
 }
 
 #[test]

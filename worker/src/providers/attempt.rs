@@ -15,8 +15,8 @@ use super::retry::{Health, hint, rule};
 use super::slice::Slice;
 use super::{Correction, GenerateRequest, ProviderError, Reply, interpret};
 
-/// Characters per token, low on purpose: an estimate must not be too small.
-const CHARS_PER_TOKEN: usize = 3;
+/// Low on purpose: an estimate of tokens must not be too small.
+const BYTES_PER_TOKEN: usize = 3;
 
 /// An attempt that brought a reply nobody accepted, or none.
 pub(super) struct Failed {
@@ -55,7 +55,8 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
         let most_micros = self.most(step, request);
         let (model, warning) = (step.model.id.clone(), step.warning.clone());
         let start = Start { provider, model, most_micros, warning };
-        // Written while Postgres is at work: what was sent to it leaves first.
+        // The prompt and the body around it are written while Postgres is at work;
+        // what was sent there leaves first.
         let prepare = async {
             yield_now().await;
             step.rung.provider.prepare(request)
@@ -123,11 +124,10 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
 
     /// The most this call can cost.
     pub(super) fn most(&self, step: &Step<'_>, request: &GenerateRequest) -> u64 {
-        let prompt = &request.prompt;
         let correction = request.correction.as_ref();
         let extra = correction.map_or(0, |turn| turn.previous.len() + turn.instruction.len());
-        let chars = prompt.system.len() + prompt.user.len() + prompt.schema.size() + extra;
-        let input = u64::try_from(chars / CHARS_PER_TOKEN).unwrap_or(u64::MAX);
+        let bytes = self.request.prompt_bytes + extra;
+        let input = u64::try_from(bytes / BYTES_PER_TOKEN).unwrap_or(u64::MAX);
         self.ladder.catalogue.most_micros(&step.model.id, input, request.max_output_tokens)
     }
 }

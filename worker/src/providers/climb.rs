@@ -17,7 +17,7 @@ use super::outcome::{Delivered, LadderError};
 use super::race::Raced;
 use super::retry::{Again, Next, Settled, Standing, decide, rule};
 use super::slice::Slice;
-use super::{GenerateRequest, Prompt, ProviderError, ProviderName, Reply, interpret};
+use super::{GenerateRequest, ProviderError, ProviderName, Reply, interpret};
 
 /// What became of asking one provider.
 pub(crate) enum Asked<T> {
@@ -104,7 +104,7 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
                 .increment(1);
             tracing::warn!(provider = provider.as_str(), warning, "about the model of a job");
         }
-        let mut request = prepare(&self.request.prompt, step);
+        let mut request = self.prepare(step);
         let mut tries = Tries::default();
         loop {
             let Some(permit) = step.rung.enter(slice.until()).await else {
@@ -136,6 +136,18 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
             if !self.admitted_again(step, slice).await {
                 return Ok(Asked::FellOver);
             }
+        }
+    }
+
+    /// The first request to a provider.
+    pub(super) fn prepare(&self, step: &Step<'_>) -> GenerateRequest {
+        let cap = self.request.output_tokens.saturating_add(step.model.headroom);
+        GenerateRequest {
+            prompt: Arc::clone(&self.request.prompt),
+            model: step.model.id.clone(),
+            max_output_tokens: cap.min(step.model.max_output),
+            reasoning: step.model.reasoning.clone(),
+            correction: None,
         }
     }
 
@@ -287,15 +299,4 @@ pub(super) fn count(provider: ProviderName, end: &End) {
         .increment(1);
     metrics::counter!("regimen_provider_cost_micros_total", "provider" => provider)
         .increment(end.cost_micros);
-}
-
-pub(super) fn prepare(prompt: &Arc<Prompt>, step: &Step<'_>) -> GenerateRequest {
-    let cap = prompt.output_estimate.saturating_add(step.model.headroom);
-    GenerateRequest {
-        prompt: Arc::clone(prompt),
-        model: step.model.id.clone(),
-        max_output_tokens: cap.min(step.model.max_output),
-        reasoning: step.model.reasoning.clone(),
-        correction: None,
-    }
 }

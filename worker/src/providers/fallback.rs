@@ -22,7 +22,7 @@ use super::rests::Rests;
 use super::rung::Rung;
 use super::settings::LadderSettings;
 use super::slice::Slice;
-use super::{Prompt, ProviderName, RawReply};
+use super::{LazyPrompt, ProviderName, RawReply};
 
 /// All providers of this worker, in order.
 #[derive(Debug)]
@@ -42,7 +42,12 @@ pub struct Ladder {
 #[derive(Debug, Clone)]
 pub struct Request {
     /// What is asked.
-    pub prompt: Arc<Prompt>,
+    pub prompt: Arc<LazyPrompt>,
+    /// The prompt with its schema is not longer, bytes: what it can cost is
+    /// known before it is written.
+    pub prompt_bytes: usize,
+    /// Tokens the visible JSON needs at most; head-room for reasoning is added per model.
+    pub output_tokens: u32,
     /// Whom the user wants asked first.
     pub provider: Option<ProviderName>,
     /// The model the user wants from that provider.

@@ -34,7 +34,8 @@ pub mod gemini;
 pub mod openai;
 
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -76,17 +77,41 @@ pub struct Prompt {
     pub schema: Arc<ReplySchema>,
     /// Names the schema where a provider wants that: a-z A-Z 0-9 _ -, at most 64.
     pub schema_name: String,
-    /// Tokens the visible JSON needs at most; head-room for reasoning is added per model.
-    pub output_estimate: u32,
     /// The user as providers may know them; see [`hashed_user`].
     pub user_hash: String,
+}
+
+/// A prompt that is written when it is first read, so that this can be done
+/// while something else is waited for.
+#[derive(Debug)]
+pub struct LazyPrompt(LazyLock<Prompt, Box<dyn FnOnce() -> Prompt + Send>>);
+
+impl LazyPrompt {
+    /// The prompt that `write` will write.
+    pub fn new(write: impl FnOnce() -> Prompt + Send + 'static) -> Self {
+        Self(LazyLock::new(Box::new(write)))
+    }
+}
+
+impl Deref for LazyPrompt {
+    type Target = Prompt;
+
+    fn deref(&self) -> &Prompt {
+        &self.0
+    }
+}
+
+impl From<Prompt> for LazyPrompt {
+    fn from(prompt: Prompt) -> Self {
+        Self::new(|| prompt)
+    }
 }
 
 /// One call, prepared for one model.
 #[derive(Debug, Clone)]
 pub struct GenerateRequest {
     /// What is asked.
-    pub prompt: Arc<Prompt>,
+    pub prompt: Arc<LazyPrompt>,
     /// The provider's own id of the model.
     pub model: String,
     /// The cap on output tokens, reasoning included.

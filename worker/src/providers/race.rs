@@ -6,7 +6,7 @@ use futures_util::future::{Either, select};
 use tokio::time::{Instant, sleep};
 
 use super::attempt::{Accepted, Failed, Number};
-use super::climb::{Climb, Stopped, count, prepare};
+use super::climb::{Climb, Stopped, count};
 use super::fallback::Step;
 use super::gate::Admission;
 use super::log::{AttemptLog, End, Judge};
@@ -60,7 +60,7 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
         backup: &Step<'_>,
         slice: Slice,
     ) -> Result<Raced<J::Plan>, Stopped<L>> {
-        let request = prepare(&self.request.prompt, backup);
+        let request = self.prepare(backup);
         let number = Number::default();
         let second = Box::pin(self.attempt(backup, &request, slice, &number));
         match select(first, second).await {
@@ -118,7 +118,7 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
     }
 
     async fn lost(&self, step: &Step<'_>, failed: Failed) -> Result<(), Stopped<L>> {
-        let most = self.most(step, &prepare(&self.request.prompt, step));
+        let most = self.most(step, &self.prepare(step));
         let provider = step.rung.name();
         self.close(failed.n, provider, &step.model.id, failed.error, None, most).await
     }
@@ -133,7 +133,7 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
             request_id: None,
             retry_in: None,
             usage: Usage::default(),
-            cost_micros: self.most(step, &prepare(&self.request.prompt, step)),
+            cost_micros: self.most(step, &self.prepare(step)),
             estimated: true,
         };
         count(step.rung.name(), &end);

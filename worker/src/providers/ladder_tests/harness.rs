@@ -210,11 +210,12 @@ impl Bench {
             user: "{}".to_owned(),
             schema: Arc::new(ReplySchema::new(&json!({ "type": "object" }))),
             schema_name: "plan".to_owned(),
-            output_estimate: 6_000,
             user_hash: "h".to_owned(),
         };
         Request {
-            prompt: Arc::new(prompt),
+            prompt: Arc::new(prompt.into()),
+            prompt_bytes: 1_000,
+            output_tokens: 6_000,
             provider: None,
             model: None,
             deadline: Instant::now() + Duration::from_secs(180),

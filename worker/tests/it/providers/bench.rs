@@ -109,11 +109,12 @@ pub(crate) fn request(seed: &str, within: Duration) -> Request {
         user: format!("REGIMEN-TARGETS: {targets}\n<quiz>{{}}</quiz>"),
         schema: Arc::new(ReplySchema::new(plan::schema(PlanKind::Workout))),
         schema_name: "workout_plan".to_owned(),
-        output_estimate: 8_000,
         user_hash: "5f2b9c0e".repeat(8),
     };
     Request {
-        prompt: Arc::new(prompt),
+        prompt: Arc::new(prompt.into()),
+        prompt_bytes: 10_000,
+        output_tokens: 8_000,
         provider: None,
         model: None,
         deadline: Instant::now() + within,
@@ -145,7 +146,7 @@ pub(crate) fn small_request(seed: &str, within: Duration) -> Request {
     });
     let schema = Arc::new(ReplySchema::new(&schema));
     let prompt = Prompt { schema, ..Prompt::clone(&request.prompt) };
-    Request { prompt: Arc::new(prompt), ..request }
+    Request { prompt: Arc::new(prompt.into()), ..request }
 }
 
 /// Accepts what answers a small request.

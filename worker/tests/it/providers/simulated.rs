@@ -15,7 +15,8 @@ use regimen_worker::providers::anthropic::Messages;
 use regimen_worker::providers::gemini::GenerateContent;
 use regimen_worker::providers::openai::{ChatCompletions, Dialect};
 use regimen_worker::providers::{
-    GenerateRequest, Prompt, Provider, Reasoning, ReplySchema, Timeouts, hashed_user, interpret,
+    GenerateRequest, LazyPrompt, Prompt, Provider, Reasoning, ReplySchema, Timeouts, hashed_user,
+    interpret,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -76,14 +77,13 @@ async fn ask(
     let (quiz, nutrition, needs) = person;
     let text = prompts::build(kind, quiz, nutrition, needs, seed);
     let request = GenerateRequest {
-        prompt: Arc::new(Prompt {
+        prompt: Arc::new(LazyPrompt::from(Prompt {
             system: text.system,
             user: text.user,
             schema: Arc::new(ReplySchema::new(plan::schema(kind))),
             schema_name: format!("{kind}_plan"),
-            output_estimate: 8000,
             user_hash: hashed_user(seed),
-        }),
+        })),
         model: model.to_owned(),
         max_output_tokens: 16_000,
         reasoning: reasoning.clone(),

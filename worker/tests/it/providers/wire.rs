@@ -13,7 +13,7 @@ use regimen_worker::providers::anthropic::Messages;
 use regimen_worker::providers::gemini::GenerateContent;
 use regimen_worker::providers::openai::{ChatCompletions, Dialect};
 use regimen_worker::providers::{
-    Correction, GenerateRequest, Prompt, Provider, Reasoning, ReplySchema, Timeouts,
+    Correction, GenerateRequest, LazyPrompt, Prompt, Provider, Reasoning, ReplySchema, Timeouts,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -101,14 +101,13 @@ fn request(provider: &str, corrected: bool) -> GenerateRequest {
     });
     let output_estimate = u32::try_from(written["output_estimate"].as_u64().unwrap()).unwrap();
     GenerateRequest {
-        prompt: Arc::new(Prompt {
+        prompt: Arc::new(LazyPrompt::from(Prompt {
             system: text(&written["system"]),
             user: text(&written["user"]),
             schema: Arc::new(ReplySchema::new(&written["schema"])),
             schema_name: text(&written["schema_name"]),
-            output_estimate,
             user_hash: text(&written["user_hash"]),
-        }),
+        })),
         model: model.to_owned(),
         max_output_tokens: output_estimate,
         reasoning,

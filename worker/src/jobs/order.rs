@@ -1,0 +1,75 @@
+//! What a job asks for, read from its row.
+
+use std::sync::OnceLock;
+
+use regimen_common::db::jobs::Claimed;
+use regimen_common::job::{FailureCode, PlanKind};
+use regimen_common::nutrition::Nutrition;
+use regimen_common::quiz::Quiz;
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::error::JobError;
+use crate::plan::Needs;
+use crate::prompts;
+
+/// What the ingress handed over with a job.
+#[derive(Debug, Deserialize)]
+pub struct Input {
+    answers: Value,
+    /// The targets computed at the submit.
+    pub nutrition: Nutrition,
+    /// Whom the user wants asked.
+    pub provider: Option<String>,
+    /// With which model.
+    pub model: Option<String>,
+}
+
+/// One job's order.
+#[derive(Debug)]
+pub struct Order {
+    /// The job.
+    pub job: Uuid,
+    /// Which plan.
+    pub kind: PlanKind,
+    /// What came with it.
+    pub input: Input,
+    /// The person's answers.
+    pub quiz: Quiz,
+    needs: OnceLock<Needs>,
+}
+
+impl Order {
+    /// Reads what stands in the job's row.
+    ///
+    /// # Errors
+    /// It is not what the ingress writes: the job fails for good.
+    pub fn read(claimed: &Claimed) -> Result<Self, JobError> {
+        let unreadable = |what: String| {
+            JobError::fail(
+                FailureCode::Internal,
+                format!("the stored request cannot be read: {what}"),
+            )
+        };
+        let input: Input =
+            Input::deserialize(&claimed.input).map_err(|error| unreadable(error.to_string()))?;
+        let quiz = Quiz::read(&input.answers).map_err(|error| unreadable(error.to_string()))?;
+        Ok(Self { job: claimed.id, kind: claimed.kind, input, quiz, needs: OnceLock::new() })
+    }
+
+    /// What a plan for this person must satisfy, worked out once.
+    pub fn needs(&self) -> &Needs {
+        self.needs.get_or_init(|| Needs::of(&self.quiz, &self.input.nutrition))
+    }
+
+    /// The texts of the prompt.
+    pub fn prompt(&self) -> prompts::Prompt {
+        prompts::build(self.kind, &self.quiz, &self.input.nutrition, self.needs(), self.job)
+    }
+
+    /// Those texts are not longer, bytes.
+    pub fn prompt_bytes(&self) -> usize {
+        prompts::most_bytes(&self.input.answers)
+    }
+}
