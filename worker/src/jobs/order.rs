@@ -52,8 +52,8 @@ impl Order {
                 format!("the stored request cannot be read: {what}"),
             )
         };
-        let input: Input =
-            Input::deserialize(&claimed.input).map_err(|error| unreadable(error.to_string()))?;
+        let input: Input = serde_json::from_str(claimed.input.get())
+            .map_err(|error| unreadable(error.to_string()))?;
         let quiz = Quiz::read(&input.answers).map_err(|error| unreadable(error.to_string()))?;
         Ok(Self { job: claimed.id, kind: claimed.kind, input, quiz, needs: OnceLock::new() })
     }

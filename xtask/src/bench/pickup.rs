@@ -89,9 +89,10 @@ impl Pickup {
     /// returns when the worker is idle again. Nobody asks for anything before
     /// the first pause is over: on two cores that would be measured, too.
     fn measure(&mut self, session: &Session, job: &Job) -> Result<f64, BenchError> {
-        let pushed_at = clock::micros_since_1970();
-        let message = json!({"v": 1, "id": job.id, "at": pushed_at / 1000}).to_string();
+        let now = clock::micros_since_1970() / 1000;
+        let message = json!({"v": 1, "id": job.id, "at": now}).to_string();
         let list = format!("{{{PREFIX}}}:queue:free");
+        let pushed_at = clock::micros_since_1970();
         self.redis.command(&["LPUSH", &list, &message])?;
         let path = format!("/v1/jobs/{}", job.id);
         loop {

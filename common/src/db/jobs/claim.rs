@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Client, GenericClient};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use crate::db::DbError;
@@ -38,8 +39,8 @@ pub struct Claimed {
     pub kind: PlanKind,
     /// The quiz it answers.
     pub quiz_result_id: Option<Uuid>,
-    /// What the ingress handed over.
-    pub input: Value,
+    /// What the ingress handed over, as Postgres writes it.
+    pub input: Box<RawValue>,
     /// Claims so far, this one included.
     pub attempts: i32,
     /// Nobody held the job before.
@@ -60,13 +61,14 @@ pub struct Claimed {
 
 impl Claimed {
     fn from_row(row: &Row) -> Result<Self, DbError> {
+        let Json(input) = row.try_get("input")?;
         Ok(Self {
             id: row.try_get("id")?,
             fence: row.try_get("fence")?,
             user_id: row.try_get("user_id")?,
             kind: super::read::named(row, "kind")?,
             quiz_result_id: row.try_get("quiz_result_id")?,
-            input: row.try_get("input")?,
+            input,
             attempts: row.try_get("attempts")?,
             first: row.try_get("first")?,
             rounds: row.try_get("rounds")?,
