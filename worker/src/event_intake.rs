@@ -55,7 +55,7 @@ pub async fn handle(task: EventTask, env: Data<Arc<Env>>) -> Result<(), BoxDynEr
 /// Feeds tasks into `tasks` until the process drains.
 pub async fn feed(env: Arc<Env>, tasks: mpsc::Sender<EventTask>) {
     let slots = Arc::new(Semaphore::new(env.config.stripe.slots));
-    let source = Source::new(&env, (List::Stripe, List::Notify), WEIGHTS);
+    let source = Source::of(&env, (List::Stripe, List::Notify), WEIGHTS);
     let mut intake = Intake { env, slots, source, redis_failed_at: None };
     intake.run(&tasks).await;
 }

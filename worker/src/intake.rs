@@ -46,7 +46,7 @@ pub async fn feed(env: Arc<Env>, tasks: mpsc::Sender<PlanTask>) {
     let mut intake = Intake {
         slots: Arc::new(Semaphore::new(env.config.slots)),
         drain: env.shutdown.drain.clone(),
-        source: Source::new(&env, (List::Pro, List::Free), env.config.weights),
+        source: Source::of(&env, (List::Pro, List::Free), env.config.weights),
         env,
         redis: Redis::Here,
         postgres_failed: false,

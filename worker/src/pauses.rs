@@ -42,7 +42,7 @@ impl PausedQueues {
     }
 
     /// Takes over what is paused now; whoever waits for a change hears of one.
-    fn set(&self, now: HashSet<List>) {
+    pub fn set(&self, now: HashSet<List>) {
         self.0.send_if_modified(|paused| {
             for list in paused.symmetric_difference(&now) {
                 let state = if now.contains(list) { "paused" } else { "resumed" };

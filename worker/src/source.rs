@@ -51,19 +51,22 @@ pub struct Source {
 }
 
 impl Source {
-    /// The two `lists`, in these shares.
-    pub fn new(env: &Env, lists: (List, List), weights: Weights) -> Self {
-        Self {
-            queue: env.queue.clone(),
-            paused: env.paused.clone(),
-            drain: env.shutdown.drain.clone(),
-            lists,
-            weights,
-            turn: 0,
-            emptied: false,
-            bell: env.queue.bell(),
-            link: None,
-        }
+    /// The two `lists` of `queue` in these shares, until `drain` is cancelled.
+    pub fn new(
+        queue: Queue,
+        paused: PausedQueues,
+        drain: CancellationToken,
+        lists: (List, List),
+        weights: Weights,
+    ) -> Self {
+        let bell = queue.bell();
+        Self { queue, paused, drain, lists, weights, turn: 0, emptied: false, bell, link: None }
+    }
+
+    /// The same with what this process has.
+    pub fn of(env: &Env, lists: (List, List), weights: Weights) -> Self {
+        let (queue, paused) = (env.queue.clone(), env.paused.clone());
+        Self::new(queue, paused, env.shutdown.drain.clone(), lists, weights)
     }
 
     /// Up to `count` messages, or nothing after a wait.

@@ -17,4 +17,5 @@ mod pauses;
 mod pay_once;
 mod providers;
 mod retry;
+mod source;
 mod stripe;

@@ -81,6 +81,18 @@ async fn the_script_and_the_rule_share_alike() {
     }
 }
 
+#[test]
+fn lists_take_turns_at_being_first() {
+    let order = |weights: Weights, turn| weights.order(("pro", "free"), turn);
+    for turn in 0..4 {
+        assert_eq!(order(WEIGHTS, turn), ["pro", "free"], "{turn}");
+    }
+    assert_eq!(order(WEIGHTS, 4), ["free", "pro"]);
+    assert_eq!(order(WEIGHTS.without(true, false), 0), ["free"]);
+    assert_eq!(order(WEIGHTS.without(false, true), 4), ["pro"]);
+    assert_eq!(order(WEIGHTS.without(true, true), 0), [""; 0]);
+}
+
 #[tokio::test]
 async fn oldest_first_and_what_came_back_before_all() {
     let redis = TestRedis::new();

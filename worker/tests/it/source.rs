@@ -1,0 +1,164 @@
+//! Taking ids from the lists: nothing that Redis hands out is lost, whatever
+//! happens at that moment.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use regimen_common::kv::Kv;
+use regimen_common::queue::{List, Message, Queue, Taken, Weights};
+use regimen_common::test_support::PrivateRedis;
+use regimen_worker::pauses::PausedQueues;
+use regimen_worker::source::Source;
+use secrecy::SecretString;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+const PLANS: (List, List) = (List::Pro, List::Free);
+const WEIGHTS: Weights = Weights { first: 4, second: 1 };
+/// More than any of this takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What a source needs, with a Redis of its own: it tells how many clients block.
+struct World {
+    _redis: PrivateRedis,
+    kv: Kv,
+    queue: Queue,
+    paused: PausedQueues,
+    drain: CancellationToken,
+}
+
+impl World {
+    async fn new() -> Self {
+        let redis = PrivateRedis::start().await;
+        let kv = Kv::new(&SecretString::from(redis.url()), "source").unwrap();
+        let (queue, paused) = (Queue::new(kv.clone()), PausedQueues::default());
+        Self { _redis: redis, kv, queue, paused, drain: CancellationToken::new() }
+    }
+
+    /// A source that has found the lists empty.
+    async fn idle(&self) -> Source {
+        let (queue, paused) = (self.queue.clone(), self.paused.clone());
+        let mut source = Source::new(queue, paused, self.drain.clone(), PLANS, WEIGHTS);
+        assert_eq!(ids(source.take(5).await.unwrap()), [""; 0]);
+        source
+    }
+
+    /// Takes from an idle source; returns once it blocks.
+    async fn blocked(&self, mut source: Source) -> JoinHandle<(Source, Vec<String>)> {
+        let task = tokio::spawn(async move {
+            let taken = source.take(5).await.unwrap();
+            (source, ids(taken))
+        });
+        self.until_one_blocks().await;
+        task
+    }
+
+    async fn until_one_blocks(&self) {
+        let info = redis::cmd("INFO").arg("clients").to_owned();
+        let blocks = async {
+            while !self.kv.query::<String>(&info).await.unwrap().contains("blocked_clients:1\r") {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LIMIT, blocks).await.unwrap();
+    }
+
+    async fn push(&self, list: List, id: &str) {
+        self.queue.push(list, &[Message::new(id, 0, None)]).await.unwrap();
+    }
+
+    async fn depth(&self, list: List) -> u64 {
+        self.queue.depth(list).await.unwrap()
+    }
+}
+
+fn ids(taken: Taken) -> Vec<String> {
+    taken.into_iter().map(|(_, message)| message.id).collect()
+}
+
+async fn ended<T>(task: JoinHandle<T>) -> T {
+    timeout(LIMIT, task).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn an_idle_source_takes_what_is_pushed_to_either_list() {
+    let world = World::new().await;
+    let task = world.blocked(world.idle().await).await;
+    world.push(List::Free, "free").await;
+    let (source, taken) = ended(task).await;
+    assert_eq!(taken, ["free"]);
+    let task = world.blocked(source).await;
+    world.push(List::Pro, "pro").await;
+    assert_eq!(ended(task).await.1, ["pro"]);
+}
+
+#[tokio::test]
+async fn a_drain_calls_an_idle_source_away() {
+    let world = World::new().await;
+    let task = world.blocked(world.idle().await).await;
+    world.drain.cancel();
+    assert_eq!(ended(task).await.1, [""; 0]);
+    world.push(List::Free, "later").await;
+    assert_eq!(world.depth(List::Free).await, 1, "nobody waits any more");
+}
+
+/// The push and the drain meet in every order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_pushed_while_a_source_drains_is_taken_or_still_there() {
+    let mut world = World::new().await;
+    for round in 0..300 {
+        world.drain = CancellationToken::new();
+        let task = world.blocked(world.idle().await).await;
+        let (drain, yields) = (world.drain.clone(), round % 30);
+        let drains = tokio::spawn(async move {
+            for _ in 0..yields {
+                tokio::task::yield_now().await;
+            }
+            drain.cancel();
+        });
+        world.push(List::Free, "id").await;
+        drains.await.unwrap();
+        let (_, taken) = ended(task).await;
+        let left = world.queue.pop(PLANS, WEIGHTS, 0, 10).await.unwrap();
+        assert_eq!(taken.len() + left.len(), 1, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_leaves_a_list_alone_from_the_moment_it_is_paused() {
+    let world = World::new().await;
+    let task = world.blocked(world.idle().await).await;
+    world.paused.set(HashSet::from([List::Pro]));
+    let (source, taken) = ended(task).await;
+    assert_eq!(taken, [""; 0], "called away");
+
+    let task = world.blocked(source).await;
+    world.push(List::Pro, "pro").await;
+    world.push(List::Free, "free").await;
+    let (mut source, taken) = ended(task).await;
+    assert_eq!((taken, world.depth(List::Pro).await), (vec!["free".to_owned()], 1));
+
+    world.paused.set(HashSet::new());
+    let taken = timeout(LIMIT, source.take(5)).await.unwrap().unwrap();
+    assert_eq!(ids(taken), ["pro"]);
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_told_and_made_anew() {
+    let world = World::new().await;
+    let mut source = world.idle().await;
+    let task = tokio::spawn(async move {
+        let broken = source.take(5).await.is_err();
+        (source, broken)
+    });
+    world.until_one_blocks().await;
+    let kill = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).to_owned();
+    let _: u64 = world.kv.query(&kill).await.unwrap();
+    let (mut source, broken) = ended(task).await;
+    assert!(broken);
+    assert_eq!(ids(source.take(5).await.unwrap()), [""; 0]);
+    let task = world.blocked(source).await;
+    world.push(List::Free, "id").await;
+    assert_eq!(ended(task).await.1, ["id"]);
+}
