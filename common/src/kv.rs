@@ -25,6 +25,8 @@ use tokio::sync::Mutex;
 /// How long a command may take before it counts as failed.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Where a cluster's client insists on a timeout.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why Redis could not be used. Never shows the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +50,16 @@ pub struct Kv {
 
 #[derive(Clone)]
 enum Link {
-    Single { client: Arc<Client>, manager: ConnectionManager },
-    Cluster { client: Arc<ClusterClient>, connection: Arc<Mutex<Option<ClusterConnection>>> },
+    Single {
+        client: Arc<Client>,
+        manager: ConnectionManager,
+    },
+    Cluster {
+        client: Arc<ClusterClient>,
+        connection: Arc<Mutex<Option<ClusterConnection>>>,
+        /// Connects without a response timeout.
+        blocking: Arc<ClusterClient>,
+    },
     Sentinel(Arc<Sentinel>),
 }
 
@@ -75,12 +85,20 @@ impl Kv {
         let link = if let Some(rest) = url.strip_prefix("redis-cluster://") {
             let nodes: Vec<String> =
                 rest.split(',').map(|node| format!("redis://{node}")).collect();
-            let client = ClusterClient::builder(nodes)
-                .response_timeout(RESPONSE_TIMEOUT)
-                .connection_timeout(CONNECT_TIMEOUT)
-                .build()
-                .map_err(KvError::Url)?;
-            Link::Cluster { client: Arc::new(client), connection: Arc::default() }
+            let client = |response: Duration, overall: Option<Duration>| {
+                ClusterClient::builder(nodes.clone())
+                    .response_timeout(response)
+                    .overall_response_timeout(overall)
+                    .connection_timeout(CONNECT_TIMEOUT)
+                    .build()
+                    .map(Arc::new)
+                    .map_err(KvError::Url)
+            };
+            Link::Cluster {
+                client: client(RESPONSE_TIMEOUT, Some(RESPONSE_TIMEOUT))?,
+                connection: Arc::default(),
+                blocking: client(NEVER, None)?,
+            }
         } else if let Some(rest) = url.strip_prefix("redis-sentinel://") {
             Link::Sentinel(Arc::new(Sentinel {
                 client: Mutex::new(sentinel_client(rest).map_err(KvError::Url)?),
@@ -140,11 +158,8 @@ impl Kv {
                 let mut client = sentinel.client.lock().await;
                 BlockingLink::Server(client.get_async_connection_with_config(&config).await?)
             }
-            Link::Cluster { client, .. } => {
-                let config = redis::cluster::ClusterConfig::new()
-                    .set_connection_timeout(CONNECT_TIMEOUT)
-                    .set_response_timeout(Duration::from_secs(3600));
-                BlockingLink::Cluster(client.get_async_connection_with_config(config).await?)
+            Link::Cluster { blocking, .. } => {
+                BlockingLink::Cluster(blocking.get_async_connection().await?)
             }
         })
     }
@@ -218,7 +233,7 @@ impl ConnectionLike for Kv {
         Box::pin(async move {
             match &mut self.link {
                 Link::Single { manager, .. } => manager.req_packed_command(cmd).await,
-                Link::Cluster { client, connection } => {
+                Link::Cluster { client, connection, .. } => {
                     cluster_connection(client, connection).await?.req_packed_command(cmd).await
                 }
                 Link::Sentinel(sentinel) => {
@@ -241,7 +256,7 @@ impl ConnectionLike for Kv {
                 Link::Single { manager, .. } => {
                     manager.req_packed_commands(pipeline, offset, count).await
                 }
-                Link::Cluster { client, connection } => {
+                Link::Cluster { client, connection, .. } => {
                     let mut connection = cluster_connection(client, connection).await?;
                     connection.req_packed_commands(pipeline, offset, count).await
                 }

@@ -130,7 +130,7 @@ impl Intake {
         }
     }
 
-    /// Claims what Redis hands out. Without a connection to Postgres it goes back there.
+    /// Claims what Redis hands out. What cannot be claimed now goes back there.
     async fn claim_taken(&mut self, free: usize) -> Result<Vec<(Claimed, Holding)>, DbError> {
         if self.postgres_failed {
             drop(self.postgres().await?);
@@ -155,7 +155,10 @@ impl Intake {
         };
         let asked_at = Instant::now();
         let claimed = jobs::claim(&client, &job_ids(&taken), &self.env.config.claim).await;
-        self.answer_lost = claimed.is_err();
+        if claimed.is_err() {
+            self.answer_lost = true;
+            self.source.put_back(&taken).await;
+        }
         Ok(self.held(claimed?, asked_at))
     }
 

@@ -106,8 +106,10 @@ async fn run_jobs(env: Arc<Env>) -> Result<(), RunError> {
         })
         .register(move |_| {
             let (sender, receiver) = mpsc::channel(events.config.stripe.slots);
-            // Nothing is handed back: what is claimed and not begun comes again.
+            // Tracked: an id that came too late is put back. What is claimed and not
+            // begun comes again.
             let feed = event_intake::feed(Arc::clone(&events), sender);
+            let feed = events.tasks.track_future(feed);
             WorkerBuilder::new("events")
                 .backend(FedBackend::new(receiver, feed))
                 .data(Arc::clone(&events))

@@ -3,7 +3,8 @@
 //!
 //! Invariant: what Redis has handed out is returned or put back. A drain, or a
 //! queue that is paused or resumed, calls the source away with its own bell;
-//! it never drops a connection on which an id may be under way.
+//! unless Redis does not answer, no connection is dropped on which an id may be
+//! under way.
 
 use std::time::Duration;
 
@@ -75,6 +76,10 @@ impl Source {
     /// Redis is away, or seems so.
     pub async fn take(&mut self, count: usize) -> Result<Taken, SourceError> {
         let taken = if self.emptied { self.wait(count).await } else { self.look(count).await };
+        if taken.is_err() {
+            // Whatever it was may have cut the other connection off, too.
+            self.link = None;
+        }
         self.emptied = taken.as_ref().is_ok_and(|taken| taken.len() < count);
         self.picked(taken.as_ref().map_or(0, Vec::len));
         taken
@@ -104,17 +109,13 @@ impl Source {
     }
 
     async fn wait(&mut self, count: usize) -> Result<Taken, SourceError> {
-        match self.wait_on_link(count).await {
-            Ok(taken) if self.drain.is_cancelled() => {
-                self.put_back(&taken).await;
-                Ok(Taken::new())
-            }
-            Ok(taken) => Ok(taken),
-            Err(error) => {
-                self.link = None;
-                Err(error)
-            }
-        }
+        let taken = self.wait_on_link(count).await?;
+        let lists = self.shares().0.order(self.lists, self.turn);
+        let drained = self.drain.is_cancelled();
+        let (wanted, unwanted): (Taken, Taken) =
+            taken.into_iter().partition(|(list, _)| !drained && lists.contains(list));
+        self.put_back(&unwanted).await;
+        Ok(wanted)
     }
 
     async fn wait_on_link(&mut self, count: usize) -> Result<Taken, SourceError> {
@@ -123,7 +124,10 @@ impl Source {
         let lists = weights.order(self.lists, turn);
         let link = match &mut self.link {
             Some(link) => link,
-            none => none.insert(self.queue.blocking().await?),
+            none => {
+                let link = timeout(PATIENCE, self.queue.blocking()).await;
+                none.insert(link.map_err(|_| SourceError::NoAnswer)??)
+            }
         };
         let waiting = self.queue.wait(link, &lists, &self.bell, count, IDLE_WAIT);
         tokio::pin!(waiting);

@@ -1,10 +1,11 @@
-//! The rate limit on a real Redis Cluster of two nodes.
+//! The rate limit and the dispatch lists on a real Redis Cluster of two nodes.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regimen_common::kv::Kv;
+use regimen_common::kv::{Kv, RESPONSE_TIMEOUT};
+use regimen_common::queue::{List, Message, Queue};
 use regimen_common::rate_limit::{Policy, RateLimiter};
 use regimen_common::test_support::PrivateRedis;
 use secrecy::SecretString;
@@ -19,11 +20,15 @@ fn hourly(name: &str, quota: u32) -> Policy {
     Policy { name: name.into(), quota, window: Duration::from_secs(3600), shadow: false }
 }
 
+/// Only one node is named; the other is found through it.
+fn cluster_url(node: &PrivateRedis) -> String {
+    node.url().replace("redis://", "redis-cluster://").replace("/0", "")
+}
+
 #[tokio::test]
 async fn several_policies_are_one_call_on_whichever_node_has_the_slot() {
     let [first, second] = PrivateRedis::start_cluster().await;
-    // Only one node is named; the other is found through it.
-    let node = first.url().replace("redis://", "redis-cluster://").replace("/0", "");
+    let node = cluster_url(&first);
     let policies: Arc<[Policy]> = [hourly("a", 3), hourly("b", 5)].into();
     for number in 0..PREFIXES {
         let kv = Kv::new(&SecretString::from(node.clone()), &format!("p{number}")).unwrap();
@@ -48,4 +53,25 @@ async fn several_policies_are_one_call_on_whichever_node_has_the_slot() {
         let keys: usize = redis::cmd("DBSIZE").query_async(&mut connection).await.unwrap();
         assert!(keys > 0, "both nodes have a part of the keys");
     }
+}
+
+#[tokio::test]
+async fn an_idle_worker_blocks_for_longer_than_other_commands_may_take() {
+    let [first, _second] = PrivateRedis::start_cluster().await;
+    let url = SecretString::from(cluster_url(&first));
+    let waits = (0..PREFIXES).map(|number| {
+        let queue = Queue::new(Kv::new(&url, &format!("p{number}")).unwrap());
+        async move {
+            let (mut link, bell) = (queue.blocking().await.unwrap(), queue.bell());
+            let long = RESPONSE_TIMEOUT + Duration::from_secs(2);
+            let mut wait = async || queue.wait(&mut link, &[List::Free], &bell, 5, long).await;
+            assert_eq!(wait().await.unwrap(), [], "nothing came");
+            queue.ring(&bell).await.unwrap();
+            assert_eq!(wait().await.unwrap(), [], "called away");
+            let message = Message::new("id", 0, None);
+            queue.push(List::Free, std::slice::from_ref(&message)).await.unwrap();
+            assert_eq!(wait().await.unwrap(), [(List::Free, message)]);
+        }
+    });
+    futures_util::future::join_all(waits).await;
 }

@@ -29,10 +29,12 @@ pub const CORRECTION: &str = include_str!("correction.txt");
 
 /// What of a prompt is ours, bytes: rules, task, the names of the answers,
 /// numbers, foods and body parts in our own words.
-const OURS: usize = 8 * 1024;
+const OURS: usize = 12 * 1024;
 /// What a person typed stands in the answers, and some of it in the targets,
 /// where JSON may double it and a mark may follow what was cut.
 const SHARE: usize = 4;
+/// A number in place of a text is not longer, bytes.
+const NUMBER: usize = 26;
 
 const SYSTEM: &str = include_str!("system.txt");
 const MEAL: &str = include_str!("meal.txt");
@@ -80,7 +82,8 @@ fn text_bytes(answers: &Value) -> usize {
         Value::String(text) => text.len(),
         Value::Array(items) => items.iter().map(text_bytes).sum(),
         Value::Object(fields) => fields.values().map(text_bytes).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::Number(_) => NUMBER,
+        Value::Null | Value::Bool(_) => 0,
     }
 }
 

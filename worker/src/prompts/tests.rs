@@ -167,14 +167,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn no_prompt_is_longer_than_was_said_before_it_was_written(
-        text in "[a-z \"\\\\<é花🥜.,]{0,600}",
+        text in "[a-z \"\\\\<é花🥜㌖ﷺ.,]{0,600}",
         item in "[a-z\"🥜]{1,80}",
         items in 1_usize..50,
+        number in prop_oneof![Just(f64::NAN), -1e15..1e15],
     ) {
         let mut typed = answers();
         for (name, value) in places_for_text() {
             typed[&name] = if value.is_array() {
-                json!(vec![&item; items])
+                if number.is_finite() { json!(vec![number; items]) } else { json!(vec![&item; items]) }
             } else if matches!(
                 name.as_str(),
                 "injuries" | "foodAllergies" | "medications" | "healthConditions_other"

@@ -55,8 +55,8 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
         let most_micros = self.most(step, request);
         let (model, warning) = (step.model.id.clone(), step.warning.clone());
         let start = Start { provider, model, most_micros, warning };
-        // The prompt and the body around it are written while Postgres is at work;
-        // what was sent there leaves first.
+        // The prompt and the body around it are written while the stores are at
+        // work; what was sent there leaves first.
         let prepare = async {
             yield_now().await;
             step.rung.provider.prepare(request)

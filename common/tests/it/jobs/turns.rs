@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use deadpool_postgres::Client;
 use futures_util::future::join_all;
-use regimen_common::db::jobs::{self, Claimed, Held};
+use regimen_common::db::jobs::{Claimed, Held};
+use regimen_common::db::{self, jobs};
 use regimen_common::job::JobClass;
 use regimen_common::queue::Weights;
 use regimen_common::test_support::TestDatabase;
@@ -66,6 +67,25 @@ async fn workers_that_claim_at_once_keep_to_the_cap_of_a_user() {
     let next = end(&mut client, held).await;
     let oldest = ids.iter().find(|id| !running.contains(*id)).unwrap();
     assert_eq!(next, [*oldest]);
+}
+
+/// Under a snapshot the cap would not hold; the database's own default must not matter.
+#[tokio::test]
+async fn claims_are_made_under_read_committed_and_refused_otherwise() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (ids, _) = accept(&mut client, &request(Uuid::now_v7(), JobClass::Free, 2)).await;
+    let for_all = "do $do$ begin execute format('alter database %I set
+        default_transaction_isolation to %L', current_database(), 'repeatable read'); end $do$";
+    client.batch_execute(for_all).await.unwrap();
+
+    let pool = db::pool(&database.secret_url(), 1, "test").unwrap();
+    let client = pool.get().await.unwrap();
+    assert_eq!(claim(&client, &ids[..1], "worker").await.len(), 1);
+
+    client.batch_execute("reset default_transaction_isolation").await.unwrap();
+    let refused = jobs::claim(&client, &ids[1..], &policy("worker")).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("read committed"), "{refused:?}");
 }
 
 #[tokio::test]
