@@ -10,7 +10,7 @@ use crate::signal::{Interrupted, Interrupts};
 use crate::workspace::Workspace;
 
 /// How often something that can only be looked at is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// One run of a command.
 pub(crate) struct Session {

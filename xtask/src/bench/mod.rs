@@ -4,6 +4,7 @@
 mod accept;
 mod gate;
 mod load;
+mod memory;
 mod pickup;
 mod spread;
 mod streams;

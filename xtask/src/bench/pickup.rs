@@ -12,13 +12,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::spread::Spread;
-use super::{BenchError, FOLDER, Job};
+use super::{BenchError, FOLDER, Job, memory};
 use crate::clock;
 use crate::demo;
 use crate::http::Client;
 use crate::resp::Connection;
 use crate::secrets::Secrets;
-use crate::session::Session;
+use crate::session::{LOOK_AGAIN, Session};
 use crate::stack::{Providers, StackPlan};
 use crate::state::Lock;
 
@@ -58,7 +58,14 @@ pub(super) fn run(session: &Session, samples: u32) -> Result<(), BenchError> {
         waits.push(pickup.measure(session, job)?);
     }
     let waits = Spread::of(waits.split_off(WARM_UP as usize));
-    let _ = writeln!(std::io::stdout(), "push to provider call, ms: {waits}");
+    let (cold, warm) = memory::cold_and_warm(LOOK_AGAIN);
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "push to provider call, ms: {waits}");
+    let _ = writeln!(
+        out,
+        "this machine's memory: 256 KiB read line by line take {cold:.0} µs after a pause as \
+         between two jobs, {warm:.0} µs without"
+    );
     Ok(())
 }
 
