@@ -14,12 +14,16 @@ use regimen_common::kv::Kv;
 use regimen_common::notices::{self, Notice};
 use regimen_common::queue::{List, Message, Queue};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 /// What may wait to be told; beyond it, announcements are dropped.
 const CAPACITY: usize = 20_000;
 /// How many are told at once.
 const BATCH: usize = 500;
+/// Notices wait so long for others to go with. The claim of a job and its first
+/// call are told in one message, and neither gets in the way of the call.
+const GATHER: Duration = Duration::from_millis(3);
 
 enum Announcement {
     Notice(Notice),
@@ -91,6 +95,7 @@ async fn tell(kv: Kv, clock: Clock, mut announcements: mpsc::Receiver<Announceme
     let queue = Queue::new(kv.clone());
     let mut batch = Vec::with_capacity(BATCH);
     while announcements.recv_many(&mut batch, BATCH).await > 0 {
+        gather(&mut announcements, &mut batch).await;
         let (mut notices, mut next, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
         for announcement in batch.drain(..) {
             match announcement {
@@ -105,6 +110,19 @@ async fn tell(kv: Kv, clock: Clock, mut announcements: mpsc::Receiver<Announceme
             // Nobody waits any more when the time was up.
             let _ = sender.send(());
         }
+    }
+}
+
+/// Adds what is announced meanwhile to a batch of notices. Jobs and whoever
+/// waits for a flush do not wait.
+async fn gather(announcements: &mut mpsc::Receiver<Announcement>, batch: &mut Vec<Announcement>) {
+    let until = Instant::now() + GATHER;
+    let can_wait = |announcement: &Announcement| matches!(announcement, Announcement::Notice(_));
+    let mut waiting = batch.iter().all(can_wait);
+    while waiting && batch.len() < BATCH {
+        let Ok(Some(announcement)) = timeout_at(until, announcements.recv()).await else { return };
+        waiting = can_wait(&announcement);
+        batch.push(announcement);
     }
 }
 

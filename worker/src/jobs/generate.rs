@@ -131,7 +131,7 @@ impl Generator {
             Prompt {
                 system: texts.system,
                 user: texts.user,
-                schema,
+                schema: Arc::clone(&schema),
                 schema_name: format!("{}_plan", of.kind),
                 user_hash: providers::hashed_user(user),
             }

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use futures_util::join;
-use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::climb::{Climb, Stopped};
@@ -55,10 +54,9 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
         let most_micros = self.most(step, request);
         let (model, warning) = (step.model.id.clone(), step.warning.clone());
         let start = Start { provider, model, most_micros, warning };
-        // The prompt and the body around it are written while the stores are at
-        // work; what was sent there leaves first.
+        // The prompt and the body around it are written while the stores are at work.
         let prepare = async {
-            yield_now().await;
+            request.prompt.write().await;
             step.rung.provider.prepare(request)
         };
         let (n, call) = join!(self.log.started(&start), prepare);

@@ -35,7 +35,7 @@ pub mod openai;
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -83,13 +83,37 @@ pub struct Prompt {
 
 /// A prompt that is written when it is first read, so that this can be done
 /// while something else is waited for.
-#[derive(Debug)]
-pub struct LazyPrompt(LazyLock<Prompt, Box<dyn FnOnce() -> Prompt + Send>>);
+pub struct LazyPrompt {
+    written: OnceLock<Prompt>,
+    write: Box<dyn Fn() -> Prompt + Send + Sync>,
+}
 
 impl LazyPrompt {
     /// The prompt that `write` will write.
-    pub fn new(write: impl FnOnce() -> Prompt + Send + 'static) -> Self {
-        Self(LazyLock::new(Box::new(write)))
+    pub fn new(write: impl Fn() -> Prompt + Send + Sync + 'static) -> Self {
+        Self { written: OnceLock::new(), write: Box::new(write) }
+    }
+
+    /// Has it written by a thread that has nothing else to do.
+    pub async fn write(self: &Arc<Self>) {
+        if self.written.get().is_none() {
+            let prompt = Arc::clone(self);
+            // Should that panic, so does the first reader.
+            let _ = tokio::task::spawn_blocking(move || {
+                prompt.read();
+            })
+            .await;
+        }
+    }
+
+    fn read(&self) -> &Prompt {
+        self.written.get_or_init(|| (self.write)())
+    }
+}
+
+impl fmt::Debug for LazyPrompt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LazyPrompt").field(&self.written).finish()
     }
 }
 
@@ -97,13 +121,13 @@ impl Deref for LazyPrompt {
     type Target = Prompt;
 
     fn deref(&self) -> &Prompt {
-        &self.0
+        self.read()
     }
 }
 
 impl From<Prompt> for LazyPrompt {
     fn from(prompt: Prompt) -> Self {
-        Self::new(|| prompt)
+        Self::new(move || prompt.clone())
     }
 }
 
