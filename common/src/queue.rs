@@ -17,7 +17,7 @@ use crate::kv::{BlockingLink, Kv, KvError};
 /// The version of [`Message`] this build writes.
 const MESSAGE_VERSION: u8 = 1;
 /// How long the ring of a bell is kept for an owner that does not hear it, seconds.
-const RING_SECONDS: u8 = 60;
+const RING_SECONDS: i64 = 60;
 
 static POP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("queue_pop.lua")));
 
@@ -260,7 +260,7 @@ impl Queue {
     /// Redis is away.
     pub async fn ring(&self, bell: &Bell) -> Result<(), KvError> {
         let mut ring = redis::pipe();
-        ring.lpush(&bell.0, 1).ignore().expire(&bell.0, i64::from(RING_SECONDS)).ignore();
+        ring.lpush(&bell.0, 1).ignore().expire(&bell.0, RING_SECONDS).ignore();
         Ok(ring.query_async(&mut self.kv.clone()).await?)
     }
 

@@ -3,8 +3,8 @@
 //!
 //! The jobs are accepted by an ingress that pushes where no worker listens;
 //! the benchmark then pushes each id itself, as the service would, and so knows
-//! the moment. The simulator tells when the call arrived. Both
-//! read this machine's clock.
+//! the moment. The simulator tells when the call arrived. Both read this
+//! machine's clock.
 
 use std::io::Write;
 use std::path::Path;
@@ -63,7 +63,7 @@ pub(super) fn run(session: &Session, samples: u32) -> Result<(), BenchError> {
     let _ = writeln!(out, "push to provider call, ms: {waits}");
     let _ = writeln!(
         out,
-        "this machine's memory: 256 KiB read line by line take {cold:.0} µs after a pause as \
+        "this machine's memory: 256 KiB read line by line takes {cold:.0} µs after a pause as \
          between two jobs, {warm:.0} µs without"
     );
     Ok(())

@@ -93,7 +93,8 @@ pub struct Held {
 const CLAIM: &str = "-- claim jobs
     with named as (
         -- Looked up by id alone: while statistics are old, a planner that sees the
-        -- state beside it would rather read the index of everything queued.
+        -- state beside it would rather read the index of everything queued. How many
+        -- ids there are is not shown to it, as in `watch::ONE_OF`.
         select id, user_id, class, state, run_at, expires_at, created_at, first_claimed_at
         from regimen.jobs where id = any((select $1::uuid[])::uuid[])
         for update skip locked

@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -160,10 +159,7 @@ async fn take(State(stripe): State<StripeStandIn>, request: Request) -> Response
         inner.instead.pop_front()
     };
     match instead {
-        Some(Instead::Hang) => {
-            tokio::time::sleep(Duration::from_secs(3_600)).await;
-            StatusCode::OK.into_response()
-        }
+        Some(Instead::Hang) => std::future::pending().await,
         Some(Instead::Answer(status, body, should_retry)) => {
             let mut response = (status, axum::Json(body)).into_response();
             if let Some(word) = should_retry {
