@@ -17,6 +17,7 @@ mod leash;
 mod private_postgres;
 mod private_redis;
 mod process;
+mod proxy;
 mod redis;
 mod scripted;
 mod signal;
@@ -28,6 +29,7 @@ pub use self::languages::Language;
 pub use self::private_postgres::PrivatePostgres;
 pub use self::private_redis::PrivateRedis;
 pub use self::process::Process;
+pub use self::proxy::Proxy;
 pub use self::redis::TestRedis;
 pub use self::scripted::Scripted;
 
