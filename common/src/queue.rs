@@ -8,6 +8,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use redis::{Script, cmd};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -65,7 +66,8 @@ pub struct Message {
     pub v: u8,
     /// The row's id: a uuid for jobs, an event id for Stripe events.
     pub id: String,
-    /// When it was put here, Unix milliseconds.
+    /// When its row was marked as put here, by the database's clock, Unix
+    /// milliseconds: what is lost is judged by one clock.
     pub at: i64,
     /// W3C `traceparent` of the request that caused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,9 +75,10 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message about `id`, put here at `at_ms` (Unix milliseconds).
-    pub fn new(id: impl ToString, at_ms: i64, trace: Option<String>) -> Self {
-        Self { v: MESSAGE_VERSION, id: id.to_string(), at: at_ms, trace }
+    /// A message about `id`, whose row was marked as put here `at`, a time
+    /// that the database told.
+    pub fn new(id: impl ToString, at: DateTime<Utc>, trace: Option<String>) -> Self {
+        Self { v: MESSAGE_VERSION, id: id.to_string(), at: at.timestamp_millis(), trace }
     }
 
     /// The id as a job's.
@@ -280,15 +283,16 @@ impl Queue {
         self.kv.query(cmd("LLEN").arg(self.list_key(list))).await
     }
 
-    /// When the oldest message of `list` was put there (Unix milliseconds).
+    /// When the oldest message of `list` was put there, by the database's clock.
     /// Whatever was dispatched before it and still waits has lost its message.
     ///
     /// # Errors
     /// Redis is away.
-    pub async fn oldest(&self, list: List) -> Result<Option<i64>, KvError> {
+    pub async fn oldest(&self, list: List) -> Result<Option<DateTime<Utc>>, KvError> {
         let payload: Option<String> =
             self.kv.query(cmd("LINDEX").arg(self.list_key(list)).arg(-1)).await?;
-        Ok(payload.and_then(|payload| decode(&payload)).map(|message| message.at))
+        let message = payload.and_then(|payload| decode(&payload));
+        Ok(message.and_then(|message| DateTime::from_timestamp_millis(message.at)))
     }
 
     fn list_key(&self, list: List) -> String {

@@ -8,7 +8,7 @@ use regimen_common::account::PlanTier;
 use regimen_common::callbacks::Rules;
 use regimen_common::db::accounts;
 use regimen_common::db::generations::Month;
-use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs};
+use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs, NextJob};
 use regimen_common::job::{JobClass, JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::queue::{List, Message};
@@ -150,7 +150,7 @@ pub async fn submit(
     drop(client);
     room.keep();
     count(&new);
-    announce(state, &new, dispatch, now);
+    announce(state, &new, &dispatch);
     Ok(Submitted::New(accepted))
 }
 
@@ -298,11 +298,11 @@ fn count(new: &NewJobs) {
 }
 
 /// Pushes on a task of its own: the answer does not wait for Redis.
-fn announce(state: &AppState, new: &NewJobs, dispatch: Vec<(Uuid, List)>, now: DateTime<Utc>) {
+fn announce(state: &AppState, new: &NewJobs, dispatch: &[NextJob]) {
     let list = List::from(new.class);
     let messages: Vec<Message> = dispatch
-        .into_iter()
-        .map(|(id, _)| Message::new(id, now.timestamp_millis(), new.trace_context.clone()))
+        .iter()
+        .map(|job| Message::new(job.id, job.at, new.trace_context.clone()))
         .collect();
     let queue = state.queue.clone();
     tokio::spawn(async move {

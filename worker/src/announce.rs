@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use regimen_common::clock::Clock;
 use regimen_common::db::jobs::{Claimed, Ended, NextJob};
 use regimen_common::job::EventKind;
 use regimen_common::kv::Kv;
@@ -40,9 +38,9 @@ pub struct Announcer {
 
 impl Announcer {
     /// Starts announcing over `kv`. Call it within a tokio runtime.
-    pub fn start(kv: Kv, clock: Clock) -> Self {
+    pub fn start(kv: Kv) -> Self {
         let (sender, receiver) = mpsc::channel(CAPACITY);
-        tokio::spawn(tell(kv, clock, receiver));
+        tokio::spawn(tell(kv, receiver));
         Self { told: sender, ends: Arc::default() }
     }
 
@@ -91,7 +89,7 @@ impl Announcer {
     }
 }
 
-async fn tell(kv: Kv, clock: Clock, mut announcements: mpsc::Receiver<Announcement>) {
+async fn tell(kv: Kv, mut announcements: mpsc::Receiver<Announcement>) {
     let queue = Queue::new(kv.clone());
     let mut batch = Vec::with_capacity(BATCH);
     while announcements.recv_many(&mut batch, BATCH).await > 0 {
@@ -104,8 +102,7 @@ async fn tell(kv: Kv, clock: Clock, mut announcements: mpsc::Receiver<Announceme
                 Announcement::Flushed(sender) => flushed.push(sender),
             }
         }
-        let now = clock.now();
-        tokio::join!(push(&queue, &mut next, now), notices::publish(&kv, &notices));
+        tokio::join!(push(&queue, &mut next), notices::publish(&kv, &notices));
         for sender in flushed {
             // Nobody waits any more when the time was up.
             let _ = sender.send(());
@@ -127,15 +124,13 @@ async fn gather(announcements: &mut mpsc::Receiver<Announcement>, batch: &mut Ve
 }
 
 /// Pushes each job to its list: those that ran before to the front, oldest first.
-async fn push(queue: &Queue, next: &mut [NextJob], now: DateTime<Utc>) {
-    next.sort_by_key(|job| job.returned);
+async fn push(queue: &Queue, next: &mut [NextJob]) {
+    next.sort_by_key(|job| job.at);
     for list in List::ALL {
         let of_list = || next.iter().filter(|job| job.list == list);
-        let message = |job: &NextJob| {
-            Message::new(job.id, job.returned.unwrap_or(now).timestamp_millis(), None)
-        };
-        let new: Vec<_> = of_list().filter(|job| job.returned.is_none()).map(message).collect();
-        let back: Vec<_> = of_list().filter(|job| job.returned.is_some()).map(message).collect();
+        let message = |job: &NextJob| Message::new(job.id, job.at, None);
+        let new: Vec<_> = of_list().filter(|job| !job.returned).map(message).collect();
+        let back: Vec<_> = of_list().filter(|job| job.returned).map(message).collect();
         let pushed = tokio::try_join!(queue.push_before(list, &back), queue.push(list, &new));
         if let Err(error) = pushed {
             metrics::counter!("regimen_push_failures_total").increment(1);

@@ -99,7 +99,7 @@ impl Env {
             queue: Queue::new(kv.clone()),
             holdings: Holdings::default(),
             paused: PausedQueues::default(),
-            announcer: Announcer::start(kv.clone(), clock.clone()),
+            announcer: Announcer::start(kv.clone()),
             budgets: Budgets::new(kv.clone(), config.budgets, Box::new(db.clone())),
             generator: Generator::new(ladder(&config, kv.clone())?),
             stripe: StripeReader::new(config.stripe.access.clone(), clock.clone())?,

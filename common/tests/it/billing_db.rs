@@ -90,9 +90,9 @@ async fn save(client: &mut Client, customer: &str, after: &CustomerState) {
 async fn an_event_is_stored_once() {
     let database = TestDatabase::new().await;
     let client = database.client().await;
-    assert_eq!(store(&client, "evt_1", None).await, Stored::New);
+    assert!(matches!(store(&client, "evt_1", None).await, Stored::New { .. }));
     assert_eq!(store(&client, "evt_1", None).await, Stored::Duplicate);
-    assert_eq!(store(&client, "evt_2", Some("livemode")).await, Stored::New);
+    assert!(matches!(store(&client, "evt_2", Some("livemode")).await, Stored::New { .. }));
     assert_eq!(state(&client, "evt_2").await, EventState::Mismatched);
     assert!(claim(&client, "evt_2").await.is_none(), "what is of the other mode is never applied");
     assert_eq!(replay(&client, "evt_2", Mode::Live).await, Replayed::NotOurs);
@@ -383,6 +383,7 @@ async fn a_notice_is_told_once_and_its_mail_sent_once() {
     let later = Sent::Later(Duration::ZERO, "greylisted");
     assert!(notices::mail_ended(&client, fresh, &later).await.unwrap());
     let lost = notices::dispatch_lost_mails(&client, None, HOLD, 10).await.unwrap();
+    let lost: Vec<String> = lost.into_iter().map(|message| message.id).collect();
     assert_eq!(lost, ["evt_1"]);
     let mails = notices::claim_mails(&client, Some(&lost), 10, HOLD).await.unwrap();
     assert!(notices::mail_ended(&client, &mails[0], &Sent::Delivered).await.unwrap());

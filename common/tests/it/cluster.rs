@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
 use regimen_common::kv::{Kv, RESPONSE_TIMEOUT};
 use regimen_common::queue::{List, Message, Queue};
 use regimen_common::rate_limit::{Policy, RateLimiter};
@@ -68,7 +69,7 @@ async fn an_idle_worker_blocks_for_longer_than_other_commands_may_take() {
             assert_eq!(wait().await.unwrap(), [], "nothing came");
             queue.ring(&bell).await.unwrap();
             assert_eq!(wait().await.unwrap(), [], "called away");
-            let message = Message::new("id", 0, None);
+            let message = Message::new("id", DateTime::UNIX_EPOCH, None);
             queue.push(List::Free, std::slice::from_ref(&message)).await.unwrap();
             assert_eq!(wait().await.unwrap(), [(List::Free, message)]);
         }

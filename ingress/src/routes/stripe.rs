@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use chrono::{DateTime, Utc};
 use regimen_common::billing::event::Event;
 use regimen_common::db::DbError;
 use regimen_common::db::billing::events::{self, NewEvent, Source, Stored};
@@ -63,7 +64,7 @@ async fn webhook(
     };
     metrics::counter!("regimen_stripe_webhooks_total", "outcome" => label).increment(1);
     match outcome {
-        Ok(Receipt::Stored { id }) => push(&state, &id).await,
+        Ok(Receipt::Stored { id, at }) => push(&state, &id, at).await,
         Ok(Receipt::Duplicate | Receipt::Mismatched) => {}
         Err(refusal) => return Err(refusal.into()),
     }
@@ -72,7 +73,7 @@ async fn webhook(
 
 /// What became of a delivery.
 enum Receipt {
-    Stored { id: String },
+    Stored { id: String, at: DateTime<Utc> },
     Duplicate,
     Mismatched,
 }
@@ -103,8 +104,8 @@ async fn receive(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<R
     let stored = events::store(&client, &new).await?;
     Ok(match (stored, mismatch) {
         (Stored::Duplicate, _) => Receipt::Duplicate,
-        (Stored::New, None) => Receipt::Stored { id: event.id },
-        (Stored::New, Some(reason)) => {
+        (Stored::New { at }, None) => Receipt::Stored { id: event.id, at },
+        (Stored::New { .. }, Some(reason)) => {
             alert(&event, reason);
             Receipt::Mismatched
         }
@@ -112,8 +113,8 @@ async fn receive(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<R
 }
 
 /// Wakes a worker, if Redis is quick about it.
-async fn push(state: &AppState, id: &str) {
-    let message = Message::new(id, state.clock.now().timestamp_millis(), None);
+async fn push(state: &AppState, id: &str, at: DateTime<Utc>) {
+    let message = Message::new(id, at, None);
     let pushed = state.queue.push(List::Stripe, std::slice::from_ref(&message));
     match tokio::time::timeout(PUSH_PATIENCE, pushed).await {
         Ok(Ok(())) => {}

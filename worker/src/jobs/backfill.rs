@@ -228,7 +228,7 @@ async fn store_missing(
     page: Vec<Value>,
     walk: Walk,
     tally: &mut Tally,
-) -> Result<Vec<String>, DbError> {
+) -> Result<Vec<Message>, DbError> {
     let told: Vec<(Event, String)> =
         page.into_iter().filter_map(read).filter(|(event, _)| walk.wants(event)).collect();
     let ids: Vec<String> = told.iter().map(|(event, _)| event.id.clone()).collect();
@@ -238,12 +238,12 @@ async fn store_missing(
         let mismatch = env.config.stripe.mode.mismatch(event);
         let source = Source::Backfill;
         let new = NewEvent { event, payload, source, mismatch, trace_context: None };
-        if events::store(client, &new).await? == Stored::Duplicate {
+        let Stored::New { at } = events::store(client, &new).await? else {
             continue; // Delivered this very moment.
-        }
+        };
         tally.recovered += 1;
         match mismatch {
-            None => fresh.push(event.id.clone()),
+            None => fresh.push(Message::new(&event.id, at, None)),
             Some(reason) => {
                 tally.mismatched += 1;
                 metrics::counter!("regimen_stripe_alerts_total", "alert" => reason).increment(1);
@@ -272,13 +272,11 @@ fn read(value: Value) -> Option<(Event, String)> {
 }
 
 /// Wakes the workers, if Redis is quick about it.
-async fn push(env: &Env, fresh: &[String]) {
+async fn push(env: &Env, fresh: &[Message]) {
     if fresh.is_empty() {
         return;
     }
-    let now = env.clock.now().timestamp_millis();
-    let messages: Vec<_> = fresh.iter().map(|id| Message::new(id, now, None)).collect();
-    let pushed = timeout(PUSH_PATIENCE, env.queue.push(List::Stripe, &messages)).await;
+    let pushed = timeout(PUSH_PATIENCE, env.queue.push(List::Stripe, fresh)).await;
     if !matches!(pushed, Ok(Ok(()))) {
         tracing::warn!(events = fresh.len(), "recovered events wait for the reconciler");
     }

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, Ended};
 use regimen_common::job::{EventKind, JobClass};
@@ -112,8 +111,7 @@ impl Reconciler {
             for _ in 0..ROUNDS {
                 // While Redis is away there is nothing to push to.
                 let oldest = timeout(REDIS_PATIENCE, self.env.queue.oldest(List::from(class)));
-                let Ok(Ok(oldest)) = oldest.await else { return Ok(()) };
-                let popped_before = oldest.and_then(DateTime::<Utc>::from_timestamp_millis);
+                let Ok(Ok(popped_before)) = oldest.await else { return Ok(()) };
                 let client = self.env.db.get().await?;
                 let lost =
                     jobs::redispatch_lost(&client, class, popped_before, GRACE, BATCH).await?;

@@ -139,8 +139,7 @@ async fn after_commit(env: &Env, claimed: &Claimed, settled: &Settled) {
         );
     }
     if settled.mail {
-        let now = env.clock.now().timestamp_millis();
-        let message = Message::new(&claimed.id, now, None);
+        let message = Message::new(&claimed.id, claimed.claimed_at, None);
         if let Err(error) = env.queue.push(List::Notify, &[message]).await {
             tracing::warn!(event_id = claimed.id, %error, "a mail waits for the reconciler");
         }

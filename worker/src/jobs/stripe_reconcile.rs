@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use regimen_common::db::DbError;
 use regimen_common::db::billing::{claims, events, notices, profiles};
 use regimen_common::queue::{List, Message};
@@ -73,33 +72,25 @@ async fn dispatch(env: &Env) -> Result<(), DbError> {
     let client = env.db.get().await?;
     // While Redis is away there is nothing to push to.
     if let Ok(oldest) = env.queue.oldest(List::Stripe).await {
-        let lost = claims::dispatch_lost(&client, popped_before(oldest), PATIENCE, BATCH).await?;
-        push(env, List::Stripe, lost).await;
+        let lost = claims::dispatch_lost(&client, oldest, PATIENCE, BATCH).await?;
+        push(env, List::Stripe, &lost).await;
     }
     if env.mailer.is_some()
         && let Ok(oldest) = env.queue.oldest(List::Notify).await
     {
-        let before = popped_before(oldest);
-        let lost = notices::dispatch_lost_mails(&client, before, PATIENCE, BATCH).await?;
-        push(env, List::Notify, lost.into_iter().map(|id| (id, None)).collect()).await;
+        let lost = notices::dispatch_lost_mails(&client, oldest, PATIENCE, BATCH).await?;
+        push(env, List::Notify, &lost).await;
     }
     Ok(())
 }
 
-fn popped_before(oldest: Option<i64>) -> Option<DateTime<Utc>> {
-    oldest.and_then(DateTime::from_timestamp_millis)
-}
-
-async fn push(env: &Env, list: List, lost: Vec<(String, Option<String>)>) {
-    let now = env.clock.now().timestamp_millis();
-    let messages: Vec<_> =
-        lost.into_iter().map(|(id, trace)| Message::new(id, now, trace)).collect();
+async fn push(env: &Env, list: List, messages: &[Message]) {
     if messages.is_empty() {
         return;
     }
     metrics::counter!("regimen_messages_lost_total", "class" => list.as_str())
         .increment(messages.len() as u64);
-    if let Err(error) = env.queue.push(list, &messages).await {
+    if let Err(error) = env.queue.push(list, messages).await {
         tracing::warn!(%error, list = list.as_str(), "could not dispatch; trying again");
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use chrono::DateTime;
 use regimen_common::kv::Kv;
 use regimen_common::queue::{List, Message, Queue, Taken, Weights};
 use regimen_common::test_support::PrivateRedis;
@@ -65,7 +66,7 @@ impl World {
     }
 
     async fn push(&self, list: List, id: &str) {
-        self.queue.push(list, &[Message::new(id, 0, None)]).await.unwrap();
+        self.queue.push(list, &[Message::new(id, DateTime::UNIX_EPOCH, None)]).await.unwrap();
     }
 
     async fn depth(&self, list: List) -> u64 {

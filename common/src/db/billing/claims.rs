@@ -12,6 +12,7 @@ use tokio_postgres::Row;
 
 use super::events::EventState;
 use crate::db::DbError;
+use crate::queue::Message;
 
 /// An event this worker is to apply.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Claimed {
     pub attempts: i32,
     /// When it was stored.
     pub received_at: DateTime<Utc>,
+    /// The database's clock at the claim.
+    pub claimed_at: DateTime<Utc>,
     /// W3C `traceparent` of the delivery.
     pub trace_context: Option<String>,
 }
@@ -35,6 +38,7 @@ impl From<&Row> for Claimed {
             payload: row.get("payload"),
             attempts: row.get("attempts"),
             received_at: row.get("received_at"),
+            claimed_at: row.get("claimed_at"),
             trace_context: row.get("trace_context"),
         }
     }
@@ -63,7 +67,8 @@ pub async fn claim(
                  order by id for update skip locked
              ) due
              where e.id = due.id
-             returning e.id, e.payload, e.attempts, e.received_at, e.trace_context",
+             returning e.id, e.payload, e.attempts, e.received_at, now() as claimed_at,
+                 e.trace_context",
         )
         .await?;
     let rows = client.query(&statement, &[&ids, &hold.as_secs_f64()]).await?;
@@ -94,7 +99,8 @@ pub async fn claim_due(
                  order by run_at limit $1 for update skip locked
              ) due
              where e.id = due.id
-             returning e.id, e.payload, e.attempts, e.received_at, e.trace_context",
+             returning e.id, e.payload, e.attempts, e.received_at, now() as claimed_at,
+                 e.trace_context",
         )
         .await?;
     let rows = client.query(&statement, &[&limit, &hold.as_secs_f64()]).await?;
@@ -238,8 +244,8 @@ pub async fn bury_poisoned(
 }
 
 /// Marks due events as dispatched whose message is lost: never sent, or sent
-/// before `popped_before` (what still stands in the list is younger) and more
-/// than `patience` ago. Returns their ids, to be pushed.
+/// by `patience` before `popped_before` (what still stands in the list is
+/// younger), or before now. Returns them, to be pushed.
 ///
 /// # Errors
 /// Postgres failed.
@@ -248,7 +254,7 @@ pub async fn dispatch_lost(
     popped_before: Option<DateTime<Utc>>,
     patience: Duration,
     limit: i64,
-) -> Result<Vec<(String, Option<String>)>, DbError> {
+) -> Result<Vec<Message>, DbError> {
     let statement = client
         .prepare_cached(
             "-- dispatch lost stripe events
@@ -258,18 +264,22 @@ pub async fn dispatch_lost(
                  select id from regimen.stripe_events
                  where state = 'received' and run_at <= now()
                      and (dispatched_at is null
-                         or dispatched_at < least(coalesce($1, now()),
-                             now() - make_interval(secs => $2)))
+                         or dispatched_at
+                             < least($1::timestamptz, now()) - make_interval(secs => $2))
                      and not exists (select from regimen.pauses
                                      where what = 'queue' and name = 'stripe')
                  order by run_at limit $3 for update skip locked
              ) lost
              where e.id = lost.id
-             returning e.id, e.trace_context",
+             returning e.id, e.dispatched_at, e.trace_context",
         )
         .await?;
     let rows = client.query(&statement, &[&popped_before, &patience.as_secs_f64(), &limit]).await?;
-    Ok(rows.iter().map(|row| (row.get("id"), row.get("trace_context"))).collect())
+    let message = |row: &Row| {
+        let at: DateTime<Utc> = row.try_get("dispatched_at")?;
+        Ok(Message::new(row.try_get::<_, &str>("id")?, at, row.try_get("trace_context")?))
+    };
+    rows.iter().map(message).collect()
 }
 
 /// Wakes the unresolved events of a customer whose user has turned up.

@@ -67,7 +67,10 @@ pub struct NewEvent<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
     /// It is there now.
-    New,
+    New {
+        /// When it was marked as told to the workers, by the database's clock.
+        at: DateTime<Utc>,
+    },
     /// It was there before; nothing changed.
     Duplicate,
 }
@@ -86,13 +89,14 @@ pub async fn store(client: &impl GenericClient, new: &NewEvent<'_>) -> Result<St
              values ($1, $2, $3, $4, $5, $6, $7, $8, $9,
                  case when $10::text is null then 'received' else 'mismatched' end, $10, $11,
                  now(), case when $10 is not null then now() end)
-             on conflict (id) do nothing",
+             on conflict (id) do nothing
+             returning dispatched_at",
         )
         .await?;
     let event = new.event;
     let made_at = Some(event.created).filter(|&at| at > 0).and_then(time);
     let inserted = client
-        .execute(
+        .query_opt(
             &statement,
             &[
                 &event.id,
@@ -109,7 +113,10 @@ pub async fn store(client: &impl GenericClient, new: &NewEvent<'_>) -> Result<St
             ],
         )
         .await?;
-    Ok(if inserted == 1 { Stored::New } else { Stored::Duplicate })
+    Ok(match inserted {
+        Some(row) => Stored::New { at: row.try_get("dispatched_at")? },
+        None => Stored::Duplicate,
+    })
 }
 
 /// Which of `ids` are stored.

@@ -12,6 +12,7 @@ use super::{seconds, time};
 use crate::billing::verdict::{Notice, NoticeKind};
 use crate::db::DbError;
 use crate::db::jobs::read::named;
+use crate::queue::Message;
 
 /// What becomes of the mail of a new notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,7 +205,7 @@ pub async fn mail_ended(
 }
 
 /// Marks due mails as dispatched whose message is lost (see
-/// [`dispatch_lost`](super::claims::dispatch_lost)) and returns their event ids.
+/// [`dispatch_lost`](super::claims::dispatch_lost)) and returns them, to be pushed.
 ///
 /// # Errors
 /// Postgres failed.
@@ -213,7 +214,7 @@ pub async fn dispatch_lost_mails(
     popped_before: Option<DateTime<Utc>>,
     patience: Duration,
     limit: i64,
-) -> Result<Vec<String>, DbError> {
+) -> Result<Vec<Message>, DbError> {
     let statement = client
         .prepare_cached(
             "-- dispatch lost mails
@@ -223,14 +224,18 @@ pub async fn dispatch_lost_mails(
                  select event_id from regimen.billing_notices
                  where mail_state = 'waiting' and run_at <= now()
                      and (dispatched_at is null
-                         or dispatched_at < least(coalesce($1, now()),
-                             now() - make_interval(secs => $2)))
+                         or dispatched_at
+                             < least($1::timestamptz, now()) - make_interval(secs => $2))
                  order by run_at limit $3 for update skip locked
              ) lost
              where n.event_id = lost.event_id
-             returning n.event_id",
+             returning n.event_id, n.dispatched_at",
         )
         .await?;
     let rows = client.query(&statement, &[&popped_before, &patience.as_secs_f64(), &limit]).await?;
-    Ok(rows.iter().map(|row| row.get("event_id")).collect())
+    let message = |row: &Row| {
+        let at: DateTime<Utc> = row.try_get("dispatched_at")?;
+        Ok(Message::new(row.try_get::<_, &str>("event_id")?, at, None))
+    };
+    rows.iter().map(message).collect()
 }

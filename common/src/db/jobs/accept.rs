@@ -7,11 +7,11 @@ use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::dispatch::NextJob;
 use crate::db::DbError;
 use crate::db::accounts::{self, ENSURE_PROFILE, QuizOwnership, SET_CALCULATIONS};
 use crate::db::generations::{self, Month, TAKE};
 use crate::job::{JobClass, PlanKind};
-use crate::queue::List;
 
 /// One job to accept.
 #[derive(Debug, Clone)]
@@ -100,7 +100,7 @@ const ACCEPT: &str = "-- accept jobs
         insert into regimen.job_events (job_id, seq, at, kind)
         select id, 1, now(), 'accepted' from accepted
     )
-    select id from accepted where dispatched_at is not null";
+    select id, $3 as class, dispatched_at as at from accepted where dispatched_at is not null";
 
 const KEEP_ANSWER: &str = "-- keep idempotent answer
     insert into regimen.idempotency_keys
@@ -115,10 +115,10 @@ const KEEP_ANSWER: &str = "-- keep idempotent answer
 /// What became of a request.
 #[derive(Debug)]
 pub enum Acceptance {
-    /// Committed. These ids are to be pushed to these lists.
+    /// Committed.
     Accepted {
         /// What to push now; the rest waits for its user's turn.
-        dispatch: Vec<(Uuid, List)>,
+        dispatch: Vec<NextJob>,
     },
     /// The key was used for the same request before.
     Replayed(Replay),
@@ -229,7 +229,7 @@ async fn earlier_answer(
     })))
 }
 
-async fn insert_jobs(tx: &Transaction<'_>, new: &NewJobs) -> Result<Vec<(Uuid, List)>, DbError> {
+async fn insert_jobs(tx: &Transaction<'_>, new: &NewJobs) -> Result<Vec<NextJob>, DbError> {
     let ids: Vec<Uuid> = new.jobs.iter().map(|job| job.id).collect();
     let kinds: Vec<&str> = new.jobs.iter().map(|job| job.kind.as_str()).collect();
     let statement = tx.prepare_cached(ACCEPT).await?;
@@ -251,7 +251,7 @@ async fn insert_jobs(tx: &Transaction<'_>, new: &NewJobs) -> Result<Vec<(Uuid, L
             ],
         )
         .await?;
-    Ok(rows.iter().map(|row| (row.get("id"), new.class.into())).collect())
+    rows.iter().map(NextJob::from_row).collect()
 }
 
 async fn keep_answer(

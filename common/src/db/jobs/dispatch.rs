@@ -24,15 +24,18 @@ pub struct NextJob {
     pub id: Uuid,
     /// Where to push it.
     pub list: List,
-    /// Set when the job ran before and came back: it goes before all others,
-    /// as it stood before them when it was accepted.
-    pub returned: Option<DateTime<Utc>>,
+    /// What its message says: since when it stands there, by the database's clock.
+    pub at: DateTime<Utc>,
+    /// The job ran before and came back: it goes before all others, as it
+    /// stood before them when it was accepted.
+    pub returned: bool,
 }
 
 impl NextJob {
-    fn from_row(row: &Row) -> Result<Self, DbError> {
+    pub(super) fn from_row(row: &Row) -> Result<Self, DbError> {
         let class: JobClass = named(row, "class")?;
-        Ok(Self { id: row.try_get("id")?, list: class.into(), returned: None })
+        let at = row.try_get("at")?;
+        Ok(Self { id: row.try_get("id")?, list: class.into(), at, returned: false })
     }
 }
 
@@ -64,7 +67,7 @@ pub async fn dispatch_next<C: GenericClient>(
                  for update skip locked
              ) next
              where j.id = next.id
-             returning j.id, j.class",
+             returning j.id, j.class, j.dispatched_at as at",
         )
         .await?;
     let rows = client.query(&statement, &[&users, &per_user]).await?;
@@ -127,9 +130,9 @@ pub async fn dispatch_ready<C: GenericClient>(
              ), dispatched as (
                  update regimen.jobs j set dispatched_at = now()
                  from locked where locked.id = j.id
-                 returning j.id, j.class
+                 returning j.id, j.class, j.dispatched_at as at
              )
-             select d.id, d.class,
+             select d.id, d.class, d.at,
                     case when (select count(*) from page) = $2
                          then (select user_id from page order by user_id desc limit 1) end as last
              from (values (1)) always left join dispatched d on true",
@@ -147,7 +150,8 @@ pub async fn dispatch_ready<C: GenericClient>(
 }
 
 /// Jobs of one class that were put into Redis before `popped_before` and still
-/// wait: their message is gone. Marks them as dispatched anew.
+/// wait: their message is gone. Marks them as put there anew; their turn stays
+/// as old as it is.
 ///
 /// # Errors
 /// Nothing was marked.
@@ -163,15 +167,16 @@ pub async fn redispatch_lost<C: GenericClient>(
             "-- redispatch lost
              with lost as (
                  select id from regimen.jobs
-                 where class = $1 and state = 'queued' and run_at <= now()
-                   and dispatched_at < least($2::timestamptz, now())
-                                       - make_interval(secs => $3)
+                 where class = $1 and state = 'queued' and dispatched_at is not null
+                   and run_at <= now()
+                   and greatest(dispatched_at, pushed_at)
+                       < least($2::timestamptz, now()) - make_interval(secs => $3)
                    and not exists (select from regimen.pauses where what = 'queue' and name = $1)
-                 order by dispatched_at limit $4 for update skip locked
+                 order by greatest(dispatched_at, pushed_at) limit $4 for update skip locked
              )
-             update regimen.jobs j set dispatched_at = now()
+             update regimen.jobs j set pushed_at = now()
              from lost where lost.id = j.id
-             returning j.id, j.class",
+             returning j.id, j.class, j.pushed_at as at",
         )
         .await?;
     let rows = client

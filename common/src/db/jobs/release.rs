@@ -133,8 +133,8 @@ async fn ended_for_good(tx: &Transaction<'_>, row: &Row, per_user: i64) -> Resul
 fn returned(row: &Row, kind: EventKind) -> Result<Ended, DbError> {
     let job_id = row.try_get("id")?;
     let class: JobClass = named(row, "class")?;
-    let created_at: DateTime<Utc> = row.try_get("created_at")?;
-    let next = NextJob { id: job_id, list: class.into(), returned: Some(created_at) };
+    let at: DateTime<Utc> = row.try_get("created_at")?;
+    let next = NextJob { id: job_id, list: class.into(), at, returned: true };
     Ok(Ended { job_id, kind, seq: row.try_get("last_seq")?, next: vec![next] })
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta};
 use regimen_common::kv::{BlockingLink, Kv};
 use regimen_common::queue::{List, Message, Queue, Taken, Weights};
 use regimen_common::test_support::TestRedis;
@@ -16,7 +17,8 @@ fn queue(redis: &TestRedis) -> (Kv, Queue) {
 }
 
 fn messages(name: &str, count: usize) -> Vec<Message> {
-    (0..count).map(|n| Message::new(format!("{name}{n}"), n as i64, None)).collect()
+    let at = |n| DateTime::UNIX_EPOCH + TimeDelta::milliseconds(n as i64);
+    (0..count).map(|n| Message::new(format!("{name}{n}"), at(n), None)).collect()
 }
 
 async fn pop(queue: &Queue, turn: u64, count: usize) -> Vec<String> {
@@ -109,7 +111,7 @@ async fn ten_thousand_messages_pass_in_one_push_and_one_pop() {
     let (_, queue) = queue(&redis);
     queue.push(List::Free, &messages("m", 10_000)).await.unwrap();
     assert_eq!(queue.depth(List::Free).await.unwrap(), 10_000);
-    assert_eq!(queue.oldest(List::Free).await.unwrap(), Some(0));
+    assert_eq!(queue.oldest(List::Free).await.unwrap(), Some(DateTime::UNIX_EPOCH));
     assert_eq!(pop(&queue, 0, 20_000).await.len(), 10_000);
     assert_eq!(queue.oldest(List::Free).await.unwrap(), None);
 }

@@ -44,10 +44,10 @@ async fn a_lost_job_goes_before_those_that_wait() {
     let created_at = jobs::job(&client, id, None).await.unwrap().unwrap().created_at;
     hold(&client, id, "w").await;
     let lost = lose_leases(&mut client).await;
-    assert_eq!(lost[0].next[0].returned, Some(created_at));
+    assert_eq!((lost[0].next[0].at, lost[0].next[0].returned), (created_at, true));
     let held = hold(&client, id, "w").await;
     let returned = jobs::hand_back(&client, &[held]).await.unwrap();
-    assert_eq!(returned[0].next[0].returned, Some(created_at));
+    assert_eq!((returned[0].next[0].at, returned[0].next[0].returned), (created_at, true));
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ pub(crate) async fn accept(client: &mut Client, new: &NewJobs) -> (Vec<Uuid>, Ve
     match jobs::accept(client, new, None).await.unwrap() {
         Acceptance::Accepted { dispatch } => {
             let ids = new.jobs.iter().map(|job| job.id).collect();
-            (ids, dispatch.into_iter().map(|(id, _)| id).collect())
+            (ids, dispatch.into_iter().map(|next| next.id).collect())
         }
         other => panic!("not accepted: {other:?}"),
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Client;
 use futures_util::future::join_all;
-use regimen_common::db::jobs::{Claimed, Held};
+use regimen_common::db::jobs::{Acceptance, Claimed, Held};
 use regimen_common::db::{self, jobs};
 use regimen_common::job::JobClass;
 use regimen_common::queue::Weights;
@@ -221,6 +221,59 @@ async fn what_left_redis_without_a_claim_is_dispatched_again() {
     // A claimed job is nobody's loss.
     hold(&client, id, "w").await;
     assert!(again(None, 0).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_job_has_waited_since_its_turn_whatever_was_pushed_again() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (pushed, waiting) = (one_job(&mut client).await, one_job(&mut client).await);
+    let minutes_ago = "update regimen.jobs set dispatched_at = now() - interval '5 minutes'";
+    client.batch_execute(minutes_ago).await.unwrap();
+    let before = jobs::details(&client, &[pushed]).await.unwrap()[&pushed].turn_since;
+    let again = async |grace| {
+        let (class, grace) = (JobClass::Free, Duration::from_secs(grace));
+        jobs::redispatch_lost(&client, class, None, grace, 1).await.unwrap()
+    };
+    let first = again(60).await;
+    assert_eq!(again(60).await.len(), 1, "the other one");
+    assert!(again(60).await.is_empty(), "both were put there a moment ago");
+    let (count, oldest) = jobs::queue_health(&client, JobClass::Free).await.unwrap();
+    assert!(count == 2 && oldest.unwrap() >= Duration::from_secs(300), "{count}, {oldest:?}");
+    let details = jobs::details(&client, &[pushed, waiting]).await.unwrap();
+    assert_eq!(details[&pushed].turn_since, before, "its place in the line is kept");
+    // The message says when it was put there, so that it is not taken for lost at once.
+    let sql = "select extract(epoch from now() - $1::timestamptz)::float8 < 60";
+    let fresh: bool = client.query_one(sql, &[&first[0].at]).await.unwrap().get(0);
+    assert!(fresh, "{first:?}");
+}
+
+#[tokio::test]
+async fn messages_say_the_time_of_the_database() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let new = request(Uuid::now_v7(), JobClass::Free, 5);
+    let Acceptance::Accepted { dispatch } = jobs::accept(&mut client, &new, None).await.unwrap()
+    else {
+        panic!("not accepted")
+    };
+    assert_eq!(dispatch.len(), 2);
+    let held = hold(&client, dispatch[0].id, "w").await;
+    let back = jobs::hand_back(&client, &[held]).await.unwrap().remove(0).next;
+    assert!(back[0].returned);
+    client.batch_execute("delete from regimen.jobs where dispatched_at is not null").await.unwrap();
+    let next = jobs::dispatch_next(&client, &[new.user_id], 1).await.unwrap();
+    let ready = jobs::dispatch_ready(&client, None, 10, 2).await.unwrap().next;
+    assert_eq!((next.len(), ready.len()), (1, 1));
+    for next in next.iter().chain(&ready) {
+        let turn = jobs::details(&client, &[next.id]).await.unwrap()[&next.id].turn_since;
+        assert_eq!(Some(next.at), turn);
+    }
+    let sql = "select count(*) from unnest($1::timestamptz[]) t
+               where t between now() - interval '1 minute' and now()";
+    let told: Vec<_> = dispatch.iter().chain(&back).map(|next| next.at).collect();
+    let sound: i64 = client.query_one(sql, &[&told]).await.unwrap().get(0);
+    assert_eq!(sound, told.len() as i64, "{told:?}");
 }
 
 #[tokio::test]

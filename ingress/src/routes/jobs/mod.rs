@@ -170,10 +170,9 @@ pub(super) async fn announce(state: AppState, notice: Notice, next: Vec<NextJob>
 
 /// Pushes jobs whose turn has come; what is not pushed, the reconciler finds.
 pub(super) async fn push(state: &AppState, next: &[NextJob]) {
-    let now = state.clock.now().timestamp_millis();
     for list in List::ALL {
         let of_list = next.iter().filter(|job| job.list == list);
-        let messages: Vec<_> = of_list.map(|job| Message::new(job.id, now, None)).collect();
+        let messages: Vec<_> = of_list.map(|job| Message::new(job.id, job.at, None)).collect();
         if let Err(error) = state.queue.push(list, &messages).await {
             tracing::debug!(%error, "could not push jobs; the reconciler dispatches them");
         }

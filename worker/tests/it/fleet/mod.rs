@@ -233,7 +233,7 @@ impl Fleet {
 
     /// Pushes jobs as an ingress would have.
     pub(crate) async fn push(&self, class: JobClass, jobs: &[Uuid]) {
-        let now = Clock::system().now().timestamp_millis();
+        let now = Clock::system().now();
         let messages: Vec<_> = jobs.iter().map(|job| Message::new(job, now, None)).collect();
         Queue::new(self.kv()).push(class.into(), &messages).await.unwrap();
     }
