@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::billing::CallError;
+use crate::limits::Repeated;
 use crate::middleware::BodyRefused;
 
 /// The media type of every error body.
@@ -87,7 +88,7 @@ impl std::fmt::Display for Part {
 }
 
 /// Which limit was reached, and what a client can do about it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct QuotaExceeded {
     /// Which limit, and when it frees up.
     pub detail: String,
@@ -300,6 +301,7 @@ impl ApiError {
         let ProblemType { status, code, title } = self.problem_type();
         let detail = self.to_string();
         let retry_after = self.retry_after();
+        let repeated = matches!(self, Self::IdempotencyInFlight | Self::IdempotencyMismatch);
         let (errors, exceeded) = match self {
             Self::Invalid(errors) => (errors, None),
             Self::QuotaExceeded(exceeded) => (Vec::new(), Some(*exceeded)),
@@ -318,6 +320,9 @@ impl ApiError {
             violated_policies,
         };
         let mut response = (status, axum::Json(problem)).into_response();
+        if repeated {
+            response.extensions_mut().insert(Repeated);
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         headers.extend(extra);

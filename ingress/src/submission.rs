@@ -51,6 +51,8 @@ pub struct Submission {
     pub form: &'static str,
     /// The request's own bytes, to which its idempotency key is bound.
     pub body: Bytes,
+    /// The limit that refuses it unless it was answered before.
+    pub over_limit: Option<QuotaExceeded>,
 }
 
 /// A job as the answer to a submission shows it.
@@ -116,22 +118,63 @@ pub struct Accepted {
 /// Accepts a submission: 202 may be sent when this returns, because the
 /// commit has happened. A failed push is the reconciler's business.
 ///
-/// `render` makes the answer to keep under the idempotency key.
+/// `render` makes the answer to keep under the idempotency key. A request that
+/// was answered before under its key gets that answer, whatever would refuse it
+/// today: a limit, the month, the queue or stricter rules.
 ///
 /// # Errors
 /// Refused; nothing was written.
 pub async fn submit(
     state: &AppState,
+    mut submission: Submission,
+    render: impl Fn(&Accepted) -> Value,
+) -> Result<Submitted, ApiError> {
+    let user_id = submission.user_id;
+    let key = submission.idempotency_key.take();
+    let key = key.map(|key| Key::of(key, &submission)).transpose()?;
+    let accepted = match submission.over_limit.take() {
+        Some(exceeded) => Err(ApiError::QuotaExceeded(Box::new(exceeded))),
+        None => accept(state, submission, key.as_ref(), render).await,
+    };
+    match (accepted, key) {
+        (Err(refusal), Some(key)) if is_for_new_requests(&refusal) => {
+            answered_before(state, user_id, &key).await?.ok_or(refusal)
+        }
+        (accepted, _) => accepted,
+    }
+}
+
+/// Whether a refusal says nothing of a request that was accepted before.
+fn is_for_new_requests(refusal: &ApiError) -> bool {
+    matches!(
+        refusal,
+        ApiError::Invalid(_) | ApiError::QuotaExceeded(_) | ApiError::ReducedCapacity { .. }
+    )
+}
+
+async fn answered_before(
+    state: &AppState,
+    user_id: Uuid,
+    key: &Key,
+) -> Result<Option<Submitted>, ApiError> {
+    let mut client = state.db.get().await.map_err(regimen_common::db::DbError::from)?;
+    match jobs::answered_before(&mut client, user_id, &key.key, &key.body_hash).await? {
+        Some(Acceptance::Replayed(replay)) => Ok(Some(Submitted::Replayed(replay.response))),
+        Some(Acceptance::OtherBody) => Err(ApiError::IdempotencyMismatch),
+        Some(Acceptance::InFlight) => Err(ApiError::IdempotencyInFlight),
+        _ => Ok(None),
+    }
+}
+
+async fn accept(
+    state: &AppState,
     submission: Submission,
+    key: Option<&Key>,
     render: impl Fn(&Accepted) -> Value,
 ) -> Result<Submitted, ApiError> {
     let nutrition = validate(&submission, state.config.callbacks.as_ref())?;
     let accepted = Accepted { jobs: new_links(&submission.kinds), nutrition };
-    let idempotency = submission
-        .idempotency_key
-        .as_ref()
-        .map(|key| keep(key, &submission, render(&accepted)))
-        .transpose()?;
+    let idempotency = key.map(|key| key.keeping(render(&accepted)));
     let now = state.clock.now();
     // Before a connection is taken: it may need one itself, and whoever waits
     // for a second one while holding the first can wait for ever.
@@ -211,18 +254,33 @@ fn check_callback(url: &str, rules: Option<&Rules>) -> Result<(), String> {
     rules.check_url(url).map(drop).map_err(|refused| refused.to_string())
 }
 
-fn keep(key: &str, submission: &Submission, response: Value) -> Result<Idempotency, ApiError> {
-    if key.is_empty() || key.len() > 255 || !key.chars().all(|c| c.is_ascii_graphic()) {
-        return Err(ApiError::BadRequest(
-            "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces".to_owned(),
-        ));
+/// An idempotency key, and the request it is bound to.
+struct Key {
+    key: String,
+    /// SHA-256 of the request.
+    body_hash: Vec<u8>,
+}
+
+impl Key {
+    fn of(key: String, submission: &Submission) -> Result<Self, ApiError> {
+        if key.is_empty() || key.len() > 255 || !key.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(ApiError::BadRequest(
+                "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces"
+                    .to_owned(),
+            ));
+        }
+        let mut hash = Sha256::new_with_prefix(submission.form);
+        for kind in &submission.kinds {
+            hash.update(kind.as_str());
+        }
+        let hash = hash.chain_update([0_u8]).chain_update(&submission.body).finalize();
+        Ok(Self { key, body_hash: hash.to_vec() })
     }
-    let mut hash = Sha256::new_with_prefix(submission.form);
-    for kind in &submission.kinds {
-        hash.update(kind.as_str());
+
+    fn keeping(&self, response: Value) -> Idempotency {
+        let (key, body_hash) = (self.key.clone(), self.body_hash.clone());
+        Idempotency { key, body_hash, status: 202, response }
     }
-    let body_hash = hash.chain_update([0_u8]).chain_update(&submission.body).finalize().to_vec();
-    Ok(Idempotency { key: key.to_owned(), body_hash, status: 202, response })
 }
 
 fn new_links(kinds: &[PlanKind]) -> Vec<JobLink> {

@@ -1,6 +1,8 @@
 //! SQL of the app's meal and workout plans, with the columns its front end
 //! reads.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{GenericClient, Transaction};
 use serde_json::Value;
@@ -99,6 +101,68 @@ pub async fn active_plan(
     found(client, sql, &[&user_id]).await
 }
 
+/// What the newest row of a plan table says of a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanRow {
+    /// The row.
+    pub id: Uuid,
+    /// As the app writes it: `generating`, `completed` or `failed`.
+    pub status: Option<String>,
+    /// Whether a plan is in it.
+    pub has_plan: bool,
+    /// Why it failed.
+    pub error_message: Option<String>,
+    /// When it was last made or begun; old rows may not tell.
+    pub at: Option<DateTime<Utc>>,
+    /// Whether it was begun more than `stale_after` ago, by the database's clock.
+    pub stale: bool,
+}
+
+/// The user's newest row of a kind, whoever wrote it.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn newest_row(
+    client: &impl GenericClient,
+    user_id: Uuid,
+    kind: PlanKind,
+    stale_after: Duration,
+) -> Result<Option<PlanRow>, DbError> {
+    let sql = match kind {
+        PlanKind::Meal => {
+            "-- newest meal plan row
+             select id, status, plan_data is not null as has_plan, error_message,
+                    greatest(created_at, generated_at) as at,
+                    coalesce(greatest(created_at, generated_at)
+                        < now() - make_interval(secs => $2), true) as stale
+             from public.ai_meal_plans where user_id = $1
+             order by greatest(created_at, generated_at) desc nulls last, id limit 1"
+        }
+        PlanKind::Workout => {
+            "-- newest workout plan row
+             select id, status, plan_data is not null as has_plan, error_message,
+                    greatest(created_at, generated_at) as at,
+                    coalesce(greatest(created_at, generated_at)
+                        < now() - make_interval(secs => $2), true) as stale
+             from public.ai_workout_plans where user_id = $1
+             order by greatest(created_at, generated_at) desc nulls last, id limit 1"
+        }
+    };
+    let statement = client.prepare_cached(sql).await?;
+    let row = client.query_opt(&statement, &[&user_id, &stale_after.as_secs_f64()]).await?;
+    row.map(|row| {
+        Ok(PlanRow {
+            id: row.try_get("id")?,
+            status: row.try_get("status")?,
+            has_plan: row.try_get("has_plan")?,
+            error_message: row.try_get("error_message")?,
+            at: row.try_get("at")?,
+            stale: row.try_get("stale")?,
+        })
+    })
+    .transpose()
+}
+
 /// One of the user's plans, active or not.
 ///
 /// # Errors
@@ -128,47 +192,58 @@ pub async fn own_plan(
 /// transaction. Works with the app's trigger that does the same and without.
 /// Saves of one user take turns, so that two at once leave one active plan.
 ///
+/// The app may allow one row a quiz, or one row a user: then the row that is in
+/// the way (a placeholder, an older plan) becomes this plan and keeps its id.
+/// Returns the id of the row; `None` when the profile is gone, and nothing was
+/// written.
+///
 /// # Errors
-/// Nothing was written: Postgres refused, or the profile is gone.
-pub async fn save_plan(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<(), DbError> {
-    lock_profile(tx, plan.user_id).await?;
-    deactivate(tx, plan.user_id, plan.columns.kind()).await?;
+/// Nothing was written.
+pub async fn save_plan(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Option<Uuid>, DbError> {
+    if !lock_profile(tx, plan.user_id).await? {
+        return Ok(None);
+    }
+    let kind = plan.columns.kind();
+    deactivate(tx, plan.user_id, kind).await?;
     let data = Json(plan.plan_data);
-    let (statement, touched) = match plan.columns {
-        PlanColumns::Meal { daily_calories, preferences, restrictions } => {
-            let values: [&(dyn ToSql + Sync); 7] = [
-                &plan.id,
-                &plan.user_id,
-                &plan.quiz_result_id,
-                &data,
-                &daily_calories,
-                &preferences,
-                &restrictions,
-            ];
-            ("save meal plan", insert(tx, INSERT_MEAL, &values).await?)
-        }
-        PlanColumns::Workout { workout_type, duration_per_session, frequency_per_week } => {
-            let values: [&(dyn ToSql + Sync); 7] = [
-                &plan.id,
-                &plan.user_id,
-                &plan.quiz_result_id,
-                &data,
-                &workout_type,
-                &duration_per_session,
-                &frequency_per_week,
-            ];
-            ("save workout plan", insert(tx, INSERT_WORKOUT, &values).await?)
-        }
+    let (first, second, third): (&(dyn ToSql + Sync), &(dyn ToSql + Sync), &(dyn ToSql + Sync)) =
+        match &plan.columns {
+            PlanColumns::Meal { daily_calories, preferences, restrictions } => {
+                (daily_calories, preferences, restrictions)
+            }
+            PlanColumns::Workout { workout_type, duration_per_session, frequency_per_week } => {
+                (workout_type, duration_per_session, frequency_per_week)
+            }
+        };
+    let values: [&(dyn ToSql + Sync); 7] =
+        [&plan.id, &plan.user_id, &plan.quiz_result_id, &data, first, second, third];
+    let (insert, replace) = match kind {
+        PlanKind::Meal => (INSERT_MEAL, REPLACE_MEAL),
+        PlanKind::Workout => (INSERT_WORKOUT, REPLACE_WORKOUT),
     };
-    one_row(statement, touched)
+    // Somebody else may remove the row in the way between the two.
+    for _ in 0..SAVE_TRIES {
+        if let Some(id) = written(tx, insert, &values).await? {
+            return Ok(Some(id));
+        }
+        if let Some(id) = written(tx, replace, &values).await? {
+            return Ok(Some(id));
+        }
+    }
+    Err(DbError::Rows { statement: "save plan", expected: 1, found: 0 })
 }
 
+const SAVE_TRIES: usize = 3;
+
+/// No conflict target: which constraints there are is the app's to decide.
 const INSERT_MEAL: &str = "-- save meal plan
     insert into public.ai_meal_plans (id, user_id, quiz_result_id, plan_data, daily_calories,
         preferences, restrictions, status, is_active, generated_at, created_at, updated_at)
     values ($1, $2,
         (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
-        $4, $5, $6, $7, 'completed', true, now(), now(), now())";
+        $4, $5, $6, $7, 'completed', true, now(), now(), now())
+    on conflict do nothing
+    returning id";
 
 const INSERT_WORKOUT: &str = "-- save workout plan
     insert into public.ai_workout_plans (id, user_id, quiz_result_id, plan_data, workout_type,
@@ -176,26 +251,56 @@ const INSERT_WORKOUT: &str = "-- save workout plan
         updated_at)
     values ($1, $2,
         (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
-        $4, $5, $6, $7, 'completed', true, now(), now(), now())";
+        $4, $5, $6, $7, 'completed', true, now(), now(), now())
+    on conflict do nothing
+    returning id";
 
-async fn insert(
+/// The row of the same quiz is in the way if there is one, else the user's only row.
+const REPLACE_MEAL: &str = "-- replace meal plan
+    update public.ai_meal_plans set
+        quiz_result_id =
+            (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
+        plan_data = $4, daily_calories = $5, preferences = $6, restrictions = $7,
+        status = 'completed', error_message = null, is_active = true,
+        generated_at = now(), updated_at = now()
+    where id = (
+        select id from public.ai_meal_plans where user_id = $2 and id <> $1
+        order by quiz_result_id is not distinct from $3 desc, created_at desc nulls last, id
+        limit 1 for update)
+    returning id";
+
+const REPLACE_WORKOUT: &str = "-- replace workout plan
+    update public.ai_workout_plans set
+        quiz_result_id =
+            (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
+        plan_data = $4, workout_type = $5, duration_per_session = $6, frequency_per_week = $7,
+        status = 'completed', error_message = null, is_active = true,
+        generated_at = now(), updated_at = now()
+    where id = (
+        select id from public.ai_workout_plans where user_id = $2 and id <> $1
+        order by quiz_result_id is not distinct from $3 desc, created_at desc nulls last, id
+        limit 1 for update)
+    returning id";
+
+/// The id of the row a statement wrote, if it wrote one.
+async fn written(
     tx: &Transaction<'_>,
     sql: &str,
     values: &[&(dyn ToSql + Sync)],
-) -> Result<u64, DbError> {
+) -> Result<Option<Uuid>, DbError> {
     let statement = tx.prepare_cached(sql).await?;
-    Ok(tx.execute(&statement, values).await?)
+    Ok(tx.query_opt(&statement, values).await?.map(|row| row.get("id")))
 }
 
-async fn lock_profile(tx: &Transaction<'_>, user_id: Uuid) -> Result<(), DbError> {
+/// False when there is no profile.
+async fn lock_profile(tx: &Transaction<'_>, user_id: Uuid) -> Result<bool, DbError> {
     let statement = tx
         .prepare_cached(
             "-- lock profile
              select 1 from public.profiles where id = $1 for no key update",
         )
         .await?;
-    let rows = tx.query(&statement, &[&user_id]).await?;
-    one_row("lock profile", rows.len() as u64)
+    Ok(tx.query_opt(&statement, &[&user_id]).await?.is_some())
 }
 
 async fn deactivate(tx: &Transaction<'_>, user_id: Uuid, kind: PlanKind) -> Result<(), DbError> {
@@ -231,8 +336,4 @@ fn read(row: &Row) -> Result<ActivePlan, DbError> {
         plan_data: row.try_get("plan_data")?,
         generated_at: row.try_get("generated_at")?,
     })
-}
-
-fn one_row(statement: &'static str, found: u64) -> Result<(), DbError> {
-    if found == 1 { Ok(()) } else { Err(DbError::Rows { statement, expected: 1, found }) }
 }

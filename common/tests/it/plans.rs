@@ -34,9 +34,9 @@ async fn save(
     let id = Uuid::new_v4();
     let tx = client.transaction().await.unwrap();
     let plan = NewPlan { id, user_id, quiz_result_id, plan_data: data, columns };
-    save_plan(&tx, &plan).await.unwrap();
+    let saved = save_plan(&tx, &plan).await.unwrap().unwrap();
     tx.commit().await.unwrap();
-    id
+    saved
 }
 
 async fn active_ids(client: &Client, user: Uuid, kind: PlanKind) -> Vec<Uuid> {
@@ -165,9 +165,68 @@ async fn a_vanished_or_foreign_quiz_is_left_out_and_a_vanished_profile_refuses()
         plan_data: &data,
         columns: MEAL,
     };
-    let error = save_plan(&tx, &plan).await.unwrap_err();
-    assert!(!error.is_unavailable());
-    assert!(error.to_string().contains("lock profile"), "{error}");
+    assert_eq!(save_plan(&tx, &plan).await.unwrap(), None);
+}
+
+/// The app's database may allow one row a quiz, one row a user, both or neither,
+/// and its rows may wait there as placeholders.
+#[tokio::test]
+async fn a_row_that_a_constraint_of_the_app_keeps_unique_becomes_the_plan() {
+    const QUIZ: &str = "unique (user_id, quiz_result_id)";
+    const USER: &str = "unique (user_id)";
+    for constraints in [&[QUIZ][..], &[USER], &[QUIZ, USER], &[]] {
+        let database = TestDatabase::new().await;
+        let mut client = database.client().await;
+        for table in ["ai_meal_plans", "ai_workout_plans"] {
+            for constraint in constraints {
+                let sql = format!("alter table public.{table} add {constraint}");
+                client.batch_execute(&sql).await.unwrap();
+            }
+        }
+        let one = user(&client).await;
+        let quiz =
+            "insert into public.quiz_results (user_id, answers) values ($1, '{}') returning id";
+        let first: Uuid = client.query_one(quiz, &[&one]).await.unwrap().get(0);
+        let second: Uuid = client.query_one(quiz, &[&one]).await.unwrap().get(0);
+        for kind in PlanKind::ALL {
+            let (table, columns) = match kind {
+                PlanKind::Meal => ("ai_meal_plans", MEAL),
+                PlanKind::Workout => ("ai_workout_plans", WORKOUT),
+            };
+            let beside =
+                if *kind == PlanKind::Meal { "" } else { ", workout_type, duration_per_session" };
+            let values = if *kind == PlanKind::Meal { "" } else { ", '', ''" };
+            let placeholder = format!(
+                "insert into public.{table} (user_id, quiz_result_id, status, is_active{beside})
+                 values ($1, $2, 'generating', false{values}) returning id"
+            );
+            let waiting: Uuid =
+                client.query_one(&placeholder, &[&one, &first]).await.unwrap().get(0);
+            let rows = async |client: &Client| -> i64 {
+                let sql = format!("select count(*) from public.{table} where user_id = $1");
+                client.query_one(&sql, &[&one]).await.unwrap().get(0)
+            };
+            let one_a_quiz = constraints.contains(&QUIZ);
+            let one_a_user = constraints.contains(&USER);
+
+            let made = save(&mut client, one, Some(first), &json!({"n": 1}), columns).await;
+            assert_eq!(made == waiting, one_a_quiz || one_a_user, "{constraints:?}");
+            let again = save(&mut client, one, Some(first), &json!({"n": 2}), columns).await;
+            assert_eq!(again == made, one_a_quiz || one_a_user, "{constraints:?}");
+            let other = save(&mut client, one, Some(second), &json!({"n": 3}), columns).await;
+            assert_eq!(other == made, one_a_user, "{constraints:?}");
+            let expected = match (one_a_user, one_a_quiz) {
+                (true, _) => 1,
+                (false, true) => 2,
+                (false, false) => 4,
+            };
+            assert_eq!(rows(&client).await, expected, "{constraints:?}");
+
+            assert_eq!(active_ids(&client, one, *kind).await, [other], "{constraints:?}");
+            let plan = active_plan(&client, one, *kind).await.unwrap().unwrap();
+            assert_eq!((plan.quiz_result_id, plan.plan_data), (Some(second), json!({"n": 3})));
+        }
+    }
 }
 
 #[tokio::test]

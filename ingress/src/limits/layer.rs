@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -15,11 +16,11 @@ use uuid::Uuid;
 use crate::auth::Caller;
 use crate::error::{ApiError, QuotaExceeded};
 use crate::extract::read_body;
+use crate::routes::plans::IDEMPOTENCY_KEY;
 use crate::state::AppState;
 
 const POLICY_HEADER: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT_HEADER: HeaderName = HeaderName::from_static("ratelimit");
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,14 @@ impl Action {
         }
     }
 
+    /// Whether its answers are kept under an idempotency key.
+    pub fn keeps_answers(self) -> bool {
+        match self {
+            Self::GeneratePlans | Self::MealPlan | Self::WorkoutPlan => true,
+            Self::Billing => false,
+        }
+    }
+
     /// The action of a matched route, if it is limited.
     pub fn of(method: &Method, route: &str) -> Option<Self> {
         match route {
@@ -64,6 +73,24 @@ impl Action {
             | "/api/stripe/create-checkout-session" => Some(Self::Billing),
             _ => None,
         }
+    }
+}
+
+/// Marks the answer to a request that was sent before under the same
+/// idempotency key: the limits neither count nor refuse it.
+#[derive(Debug, Clone, Copy)]
+pub struct Repeated;
+
+/// What stands against a request, if anything: beyond its limit it may only get
+/// the answer it was given before.
+#[derive(Debug, Clone)]
+pub struct OverLimit(pub Option<QuotaExceeded>);
+
+impl<S: Send + Sync> FromRequestParts<S> for OverLimit {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.remove::<Self>().unwrap_or(Self(None)))
     }
 }
 
@@ -84,7 +111,7 @@ pub async fn enforce(
     let (mut parts, body) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &state).await?;
     let (user, body) = limited_user(&caller, body).await?;
-    let request = Request::from_parts(parts, body);
+    let mut request = Request::from_parts(parts, body);
     let Some(user) = user else {
         // A backend that names nobody: the handler says so.
         return Ok(next.run(request).await);
@@ -95,7 +122,17 @@ pub async fn enforce(
     let taken = limits.limiter.take(&subject, &policies).await;
     report(&taken);
     if !taken.passes() {
-        return Err(refusal(&policies, &taken));
+        let exceeded = refusal(&policies, &taken);
+        if !action.keeps_answers() || !request.headers().contains_key(IDEMPOTENCY_KEY) {
+            return Err(ApiError::QuotaExceeded(Box::new(exceeded)));
+        }
+        request.extensions_mut().insert(OverLimit(Some(exceeded.clone())));
+        let mut response = next.run(request).await;
+        if !is_repeated(&response) {
+            return Err(ApiError::QuotaExceeded(Box::new(exceeded)));
+        }
+        response.headers_mut().extend(exceeded.headers);
+        return Ok(response);
     }
     let decided = Instant::now();
     let mut response = next.run(request).await;
@@ -128,10 +165,14 @@ async fn limited_user(caller: &Caller, body: Body) -> Result<(Option<Uuid>, Body
 
 /// Only what was accepted now counts: no refusal, no repeated answer.
 fn is_counted(response: &Response) -> bool {
-    response.status().is_success() && !response.headers().contains_key(REPLAYED)
+    response.status().is_success() && !is_repeated(response)
 }
 
-fn refusal(policies: &[Policy], decision: &Decision) -> ApiError {
+fn is_repeated(response: &Response) -> bool {
+    response.extensions().get::<Repeated>().is_some()
+}
+
+fn refusal(policies: &[Policy], decision: &Decision) -> QuotaExceeded {
     let retry_after = decision.retry_after();
     let names: Vec<String> =
         decision.violated().map(|check| check.policy.name.to_string()).collect();
@@ -142,8 +183,7 @@ fn refusal(policies: &[Policy], decision: &Decision) -> ApiError {
         names.join(" and "),
         whole_seconds(retry_after)
     );
-    let exceeded = QuotaExceeded { detail, retry_after, policies: names, headers };
-    ApiError::QuotaExceeded(Box::new(exceeded))
+    QuotaExceeded { detail, retry_after, policies: names, headers }
 }
 
 fn put(headers: &mut HeaderMap, policy: String, limit: String) {

@@ -3,7 +3,8 @@
 //! [`enforce`] stands in front of every route and limits those that
 //! [`Action::of`] names. It takes a unit before the handler runs and gives it
 //! back when nothing came of the request, so an invalid body or a repeated
-//! answer uses nothing up.
+//! answer uses nothing up. Beyond the limit a request with an idempotency key is
+//! still let through, as [`OverLimit`], to get the answer it was given before.
 
 mod backpressure;
 mod layer;
@@ -19,7 +20,7 @@ use regimen_common::kv::Kv;
 use regimen_common::rate_limit::RateLimiter;
 
 pub use backpressure::Backpressure;
-pub use layer::{Action, enforce};
+pub use layer::{Action, OverLimit, Repeated, enforce};
 pub use rates::{Rate, RateConfig};
 pub use tiers::Tiers;
 

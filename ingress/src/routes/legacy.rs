@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, JobRow};
+use regimen_common::db::plans::{self, PlanRow};
 use regimen_common::job::{JobState, PlanKind};
 use regimen_common::nutrition::{Calculations, Macros};
 use serde::{Deserialize, Serialize};
@@ -23,12 +24,17 @@ use super::plans::{idempotency_key, job_ids, mark_replayed};
 use crate::auth::Caller;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Id, JsonAndBytes};
+use crate::limits::OverLimit;
 use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::state::AppState;
 use crate::submission::{Accepted, Submission, Submitted, submit};
 
 /// How long the one-plan routes hold the line, as the old service did.
 const PLAN_WAIT: Duration = Duration::from_secs(60);
+
+/// A row still `generating` after so long was left by a service that is gone.
+const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
+const NOT_FINISHED: &str = "the plan was never finished; send the quiz again";
 
 /// The legacy plan routes.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -126,10 +132,11 @@ pub struct LegacyJob {
 async fn generate_plans(
     State(state): State<AppState>,
     caller: Caller,
+    over_limit: OverLimit,
     headers: HeaderMap,
     body: JsonAndBytes<GeneratePlans>,
 ) -> Result<Response, ApiError> {
-    generate_both(state, caller, headers, body).await
+    generate_both(state, caller, over_limit, headers, body).await
 }
 
 /// Start both plans, under the older name
@@ -141,19 +148,21 @@ async fn generate_plans(
 async fn generate_complete_plan(
     State(state): State<AppState>,
     caller: Caller,
+    over_limit: OverLimit,
     headers: HeaderMap,
     body: JsonAndBytes<GeneratePlans>,
 ) -> Result<Response, ApiError> {
-    generate_both(state, caller, headers, body).await
+    generate_both(state, caller, over_limit, headers, body).await
 }
 
 async fn generate_both(
     state: AppState,
     caller: Caller,
+    over_limit: OverLimit,
     headers: HeaderMap,
     body: JsonAndBytes<GeneratePlans>,
 ) -> Result<Response, ApiError> {
-    let submission = submission(caller, &headers, body, PlanKind::ALL.to_vec())?;
+    let submission = submission(caller, over_limit, &headers, body, PlanKind::ALL.to_vec())?;
     let (started, replayed) = start(&state, submission).await?;
     Ok(answer(Json(started).into_response(), replayed))
 }
@@ -188,10 +197,11 @@ fn answer(mut response: Response, replayed: bool) -> Response {
 async fn generate_meal_plan(
     State(state): State<AppState>,
     caller: Caller,
+    over_limit: OverLimit,
     headers: HeaderMap,
     body: JsonAndBytes<GeneratePlans>,
 ) -> Result<Response, ApiError> {
-    generate_one(state, caller, headers, body, PlanKind::Meal).await
+    generate_one(state, caller, over_limit, headers, body, PlanKind::Meal).await
 }
 
 /// Make a workout plan
@@ -209,21 +219,23 @@ async fn generate_meal_plan(
 async fn generate_workout_plan(
     State(state): State<AppState>,
     caller: Caller,
+    over_limit: OverLimit,
     headers: HeaderMap,
     body: JsonAndBytes<GeneratePlans>,
 ) -> Result<Response, ApiError> {
-    generate_one(state, caller, headers, body, PlanKind::Workout).await
+    generate_one(state, caller, over_limit, headers, body, PlanKind::Workout).await
 }
 
 /// Starts one plan and answers once it is there, or with 202 after a minute.
 async fn generate_one(
     state: AppState,
     caller: Caller,
+    over_limit: OverLimit,
     headers: HeaderMap,
     body: JsonAndBytes<GeneratePlans>,
     kind: PlanKind,
 ) -> Result<Response, ApiError> {
-    let submission = submission(caller, &headers, body, vec![kind])?;
+    let submission = submission(caller, over_limit, &headers, body, vec![kind])?;
     let user_id = submission.user_id;
     let (started, replayed) = start(&state, submission).await?;
     let ended = match wait_until_ended(&state, user_id, &job_ids(&started), PLAN_WAIT).await? {
@@ -232,7 +244,7 @@ async fn generate_one(
     };
     match ended {
         None => Ok(answer((StatusCode::ACCEPTED, Json(started)).into_response(), replayed)),
-        Some(job) => Ok(answer(one_plan(kind, job, &started)?.into_response(), replayed)),
+        Some(job) => Ok(answer(one_plan(kind, job, &started).into_response(), replayed)),
     }
 }
 
@@ -260,6 +272,7 @@ fn one_plan(kind: PlanKind, job: JobView, started: &Value) -> Result<Json<Value>
 
 fn submission(
     caller: Caller,
+    OverLimit(over_limit): OverLimit,
     headers: &HeaderMap,
     JsonAndBytes(request, body): JsonAndBytes<GeneratePlans>,
     kinds: Vec<PlanKind>,
@@ -276,6 +289,7 @@ fn submission(
         idempotency_key: idempotency_key(headers)?,
         form: "legacy",
         body,
+        over_limit,
     })
 }
 
@@ -324,37 +338,68 @@ async fn plan_status(
 ) -> Result<Json<PlanStatus>, ApiError> {
     let user_id = caller.acting_for(Some(user_id))?;
     let client = state.db.get().await.map_err(DbError::from)?;
-    let rows = jobs::generation_of(&client, user_id).await?;
-    if rows.is_empty() {
-        return Err(ApiError::NotFound(
-            "nothing was generated for this user yet; send the quiz to /generate-plans".to_owned(),
-        ));
-    }
-    let of_kind = |kind| rows.iter().find(|row| row.kind == kind);
-    let (meal, workout) = (of_kind(PlanKind::Meal), of_kind(PlanKind::Workout));
+    let jobs = jobs::generation_of(&client, user_id).await?;
+    let of_kind = async |kind| {
+        let row = plans::newest_row(&client, user_id, kind, STALE_AFTER).await?;
+        Ok::<_, DbError>(Standing::of(jobs.iter().find(|job| job.kind == kind), row))
+    };
+    let (meal, workout) = (of_kind(PlanKind::Meal).await?, of_kind(PlanKind::Workout).await?);
     Ok(Json(PlanStatus {
         success: true,
-        meal_plan_status: status(meal),
-        workout_plan_status: status(workout),
-        meal_plan_error: error(meal),
-        workout_plan_error: error(workout),
+        meal_plan_status: meal.status,
+        workout_plan_status: workout.status,
+        meal_plan_error: meal.error,
+        workout_plan_error: workout.error,
     }))
 }
 
-fn status(row: Option<&JobRow>) -> &'static str {
-    match row.map(|row| row.state) {
-        None => "not_started",
-        Some(JobState::Queued | JobState::Running) => "generating",
-        Some(JobState::Succeeded) => "completed",
-        Some(JobState::Failed | JobState::Cancelled | JobState::Expired) => "failed",
-    }
+/// Where the latest generation of one kind stands.
+#[derive(Debug, PartialEq)]
+struct Standing {
+    status: &'static str,
+    error: Option<String>,
 }
 
-fn error(row: Option<&JobRow>) -> Option<String> {
-    let row = row?;
-    match row.state {
-        JobState::Failed | JobState::Expired => row.error_detail.clone(),
-        JobState::Cancelled => Some("the job was cancelled".to_owned()),
-        JobState::Queued | JobState::Running | JobState::Succeeded => None,
+impl Standing {
+    /// Our newest job and the newest row of the plan table together: whichever
+    /// is newer counts, as the app may have plans that were not made here.
+    fn of(job: Option<&JobRow>, row: Option<PlanRow>) -> Self {
+        match (job, row) {
+            (None, None) => Self { status: "not_started", error: None },
+            (Some(job), None) => Self::of_job(job),
+            (None, Some(row)) => Self::of_row(row),
+            (Some(job), Some(row)) => {
+                let ours = Some(row.id) == job.plan_id;
+                match job.finished_at {
+                    Some(finished) if !ours && row.at > Some(finished) => Self::of_row(row),
+                    _ => Self::of_job(job),
+                }
+            }
+        }
+    }
+
+    fn of_job(job: &JobRow) -> Self {
+        let (status, error) = match job.state {
+            JobState::Queued | JobState::Running => ("generating", None),
+            JobState::Succeeded => ("completed", None),
+            JobState::Failed | JobState::Expired => ("failed", job.error_detail.clone()),
+            JobState::Cancelled => ("failed", Some("the job was cancelled".to_owned())),
+        };
+        Self { status, error }
+    }
+
+    /// Nobody goes on with what the replaced service left unfinished.
+    fn of_row(row: PlanRow) -> Self {
+        let failed = |message: Option<String>| Self {
+            status: "failed",
+            error: Some(message.unwrap_or_else(|| NOT_FINISHED.to_owned())),
+        };
+        match row.status.as_deref() {
+            Some("failed") => failed(row.error_message),
+            Some("generating") if !row.has_plan && row.stale => failed(None),
+            Some("generating") if !row.has_plan => Self { status: "generating", error: None },
+            _ if row.has_plan => Self { status: "completed", error: None },
+            _ => failed(row.error_message),
+        }
     }
 }

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{JsonAndBytes, Word};
+use crate::limits::{OverLimit, Repeated};
 use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::prefer::{self, Prefer};
 use crate::routes::jobs::{JobView, Waited, wait_until_ended};
@@ -78,7 +79,8 @@ pub struct PlansAccepted {
 #[utoipa::path(post, path = "/v1/plans", tag = "plans", security(("token" = [])),
     params(
         ("Idempotency-Key" = Option<String>, Header,
-            description = "Makes repeating safe: the same key and body get the same answer for 24 h"),
+            description = "Makes repeating safe: the same key and body get the same answer for 24 h, \
+                whatever limit has been reached since"),
         ("Prefer" = Option<String>, Header, example = "wait=30",
             description = "wait=N holds the line for up to 60 s until the plans are done")),
     request_body(content = CreatePlans, example = json!(crate::openapi::example_request())),
@@ -91,6 +93,7 @@ async fn create(
     State(state): State<AppState>,
     caller: Caller,
     prefer: Prefer,
+    OverLimit(over_limit): OverLimit,
     headers: HeaderMap,
     JsonAndBytes(mut request, body): JsonAndBytes<CreatePlans>,
 ) -> Result<Response, ApiError> {
@@ -109,6 +112,7 @@ async fn create(
         idempotency_key: idempotency_key(&headers)?,
         form: "v1",
         body,
+        over_limit,
     };
     let submitted = submit(&state, submission, render).await?;
     let (body, replayed) = match submitted {
@@ -161,6 +165,7 @@ async fn answer(
 /// Says on `response` that it was given before; the limits then do not count it.
 pub fn mark_replayed(response: &mut Response) {
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    response.extensions_mut().insert(Repeated);
 }
 
 fn accepted(body: &Value, ids: &[Uuid]) -> Response {

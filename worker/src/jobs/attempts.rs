@@ -41,6 +41,11 @@ impl Attempts {
         Self { env, held, user, prompt_version, rows, reservations }
     }
 
+    /// The job they belong to.
+    pub fn job_id(&self) -> Uuid {
+        self.held.id
+    }
+
     /// A stored reply whose plan the previous holder did not live to save.
     ///
     /// # Errors

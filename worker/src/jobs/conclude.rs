@@ -8,10 +8,11 @@
 
 use std::time::Duration;
 
+use deadpool_postgres::Client;
 use regimen_common::db::DbError;
-use regimen_common::db::jobs::{self, Claimed, Ended, Held, Success};
+use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Claimed, Ended, Held, Success};
 use regimen_common::db::plans::{self, NewPlan, PlanColumns};
-use regimen_common::job::FailureCode;
+use regimen_common::job::{EventKind, FailureCode};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -129,16 +130,45 @@ async fn succeed(env: &Env, claimed: &Claimed, finished: &Finished) -> Result<()
         let Some(ended) = jobs::succeed(&tx, held, &success, per_user(env)).await? else {
             return Ok(None);
         };
-        plans::save_plan(&tx, &plan).await?;
-        tx.commit().await?;
-        Ok(Some(ended))
+        match plans::save_plan(&tx, &plan).await? {
+            Some(saved) => {
+                if saved != plan.id {
+                    jobs::saved_in(&tx, held.id, plan.id, saved).await?;
+                }
+                tx.commit().await?;
+                Ok(Some(ended))
+            }
+            None => {
+                // The account was deleted meanwhile: there is nobody to have the plan.
+                tx.rollback().await?;
+                cancel_with_account(&mut client, held.id, per_user(env)).await
+            }
+        }
     })
     .await?;
-    if ended.is_some() {
-        count_finished("succeeded", plan.columns.kind().as_str());
+    match ended.as_ref().map(|ended| ended.kind) {
+        Some(EventKind::Cancelled) => count_finished("cancelled", "account_deleted"),
+        Some(_) => count_finished("succeeded", plan.columns.kind().as_str()),
+        None => {}
     }
     announce(env, held, ended);
     Ok(())
+}
+
+async fn cancel_with_account(
+    client: &mut Client,
+    job_id: Uuid,
+    per_user: i64,
+) -> Result<Option<Ended>, DbError> {
+    let tx = client.transaction().await?;
+    let outcome = jobs::cancel(&tx, job_id, Canceller::AccountDeletion, per_user).await?;
+    tx.commit().await?;
+    Ok(match outcome {
+        CancelOutcome::Cancelled { seq, next } => {
+            Some(Ended { job_id, kind: EventKind::Cancelled, seq, next })
+        }
+        CancelOutcome::Ended(_) | CancelOutcome::Missing => None,
+    })
 }
 
 /// Ends the claim in the way its error says.
@@ -221,7 +251,8 @@ async fn fail(
     })
     .await?;
     if ended.is_some() {
-        tracing::info!(job_id = %held.id, code = code.as_str(), detail, "job failed");
+        // Without the detail, which may name what a person must not eat.
+        tracing::info!(job_id = %held.id, code = code.as_str(), "job failed");
         count_finished("failed", code.as_str());
     }
     announce(env, held, ended);

@@ -1,5 +1,5 @@
 //! Repairs what faults left behind: lost messages, expired leases, overdue
-//! jobs, waits that are over.
+//! jobs, waits that are over, jobs of deleted accounts.
 //!
 //! Contract: runs on every worker, in small batches, any number at once, any
 //! number of times; a crash in between loses nothing, the next run finds it.
@@ -22,6 +22,8 @@ const BATCH: i64 = 200;
 const ROUNDS: usize = 50;
 /// Users per look whose waiting jobs are considered.
 const USERS: i64 = 1_000;
+/// Deleted accounts per look.
+const ACCOUNTS: i64 = 50;
 /// A message younger than this may still be on its way.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long Redis may take to say what it holds.
@@ -54,11 +56,35 @@ struct Reconciler {
 impl Reconciler {
     /// One look at everything. What was done before a failure stays done.
     async fn look(&mut self) -> Result<(), DbError> {
+        self.cancel_of_deleted().await?;
         self.recover_leases().await?;
         self.expire_overdue().await?;
         self.dispatch_ready().await?;
         self.redispatch_lost().await?;
         self.report().await
+    }
+
+    /// Ends what accounts that were deleted still had waiting or running. One
+    /// account that cannot be worked off holds up nobody else's.
+    async fn cancel_of_deleted(&self) -> Result<(), DbError> {
+        let mut client = self.env.db.get().await?;
+        for (user_id, deleted_at) in jobs::deleted_accounts(&client, ACCOUNTS).await? {
+            let per_user = self.env.config.claim.per_user;
+            let ended =
+                jobs::cancel_of_account(&mut client, user_id, deleted_at, BATCH, per_user).await;
+            match ended {
+                Ok(ended) => {
+                    count_finished("cancelled", "account_deleted", ended.len());
+                    self.announce(&ended);
+                }
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => {
+                    metrics::counter!("regimen_reconcile_failures_total").increment(1);
+                    tracing::warn!(%error, "could not cancel the jobs of a deleted account; trying again");
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn recover_leases(&self) -> Result<(), DbError> {

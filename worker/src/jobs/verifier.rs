@@ -4,6 +4,8 @@
 //! Contract: pure but for metrics and one event; the same reply gives the same
 //! judgement, so that a stored reply can be judged again after a crash.
 
+use std::collections::BTreeMap;
+
 use regimen_common::job::{EventKind, PlanKind};
 use serde_json::json;
 
@@ -39,6 +41,7 @@ impl Judge for Verifier<'_> {
         let verdict = verify(&plan, needs);
         count_violations(&verdict);
         if !verdict.is_clean() {
+            self.log(&verdict);
             count(kind, if verdict.is_dangerous() { "dangerous" } else { "refused" });
             return Judgement::Correct(correction(&verdict.violations));
         }
@@ -49,6 +52,15 @@ impl Judge for Verifier<'_> {
 }
 
 impl Verifier<'_> {
+    /// Kinds and counts only: the violations themselves quote the quiz.
+    fn log(&self, verdict: &Verdict) {
+        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+        for class in verdict.violations.iter().map(Violation::class) {
+            *kinds.entry(class).or_default() += 1;
+        }
+        tracing::info!(job_id = %self.attempts.job_id(), ?kinds, "a reply breaks rules");
+    }
+
     async fn record(&self, repairs: &[Repair]) {
         if repairs.is_empty() {
             return;

@@ -232,12 +232,12 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
             }
         }
         count(provider, &end);
+        // Without the detail, which stands in the attempt's row: it may quote the quiz.
         tracing::info!(
             n,
             provider = provider.as_str(),
             model,
             class = end.outcome,
-            detail = end.detail,
             request_id = end.request_id,
             "attempt failed"
         );

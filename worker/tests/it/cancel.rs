@@ -48,7 +48,9 @@ async fn a_cancellation_whose_notice_is_lost_is_noticed_by_the_heartbeat() {
     // Past every ingress: nobody publishes anything.
     let mut client = fleet.db().await;
     let tx = client.transaction().await.unwrap();
-    regimen_common::db::jobs::cancel(&tx, job, None, 2).await.unwrap();
+    regimen_common::db::jobs::cancel(&tx, job, regimen_common::db::jobs::Canceller::Operator, 2)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     fleet.simulator.wait("aborted=1").await;
 }

@@ -2,16 +2,19 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed helper is a failed test")]
 
+mod app_constraints;
 mod budget;
 mod callbacks;
 mod cancel;
 mod crash;
+mod deleted_accounts;
 mod drain;
 mod fairness;
 mod fitting_plans;
 mod fleet;
 mod idempotency;
 mod ladder;
+mod logs;
 mod outage;
 mod pauses;
 mod pay_once;

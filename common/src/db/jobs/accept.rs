@@ -153,6 +153,23 @@ pub async fn accept(
     Ok(written)
 }
 
+/// The answer given before under a key, for a request that would be refused if
+/// it were new: a repeated request is answered whatever has been used up since.
+///
+/// # Errors
+/// The query failed.
+pub async fn answered_before(
+    client: &mut Client,
+    user_id: Uuid,
+    key: &str,
+    body_hash: &[u8],
+) -> Result<Option<Acceptance>, DbError> {
+    let tx = client.transaction().await?;
+    let earlier = earlier_answer(&tx, user_id, key, body_hash).await?;
+    tx.rollback().await?;
+    Ok(earlier)
+}
+
 /// Writes all there is to write; anything but `Accepted` is to be rolled back.
 async fn write(
     tx: &Transaction<'_>,
@@ -160,7 +177,8 @@ async fn write(
     idempotency: Option<&Idempotency>,
 ) -> Result<Acceptance, DbError> {
     if let Some(idempotency) = idempotency
-        && let Some(earlier) = earlier_answer(tx, new.user_id, idempotency).await?
+        && let Some(earlier) =
+            earlier_answer(tx, new.user_id, &idempotency.key, &idempotency.body_hash).await?
     {
         return Ok(earlier);
     }
@@ -195,7 +213,8 @@ async fn set_calculations(tx: &Transaction<'_>, new: &NewJobs) -> Result<QuizOwn
 async fn earlier_answer(
     tx: &Transaction<'_>,
     user_id: Uuid,
-    idempotency: &Idempotency,
+    key: &str,
+    body_hash: &[u8],
 ) -> Result<Option<Acceptance>, DbError> {
     // The lock, not the row, is what a second request in flight meets: it
     // answers at once instead of waiting for the first one's commit.
@@ -205,8 +224,7 @@ async fn earlier_answer(
              select pg_try_advisory_xact_lock(hashtextextended($1::text || ':' || $2, 7)) as free",
         )
         .await?;
-    let locked: bool =
-        tx.query_one(&statement, &[&user_id.to_string(), &idempotency.key]).await?.get("free");
+    let locked: bool = tx.query_one(&statement, &[&user_id.to_string(), &key]).await?.get("free");
     if !locked {
         return Ok(Some(Acceptance::InFlight));
     }
@@ -217,10 +235,10 @@ async fn earlier_answer(
              where user_id = $1 and key = $2 and expires_at > now()",
         )
         .await?;
-    let Some(row) = tx.query_opt(&statement, &[&user_id, &idempotency.key]).await? else {
+    let Some(row) = tx.query_opt(&statement, &[&user_id, &key]).await? else {
         return Ok(None);
     };
-    if row.get::<_, Vec<u8>>("body_hash") != idempotency.body_hash {
+    if row.get::<_, &[u8]>("body_hash") != body_hash {
         return Ok(Some(Acceptance::OtherBody));
     }
     Ok(Some(Acceptance::Replayed(Replay {

@@ -1,4 +1,4 @@
-//! Ending a job at its owner's or an operator's wish.
+//! Ending a job at its owner's or an operator's wish, or with its owner's account.
 
 use deadpool_postgres::Transaction;
 use uuid::Uuid;
@@ -8,6 +8,28 @@ use super::finish::settle;
 use super::read::named;
 use crate::db::DbError;
 use crate::job::JobState;
+
+/// Who ends a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Canceller {
+    /// Its owner: nobody else's job is touched.
+    Owner(Uuid),
+    /// An operator.
+    Operator,
+    /// The deletion of its owner's account.
+    AccountDeletion,
+}
+
+impl Canceller {
+    /// As the `cancelled` event says it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner(_) => "owner",
+            Self::Operator => "operator",
+            Self::AccountDeletion => "account deletion",
+        }
+    }
+}
 
 /// What became of a wish to cancel.
 #[derive(Debug)]
@@ -26,16 +48,20 @@ pub enum CancelOutcome {
     Missing,
 }
 
-/// Cancels a job of `user_id`, or of anybody when `None` (operators).
+/// Cancels a job.
 ///
 /// # Errors
 /// Nothing was changed.
 pub async fn cancel(
     tx: &Transaction<'_>,
     job_id: Uuid,
-    user_id: Option<Uuid>,
+    by: Canceller,
     per_user: i64,
 ) -> Result<CancelOutcome, DbError> {
+    let of_user = match by {
+        Canceller::Owner(user_id) => Some(user_id),
+        Canceller::Operator | Canceller::AccountDeletion => None,
+    };
     let statement = tx
         .prepare_cached(
             "-- lock job to cancel
@@ -43,7 +69,7 @@ pub async fn cancel(
              where id = $1 and ($2::uuid is null or user_id = $2) for update",
         )
         .await?;
-    let Some(row) = tx.query_opt(&statement, &[&job_id, &user_id]).await? else {
+    let Some(row) = tx.query_opt(&statement, &[&job_id, &of_user]).await? else {
         return Ok(CancelOutcome::Missing);
     };
     let (owner, state): (Uuid, JobState) = (row.try_get("user_id")?, named(&row, "state")?);
@@ -66,8 +92,7 @@ pub async fn cancel(
              returning seq",
         )
         .await?;
-    let by = if user_id.is_some() { "owner" } else { "operator" };
-    let seq = tx.query_one(&statement, &[&job_id, &by]).await?.try_get("seq")?;
+    let seq = tx.query_one(&statement, &[&job_id, &by.as_str()]).await?.try_get("seq")?;
     settle(tx, &[job_id]).await?;
     let next = dispatch_next(tx, &[owner], per_user).await?;
     Ok(CancelOutcome::Cancelled { seq, next })

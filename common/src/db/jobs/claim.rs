@@ -102,7 +102,16 @@ const CLAIM: &str = "-- claim jobs
         select id, user_id, created_at from named
         where state = 'queued' and run_at <= now()
           and (first_claimed_at is not null or expires_at > now())
+          and exists (select from public.profiles p where p.id = user_id)
           and not exists (select from regimen.pauses p where p.what = 'queue' and p.name = class)
+    ), orphans as (
+        -- Their jobs are cancelled, not run.
+        insert into regimen.deleted_accounts as known (user_id)
+        select distinct user_id from named
+        where state = 'queued'
+          and not exists (select from public.profiles p where p.id = user_id)
+        on conflict (user_id) do update set deleted_at = excluded.deleted_at, jobs_ended_at = null
+        where known.jobs_ended_at is not null
     ), users as (
         -- In the order of their locks, so that two claims cannot deadlock.
         select user_id, regimen.running_in_turn(user_id) as running

@@ -83,6 +83,42 @@ pub async fn succeed(
     finish(tx, held.id, EventKind::Saved, row, per_user).await
 }
 
+/// Notes that the plan of a job this transaction ended went into a row that was
+/// there before: under that row's id, not the `intended` one.
+///
+/// # Errors
+/// Nothing was written.
+pub async fn saved_in(
+    tx: &Transaction<'_>,
+    job_id: Uuid,
+    intended: Uuid,
+    plan_id: Uuid,
+) -> Result<(), DbError> {
+    let statement = tx
+        .prepare_cached(
+            "-- saved in an older row
+             with job as (
+                 update regimen.jobs set plan_id = $2 where id = $1 returning last_seq, plan_id
+             ), event as (
+                 update regimen.job_events e
+                 set data = jsonb_set(e.data, '{plan_id}', to_jsonb($2::uuid))
+                 from job where e.job_id = $1 and e.seq = job.last_seq
+             ), former as (
+                 delete from regimen.plan_origins where plan_id = $3
+                 returning user_id, provider, model, prompt_version, at
+             )
+             insert into regimen.plan_origins
+                 (plan_id, job_id, user_id, provider, model, prompt_version, at)
+             select $2, $1, user_id, provider, model, prompt_version, at from former
+             on conflict (plan_id) do update set
+                 job_id = excluded.job_id, provider = excluded.provider, model = excluded.model,
+                 prompt_version = excluded.prompt_version, at = excluded.at",
+        )
+        .await?;
+    tx.execute(&statement, &[&job_id, &plan_id, &intended]).await?;
+    Ok(())
+}
+
 /// Ends the job as failed for good.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ mod accept;
 mod attempts;
 mod cancel;
 mod claim;
+mod deleted;
 mod dispatch;
 mod events;
 mod finish;
@@ -17,18 +18,19 @@ mod reconcile;
 mod release;
 mod watch;
 
-pub use accept::{Acceptance, Idempotency, NewJob, NewJobs, Replay, accept};
+pub use accept::{Acceptance, Idempotency, NewJob, NewJobs, Replay, accept, answered_before};
 pub use attempts::{
     AttemptOutcome, NewAttempt, RawReply, Usage, judge_attempt, start_attempt, store_reply,
     usable_reply,
 };
-pub use cancel::{CancelOutcome, cancel};
+pub use cancel::{CancelOutcome, Canceller, cancel};
 pub use claim::{ClaimPolicy, Claimed, Held, claim, claim_waiting, extend_leases, held_by};
+pub use deleted::{cancel_of_account, deleted_accounts};
 pub use dispatch::{
     NextJob, ReadyPage, dispatch_next, dispatch_ready, queue_health, redispatch_lost,
 };
 pub use events::{append_event, events_after};
-pub use finish::{Ended, Success, fail, retry_later, succeed};
+pub use finish::{Ended, Success, fail, retry_later, saved_in, succeed};
 pub use operate::{Listed, OperatorFilter, Retried, Traces, of_everybody, retry, traces};
 pub use read::{Backlog, JobRow, ListFilter, backlog, generation_of, job, jobs_of_user, revisions};
 pub use reconcile::{expire_overdue, recover_leases};

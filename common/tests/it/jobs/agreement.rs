@@ -6,7 +6,7 @@ use std::time::Duration;
 use deadpool_postgres::Client;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use regimen_common::db::jobs::{self, CancelOutcome, Held, Success};
+use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Held, Success};
 use regimen_common::job::{Change, EventKind, FailureCode, JobState, Life};
 use regimen_common::test_support::TestDatabase;
 use serde_json::Value;
@@ -137,7 +137,7 @@ async fn ask_sql(
         }
         Step::Cancel => {
             let tx = client.transaction().await.unwrap();
-            let outcome = jobs::cancel(&tx, id, None, PER_USER).await.unwrap();
+            let outcome = jobs::cancel(&tx, id, Canceller::Operator, PER_USER).await.unwrap();
             tx.commit().await.unwrap();
             matches!(outcome, CancelOutcome::Cancelled { .. }).then_some(EventKind::Cancelled)
         }

@@ -36,7 +36,10 @@ const ROWS: &str = "
     select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'meal', 'free', 'succeeded',
            '{}', now(), now(), now(), now(), now()
     from generate_series(1, 10000) k;
+    insert into public.profiles (id, email)
+    select distinct user_id, 'x' from regimen.jobs where state = 'queued';
     analyze regimen.jobs;
+    analyze public.profiles;
 ";
 
 const HEAVY: Uuid = Uuid::from_u128(0xcafe);

@@ -95,7 +95,7 @@ async fn after_the_end_of_its_job_no_attempt_is_judged() {
     let (held, attempt_id) = (hold(&client, id, "w").await, Uuid::now_v7());
     jobs::start_attempt(&client, held, &attempt(attempt_id, 500)).await.unwrap().unwrap();
     let tx = client.transaction().await.unwrap();
-    jobs::cancel(&tx, id, None, 2).await.unwrap();
+    jobs::cancel(&tx, id, jobs::Canceller::Operator, 2).await.unwrap();
     tx.commit().await.unwrap();
     assert!(!jobs::judge_attempt(&client, attempt_id, &costing(30)).await.unwrap());
     assert_eq!(accounts(&client, id).await, [500; 3]);

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use regimen_common::db::DbError;
-use regimen_common::db::jobs::{self, CancelOutcome, Listed, OperatorFilter, Retried};
+use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Listed, OperatorFilter, Retried};
 use regimen_common::job::{EventKind, JobClass, JobState};
 use regimen_common::notices::Notice;
 use serde::{Deserialize, Serialize};
@@ -236,7 +236,7 @@ async fn cancel(
     let mut client = state.db.get().await.map_err(DbError::from)?;
     let tx = client.transaction().await.map_err(DbError::from)?;
     let cancelled = Json(JobCancelled { id, status: JobState::Cancelled });
-    match jobs::cancel(&tx, id, None, state.config.jobs.per_user).await? {
+    match jobs::cancel(&tx, id, Canceller::Operator, state.config.jobs.per_user).await? {
         CancelOutcome::Missing => Err(not_found(id)),
         CancelOutcome::Ended(JobState::Cancelled) => Ok((StatusCode::OK, cancelled)),
         CancelOutcome::Ended(ended) => Err(ApiError::Conflict(format!(

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use regimen_common::db::DbError;
-use regimen_common::db::jobs::{self, CancelOutcome, ListFilter, NextJob};
+use regimen_common::db::jobs::{self, CancelOutcome, Canceller, ListFilter, NextJob};
 use regimen_common::job::{EventKind, JobState, PlanKind};
 use regimen_common::notices::{self, Notice};
 use regimen_common::queue::{List, Message};
@@ -143,7 +143,8 @@ async fn cancel(
     let user_id = caller.acting_for(None)?;
     let mut client = state.db.get().await.map_err(DbError::from)?;
     let tx = client.transaction().await.map_err(DbError::from)?;
-    let outcome = jobs::cancel(&tx, id, Some(user_id), state.config.jobs.per_user).await?;
+    let outcome =
+        jobs::cancel(&tx, id, Canceller::Owner(user_id), state.config.jobs.per_user).await?;
     tx.commit().await.map_err(DbError::from)?;
     drop(client);
     match outcome {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use regimen_common::db::accounts;
 use regimen_common::db::jobs::{
     self, AttemptOutcome, ClaimPolicy, Ended, Held, NewAttempt, Success, Usage,
 };
@@ -85,7 +86,9 @@ impl World {
                 select id, 1, created_at, 'accepted' from job
             )
             select id from job order by created_at";
-        let rows = self.database.client().await.query(sql, &[&user, &class, &count]).await.unwrap();
+        let client = self.database.client().await;
+        accounts::ensure_profile(&client, user, None).await.unwrap();
+        let rows = client.query(sql, &[&user, &class, &count]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
 
@@ -171,8 +174,6 @@ impl World {
     /// The holder saves a plan; returns the plan's id.
     pub(super) async fn succeed(&self, held: Held, user: Uuid, plan: &Value) -> Uuid {
         let mut client = self.database.client().await;
-        let profile = "insert into public.profiles (id, email) values ($1, 'ada@example.com')";
-        client.execute(profile, &[&user]).await.unwrap();
         let tx = client.transaction().await.unwrap();
         let plan_id = Uuid::now_v7();
         let (provider, model) = ("openai".to_owned(), "model-1".to_owned());
