@@ -57,8 +57,9 @@ enum Command {
     /// Take everything from a fleet under load that can be taken, and check that nothing is lost
     /// or done twice.
     ///
-    /// Kills, ends and freezes workers and ingresses, makes Redis forget, and crashes Redis and
-    /// PostgreSQL, by a seeded schedule, while 30 % of the calls to the simulated providers fail.
+    /// Kills, ends and freezes workers and ingresses, makes both stores crash, stall and refuse,
+    /// Redis forget and change its role, and sets clocks wrong, by a seeded schedule, while 30 % of
+    /// the calls to the simulated providers fail.
     /// Then compares what the clients were told with what PostgreSQL holds. The report goes to
     /// target/chaos/report.md; the exit code says whether every promise was kept.
     Chaos(ChaosArgs),

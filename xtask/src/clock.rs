@@ -29,7 +29,8 @@ pub(crate) fn http_date() -> String {
     date_of(i64::try_from(seconds_since_1970()).unwrap_or_default())
 }
 
-fn date_of(seconds: i64) -> String {
+/// A moment, in the same form.
+pub(crate) fn date_of(seconds: i64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

@@ -168,8 +168,13 @@ impl PostgresPlan<'_> {
 impl Postgres {
     /// The URL to connect with.
     pub(crate) fn url(&self, password: &str) -> String {
-        format!("postgres://postgres:{password}@127.0.0.1:{}/postgres", self.port)
+        url(self.port, password)
     }
+}
+
+/// The URL to connect with through `port`, its own or that of a proxy.
+pub(crate) fn url(port: u16, password: &str) -> String {
+    format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres")
 }
 
 /// Whether the server with this process id says so itself: `postmaster.pid`

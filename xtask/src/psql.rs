@@ -73,18 +73,26 @@ impl Psql {
     /// # Errors
     /// See [`PsqlError`].
     pub(crate) fn run(&self, sql: &str) -> Result<String, PsqlError> {
-        let mut psql = Command::new(&self.program);
-        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]);
-        psql.args(["-p", &self.port, "-d", &self.database, "-c", sql]);
-        // In the environment: arguments can be read by every user of the machine.
-        psql.env("PGPASSWORD", &self.password).env("PGCONNECT_TIMEOUT", "5");
         let failed = |source| PsqlError::Run { program: self.program.clone(), source };
-        let output = psql.output().map_err(failed)?;
+        let output = self.command("psql", sql).output().map_err(failed)?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(PsqlError::Query(said));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The client program, ready to run statements in a session called `name`.
+    pub(crate) fn command(&self, name: &str, sql: &str) -> Command {
+        let mut psql = Command::new(&self.program);
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]);
+        psql.args(["-p", &self.port, "-d", &self.database, "-c", sql]);
+        // In the environment: arguments can be read by every user of the machine.
+        psql.env("PGPASSWORD", &self.password).env("PGCONNECT_TIMEOUT", "5");
+        // Limits that a run gives to the role are not for us.
+        psql.env("PGOPTIONS", "-c statement_timeout=0 -c lock_timeout=0");
+        psql.env("PGAPPNAME", name);
+        psql
     }
 }
 

@@ -120,8 +120,13 @@ impl RedisPlan<'_> {
 impl Redis {
     /// The URL to connect with.
     pub(crate) fn url(&self, password: &str) -> String {
-        format!("redis://:{password}@127.0.0.1:{}/0", self.port)
+        url(self.port, password)
     }
+}
+
+/// The URL to connect with through `port`, its own or that of a proxy.
+pub(crate) fn url(port: u16, password: &str) -> String {
+    format!("redis://:{password}@127.0.0.1:{port}/0")
 }
 
 /// The process id of the server that answers on `port`: tells ours from one

@@ -22,6 +22,9 @@ pub(crate) enum ServersError {
     /// Redis does not start.
     #[error(transparent)]
     Redis(#[from] RedisError),
+    /// Redis does not take what makes it a master or a replica.
+    #[error(transparent)]
+    Roles(#[from] RespError),
 }
 
 /// What the pair asks of those who connect.
@@ -64,40 +67,22 @@ impl Servers {
         session.say("starting PostgreSQL");
         let postgres = parts.postgres(session, None)?;
         session.say("starting Redis");
-        let redis = parts.redis(session, None)?;
+        let redis = parts.redis(session, RedisHome::First, None)?;
         let folder = folder.to_owned();
         Ok(Self { redis, postgres, programs, account, passwords, folder })
     }
 
-    /// Ends PostgreSQL without a last checkpoint and starts it again where it was.
-    ///
-    /// # Errors
-    /// It does not come back.
-    pub(crate) fn crash_postgres(&mut self, session: &Session) -> Result<(), ServersError> {
-        signal::quit(self.postgres.process.id());
-        self.postgres.process.wait(session).map_err(PostgresError::from)?;
-        self.postgres = self.parts().postgres(session, Some(self.postgres.port))?;
-        Ok(())
-    }
-
-    /// Kills Redis and starts it again where it was, with what it had on disk.
-    ///
-    /// # Errors
-    /// It does not come back.
-    pub(crate) fn crash_redis(&mut self, session: &Session) -> Result<(), ServersError> {
-        signal::kill(self.redis.process.id());
-        self.redis.process.wait(session).map_err(RedisError::from)?;
-        self.redis = self.parts().redis(session, Some(self.redis.port))?;
-        Ok(())
-    }
-
-    fn parts(&self) -> Parts<'_> {
-        Parts {
+    /// A keeper for each of them, who crash them and bring them back.
+    pub(crate) fn keepers(&mut self) -> (RedisKeeper<'_>, PostgresKeeper<'_>) {
+        let parts = Parts {
             programs: &self.programs,
             account: self.account.as_ref(),
             folder: &self.folder,
             passwords: &self.passwords,
-        }
+        };
+        let home = RedisHome::First;
+        let redis = RedisKeeper { redis: &mut self.redis, parts, home };
+        (redis, PostgresKeeper { postgres: &mut self.postgres, parts })
     }
 
     /// The URL of the database.
@@ -119,7 +104,117 @@ impl Servers {
     }
 }
 
+/// Who has Redis in hand while others have PostgreSQL.
+pub(crate) struct RedisKeeper<'a> {
+    redis: &'a mut Redis,
+    parts: Parts<'a>,
+    home: RedisHome,
+}
+
+/// Who has PostgreSQL in hand.
+pub(crate) struct PostgresKeeper<'a> {
+    postgres: &'a mut Postgres,
+    parts: Parts<'a>,
+}
+
+impl RedisKeeper<'_> {
+    /// Where it listens now.
+    pub(crate) fn port(&self) -> u16 {
+        self.redis.port
+    }
+
+    /// A connection to it.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(crate) fn connect(&self) -> Result<Connection, RespError> {
+        self.connect_to(self.redis)
+    }
+
+    /// A connection to another one of ours.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(crate) fn connect_to(&self, redis: &Redis) -> Result<Connection, RespError> {
+        Connection::open(redis.port, &self.parts.passwords.redis)
+    }
+
+    /// Kills it and starts it again where it was, with what it had on disk.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub(crate) fn crash(&mut self, session: &Session) -> Result<(), ServersError> {
+        signal::kill(self.redis.process.id());
+        self.redis.process.wait(session).map_err(RedisError::from)?;
+        *self.redis = self.parts.redis(session, self.home, Some(self.redis.port))?;
+        Ok(())
+    }
+
+    /// Starts another one with the same data, which becomes the master, and
+    /// makes this one its replica. Returns the replica, which ends with the value.
+    ///
+    /// # Errors
+    /// The other one does not start, or does not get the data.
+    pub(crate) fn fail_over(&mut self, session: &Session) -> Result<Redis, ServersError> {
+        let home = self.home.other();
+        let new = self.parts.redis(session, home, None)?;
+        let password = &self.parts.passwords.redis;
+        let follow = |redis: &Redis, master: u16| -> Result<Connection, RespError> {
+            let mut connection = self.connect_to(redis)?;
+            connection.command(&["CONFIG", "SET", "masterauth", password])?;
+            connection.command(&["REPLICAOF", "127.0.0.1", &master.to_string()])?;
+            Ok(connection)
+        };
+        let mut promoted = follow(&new, self.redis.port)?;
+        while !promoted.command(&["INFO", "replication"])?.contains("master_link_status:up") {
+            session.pause().map_err(RedisError::from)?;
+        }
+        promoted.command(&["REPLICAOF", "NO", "ONE"])?;
+        follow(self.redis, new.port)?;
+        self.home = home;
+        Ok(std::mem::replace(self.redis, new))
+    }
+}
+
+impl PostgresKeeper<'_> {
+    /// Ends it without a last checkpoint and starts it again where it was.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub(crate) fn crash(&mut self, session: &Session) -> Result<(), ServersError> {
+        signal::quit(self.postgres.process.id());
+        self.postgres.process.wait(session).map_err(PostgresError::from)?;
+        *self.postgres = self.parts.postgres(session, Some(self.postgres.port))?;
+        Ok(())
+    }
+}
+
+/// Where a Redis has its data: after a failover in the other place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RedisHome {
+    First,
+    Second,
+}
+
+impl RedisHome {
+    fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    /// Its folder in a run with `folder`.
+    fn folder(self, folder: &Path) -> PathBuf {
+        folder.join(match self {
+            Self::First => "redis",
+            Self::Second => "redis-2",
+        })
+    }
+}
+
 /// What the servers are started from.
+#[derive(Clone, Copy)]
 struct Parts<'a> {
     programs: &'a Programs,
     account: Option<&'a Account>,
@@ -140,10 +235,15 @@ impl Parts<'_> {
         .start(session)
     }
 
-    fn redis(&self, session: &Session, port: Option<u16>) -> Result<Redis, RedisError> {
+    fn redis(
+        &self,
+        session: &Session,
+        home: RedisHome,
+        port: Option<u16>,
+    ) -> Result<Redis, RedisError> {
         RedisPlan {
             program: &self.programs.redis.path,
-            folder: &redis_folder(self.folder),
+            folder: &home.folder(self.folder),
             log: &self.log("redis.log"),
             password: &self.passwords.redis,
             port,
@@ -169,17 +269,13 @@ impl Passwords {
 /// The system refuses.
 pub(crate) fn remove_data(folder: &Path) -> std::io::Result<()> {
     let postgres = postgres_folder(folder);
-    for path in [stand_in(&postgres), postgres, redis_folder(folder)] {
+    let redis = [RedisHome::First, RedisHome::Second].map(|home| home.folder(folder));
+    for path in [stand_in(&postgres), postgres].into_iter().chain(redis) {
         if path.exists() {
             std::fs::remove_dir_all(&path)?;
         }
     }
     Ok(())
-}
-
-/// Where the Redis of a run with `folder` has its data.
-fn redis_folder(folder: &Path) -> PathBuf {
-    folder.join("redis")
 }
 
 /// Where the PostgreSQL of a run with `folder` is meant to have its data.

@@ -8,18 +8,23 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::ChaosError;
+use super::backlog::{self, Sample};
 use super::billing::{self, Mailbag, StripeApi, Teller, Truth};
 use super::chance::Chance;
 use super::check::{Records, count};
 use super::clients::{self, Notes, People, Person};
+use super::clocks::Clocks;
 use super::faults::{self, LaneLog};
-use super::fleet::{Counts, Fleet};
+use super::fleet::{Counts, Fleet, Surroundings};
+use super::proxy::Proxy;
 use super::scale::{self, JOBS_PER_REQUEST, Scale};
 use super::stop::Stage;
 use crate::clock;
 use crate::demo;
 use crate::http::Client;
+use crate::postgres;
 use crate::psql::Psql;
+use crate::redis;
 use crate::servers::Servers;
 use crate::session::Session;
 use crate::stack::{SIMULATOR_URL, Service, StackError, StackPlan};
@@ -39,6 +44,9 @@ const OPEN: &str = "select (select count(*) from regimen.jobs where state in ('q
 /// Stale writes that a worker refused, as it counts them.
 const STALE_WRITES: &str = "regimen_stale_writes_refused_total";
 
+/// Ids that were taken for lost and pushed once more, as workers count them.
+const PUSHED_AGAIN: &str = "regimen_messages_lost_total";
+
 /// Lets the fleet run under load and faults, then settle; returns what is
 /// known of it besides Postgres. Everything but the servers has ended then.
 ///
@@ -49,6 +57,7 @@ pub(super) fn perform(
     scale: &Scale,
     plan: &StackPlan<'_>,
     servers: &mut Servers,
+    clocks: Option<&Clocks<'_>>,
 ) -> Result<Records, ChaosError> {
     plan.migrate(session, servers)?;
     let simulator = plan.start_simulator(session, servers)?.ok_or(StackError::NoSimulator)?;
@@ -56,8 +65,20 @@ pub(super) fn perform(
     weather.post("/control", &scale::bad_weather(scale.seed))?;
     let stripe = StripeApi::bind().map_err(ChaosError::StripeApi)?;
     let stripe_url = stripe.url().map_err(ChaosError::StripeApi)?;
+    let doors = Doors {
+        redis: Proxy::to(servers.redis.port).map_err(ChaosError::Proxy)?,
+        postgres: Proxy::to(servers.postgres.port).map_err(ChaosError::Proxy)?,
+    };
+    let passwords = &plan.secrets.passwords;
+    let around = Surroundings {
+        simulator: &simulator,
+        stripe_url: &stripe_url,
+        database_url: &postgres::url(doors.postgres.port(), &passwords.postgres),
+        redis_url: &redis::url(doors.redis.port(), &passwords.redis),
+        clocks,
+    };
     session.say("starting the fleet");
-    let fleet = Fleet::start(session, plan, servers, &simulator, &stripe_url)?;
+    let fleet = Fleet::start(session, plan, servers, &around)?;
     let mut chance = Chance::of(scale.seed, "people");
     let everybody: Vec<Person> =
         (0..scale.users).map(|_| Person::new(&mut chance, &plan.secrets.jwt)).collect();
@@ -72,8 +93,17 @@ pub(super) fn perform(
         mailbag: &Mailbag::default(),
         everybody: &everybody,
         answers: &demo::sample_quiz(session)?,
+        doors: &doors,
     };
-    run.run(fleet, servers, simulator)
+    let mut records = run.run(fleet, servers, simulator)?;
+    records.clocks = clocks.map(Clocks::told);
+    Ok(records)
+}
+
+/// The ways of the fleet to its stores.
+struct Doors {
+    redis: Proxy,
+    postgres: Proxy,
 }
 
 /// What the threads share.
@@ -88,6 +118,7 @@ struct Run<'a> {
     mailbag: &'a Mailbag,
     everybody: &'a [Person],
     answers: &'a Value,
+    doors: &'a Doors,
 }
 
 /// What the threads brought.
@@ -95,6 +126,7 @@ struct Run<'a> {
 struct Harvest {
     notes: Vec<Notes>,
     lanes: Vec<LaneLog>,
+    backlog: Vec<Sample>,
 }
 
 impl Run<'_> {
@@ -128,6 +160,7 @@ impl Run<'_> {
             ),
             sent: self.truth.events(),
             due: self.truth.due(),
+            backlog: harvest.backlog,
             ..Records::default()
         };
         for lane in harvest.lanes {
@@ -136,6 +169,7 @@ impl Run<'_> {
             records.unexpected.extend(lane.unexpected);
         }
         records.stale_writes = counts.of(STALE_WRITES);
+        records.pushed_again = counts.of(PUSHED_AGAIN);
         for (number, notes) in harvest.notes.into_iter().enumerate() {
             let path = self.plan.folder.join("clients").join(format!("{number:02}.jsonl"));
             let failed = |source| ChaosError::Folder { path: path.clone(), source };
@@ -176,14 +210,22 @@ impl Run<'_> {
         let secret = &self.plan.secrets.stripe_webhook;
         let (people, teller, work, urls) = (&people, &teller, &work, &fleet.urls);
         let (workers, ingresses) = (&mut fleet.workers, &mut fleet.ingresses);
+        let (redis, postgres) = servers.keepers();
+        let (psql, doors) = (&self.psql, self.doors);
+        let (tempo, choice) = (self.scale.tempo, &self.scale.choice);
         let trouble = Mutex::new(None);
         let harvest = std::thread::scope(|scope| {
             let crew = Crew { scope, stage, trouble: &trouble };
             let lanes = [
-                crew.hire(move || faults::workers(stage, self.plan, workers, seed)),
-                crew.hire(move || faults::ingresses(stage, self.plan, ingresses, seed)),
-                crew.hire(move || faults::stores(stage, servers, seed)),
+                crew.hire(move || faults::workers(stage, self.plan, workers, seed, choice)),
+                crew.hire(move || faults::ingresses(stage, self.plan, ingresses, seed, choice)),
+                crew.hire(move || faults::redis(stage, redis, &doors.redis, seed, tempo, choice)),
+                crew.hire(move || {
+                    faults::postgres(stage, postgres, psql, &doors.postgres, seed, tempo, choice)
+                }),
             ];
+            let password = &self.plan.secrets.passwords.redis;
+            let backlog = crew.hire(move || backlog::watch(stage, psql, &doors.redis, password));
             let api = chance("Stripe's API", 0);
             let api = crew.hire(move || self.stripe.serve(stage, api, self.truth));
             let mut clients: Vec<_> = Vec::new();
@@ -204,13 +246,14 @@ impl Run<'_> {
                 clients.push(crew.hire(move || billing::deliver(stage, urls, chance, bag, secret)));
             }
             let lanes = lanes.into_iter().filter_map(|lane| crew.join(lane)).collect();
+            let backlog = crew.join(backlog).unwrap_or_default();
             crew.must(self.weather.post("/control", &scale::fair_weather()));
             self.session.say("load and faults are over; letting everything settle");
             let notes = clients.into_iter().filter_map(|client| crew.join(client)).collect();
             crew.must(self.until_ended(stage));
             stage.settle();
             crew.join(api);
-            Harvest { notes, lanes }
+            Harvest { notes, lanes, backlog }
         });
         match trouble.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),

@@ -56,21 +56,21 @@ impl Chance {
 /// Cards drawn without repetition until all were drawn, then shuffled anew: in
 /// a short run, too, everything has its turn.
 #[derive(Debug)]
-pub(super) struct Deck<T: 'static> {
-    cards: &'static [T],
+pub(super) struct Deck<T> {
+    cards: Vec<T>,
     left: Vec<T>,
 }
 
 impl<T: Copy> Deck<T> {
     /// A full deck.
-    pub(super) fn of(cards: &'static [T]) -> Self {
+    pub(super) fn of(cards: Vec<T>) -> Self {
         Self { cards, left: Vec::new() }
     }
 
     /// The next card; none from an empty deck.
     pub(super) fn draw(&mut self, chance: &mut Chance) -> Option<T> {
         if self.left.is_empty() {
-            self.left = self.cards.to_vec();
+            self.left.clone_from(&self.cards);
         }
         let at = chance.below(self.left.len());
         (at < self.left.len()).then(|| self.left.swap_remove(at))
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_deck_gives_every_card_before_any_again() {
         let mut chance = Chance::of(3, "cards");
-        let mut deck = Deck::of(&[1, 2, 3]);
+        let mut deck = Deck::of(vec![1, 2, 3]);
         for _ in 0..5 {
             let mut drawn = [0; 3].map(|_| deck.draw(&mut chance).unwrap());
             drawn.sort_unstable();

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::clients;
+use super::clocks::Clocks;
 use super::scale::{INGRESSES, WORKERS};
+use crate::clock;
 use crate::process::ProcessError;
 use crate::servers::Servers;
 use crate::session::Session;
@@ -36,6 +39,14 @@ pub(crate) enum FleetError {
     /// There is no port to listen on.
     #[error("cannot find a free port on 127.0.0.1: {0}")]
     Port(#[source] std::io::Error),
+    /// A process whose clock was to be wrong.
+    #[error("{name} says that it is {date}: libfaketime does not set its clock")]
+    RightClock {
+        /// Which.
+        name: String,
+        /// What it says.
+        date: String,
+    },
     /// A process goes on although it was asked to end.
     #[error("{name} did not end within {} s of SIGTERM; see its log", ENDS_WITHIN.as_secs())]
     DoesNotEnd {
@@ -50,6 +61,20 @@ pub(crate) enum FleetError {
         /// How.
         status: std::process::ExitStatus,
     },
+}
+
+/// What the fleet finds around it.
+pub(super) struct Surroundings<'a> {
+    /// Who plays the providers.
+    pub(super) simulator: &'a Service,
+    /// Where Stripe's API is.
+    pub(super) stripe_url: &'a str,
+    /// The door to PostgreSQL, as a URL.
+    pub(super) database_url: &'a str,
+    /// The door to Redis, as a URL.
+    pub(super) redis_url: &'a str,
+    /// Whose clocks are wrong, if any are.
+    pub(super) clocks: Option<&'a Clocks<'a>>,
 }
 
 /// A command that can be given again and again.
@@ -108,20 +133,30 @@ impl Fleet {
         session: &Session,
         plan: &StackPlan<'_>,
         servers: &Servers,
-        simulator: &Service,
-        stripe_url: &str,
+        around: &Surroundings<'_>,
     ) -> Result<Self, FleetError> {
+        let doors = |command: &mut Command| {
+            command.env("DATABASE_URL", around.database_url).env("REDIS_URL", around.redis_url);
+        };
         let mut fleet = Self { ingresses: Vec::new(), workers: Vec::new(), urls: Vec::new() };
         for number in 1..=INGRESSES {
             let address = format!("127.0.0.1:{}", free_port().map_err(FleetError::Port)?);
-            let mut command = plan.ingress(servers, Some(simulator))?;
+            let mut command = plan.ingress(servers, Some(around.simulator))?;
             command.env("LISTEN_ADDR", &address);
+            doors(&mut command);
+            if let Some(clocks) = around.clocks {
+                clocks.of_ingress(number, &mut command);
+            }
             fleet.urls.push(format!("http://{address}"));
             fleet.ingresses.push(Member::new(format!("ingress-{number}"), &command));
         }
         for number in 1..=WORKERS {
-            let mut command = plan.worker(servers, Some(simulator))?;
-            command.env("STRIPE_BASE_URL", stripe_url);
+            let mut command = plan.worker(servers, Some(around.simulator))?;
+            command.env("STRIPE_BASE_URL", around.stripe_url);
+            doors(&mut command);
+            if let Some(clocks) = around.clocks {
+                clocks.of_worker(number, &mut command);
+            }
             fleet.workers.push(Member::new(format!("worker-{number}"), &command));
         }
         for member in fleet.ingresses.iter_mut().chain(&mut fleet.workers) {
@@ -131,7 +166,28 @@ impl Fleet {
         for service in fleet.workers.iter().filter_map(|worker| worker.service.as_ref()) {
             service.address(WORKER_ID)?;
         }
+        if let Some(clocks) = around.clocks {
+            fleet.must_be_wrong(clocks)?;
+        }
         Ok(fleet)
+    }
+}
+
+impl Fleet {
+    /// A clock that is right shows nothing.
+    fn must_be_wrong(&self, clocks: &Clocks<'_>) -> Result<(), FleetError> {
+        let agent = clients::agent();
+        for (name, said) in clocks.said(clock::seconds_since_1970()) {
+            let mut members = self.ingresses.iter().chain(&self.workers);
+            let url = members.find(|member| member.name == name).and_then(Member::metrics_url);
+            let reply = url.and_then(|url| agent.get(&url).call().ok());
+            let date = reply.as_ref().and_then(|reply| reply.headers().get("date")?.to_str().ok());
+            let date = date.unwrap_or("nothing").to_owned();
+            if !said.contains(&date) {
+                return Err(FleetError::RightClock { name, date });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -227,6 +283,11 @@ impl Member {
         self.service.as_ref().and_then(|service| service.address(variable).ok())
     }
 
+    /// Where it tells its metrics.
+    fn metrics_url(&self) -> Option<String> {
+        self.reported("METRICS_URL").map(|url| format!("{url}/metrics"))
+    }
+
     /// How it ended, if it did by itself.
     pub(super) fn ended_by_itself(&mut self) -> Option<String> {
         let ended = self.service.as_mut()?.process.ended_meanwhile()?;
@@ -237,8 +298,7 @@ impl Member {
     /// Adds what it has counted in this life to `counts`. A process that does
     /// not answer has counted nothing anybody could know of.
     pub(super) fn add_counts(&self, agent: &ureq::Agent, counts: &mut Counts) {
-        let url = self.reported("METRICS_URL").map(|url| format!("{url}/metrics"));
-        let text = url.and_then(|url| agent.get(&url).call().ok());
+        let text = self.metrics_url().and_then(|url| agent.get(&url).call().ok());
         let text = text.and_then(|mut reply| reply.body_mut().read_to_string().ok());
         counts.add(&text.unwrap_or_default());
     }

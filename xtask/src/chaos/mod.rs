@@ -3,12 +3,15 @@
 //! clients were told. At the end the record is compared with Postgres.
 
 mod act;
+mod backlog;
 mod billing;
 mod chance;
 mod check;
 mod clients;
+mod clocks;
 mod faults;
 mod fleet;
+mod proxy;
 mod report;
 mod scale;
 mod stop;
@@ -18,7 +21,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use self::check::{Facts, check};
-use self::faults::LaneError;
+use self::clocks::Clocks;
+use self::faults::{Choice, Kind, LaneError, Tempo};
 use self::fleet::FleetError;
 use self::scale::Scale;
 use crate::demo::DemoError;
@@ -40,6 +44,21 @@ use clap::Args;
 /// The folder of a run under `target`: data, logs, the clients' notes, the report.
 const FOLDER: &str = "chaos";
 
+/// Draws the minute that `cargo xtask test` adds.
+const REHEARSAL_SEED: u64 = 20_261_128;
+
+/// Faults that the service does not withstand yet.
+const NOT_YET: [Kind; 8] = [
+    Kind::RedisFull,
+    Kind::RedisAlone,
+    Kind::RedisReadOnly,
+    Kind::RedisDemoted,
+    Kind::PostgresStalls,
+    Kind::PostgresLocked,
+    Kind::PostgresHurries,
+    Kind::PostgresRefuses,
+];
+
 /// What `cargo xtask chaos` takes.
 #[derive(Args)]
 pub(crate) struct ChaosArgs {
@@ -52,6 +71,11 @@ pub(crate) struct ChaosArgs {
     /// Jobs to be submitted a second, on average.
     #[arg(long, value_name = "N", default_value_t = 45.0)]
     rate: f64,
+    #[command(flatten)]
+    choice: Choice,
+    /// Let faults of the stores follow each other so closely that a minute has all of them.
+    #[arg(long)]
+    brisk: bool,
     /// Take binaries compiled without optimisation.
     #[arg(long)]
     dev: bool,
@@ -101,6 +125,9 @@ pub(crate) enum ChaosError {
     /// The simulator does not answer.
     #[error(transparent)]
     Simulator(#[from] HttpError),
+    /// There is no port for a door to a store.
+    #[error("cannot open a proxy before a store: {0}")]
+    Proxy(#[source] std::io::Error),
     /// There is no port for the stand-in of Stripe's API.
     #[error("cannot listen as Stripe's API: {0}")]
     StripeApi(#[source] std::io::Error),
@@ -134,6 +161,8 @@ pub(crate) fn run(session: &Session, args: &ChaosArgs) -> Result<ExitCode, Chaos
         users: 50 + (rate * 12.0) as usize,
         customers: 24,
         seed: args.seed,
+        tempo: if args.brisk { Tempo::Brisk } else { Tempo::Steady },
+        choice: args.choice.clone(),
         profile,
     };
     Ok(if put_to_the_test(session, &scale)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -151,7 +180,9 @@ pub(crate) fn rehearse(session: &Session) -> Result<bool, ChaosError> {
         jobs_per_second: 8.0,
         users: 60,
         customers: 8,
-        seed: 20_261_128,
+        seed: REHEARSAL_SEED,
+        tempo: Tempo::Brisk,
+        choice: Choice::without(&NOT_YET),
         profile: Profile::Dev,
     };
     put_to_the_test(session, &scale)
@@ -176,7 +207,12 @@ fn put_to_the_test(session: &Session, scale: &Scale) -> Result<bool, ChaosError>
         ingress_settings: &scale::INGRESS_SETTINGS,
         worker_settings: &settings,
     };
-    let records = act::perform(session, scale, &plan, &mut servers)?;
+    let library = match scale.choice.has(Kind::Clocks) {
+        true => provision::faketime(session)?,
+        false => None,
+    };
+    let clocks = library.as_deref().map(|library| Clocks::draw(scale.seed, library));
+    let records = act::perform(session, scale, &plan, &mut servers, clocks.as_ref())?;
     session.say("comparing what clients were told with what Postgres holds");
     let lines = check(&Facts::read(&psql(&servers, &secrets))?, &records);
     let path = folder.join("report.md");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::faults::{Choice, Tempo};
 use crate::clock;
 use crate::workspace::Profile;
 
@@ -23,6 +24,10 @@ pub(crate) struct Scale {
     pub(crate) customers: usize,
     /// Draws everything.
     pub(crate) seed: u64,
+    /// How closely the stores' faults follow each other.
+    pub(crate) tempo: Tempo,
+    /// Which faults there are.
+    pub(crate) choice: Choice,
     /// Which binaries run.
     pub(crate) profile: Profile,
 }
@@ -34,8 +39,9 @@ impl Scale {
             Profile::Dev => "an unoptimised",
             Profile::Release => "an optimised",
         };
+        let choice = self.choice.told().map(|told| format!(" ({told})")).unwrap_or_default();
         format!(
-            "{:.0} s of load and faults, seed {}, {INGRESSES} ingresses and {WORKERS} workers of \
+            "{:.0} s of load and faults{choice}, seed {}, {INGRESSES} ingresses and {WORKERS} workers of \
              {profile} build, {} users, 30 % of provider calls failing; {}.",
             self.load.as_secs_f64(),
             self.seed,

@@ -1,4 +1,5 @@
-//! Where PostgreSQL's and Redis's server programs may lie, and which of them do.
+//! Where PostgreSQL's and Redis's server programs and libfaketime may lie, and
+//! which of them do.
 
 use std::cmp::Reverse;
 use std::ffi::OsString;
@@ -14,6 +15,16 @@ const POSTGRES_VARIABLE: &str = "REGIMEN_POSTGRES_BIN";
 /// Names the Redis or Valkey server program, before any other place.
 const REDIS_VARIABLE: &str = "REGIMEN_REDIS_BIN";
 
+/// Names libfaketime's file, before any other place.
+const FAKETIME_VARIABLE: &str = "REGIMEN_FAKETIME_LIB";
+
+/// The form of libfaketime for programs with threads.
+const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
+
+/// Where distributions keep it: below a folder of the machine's kind on Debian,
+/// or right here.
+const LIBRARIES: [&str; 3] = ["/usr/lib", "/usr/lib64", "/usr/local/lib"];
+
 /// Folders in which the entries that begin with the prefix each hold one
 /// PostgreSQL in `bin`: Debian's layout and that of the project's own RPMs.
 const VERSIONED: [(&str, &str); 2] = [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")];
@@ -26,6 +37,8 @@ const HOMEBREW: [&str; 3] = ["/opt/homebrew", "/usr/local", "/home/linuxbrew/.li
 pub(super) struct Machine {
     postgres: Option<PathBuf>,
     redis: Option<PathBuf>,
+    faketime: Option<PathBuf>,
+    libraries: Vec<PathBuf>,
     path: Vec<PathBuf>,
     versioned: Vec<(PathBuf, &'static str)>,
     homebrew: Vec<PathBuf>,
@@ -42,6 +55,8 @@ impl Machine {
         Self {
             postgres: named(POSTGRES_VARIABLE).map(PathBuf::from),
             redis: named(REDIS_VARIABLE).map(PathBuf::from),
+            faketime: named(FAKETIME_VARIABLE).map(PathBuf::from),
+            libraries: LIBRARIES.map(PathBuf::from).to_vec(),
             path,
             versioned: VERSIONED.map(|(parent, prefix)| (PathBuf::from(parent), prefix)).to_vec(),
             homebrew: HOMEBREW.map(PathBuf::from).to_vec(),
@@ -75,6 +90,22 @@ impl Machine {
         Ok(paths.find_map(|path| redis_at(&path)))
     }
 
+    /// The library that sets the clock of a process.
+    ///
+    /// # Errors
+    /// The variable that names it names none.
+    pub(super) fn faketime(&self) -> Result<Option<PathBuf>, ProvisionError> {
+        let file = |path: PathBuf| path.is_file().then_some(path);
+        if let Some(path) = &self.faketime {
+            return named(FAKETIME_VARIABLE, path, Missing::Faketime, file(path.clone()));
+        }
+        let below = self.libraries.iter().flat_map(|folder| {
+            let kinds = newest_first(folder, std::env::consts::ARCH, "");
+            kinds.into_iter().chain([folder.clone()])
+        });
+        Ok(below.map(|folder| folder.join(FAKETIME)).find_map(file))
+    }
+
     /// The program `name` on the PATH.
     pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
         self.path.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
@@ -86,10 +117,10 @@ impl Machine {
             answer(&pg_config, "--bindir").map(|folder| PathBuf::from(folder.trim()))
         }));
         for (parent, prefix) in &self.versioned {
-            folders.extend(newest_first(parent, prefix));
+            folders.extend(newest_first(parent, prefix, "bin"));
         }
         for prefix in &self.homebrew {
-            folders.extend(newest_first(&prefix.join("opt"), "postgresql"));
+            folders.extend(newest_first(&prefix.join("opt"), "postgresql", "bin"));
         }
         folders
     }
@@ -109,8 +140,8 @@ fn named<T>(
     Err(ProvisionError::Override { variable, value: value.to_owned(), problem })
 }
 
-/// The `bin` folders of the entries of `parent` that begin with `prefix`.
-fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
+/// The folders `inside` the entries of `parent` that begin with `prefix`.
+fn newest_first(parent: &Path, prefix: &str, inside: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
@@ -121,7 +152,7 @@ fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
         digits.parse().unwrap_or(0)
     };
     names.sort_by_key(|name| Reverse(number(name)));
-    names.into_iter().map(|name| parent.join(name).join("bin")).collect()
+    names.into_iter().map(|name| parent.join(name).join(inside)).collect()
 }
 
 fn postgres_in(folder: &Path) -> Option<PostgresPrograms> {
@@ -158,6 +189,8 @@ mod tests {
         Machine {
             postgres: None,
             redis: None,
+            faketime: None,
+            libraries: vec![root.join("lib")],
             path: vec![root.join("path")],
             versioned: vec![(root.join("versioned"), "")],
             homebrew: vec![root.join("brew")],
@@ -220,6 +253,23 @@ mod tests {
             postgres(&dir.path().join("versioned").join(version).join("bin"), version);
         }
         assert_eq!(machine(dir.path()).postgres().unwrap().unwrap().major, 18);
+    }
+
+    #[test]
+    fn the_library_lies_below_a_folder_of_the_machines_kind_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = machine(dir.path());
+        assert_eq!(machine.faketime().unwrap(), None);
+        let kind = format!("lib/{}-linux-gnu/{FAKETIME}", std::env::consts::ARCH);
+        for place in [format!("lib/{FAKETIME}"), kind] {
+            let path = dir.path().join(place);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            assert_eq!(machine.faketime().unwrap(), Some(path));
+        }
+        let wrong = dir.path().join("nowhere");
+        let error = Machine { faketime: Some(wrong), ..machine }.faketime().unwrap_err();
+        assert!(error.to_string().ends_with("there is no libfaketime there"), "{error}");
     }
 
     #[test]

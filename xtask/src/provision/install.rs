@@ -10,28 +10,32 @@ use super::{Missing, POSTGRES_SINCE, ProvisionError, REDIS_SINCE};
 use crate::process::{Output, Process, ProcessError};
 use crate::session::Session;
 
-/// How to install both without this program.
+/// How to install what is needed without this program.
 pub(super) const BY_HAND: &str = "\
 It can be installed automatically only with apt-get (as root, or with a sudo that asks for no \
 password) or Homebrew. Otherwise run the line for your system, then this command again:
-  Debian, Ubuntu   sudo apt-get install postgresql redis-server
-  Fedora           sudo dnf install postgresql-server valkey
-  Arch             sudo pacman -S postgresql valkey
-  Alpine           sudo apk add postgresql redis
+  Debian, Ubuntu   sudo apt-get install postgresql redis-server libfaketime
+  Fedora           sudo dnf install postgresql-server valkey libfaketime
+  Arch             sudo pacman -S postgresql valkey libfaketime
+  Alpine           sudo apk add postgresql redis libfaketime
   macOS            brew install postgresql@17 redis
 Already there, in an unusual place? Set REGIMEN_POSTGRES_BIN to the folder of `postgres` and \
-`initdb`, and REGIMEN_REDIS_BIN to the path of `redis-server`.";
+`initdb`, REGIMEN_REDIS_BIN to the path of `redis-server`, and REGIMEN_FAKETIME_LIB to that of \
+`libfaketimeMT.so.1`.";
 
 /// What to do when a program is somewhere nobody would look.
 pub(super) const ELSEWHERE: &str = "\
-set REGIMEN_POSTGRES_BIN to the folder of `postgres` and `initdb`, or REGIMEN_REDIS_BIN to the \
-path of `redis-server`";
+set REGIMEN_POSTGRES_BIN to the folder of `postgres` and `initdb`, REGIMEN_REDIS_BIN to the path \
+of `redis-server`, or REGIMEN_FAKETIME_LIB to that of `libfaketimeMT.so.1`";
 
 const NEWER_POSTGRES: &str = "\
 Newer ones come from the PostgreSQL project: https://www.postgresql.org/download/linux/";
 
 const NEWER_REDIS: &str = "\
 Newer ones come from the Redis project: https://redis.io/docs/latest/operate/oss_and_stack/install/";
+
+const FAKETIME_ITSELF: &str = "\
+It comes from https://github.com/wolfcw/libfaketime; `--without clocks` leaves out what needs it.";
 
 /// Asked before a package starts a service (Debian's invoke-rc.d); 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -57,6 +61,7 @@ pub(super) fn install(
     let formulae = missing.iter().map(|missing| match missing {
         Missing::Postgres => "postgresql@17",
         Missing::Redis => "redis",
+        Missing::Faketime => "libfaketime",
     });
     let mut command = Command::new(brew);
     command.arg("install").args(formulae).env("HOMEBREW_NO_AUTO_UPDATE", "1");
@@ -75,7 +80,7 @@ struct Apt<'a> {
 /// A Debian package and what it offers.
 struct Package {
     name: &'static str,
-    service: &'static str,
+    service: Option<&'static str>,
 }
 
 impl<'a> Apt<'a> {
@@ -122,11 +127,12 @@ impl<'a> Apt<'a> {
     /// The packages enable their services; without this they would run after
     /// the next start of the machine.
     fn keep_from_starting_at_boot(&self, packages: &[Package]) -> Result<(), ProvisionError> {
-        if !Path::new("/run/systemd/system").exists() {
+        let services: Vec<_> = packages.iter().filter_map(|package| package.service).collect();
+        if services.is_empty() || !Path::new("/run/systemd/system").exists() {
             return Ok(());
         }
         let mut disable = self.as_root("systemctl");
-        disable.arg("disable").args(packages.iter().map(|package| package.service));
+        disable.arg("disable").args(services);
         self.run("systemctl disable", disable).map_err(ProvisionError::Services)
     }
 
@@ -208,18 +214,21 @@ if [ -e "$2" ]; then mv "$2" "$1"; fi
 fn package_for(missing: Missing) -> Result<Package, ProvisionError> {
     let (choices, since, how): (&[Package], _, _) = match missing {
         Missing::Postgres => (
-            &[Package { name: "postgresql", service: "postgresql.service" }],
+            &[Package { name: "postgresql", service: Some("postgresql.service") }],
             POSTGRES_SINCE,
             NEWER_POSTGRES,
         ),
         Missing::Redis => (
             &[
-                Package { name: "redis-server", service: "redis-server.service" },
-                Package { name: "valkey-server", service: "valkey-server.service" },
+                Package { name: "redis-server", service: Some("redis-server.service") },
+                Package { name: "valkey-server", service: Some("valkey-server.service") },
             ],
             REDIS_SINCE,
             NEWER_REDIS,
         ),
+        Missing::Faketime => {
+            (&[Package { name: "libfaketime", service: None }], 0, FAKETIME_ITSELF)
+        }
     };
     let mut offers = choices.iter().map(|package| (package, candidate(package.name)));
     let recent = |offer: &Option<String>| {

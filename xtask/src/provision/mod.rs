@@ -1,4 +1,5 @@
-//! PostgreSQL and Redis on this machine: found, or installed, or asked for.
+//! What is needed of this machine, PostgreSQL and Redis above all: found, or
+//! installed, or asked for.
 
 mod find;
 mod install;
@@ -52,6 +53,8 @@ pub(crate) enum Missing {
     Postgres,
     /// The Redis server.
     Redis,
+    /// The library that sets the clock of a process.
+    Faketime,
 }
 
 impl fmt::Display for Missing {
@@ -59,11 +62,12 @@ impl fmt::Display for Missing {
         match self {
             Self::Postgres => write!(f, "PostgreSQL {POSTGRES_SINCE} or newer"),
             Self::Redis => write!(f, "Redis {REDIS_SINCE} or newer"),
+            Self::Faketime => write!(f, "libfaketime"),
         }
     }
 }
 
-/// Why PostgreSQL or Redis is not there.
+/// Why something is not there.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProvisionError {
     /// A variable that names the programs names none.
@@ -132,6 +136,27 @@ pub(crate) fn programs(session: &Session) -> Result<Programs, ProvisionError> {
         Ok(programs) => Ok(announce(session, programs)),
         Err(missing) => Err(ProvisionError::StillMissing { missing }),
     }
+}
+
+/// Finds libfaketime, installing it where it is missing; none where it is of no
+/// use, since only Linux loads it into any process.
+///
+/// # Errors
+/// See [`ProvisionError`].
+pub(crate) fn faketime(session: &Session) -> Result<Option<PathBuf>, ProvisionError> {
+    if !cfg!(target_os = "linux") {
+        session.say("only Linux can give processes clocks of their own: all clocks are right");
+        return Ok(None);
+    }
+    let machine = find::Machine::this();
+    if let Some(library) = machine.faketime()? {
+        return Ok(Some(library));
+    }
+    let missing = [Missing::Faketime];
+    session.say(format_args!("not on this machine: {}", list(&missing)));
+    install::install(session, &machine, &missing)?;
+    let found = machine.faketime()?;
+    found.map(Some).ok_or(ProvisionError::StillMissing { missing: missing.to_vec() })
 }
 
 fn look(machine: &find::Machine) -> Result<Result<Programs, Vec<Missing>>, ProvisionError> {

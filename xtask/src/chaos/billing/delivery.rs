@@ -105,7 +105,7 @@ pub(in crate::chaos) fn deliver(
             headers: &headers,
             body: &letter.body,
         };
-        match doors.send(&mut chance, request) {
+        match doors.send(&mut chance, request).answer {
             Some(answer) if answer.status == 200 => {
                 notes.add(Note::Acknowledged { event: letter.event });
                 mailbag.done(None);

@@ -23,6 +23,7 @@ pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
         Line::told("requests nobody answered for 45 s", gave_up(records)),
         Line::none("answers nobody may get", unexpected(records)),
     ];
+    lines.push(Line::none("jobs failed with `internal`", internal(facts)));
     lines.push(Line::none("jobs lost", lost(facts, &accepted)));
     lines.push(Line::none("requests done twice", doubled_requests(facts, records)));
     lines.push(Line::none("plans done twice", doubled_plans(facts)));
@@ -53,6 +54,12 @@ fn failures(facts: &Facts) -> String {
     let total: usize = reasons.values().sum();
     let parts: Vec<_> = reasons.iter().map(|(reason, jobs)| format!("{reason} {jobs}")).collect();
     if parts.is_empty() { "0".to_owned() } else { format!("{total} ({})", parts.join(", ")) }
+}
+
+/// A job that is ended by what passes: the store's trouble is not its own.
+fn internal(facts: &Facts) -> impl Iterator<Item = String> + '_ {
+    let internal = |job: &&Job| job.state == "failed" && job.error.as_deref() == Some("internal");
+    facts.jobs.values().filter(internal).map(|job| format!("job {}", job.id))
 }
 
 fn sent_again(records: &Records) -> usize {

@@ -2,23 +2,29 @@
 //! Postgres holds at the end. It knows the promises and nothing of how they
 //! are kept.
 
+mod answers;
+mod backlog;
 mod billing;
+mod claims;
 #[cfg(test)]
 mod database_tests;
 mod facts;
 mod jobs;
 mod recovery;
 mod replies;
+mod standstill;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 pub(super) use facts::{Facts, count};
 
+use super::backlog::Sample;
 use super::billing::{Due, Sent};
 use super::clients::Note;
 use super::faults::Fault;
@@ -38,6 +44,12 @@ pub(super) struct Records {
     pub(super) load: (u64, u64),
     /// Writes of stale holders that were refused, as the workers counted them.
     pub(super) stale_writes: f64,
+    /// Ids that workers took for lost and pushed again, as they counted them.
+    pub(super) pushed_again: f64,
+    /// How many ids stood in Redis for how many jobs.
+    pub(super) backlog: Vec<Sample>,
+    /// Whose clocks were wrong, if any were.
+    pub(super) clocks: Option<String>,
     /// Calls the simulator took, and those it answered with a whole good plan.
     pub(super) calls: (u64, u64),
     /// Events of Stripe's.
@@ -77,6 +89,9 @@ impl Line {
 /// All findings, in the order of the report.
 pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     let mut lines = jobs::check(facts, records);
+    lines.extend(answers::check(records));
+    lines.extend(backlog::check(records, facts.jobs.len()));
+    lines.extend(claims::check(facts, records));
     lines.extend(replies::check(facts, records));
     lines.extend(recovery::check(facts, records));
     lines.extend(billing::check(facts, records));
@@ -98,4 +113,12 @@ fn end_of(event: &str) -> Option<&'static str> {
         "expired" => Some("expired"),
         _ => None,
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn seconds(micros: u64) -> String {
+    format!("{:.1} s", micros as f64 / 1e6)
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::facts::{Event, Facts};
-use super::{Line, Records, end_of};
+use super::{Line, Records, micros, seconds, standstill};
 use crate::chaos::faults::Fault;
 use crate::chaos::scale::PROMISE;
 
-/// What a lost store may add: its own return, and the third of a lease for
-/// which nobody's job is taken away after PostgreSQL came up.
+/// What a store in trouble may add: that it is noticed, and the third of a
+/// lease for which nobody's job is taken away after PostgreSQL came up.
 const OUTAGE: Duration = Duration::from_secs(5);
 
 /// How long a statement that was sent before a fault may take, microseconds.
@@ -22,7 +22,7 @@ struct Rerun {
     job: Uuid,
     /// From the fault to the next claim, microseconds.
     took: u64,
-    /// A store was away or forgot everything meanwhile.
+    /// A store was in trouble meanwhile.
     beside_store: bool,
     /// It took longer than promised.
     late: bool,
@@ -33,17 +33,16 @@ pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     let (reruns, unexplained) = reruns(facts, records);
     let (beside, alone): (Vec<Rerun>, Vec<Rerun>) =
         reruns.iter().partition(|rerun| rerun.beside_store);
-    vec![
+    let mut lines = vec![
         Line::told("faults", kinds(&records.faults)),
+        Line::told("clocks that were wrong", records.clocks.as_deref().unwrap_or("none")),
         Line::told("longest time from crash to re-run", spread(&reruns)),
         in_time("- with both stores up meanwhile", &alone, "< 15 s"),
-        in_time("- with a store lost meanwhile", &beside, "< 20 s, or 15 s after its return"),
+        in_time("- with a store in trouble", &beside, "< 20 s, or 15 s after Postgres's return"),
         Line::told("leases lost without a fault of their worker", unexplained),
-        Line::told(
-            "worst recovery: longest time in which no job ended",
-            standstill(facts, records),
-        ),
-    ]
+    ];
+    lines.extend(standstill::check(facts, records));
+    lines
 }
 
 /// The spread of these, and those that took longer than promised.
@@ -56,8 +55,7 @@ fn in_time(what: &'static str, reruns: &[Rerun], promise: &'static str) -> Line 
 fn kinds(faults: &[Fault]) -> String {
     let mut kinds = std::collections::BTreeMap::<String, usize>::new();
     for fault in faults {
-        let kind = fault.whom.split('-').next().unwrap_or_default();
-        *kinds.entry(format!("{kind} {}", fault.what)).or_default() += 1;
+        *kinds.entry(fault.kind()).or_default() += 1;
     }
     let parts: Vec<_> = kinds.iter().map(|(kind, times)| format!("{kind} {times}")).collect();
     format!("{} ({})", faults.len(), parts.join(", "))
@@ -81,26 +79,20 @@ fn reruns(facts: &Facts, records: &Records) -> (Vec<Rerun>, usize) {
             let next = events.iter().skip(at + 1).find(|event| event.kind == "claimed");
             let Some(next) = next else { continue };
             let took = next.at.saturating_sub(fault.at);
-            let store_back = records.faults.iter().filter(|other| {
-                other.worker.is_none()
-                    && matches!(other.whom.as_str(), "Redis" | "Postgres")
-                    && other.at <= next.at
-                    && other.back >= fault.at
-            });
-            let store_back = store_back.map(|other| other.back).max();
-            let due = match store_back {
-                None => fault.at + micros(PROMISE),
-                Some(back) => (fault.at + micros(PROMISE + OUTAGE)).max(back + micros(PROMISE)),
-            };
+            let meanwhile = |other: &&Fault| other.at <= next.at && other.back >= fault.at;
+            let others = || records.faults.iter().filter(meanwhile);
+            // Without Redis jobs are taken from Postgres; without Postgres from nowhere.
+            let stopped = others().filter(|other| other.stops_claims());
+            let back = stopped.map(|other| other.back).max();
+            let beside_store = back.is_some() || others().any(Fault::is_of_redis);
+            let most = if beside_store { PROMISE + OUTAGE } else { PROMISE };
+            let after = back.map_or(0, |back| back + micros(PROMISE));
+            let due = (fault.at + micros(most)).max(after);
             let late = next.at >= due;
-            reruns.push(Rerun { job: *job, took, beside_store: store_back.is_some(), late });
+            reruns.push(Rerun { job: *job, took, beside_store, late });
         }
     }
     (reruns, unexplained)
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The last fault of the worker that lost the job, since it claimed it. A
@@ -121,27 +113,4 @@ fn spread(reruns: &[Rerun]) -> String {
         }
         _ => "no job was taken over".to_owned(),
     }
-}
-
-/// The longest time under load in which no job ended, and the fault before it.
-fn standstill(facts: &Facts, records: &Records) -> String {
-    let (from, until) = records.load;
-    let ends = facts.events.values().flatten().filter(|event| end_of(&event.kind).is_some());
-    let mut ends: Vec<u64> =
-        ends.map(|event| event.at).filter(|at| (from..until).contains(at)).collect();
-    ends.sort_unstable();
-    let gaps = ends.iter().zip(ends.iter().skip(1));
-    let Some((began, took)) = gaps.map(|(one, next)| (*one, next - one)).max_by_key(|gap| gap.1)
-    else {
-        return "no two jobs ended under load".to_owned();
-    };
-    let during = records.faults.iter().filter(|fault| fault.at < began + took);
-    let during = during.max_by_key(|fault| fault.at);
-    let after =
-        during.map(|fault| format!(", after {} of {}", fault.what, fault.whom)).unwrap_or_default();
-    format!("{}{after}", seconds(took))
-}
-
-fn seconds(micros: u64) -> String {
-    format!("{:.1} s", micros as f64 / 1e6)
 }

@@ -8,6 +8,10 @@ use uuid::Uuid;
 use super::facts::{Attempt, Facts};
 use super::{Line, Records};
 
+/// Good answers for each plan at most, with a few to spare where plans are few.
+const MOST_GOOD: f64 = 1.25;
+const SPARE: f64 = 10.0;
+
 /// Counts and promises about calls to providers.
 pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     let plans = facts.plans.len().max(1) as f64;
@@ -21,11 +25,23 @@ pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
                 calls as f64 / plans
             ),
         ),
+        paid_for_nothing(good, facts.plans.len()),
         Line::told("replies stored", stored),
         Line::none("stored replies thrown away", thrown_away(facts)),
         Line::told("calls by holders that lost the job later", stale(facts)),
         Line::told("stale writes refused", format!("{:.0}", records.stale_writes)),
     ]
+}
+
+/// Good answers that became no plan: their workers died, or their jobs were called off.
+fn paid_for_nothing(good: u64, plans: usize) -> Line {
+    let most = plans as f64 * MOST_GOOD + SPARE;
+    let too_many = (good as f64 > most).then(|| format!("{good} good answers for {plans} plans"));
+    Line {
+        value: format!("{:.2}", good as f64 / plans.max(1) as f64),
+        promise: Some("< 1.25"),
+        ..Line::none("- whole good answers per finished plan", too_many)
+    }
 }
 
 /// Calls under another fence than the job's last.

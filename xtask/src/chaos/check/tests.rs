@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::facts::{Attempt, Event, Facts, Job, Kept, Plan, Profile, StripeEvent};
 use super::{Line, Records, check};
+use crate::chaos::backlog::Sample;
 use crate::chaos::billing::{Due, Sent};
 use crate::chaos::clients::Note;
 use crate::chaos::faults::Fault;
@@ -73,6 +74,7 @@ fn good() -> (Facts, Records) {
         notes: vec![
             accepted(false),
             accepted(true),
+            Note::Waited { at: 8 * SECOND, took: 400_000, ingress: 1, status: Some(202) },
             Note::Ended { job: JOB, state: "succeeded".to_owned() },
             Note::Acknowledged { event: "evt_1".to_owned() },
         ],
@@ -84,6 +86,7 @@ fn good() -> (Facts, Records) {
             worker: Some("w1".to_owned()),
         }],
         load: (8 * SECOND, 30 * SECOND),
+        backlog: vec![Sample { ids: 3, queued: 1 }],
         sent: BTreeMap::from([("evt_1".to_owned(), Sent { told: true })]),
         due: BTreeMap::from([(USER, Due { plan: "pro", renews: None })]),
         ..Records::default()
@@ -123,6 +126,12 @@ fn a_good_run_keeps_every_promise_and_its_figures_are_told() {
     assert_eq!(told("longest time from crash to re-run"), "12.0 s (median 12.0 s, 1 jobs)");
     assert_eq!(told("calls by holders that lost the job later"), "1");
     assert_eq!(told("jobs accepted"), "1 (0.0 a second)");
+    assert_eq!(
+        told("longest time a request for plans waited for its end"),
+        "0.4 s (202), 0 too long"
+    );
+    assert_eq!(told("most ids in Redis at one time"), "3 for 1 waiting jobs");
+    assert_eq!(told("- by kind of fault"), "worker kill -9 16.0 s");
 }
 
 #[test]
@@ -237,22 +246,123 @@ fn a_late_re_run_breaks_the_promise() {
     assert!(broken(|facts, _| claimed_at(facts, 24)).is_empty());
     let found = broken(|facts, _| claimed_at(facts, 25));
     assert_eq!(found, ["- with both stores up meanwhile"]);
-    let beside = |at, back| {
+    let beside = |whom: &str, at, back| {
         broken(|facts, records| {
             claimed_at(facts, at);
-            records.faults.push(Fault {
-                what: "immediate shutdown",
-                whom: "Postgres".to_owned(),
-                at: 12 * SECOND,
-                back: back * SECOND,
-                worker: None,
-            });
+            records.faults.push(fault("in trouble", whom, 12, back));
+            // How the work goes on is another promise.
+            records.load = (0, 0);
         })
     };
-    assert!(beside(25, 13).is_empty(), "an outage may add to it");
-    assert_eq!(beside(30, 13), ["- with a store lost meanwhile"]);
-    assert!(beside(30, 16).is_empty(), "it counts from the store's return");
-    assert_eq!(beside(31, 16), ["- with a store lost meanwhile"]);
+    for whom in ["Postgres", "Redis", "queues"] {
+        assert!(beside(whom, 25, 13).is_empty(), "trouble may add to it");
+        assert_eq!(beside(whom, 30, 13), ["- with a store in trouble"]);
+    }
+    assert!(beside("Postgres", 30, 16).is_empty(), "it counts from the store's return");
+    assert_eq!(beside("Postgres", 31, 16), ["- with a store in trouble"]);
+    assert_eq!(beside("Redis", 30, 16), ["- with a store in trouble"], "Redis is not needed");
+}
+
+#[test]
+fn a_job_that_ended_for_what_passes_is_shown() {
+    let found = broken(|facts, records| {
+        job(facts).state = "failed".to_owned();
+        job(facts).error = Some("internal".to_owned());
+        job(facts).plan = None;
+        events(facts)[7].kind = "failed".to_owned();
+        facts.plans.clear();
+        records.notes.retain(|note| !matches!(note, Note::Ended { .. }));
+    });
+    assert_eq!(found, ["jobs failed with `internal`"]);
+}
+
+#[test]
+fn an_answer_that_takes_too_long_is_shown_unless_the_ingress_stood_still() {
+    let late = |ingress, status| {
+        broken(|_, records| {
+            records.faults.push(fault("SIGSTOP", "ingress-1", 10, 14));
+            let (at, took) = (9 * SECOND, 8 * SECOND);
+            records.notes.push(Note::Waited { at, took, ingress, status });
+        })
+    };
+    let what = "longest time a request for plans waited for its end";
+    assert!(late(1, Some(202)).is_empty());
+    assert_eq!(late(2, Some(202)), [what]);
+    assert_eq!(late(2, None), [what]);
+}
+
+#[test]
+fn a_failure_that_does_not_say_that_it_passes_is_shown() {
+    let found = broken(|_, records| {
+        let (request, body) = ("POST /v1/plans".to_owned(), json!({"code": "internal"}));
+        records.notes.push(Note::Blunt { request, status: 500, body });
+    });
+    assert_eq!(found, ["failures without a time to come again"]);
+}
+
+#[test]
+fn ids_pushed_for_nothing_are_shown() {
+    let heaps = |ids, queued| broken(|_, records| records.backlog.push(Sample { ids, queued }));
+    assert_eq!(heaps(11_580, 474), ["most ids in Redis at one time"]);
+    assert!(heaps(1_400, 474).is_empty());
+    let again = broken(|_, records| records.pushed_again = 2.0);
+    assert_eq!(again, ["ids taken for lost and pushed again"]);
+}
+
+#[test]
+fn good_answers_that_become_no_plan_are_shown() {
+    let paid = |good| broken(|_, records| records.calls = (good, good));
+    assert!(paid(11).is_empty(), "some workers die");
+    assert_eq!(paid(12), ["- whole good answers per finished plan"]);
+}
+
+#[test]
+fn work_goes_on_without_redis_and_soon_after_postgres() {
+    let standstill = |whom: &str, at, back| {
+        broken(|_, records| records.faults.push(fault("in trouble", whom, at, back)))
+    };
+    // The only job ends at 24 s, 16 s after the load began, and then none does.
+    assert_eq!(standstill("Redis", 10, 11), ["- with Redis alone in trouble"]);
+    assert!(standstill("Redis", 25, 26).is_empty(), "6 s are not too long");
+    assert_eq!(
+        standstill("Postgres", 8, 9).len(),
+        0,
+        "15 s from its return to the next end are as promised"
+    );
+    let later = broken(|facts, records| {
+        records.faults.push(fault("in trouble", "Postgres", 8, 9));
+        events(facts)[7].at = 24 * SECOND + 1;
+    });
+    assert_eq!(later, ["longest time from Postgres's return to the next end"]);
+    let both = broken(|_, records| {
+        records.faults.push(fault("in trouble", "Redis", 10, 11));
+        records.faults.push(fault("in trouble", "Postgres", 22, 23));
+    });
+    assert!(both.is_empty(), "Postgres was in trouble too");
+}
+
+#[test]
+fn a_job_that_is_not_taken_while_redis_is_in_trouble_is_shown() {
+    let claimed = |at, with: &[Fault]| {
+        broken(|facts, records| {
+            events(facts)[1].at = at * SECOND;
+            records.faults = with.to_vec();
+            records.load = (0, 0);
+        })
+    };
+    let (redis, postgres) = (fault("full", "Redis", 7, 20), fault("locked", "Postgres", 9, 12));
+    assert!(claimed(13, std::slice::from_ref(&redis)).is_empty());
+    assert_eq!(
+        claimed(14, std::slice::from_ref(&redis)),
+        ["nine of ten jobs claimed with Redis alone in trouble after"]
+    );
+    assert!(claimed(14, &[redis, postgres]).is_empty(), "nobody could take it");
+}
+
+/// A fault of a store or an ingress, in seconds.
+fn fault(what: &'static str, whom: &str, at: u64, back: u64) -> Fault {
+    let (at, back) = (at * SECOND, back * SECOND);
+    Fault { what, whom: whom.to_owned(), at, back, worker: None }
 }
 
 #[test]

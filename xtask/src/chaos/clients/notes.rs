@@ -6,6 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::wire::{Answer, Request};
+
 /// Something a client saw.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::chaos) enum Note {
@@ -34,6 +36,26 @@ pub(in crate::chaos) enum Note {
         /// The answer.
         body: Value,
     },
+    /// A failure that does not say that it will pass.
+    Blunt {
+        /// What was asked.
+        request: String,
+        /// The answer's status.
+        status: u16,
+        /// The answer.
+        body: Value,
+    },
+    /// How long a request for plans waited, whatever came of it.
+    Waited {
+        /// When it was sent, microseconds since 1970.
+        at: u64,
+        /// For how long, microseconds.
+        took: u64,
+        /// Which ingress was asked, counted from 1.
+        ingress: usize,
+        /// The answer's status; none when no whole answer came.
+        status: Option<u16>,
+    },
     /// A job was seen in a state that cannot change any more.
     Ended {
         /// The job.
@@ -55,6 +77,13 @@ pub(in crate::chaos) enum Note {
 pub(in crate::chaos) struct Notes(pub(in crate::chaos) Vec<Note>);
 
 impl Notes {
+    /// Writes an answer down if it is a failure that does not say that it will pass.
+    pub(super) fn add_blunt(&mut self, request: &Request<'_>, answer: Option<Answer>) {
+        let Some(answer) = answer.filter(Answer::is_blunt) else { return };
+        let request = format!("{} {}", request.method, request.path);
+        self.add(Note::Blunt { request, status: answer.status, body: answer.body });
+    }
+
     /// Writes something down.
     pub(in crate::chaos) fn add(&mut self, note: Note) {
         self.0.push(note);
@@ -82,6 +111,12 @@ impl Note {
             Self::GaveUp { key } => json!({"gave_up": key}),
             Self::Unexpected { request, status, body } => {
                 json!({"unexpected": request, "status": status, "body": body})
+            }
+            Self::Blunt { request, status, body } => {
+                json!({"blunt": request, "status": status, "body": body})
+            }
+            Self::Waited { at, took, ingress, status } => {
+                json!({"waited": took, "at": at, "ingress": ingress, "status": status})
             }
             Self::Ended { job, state } => json!({"ended": job, "state": state}),
             Self::Acknowledged { event } => json!({"acknowledged": event}),

@@ -11,7 +11,7 @@ use super::super::chance::Chance;
 use super::super::stop::Stage;
 use super::notes::{Note, Notes};
 use super::watch::{Follow, Then};
-use super::wire::{Doors, Request};
+use super::wire::{Doors, Request, Sent};
 use crate::clock;
 use crate::signal::Interrupted;
 use crate::token::Claims;
@@ -136,7 +136,9 @@ pub(in crate::chaos) fn submit(
         Request { method: "POST", path: "/v1/plans", headers: &headers, body: &asked.body };
     let give_up = Instant::now() + STUBBORN;
     while stage.settling()? && Instant::now() < give_up {
-        let answer = doors.send(chance, request);
+        let Sent { answer, door, at, took } = doors.send(chance, request);
+        let status = answer.as_ref().map(|answer| answer.status);
+        notes.add(Note::Waited { at, took, ingress: door + 1, status });
         match answer.as_ref().map(|answer| answer.status) {
             Some(200 | 202) => {
                 let Some(answer) = answer else { break };
@@ -151,6 +153,7 @@ pub(in crate::chaos) fn submit(
             }
             // Being answered at this moment, or nobody who could.
             None | Some(409 | 500..) => {
+                notes.add_blunt(&request, answer);
                 notes.add(Note::SentAgain);
                 stage.rest_settling(chance.millis(50, 500))?;
             }

@@ -91,7 +91,7 @@ fn watch(
     let request = Request { method: "GET", path: &path, headers: &headers, body: "" };
     let mut seen = 0;
     while stage.settling()? && seen < 2 {
-        match doors.send(chance, request) {
+        match doors.send(chance, request).answer {
             Some(Answer { status: 200, body, .. }) => {
                 let state = body["status"].as_str().unwrap_or_default();
                 if !matches!(state, "queued" | "running") {
@@ -123,7 +123,7 @@ fn call_off(
     let headers = [person.authorization()];
     let request = Request { method: "DELETE", path: &path, headers: &headers, body: "" };
     while stage.settling()? {
-        match doors.send(chance, request) {
+        match doors.send(chance, request).answer {
             Some(Answer { status: 202, .. }) => {
                 notes.add(Note::Ended { job, state: "cancelled".to_owned() });
                 return Ok(());
@@ -151,12 +151,13 @@ fn try_again(
     answer: Option<Answer>,
     notes: &mut Notes,
 ) -> Result<bool, Interrupted> {
-    if let Some(Answer { status, body, .. }) = answer
-        && status < 500
-    {
-        let request = format!("{} {}", request.method, request.path);
-        notes.add(Note::Unexpected { request, status, body });
-        return Ok(false);
+    match answer {
+        Some(Answer { status, body, .. }) if status < 500 => {
+            let request = format!("{} {}", request.method, request.path);
+            notes.add(Note::Unexpected { request, status, body });
+            return Ok(false);
+        }
+        answer => notes.add_blunt(request, answer),
     }
     notes.add(Note::SentAgain);
     stage.rest_settling(chance.millis(100, 600))?;

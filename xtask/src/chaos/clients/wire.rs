@@ -6,9 +6,11 @@ use serde_json::Value;
 use ureq::Agent;
 
 use super::super::chance::Chance;
+use crate::clock;
 
-/// How long a client waits for an answer before it asks elsewhere.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// How long a client waits for an answer before it asks elsewhere: longer than
+/// any answer may take, so that one that takes too long is seen.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An HTTP client for this machine that gives up soon.
 pub(in crate::chaos) fn agent() -> Agent {
@@ -26,6 +28,27 @@ pub(in crate::chaos) struct Answer {
     pub(in crate::chaos) status: u16,
     pub(in crate::chaos) body: Value,
     pub(in crate::chaos) replayed: bool,
+    /// Whether it says when to come again.
+    pub(in crate::chaos) retry_after: bool,
+}
+
+impl Answer {
+    /// Whether it is a failure that does not say that it will pass: 503 with a
+    /// time to come again is the only 5xx that does.
+    pub(in crate::chaos) fn is_blunt(&self) -> bool {
+        self.status >= 500 && (self.status != 503 || !self.retry_after)
+    }
+}
+
+/// What came of a request at one of the doors.
+pub(in crate::chaos) struct Sent {
+    /// None when no whole answer came.
+    pub(in crate::chaos) answer: Option<Answer>,
+    /// Which door, counted from 0.
+    pub(in crate::chaos) door: usize,
+    /// When it was sent, microseconds since 1970, and how long its end took.
+    pub(in crate::chaos) at: u64,
+    pub(in crate::chaos) took: u64,
 }
 
 /// A request, the same however often it is sent.
@@ -49,13 +72,16 @@ impl<'a> Doors<'a> {
         Self { agent: agent(), urls }
     }
 
-    /// Sends the request to one of them; none when no whole answer came.
-    pub(in crate::chaos) fn send(
-        &self,
-        chance: &mut Chance,
-        request: Request<'_>,
-    ) -> Option<Answer> {
-        let url = format!("{}{}", chance.pick(self.urls)?, request.path);
+    /// Sends the request to one of them.
+    pub(in crate::chaos) fn send(&self, chance: &mut Chance, request: Request<'_>) -> Sent {
+        let door = chance.below(self.urls.len());
+        let at = clock::micros_since_1970();
+        let answer = self.urls.get(door).and_then(|url| self.ask(url, request));
+        Sent { answer, door, at, took: clock::micros_since_1970().saturating_sub(at) }
+    }
+
+    fn ask(&self, base: &str, request: Request<'_>) -> Option<Answer> {
+        let url = format!("{base}{}", request.path);
         let mut head = ureq::http::Request::builder().method(request.method).uri(url);
         for (name, value) in request.headers {
             head = head.header(*name, *value);
@@ -68,9 +94,10 @@ impl<'a> Doors<'a> {
         let mut reply = reply.ok()?;
         let status = reply.status().as_u16();
         let replayed = reply.headers().get("idempotency-replayed").is_some();
+        let retry_after = reply.headers().get("retry-after").is_some();
         let text = reply.body_mut().read_to_string().ok()?;
         // A body that is no JSON is shown as it is to whoever did not expect it.
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Some(Answer { status, body, replayed })
+        Some(Answer { status, body, replayed, retry_after })
     }
 }

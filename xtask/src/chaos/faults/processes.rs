@@ -1,29 +1,15 @@
-//! The seeded schedule of faults, in three lanes that know nothing of each
-//! other: workers, ingresses, stores. Faults of different lanes meet.
+//! What befalls workers and ingresses: they are killed, ended and frozen.
 
 use std::time::Instant;
 
-use super::chance::{Chance, Deck};
-use super::fleet::{Counts, FleetError, Member, WORKER_ID};
-use super::stop::Stage;
+use super::kinds::{Choice, Kind};
+use super::{Fault, LaneError, LaneLog};
+use crate::chaos::chance::{Chance, Deck};
+use crate::chaos::clients;
+use crate::chaos::fleet::{Member, WORKER_ID};
+use crate::chaos::stop::Stage;
 use crate::clock;
-use crate::servers::{Servers, ServersError};
-use crate::signal::Interrupted;
 use crate::stack::StackPlan;
-
-/// Why a lane came to its end before its time.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LaneError {
-    /// A process does not do what its kind promises.
-    #[error(transparent)]
-    Fleet(#[from] FleetError),
-    /// A store does not come back.
-    #[error(transparent)]
-    Servers(#[from] ServersError),
-    /// We are asked to stop.
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-}
 
 /// What is done to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,97 +21,34 @@ enum Blow {
     Freeze,
 }
 
-/// What is done to the stores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Loss {
-    RedisForgets,
-    RedisCrashes,
-    PostgresCrashes,
-}
-
 const WORKER_BLOWS: [Blow; 6] =
     [Blow::Kill, Blow::Kill, Blow::Kill, Blow::Terminate, Blow::Freeze, Blow::Freeze];
 const INGRESS_BLOWS: [Blow; 4] = [Blow::Kill, Blow::Kill, Blow::Terminate, Blow::Freeze];
-const LOSSES: [Loss; 3] = [Loss::RedisForgets, Loss::RedisCrashes, Loss::PostgresCrashes];
-
-/// A fault, as the report tells of it.
-#[derive(Debug, Clone)]
-pub(super) struct Fault {
-    /// What was done.
-    pub(super) what: &'static str,
-    /// To what.
-    pub(super) whom: String,
-    /// When, microseconds since 1970.
-    pub(super) at: u64,
-    /// When it was back.
-    pub(super) back: u64,
-    /// The worker that stopped working at that moment, as Postgres knows it.
-    pub(super) worker: Option<String>,
-}
-
-/// What a lane did, and what the processes had counted until then.
-#[derive(Debug, Default)]
-pub(super) struct LaneLog {
-    pub(super) faults: Vec<Fault>,
-    pub(super) counts: Counts,
-    /// Processes that ended although nobody touched them.
-    pub(super) unexpected: Vec<String>,
-}
 
 /// Ends, restarts and freezes workers, up to two at a time.
-pub(super) fn workers(
+pub(in crate::chaos) fn workers(
     stage: &Stage<'_>,
     plan: &StackPlan<'_>,
     members: &mut [Member],
     seed: u64,
+    choice: &Choice,
 ) -> Result<LaneLog, LaneError> {
+    let blows = if choice.has(Kind::Workers) { WORKER_BLOWS.to_vec() } else { Vec::new() };
     let lane = Lane { stage, plan, pause: (2_000, 5_000), freeze: (12_000, 18_000), most: 2 };
-    lane.run(members, Chance::of(seed, "workers"), Deck::of(&WORKER_BLOWS))
+    lane.run(members, Chance::of(seed, "workers"), Deck::of(blows))
 }
 
 /// Ends, restarts and freezes ingresses, one at a time.
-pub(super) fn ingresses(
+pub(in crate::chaos) fn ingresses(
     stage: &Stage<'_>,
     plan: &StackPlan<'_>,
     members: &mut [Member],
     seed: u64,
+    choice: &Choice,
 ) -> Result<LaneLog, LaneError> {
+    let blows = if choice.has(Kind::Ingresses) { INGRESS_BLOWS.to_vec() } else { Vec::new() };
     let lane = Lane { stage, plan, pause: (5_000, 12_000), freeze: (2_000, 6_000), most: 1 };
-    lane.run(members, Chance::of(seed, "ingresses"), Deck::of(&INGRESS_BLOWS))
-}
-
-/// Takes the stores away.
-pub(super) fn stores(
-    stage: &Stage<'_>,
-    servers: &mut Servers,
-    seed: u64,
-) -> Result<LaneLog, LaneError> {
-    let (mut chance, mut deck) = (Chance::of(seed, "stores"), Deck::of(&LOSSES));
-    let mut log = LaneLog::default();
-    loop {
-        stage.rest(chance.millis(10_000, 22_000))?;
-        if !stage.loading()? {
-            return Ok(log);
-        }
-        let at = clock::micros_since_1970();
-        let Some(loss) = deck.draw(&mut chance) else { return Ok(log) };
-        let (what, whom) = match loss {
-            Loss::RedisForgets => ("FLUSHALL", "Redis"),
-            Loss::RedisCrashes => ("kill -9", "Redis"),
-            Loss::PostgresCrashes => ("immediate shutdown", "Postgres"),
-        };
-        stage.session.say(format_args!("  {what}: {whom}"));
-        match loss {
-            // It answers, or it has crashed and forgotten anyway.
-            Loss::RedisForgets => {
-                drop(servers.redis().map(|mut redis| redis.command(&["FLUSHALL"])))
-            }
-            Loss::RedisCrashes => servers.crash_redis(stage.session)?,
-            Loss::PostgresCrashes => servers.crash_postgres(stage.session)?,
-        }
-        let back = clock::micros_since_1970();
-        log.faults.push(Fault { what, whom: whom.to_owned(), at, back, worker: None });
-    }
+    lane.run(members, Chance::of(seed, "ingresses"), Deck::of(blows))
 }
 
 struct Lane<'a> {
@@ -153,7 +76,7 @@ impl Lane<'_> {
         mut chance: Chance,
         mut deck: Deck<Blow>,
     ) -> Result<LaneLog, LaneError> {
-        let agent = super::clients::agent();
+        let agent = clients::agent();
         let mut log = LaneLog::default();
         let mut frozen: Vec<Frozen> = Vec::new();
         let outcome = loop {

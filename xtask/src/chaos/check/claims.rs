@@ -1,0 +1,43 @@
+//! How long jobs wait to be taken while Redis is in trouble: they have to be
+//! taken from Postgres then.
+
+use std::time::Duration;
+
+use super::facts::{Event, Facts};
+use super::{Line, Records, micros, seconds};
+use crate::chaos::faults::Fault;
+
+/// Within this time nine of ten are taken. The tenth may have had to wait for
+/// other jobs of its user.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Counts and promises about the wait for the first claim.
+pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
+    let mut waits: Vec<u64> =
+        facts.events.values().filter_map(|events| wait(events, records)).collect();
+    waits.sort_unstable();
+    let ninth = waits.get(waits.len() * 9 / 10).copied();
+    let late = ninth.filter(|ninth| *ninth > micros(SOON));
+    let late = late.map(|ninth| format!("one of ten waited for {} or longer", seconds(ninth)));
+    let value = ninth.zip(waits.last()).map(|(ninth, longest)| {
+        let (ninth, longest) = (seconds(ninth), seconds(*longest));
+        format!("{ninth} (longest {longest}, {} jobs)", waits.len())
+    });
+    vec![Line {
+        value: value.unwrap_or_else(|| "no job was accepted then".to_owned()),
+        promise: Some("< 5 s"),
+        ..Line::none("nine of ten jobs claimed with Redis alone in trouble after", late)
+    }]
+}
+
+/// The wait of a job that was accepted while Redis was in trouble, and nothing
+/// else that jobs are taken from until it was claimed.
+fn wait(events: &[Event], records: &Records) -> Option<u64> {
+    let accepted = events.first().filter(|event| event.kind == "accepted")?.at;
+    let claimed = events.iter().find(|event| event.kind == "claimed")?.at;
+    let during = |fault: &&Fault| (fault.at..fault.back).contains(&accepted);
+    let mut redis = records.faults.iter().filter(|fault| fault.is_of_redis());
+    let mut other = records.faults.iter().filter(|fault| fault.stops_claims());
+    let met = other.any(|fault| fault.at < claimed && fault.back > accepted);
+    (redis.any(|fault| during(&fault)) && !met).then(|| claimed.saturating_sub(accepted))
+}

@@ -1,0 +1,102 @@
+//! Clocks that are wrong for the whole run: one ingress is ahead, one worker
+//! behind, as on machines whose time nobody keeps.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::chance::Chance;
+use super::scale::{INGRESSES, WORKERS};
+use crate::clock;
+
+/// How far an ingress is ahead, and a worker behind, seconds.
+const AHEAD: i64 = 60;
+const BEHIND: i64 = -45;
+
+/// How far off a clock may seem that is right, seconds.
+const SLACK: i64 = 10;
+
+/// Whose clocks are wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Clocks<'a> {
+    library: &'a Path,
+    /// Counted from 1, as their names are.
+    ingress: usize,
+    worker: usize,
+}
+
+impl<'a> Clocks<'a> {
+    /// Draws them; `library` is libfaketime.
+    pub(super) fn draw(seed: u64, library: &'a Path) -> Self {
+        let mut chance = Chance::of(seed, "clocks");
+        let (ingress, worker) = (chance.below(INGRESSES) + 1, chance.below(WORKERS) + 1);
+        Self { library, ingress, worker }
+    }
+
+    /// Sets the clock of an ingress, if it is the one.
+    pub(super) fn of_ingress(&self, number: usize, command: &mut Command) {
+        if number == self.ingress {
+            self.shift(command, AHEAD);
+        }
+    }
+
+    /// Sets the clock of a worker, if it is the one.
+    pub(super) fn of_worker(&self, number: usize, command: &mut Command) {
+        if number == self.worker {
+            self.shift(command, BEHIND);
+        }
+    }
+
+    fn shift(&self, command: &mut Command, seconds: i64) {
+        // Only the time of day: how long something takes is told by another clock.
+        command
+            .env("LD_PRELOAD", self.library)
+            .env("FAKETIME", format!("{seconds:+}s"))
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            // The name it had before.
+            .env("DONT_FAKE_MONOTONIC", "1");
+    }
+
+    /// The processes whose clocks are wrong, with what theirs would say at
+    /// `now`, in the words of HTTP's `Date`, give or take [`SLACK`].
+    pub(super) fn said(&self, now: u64) -> [(String, Vec<String>); 2] {
+        let around = |shift: i64| -> Vec<String> {
+            let now = i64::try_from(now).unwrap_or_default() + shift;
+            (now - SLACK..=now + SLACK).map(clock::date_of).collect()
+        };
+        [
+            (format!("ingress-{}", self.ingress), around(AHEAD)),
+            (format!("worker-{}", self.worker), around(BEHIND)),
+        ]
+    }
+
+    /// Whose clocks are wrong, for the report.
+    pub(super) fn told(&self) -> String {
+        let (ingress, worker) = (self.ingress, self.worker);
+        let behind = BEHIND.unsigned_abs();
+        format!("ingress-{ingress} {AHEAD} s ahead, worker-{worker} {behind} s behind")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_each_is_wrong_and_nobody_else() {
+        let clocks = Clocks::draw(7, Path::new("/lib/faketime"));
+        assert_eq!(clocks, Clocks::draw(7, Path::new("/lib/faketime")));
+        let shifted = |set: &dyn Fn(&mut Command)| {
+            let mut command = Command::new("true");
+            set(&mut command);
+            let shift = command.get_envs().find(|(name, _)| *name == "FAKETIME");
+            shift.and_then(|(_, shift)| shift?.to_str().map(str::to_owned))
+        };
+        let ingresses: Vec<String> = (1..=INGRESSES)
+            .filter_map(|number| shifted(&|command| clocks.of_ingress(number, command)))
+            .collect();
+        let workers: Vec<String> = (1..=WORKERS)
+            .filter_map(|number| shifted(&|command| clocks.of_worker(number, command)))
+            .collect();
+        assert_eq!((ingresses, workers), (vec!["+60s".to_owned()], vec!["-45s".to_owned()]));
+    }
+}

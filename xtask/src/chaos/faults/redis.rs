@@ -1,0 +1,105 @@
+//! What befalls Redis. Each fault is seen to work before it counts, and is
+//! taken back when its time is over.
+
+use super::kinds::{Choice, Kind};
+use super::timetable::{Tempo, Timetable, Turn};
+use super::{LaneError, LaneLog, one_by_one, stall};
+use crate::chaos::proxy::Proxy;
+use crate::chaos::stop::Stage;
+use crate::resp::{Connection, RespError};
+use crate::servers::RedisKeeper;
+
+/// A port that nobody serves: the master of a replica that has lost it.
+const NOBODY: [&str; 2] = ["127.0.0.1", "1"];
+
+/// Lets everything befall Redis.
+///
+/// # Errors
+/// A fault has no effect, or Redis does not come back.
+pub(in crate::chaos) fn redis(
+    stage: &Stage<'_>,
+    keeper: RedisKeeper<'_>,
+    proxy: &Proxy,
+    seed: u64,
+    tempo: Tempo,
+    choice: &Choice,
+) -> Result<LaneLog, LaneError> {
+    let mut lane = Lane { stage, keeper, proxy };
+    one_by_one(stage, Timetable::of_redis(seed, tempo, choice), |turn| lane.strike(turn))
+}
+
+struct Lane<'a> {
+    stage: &'a Stage<'a>,
+    keeper: RedisKeeper<'a>,
+    proxy: &'a Proxy,
+}
+
+impl Lane<'_> {
+    fn strike(&mut self, turn: &Turn) -> Result<(), LaneError> {
+        let [host, port] = NOBODY;
+        match turn.kind {
+            Kind::RedisForgets => drop(self.keeper.connect()?.command(&["FLUSHALL"])?),
+            Kind::RedisCrashes => self.keeper.crash(self.stage.session)?,
+            Kind::RedisFull => self.refuses(
+                turn,
+                "OOM",
+                &["CONFIG", "SET", "maxmemory", "1"],
+                &["CONFIG", "SET", "maxmemory", "0"],
+            )?,
+            Kind::RedisAlone => self.refuses(
+                turn,
+                "NOREPLICAS",
+                &["CONFIG", "SET", "min-replicas-to-write", "1"],
+                &["CONFIG", "SET", "min-replicas-to-write", "0"],
+            )?,
+            Kind::RedisReadOnly => self.refuses(
+                turn,
+                "READONLY",
+                &["REPLICAOF", host, port],
+                &["REPLICAOF", "NO", "ONE"],
+            )?,
+            Kind::RedisDemoted => self.demote(turn)?,
+            Kind::RedisStalls => stall(self.stage, self.proxy, turn)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Redis answers, and refuses every write.
+    fn refuses(
+        &self,
+        turn: &Turn,
+        with: &str,
+        begin: &[&str],
+        end: &[&str],
+    ) -> Result<(), LaneError> {
+        let mut redis = self.keeper.connect()?;
+        redis.command(begin)?;
+        must_refuse(&mut redis, turn, with)?;
+        self.stage.rest(turn.lasts)?;
+        redis.command(end)?;
+        Ok(())
+    }
+
+    /// As at a managed failover: another server is the master, new connections
+    /// reach it, and those that stand stay with a replica of it until that goes.
+    fn demote(&mut self, turn: &Turn) -> Result<(), LaneError> {
+        let old = self.keeper.fail_over(self.stage.session)?;
+        self.proxy.lead_to(self.keeper.port());
+        must_refuse(&mut self.keeper.connect_to(&old)?, turn, "READONLY")?;
+        self.stage.rest(turn.lasts)?;
+        drop(old);
+        Ok(())
+    }
+}
+
+fn must_refuse(redis: &mut Connection, turn: &Turn, with: &str) -> Result<(), LaneError> {
+    let (what, whom) = turn.told();
+    let seen = match redis.command(&["SET", "chaos:probe", "1"]) {
+        Err(RespError::Refused(why)) if why.starts_with(with) => return Ok(()),
+        Err(RespError::Refused(why)) => format!("a write was refused with {why}"),
+        Err(error) => return Err(error.into()),
+        Ok(answer) => format!("a write was answered with {answer}"),
+    };
+    Err(LaneError::Harmless { what, whom, seen })
+}

@@ -1,0 +1,237 @@
+//! A door of our own before a store, through which the whole fleet goes: its
+//! connections go silent while new ones work, new ones reach another server,
+//! and a pooler that has no room is played.
+
+mod pooler;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+pub(super) use pooler::Refusal;
+
+const BUFFER: usize = 16 * 1024;
+
+/// What a thread needs that only copies bytes; there are two for each connection.
+const STACK: usize = 128 * 1024;
+
+/// Of so many new connections one is let in by a pooler that has no room.
+const LET_IN: usize = 4;
+
+/// A door to a port of this machine. Its connections end with the value.
+pub(super) struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    target: AtomicU16,
+    closing: AtomicBool,
+    refusal: Mutex<Option<Refusal>>,
+    asked: AtomicUsize,
+    standing: Mutex<Vec<Arc<Connection>>>,
+}
+
+/// One connection, both ways.
+struct Connection {
+    client: TcpStream,
+    server: TcpStream,
+    flow: Mutex<Flow>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Open,
+    Stalled,
+    Cut,
+}
+
+impl Proxy {
+    /// Opens one that leads to `target`.
+    ///
+    /// # Errors
+    /// There is no port to listen on, or no thread to be had.
+    pub(super) fn to(target: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared {
+            target: AtomicU16::new(target),
+            closing: AtomicBool::new(false),
+            refusal: Mutex::new(None),
+            asked: AtomicUsize::new(0),
+            standing: Mutex::default(),
+        });
+        let accepting = Arc::clone(&shared);
+        spawn(move || accept(&listener, &accepting))?;
+        Ok(Self { port, shared })
+    }
+
+    /// Where it listens on the loopback address.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on new connections reach `target`; those that stand stay where they are.
+    pub(super) fn lead_to(&self, target: u16) {
+        self.shared.target.store(target, Ordering::Relaxed);
+    }
+
+    /// The connections that stand go silent, and neither end is told; new ones
+    /// work. Returns how many they are.
+    pub(super) fn stall(&self) -> usize {
+        let standing = self.shared.standing();
+        let open = standing.iter().filter(|connection| connection.set(Flow::Open, Flow::Stalled));
+        open.count()
+    }
+
+    /// Silent connections go on where they stopped: what was sent into the
+    /// silence arrives now, whoever still waits for the answer.
+    pub(super) fn deliver(&self) {
+        for connection in self.shared.standing().iter() {
+            connection.set(Flow::Stalled, Flow::Open);
+        }
+    }
+
+    /// Silent connections are closed.
+    pub(super) fn cut_stalled(&self) {
+        for connection in self.shared.standing().iter() {
+            if connection.set(Flow::Stalled, Flow::Cut) {
+                connection.close();
+            }
+        }
+    }
+
+    /// Every other connection that stands is closed.
+    pub(super) fn cut_half(&self) {
+        for connection in self.shared.standing().iter().step_by(2) {
+            connection.cut();
+        }
+    }
+
+    /// Most new connections hear this refusal of Postgres's; none without one.
+    pub(super) fn refuse_most(&self, refusal: Option<Refusal>) {
+        *lock(&self.shared.refusal) = refusal;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        self.shared.standing().iter().for_each(|connection| connection.cut());
+    }
+}
+
+impl Shared {
+    fn standing(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        lock(&self.standing)
+    }
+
+    /// The refusal for a connection that is made now, if it is to hear one.
+    fn refusal(&self) -> Option<Refusal> {
+        let refusal = (*lock(&self.refusal))?;
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        (asked % LET_IN != LET_IN - 1).then_some(refusal)
+    }
+}
+
+impl Connection {
+    /// Whether it was in the one state, and so is in the other now.
+    fn set(&self, from: Flow, to: Flow) -> bool {
+        let mut flow = lock(&self.flow);
+        let fits = *flow == from;
+        if fits {
+            *flow = to;
+            self.changed.notify_all();
+        }
+        fits
+    }
+
+    fn cut(&self) {
+        *lock(&self.flow) = Flow::Cut;
+        self.changed.notify_all();
+        self.close();
+    }
+
+    fn close(&self) {
+        // Fails only where an end has gone already.
+        let _ = self.client.shutdown(Shutdown::Both);
+        let _ = self.server.shutdown(Shutdown::Both);
+    }
+
+    /// Waits while it is stalled; false when it has been cut.
+    fn flows(&self) -> bool {
+        let flow = lock(&self.flow);
+        let stalled = |flow: &mut Flow| *flow == Flow::Stalled;
+        let flow = self.changed.wait_while(flow, stalled).unwrap_or_else(PoisonError::into_inner);
+        *flow == Flow::Open
+    }
+
+    /// One direction. An end is passed on as an end, but not through silence.
+    fn copy(&self, mut from: &TcpStream, mut to: &TcpStream) {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let read = from.read(&mut buffer);
+            if !self.flows() {
+                return;
+            }
+            match read.map(|count| buffer.get(..count).unwrap_or_default()) {
+                Ok([]) => break,
+                Ok(bytes) if to.write_all(bytes).is_ok() => {}
+                _ => return self.close(),
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for client in listener.incoming() {
+        if shared.closing.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(client) = client else { continue };
+        let shared = Arc::clone(shared);
+        // Without a thread the client finds its connection closed.
+        let _ = spawn(move || serve(client, &shared));
+    }
+}
+
+fn serve(mut client: TcpStream, shared: &Shared) {
+    if let Some(refusal) = shared.refusal() {
+        // Fails only when the client did not wait for it.
+        let _ = refusal.tell(&mut client);
+        return;
+    }
+    let target = shared.target.load(Ordering::Relaxed);
+    // Nobody there: the client finds its connection closed.
+    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)) else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let flow = Mutex::new(Flow::Open);
+    let connection = Arc::new(Connection { client, server, flow, changed: Condvar::new() });
+    let other_way = Arc::clone(&connection);
+    if spawn(move || other_way.copy(&other_way.server, &other_way.client)).is_err() {
+        return;
+    }
+    {
+        let mut standing = shared.standing();
+        // What only this list still knows has ended in both directions.
+        standing.retain(|connection| Arc::strong_count(connection) > 1);
+        standing.push(Arc::clone(&connection));
+    }
+    connection.copy(&connection.client, &connection.server);
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().stack_size(STACK).spawn(work).map(drop)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
