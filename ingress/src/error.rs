@@ -4,6 +4,7 @@
 //! a message that says what to do next, never a cause chain; the cause is
 //! logged once, here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -162,6 +163,12 @@ pub enum ApiError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The database did not say whether it did what was asked.
+    #[error(
+        "the database did not confirm this in time; it may or may not have been done: send the \
+         request again, with its Idempotency-Key if it had one"
+    )]
+    Unconfirmed(#[source] Arc<DbError>),
     /// A plan that the caller waited for could not be generated.
     #[error("{0}")]
     PlanFailed(String),
@@ -236,7 +243,7 @@ impl ApiError {
                 "temporary-reduced-capacity",
                 "Temporarily reduced capacity",
             ),
-            Self::Unavailable { .. } => {
+            Self::Unavailable { .. } | Self::Unconfirmed(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             }
             Self::PlanFailed(_) => (StatusCode::BAD_GATEWAY, "plan-failed", "Plan not generated"),
@@ -261,7 +268,7 @@ impl ApiError {
         match self {
             Self::QuotaExceeded(exceeded) => Some(exceeded.retry_after),
             Self::ReducedCapacity { retry_after } => Some(*retry_after),
-            Self::Unavailable { .. } => Some(Duration::from_secs(2)),
+            Self::Unavailable { .. } | Self::Unconfirmed(_) => Some(Duration::from_secs(2)),
             Self::StripeAway(_) => Some(Duration::from_secs(5)),
             Self::IdempotencyInFlight => Some(Duration::from_secs(1)),
             _ => None,
@@ -275,6 +282,9 @@ impl ApiError {
             }
             Self::Unavailable { what, source } => {
                 tracing::warn!(request_id, what, error = &**source, "request refused");
+            }
+            Self::Unconfirmed(error) => {
+                tracing::warn!(request_id, %error, "a request may or may not have been carried out");
             }
             Self::StripeAway(source) => {
                 tracing::warn!(
@@ -364,7 +374,15 @@ impl From<BodyRefused> for ApiError {
 impl From<DbError> for ApiError {
     /// A database that is away is worth another try; anything else is a defect.
     fn from(error: DbError) -> Self {
-        if error.is_unavailable() {
+        Arc::new(error).into()
+    }
+}
+
+impl From<Arc<DbError>> for ApiError {
+    fn from(error: Arc<DbError>) -> Self {
+        if error.is_uncertain() {
+            Self::Unconfirmed(error)
+        } else if error.is_unavailable() {
             Self::Unavailable { what: "the database", source: error.into() }
         } else {
             Self::internal(error)

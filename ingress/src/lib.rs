@@ -11,6 +11,7 @@ pub mod error;
 pub mod etag;
 pub mod extract;
 pub mod limits;
+mod measurement;
 pub mod middleware;
 pub mod openapi;
 pub mod prefer;
@@ -32,13 +33,14 @@ use state::AppState;
 /// the second it stops at once.
 ///
 /// # Errors
-/// A socket failed.
+/// A socket failed, or `DATABASE_URL` leads where the ingress cannot work.
 pub async fn run(
     api: TcpListener,
     operators: TcpListener,
     state: AppState,
     metrics: PrometheusHandle,
 ) -> std::io::Result<()> {
+    state.db.inspect().await.map_err(std::io::Error::other)?;
     let (api_address, metrics_address) = (api.local_addr()?, operators.local_addr()?);
     tokio::spawn(state.watching.changes.clone().run());
     state.limits.sweep_while_alive();
@@ -54,6 +56,7 @@ pub async fn run(
     }
     tracing::info!(address = %api_address, metrics = %metrics_address, "ingress ready");
     let (config, shutdown) = (state.config.clone(), state.shutdown.clone());
+    let db = state.db.clone();
     let mut limits = config.limits.clone();
     limits.max_connections =
         descriptors::room_for(limits.max_connections, config.database_pool_size);
@@ -61,6 +64,7 @@ pub async fn run(
     let served = serve::serve(api, app, &limits, shutdown.drain.cancelled(), config.grace);
     tokio::select! {
         () = served => {}
+        refused = db.refused() => return Err(std::io::Error::other(refused)),
         () = shutdown.now.cancelled() => tracing::warn!("stopped with requests open"),
     }
     tracing::info!("ingress stopped");

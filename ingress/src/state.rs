@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use deadpool_postgres::Pool;
 use regimen_common::clock::Clock;
+use regimen_common::db::Pool;
 use regimen_common::db::{self, DbError};
 use regimen_common::kv::{Kv, KvError};
 use regimen_common::queue::Queue;

@@ -157,7 +157,7 @@ async fn answered_before(
     user_id: Uuid,
     key: &Key,
 ) -> Result<Option<Submitted>, ApiError> {
-    let mut client = state.db.get().await.map_err(regimen_common::db::DbError::from)?;
+    let mut client = state.db.get().await?;
     match jobs::answered_before(&mut client, user_id, &key.key, &key.body_hash).await? {
         Some(Acceptance::Replayed(replay)) => Ok(Some(Submitted::Replayed(replay.response))),
         Some(Acceptance::OtherBody) => Err(ApiError::IdempotencyMismatch),
@@ -179,7 +179,7 @@ async fn accept(
     // Before a connection is taken: it may need one itself, and whoever waits
     // for a second one while holding the first can wait for ever.
     let room = state.limits.backpressure.admit(submission.kinds.len()).await?;
-    let mut client = state.db.get().await.map_err(regimen_common::db::DbError::from)?;
+    let mut client = state.db.get().await?;
     let tier = accounts::plan_tier(&client, submission.user_id).await?;
     let new = new_jobs(state, submission, &accepted, tier);
     let dispatch = match jobs::accept(&mut client, &new, idempotency.as_ref()).await? {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use deadpool_postgres::Pool;
 use regimen_common::clock::Clock;
-use regimen_common::db::{self, DbError};
+use regimen_common::db::Pool;
+use regimen_common::db::{self, DbError, Limits};
 use regimen_common::kv::{Kv, KvError};
 use regimen_common::queue::Queue;
 use regimen_common::shutdown::Shutdown;
@@ -85,9 +85,10 @@ impl Env {
     /// # Errors
     /// A setting is unusable.
     pub fn new(config: WorkerConfig, shutdown: Shutdown) -> Result<Arc<Self>, EnvError> {
-        let db = db::pool(&config.database_url, config.database_pool_size, "regimen-worker")?;
+        let (url, size) = (&config.database_url, config.database_pool_size);
+        let db = db::pool_with(url, size, "regimen-worker", Limits::WORK)?;
         let kv = Kv::new(&config.redis_url, &config.redis_prefix)?;
-        let pulse = db::pool(&config.database_url, 1, "regimen-worker-heartbeat")?;
+        let pulse = db::pool(url, 1, "regimen-worker-heartbeat")?;
         let clock = Clock::system();
         let mailer = config.mail.clone().map(|mail| Mailer::new(mail, clock.clone()));
         let (lookup, rng) = (Arc::new(SystemLookup), rand::make_rng());

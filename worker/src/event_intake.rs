@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use apalis_core::error::BoxDynError;
 use apalis_core::task::data::Data;
-use regimen_common::db::DbError;
 use regimen_common::db::billing::claims::{self, Claimed};
 use regimen_common::db::billing::notices::{self, ClaimedMail};
+use regimen_common::db::{DbError, limits};
 use regimen_common::queue::{List, Taken, Weights};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
@@ -136,7 +136,7 @@ impl Intake {
     /// An id says of neither list; an event and its mail have the same one. A
     /// mail is claimed only when its event is no longer waiting.
     async fn try_claim(&self, ids: Option<&[String]>, free: usize) -> Result<Vec<Work>, DbError> {
-        let client = self.env.db.get().await?;
+        let client = self.env.db.within(limits::CLAIM).get().await?;
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
         let events = match ids {
             Some(ids) => claims::claim(&client, ids, stripe_event::HOLD).await?,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::env::Env;
 
 /// `/metrics` for Prometheus, `/livez` (the process answers), `/readyz` (it
-/// takes jobs: Postgres answers and no drain has begun).
+/// takes jobs: Postgres does, and no drain has begun).
 pub fn router(metrics: PrometheusHandle, env: Arc<Env>) -> Router {
     Router::new()
         .route("/metrics", get(move || std::future::ready(metrics.render())))
@@ -21,8 +21,11 @@ async fn ready(env: Arc<Env>) -> (StatusCode, &'static str) {
     if env.shutdown.drain.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
-    match env.db.get().await {
-        Ok(client) if client.batch_execute("select 1").await.is_ok() => (StatusCode::OK, "ready\n"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "Postgres cannot be reached\n"),
+    match env.db.ready().await {
+        Ok(()) => (StatusCode::OK, "ready\n"),
+        Err(error) => {
+            tracing::warn!(%error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "Postgres takes no jobs; the log says why\n")
+        }
     }
 }

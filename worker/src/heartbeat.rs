@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
-use regimen_common::db::{DbError, jobs};
-use tokio::time::{Instant, sleep, timeout};
+use regimen_common::db::Pool;
+use regimen_common::db::{DbError, jobs, limits};
+use tokio::time::{Instant, sleep};
 
 use crate::holdings::{Held, Holdings};
 
@@ -33,13 +33,12 @@ async fn beat(pool: &Pool, holdings: &Holdings, lease: Duration) -> bool {
     }
     // The lease counts from before the statement is sent, never from its answer.
     let lease_until = Instant::now() + lease;
-    match timeout(lease / 3, extend(pool, &asked, lease)).await {
-        Ok(Ok(kept)) => {
+    match limits::within(lease / 3, extend(pool, &asked, lease)).await {
+        Ok(kept) => {
             holdings.extended(&asked, &kept, lease_until);
             return true;
         }
-        Ok(Err(error)) => tracing::warn!(%error, "could not extend leases; trying again"),
-        Err(_) => tracing::warn!("extending leases took too long; trying again"),
+        Err(error) => tracing::warn!(%error, "could not extend leases; trying again"),
     }
     metrics::counter!("regimen_heartbeat_failures_total").increment(1);
     false

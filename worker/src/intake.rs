@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::Client;
-use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, Claimed, Held};
+use regimen_common::db::limits;
+use regimen_common::db::{Client, DbError};
 use regimen_common::kv::Kv;
 use regimen_common::queue::{List, Message, Taken};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -165,7 +165,7 @@ impl Intake {
     /// A connection. After a claim without an answer, what may stand in our
     /// name is handed back first.
     async fn postgres(&mut self) -> Result<Client, DbError> {
-        let client = self.env.db.get().await?;
+        let client = self.env.db.within(limits::CLAIM).get().await?;
         if self.answer_lost {
             let claims = jobs::held_by(&client, &self.env.config.claim.worker_id).await?;
             self.env.holdings.disown(claims);

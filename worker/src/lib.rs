@@ -33,6 +33,7 @@ use apalis_core::monitor::Monitor;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::ext::parallelize::ParallelizeExt;
 use metrics_exporter_prometheus::PrometheusHandle;
+use regimen_common::db::DbError;
 use regimen_common::job::EventKind;
 use regimen_common::notices::Heard;
 use regimen_common::{address_file, notices};
@@ -49,6 +50,9 @@ pub enum RunError {
     /// The metrics port could not be bound or served.
     #[error("cannot serve METRICS_ADDR: {0}")]
     Listen(#[from] std::io::Error),
+    /// `DATABASE_URL` leads where the worker cannot work.
+    #[error(transparent)]
+    Database(#[from] DbError),
     /// apalis gave up.
     #[error("the job runner stopped: {0}")]
     Runner(#[from] apalis_core::monitor::MonitorError),
@@ -67,6 +71,7 @@ pub async fn run(
     listener: TcpListener,
     metrics: PrometheusHandle,
 ) -> Result<(), RunError> {
+    env.db.inspect().await?;
     let address = listener.local_addr()?;
     let health = health::router(metrics, Arc::clone(&env));
     tokio::spawn(async move { axum::serve(listener, health).await });
@@ -84,7 +89,10 @@ pub async fn run(
         address_file::write(path, &reported)?;
     }
     tracing::info!(worker = env.config.claim.worker_id, %address, slots = env.config.slots, "worker ready");
-    let ran = drain::until_drained(&env, run_jobs(Arc::clone(&env))).await;
+    let ran = tokio::select! {
+        ran = drain::until_drained(&env, run_jobs(Arc::clone(&env))) => ran,
+        refused = env.db.refused() => Err(refused.into()),
+    };
     tracing::info!("worker stopped");
     ran
 }

@@ -59,6 +59,7 @@ pub(crate) fn run(session: &Session, args: &TestArgs) -> Result<ExitCode, TestEr
         // For the minute of chaos: not after half an hour of tests.
         provision::faketime(session)?;
     }
+    let pgbouncer = provision::pgbouncer(session)?;
     if !args.no_build {
         session.say("compiling the binaries and the tests");
         let mut build = cargo(session, "build", args);
@@ -67,7 +68,7 @@ pub(crate) fn run(session: &Session, args: &TestArgs) -> Result<ExitCode, TestEr
         build.args(["--bins", "--tests"]);
         Process::run(session, "cargo build", build, Output::Ours)?;
     }
-    let outcome = run_both(session, args, &programs, &folder);
+    let outcome = run_both(session, args, &programs, pgbouncer.as_deref(), &folder);
     orphans::end(session);
     remove(&folder)?;
     let exit_code = outcome?;
@@ -86,11 +87,12 @@ fn run_both(
     session: &Session,
     args: &TestArgs,
     programs: &Programs,
+    pgbouncer: Option<&Path>,
     folder: &Path,
 ) -> Result<ExitCode, TestError> {
     let tests = match args.suite {
         Some(_) => ExitCode::SUCCESS,
-        None => exit_code(run_tests(session, args, programs, folder)?),
+        None => exit_code(run_tests(session, args, programs, pgbouncer, folder)?),
     };
     if args.filter.is_some() || !args.package.is_empty() {
         return Ok(tests);
@@ -103,6 +105,7 @@ fn run_tests(
     session: &Session,
     args: &TestArgs,
     programs: &Programs,
+    pgbouncer: Option<&Path>,
     folder: &Path,
 ) -> Result<ExitStatus, TestError> {
     let servers = Servers::start(session, programs.clone(), folder, Passwords::random())?;
@@ -111,6 +114,9 @@ fn run_tests(
     let mut test = cargo(session, "test", args);
     test.args(&args.filter).arg("--").args(&args.rest);
     describe(&servers, &mut test);
+    if let Some(pgbouncer) = pgbouncer {
+        test.env("REGIMEN_TEST_PGBOUNCER_BIN", pgbouncer);
+    }
     let mut tests = Process::start(session, "cargo test", test, Output::Ours, Ending::Terminate)?;
     Ok(tests.wait(session)?)
 }

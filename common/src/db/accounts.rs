@@ -1,6 +1,6 @@
 //! SQL of profiles and quiz results.
 
-use deadpool_postgres::GenericClient;
+use crate::db::GenericClient;
 use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 use uuid::Uuid;
 

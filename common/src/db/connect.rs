@@ -1,34 +1,34 @@
-//! Connections: the URL, TLS, the pool of a process and the single connections
-//! for work that needs a session of its own.
+//! Connections: the URL, TLS, how a session is set up, and the single
+//! connections for work that needs a session of its own.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime,
-};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::task::JoinHandle;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, Config, NoTls, Socket};
+use tokio_postgres::{CancelToken, Client, Config, NoTls, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
 
-use super::error::{DbError, RootCertificatesProblem};
+use super::error::{Asked, DbError, RootCertificatesProblem};
+use super::limits::Limits;
+use super::pool::Pool;
+use super::pooler::{self, Sessions};
 
-/// How long a caller waits for a free connection before it hears "unavailable".
-const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long opening a connection may take, TLS and authentication included.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long checking a used connection may take before it is thrown away.
-const RECYCLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long sent bytes may stay unacknowledged before the peer counts as dead.
 const PEER_TIMEOUT: Duration = Duration::from_secs(15);
+/// After so long without a byte the peer is asked whether it is there, so often
+/// and so many times.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(10), Duration::from_secs(3), 3);
 
-/// How a connection of ours is set up.
+/// How a session of ours is set up.
 ///
 /// - How long a transaction may wait for its next statement. A process that
 ///   stands still in the middle of one holds locks that repairs cannot take
@@ -38,8 +38,11 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(15);
 const SESSION: &str = "set idle_in_transaction_session_timeout = '10s';
     set default_transaction_isolation = 'read committed'";
 
-/// A pool of at most `size` connections. Nothing is opened yet, so a database
-/// that is down shows at the first use, not here.
+/// Tells one server process from another.
+const PROCESS: &str = "select pg_backend_pid()";
+
+/// A pool of at most `size` connections for whoever serves requests. Nothing
+/// is opened yet, so a database that is down shows at the first use, not here.
 ///
 /// `application_name` is what `pg_stat_activity` shows. TLS is used when the
 /// URL says `sslmode=require` (or `verify-ca`, `verify-full`): then chain and
@@ -49,56 +52,137 @@ const SESSION: &str = "set idle_in_transaction_session_timeout = '10s';
 /// # Errors
 /// The URL or the certificate file is unusable.
 pub fn pool(url: &SecretString, size: usize, application_name: &str) -> Result<Pool, DbError> {
-    let settings = Settings::read(url, application_name)?;
-    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = match settings.tls()? {
-        Some(tls) => Manager::from_config(settings.config, tls, recycling),
-        None => Manager::from_config(settings.config, NoTls, recycling),
-    };
-    let pool = Pool::builder(manager)
-        .max_size(size)
-        .runtime(Runtime::Tokio1)
-        // The connection used last has its statements prepared and its caches warm.
-        .queue_mode(QueueMode::Lifo)
-        .wait_timeout(Some(WAIT_TIMEOUT))
-        .create_timeout(Some(CREATE_TIMEOUT))
-        .recycle_timeout(Some(RECYCLE_TIMEOUT))
-        // A statement and no option of the connection, which poolers refuse.
-        .post_create(Hook::async_fn(|client, _| {
-            Box::pin(async move { client.batch_execute(SESSION).await.map_err(HookError::Backend) })
-        }))
-        .build()?;
-    Ok(pool)
+    pool_with(url, size, application_name, Limits::REQUEST)
+}
+
+/// The same with other limits.
+///
+/// # Errors
+/// The URL or the certificate file is unusable.
+pub fn pool_with(
+    url: &SecretString,
+    size: usize,
+    application_name: &str,
+    limits: Limits,
+) -> Result<Pool, DbError> {
+    Pool::new(url, size, application_name, limits)
 }
 
 /// One connection outside any pool, for work that holds a session lock. It
-/// closes when the client is dropped.
+/// closes when the client is dropped. Its statements have no limit but what
+/// the caller sets.
 ///
 /// # Errors
-/// The URL is unusable, or Postgres cannot be reached.
+/// The URL is unusable, Postgres cannot be reached, or a pooler in transaction
+/// mode is in the way.
 pub async fn connect(url: &SecretString, application_name: &str) -> Result<Client, DbError> {
-    let settings = Settings::read(url, application_name)?;
-    match settings.tls()? {
-        Some(tls) => open(&settings.config, tls).await,
-        None => open(&settings.config, NoTls).await,
+    let endpoint = Endpoint::read(url, application_name)?;
+    let opened = async {
+        if pooler::inspect(&endpoint).await? == Sessions::Shared {
+            return Err(DbError::TransactionPooler);
+        }
+        // The task ends with the client.
+        Ok(endpoint.open().await?.0)
+    };
+    let limit = 2 * CREATE_TIMEOUT;
+    let in_time = tokio::time::timeout(limit, opened).await;
+    in_time.unwrap_or(Err(DbError::TimedOut { asked: Asked::Connection, limit }))
+}
+
+/// Where connections lead, and how their sessions are set up.
+pub(super) struct Endpoint {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+    session: String,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-async fn open<T>(config: &Config, tls: T) -> Result<Client, DbError>
+impl Endpoint {
+    pub(super) fn read(url: &SecretString, application_name: &str) -> Result<Self, DbError> {
+        let settings = Settings::read(url, application_name)?;
+        let tls = settings.tls()?;
+        let session = format!("{SESSION};\n    {PROCESS}");
+        Ok(Self { config: settings.config, tls, session })
+    }
+
+    /// Has the server give up by itself. What a role or database is given less
+    /// time for stays so.
+    pub(super) fn limited(mut self, limits: &Limits) -> Self {
+        let at_most = |name: &str, limit: Duration| {
+            let limit = limit.as_millis();
+            format!(
+                "select set_config('{name}', '{limit}ms', false)
+                 where current_setting('{name}')::interval
+                       not between interval '1 ms' and interval '{limit} ms'"
+            )
+        };
+        let statement = at_most("statement_timeout", limits.on_the_server());
+        let lock = at_most("lock_timeout", limits.lock);
+        self.session = format!("{SESSION};\n{statement};\n{lock};\n{PROCESS}");
+        self
+    }
+
+    /// A connection as the server gives it, and the task that drives it.
+    pub(super) async fn open(&self) -> Result<(Client, JoinHandle<()>), DbError> {
+        match &self.tls {
+            Some(tls) => open(&self.config, tls.clone()).await,
+            None => open(&self.config, NoTls).await,
+        }
+    }
+
+    /// Sets a session up; the server's process behind it. Done by a statement
+    /// and no option of the connection, which poolers refuse.
+    pub(super) async fn set_up(&self, client: &Client) -> Result<i32, DbError> {
+        process(client, &self.session).await.map_err(DbError::Unreachable)
+    }
+
+    /// The server's process that answers.
+    pub(super) async fn process(&self, client: &Client) -> Result<i32, tokio_postgres::Error> {
+        process(client, PROCESS).await
+    }
+
+    pub(super) async fn cancel(&self, token: &CancelToken) -> Result<(), tokio_postgres::Error> {
+        match &self.tls {
+            Some(tls) => token.cancel_query(tls.clone()).await,
+            None => token.cancel_query(NoTls).await,
+        }
+    }
+}
+
+/// The last value `sql` answers, which ends with [`PROCESS`].
+async fn process(client: &Client, sql: &str) -> Result<i32, tokio_postgres::Error> {
+    let messages = client.simple_query(sql).await?;
+    let value = messages.iter().rev().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).and_then(|value| value.parse().ok()),
+        _ => None,
+    });
+    Ok(value.unwrap_or_default())
+}
+
+async fn open<T>(config: &Config, tls: T) -> Result<(Client, JoinHandle<()>), DbError>
 where
     T: MakeTlsConnect<Socket>,
     T::TlsConnect: Send,
     T::Stream: Send + 'static,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    let (client, connection) = config.connect(tls).await?;
-    tokio::spawn(async move {
+    let connecting = tokio::time::timeout(CREATE_TIMEOUT, config.connect(tls));
+    let (client, connection) = connecting
+        .await
+        .map_err(|_| DbError::TimedOut { asked: Asked::Connection, limit: CREATE_TIMEOUT })?
+        .map_err(DbError::Unreachable)?;
+    let task = tokio::spawn(async move {
         // Whoever uses the client sees the failure too and decides what it means.
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a Postgres connection ended");
         }
     });
-    Ok(client)
+    Ok((client, task))
 }
 
 /// What the URL says, in the terms of our driver and TLS library.
@@ -143,6 +227,9 @@ impl Settings {
         }
         config.application_name(application_name).connect_timeout(CREATE_TIMEOUT);
         config.tcp_user_timeout(PEER_TIMEOUT);
+        let (idle, interval, times) = KEEPALIVE;
+        config.keepalives(true).keepalives_idle(idle).keepalives_interval(interval);
+        config.keepalives_retries(times);
         Ok(Self { config, verify, roots })
     }
 

@@ -1,10 +1,12 @@
 //! What can go wrong between us and Postgres, and whether waiting helps.
 
 use std::error::Error as _;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use deadpool_postgres::{BuildError, HookError, PoolError};
+use deadpool::managed::BuildError;
 use tokio_postgres::error::SqlState;
 
 use crate::job::UnknownName;
@@ -41,9 +43,37 @@ pub enum DbError {
     /// The pool could not be built.
     #[error("cannot build the Postgres pool")]
     Build(#[from] BuildError),
-    /// No connection came out of the pool.
-    #[error("no Postgres connection: {}", describe_pool(.0))]
-    Pool(#[from] PoolError),
+    /// No connection could be opened: nobody there, no room, not let in.
+    #[error("cannot connect to Postgres: {}", describe(.0))]
+    Unreachable(#[source] tokio_postgres::Error),
+    /// The pool is closed because the process ends.
+    #[error("the Postgres pool is closed")]
+    Closed,
+    /// Nothing came back in time.
+    #[error("no answer from Postgres within {limit:?} to {asked}")]
+    TimedOut {
+        /// To what.
+        asked: Asked,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The connection broke while a transaction was being committed.
+    #[error("the connection to Postgres broke during a commit")]
+    Unconfirmed,
+    /// The server takes no writes.
+    #[error(
+        "Postgres is read-only, as a standby is or a primary during a failover; \
+         DATABASE_URL must lead to the primary"
+    )]
+    ReadOnly,
+    /// A pooler hands the sessions of one connection out by turns.
+    #[error(
+        "DATABASE_URL leads through a connection pooler in transaction mode, where prepared \
+         statements and session settings of one client reach another; use the pooler's session \
+         mode (Supabase: port 5432 of the pooler; pgbouncer: pool_mode=session) or the database's \
+         own address"
+    )]
+    TransactionPooler,
     /// Postgres refused a statement, or the connection broke.
     #[error("Postgres: {}", describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
@@ -82,27 +112,64 @@ pub enum RootCertificatesProblem {
     Empty,
 }
 
+/// What Postgres was asked when it did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing yet: the time was used up before.
+    Nothing,
+    /// For a connection.
+    Connection,
+    /// A statement that takes effect by itself.
+    Statement,
+    /// A statement within a transaction, or one that changes nothing.
+    Step,
+    /// A commit.
+    Commit,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "what was asked before",
+            Self::Connection => "the wish for a connection",
+            Self::Statement | Self::Step => "a statement",
+            Self::Commit => "a commit",
+        })
+    }
+}
+
 impl DbError {
-    /// Whether the database cannot be reached or used at all right now, so
-    /// that the same call may succeed later: answer 503, keep the work. False
-    /// for a statement that would fail again.
+    /// Whether the database cannot be reached or used right now, or had no
+    /// time or room for this, so that the same call may succeed later: answer
+    /// 503, keep the work. False for a statement that would fail again.
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Pool(PoolError::Timeout(_) | PoolError::Closed) => true,
-            Self::Pool(
-                PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)),
-            )
-            | Self::Postgres(error) => broken(error),
-            Self::Pool(
-                PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(HookError::Message(_)),
-            )
-            | Self::Url
+            // Whatever keeps a connection from being opened is no fault of what
+            // was to be done with it; a password may be in the middle of its change.
+            Self::Unreachable(_)
+            | Self::Closed
+            | Self::TimedOut { .. }
+            | Self::Unconfirmed
+            | Self::ReadOnly
+            | Self::TransactionPooler => true,
+            Self::Postgres(error) => passes(error),
+            Self::Url
             | Self::SslMode { .. }
             | Self::RootCertificates { .. }
             | Self::Tls(_)
             | Self::Build(_)
             | Self::Rows { .. }
             | Self::Value { .. } => false,
+        }
+    }
+
+    /// Whether what was asked may have been done although nobody said so.
+    pub fn is_uncertain(&self) -> bool {
+        match self {
+            Self::TimedOut { asked, .. } => matches!(asked, Asked::Statement | Asked::Commit),
+            Self::Unconfirmed => true,
+            Self::Postgres(error) => error.code().is_none() && passes(error),
+            _ => false,
         }
     }
 
@@ -114,27 +181,57 @@ impl DbError {
         })
     }
 
+    /// Whether the server says that it takes no writes.
+    pub(super) fn is_about_writes(&self) -> bool {
+        self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+    }
+
+    /// Whether another connection may do better than the one this came from.
+    pub(super) fn is_about_the_connection(&self) -> bool {
+        match self {
+            Self::Postgres(error) => match error.code() {
+                None => passes(error),
+                Some(_) if self.is_about_writes() => true,
+                Some(code) => {
+                    ["08", "57P", "XX"].iter().any(|class| code.code().starts_with(class))
+                        || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+                        || is_stale_statement(error)
+                }
+            },
+            _ => false,
+        }
+    }
+
     /// The SQLSTATE of the server's answer, when there was one.
     pub fn code(&self) -> Option<&SqlState> {
         match self {
-            Self::Pool(PoolError::Backend(error)) | Self::Postgres(error) => error.code(),
+            Self::Unreachable(error) | Self::Postgres(error) => error.code(),
             _ => None,
         }
     }
 }
 
-/// Whether the connection, not the statement, is at fault. SQLSTATE classes
-/// 08 (connection), 53 (out of connections, memory, disk) and 57P (shutdown,
-/// start-up) come from the server itself; 25006 is what a primary that became
-/// a replica answers to writes, 25P03 what a transaction hears that had stood
-/// still for too long.
-fn broken(error: &tokio_postgres::Error) -> bool {
+/// Whether the connection, the server or the moment, not the statement, is at fault:
+/// - classes 08 (connection), 53 (out of connections, memory, disk), 57P
+///   (shutdown, start-up) and 58 (the system underneath);
+/// - 57014 and 55P03: no time, or a lock in the way;
+/// - 25006: what a primary that became a replica answers to writes; 25P03: what
+///   a transaction hears that had stood still for too long;
+/// - XX000: a fault inside the server; most often a pooler in front of it that
+///   has no room, which sends it for want of a better one.
+fn passes(error: &tokio_postgres::Error) -> bool {
     if let Some(code) = error.code() {
-        let code = code.code();
-        return code.starts_with("08")
-            || code.starts_with("53")
-            || code.starts_with("57P")
-            || matches!(code, "25006" | "25P03");
+        let by_class = ["08", "53", "57P", "58"].iter().any(|class| code.code().starts_with(class));
+        return by_class
+            || [
+                SqlState::QUERY_CANCELED,
+                SqlState::LOCK_NOT_AVAILABLE,
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+                SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                SqlState::INTERNAL_ERROR,
+            ]
+            .contains(code)
+            || is_stale_statement(error);
     }
     // Sockets fail with any io error; InvalidInput alone means that a parameter
     // could not be encoded.
@@ -145,20 +242,21 @@ fn broken(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || by_io
 }
 
+/// Whether the session does not know a statement it had prepared, or not any
+/// more in this form: a pooler or a migration came between. A new connection
+/// prepares it anew.
+fn is_stale_statement(error: &tokio_postgres::Error) -> bool {
+    let Some(db) = error.as_db_error() else { return false };
+    let code = db.code();
+    [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT].contains(code)
+        || (*code == SqlState::FEATURE_NOT_SUPPORTED && db.message().contains("cached plan"))
+}
+
 /// The server's primary message and SQLSTATE, or why there was none.
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),
         (None, Some(source)) => format!("{error}: {source}"),
         (None, None) => error.to_string(),
-    }
-}
-
-fn describe_pool(error: &PoolError) -> String {
-    match error {
-        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-            describe(error)
-        }
-        other => other.to_string(),
     }
 }

@@ -4,8 +4,8 @@
 //! accepted, in the same transaction as its jobs; the database gives it back
 //! when one of them fails for our reasons.
 
+use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use futures_util::try_join;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;

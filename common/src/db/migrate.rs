@@ -1,14 +1,34 @@
 //! Applies the embedded migrations, one process at a time.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
-use tokio_postgres::Client;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::error::SqlState;
 
 use super::error::describe;
-use super::{DbError, connect};
+use super::{Client, DbError, GenericClient, Limits, pool_with};
 
 /// Session lock that makes concurrent starts queue up; an arbitrary number
 /// that nothing else in the database uses.
 const LOCK_KEY: i64 = 0x5265_6769_6d65_6e01;
+
+/// How long another process may take to migrate before this one gives up.
+pub const TURN: Duration = Duration::from_secs(300);
+/// Between two looks whether it is done.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long tables that are in use are waited for, all tries together.
+const TABLES: Duration = Duration::from_secs(120);
+/// How long a whole run may take.
+const RUN: Duration = Duration::from_secs(3_600);
+
+/// A migration may rebuild an index for long, but must not wait for a table
+/// for long: everybody else queues up behind it.
+const LIMITS: Limits = Limits {
+    usual: Duration::from_secs(30),
+    longest: Duration::from_secs(4_000),
+    lock: Duration::from_secs(5),
+};
 
 /// Our record of what was applied. Not in `public`, which PostgREST serves.
 const HISTORY_TABLE: &str = "regimen.schema_history";
@@ -19,15 +39,28 @@ pub enum MigrateError {
     /// Postgres could not be reached, or refused a statement around the run.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// Another process holds the lock and does not come to an end.
+    #[error(
+        "another migration has been at it for {} s: {holder}; let it end, or end its session with \
+         pg_terminate_backend, and migrate again",
+        turn.as_secs()
+    )]
+    Locked {
+        /// How long it was waited for.
+        turn: Duration,
+        /// Who, as far as Postgres tells.
+        holder: String,
+    },
+    /// It took longer than anything planned.
+    #[error(
+        "the migrations did not end within {} min and were broken off; what was applied before stays. \
+         Look in pg_stat_activity for what holds them up, and migrate again",
+        RUN.as_secs() / 60
+    )]
+    TooSlow,
     /// A migration failed; it was rolled back, those before it stay.
     #[error("a migration failed and was rolled back: {}", explain(.0))]
     Run(#[from] refinery::Error),
-}
-
-impl From<tokio_postgres::Error> for MigrateError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Db(error.into())
-    }
 }
 
 /// What a run did.
@@ -40,36 +73,95 @@ pub struct Report {
 }
 
 /// Brings the database to this release's schema. Safe to call from any number
-/// of processes at once: they take turns. Needs a session of its own, so the
-/// URL must not lead through a pooler in transaction mode.
+/// of processes at once: they take turns, on a session of their own that is
+/// closed whatever happens.
 ///
 /// A database that a newer release has migrated is left as it is: migrations
 /// only expand what this release knows, so it keeps working (see
 /// `migrations/README.md`).
 ///
 /// # Errors
-/// Postgres is away or a migration failed. What was applied before stays.
+/// Postgres is away, another process does not come to an end, or a migration
+/// failed. What was applied before stays.
 pub async fn migrate(url: &SecretString) -> Result<Report, MigrateError> {
-    let mut client = connect(url, "regimen-migrate").await?;
-    lock(&client).await?;
-    // The lock falls with the session, also when the run fails.
+    migrate_telling(url, TURN, &|news| tracing::info!("{news}")).await
+}
+
+/// The same for a person who watches: others get `turn` to come to their end,
+/// and `tell` hears what is waited for.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_telling(
+    url: &SecretString,
+    turn: Duration,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Report, MigrateError> {
+    let mut client = pool_with(url, 1, "regimen-migrate", LIMITS)?.get().await?;
+    lock(&client, turn, tell).await?;
+    let ran = apply(&mut client, tell).await;
+    // Falls with the session too; a pooler may keep that for somebody else.
+    let unlock = "-- migration_unlock\nselect pg_advisory_unlock($1)";
+    if let Err(error) = client.execute(unlock, &[&LOCK_KEY]).await {
+        tracing::debug!(%error, "the migration lock falls with its session");
+    }
+    client.give_up();
+    ran
+}
+
+/// The run itself, under the lock.
+async fn apply(client: &mut Client, tell: &(dyn Fn(&str) + Sync)) -> Result<Report, MigrateError> {
     client.batch_execute("-- create_schema\ncreate schema if not exists regimen").await?;
     let embedded_version = embedded().last().map_or(0, |(version, _)| *version);
-    let found = if history_exists(&client).await? { newest(&client).await? } else { 0 };
+    let found = if history_exists(client).await? { newest(client).await? } else { 0 };
     if found > embedded_version {
         tracing::warn!(found, embedded_version, "a newer release has migrated this database");
         return Ok(Report { applied: Vec::new(), version: found });
     }
-    let report = runner().run_async(&mut client).await?;
-    let applied = report.applied_migrations().iter().map(ToString::to_string).collect();
-    Ok(Report { applied, version: newest(&client).await? })
+    // An index may take longer than the role's statements may.
+    client.batch_execute("set statement_timeout = 0").await?;
+    let applied = timeout(RUN, run(client, tell)).await.map_err(|_| MigrateError::TooSlow)??;
+    Ok(Report { applied, version: newest(client).await? })
+}
+
+/// Applies what is missing; begins anew while a table is in somebody's use.
+async fn run(
+    client: &mut Client,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Vec<String>, MigrateError> {
+    let give_up = Instant::now() + TABLES;
+    let mut applied = Vec::new();
+    loop {
+        match runner().run_async(client.driver()).await {
+            Ok(report) => {
+                applied.extend(report.applied_migrations().iter().map(ToString::to_string));
+                return Ok(applied);
+            }
+            Err(error) if is_lock(&error) && Instant::now() < give_up => {
+                if let Some(report) = error.report() {
+                    applied.extend(report.applied_migrations().iter().map(ToString::to_string));
+                }
+                let error = explain(&error);
+                tell(&format!("a table is in use by somebody else; trying again: {error}"));
+                sleep(LOOK_EVERY).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whether a migration failed for a lock that somebody else holds.
+fn is_lock(error: &refinery::Error) -> bool {
+    let refinery::error::Kind::Connection(_, source) = error.kind() else { return false };
+    let error = source.downcast_ref::<tokio_postgres::Error>();
+    error.and_then(tokio_postgres::Error::code) == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
 /// The embedded migrations this database has not seen yet, in order.
 ///
 /// # Errors
 /// Postgres is away, or the role may not read the history.
-pub async fn pending(client: &Client) -> Result<Vec<String>, DbError> {
+pub async fn pending(client: &impl GenericClient) -> Result<Vec<String>, DbError> {
     let applied = if history_exists(client).await? { versions(client).await? } else { Vec::new() };
     let missing = embedded().into_iter().filter(|(version, _)| !applied.contains(version));
     Ok(missing.map(|(_, name)| name).collect())
@@ -118,26 +210,54 @@ fn runner() -> refinery::Runner {
     runner
 }
 
-async fn lock(client: &Client) -> Result<(), tokio_postgres::Error> {
+/// Takes the lock, in turn with others.
+async fn lock(
+    client: &Client,
+    turn: Duration,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<(), MigrateError> {
     let sql = "-- try_migration_lock\nselect pg_try_advisory_lock($1)";
-    if client.query_one(sql, &[&LOCK_KEY]).await?.get(0) {
-        return Ok(());
+    let give_up = Instant::now() + turn;
+    let mut told = false;
+    while !client.query_one(sql, &[&LOCK_KEY]).await?.get::<_, bool>(0) {
+        if Instant::now() >= give_up {
+            return Err(MigrateError::Locked { holder: holder(client).await?, turn });
+        }
+        if !told {
+            let holder = holder(client).await?;
+            let seconds = turn.as_secs();
+            tell(&format!("{holder} is migrating; waiting for it, {seconds} s at most"));
+            told = true;
+        }
+        sleep(LOOK_EVERY).await;
     }
-    tracing::info!("another process is migrating; waiting for it");
-    client.execute("-- migration_lock\nselect pg_advisory_lock($1)", &[&LOCK_KEY]).await?;
     Ok(())
 }
 
-async fn history_exists(client: &Client) -> Result<bool, tokio_postgres::Error> {
+/// Who holds the lock, for people.
+async fn holder(client: &Client) -> Result<String, DbError> {
+    // A key of 64 bits stands in two halves.
+    let sql = "-- migration_lock_holder
+         select format('%s, process %s, since %s', coalesce(nullif(a.application_name, ''), 'somebody'),
+                       l.pid, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'))
+         from pg_locks l left join pg_stat_activity a using (pid)
+         where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+           and l.database = (select oid from pg_database where datname = current_database())
+           and l.classid::bigint = $1::bigint >> 32 and l.objid::bigint = $1::bigint & 4294967295";
+    let row = client.query_opt(sql, &[&LOCK_KEY]).await?;
+    Ok(row.map_or_else(|| "nobody any more".to_owned(), |row| row.get(0)))
+}
+
+async fn history_exists(client: &impl GenericClient) -> Result<bool, DbError> {
     let sql = "-- migration_history_exists\nselect to_regclass($1) is not null";
     Ok(client.query_one(sql, &[&HISTORY_TABLE]).await?.get(0))
 }
 
-async fn newest(client: &Client) -> Result<i32, tokio_postgres::Error> {
+async fn newest(client: &impl GenericClient) -> Result<i32, DbError> {
     Ok(versions(client).await?.last().copied().unwrap_or(0))
 }
 
-async fn versions(client: &Client) -> Result<Vec<i32>, tokio_postgres::Error> {
+async fn versions(client: &impl GenericClient) -> Result<Vec<i32>, DbError> {
     let sql = "-- migration_versions\nselect version from regimen.schema_history order by version";
     let rows = client.query(sql, &[]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use crate::db::GenericClient;
 use chrono::NaiveDate;
-use deadpool_postgres::GenericClient;
 
 use super::DbError;
 

@@ -1,8 +1,8 @@
 //! SQL of what operators have paused. A paused queue accepts and keeps; nothing
 //! of it is claimed, as every claim looks here. A paused provider is not asked.
 
+use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 
 use super::DbError;
 use super::jobs::read::named as read_name;

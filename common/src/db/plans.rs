@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use crate::db::{GenericClient, Transaction};
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{GenericClient, Transaction};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};

@@ -1,7 +1,7 @@
 //! SQL of what AI calls cost, summed up for operators.
 
+use crate::db::GenericClient;
 use chrono::{DateTime, NaiveDate, Utc};
-use deadpool_postgres::GenericClient;
 use uuid::Uuid;
 
 use super::DbError;

@@ -1,7 +1,7 @@
 //! What has been spent on AI calls: the ledger, and what runs at the moment.
 
+use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use uuid::Uuid;
 
 use super::DbError;

@@ -1,18 +1,26 @@
 //! A Postgres database per test, cloned from a template that is migrated once.
 
-use deadpool_postgres::Pool;
+use std::time::Duration;
+
 use secrecy::SecretString;
 use tokio_postgres::Client;
 use url::Url;
 use uuid::Uuid;
 
-use crate::db;
+use crate::db::{self, Pool};
 
 /// Makes test processes take turns at building a template.
 const TEMPLATE_LOCK: i64 = 0x5265_6769_6d65_6e02;
 
 /// Enough for what one test does at once.
 const POOL_SIZE: usize = 16;
+
+/// Tests wait for locks on purpose, on machines that are busy.
+pub const LIMITS: db::Limits = db::Limits {
+    usual: Duration::from_secs(120),
+    longest: Duration::from_secs(120),
+    lock: Duration::from_secs(100),
+};
 
 /// A database of one test's own. It is dropped with the value, also when the
 /// test panics, whoever is still connected.
@@ -45,7 +53,8 @@ impl TestDatabase {
         let name = format!("regimen_test_{}", Uuid::new_v4().simple());
         execute(admin, &format!("create database {name} {source}")).await;
         let url = url_of(&admin_url, &name);
-        let pool = db::pool(&SecretString::from(url.clone()), POOL_SIZE, "regimen-test")
+        let secret = SecretString::from(url.clone());
+        let pool = db::pool_with(&secret, POOL_SIZE, "regimen-test", LIMITS)
             .expect("a pool for the test database");
         Self { name, admin_url, url, pool }
     }
@@ -66,7 +75,7 @@ impl TestDatabase {
     }
 
     /// A connection from the pool.
-    pub async fn client(&self) -> deadpool_postgres::Client {
+    pub async fn client(&self) -> crate::db::Client {
         self.pool.get().await.expect("a connection to the test database")
     }
 }

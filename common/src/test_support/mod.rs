@@ -14,6 +14,7 @@ mod database;
 pub mod env_example;
 mod languages;
 mod leash;
+mod pgbouncer;
 mod private_postgres;
 mod private_redis;
 mod process;
@@ -24,8 +25,9 @@ mod signal;
 pub mod stripe_story;
 
 pub use self::binary::Binary;
-pub use self::database::TestDatabase;
+pub use self::database::{LIMITS, TestDatabase};
 pub use self::languages::Language;
+pub use self::pgbouncer::Pgbouncer;
 pub use self::private_postgres::PrivatePostgres;
 pub use self::private_redis::PrivateRedis;
 pub use self::process::Process;

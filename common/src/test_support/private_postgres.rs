@@ -32,9 +32,9 @@ pub struct PrivatePostgres {
 
 /// Whom it runs as when we are root, which PostgreSQL refuses to be.
 #[derive(Debug, Clone, Copy)]
-struct Account {
-    uid: u32,
-    gid: u32,
+pub(super) struct Account {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
 }
 
 impl PrivatePostgres {
@@ -198,7 +198,7 @@ fn has_initdb(folder: &Path) -> bool {
 }
 
 /// The account to step down to: none when we are not root.
-async fn account() -> Option<Account> {
+pub(super) async fn account() -> Option<Account> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }

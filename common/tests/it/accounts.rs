@@ -1,7 +1,7 @@
 //! Profiles and quizzes: made when missing, never taken from others.
 
-use deadpool_postgres::Client;
 use regimen_common::account::PlanTier;
+use regimen_common::db::Client;
 use regimen_common::db::accounts::{QuizOwnership, ensure_profile, plan_tier, set_calculations};
 use regimen_common::test_support::TestDatabase;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Client;
+use regimen_common::db::Client;
 use regimen_common::db::billing::backfill::{self, Occasion, Tally};
 use regimen_common::db::billing::claims::Failure;
 use regimen_common::test_support::TestDatabase;

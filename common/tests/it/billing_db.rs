@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Client;
 use regimen_common::billing::Mode;
 use regimen_common::billing::entitlement::{Policy, Status};
 use regimen_common::billing::event::Event;
 use regimen_common::billing::record::{Basis, Record};
 use regimen_common::billing::state::{CustomerState, Link, LinkSource};
 use regimen_common::billing::verdict::{Notice, NoticeKind};
+use regimen_common::db::Client;
 use regimen_common::db::billing::claims::{self, Claimed, Ending, Failure};
 use regimen_common::db::billing::events::{self, EventState, NewEvent, Replayed, Source, Stored};
 use regimen_common::db::billing::notices::{self, Mail, Sent};

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use deadpool_postgres::Client;
+use regimen_common::db::Client;
 use regimen_common::db::callbacks::{self, Owed, Room, Sent};
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;

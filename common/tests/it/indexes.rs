@@ -1,7 +1,7 @@
 //! The ten indexes: each exists under its name, and the planner takes it for
 //! the query it is for, on tables large enough to make the choice real.
 
-use deadpool_postgres::Client;
+use regimen_common::db::Client;
 use regimen_common::test_support::TestDatabase;
 use serde_json::Value;
 

@@ -16,6 +16,7 @@ mod indexes;
 mod jobs;
 mod migrations;
 mod plans;
+mod pool;
 mod processes;
 mod quiz_corpus;
 mod row_security;

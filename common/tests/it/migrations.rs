@@ -2,7 +2,9 @@
 //! around it, the app's on plain Postgres, already migrated, and many
 //! processes at once.
 
-use regimen_common::db::migrate::{self, MigrateError, embedded, migrate};
+use std::time::Duration;
+
+use regimen_common::db::migrate::{self, MigrateError, embedded, migrate, migrate_telling};
 use regimen_common::test_support::TestDatabase;
 
 use crate::snapshot;
@@ -132,6 +134,56 @@ async fn many_processes_at_once_migrate_once() {
     applied.sort_by_key(Vec::len);
     assert_eq!(applied.pop().unwrap(), names());
     assert!(applied.iter().all(Vec::is_empty), "{applied:?}");
+}
+
+/// The lock's key, for whoever plays another process here.
+const LOCK: &str = "select pg_advisory_lock(5937265386262457857)";
+
+#[tokio::test]
+async fn a_migration_waits_for_another_with_a_limit_and_a_word() {
+    let database = TestDatabase::empty().await;
+    let other = regimen_common::db::connect(&database.secret_url(), "the-other").await.unwrap();
+    other.execute(LOCK, &[]).await.unwrap();
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let tell = move |news: &str| told.send(news.to_owned()).unwrap();
+    let secret = database.secret_url();
+    let error = migrate_telling(&secret, Duration::from_millis(600), &tell).await.unwrap_err();
+    assert!(matches!(error, MigrateError::Locked { .. }), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("the-other") && message.contains("pg_terminate_backend"), "{message}");
+    let news = heard.recv().await.unwrap();
+    assert!(news.contains("the-other"), "{news}");
+
+    let waiting = migrate_telling(&secret, Duration::from_secs(60), &tell);
+    let release = async {
+        heard.recv().await.unwrap();
+        drop(other);
+    };
+    let (report, ()) = tokio::join!(waiting, release);
+    assert_eq!(report.unwrap().applied, names());
+    let left = "select count(*) from pg_locks where locktype = 'advisory'
+                and database = (select oid from pg_database where datname = current_database())";
+    assert_eq!(database.client().await.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+/// Somebody reads a table that a migration changes, and does not end.
+#[tokio::test]
+async fn a_migration_does_not_hold_everybody_up_behind_a_table_in_use() {
+    let database = database_with(&[APP_TABLES]).await;
+    let mut reader = database.client().await;
+    let reading = reader.transaction().await.unwrap();
+    reading.batch_execute("select from public.profiles").await.unwrap();
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let tell = move |news: &str| told.send(news.to_owned()).unwrap();
+    let secret = database.secret_url();
+    let migrating = migrate_telling(&secret, Duration::from_secs(60), &tell);
+    let release = async {
+        let news = heard.recv().await.unwrap();
+        assert!(news.contains("in use"), "{news}");
+        reading.rollback().await.unwrap();
+    };
+    let (report, ()) = tokio::join!(migrating, release);
+    assert_eq!(report.unwrap().applied, names());
 }
 
 #[tokio::test]

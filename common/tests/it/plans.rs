@@ -1,7 +1,7 @@
 //! Saving plans: one active plan of a kind per user, with our trigger, with
 //! the app's, and with none; the columns the front end reads are filled.
 
-use deadpool_postgres::Client;
+use regimen_common::db::Client;
 use regimen_common::db::accounts::ensure_profile;
 use regimen_common::db::migrate::migrate;
 use regimen_common::db::plans::{NewPlan, PlanColumns, active_plan, own_plan, save_plan};

@@ -91,7 +91,7 @@ async fn a_private_postgres_keeps_its_data_over_kill_and_restart() {
     let pooled = pool.get().await.unwrap();
     let sleeping = pooled.batch_execute("select pg_sleep(600)");
     let (failed, ()) = tokio::join!(sleeping, server.restart());
-    let error = db::DbError::from(failed.unwrap_err());
+    let error = failed.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     drop(pooled);
     pool.get().await.unwrap().query_one("select n from kept", &[]).await.unwrap();

@@ -1,7 +1,7 @@
 //! Row security as two different users meet it: through the role
 //! `authenticated` and the claims of a token, the way PostgREST connects them.
 
-use deadpool_postgres::{Client, Transaction};
+use regimen_common::db::{Client, Transaction};
 use regimen_common::test_support::TestDatabase;
 use serde_json::json;
 use tokio_postgres::error::SqlState;

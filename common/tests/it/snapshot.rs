@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::Client;
+use regimen_common::db::Client;
 
 /// Catalogue entries of the app's schemas. Each row: what it is, and its text.
 const CATALOGUE: &str = r"-- snapshot_catalogue

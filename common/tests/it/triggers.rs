@@ -1,6 +1,6 @@
 //! The triggers of a database we set up behave as the app's do.
 
-use deadpool_postgres::Client;
+use regimen_common::db::Client;
 use regimen_common::test_support::TestDatabase;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;

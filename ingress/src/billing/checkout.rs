@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 
+use regimen_common::db::accounts;
 use regimen_common::db::billing::payers::{self, Payer};
-use regimen_common::db::{DbError, accounts};
 use stripe::{IdempotencyKey, StripeRequest};
 use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_billing::invoice::ListInvoice;
@@ -58,7 +58,7 @@ pub async fn checkout(
         state,
         [("success_url", wish.success_url.as_deref()), ("cancel_url", wish.cancel_url.as_deref())],
     )?;
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     accounts::ensure_profile(&client, user, caller.email.as_deref()).await?;
     let payer = payers::payer(&client, user).await?.unwrap_or_default();
     drop(client);
@@ -103,7 +103,7 @@ pub async fn portal(
     key: &IdempotencyKey,
 ) -> Result<String, ApiError> {
     let [return_url] = return_urls(state, [("return_url", wanted)])?;
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let payer = payers::payer(&client, user).await?.unwrap_or_default();
     drop(client);
     let Some(customer) = own_customer(state, caller, user, &payer).await? else {
@@ -128,7 +128,7 @@ pub async fn invoices(
 ) -> Result<Vec<Invoice>, ApiError> {
     if !caller.is_admin() {
         let user = caller.acting_for(None)?;
-        let client = state.db.get().await.map_err(DbError::from)?;
+        let client = state.db.get().await?;
         let payer = payers::payer(&client, user).await?.unwrap_or_default();
         drop(client);
         let likely = payer.customer.as_deref().or(payer.named.as_deref()) == Some(customer);

@@ -2,7 +2,6 @@
 //! payments. Each change is recorded before Stripe is called and completed
 //! after it, so that none is without a trace.
 
-use regimen_common::db::DbError;
 use regimen_common::db::admin_actions::{self, Action};
 use serde_json::{Value, json};
 use stripe::{IdempotencyKey, StripeRequest};
@@ -193,7 +192,7 @@ async fn recorded<T>(
     call: impl Future<Output = Result<T, CallError>>,
 ) -> Result<T, ApiError> {
     let actor = actor(admin);
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let action = Action { actor: &actor, name, target, detail };
     let record = admin_actions::begin(&client, &action, None).await?;
     drop(client);

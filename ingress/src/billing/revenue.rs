@@ -3,7 +3,6 @@
 
 use chrono::TimeDelta;
 use regimen_common::billing::metrics::{Metrics, Price, Standing, WINDOW_DAYS};
-use regimen_common::db::DbError;
 use regimen_common::db::billing::payers;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 
@@ -17,7 +16,7 @@ use crate::state::AppState;
 /// # Errors
 /// 502 and 503 when a price is needed that Stripe does not tell.
 pub async fn metrics(state: &AppState) -> Result<(Metrics, Standing), ApiError> {
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let unknown = payers::unknown_prices(&client).await?;
     drop(client);
     let mut fetched = Vec::with_capacity(unknown.len());
@@ -31,7 +30,7 @@ pub async fn metrics(state: &AppState) -> Result<(Metrics, Standing), ApiError> 
             Err(error) => return Err(error.into()),
         }
     }
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     for price in &fetched {
         payers::store_price(&client, price).await?;
     }

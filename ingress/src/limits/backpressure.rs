@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
 use regimen_common::db::DbError;
+use regimen_common::db::Pool;
 use regimen_common::db::jobs::{self, Backlog};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use crate::error::ApiError;
+use crate::measurement::Measurement;
 
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// The drain rate is that of the last minute.
@@ -28,13 +27,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 pub struct Backpressure {
     db: Pool,
     max_queued: u32,
-    latest: Mutex<Option<Measured>>,
+    measurement: Measurement<Measured>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Measured {
     backlog: Backlog,
-    at: Instant,
     /// Jobs let in since then; given back through the rooms that hold it.
     accepted_since: Arc<AtomicI64>,
 }
@@ -64,7 +62,7 @@ impl Drop for Room {
 
 impl Backpressure {
     pub(super) fn new(db: Pool, max_queued: u32) -> Self {
-        Self { db, max_queued, latest: Mutex::new(None) }
+        Self { db, max_queued, measurement: Measurement::new(MEASURE_EVERY) }
     }
 
     /// Room for `jobs` more.
@@ -73,12 +71,7 @@ impl Backpressure {
     /// 503 with the time the surplus takes to drain, or when Postgres is away.
     pub async fn admit(&self, jobs: usize) -> Result<Room, ApiError> {
         let jobs = i64::try_from(jobs).unwrap_or(i64::MAX);
-        let mut latest = self.latest.lock().await;
-        let measured = match latest.take() {
-            Some(measured) if measured.at.elapsed() < MEASURE_EVERY => measured,
-            _ => self.measure().await?,
-        };
-        let measured = latest.insert(measured);
+        let measured = self.measurement.get(|| self.measure()).await?;
         let since = measured.accepted_since.fetch_add(jobs, Ordering::Relaxed);
         let accepted_since = Arc::clone(&measured.accepted_since);
         let room = Room { jobs, accepted_since, kept: false };
@@ -93,12 +86,13 @@ impl Backpressure {
         Ok(room)
     }
 
-    async fn measure(&self) -> Result<Measured, DbError> {
-        let client = self.db.get().await?;
+    fn measure(&self) -> impl Future<Output = Result<Measured, DbError>> + Send + use<> {
         // One more than the limit says enough: the index is not read to its end.
-        let limit = i64::from(self.max_queued) + 1;
-        let backlog = jobs::backlog(&client, limit, DRAIN_WINDOW).await?;
-        Ok(Measured { backlog, at: Instant::now(), accepted_since: Arc::default() })
+        let (db, limit) = (self.db.clone(), i64::from(self.max_queued) + 1);
+        async move {
+            let backlog = jobs::backlog(&db.get().await?, limit, DRAIN_WINDOW).await?;
+            Ok(Measured { backlog, accepted_since: Arc::default() })
+        }
     }
 }
 

@@ -14,8 +14,8 @@ mod tiers;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
 use regimen_common::config::Env;
+use regimen_common::db::Pool;
 use regimen_common::kv::Kv;
 use regimen_common::rate_limit::RateLimiter;
 

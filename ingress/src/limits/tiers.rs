@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
 use regimen_common::account::PlanTier;
+use regimen_common::db::Pool;
 use regimen_common::db::{DbError, accounts};
 use tokio::time::Instant;
 use uuid::Uuid;

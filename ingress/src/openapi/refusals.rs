@@ -95,7 +95,7 @@ fn response(refusal: ApiError) -> Value {
             headers["RateLimit-Policy"] = header("What is granted; on limited routes", "string");
             headers["RateLimit"] = header("What is left; on limited routes", "string");
         }
-        ApiError::Unavailable { .. } => {
+        ApiError::Unavailable { .. } | ApiError::Unconfirmed(_) => {
             headers["Retry-After"] = header("Seconds after which to ask again", "integer");
         }
         ApiError::Unauthenticated(_) => {

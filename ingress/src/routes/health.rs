@@ -30,7 +30,7 @@ pub struct Health {
     pub version: &'static str,
     /// Which providers have a key.
     pub ai_providers: AiProviders,
-    /// Whether Postgres answers.
+    /// Whether Postgres takes jobs.
     pub database: bool,
 }
 
@@ -48,7 +48,7 @@ pub struct AiProviders {
 /// 200 as long as the process answers; the body says what is missing.
 #[utoipa::path(get, path = "/health", tag = "health", responses((status = OK, body = Health)))]
 async fn health(State(state): State<AppState>) -> Json<Health> {
-    let database = postgres_answers(&state).await;
+    let database = postgres_takes_jobs(&state).await;
     let providers = state.config.providers;
     Json(Health {
         status: if database { "healthy" } else { "degraded" },
@@ -76,7 +76,7 @@ async fn live() -> &'static str {
 pub struct Readiness {
     /// `ready`, `degraded` (Redis is away; everything is still accepted) or `unavailable`.
     pub status: &'static str,
-    /// Whether Postgres answers.
+    /// Whether Postgres takes jobs: it answers, is not read-only, and its tables are not locked.
     pub postgres: bool,
     /// Whether Redis answers.
     pub redis: bool,
@@ -85,9 +85,9 @@ pub struct Readiness {
 /// Whether requests can be accepted
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
     (status = OK, body = Readiness, description = "Ready, or degraded: Redis is away"),
-    (status = SERVICE_UNAVAILABLE, body = Readiness, description = "Postgres is away")))]
+    (status = SERVICE_UNAVAILABLE, body = Readiness, description = "Postgres takes no jobs")))]
 async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
-    let (postgres, redis) = tokio::join!(postgres_answers(&state), redis_answers(&state));
+    let (postgres, redis) = tokio::join!(postgres_takes_jobs(&state), redis_answers(&state));
     let (code, status) = match (postgres, redis) {
         (true, true) => (StatusCode::OK, "ready"),
         (true, false) => (StatusCode::OK, "degraded"),
@@ -96,12 +96,15 @@ async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
     (code, Json(Readiness { status, postgres, redis }))
 }
 
-async fn postgres_answers(state: &AppState) -> bool {
-    let probe = async {
-        let client = state.db.get().await.ok()?;
-        client.batch_execute("select 1").await.ok()
-    };
-    matches!(tokio::time::timeout(PROBE_TIMEOUT, probe).await, Ok(Some(())))
+/// A connection alone says little: it may be to a standby, or the tables locked.
+async fn postgres_takes_jobs(state: &AppState) -> bool {
+    match state.db.ready().await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, "not ready");
+            false
+        }
+    }
 }
 
 async fn redis_answers(state: &AppState) -> bool {

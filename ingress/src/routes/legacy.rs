@@ -337,7 +337,7 @@ async fn plan_status(
     Id(user_id): Id,
 ) -> Result<Json<PlanStatus>, ApiError> {
     let user_id = caller.acting_for(Some(user_id))?;
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let jobs = jobs::generation_of(&client, user_id).await?;
     let of_kind = async |kind| {
         let row = plans::newest_row(&client, user_id, kind, STALE_AFTER).await?;

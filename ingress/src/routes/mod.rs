@@ -10,8 +10,12 @@ pub mod stripe;
 pub mod stripe_admin;
 pub mod usage;
 
-use axum::middleware::from_fn_with_state;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::{Extension, Router};
+use regimen_common::db::Limits;
+use regimen_common::db::limits::within;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::state::AppState;
@@ -22,8 +26,15 @@ pub fn router(state: AppState) -> Router {
     let (routes, collected) = described().split_for_parts();
     routes
         .layer(from_fn_with_state(state.clone(), limits::enforce))
+        .layer(from_fn(wait_for_postgres_within_limits))
         .layer(Extension(openapi::finish(&collected)))
         .with_state(state)
+}
+
+/// However much a request asks of Postgres, it waits no longer for all of it
+/// than for one statement.
+async fn wait_for_postgres_within_limits(request: Request, next: Next) -> Response {
+    within(Limits::REQUEST.usual, next.run(request)).await
 }
 
 /// The table: each route with its description.

@@ -226,7 +226,7 @@ async fn active(
         .parse()
         .map_err(|_| ApiError::NotFound("a plan is either meal or workout".to_owned()))?;
     let user_id = caller.acting_for(None)?;
-    let client = state.db.get().await.map_err(regimen_common::db::DbError::from)?;
+    let client = state.db.get().await?;
     let plan = plans::active_plan(&client, user_id, kind).await?.ok_or_else(|| {
         ApiError::NotFound(format!("there is no active {kind} plan; submit one to /v1/plans"))
     })?;

@@ -100,7 +100,7 @@ async fn receive(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<R
     let mismatch = stripe.mode.mismatch(&event);
     let new =
         NewEvent { event: &event, payload, source: Source::Webhook, mismatch, trace_context: None };
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let stored = events::store(&client, &new).await?;
     Ok(match (stored, mismatch) {
         (Stored::Duplicate, _) => Receipt::Duplicate,

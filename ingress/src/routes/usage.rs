@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, NaiveDate, Utc};
 use regimen_common::account::PlanTier;
+use regimen_common::db::generations;
 use regimen_common::db::models::{self, RetiringModel};
-use regimen_common::db::{DbError, generations};
 use regimen_common::rate_limit::Check;
 use regimen_common::rate_limit::fields::whole_seconds;
 use serde::Serialize;
@@ -100,7 +100,7 @@ async fn usage(State(state): State<AppState>, caller: Caller) -> Result<Json<Usa
     let tier = limits.tiers.of(user_id).await;
     let policies = limits.config.rates.all(tier);
     let decision = limits.limiter.look(&user_id.to_string(), &policies).await;
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let month = generations::month(&client, user_id).await?;
     Ok(Json(Usage {
         tier: tier_name(tier),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
+use regimen_common::db::Pool;
 use regimen_common::db::{DbError, jobs};
 use regimen_common::kv::Kv;
 use regimen_common::notices::{self, Heard};

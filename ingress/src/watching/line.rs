@@ -2,16 +2,16 @@
 //! most once a second for the whole process, however many ask.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Pool;
 use regimen_common::db::DbError;
+use regimen_common::db::Pool;
 use regimen_common::db::jobs::{self, Details, Line};
 use regimen_common::job::{JobClass, JobState};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+
+use crate::measurement::Measurement;
 
 /// How long a measurement is good for.
 const FRESH: Duration = Duration::from_secs(1);
@@ -24,14 +24,12 @@ const DEEPEST: i64 = 10_000;
 #[derive(Debug, Clone)]
 pub struct Lines {
     db: Pool,
-    latest: Arc<RwLock<Option<Arc<LineView>>>>,
-    measuring: Arc<Mutex<()>>,
+    measurement: Measurement<LineView>,
 }
 
 /// The lines at one moment.
 #[derive(Debug)]
 pub struct LineView {
-    at: Instant,
     lines: HashMap<JobClass, Line>,
 }
 
@@ -47,34 +45,20 @@ pub struct Place {
 impl Lines {
     /// Measures through `db`.
     pub fn new(db: Pool) -> Self {
-        Self { db, latest: Arc::default(), measuring: Arc::default() }
+        Self { db, measurement: Measurement::new(FRESH) }
     }
 
     /// The lines, at most a second old.
     ///
     /// # Errors
     /// Postgres failed.
-    pub async fn view(&self) -> Result<Arc<LineView>, DbError> {
-        if let Some(view) = self.fresh() {
-            return Ok(view);
-        }
-        let _measuring = self.measuring.lock().await;
-        // Somebody else may have measured while this one waited.
-        if let Some(view) = self.fresh() {
-            return Ok(view);
-        }
-        let client = self.db.get().await?;
-        let view = Arc::new(LineView {
-            at: Instant::now(),
-            lines: jobs::lines(&client, DEEPEST, WINDOW).await?,
-        });
-        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&view));
-        Ok(view)
-    }
-
-    fn fresh(&self) -> Option<Arc<LineView>> {
-        let latest = self.latest.read().unwrap_or_else(PoisonError::into_inner);
-        latest.as_ref().filter(|view| view.at.elapsed() < FRESH).map(Arc::clone)
+    pub async fn view(&self) -> Result<Arc<LineView>, Arc<DbError>> {
+        let db = self.db.clone();
+        let measure = || async move {
+            let client = db.get().await?;
+            Ok(LineView { lines: jobs::lines(&client, DEEPEST, WINDOW).await? })
+        };
+        self.measurement.get(measure).await
     }
 }
 

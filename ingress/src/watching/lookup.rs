@@ -11,9 +11,9 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use deadpool_postgres::{Client, Pool};
-use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, Details, HistoryLine, Mark};
+use regimen_common::db::{Client, Pool};
+use regimen_common::db::{DbError, Limits, limits};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use uuid::Uuid;
 
@@ -101,10 +101,7 @@ pub enum LookupError {
 impl From<LookupError> for ApiError {
     fn from(error: LookupError) -> Self {
         match error {
-            LookupError::Db(error) if error.is_unavailable() => {
-                Self::Unavailable { what: "the database", source: error.into() }
-            }
-            LookupError::Db(error) => Self::internal(error),
+            LookupError::Db(error) => error.into(),
             LookupError::GivenUp => {
                 Self::Unavailable { what: "this process", source: error.into() }
             }
@@ -153,7 +150,9 @@ impl<L: Lookup> Lookups<L> {
         let (answer, heard) = oneshot::channel();
         let asked = self.0.send(Question { key, answer }).await;
         asked.map_err(|_| LookupError::GivenUp)?;
-        heard.await.unwrap_or(Err(LookupError::GivenUp))
+        // The lanes may be busy with questions that came before.
+        let heard = limits::wait(heard).await.map_err(|error| LookupError::Db(Arc::new(error)))?;
+        heard.unwrap_or(Err(LookupError::GivenUp))
     }
 }
 
@@ -182,7 +181,9 @@ async fn answer<L: Lookup>(db: &Pool, askers: HashMap<L::Key, Askers<L>>) {
         let client = db.get().await?;
         L::find(&client, &keys).await
     };
-    let found = found.await.map_err(|error| LookupError::Db(Arc::new(error)));
+    let found = limits::within(Limits::REQUEST.usual, found)
+        .await
+        .map_err(|error| LookupError::Db(Arc::new(error)));
     for (key, askers) in askers {
         let answer = found.as_ref().map(|found| found.get(&key).cloned()).map_err(Clone::clone);
         for asker in askers {

@@ -8,7 +8,7 @@ mod line;
 mod lookup;
 mod seats;
 
-use deadpool_postgres::Pool;
+use regimen_common::db::Pool;
 use regimen_common::kv::Kv;
 
 pub use changes::{Changes, Watcher};

@@ -1,7 +1,7 @@
 //! What the app's old polling route says, from the rows of the replaced service
 //! and from our own jobs.
 
-use deadpool_postgres::Client;
+use regimen_common::db::Client;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -11,10 +11,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Pool;
 use futures_util::future::BoxFuture;
 use redis::Script;
 use regimen_common::config::Env;
+use regimen_common::db::Pool;
 use regimen_common::db::{DbError, usage};
 use regimen_common::kv::{Kv, KvError};
 use tokio::time::timeout;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use apalis_core::error::BoxDynError;
 use apalis_core::task::data::Data;
-use regimen_common::db::DbError;
 use regimen_common::db::callbacks::{self, Owed, Room};
+use regimen_common::db::{DbError, limits};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
@@ -163,7 +163,7 @@ impl Feed {
 
     /// Claims what is due and fits.
     async fn look(&mut self, free: usize) -> Result<Vec<Owed>, DbError> {
-        let client = self.env.db.get().await?;
+        let client = self.env.db.within(limits::CLAIM).get().await?;
         if self.reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
             let (waiting, late) = callbacks::health(&client).await?;
             metrics::gauge!("regimen_callbacks_waiting").set(waiting as f64);

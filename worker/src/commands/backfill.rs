@@ -41,6 +41,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let config = WorkerConfig::read(Settings::from_process())?;
     process::runtime()?.block_on(async {
         let env = Env::new(config, Shutdown::on_signals()?)?;
+        env.db.inspect().await?;
         if !env.stripe.is_configured() {
             return Err(StripeError::NoKey.into());
         }

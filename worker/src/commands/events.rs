@@ -3,9 +3,9 @@
 
 use std::error::Error;
 
-use deadpool_postgres::Pool;
 use regimen_common::billing::Mode;
 use regimen_common::config::{Env as Settings, Environment, database_url};
+use regimen_common::db::Pool;
 use regimen_common::db::billing::events::{self, EventState, Replayed, Summary};
 use regimen_common::db::{self, DbError};
 use regimen_common::process;

@@ -8,7 +8,7 @@ use std::error::Error;
 
 use clap::{Parser, Subcommand};
 use regimen_common::config::{Env as Settings, database_url};
-use regimen_common::db::migrate::migrate;
+use regimen_common::db::migrate::{TURN, migrate_telling};
 use regimen_common::shutdown::Shutdown;
 use regimen_common::{process, telemetry};
 use tokio::net::TcpListener;
@@ -66,7 +66,7 @@ fn apply_migrations() -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::from_process();
     let url = database_url(&mut settings);
     let url = settings.finish(url)?;
-    let report = process::runtime()?.block_on(migrate(&url))?;
+    let report = process::runtime()?.block_on(migrate_telling(&url, TURN, &process::say))?;
     if report.applied.is_empty() {
         process::say(&format!("nothing to do: the database has version {}", report.version));
     } else {

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, AttemptOutcome, Held, NewAttempt, Usage};
 use regimen_common::job::EventKind;
 use serde_json::{Value, json};
@@ -51,7 +50,7 @@ impl Attempts {
     /// # Errors
     /// Postgres failed.
     pub async fn usable(&self) -> Result<Option<StoredReply>, JobError> {
-        let client = self.env.db.get().await.map_err(DbError::from)?;
+        let client = self.env.db.get().await?;
         let Some(stored) = jobs::usable_reply(&client, self.held.id).await? else {
             return Ok(None);
         };
@@ -76,7 +75,7 @@ impl Attempts {
     /// # Errors
     /// [`JobError::Stale`] when the job is not ours any more.
     pub async fn event(&self, kind: EventKind, stage: &str, data: Value) -> Result<(), JobError> {
-        let client = self.env.db.get().await.map_err(DbError::from)?;
+        let client = self.env.db.get().await?;
         let seq = jobs::append_event(&client, self.held, kind, stage, &data).await?;
         drop(client);
         self.env.announcer.event(self.held.id, seq.ok_or(JobError::Stale)?, kind);
@@ -94,7 +93,7 @@ impl Attempts {
             most_micros: i64::try_from(start.most_micros).unwrap_or(i64::MAX),
             warning: start.warning.as_deref(),
         };
-        let client = self.env.db.get().await.map_err(DbError::from)?;
+        let client = self.env.db.get().await?;
         let (n, seq) =
             jobs::start_attempt(&client, self.held, &attempt).await?.ok_or(JobError::Stale)?;
         Ok((n, seq, id))

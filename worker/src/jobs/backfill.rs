@@ -136,13 +136,13 @@ async fn turn(
     occasion: Occasion,
     days: u16,
 ) -> Result<Outcome, BackfillError> {
-    let client = env.db.get().await.map_err(DbError::from)?;
+    let client = env.db.get().await?;
     if !backfill::begin(&client, holder, occasion, HOLD).await? {
         return Ok(Outcome::NotNow);
     }
     drop(client);
     let looked = env.shutdown.drain.run_until_cancelled(look(env, holder, days)).await;
-    let client = env.db.get().await.map_err(DbError::from)?;
+    let client = env.db.get().await?;
     match looked {
         Some(Ok(tally)) => match backfill::complete(&client, holder, &tally).await? {
             true => Ok(Outcome::Complete(tally)),
@@ -182,7 +182,7 @@ async fn walk_over(
     for _ in 0..MAX_PAGES {
         let page = turn_page(env, since, after.as_deref(), walk).await?;
         let last = page.data.last().and_then(|event| event.get("id")?.as_str()).map(str::to_owned);
-        let client = env.db.get().await.map_err(DbError::from)?;
+        let client = env.db.get().await?;
         if !backfill::hold_on(&client, holder, HOLD).await? {
             return Err(BackfillError::Overtaken);
         }
@@ -224,7 +224,7 @@ async fn turn_page(
 /// Stores what is not there yet; returns the ids of what is to be applied.
 async fn store_missing(
     env: &Env,
-    client: &deadpool_postgres::Client,
+    client: &regimen_common::db::Client,
     page: Vec<Value>,
     walk: Walk,
     tally: &mut Tally,

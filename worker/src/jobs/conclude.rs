@@ -4,16 +4,17 @@
 //! Contract: idempotent by the fence; while Postgres is away it keeps the
 //! result and tries again; a crash before the commit leaves the claim to its
 //! lease, after it to the reconciler's dispatch. What cannot be written for
-//! lack of Postgres is handed back when the holding is dropped.
+//! lack of Postgres is handed back when the holding is dropped. What Postgres
+//! refuses to write gets another round, which goes on from the stored reply.
 
 use std::time::Duration;
 
-use deadpool_postgres::Client;
-use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Claimed, Ended, Held, Success};
 use regimen_common::db::plans::{self, NewPlan, PlanColumns};
+use regimen_common::db::{Client, DbError};
 use regimen_common::job::{EventKind, FailureCode};
 use serde_json::Value;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use crate::env::Env;
@@ -90,16 +91,22 @@ pub type Outcome = std::thread::Result<Result<Finished, JobError>>;
 /// unless Postgres could not be reached.
 pub async fn conclude(env: &Env, claimed: &Claimed, holding: &Holding, outcome: Outcome) {
     let held = holding.held();
-    let written = match outcome {
-        Ok(Ok(finished)) => succeed(env, claimed, &finished).await,
-        Ok(Err(error)) => unsuccessful(env, claimed, error).await,
-        Err(_) => panicked(env, held).await,
+    let (written, tried_for_long) = match outcome {
+        Ok(Ok(finished)) => (succeed(env, claimed, &finished).await, true),
+        // Of what fails in the middle of a round nothing was tried again yet.
+        Ok(Err(JobError::Db(error))) => (Err(error), false),
+        Ok(Err(error)) => (unsuccessful(env, claimed, error).await, true),
+        Err(_) => (panicked(env, held).await, true),
     };
     let written = match written {
-        Err(error) if !error.is_unavailable() => {
+        Err(error) if !error.is_unavailable() || (tried_for_long && says_no(env, &error)) => {
             tracing::error!(job_id = %held.id, %error, "the end of a claim cannot be written");
             let detail = "the plan could not be stored; the log has the details";
-            fail(env, held, FailureCode::Internal, detail, &Value::Null).await
+            match next_round(env, claimed) {
+                // It goes on from the stored reply, so that nothing is paid twice.
+                Some(after) => retry(env, held, "waiting_retry", after, detail, true).await,
+                None => fail(env, held, FailureCode::Internal, detail, &Value::Null).await,
+            }
         }
         other => other,
     };
@@ -114,6 +121,14 @@ pub async fn conclude(env: &Env, claimed: &Claimed, holding: &Holding, outcome: 
         }
         Ok(()) => holding.conclude(),
     }
+}
+
+/// Whether it was the server's answer to this write, again and again, and not
+/// the want of one or the end of the process.
+fn says_no(env: &Env, error: &DbError) -> bool {
+    let of_the_statement =
+        [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE, SqlState::INTERNAL_ERROR];
+    !env.let_go.is_cancelled() && error.code().is_some_and(|code| of_the_statement.contains(code))
 }
 
 async fn succeed(env: &Env, claimed: &Claimed, finished: &Finished) -> Result<(), DbError> {

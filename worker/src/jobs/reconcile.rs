@@ -42,6 +42,7 @@ pub async fn run(env: Arc<Env>) {
         if let Err(error) = reconciler.look().await {
             metrics::counter!("regimen_reconcile_failures_total").increment(1);
             tracing::warn!(%error, "could not reconcile; trying again");
+            reconciler.know_nothing();
         }
     }
 }
@@ -170,6 +171,16 @@ impl Reconciler {
         }
         self.reported = Some(Instant::now());
         Ok(())
+    }
+
+    /// Nobody can say what waits: neither nothing nor what it was.
+    fn know_nothing(&mut self) {
+        for class in JobClass::ALL {
+            let class = class.as_str();
+            metrics::gauge!("regimen_jobs_waiting", "class" => class).set(f64::NAN);
+            metrics::gauge!("regimen_oldest_claimable_seconds", "class" => class).set(f64::NAN);
+        }
+        self.reported = None;
     }
 
     fn announce(&self, ended: &[Ended]) {

@@ -93,12 +93,10 @@ async fn round(
     event: &Event,
     told: &mut Told,
 ) -> Result<Round, EventError> {
-    let mut client = env.db.get().await.map_err(DbError::from)?;
-    let tx = client.transaction().await.map_err(DbError::from)?;
+    let mut client = env.db.get().await?;
+    let tx = client.transaction().await?;
     // A customer with many events must not fill the pool with waiting connections.
-    tx.batch_execute("-- impatient locks\nset local lock_timeout = '3s'")
-        .await
-        .map_err(DbError::from)?;
+    tx.batch_execute("-- impatient locks\nset local lock_timeout = '3s'").await?;
     let customer = customer_of(event, &told.answers);
     if let Some(customer) = &customer {
         customers::lock(&tx, customer).await.map_err(contended)?;
@@ -119,7 +117,7 @@ async fn round(
         Verdict::Ask { questions, needed } => Ok(Round::Ask { questions, needed }),
         Verdict::Settled(settlement) => {
             let settled = write(env, &tx, claimed, event, &stored, *settlement).await?;
-            tx.commit().await.map_err(DbError::from)?;
+            tx.commit().await?;
             Ok(Round::Settled(settled))
         }
     }
@@ -134,7 +132,7 @@ fn contended(error: DbError) -> EventError {
 
 async fn write(
     env: &Env,
-    tx: &deadpool_postgres::Transaction<'_>,
+    tx: &regimen_common::db::Transaction<'_>,
     claimed: &Claimed,
     event: &Event,
     stored: &Stored,
@@ -176,7 +174,7 @@ async fn write(
 
 async fn tell(
     env: &Env,
-    tx: &deadpool_postgres::Transaction<'_>,
+    tx: &regimen_common::db::Transaction<'_>,
     claimed: &Claimed,
     event: &Event,
     notice: &Notice,

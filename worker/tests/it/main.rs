@@ -18,6 +18,7 @@ mod logs;
 mod outage;
 mod pauses;
 mod pay_once;
+mod postgres;
 mod providers;
 mod retry;
 mod source;

@@ -1,7 +1,7 @@
 //! A reply that was paid for is used, whatever happens between its arrival and
 //! the commit of its plan.
 
-use deadpool_postgres::Client;
+use regimen_common::db::Client;
 use regimen_common::test_support::{PrivatePostgres, PrivateRedis};
 use serde_json::json;
 use uuid::Uuid;

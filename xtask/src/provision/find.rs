@@ -106,6 +106,12 @@ impl Machine {
         Ok(below.map(|folder| folder.join(FAKETIME)).find_map(file))
     }
 
+    /// The pooler that tests put in front of PostgreSQL.
+    pub(super) fn pgbouncer(&self) -> Option<PathBuf> {
+        let brewed = self.homebrew.iter().map(|prefix| prefix.join("bin/pgbouncer"));
+        self.program("pgbouncer").or_else(|| brewed.into_iter().find(|path| path.is_file()))
+    }
+
     /// The program `name` on the PATH.
     pub(super) fn program(&self, name: &str) -> Option<PathBuf> {
         self.path.iter().map(|folder| folder.join(name)).find(|path| path.is_file())

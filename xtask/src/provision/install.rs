@@ -21,7 +21,8 @@ password) or Homebrew. Otherwise run the line for your system, then this command
   macOS            brew install postgresql@17 redis
 Already there, in an unusual place? Set REGIMEN_POSTGRES_BIN to the folder of `postgres` and \
 `initdb`, REGIMEN_REDIS_BIN to the path of `redis-server`, and REGIMEN_FAKETIME_LIB to that of \
-`libfaketimeMT.so.1`.";
+`libfaketimeMT.so.1`. The tests also start a pgbouncer, whose package has that name \
+everywhere.";
 
 /// What to do when a program is somewhere nobody would look.
 pub(super) const ELSEWHERE: &str = "\
@@ -36,6 +37,8 @@ Newer ones come from the Redis project: https://redis.io/docs/latest/operate/oss
 
 const FAKETIME_ITSELF: &str = "\
 It comes from https://github.com/wolfcw/libfaketime; `--without clocks` leaves out what needs it.";
+
+const PGBOUNCER: &str = "It comes from https://www.pgbouncer.org/install.html";
 
 /// Asked before a package starts a service (Debian's invoke-rc.d); 101 forbids it.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -62,6 +65,7 @@ pub(super) fn install(
         Missing::Postgres => "postgresql@17",
         Missing::Redis => "redis",
         Missing::Faketime => "libfaketime",
+        Missing::Pgbouncer => "pgbouncer",
     });
     let mut command = Command::new(brew);
     command.arg("install").args(formulae).env("HOMEBREW_NO_AUTO_UPDATE", "1");
@@ -228,6 +232,9 @@ fn package_for(missing: Missing) -> Result<Package, ProvisionError> {
         ),
         Missing::Faketime => {
             (&[Package { name: "libfaketime", service: None }], 0, FAKETIME_ITSELF)
+        }
+        Missing::Pgbouncer => {
+            (&[Package { name: "pgbouncer", service: Some("pgbouncer.service") }], 1, PGBOUNCER)
         }
     };
     let mut offers = choices.iter().map(|package| (package, candidate(package.name)));

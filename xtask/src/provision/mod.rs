@@ -55,6 +55,8 @@ pub(crate) enum Missing {
     Redis,
     /// The library that sets the clock of a process.
     Faketime,
+    /// The pooler that tests put in front of PostgreSQL.
+    Pgbouncer,
 }
 
 impl fmt::Display for Missing {
@@ -63,6 +65,7 @@ impl fmt::Display for Missing {
             Self::Postgres => write!(f, "PostgreSQL {POSTGRES_SINCE} or newer"),
             Self::Redis => write!(f, "Redis {REDIS_SINCE} or newer"),
             Self::Faketime => write!(f, "libfaketime"),
+            Self::Pgbouncer => f.write_str("pgbouncer"),
         }
     }
 }
@@ -157,6 +160,28 @@ pub(crate) fn faketime(session: &Session) -> Result<Option<PathBuf>, ProvisionEr
     install::install(session, &machine, &missing)?;
     let found = machine.faketime()?;
     found.map(Some).ok_or(ProvisionError::StillMissing { missing: missing.to_vec() })
+}
+
+/// Finds pgbouncer, which only tests need, or installs it. Without it the tests
+/// that need it fail and say so; the others run.
+///
+/// # Errors
+/// We were asked to stop meanwhile.
+pub(crate) fn pgbouncer(session: &Session) -> Result<Option<PathBuf>, ProvisionError> {
+    let machine = find::Machine::this();
+    let found = machine.pgbouncer();
+    if found.is_some() {
+        return Ok(found);
+    }
+    session.say("not on this machine: pgbouncer");
+    match install::install(session, &machine, &[Missing::Pgbouncer]) {
+        Ok(()) => Ok(machine.pgbouncer()),
+        Err(interrupted @ ProvisionError::Interrupted(_)) => Err(interrupted),
+        Err(error) => {
+            session.say(format_args!("{error}\n  going on without pgbouncer"));
+            Ok(None)
+        }
+    }
 }
 
 fn look(machine: &find::Machine) -> Result<Result<Programs, Vec<Missing>>, ProvisionError> {

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 
 use super::claims::Failure;
 use crate::db::DbError;

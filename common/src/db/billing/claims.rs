@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 
 use super::events::EventState;
@@ -296,7 +296,7 @@ pub async fn wake_unresolved(tx: &impl GenericClient, customer: &str) -> Result<
              where customer_id = $1 and state = 'unresolved'",
         )
         .await?;
-    Ok(tx.execute(&statement, &[&customer]).await?)
+    tx.execute(&statement, &[&customer]).await
 }
 
 /// Wakes unresolved events whose next look is due, up to 30 days after they came.
@@ -319,5 +319,5 @@ pub async fn wake_due(client: &impl GenericClient, limit: i64) -> Result<u64, Db
              where e.id = due.id",
         )
         .await?;
-    Ok(client.execute(&statement, &[&limit]).await?)
+    client.execute(&statement, &[&limit]).await
 }

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
+use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 
 use super::time;
@@ -205,7 +205,7 @@ pub async fn replay_dead(client: &impl GenericClient) -> Result<u64, DbError> {
              where state = 'dead'",
         )
         .await?;
-    Ok(client.execute(&statement, &[]).await?)
+    client.execute(&statement, &[]).await
 }
 
 /// An event as operators see it.

@@ -1,8 +1,8 @@
 //! SQL of who pays for what: a user's own customer, the operators' list of
 //! subscribers, and the numbers revenue is told by.
 
+use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 use uuid::Uuid;
 

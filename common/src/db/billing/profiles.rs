@@ -1,7 +1,7 @@
 //! SQL of what the app reads: a user's plan, its renewal and their customer id.
 
+use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use uuid::Uuid;
 
 use super::customers::records_of_user;

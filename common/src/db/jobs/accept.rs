@@ -1,7 +1,7 @@
 //! Accepting jobs: profile, rows, first events and the idempotent answer in
 //! one transaction.
 
-use deadpool_postgres::{Client, Transaction};
+use crate::db::{Client, Transaction};
 use futures_util::try_join;
 use serde_json::Value;
 use tokio_postgres::types::Json;

@@ -1,7 +1,7 @@
 //! Calls to providers: each has a row before it is made, and its raw reply is
 //! stored before anything reads it, so that a crash never pays twice.
 
-use deadpool_postgres::GenericClient;
+use crate::db::GenericClient;
 use uuid::Uuid;
 
 use super::Held;

@@ -1,6 +1,6 @@
 //! Ending a job at its owner's or an operator's wish, or with its owner's account.
 
-use deadpool_postgres::Transaction;
+use crate::db::Transaction;
 use uuid::Uuid;
 
 use super::dispatch::{NextJob, dispatch_next};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::db::{Client, GenericClient};
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Client, GenericClient};
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;

@@ -5,8 +5,8 @@
 //! list off. A claim passes over jobs without a profile and notes their users,
 //! so that a deletion the trigger did not see is found here, too.
 
+use crate::db::{Client, GenericClient};
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
 use super::cancel::{CancelOutcome, Canceller, cancel};

@@ -1,6 +1,6 @@
 //! A job's history: appended by its holder, read by whoever watches.
 
-use deadpool_postgres::GenericClient;
+use crate::db::GenericClient;
 use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{GenericClient, Transaction};
+use crate::db::{GenericClient, Transaction};
 use serde_json::{Value, json};
 use tokio_postgres::types::Json;
 use uuid::Uuid;

@@ -1,6 +1,6 @@
 //! What operators ask about everybody's jobs, and retrying what ended badly.
 
-use deadpool_postgres::{GenericClient, Transaction};
+use crate::db::{GenericClient, Transaction};
 use uuid::Uuid;
 
 use super::dispatch::{NextJob, dispatch_next};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Client;
+use crate::db::Client;
 use uuid::Uuid;
 
 use super::Held;

@@ -1,8 +1,8 @@
 //! Claims that end without a result, many at once: handed back by their
 //! holder, or lost with it. The jobs keep their turn and go before the others.
 
+use crate::db::{GenericClient, Transaction};
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{GenericClient, Transaction};
 use tokio_postgres::Row;
 use uuid::Uuid;
 

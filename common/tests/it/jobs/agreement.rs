@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Client;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use regimen_common::db::Client;
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Held, Success};
 use regimen_common::job::{Change, EventKind, FailureCode, JobState, Life};
 use regimen_common::test_support::TestDatabase;

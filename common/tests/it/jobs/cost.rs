@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Client;
+use regimen_common::db::Client;
 use regimen_common::db::jobs::{self, Held};
 use regimen_common::job::JobClass;
 use regimen_common::queue::Weights;

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, AttemptOutcome, NewAttempt};
 use regimen_common::job::EventKind;
 use regimen_common::test_support::TestDatabase;
@@ -86,7 +85,7 @@ async fn a_holder_that_stands_still_in_the_middle_of_its_commit_loses_its_job_to
     let lost = jobs::recover_leases(&mut client, 10, Duration::ZERO, PER_USER).await.unwrap();
     assert_eq!((lost.len(), state(&client, id).await.as_str()), (1, "queued"));
     // It thaws. What it hears is worth another try, under a claim that is stale by now.
-    let error = DbError::from(tx.commit().await.unwrap_err());
+    let error = tx.commit().await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
 }
 

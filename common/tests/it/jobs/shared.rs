@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Client;
+use regimen_common::db::Client;
 use regimen_common::db::jobs::{
     self, Acceptance, ClaimPolicy, Claimed, Ended, Held, NewJob, NewJobs,
 };

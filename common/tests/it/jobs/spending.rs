@@ -70,7 +70,7 @@ async fn a_cost_that_becomes_known_later_is_put_right_in_the_ledger() {
 }
 
 /// The three accounts of a job: its own sum, its attempts' and the ledger's.
-async fn accounts(client: &deadpool_postgres::Client, id: Uuid) -> [i64; 3] {
+async fn accounts(client: &regimen_common::db::Client, id: Uuid) -> [i64; 3] {
     let sql = "select cost_micros,
                    (select coalesce(sum(cost_micros), 0)::bigint from regimen.job_attempts
                     where job_id = $1),

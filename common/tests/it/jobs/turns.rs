@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use deadpool_postgres::Client;
 use futures_util::future::join_all;
+use regimen_common::db::Client;
 use regimen_common::db::jobs::{Acceptance, Claimed, Held};
 use regimen_common::db::{self, jobs};
 use regimen_common::job::JobClass;

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use regimen_common::db::DbError;
 use regimen_common::db::admin_actions::{self, Filter, Recorded};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -92,7 +91,7 @@ async fn list(
         }
     }
     let filter = Filter { actor, name: action, target, before: cursor, limit: limit + 1 };
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let mut rows = admin_actions::list(&client, &filter).await?;
     let next_cursor = cut_before_next(&mut rows, limit).map(|last| last.id);
     let actions = rows.into_iter().map(AdminAction::from).collect();

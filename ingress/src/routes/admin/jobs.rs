@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Listed, OperatorFilter, Retried};
 use regimen_common::job::{EventKind, JobClass, JobState};
 use regimen_common::notices::Notice;
@@ -113,7 +112,7 @@ async fn list(
         before: query.cursor,
         limit: limit + 1,
     };
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let mut rows = jobs::of_everybody(&client, &filter).await?;
     let next_cursor = cut_before_next(&mut rows, limit).map(|last| last.row.id);
     let now = state.clock.now();
@@ -135,7 +134,7 @@ async fn show(
     _: Admin,
     Id(id): Id,
 ) -> Result<Json<AdminJobDetails>, ApiError> {
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let mut found = jobs::details(&client, &[id]).await?;
     let details = found.remove(&id).ok_or_else(|| not_found(id))?;
     let traces = jobs::traces(&client, id).await?;
@@ -185,8 +184,8 @@ async fn retry(
     Id(id): Id,
 ) -> Result<(StatusCode, Json<JobRetried>), ApiError> {
     let (as_id, by, limits) = (Uuid::now_v7(), actor(&admin), &state.config.jobs);
-    let mut client = state.db.get().await.map_err(DbError::from)?;
-    let tx = client.transaction().await.map_err(DbError::from)?;
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
     let retried =
         jobs::retry(&tx, id, as_id, &by, limits.expires_in_seconds, limits.per_user).await?;
     match retried {
@@ -201,7 +200,7 @@ async fn retry(
         Retried::New { user_id, next } => {
             let detail = json!({ "retried_as": as_id, "user_id": user_id });
             record(&tx, &admin, "retry_job", &id.to_string(), &detail).await?;
-            tx.commit().await.map_err(DbError::from)?;
+            tx.commit().await?;
             tokio::spawn(async move { push(&state, &next).await });
             let body = JobRetried { id: as_id, retry_of: id, created: true };
             Ok((StatusCode::ACCEPTED, Json(body)))
@@ -233,8 +232,8 @@ async fn cancel(
     admin: Admin,
     Id(id): Id,
 ) -> Result<(StatusCode, Json<JobCancelled>), ApiError> {
-    let mut client = state.db.get().await.map_err(DbError::from)?;
-    let tx = client.transaction().await.map_err(DbError::from)?;
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
     let cancelled = Json(JobCancelled { id, status: JobState::Cancelled });
     match jobs::cancel(&tx, id, Canceller::Operator, state.config.jobs.per_user).await? {
         CancelOutcome::Missing => Err(not_found(id)),
@@ -244,7 +243,7 @@ async fn cancel(
         ))),
         CancelOutcome::Cancelled { seq, next } => {
             record(&tx, &admin, "cancel_job", &id.to_string(), &json!({})).await?;
-            tx.commit().await.map_err(DbError::from)?;
+            tx.commit().await?;
             let notice = Notice { job: id, seq, kind: EventKind::Cancelled };
             tokio::spawn(announce(state.clone(), notice, next));
             Ok((StatusCode::ACCEPTED, cancelled))

@@ -9,8 +9,8 @@ pub mod pauses;
 pub mod spend;
 pub mod stripe_events;
 
-use deadpool_postgres::Transaction;
 use regimen_common::db::DbError;
+use regimen_common::db::Transaction;
 use regimen_common::db::admin_actions::{self, Action};
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;

@@ -4,7 +4,6 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use regimen_common::db::DbError;
 use regimen_common::db::pauses::{self, Pausable, Pause};
 use regimen_common::queue::List;
 use serde::Serialize;
@@ -69,7 +68,7 @@ pub struct PauseState {
 #[utoipa::path(get, path = "/admin/pauses", tag = "admin", security(("token" = [])),
     responses((status = OK, body = Pauses)))]
 async fn list(State(state): State<AppState>, _: Admin) -> Result<Json<Pauses>, ApiError> {
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let all = pauses::all(&client).await?;
     let of = |what: Pausable| {
         let view = |pause: &Pause| PauseView {
@@ -146,8 +145,8 @@ async fn set(
     name: &str,
     paused: bool,
 ) -> Result<Json<PauseState>, ApiError> {
-    let mut client = state.db.get().await.map_err(DbError::from)?;
-    let tx = client.transaction().await.map_err(DbError::from)?;
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
     let changed = if paused {
         pauses::pause(&tx, what, name, &actor(admin)).await?
     } else {
@@ -156,7 +155,7 @@ async fn set(
     let action = if paused { "pause" } else { "resume" };
     let target = format!("{what}:{name}");
     record(&tx, admin, action, &target, &json!({ "changed": changed })).await?;
-    tx.commit().await.map_err(DbError::from)?;
+    tx.commit().await?;
     Ok(Json(PauseState { name: name.to_owned(), paused, changed }))
 }
 

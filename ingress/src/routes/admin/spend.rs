@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
-use regimen_common::db::DbError;
 use regimen_common::db::spend::{self, Grouping, Sum};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -108,7 +107,7 @@ async fn spend(
     let (from, to) = days(&query, state.clock.now().date_naive())?;
     let by = grouping(query.by.as_deref().unwrap_or("day,provider,model"))?;
     let (start, end) = (midnight(from), midnight(to) + TimeDelta::days(1));
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let total = spend::sums(&client, start, end, Grouping::default(), 1).await?;
     let mut sums = spend::sums(&client, start, end, by, MAX_SUMS + 1).await?;
     let truncated = super::cut(&mut sums, MAX_SUMS);

@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use regimen_common::db::DbError;
 use regimen_common::db::billing::events::{self, EventState, Replayed, Summary};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -106,7 +105,7 @@ async fn list(
     let in_state = query.state.as_deref().unwrap_or("dead").parse::<EventState>();
     let in_state = in_state.map_err(|error| wrong("?state", error.to_string()))?;
     let limit = page_size(query.limit)?;
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let cursor = query.cursor.as_deref();
     if let Some(id) = cursor {
         // It may have changed its state since, and its place not.
@@ -152,13 +151,13 @@ async fn replay(
     admin: Admin,
     Name(id): Name,
 ) -> Result<(StatusCode, Json<EventReplayed>), ApiError> {
-    let mut client = state.db.get().await.map_err(DbError::from)?;
-    let tx = client.transaction().await.map_err(DbError::from)?;
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
     match events::replay(&tx, &id, state.config.stripe.mode).await? {
         Replayed::Again(was) => {
             let detail = json!({ "was": was.as_str() });
             record(&tx, &admin, "replay_stripe_event", &id, &detail).await?;
-            tx.commit().await.map_err(DbError::from)?;
+            tx.commit().await?;
             Ok((StatusCode::ACCEPTED, Json(EventReplayed { id, was: was.as_str() })))
         }
         Replayed::Held => Err(ApiError::Conflict(

@@ -8,7 +8,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, ListFilter, NextJob};
 use regimen_common::job::{EventKind, JobState, PlanKind};
 use regimen_common::notices::{self, Notice};
@@ -81,7 +80,7 @@ async fn list(
 ) -> Result<Json<JobPage>, ApiError> {
     let user_id = caller.acting_for(None)?;
     let filter = filter(&query)?;
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let mut rows = jobs::jobs_of_user(&client, user_id, &filter).await?;
     let page = usize::try_from(filter.limit - 1).unwrap_or(0);
     let next_cursor = (rows.len() > page).then(|| {
@@ -141,11 +140,11 @@ async fn cancel(
     Id(id): Id,
 ) -> Result<Response, ApiError> {
     let user_id = caller.acting_for(None)?;
-    let mut client = state.db.get().await.map_err(DbError::from)?;
-    let tx = client.transaction().await.map_err(DbError::from)?;
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
     let outcome =
         jobs::cancel(&tx, id, Canceller::Owner(user_id), state.config.jobs.per_user).await?;
-    tx.commit().await.map_err(DbError::from)?;
+    tx.commit().await?;
     drop(client);
     match outcome {
         CancelOutcome::Missing => Err(not_found(id)),

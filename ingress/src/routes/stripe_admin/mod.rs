@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use regimen_common::billing::metrics::WINDOW_DAYS;
-use regimen_common::db::DbError;
 use regimen_common::db::billing::payers::{self, SubscriberFilter};
 use serde::{Deserialize, Serialize};
 use stripe::IdempotencyKey;
@@ -265,7 +264,7 @@ async fn customer_details(
     let request = RetrieveCustomer::new(id).build();
     let customer: Customer = state.stripe.read(request).await.map_err(CallError::for_operator)?;
     let invoices = checkout::invoices(&state, &admin.0, id).await?;
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     let filter = SubscriberFilter {
         customer: Some(id.to_owned()),
         limit: MAX_PAGE,
@@ -324,7 +323,7 @@ async fn subscribers(
         // One more than a page tells whether there is a next one.
         limit: limit + 1,
     };
-    let client = state.db.get().await.map_err(DbError::from)?;
+    let client = state.db.get().await?;
     Ok(Json(SubscriberPage::of(payers::subscribers(&client, &filter).await?, limit)))
 }
 

@@ -1,6 +1,6 @@
 //! Everybody's jobs: listed, looked at, retried, cancelled.
 
-use deadpool_postgres::Client;
+use regimen_common::db::Client;
 use regimen_common::db::jobs::{self, ClaimPolicy};
 use regimen_common::job::FailureCode;
 use reqwest::Method;

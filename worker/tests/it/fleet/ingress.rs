@@ -76,6 +76,18 @@ impl Ingress {
         }
     }
 
+    /// The same while answers may still be refused for a moment.
+    pub(crate) async fn ended_after_faults(&self, user: Uuid, job: Uuid) -> Value {
+        let path = format!("/v1/jobs/{job}");
+        loop {
+            let answer = self.door().request(Method::GET, user, &path).send().await.unwrap();
+            if answer.status() == StatusCode::OK {
+                return self.ended(user, job).await;
+            }
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
+    }
+
     /// Waits until a job has had an event of this kind; returns its data.
     pub(crate) async fn event(&self, user: Uuid, job: Uuid, kind: &str) -> Value {
         let request = self.door().request(Method::GET, user, &format!("/v1/jobs/{job}/events"));

@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use std::sync::Once;
 use std::time::Duration;
 
-use deadpool_postgres::{Client, Pool};
 use regimen_common::clock::Clock;
 use regimen_common::db;
 use regimen_common::db::jobs::{self, Acceptance, NewJob, NewJobs};
+use regimen_common::db::{Client, Pool};
 use regimen_common::job::{JobClass, PlanKind};
 use regimen_common::kv::Kv;
 use regimen_common::nutrition::Nutrition;
 use regimen_common::queue::{List, Message, Queue};
 use regimen_common::quiz::Quiz;
 use regimen_common::test_support::{
-    Binary, PrivatePostgres, PrivateRedis, Process, TestDatabase, TestRedis,
+    Binary, LIMITS, PrivatePostgres, PrivateRedis, Process, TestDatabase, TestRedis,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ impl Fleet {
         db::migrate::migrate(&postgres.secret_url()).await.unwrap();
         let stores = [("DATABASE_URL", postgres.url()), ("REDIS_URL", redis.url())];
         let stores = stores.map(|(name, value)| (name.to_owned(), value));
-        let pool = db::pool(&postgres.secret_url(), 4, "regimen-test").unwrap();
+        let pool = db::pool_with(&postgres.secret_url(), 4, "regimen-test", LIMITS).unwrap();
         Self::with(settings, stores, pool).await
     }
 
@@ -134,6 +134,11 @@ impl Fleet {
     /// A setting of the processes started from now on.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The settings of the processes started from now on.
+    pub(crate) fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
     }
 
     pub(crate) async fn ingress(&self) -> Ingress {

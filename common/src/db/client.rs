@@ -1,0 +1,317 @@
+//! A pooled connection and a transaction on it, as everybody here uses them:
+//! each statement has a limit, and what a connection answers decides whether
+//! it is used again.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Transaction as Begun;
+use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{CancelToken, Row, Statement, ToStatement};
+
+use super::error::{Asked, DbError};
+use super::limits::{self, Wait};
+use super::pool::{Health, Pooled, Shared};
+
+type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A connection out of the pool; it goes back when dropped.
+#[derive(Debug)]
+pub struct Client {
+    pooled: Pooled,
+    watch: Watch,
+}
+
+/// A transaction that is rolled back unless it is committed.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    begun: Begun<'a>,
+    watch: &'a Watch,
+}
+
+/// What one user of a connection keeps an eye on.
+pub(super) struct Watch {
+    pub(super) shared: Arc<Shared>,
+    pub(super) health: Arc<Health>,
+    pub(super) cancel: CancelToken,
+    pub(super) limit: Duration,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// Waits for what was asked, no longer than the limit. After that the
+    /// connection is given up: what it would say next answers this question.
+    async fn run<T>(
+        &self,
+        asked: Asked,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, DbError> {
+        let limit = limits::left(self.limit);
+        if limit.is_zero() {
+            return Err(DbError::TimedOut { asked: Asked::Nothing, limit: self.limit });
+        }
+        let _wait = Wait::begin();
+        let question = self.health.asked();
+        match timeout(limit, work).await {
+            Ok(answer) => {
+                self.health.answered(question, self.shared.now());
+                answer.map_err(|error| {
+                    let error = DbError::Postgres(error);
+                    self.shared.learn(&self.health, &error);
+                    match asked {
+                        Asked::Commit if error.code().is_none() => DbError::Unconfirmed,
+                        _ => error,
+                    }
+                })
+            }
+            Err(_) => {
+                self.health.give_up();
+                self.shared.doubt();
+                self.shared.cancel(self.cancel.clone());
+                metrics::counter!("regimen_postgres_timeouts_total").increment(1);
+                Err(DbError::TimedOut { asked, limit })
+            }
+        }
+    }
+}
+
+impl Client {
+    pub(super) fn new(pooled: Pooled, watch: Watch) -> Self {
+        Self { pooled, watch }
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// Postgres failed.
+    pub async fn transaction(&mut self) -> Result<Transaction<'_>, DbError> {
+        let (connection, watch) = (&mut self.pooled.client, &self.watch);
+        let begun = watch.run(Asked::Step, connection.transaction()).await?;
+        Ok(Transaction { begun, watch })
+    }
+
+    /// The driver's own client, for a library that takes nothing else. Whoever
+    /// uses it sets the limit.
+    pub(super) fn driver(&mut self) -> &mut tokio_postgres::Client {
+        &mut self.pooled.client
+    }
+
+    /// Throws the connection away instead of giving it back.
+    pub(super) fn give_up(self) {
+        self.watch.health.give_up();
+    }
+}
+
+impl Transaction<'_> {
+    /// Begins a part of it that may be undone by itself.
+    ///
+    /// # Errors
+    /// Postgres failed.
+    pub async fn transaction(&mut self) -> Result<Transaction<'_>, DbError> {
+        let watch = self.watch;
+        let begun = watch.run(Asked::Step, self.begun.transaction()).await?;
+        Ok(Transaction { begun, watch })
+    }
+
+    /// Makes everything done in it last.
+    ///
+    /// # Errors
+    /// Nothing was changed; or, if [`DbError::is_uncertain`], perhaps all of it.
+    pub async fn commit(self) -> Result<(), DbError> {
+        self.watch.run(Asked::Commit, self.begun.commit()).await
+    }
+
+    /// Undoes everything done in it.
+    ///
+    /// # Errors
+    /// Postgres failed; nothing lasts all the same.
+    pub async fn rollback(self) -> Result<(), DbError> {
+        self.watch.run(Asked::Step, self.begun.rollback()).await
+    }
+}
+
+/// What can be asked on a connection, in a transaction or not.
+pub trait GenericClient: Send + Sync {
+    /// Prepares a statement once for each connection.
+    ///
+    /// # Errors
+    /// Postgres failed.
+    fn prepare_cached(&self, sql: &str) -> impl Future<Output = Result<Statement, DbError>> + Send;
+
+    /// All rows.
+    ///
+    /// # Errors
+    /// Postgres failed.
+    fn query<T>(
+        &self,
+        statement: &T,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<Vec<Row>, DbError>> + Send
+    where
+        T: ?Sized + ToStatement + Sync;
+
+    /// The only row.
+    ///
+    /// # Errors
+    /// Postgres failed, or there is not exactly one.
+    fn query_one<T>(
+        &self,
+        statement: &T,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<Row, DbError>> + Send
+    where
+        T: ?Sized + ToStatement + Sync;
+
+    /// The only row, if there is one.
+    ///
+    /// # Errors
+    /// Postgres failed, or there are more.
+    fn query_opt<T>(
+        &self,
+        statement: &T,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<Option<Row>, DbError>> + Send
+    where
+        T: ?Sized + ToStatement + Sync;
+
+    /// How many rows were touched.
+    ///
+    /// # Errors
+    /// Postgres failed.
+    fn execute<T>(
+        &self,
+        statement: &T,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<u64, DbError>> + Send
+    where
+        T: ?Sized + ToStatement + Sync;
+
+    /// Statements without parameters, one after another.
+    ///
+    /// # Errors
+    /// Postgres failed.
+    fn batch_execute(&self, sql: &str) -> impl Future<Output = Result<(), DbError>> + Send;
+}
+
+/// Inherent methods for everybody, and the trait for what takes either type.
+macro_rules! statements {
+    ($type:ty, $asked:expr, |$self:ident| $raw:expr) => {
+        impl $type {
+            /// Prepares a statement once for each connection.
+            ///
+            /// # Errors
+            /// Postgres failed.
+            pub async fn prepare_cached(&$self, sql: &str) -> Result<Statement, DbError> {
+                $self.watch.run(Asked::Step, $raw.prepare_cached(sql)).await
+            }
+
+            /// All rows.
+            ///
+            /// # Errors
+            /// Postgres failed.
+            pub async fn query<T>(&$self, statement: &T, params: Params<'_>) -> Result<Vec<Row>, DbError>
+            where
+                T: ?Sized + ToStatement + Sync,
+            {
+                $self.watch.run($asked, $raw.query(statement, params)).await
+            }
+
+            /// The only row.
+            ///
+            /// # Errors
+            /// Postgres failed, or there is not exactly one.
+            pub async fn query_one<T>(&$self, statement: &T, params: Params<'_>) -> Result<Row, DbError>
+            where
+                T: ?Sized + ToStatement + Sync,
+            {
+                $self.watch.run($asked, $raw.query_one(statement, params)).await
+            }
+
+            /// The only row, if there is one.
+            ///
+            /// # Errors
+            /// Postgres failed, or there are more.
+            pub async fn query_opt<T>(
+                &$self,
+                statement: &T,
+                params: Params<'_>,
+            ) -> Result<Option<Row>, DbError>
+            where
+                T: ?Sized + ToStatement + Sync,
+            {
+                $self.watch.run($asked, $raw.query_opt(statement, params)).await
+            }
+
+            /// How many rows were touched.
+            ///
+            /// # Errors
+            /// Postgres failed.
+            pub async fn execute<T>(&$self, statement: &T, params: Params<'_>) -> Result<u64, DbError>
+            where
+                T: ?Sized + ToStatement + Sync,
+            {
+                $self.watch.run($asked, $raw.execute(statement, params)).await
+            }
+
+            /// Statements without parameters, one after another.
+            ///
+            /// # Errors
+            /// Postgres failed.
+            pub async fn batch_execute(&$self, sql: &str) -> Result<(), DbError> {
+                $self.watch.run($asked, $raw.batch_execute(sql)).await
+            }
+        }
+
+        impl GenericClient for $type {
+            async fn prepare_cached(&self, sql: &str) -> Result<Statement, DbError> {
+                self.prepare_cached(sql).await
+            }
+
+            async fn query<T>(&self, statement: &T, params: Params<'_>) -> Result<Vec<Row>, DbError>
+            where
+                T: ?Sized + ToStatement + Sync,
+            {
+                self.query(statement, params).await
+            }
+
+            async fn query_one<T>(&self, statement: &T, params: Params<'_>) -> Result<Row, DbError>
+            where
+                T: ?Sized + ToStatement + Sync,
+            {
+                self.query_one(statement, params).await
+            }
+
+            async fn query_opt<T>(
+                &self,
+                statement: &T,
+                params: Params<'_>,
+            ) -> Result<Option<Row>, DbError>
+            where
+                T: ?Sized + ToStatement + Sync,
+            {
+                self.query_opt(statement, params).await
+            }
+
+            async fn execute<T>(&self, statement: &T, params: Params<'_>) -> Result<u64, DbError>
+            where
+                T: ?Sized + ToStatement + Sync,
+            {
+                self.execute(statement, params).await
+            }
+
+            async fn batch_execute(&self, sql: &str) -> Result<(), DbError> {
+                self.batch_execute(sql).await
+            }
+        }
+    };
+}
+
+statements!(Client, Asked::Statement, |self| self.pooled.client);
+statements!(Transaction<'_>, Asked::Step, |self| self.begun);

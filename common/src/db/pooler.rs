@@ -1,0 +1,107 @@
+//! Whose a server session is: ours as long as the connection, or anybody's as
+//! soon as a transaction is over.
+//!
+//! Two connections begin transactions and end them, in both orders. Each names
+//! the server process it finds itself in. Directly, and through a pooler in
+//! session mode, a connection stays in the same one; a pooler in transaction
+//! mode gives what the first has returned to whoever begins next.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::connect::Endpoint;
+use super::error::DbError;
+
+/// How often both orders are tried: strangers may take part in the exchange.
+const ROUNDS: usize = 2;
+/// How long the second connection may wait for the first to make room.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sessions {
+    /// A connection keeps its session.
+    Own,
+    /// A connection has a session for a transaction only.
+    Shared,
+    /// There was no room for two connections.
+    Unknown,
+}
+
+/// The pid alone would not do: behind one URL may be several servers.
+const BEGIN: &str = "begin;
+    select pid, backend_start from pg_stat_get_activity(pg_backend_pid())";
+
+/// Looks where `endpoint` leads.
+///
+/// # Errors
+/// Postgres cannot be used at all.
+pub(super) async fn inspect(endpoint: &Endpoint) -> Result<Sessions, DbError> {
+    let (one, _) = endpoint.open().await?;
+    let found = async {
+        // As on every connection: there are poolers that keep a session together from then on.
+        endpoint.set_up(&one).await?;
+        let Some(first) = begin(&one).await? else { return Ok(Sessions::Shared) };
+        let Ok((other, _)) = endpoint.open().await else { return Ok(Sessions::Unknown) };
+        let set_up = async {
+            endpoint.set_up(&other).await?;
+            begin(&other).await
+        };
+        let mut waiting = std::pin::pin!(set_up);
+        let second = match timeout(PATIENCE, waiting.as_mut()).await {
+            Ok(Ok(second)) => second,
+            Ok(Err(_)) => return Ok(Sessions::Unknown),
+            Err(_) => {
+                // One session for both? Then the other gets it when it is free.
+                commit(&one).await?;
+                return Ok(match timeout(PATIENCE, waiting).await {
+                    Ok(Ok(second)) if second.as_ref() == Some(&first) => Sessions::Shared,
+                    _ => Sessions::Unknown,
+                });
+            }
+        };
+        let Some(second) = second else { return Ok(Sessions::Shared) };
+        for _ in 0..ROUNDS {
+            for first_ends_first in [true, false] {
+                let (earlier, later) =
+                    if first_ends_first { (&one, &other) } else { (&other, &one) };
+                commit(earlier).await?;
+                commit(later).await?;
+                if begin(&one).await?.as_ref() != Some(&first)
+                    || begin(&other).await?.as_ref() != Some(&second)
+                {
+                    return Ok(Sessions::Shared);
+                }
+            }
+        }
+        Ok(Sessions::Own)
+    };
+    found.await
+}
+
+/// Begins a transaction; the process it runs in, or nothing where the pooler
+/// has not even transactions.
+async fn begin(client: &Client) -> Result<Option<String>, DbError> {
+    let messages = match client.simple_query(BEGIN).await {
+        Ok(messages) => messages,
+        Err(error) if is_statement_pooling(&error) => return Ok(None),
+        Err(error) => return Err(DbError::Unreachable(error)),
+    };
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let field = |index| row.and_then(|row| row.get(index)).unwrap_or_default();
+    Ok(Some(format!("{} {}", field(0), field(1))))
+}
+
+/// pgbouncer's third mode refuses transactions, by words alone.
+fn is_statement_pooling(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| error.message().contains("statement pooling"))
+}
+
+async fn commit(client: &Client) -> Result<(), DbError> {
+    client.batch_execute("commit").await.map_err(DbError::Unreachable)
+}

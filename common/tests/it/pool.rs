@@ -1,0 +1,235 @@
+//! What the pool does with connections that stall, refuse, or are left in the
+//! middle of a statement.
+
+use std::time::Duration;
+
+use regimen_common::db::{self, Asked, Client, DbError, Limits, Pool, limits};
+use regimen_common::test_support::{Proxy, TestDatabase};
+use secrecy::SecretString;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::error::SqlState;
+
+const SHORT: Duration = Duration::from_millis(300);
+/// Far more than anything here takes, far less than waiting for a dead peer.
+const SOON: Duration = Duration::from_secs(10);
+
+fn pool(database: &TestDatabase, size: usize) -> Pool {
+    db::pool(&database.secret_url(), size, "regimen-pool-test").unwrap()
+}
+
+async fn process(client: &Client) -> i32 {
+    client.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0)
+}
+
+async fn text(client: &Client, sql: &str) -> String {
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// Waits until no session of the pool is at work any more.
+async fn until_idle(database: &TestDatabase) {
+    let sql = "select count(*) from pg_stat_activity where datname = current_database()
+               and application_name = 'regimen-pool-test' and state <> 'idle'";
+    let client = database.client().await;
+    let idle = async { while client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0 {} };
+    assert!(timeout(SOON, idle).await.is_ok(), "Postgres stops what nobody waits for");
+}
+
+#[tokio::test]
+async fn a_statement_over_its_limit_is_stopped_and_its_connection_not_used_again() {
+    let database = TestDatabase::new().await;
+    let pool = pool(&database, 1);
+    let before = process(&pool.get().await.unwrap()).await;
+    let client = pool.within(SHORT).get().await.unwrap();
+    let started = Instant::now();
+    let error = client.batch_execute("select pg_sleep(60)").await.unwrap_err();
+    assert!(matches!(error, DbError::TimedOut { asked: Asked::Statement, .. }), "{error}");
+    assert!(error.is_unavailable() && error.is_uncertain());
+    assert!(started.elapsed() < SOON);
+    drop(client);
+    until_idle(&database).await;
+    assert_ne!(process(&pool.get().await.unwrap()).await, before);
+}
+
+#[tokio::test]
+async fn a_step_of_a_transaction_over_its_limit_changes_nothing() {
+    let database = TestDatabase::new().await;
+    let pool = pool(&database, 1).within(SHORT);
+    let mut client = pool.get().await.unwrap();
+    let tx = client.transaction().await.unwrap();
+    tx.batch_execute("create table half (n int)").await.unwrap();
+    let error = tx.batch_execute("select pg_sleep(60)").await.unwrap_err();
+    assert!(error.is_unavailable() && !error.is_uncertain(), "{error}");
+    drop(tx);
+    drop(client);
+    until_idle(&database).await;
+    let sql = "select coalesce(to_regclass('half')::text, 'none')";
+    assert_eq!(text(&pool.get().await.unwrap(), sql).await, "none");
+}
+
+#[tokio::test]
+async fn what_a_request_waits_adds_up() {
+    let database = TestDatabase::new().await;
+    let pool = pool(&database, 1);
+    drop(pool.get().await.unwrap());
+    let started = Instant::now();
+    let outcome = limits::within(2 * SHORT, async {
+        let client = pool.get().await?;
+        for _ in 0..10 {
+            client.batch_execute("select pg_sleep(0.2)").await?;
+        }
+        Ok::<_, DbError>(())
+    });
+    assert!(outcome.await.unwrap_err().is_unavailable());
+    assert!(started.elapsed() < 10 * Duration::from_millis(200), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn nobody_waits_behind_a_statement_that_its_user_left() {
+    let database = TestDatabase::new().await;
+    let pool = pool(&database, 1);
+    let first = process(&pool.get().await.unwrap()).await;
+    // One that ends in a moment keeps its connection.
+    let client = pool.get().await.unwrap();
+    assert!(timeout(Duration::ZERO, client.batch_execute("select 1")).await.is_err());
+    drop(client);
+    assert_eq!(process(&pool.get().await.unwrap()).await, first);
+
+    let client = pool.get().await.unwrap();
+    let left = timeout(SHORT, client.batch_execute("select pg_sleep(60)")).await;
+    assert!(left.is_err());
+    drop(client);
+    let started = Instant::now();
+    assert_ne!(process(&pool.get().await.unwrap()).await, first);
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    until_idle(&database).await;
+}
+
+#[tokio::test]
+async fn one_silent_connection_has_all_of_its_time_thrown_away() {
+    let database = TestDatabase::new().await;
+    let proxy = Proxy::to_url(database.url()).await;
+    let url = SecretString::from(proxy.url(database.url()));
+    let pool = db::pool(&url, 6, "regimen-pool-test").unwrap();
+    drop(six(&pool).await);
+    proxy.freeze();
+    let client = pool.within(SHORT).get().await.unwrap();
+    assert!(client.batch_execute("select 1").await.unwrap_err().is_unavailable());
+    drop(client);
+    // One more is asked whether it is there, and then nobody is asked any more.
+    let started = Instant::now();
+    for client in six(&pool).await {
+        client.batch_execute("select 1").await.unwrap();
+    }
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
+async fn six(pool: &Pool) -> Vec<Client> {
+    let mut all = Vec::new();
+    for _ in 0..6 {
+        all.push(pool.get().await.unwrap());
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_read_only_answer_empties_the_pool() {
+    let database = TestDatabase::new().await;
+    let admin = database.client().await;
+    let name = text(&admin, "select current_database()::text").await;
+    let set = format!("alter database {name} set default_transaction_read_only = on");
+    admin.batch_execute(&set).await.unwrap();
+    let pool = pool(&database, 4);
+    let clients = [pool.get().await.unwrap(), pool.get().await.unwrap()];
+    drop(clients);
+    let reset = format!("alter database {name} reset default_transaction_read_only");
+    admin.batch_execute(&reset).await.unwrap();
+
+    assert!(matches!(pool.ready().await, Err(DbError::ReadOnly)));
+    pool.ready().await.unwrap();
+    let write = "create table written (n int)";
+    let clients = [pool.get().await.unwrap(), pool.get().await.unwrap()];
+    clients[0].batch_execute(write).await.unwrap();
+    clients[1].batch_execute("drop table written").await.unwrap();
+
+    // The same when a write finds out.
+    drop(clients);
+    admin.batch_execute(&set).await.unwrap();
+    let pool = self::pool(&database, 4);
+    let clients = [pool.get().await.unwrap(), pool.get().await.unwrap()];
+    admin.batch_execute(&reset).await.unwrap();
+    let error = clients[0].batch_execute(write).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::READ_ONLY_SQL_TRANSACTION));
+    assert!(error.is_unavailable());
+    drop(clients);
+    let clients = [pool.get().await.unwrap(), pool.get().await.unwrap()];
+    clients[0].batch_execute(write).await.unwrap();
+    clients[1].batch_execute("drop table written").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_server_gives_up_by_itself_and_stricter_settings_stay() {
+    let database = TestDatabase::new().await;
+    let settings = "select format('%s %s', current_setting('statement_timeout'),
+                                  current_setting('lock_timeout'))";
+    let client = pool(&database, 1).get().await.unwrap();
+    assert_eq!(text(&client, settings).await, "4500ms 4s");
+    let work = db::pool_with(&database.secret_url(), 1, "test", Limits::WORK).unwrap();
+    assert_eq!(text(&work.get().await.unwrap(), settings).await, "9s 4s");
+
+    let admin = database.client().await;
+    let name = text(&admin, "select current_database()::text").await;
+    for (statement, lock, wanted) in
+        [("340ms", "1min", "340ms 4s"), ("2h", "20ms", "4500ms 20ms"), ("0", "0", "4500ms 4s")]
+    {
+        let sql = format!(
+            "alter database {name} set statement_timeout = '{statement}';
+             alter database {name} set lock_timeout = '{lock}'"
+        );
+        admin.batch_execute(&sql).await.unwrap();
+        let client = pool(&database, 1).get().await.unwrap();
+        assert_eq!(text(&client, settings).await, wanted);
+    }
+}
+
+#[tokio::test]
+async fn refusals_of_the_moment_pass() {
+    let database = TestDatabase::new().await;
+    let raise =
+        |code: &str| format!("do $$ begin raise exception 'x' using errcode = '{code}'; end $$");
+    for code in [
+        "57014", "55P03", "53300", "53200", "53100", "XX000", "08006", "08P01", "57P01", "57P03",
+        "57P05", "58000", "58030", "25006", "25P03", "26000", "42P05",
+    ] {
+        let client = database.client().await;
+        let error = client.batch_execute(&raise(code)).await.unwrap_err();
+        assert_eq!(error.code().map(SqlState::code), Some(code));
+        assert!(error.is_unavailable() && !error.is_uncertain(), "{error}");
+    }
+    for code in ["22003", "23505", "42P01", "42501", "0A000", "XX001", "P0001"] {
+        // Some of them end their connection, too.
+        let client = database.client().await;
+        let error = client.batch_execute(&raise(code)).await.unwrap_err();
+        assert!(!error.is_unavailable(), "{error}");
+    }
+}
+
+/// A migration changes what a prepared statement answers.
+#[tokio::test]
+async fn a_statement_that_went_stale_is_prepared_anew() {
+    let database = TestDatabase::new().await;
+    let pool = pool(&database, 1);
+    let client = pool.get().await.unwrap();
+    client
+        .batch_execute("create table changing (a int); insert into changing values (1)")
+        .await
+        .unwrap();
+    let read = async |client: &Client| {
+        let statement = client.prepare_cached("select * from changing").await?;
+        Ok::<_, DbError>(client.query_one(&statement, &[]).await?.len())
+    };
+    assert_eq!(read(&client).await.unwrap(), 1);
+    client.batch_execute("alter table changing add b int").await.unwrap();
+    assert!(read(&client).await.unwrap_err().is_unavailable());
+    drop(client);
+    assert_eq!(read(&pool.get().await.unwrap()).await.unwrap(), 2);
+}

@@ -1,0 +1,132 @@
+//! What is measured in Postgres for everybody at once: at most one statement
+//! is under way, whoever asks meanwhile waits for the same answer, and a
+//! failure is everybody's, too. Nobody stands in line behind the failures of
+//! others.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use regimen_common::db::{DbError, Limits, limits};
+use tokio::time::Instant;
+
+type Measured<T> = Result<Arc<T>, Arc<DbError>>;
+
+/// Measures when asked. Cheap to clone.
+pub(crate) struct Measurement<T> {
+    keep: Duration,
+    state: Arc<Mutex<State<T>>>,
+}
+
+struct State<T> {
+    latest: Option<(Instant, Arc<T>)>,
+    under_way: Option<Shared<BoxFuture<'static, Measured<T>>>>,
+}
+
+impl<T> Clone for Measurement<T> {
+    fn clone(&self) -> Self {
+        Self { keep: self.keep, state: Arc::clone(&self.state) }
+    }
+}
+
+impl<T> fmt::Debug for Measurement<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Measurement").field("keep", &self.keep).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + Sync + 'static> Measurement<T> {
+    /// What is measured is good for `keep`.
+    pub(crate) fn new(keep: Duration) -> Self {
+        Self { keep, state: Arc::new(Mutex::new(State { latest: None, under_way: None })) }
+    }
+
+    /// The newest measurement, or the one that `measure` makes now.
+    ///
+    /// # Errors
+    /// Postgres failed, or did not answer in time.
+    pub(crate) async fn get<F>(&self, measure: impl FnOnce() -> F) -> Measured<T>
+    where
+        F: Future<Output = Result<T, DbError>> + Send + 'static,
+    {
+        let under_way = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((at, latest)) = &state.latest
+                && at.elapsed() < self.keep
+            {
+                return Ok(Arc::clone(latest));
+            }
+            state.under_way.get_or_insert_with(|| self.begin(measure())).clone()
+        };
+        limits::wait(under_way).await.unwrap_or_else(|error| Err(Arc::new(error)))
+    }
+
+    /// On a task of its own, so that it does not end with who asked first.
+    fn begin(
+        &self,
+        measure: impl Future<Output = Result<T, DbError>> + Send + 'static,
+    ) -> Shared<BoxFuture<'static, Measured<T>>> {
+        let state = Arc::clone(&self.state);
+        let task = tokio::spawn(async move {
+            let measured = limits::within(Limits::REQUEST.usual, measure).await;
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.under_way = None;
+            let measured = Arc::new(measured.map_err(Arc::new)?);
+            state.latest = Some((Instant::now(), Arc::clone(&measured)));
+            Ok(measured)
+        });
+        // It does not panic; should it, the pool's word for the end of everything will do.
+        task.map(|ended| ended.unwrap_or_else(|_| Err(Arc::new(DbError::Closed)))).boxed().shared()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn everybody_shares_one_answer_and_one_failure() {
+        let (measurement, runs) = (Measurement::new(SECOND), Arc::new(AtomicUsize::new(0)));
+        let ask = |fails: bool| {
+            let runs = Arc::clone(&runs);
+            measurement.get(move || async move {
+                sleep(3 * SECOND).await;
+                let run = runs.fetch_add(1, Ordering::Relaxed);
+                if fails { Err(DbError::ReadOnly) } else { Ok(run) }
+            })
+        };
+        let started = Instant::now();
+        assert!(join_all((0..50).map(|_| ask(true))).await.iter().all(Result::is_err));
+        assert_eq!(started.elapsed(), 3 * SECOND, "nobody waits twice");
+        let found = join_all((0..50).map(|_| ask(false))).await;
+        assert!(found.iter().all(|found| **found.as_ref().unwrap() == 1), "{found:?}");
+        assert_eq!(*ask(false).await.unwrap(), 1, "it is still fresh");
+        sleep(SECOND).await;
+        assert_eq!(*ask(false).await.unwrap(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_leaves_does_not_take_the_answer_along() {
+        let measurement = Measurement::new(SECOND);
+        let slow = || async {
+            sleep(2 * SECOND).await;
+            Ok(7)
+        };
+        assert!(tokio::time::timeout(SECOND, measurement.get(slow)).await.is_err());
+        assert_eq!(*measurement.get(|| async { Ok(8) }).await.unwrap(), 7);
+        // Nobody waits longer than a request may.
+        let never = Measurement::<u8>::new(SECOND);
+        let started = Instant::now();
+        assert!(never.get(std::future::pending).await.is_err());
+        assert_eq!(started.elapsed(), Limits::REQUEST.usual);
+    }
+}

@@ -1,0 +1,81 @@
+//! Postgres answers nobody for a while: a locked table, sessions gone silent.
+
+use futures_util::future::join_all;
+use regimen_common::test_support::{PrivatePostgres, PrivateRedis, Proxy};
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+use super::{
+    assert_passing, gets_a_plan, is_ready, submit_until_accepted, try_submit, until_ready,
+};
+use crate::fleet::{Fleet, soon};
+
+#[tokio::test]
+async fn a_locked_table_is_a_passing_refusal_and_nothing_is_half_done() {
+    let fleet = Fleet::new(&[]).await;
+    let ingress = fleet.ingress().await;
+    let worker = fleet.worker().await;
+    gets_a_plan(&ingress).await;
+    let mut blocker = fleet.db().await;
+    let blocking = blocker.transaction().await.unwrap();
+    blocking.batch_execute("lock table regimen.jobs in access exclusive mode").await.unwrap();
+
+    // More than there are connections: nobody waits behind the others either.
+    let users: Vec<Uuid> = (0..24).map(|_| Uuid::new_v4()).collect();
+    let answers = join_all(users.iter().map(|&user| try_submit(&ingress, user))).await;
+    for answer in answers {
+        assert_passing(answer).await;
+    }
+    until_ready(&ingress, false).await;
+    // What waits is not known, and that is what is said.
+    fleet.until_value(&worker, "regimen_jobs_waiting", f64::is_nan).await;
+
+    blocking.rollback().await.unwrap();
+    drop(blocker);
+    assert_eq!(fleet.count("select count(*) from regimen.jobs").await, 1);
+    assert_eq!(fleet.count("select count(*) from regimen.idempotency_keys").await, 1);
+    until_ready(&ingress, true).await;
+    fleet.until_value(&worker, "regimen_jobs_waiting", |value| value == 0.0).await;
+    let again = join_all(users.iter().map(|&user| submit_until_accepted(&ingress, user))).await;
+    for (&user, job) in users.iter().zip(again) {
+        let view = soon("a plan", ingress.ended(user, job)).await;
+        assert_eq!(view["status"], "succeeded", "{view}");
+    }
+    assert_eq!(fleet.plans().await, 25);
+}
+
+/// As behind a load balancer that forgot its connections: the old ones say
+/// nothing any more and are never closed, new ones work.
+#[tokio::test]
+async fn silent_sessions_are_left_for_new_ones() {
+    let (postgres, redis) = tokio::join!(PrivatePostgres::start(), PrivateRedis::start());
+    let proxy = Proxy::to_url(&postgres.url()).await;
+    let through = proxy.url(&postgres.url());
+    let settings = [("DATABASE_URL", through.as_str()), ("LEASE_SECONDS", "10")];
+    let fleet = Fleet::on(&postgres, &redis, &settings).await;
+    let ingress = fleet.ingress().await;
+    let worker = fleet.worker().await;
+    gets_a_plan(&ingress).await;
+    let (user, job) = fleet.one_held_job(&ingress).await;
+
+    proxy.freeze();
+    // The reply is there, and has nowhere to go but a new connection.
+    fleet.simulator.release("reply").await;
+    let stored = "select count(*) from regimen.job_attempts where raw_reply is not null";
+    fleet.until_count(stored, 2).await;
+    let other = Uuid::new_v4();
+    let answer = try_submit(&ingress, other).await;
+    if answer.status() != StatusCode::ACCEPTED {
+        assert_passing(answer).await;
+    }
+    let next = submit_until_accepted(&ingress, other).await;
+    for (user, job) in [(user, job), (other, next)] {
+        let view = soon("a plan", ingress.ended_after_faults(user, job)).await;
+        assert_eq!(view["status"], "succeeded", "{view}");
+        assert_eq!(fleet.simulator.calls_of(job).await, 1, "{:?}", fleet.history(job).await);
+    }
+    until_ready(&ingress, true).await;
+    assert!(is_ready(&ingress).await, "and it stays so");
+    fleet.until_value(&worker, "regimen_jobs_waiting", |value| value == 0.0).await;
+    assert_eq!(fleet.plans().await, 3);
+}
