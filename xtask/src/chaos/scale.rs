@@ -33,6 +33,13 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
+    /// Slots of a worker: the fleet has twice what the load needs, so that jobs
+    /// wait after whatever held them up, and their ids stand in Redis.
+    pub(super) fn slots(&self) -> String {
+        let needed = self.jobs_per_second * SECONDS_PER_JOB / WORKERS as f64;
+        ((2.0 * needed).ceil() as usize).max(2).to_string()
+    }
+
     /// What was run, in one sentence.
     pub(super) fn heading(&self) -> String {
         let profile = match self.profile {
@@ -58,6 +65,9 @@ pub(super) const WORKERS: usize = 4;
 /// What the contract promises from a crash to the next run.
 pub(super) const PROMISE: Duration = Duration::from_secs(15);
 
+/// For how long a job holds its slot, calls that fail and waits between them included.
+const SECONDS_PER_JOB: f64 = 1.6;
+
 /// A request makes 1.5 plans on average: one kind as often as both.
 pub(super) const JOBS_PER_REQUEST: f64 = 1.5;
 
@@ -74,11 +84,10 @@ pub(super) const INGRESS_SETTINGS: [(&str, &str); 7] = [
 
 /// Lease, reconciler and cap are the defaults. Shorter are a provider's
 /// silence, the ladder's waits, the retry rounds and the drain.
-pub(super) const WORKER_SETTINGS: [(&str, &str); 14] = [
+pub(super) const WORKER_SETTINGS: [(&str, &str); 13] = [
     ("LEASE_SECONDS", "10"),
     ("RECONCILE_SECONDS", "1"),
     ("PER_USER_RUNNING", "2"),
-    ("WORKER_SLOTS", "64"),
     ("DRAIN_SECONDS", "3"),
     ("JOB_DEADLINE_SECONDS", "60"),
     ("RETRY_ROUNDS_SECONDS", "1,2,4"),

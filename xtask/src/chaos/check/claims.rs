@@ -11,6 +11,9 @@ use crate::chaos::faults::Fault;
 /// other jobs of its user.
 const SOON: Duration = Duration::from_secs(5);
 
+/// For so long after Postgres was in trouble slots are full of what had to wait.
+const AFTER: Duration = Duration::from_secs(15);
+
 /// Counts and promises about the wait for the first claim.
 pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     let mut waits: Vec<u64> =
@@ -38,6 +41,6 @@ fn wait(events: &[Event], records: &Records) -> Option<u64> {
     let during = |fault: &&Fault| (fault.at..fault.back).contains(&accepted);
     let mut redis = records.faults.iter().filter(|fault| fault.is_of_redis());
     let mut other = records.faults.iter().filter(|fault| fault.stops_claims());
-    let met = other.any(|fault| fault.at < claimed && fault.back > accepted);
+    let met = other.any(|fault| fault.at < claimed && fault.back + micros(AFTER) > accepted);
     (redis.any(|fault| during(&fault)) && !met).then(|| claimed.saturating_sub(accepted))
 }

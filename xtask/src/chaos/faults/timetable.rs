@@ -108,8 +108,7 @@ fn lasts(kind: Kind, tempo: Tempo) -> (u64, u64) {
         Kind::PostgresLocked => ((5_000, 25_000), (8_500, 9_500)),
         Kind::PostgresHurries => ((8_000, 15_000), (5_000, 6_000)),
         Kind::PostgresRefuses => ((8_000, 15_000), (4_000, 5_000)),
-        // Long enough that what was dispatched could be taken for lost.
-        Kind::Paused => ((15_000, 30_000), (4_000, 5_000)),
+        Kind::Paused => ((8_000, 16_000), (4_000, 5_000)),
         _ => ((0, 0), (0, 0)),
     };
     match tempo {
