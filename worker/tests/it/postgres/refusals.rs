@@ -135,3 +135,26 @@ async fn a_full_session_pooler_costs_nothing_but_time() {
     assert_eq!(fleet.simulator.calls_of(job).await, 1, "{:?}", fleet.history(job).await);
     gets_a_plan(&ingress).await;
 }
+
+/// What no patience helps against: the job waits for further rounds, and each
+/// goes on from the reply that was paid for.
+#[tokio::test]
+async fn a_plan_that_postgres_refuses_is_stored_in_a_later_round_without_paying_again() {
+    let fleet = Fleet::new(&[("RETRY_ROUNDS_SECONDS", "3600")]).await;
+    let ingress = fleet.ingress().await;
+    let _worker = fleet.worker().await;
+    let refuse = "create function public.refuse() returns trigger language plpgsql as
+                  'begin raise exception ''no room for plans''; end';
+                  create trigger refuse before insert or update on public.ai_meal_plans
+                  for each row execute function public.refuse()";
+    fleet.db().await.batch_execute(refuse).await.unwrap();
+    let (user, job) = ingress.submit_one().await;
+    soon("the next round", ingress.event(user, job, "retry_scheduled")).await;
+    let mend = "drop trigger refuse on public.ai_meal_plans;
+                update regimen.jobs set run_at = now()";
+    fleet.db().await.batch_execute(mend).await.unwrap();
+    let view = soon("the plan", ingress.ended(user, job)).await;
+    assert_eq!(view["status"], "succeeded", "{view}");
+    assert_eq!(fleet.simulator.calls_of(job).await, 1, "{:?}", fleet.history(job).await);
+    assert_eq!(fleet.plans().await, 1);
+}
