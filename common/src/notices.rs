@@ -9,13 +9,19 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, timeout};
 use uuid::Uuid;
 
 use crate::job::EventKind;
-use crate::kv::{Kv, KvError};
+use crate::kv::{Kv, KvError, Trouble};
 
 const CHANNEL: &str = "job-notices";
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
+/// A subscription says nothing while nothing happens, so it is asked whether it
+/// still stands this often,
+const PING_EVERY: Duration = Duration::from_secs(1);
+/// and given up after this without an answer.
+const PING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A job has a new event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +48,8 @@ pub enum Heard {
 /// Tells every listener of job changes. Failure costs time, never truth, so it
 /// is logged here and not returned.
 pub async fn publish(kv: &Kv, notices: &[Notice]) {
-    if notices.is_empty() {
+    // A server that only takes no writes still relays what it is told.
+    if notices.is_empty() || kv.trouble().is_some_and(Trouble::is_silence) {
         return;
     }
     let channel = kv.key(CHANNEL);
@@ -52,7 +59,12 @@ pub async fn publish(kv: &Kv, notices: &[Notice]) {
             pipeline.publish(&channel, payload).ignore();
         }
     }
-    let sent: Result<(), _> = pipeline.query_async(&mut kv.clone()).await;
+    let send = async || pipeline.query_async::<()>(&mut kv.clone()).await;
+    let mut sent = send().await;
+    if sent.is_err() && kv.works() {
+        // Often only the connection was bad; told twice does no harm.
+        sent = send().await;
+    }
     if let Err(error) = sent {
         tracing::debug!(%error, "could not announce job changes; listeners look for themselves");
     }
@@ -71,18 +83,33 @@ pub async fn listen(kv: Kv, heard: mpsc::Sender<Heard>) {
     }
 }
 
+/// Relays what one subscription hears, until it ends, goes silent, or the
+/// shared connection was given up: this one may lead to the same server.
 async fn relay(kv: &Kv, heard: &mpsc::Sender<Heard>) -> Result<(), KvError> {
-    let mut messages = kv.subscribe(&kv.key(CHANNEL)).await?.into_on_message();
+    let mut given_up = kv.connections_given_up();
+    let (mut line, mut messages) = kv.subscribe(&kv.key(CHANNEL)).await?.split();
     if heard.send(Heard::Connected).await.is_err() {
         return Ok(());
     }
-    while let Some(message) = messages.next().await {
-        match serde_json::from_slice::<Notice>(message.get_payload_bytes()) {
-            Ok(notice) if heard.send(Heard::Notice(notice)).await.is_err() => return Ok(()),
-            Ok(_) => {}
-            // A newer release may know events this one does not.
-            Err(error) => tracing::debug!(%error, "skipped a notice this release cannot read"),
+    let mut pings = tokio::time::interval(PING_EVERY);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            message = messages.next() => {
+                let Some(message) = message else { return Ok(()) };
+                match serde_json::from_slice::<Notice>(message.get_payload_bytes()) {
+                    Ok(notice) if heard.send(Heard::Notice(notice)).await.is_err() => return Ok(()),
+                    Ok(_) => {}
+                    // A newer release may know events this one does not.
+                    Err(error) => tracing::debug!(%error, "skipped a notice this release cannot read"),
+                }
+            }
+            _ = pings.tick() => {
+                let pong = timeout(PING_PATIENCE, line.ping::<redis::Value>()).await;
+                pong.map_err(|_| KvError::Away(Trouble::Silent))??;
+            }
+            _ = given_up.changed() => return Ok(()),
+            () = heard.closed() => return Ok(()),
         }
     }
-    Ok(())
 }

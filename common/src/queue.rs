@@ -157,6 +157,16 @@ impl Queue {
         Self { kv }
     }
 
+    /// Whether Redis works; else the work is taken from Postgres.
+    pub fn works(&self) -> bool {
+        self.kv.works()
+    }
+
+    /// Something went wrong: whether Redis works is to be found out now.
+    pub fn doubt(&self) {
+        self.kv.doubt();
+    }
+
     /// Puts messages, oldest first, behind those that stand in `list`.
     ///
     /// # Errors
@@ -197,6 +207,7 @@ impl Queue {
         if payloads.is_empty() {
             return Ok(());
         }
+        self.unless_away()?;
         self.kv.query(cmd(end).arg(self.list_key(list)).arg(payloads)).await
     }
 
@@ -287,12 +298,17 @@ impl Queue {
     /// Whatever was dispatched before it and still waits has lost its message.
     ///
     /// # Errors
-    /// Redis is away.
+    /// Redis is away: it may say what it holds, but takes nothing new.
     pub async fn oldest(&self, list: List) -> Result<Option<DateTime<Utc>>, KvError> {
+        self.unless_away()?;
         let payload: Option<String> =
             self.kv.query(cmd("LINDEX").arg(self.list_key(list)).arg(-1)).await?;
         let message = payload.and_then(|payload| decode(&payload));
         Ok(message.and_then(|message| DateTime::from_timestamp_millis(message.at)))
+    }
+
+    fn unless_away(&self) -> Result<(), KvError> {
+        self.kv.trouble().map_or(Ok(()), |trouble| Err(KvError::Away(trouble)))
     }
 
     fn list_key(&self, list: List) -> String {

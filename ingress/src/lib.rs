@@ -24,7 +24,7 @@ pub mod watching;
 use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use regimen_common::address_file;
+use regimen_common::{address_file, kv};
 use tokio::net::TcpListener;
 
 use state::AppState;
@@ -42,6 +42,7 @@ pub async fn run(
 ) -> std::io::Result<()> {
     state.db.inspect().await.map_err(std::io::Error::other)?;
     let (api_address, metrics_address) = (api.local_addr()?, operators.local_addr()?);
+    tokio::spawn(kv::watch(state.kv.clone()));
     tokio::spawn(state.watching.changes.clone().run());
     state.limits.sweep_while_alive();
     let metrics =

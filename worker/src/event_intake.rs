@@ -13,14 +13,11 @@ use regimen_common::db::billing::notices::{self, ClaimedMail};
 use regimen_common::db::{DbError, limits};
 use regimen_common::queue::{List, Taken, Weights};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::Instant;
 
 use crate::env::Env;
 use crate::jobs::{notify, stripe_event};
 use crate::source::Source;
 
-/// After so long without Redis, work is taken from Postgres directly.
-const REDIS_PATIENCE: Duration = Duration::from_secs(3);
 const BACKOFF: Duration = Duration::from_millis(250);
 /// Events before mails: what was paid for comes first.
 const WEIGHTS: Weights = Weights { first: 4, second: 1 };
@@ -56,7 +53,7 @@ pub async fn handle(task: EventTask, env: Data<Arc<Env>>) -> Result<(), BoxDynEr
 pub async fn feed(env: Arc<Env>, tasks: mpsc::Sender<EventTask>) {
     let slots = Arc::new(Semaphore::new(env.config.stripe.slots));
     let source = Source::of(&env, (List::Stripe, List::Notify), WEIGHTS);
-    let mut intake = Intake { env, slots, source, redis_failed_at: None };
+    let mut intake = Intake { env, slots, source };
     intake.run(&tasks).await;
 }
 
@@ -64,8 +61,6 @@ struct Intake {
     env: Arc<Env>,
     slots: Arc<Semaphore>,
     source: Source,
-    /// Since when Redis fails.
-    redis_failed_at: Option<Instant>,
 }
 
 impl Intake {
@@ -95,18 +90,10 @@ impl Intake {
 
     /// What fits `free` slots, or nothing after a wait.
     async fn next(&mut self, free: usize) -> Vec<Work> {
-        match self.source.take(free).await {
-            Ok(taken) => {
-                self.redis_failed_at = None;
-                if taken.is_empty() { Vec::new() } else { self.claim(Some(&taken), free).await }
-            }
-            Err(error) => {
-                let since = *self.redis_failed_at.get_or_insert_with(Instant::now);
-                tracing::warn!(%error, "cannot take event ids from Redis");
-                if since.elapsed() < REDIS_PATIENCE {
-                    tokio::time::sleep(BACKOFF).await;
-                    return Vec::new();
-                }
+        match self.source.next(free).await {
+            Some(taken) if taken.is_empty() => Vec::new(),
+            Some(taken) => self.claim(Some(&taken), free).await,
+            None => {
                 let claimed = self.claim(None, free).await;
                 if claimed.is_empty() {
                     tokio::time::sleep(BACKOFF).await;

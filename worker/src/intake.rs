@@ -11,22 +11,16 @@ use std::time::Duration;
 use regimen_common::db::jobs::{self, Claimed, Held};
 use regimen_common::db::limits;
 use regimen_common::db::{Client, DbError};
-use regimen_common::kv::Kv;
 use regimen_common::queue::{List, Message, Taken};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::env::Env;
 use crate::holdings::Holding;
-use crate::source::{Source, SourceError};
+use crate::source::Source;
 
-/// After so long without Redis, jobs are taken from Postgres directly.
-const REDIS_PATIENCE: Duration = Duration::from_secs(3);
-/// How often Redis is asked whether it is back, and how long it may take.
-const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// Between two looks after a failure, or at an empty queue without Redis.
 const BACKOFF: Duration = Duration::from_millis(250);
 
@@ -48,20 +42,10 @@ pub async fn feed(env: Arc<Env>, tasks: mpsc::Sender<PlanTask>) {
         drain: env.shutdown.drain.clone(),
         source: Source::of(&env, (List::Pro, List::Free), env.config.weights),
         env,
-        redis: Redis::Here,
         postgres_failed: false,
         answer_lost: false,
     };
     intake.run(&tasks).await;
-}
-
-/// What is known of Redis.
-enum Redis {
-    Here,
-    /// Since when it fails.
-    Failing(Instant),
-    /// Given up on; the task ends when it answers again.
-    Away(AbortOnDropHandle<()>),
 }
 
 struct Intake {
@@ -69,7 +53,6 @@ struct Intake {
     drain: CancellationToken,
     slots: Arc<Semaphore>,
     source: Source,
-    redis: Redis,
     /// Postgres is asked for a connection before the next id is taken.
     postgres_failed: bool,
     /// A claim may have been made whose answer did not arrive.
@@ -113,11 +96,7 @@ impl Intake {
 
     /// What fits `free` slots, or nothing after a wait.
     async fn next(&mut self, free: usize) -> Vec<(Claimed, Holding)> {
-        self.notice_return();
-        let claimed = match &self.redis {
-            Redis::Away(_) => self.claim_directly(free).await,
-            Redis::Here | Redis::Failing(_) => self.claim_taken(free).await,
-        };
+        let claimed = self.claim_next(free).await;
         self.postgres_failed = claimed.is_err();
         match claimed {
             Ok(claimed) => claimed,
@@ -130,19 +109,15 @@ impl Intake {
         }
     }
 
-    /// Claims what Redis hands out. What cannot be claimed now goes back there.
-    async fn claim_taken(&mut self, free: usize) -> Result<Vec<(Claimed, Holding)>, DbError> {
+    /// Claims what Redis hands out, or what is due while Redis is away. What
+    /// cannot be claimed now goes back to Redis.
+    async fn claim_next(&mut self, free: usize) -> Result<Vec<(Claimed, Holding)>, DbError> {
         if self.postgres_failed {
             drop(self.postgres().await?);
         }
-        let taken = match self.source.take(free).await {
-            Ok(taken) => taken,
-            Err(reason) => {
-                self.redis_failed(&reason).await;
-                return Ok(Vec::new());
-            }
+        let Some(taken) = self.source.next(free).await else {
+            return self.claim_directly(free).await;
         };
-        self.redis = Redis::Here;
         if taken.is_empty() {
             return Ok(Vec::new());
         }
@@ -189,32 +164,6 @@ impl Intake {
         Ok(self.held(claimed, asked_at))
     }
 
-    async fn redis_failed(&mut self, reason: &SourceError) {
-        tracing::warn!(%reason, "cannot take job ids from Redis");
-        match self.redis {
-            Redis::Here => self.redis = Redis::Failing(Instant::now()),
-            Redis::Failing(since) if since.elapsed() >= REDIS_PATIENCE => {
-                tracing::warn!("Redis is away; taking jobs from Postgres directly");
-                metrics::gauge!("regimen_redis_away").set(1.0);
-                let probe = tokio::spawn(until_it_answers(self.env.kv.clone()));
-                self.redis = Redis::Away(AbortOnDropHandle::new(probe));
-                return;
-            }
-            Redis::Failing(_) | Redis::Away(_) => {}
-        }
-        self.pause().await;
-    }
-
-    fn notice_return(&mut self) {
-        if let Redis::Away(probe) = &self.redis
-            && probe.is_finished()
-        {
-            tracing::info!("Redis is back; taking job ids from it again");
-            metrics::gauge!("regimen_redis_away").set(0.0);
-            self.redis = Redis::Here;
-        }
-    }
-
     async fn pause(&self) {
         self.drain.run_until_cancelled(sleep(BACKOFF)).await;
     }
@@ -222,12 +171,4 @@ impl Intake {
 
 fn job_ids(taken: &Taken) -> Vec<Uuid> {
     taken.iter().filter_map(|(_, message)| Message::job_id(message)).collect()
-}
-
-/// Returns once Redis answers.
-async fn until_it_answers(kv: Kv) {
-    let ping = redis::cmd("PING");
-    while !matches!(timeout(PROBE_EVERY, kv.query::<String>(&ping)).await, Ok(Ok(_))) {
-        sleep(PROBE_EVERY).await;
-    }
 }

@@ -36,7 +36,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use regimen_common::db::DbError;
 use regimen_common::job::EventKind;
 use regimen_common::notices::Heard;
-use regimen_common::{address_file, notices};
+use regimen_common::{address_file, kv, notices};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -76,6 +76,7 @@ pub async fn run(
     let health = health::router(metrics, Arc::clone(&env));
     tokio::spawn(async move { axum::serve(listener, health).await });
     let (pulse, holdings) = (env.pulse.clone(), env.holdings.clone());
+    tokio::spawn(kv::watch(env.kv.clone()));
     tokio::spawn(heartbeat::run(pulse, holdings, env.config.claim.lease));
     tokio::spawn(jobs::reconcile::run(Arc::clone(&env)));
     tokio::spawn(jobs::stripe_reconcile::run(Arc::clone(&env)));

@@ -10,16 +10,22 @@ use std::time::Duration;
 
 use regimen_common::kv::{BlockingLink, KvError};
 use regimen_common::queue::{Bell, List, Queue, Taken, Weights};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::env::Env;
 use crate::pauses::PausedQueues;
 
-/// How long to block before looking again.
-const IDLE_WAIT: Duration = Duration::from_secs(5);
-/// After so long without an answer Redis counts as away.
+/// How long to block before looking again. While it blocks a connection answers
+/// nothing else, so this is also how soon a silent one is noticed.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+/// How long an answer may take; for so long, too, nothing may be had of Redis
+/// before the work is taken from Postgres, though Redis works for others.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How much later than it is due the end of a wait may come.
+const LATE: Duration = Duration::from_secs(2);
+/// Between two tries.
+const BACKOFF: Duration = Duration::from_millis(250);
 /// How long the answer to the bell may take.
 const BELL_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -49,6 +55,8 @@ pub struct Source {
     bell: Bell,
     /// The connection that blocks.
     link: Option<BlockingLink>,
+    /// Since when nothing can be taken.
+    failing: Option<Instant>,
 }
 
 impl Source {
@@ -61,13 +69,49 @@ impl Source {
         weights: Weights,
     ) -> Self {
         let bell = queue.bell();
-        Self { queue, paused, drain, lists, weights, turn: 0, emptied: false, bell, link: None }
+        Self {
+            queue,
+            paused,
+            drain,
+            lists,
+            weights,
+            turn: 0,
+            emptied: false,
+            bell,
+            link: None,
+            failing: None,
+        }
     }
 
     /// The same with what this process has.
     pub fn of(env: &Env, lists: (List, List), weights: Weights) -> Self {
         let (queue, paused) = (env.queue.clone(), env.paused.clone());
         Self::new(queue, paused, env.shutdown.drain.clone(), lists, weights)
+    }
+
+    /// Up to `count` messages, or nothing after a wait. `None` while Redis is
+    /// away: the work is to be taken from Postgres.
+    pub async fn next(&mut self, count: usize) -> Option<Taken> {
+        if !self.queue.works() {
+            self.link = None;
+            return None;
+        }
+        match self.take(count).await {
+            Ok(taken) => {
+                self.failing = None;
+                Some(taken)
+            }
+            Err(reason) => {
+                tracing::warn!(%reason, "cannot take ids from Redis");
+                self.queue.doubt();
+                let since = *self.failing.get_or_insert_with(Instant::now);
+                if since.elapsed() >= PATIENCE {
+                    return None;
+                }
+                self.drain.run_until_cancelled(sleep(BACKOFF)).await;
+                Some(Taken::new())
+            }
+        }
     }
 
     /// Up to `count` messages, or nothing after a wait.
@@ -133,7 +177,7 @@ impl Source {
         tokio::pin!(waiting);
         tokio::select! {
             // A connection that silently died must not keep the worker asleep.
-            taken = timeout(2 * IDLE_WAIT, &mut waiting) => {
+            taken = timeout(IDLE_WAIT + LATE, &mut waiting) => {
                 return Ok(taken.map_err(|_| SourceError::NoAnswer)??);
             }
             () = self.drain.cancelled() => {}

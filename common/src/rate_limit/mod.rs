@@ -116,6 +116,10 @@ impl RateLimiter {
         policies: &[Policy],
         clock_offset_micros: i64,
     ) -> Option<Decision> {
+        if !self.kv.works() {
+            self.set_mode(true);
+            return None;
+        }
         if self.paused_until.lock().await.is_some_and(|until| Instant::now() < until) {
             return None;
         }
@@ -126,6 +130,7 @@ impl RateLimiter {
             }
             Err(error) => {
                 *self.paused_until.lock().await = Some(Instant::now() + PAUSE);
+                self.kv.doubt();
                 self.set_mode(true);
                 tracing::debug!(%error, "the rate limiter decides without Redis");
                 None

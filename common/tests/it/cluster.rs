@@ -28,7 +28,7 @@ fn cluster_url(node: &PrivateRedis) -> String {
 
 #[tokio::test]
 async fn several_policies_are_one_call_on_whichever_node_has_the_slot() {
-    let [first, second] = PrivateRedis::start_cluster().await;
+    let [first, second] = PrivateRedis::start_cluster(None).await;
     let node = cluster_url(&first);
     let policies: Arc<[Policy]> = [hourly("a", 3), hourly("b", 5)].into();
     for number in 0..PREFIXES {
@@ -58,7 +58,7 @@ async fn several_policies_are_one_call_on_whichever_node_has_the_slot() {
 
 #[tokio::test]
 async fn an_idle_worker_blocks_for_longer_than_other_commands_may_take() {
-    let [first, _second] = PrivateRedis::start_cluster().await;
+    let [first, _second] = PrivateRedis::start_cluster(None).await;
     let url = SecretString::from(cluster_url(&first));
     let waits = (0..PREFIXES).map(|number| {
         let queue = Queue::new(Kv::new(&url, &format!("p{number}")).unwrap());

@@ -14,6 +14,7 @@ mod database;
 mod generations;
 mod indexes;
 mod jobs;
+mod kv;
 mod migrations;
 mod plans;
 mod pool;

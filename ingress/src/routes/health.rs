@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use regimen_common::kv::Trouble;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -78,8 +79,11 @@ pub struct Readiness {
     pub status: &'static str,
     /// Whether Postgres takes jobs: it answers, is not read-only, and its tables are not locked.
     pub postgres: bool,
-    /// Whether Redis answers.
+    /// Whether Redis works: it takes writes.
     pub redis: bool,
+    /// While Redis is away: why, and what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_trouble: Option<&'static str>,
 }
 
 /// Whether requests can be accepted
@@ -87,13 +91,15 @@ pub struct Readiness {
     (status = OK, body = Readiness, description = "Ready, or degraded: Redis is away"),
     (status = SERVICE_UNAVAILABLE, body = Readiness, description = "Postgres takes no jobs")))]
 async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
-    let (postgres, redis) = tokio::join!(postgres_takes_jobs(&state), redis_answers(&state));
+    let (postgres, trouble) = (postgres_takes_jobs(&state).await, state.kv.trouble());
+    let redis = trouble.is_none();
     let (code, status) = match (postgres, redis) {
         (true, true) => (StatusCode::OK, "ready"),
         (true, false) => (StatusCode::OK, "degraded"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
-    (code, Json(Readiness { status, postgres, redis }))
+    let redis_trouble = trouble.map(Trouble::as_str);
+    (code, Json(Readiness { status, postgres, redis, redis_trouble }))
 }
 
 /// A connection alone says little: it may be to a standby, or the tables locked.
@@ -105,10 +111,4 @@ async fn postgres_takes_jobs(state: &AppState) -> bool {
             false
         }
     }
-}
-
-async fn redis_answers(state: &AppState) -> bool {
-    let ping = redis::cmd("PING");
-    let probe = state.kv.query::<String>(&ping);
-    matches!(tokio::time::timeout(PROBE_TIMEOUT, probe).await, Ok(Ok(_)))
 }

@@ -20,8 +20,9 @@ use uuid::Uuid;
 const BLIND_INTERVAL: Duration = Duration::from_secs(1);
 /// Looks are this many times rarer while the notice channel is up.
 const SIGHTED_FACTOR: u32 = 5;
-/// Stands for "gone" where the number of a job's newest event stands.
-const GONE: i32 = -1;
+/// Stands for "gone" where the number of a job's newest event stands: nothing
+/// is newer.
+const GONE: i32 = i32::MAX;
 
 /// The newest event known of each watched job.
 type Watched = Arc<Mutex<HashMap<Uuid, watch::Sender<i32>>>>;
@@ -51,11 +52,15 @@ impl Watcher {
     }
 
     /// The caller saw event number `seq`. Others that watch the job are told
-    /// if that is news.
+    /// if that is news. What this watcher was told of while the caller read
+    /// older news stays to be heard.
     pub fn saw(&mut self, seq: i32) {
-        if let Some(sender) = lock(&self.watched).get(&self.job)
-            && note(sender, seq)
-        {
+        // Nobody tells of anything while this is held.
+        let watched = lock(&self.watched);
+        let Some(sender) = watched.get(&self.job) else { return };
+        let told = *sender.borrow();
+        note(sender, seq);
+        if told <= seq {
             self.newest.mark_unchanged();
         }
     }
@@ -117,15 +122,20 @@ impl Changes {
     }
 
     async fn look(&self) {
-        let ids: Vec<Uuid> = lock(&self.watched).keys().copied().collect();
-        metrics::gauge!("regimen_watched_jobs").set(ids.len() as f64);
-        if ids.is_empty() {
+        let known: Vec<(Uuid, i32)> =
+            lock(&self.watched).iter().map(|(&id, sender)| (id, *sender.borrow())).collect();
+        metrics::gauge!("regimen_watched_jobs").set(known.len() as f64);
+        if known.is_empty() {
             return;
         }
+        let ids: Vec<Uuid> = known.iter().map(|&(id, _)| id).collect();
         match self.newest(&ids).await {
             Ok(newest) => {
-                for id in ids {
-                    self.tell(id, newest.get(&id).copied().unwrap_or(GONE));
+                let watched = lock(&self.watched);
+                for (id, before) in known {
+                    if let Some(sender) = watched.get(&id) {
+                        looked(sender, before, newest.get(&id).copied().unwrap_or(GONE));
+                    }
                 }
             }
             Err(error) => tracing::debug!(%error, "could not look up watched jobs; trying again"),
@@ -139,12 +149,107 @@ impl Changes {
     }
 }
 
-/// Tells the watchers of a job when `seq` is not what they know; notices may
-/// overtake each other, so smaller is news too. Returns whether it was.
-fn note(sender: &watch::Sender<i32>, seq: i32) -> bool {
-    sender.send_if_modified(|known| std::mem::replace(known, seq) != seq)
+/// Tells the watchers of a job of event number `seq`, if it is newer than what
+/// they know: notices may overtake each other.
+fn note(sender: &watch::Sender<i32>, seq: i32) {
+    sender.send_if_modified(|known| {
+        let news = *known < seq;
+        *known = seq.max(*known);
+        news
+    });
+}
+
+/// The same after a look that began when `before` was known. It knows better
+/// than notices do: after a failover that lost commits a job may be further back.
+fn looked(sender: &watch::Sender<i32>, before: i32, seq: i32) {
+    note(sender, seq);
+    sender.send_if_modified(|known| {
+        let back = *known == before && seq < before;
+        if back {
+            *known = seq;
+        }
+        back
+    });
 }
 
 fn lock(watched: &Watched) -> std::sync::MutexGuard<'_, HashMap<Uuid, watch::Sender<i32>>> {
     watched.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    /// A job under watch, and what tells of it.
+    fn watched() -> (Watched, Uuid) {
+        let job = Uuid::from_u128(1);
+        (Arc::new(Mutex::new(HashMap::from([(job, watch::Sender::new(0))]))), job)
+    }
+
+    fn watcher((watched, job): &(Watched, Uuid)) -> Watcher {
+        let newest = lock(watched)[job].subscribe();
+        Watcher { job: *job, newest, watched: Arc::clone(watched) }
+    }
+
+    fn told((watched, job): &(Watched, Uuid), seq: i32) {
+        note(&lock(watched)[job], seq);
+    }
+
+    fn hears(watcher: &mut Watcher) -> bool {
+        watcher.changed().now_or_never().is_some()
+    }
+
+    #[test]
+    fn news_that_come_while_older_ones_are_read_are_heard() {
+        let job = watched();
+        let mut reader = watcher(&job);
+        told(&job, 5);
+        reader.saw(4);
+        assert!(hears(&mut reader), "5 was told of while 4 was read");
+        reader.saw(5);
+        assert!(!hears(&mut reader));
+        // However the notices overtake each other.
+        told(&job, 7);
+        told(&job, 5);
+        reader.saw(6);
+        assert!(hears(&mut reader));
+        // Nor does what somebody else saw hide anything.
+        let mut other = watcher(&job);
+        other.saw(9);
+        reader.saw(8);
+        assert!(hears(&mut reader) && !hears(&mut other));
+    }
+
+    #[test]
+    fn what_was_seen_is_no_news() {
+        let job = watched();
+        let mut reader = watcher(&job);
+        told(&job, 5);
+        reader.saw(5);
+        told(&job, 5);
+        told(&job, 4);
+        assert!(!hears(&mut reader));
+        reader.saw(6);
+        assert!(!hears(&mut reader), "one's own news");
+    }
+
+    #[test]
+    fn a_look_tells_of_the_end_and_of_a_step_back() {
+        let job = watched();
+        let mut reader = watcher(&job);
+        reader.saw(5);
+        let looked = |before, seq| looked(&lock(&job.0)[&job.1], before, seq);
+        looked(5, 4);
+        assert!(hears(&mut reader), "commits were lost");
+        reader.saw(4);
+        told(&job, 6);
+        looked(4, 3);
+        reader.saw(5);
+        assert!(hears(&mut reader), "a look that is older than the notice hides nothing");
+        looked(6, GONE);
+        reader.saw(6);
+        assert!(hears(&mut reader), "the job is gone");
+    }
 }

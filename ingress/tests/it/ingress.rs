@@ -1,6 +1,7 @@
 //! A real ingress on a port of its own, with its own database and Redis prefix.
 
 use metrics_exporter_prometheus::PrometheusBuilder;
+use regimen_common::clock::Clock;
 use regimen_common::config::Env;
 use regimen_common::shutdown::Shutdown;
 use regimen_common::test_support::{TestDatabase, TestRedis};
@@ -26,6 +27,16 @@ impl Ingress {
         redis: &TestRedis,
         settings: &[(&str, &str)],
     ) -> Self {
+        Self::start_at(database, redis, settings, Clock::system()).await
+    }
+
+    /// The same with a clock of the test's.
+    pub(crate) async fn start_at(
+        database: &TestDatabase,
+        redis: &TestRedis,
+        settings: &[(&str, &str)],
+        clock: Clock,
+    ) -> Self {
         regimen_common::process::install_crypto();
         let basics = [
             ("ENVIRONMENT", "development"),
@@ -37,7 +48,8 @@ impl Ingress {
         let pairs = basics.iter().filter(|(name, _)| !settings.iter().any(|(set, _)| set == name));
         let env = Env::from_pairs(pairs.chain(settings).copied());
         let config = IngressConfig::read(env).unwrap();
-        let state = AppState::new(config, Shutdown::default()).unwrap();
+        let mut state = AppState::new(config, Shutdown::default()).unwrap();
+        state.clock = clock;
         let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let operators = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", api.local_addr().unwrap());

@@ -5,6 +5,7 @@
 
 mod attacks;
 mod billing;
+mod clocks;
 mod documentation;
 mod harness;
 mod idempotency;

@@ -277,7 +277,7 @@ impl Budgets {
         micros: u64,
         now: DateTime<Utc>,
     ) -> Result<Option<Counted>, DbError> {
-        if !self.drop_doubtful().await {
+        if !self.kv.works() || !self.drop_doubtful().await {
             return Ok(None);
         }
         for _ in 0..TRIES {

@@ -20,6 +20,7 @@ mod pauses;
 mod pay_once;
 mod postgres;
 mod providers;
+mod redis_faults;
 mod retry;
 mod source;
 mod stripe;

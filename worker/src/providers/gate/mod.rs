@@ -169,6 +169,9 @@ impl Gate {
 
 impl Shared {
     fn present(&self, now: Instant) -> bool {
+        if !self.kv.works() {
+            return false;
+        }
         let away = self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         away.is_none_or(|until| until <= now)
     }
@@ -184,6 +187,7 @@ impl Shared {
         };
         let mut away = self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         *away = Some(Instant::now() + AWAY);
+        self.kv.doubt();
         tracing::warn!(problem, "provider cool-downs and breakers are local for now");
         None
     }

@@ -12,5 +12,5 @@ mod mails;
 mod operators;
 mod stories;
 mod stripe_api;
-mod worker;
+pub(crate) mod worker;
 mod wrong_mode;
