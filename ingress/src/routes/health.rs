@@ -1,7 +1,5 @@
 //! Liveness, readiness and the legacy health answer.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,8 +10,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::state::AppState;
-
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The health routes.
 pub fn router() -> OpenApiRouter<AppState> {
