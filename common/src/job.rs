@@ -156,6 +156,30 @@ impl FailureCode {
     }
 }
 
+/// What users are told of an attempt that ended as `outcome`: the kind of
+/// failure and nothing of the provider's own words, which may name accounts,
+/// addresses and keys. Operators find those with the attempt.
+pub fn attempt_gist(outcome: &str) -> &'static str {
+    match outcome {
+        "connect" => "the provider could not be reached",
+        "timeout" => "the provider took too long",
+        "cut" => "the reply broke off",
+        "too_large" => "the reply was far too long",
+        "empty" => "the reply held no text",
+        "unavailable" => "the provider is unavailable",
+        "rate_limited" => "the provider takes no more requests for now",
+        "quota_spent" | "out_of_money" | "unauthorized" | "model_not_found" => {
+            "the provider does not serve us for now"
+        }
+        "bad_request" => "the provider rejected the request",
+        "truncated" => "the reply was cut off at its longest",
+        "refused" => "the provider declined to write this",
+        "invalid" => "the reply was not a sound plan",
+        "cancelled" => "another provider was faster",
+        _ => "the attempt failed",
+    }
+}
+
 /// A job that took its worker down this often is `poisoned`.
 pub const LOST_WORKERS_LIMIT: i32 = 3;
 

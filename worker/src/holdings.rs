@@ -78,7 +78,7 @@ impl Holding {
     }
 
     /// Says that the claim's end is written, or is not this process's to
-    /// write. Without it the job is handed back when the holding is dropped.
+    /// write. Features it the job is handed back when the holding is dropped.
     pub fn conclude(&self) {
         self.concluded.store(true, Ordering::Relaxed);
     }

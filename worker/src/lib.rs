@@ -16,6 +16,7 @@ pub mod heartbeat;
 pub mod holdings;
 pub mod intake;
 pub mod jobs;
+pub mod json;
 pub mod mail;
 pub mod models;
 pub mod patience;

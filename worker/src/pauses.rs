@@ -4,7 +4,7 @@
 //! through what is paused. This copy keeps the worker from popping ids that it
 //! could not claim, and from asking providers that are not to be asked.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use regimen_common::db::DbError;
@@ -69,6 +69,7 @@ pub async fn run(env: Arc<Env>) {
 async fn look(env: &Env, queues: &PausedQueues, rests: &Rests) -> Result<(), DbError> {
     let client = env.db.get().await?;
     let all = pauses::all(&client).await?;
+    let lifts = pauses::lifts(&client).await?;
     drop(client);
     let named = |what: Pausable| {
         let of_kind = all.iter().filter(move |pause| pause.what == what);
@@ -76,7 +77,14 @@ async fn look(env: &Env, queues: &PausedQueues, rests: &Rests) -> Result<(), DbE
     };
     let (paused, resting) = (named(Pausable::Queue), named(Pausable::Provider));
     let now = QUEUES.into_iter().filter(|list| paused.contains(list.as_str())).collect();
-    rests.set(resting.iter().filter_map(|name| name.parse().ok()).collect());
+    let lifts = lifts.into_iter().filter_map(|(name, lifts)| Some((name.parse().ok()?, lifts)));
+    let lifts: HashMap<ProviderName, i64> = lifts.collect();
+    for (provider, lifts) in &lifts {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        metrics::gauge!("regimen_provider_lifts", "provider" => provider.as_str())
+            .set(*lifts as f64);
+    }
+    rests.set(resting.iter().filter_map(|name| name.parse().ok()).collect(), lifts);
     for list in QUEUES {
         let value = f64::from(paused.contains(list.as_str()));
         metrics::gauge!("regimen_queue_paused", "class" => list.as_str()).set(value);

@@ -1,5 +1,6 @@
 //! SQL of what operators have paused. A paused queue accepts and keeps; nothing
 //! of it is claimed, as every claim looks here. A paused provider is not asked.
+//! When one is resumed its cool-downs and breakers are lifted too.
 
 use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
@@ -92,4 +93,37 @@ pub async fn resume(
         )
         .await?;
     Ok(client.execute(&statement, &[&what.as_str(), &name]).await? == 1)
+}
+
+/// Lifts the cool-downs and breakers of `provider`, in all workers.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn lift(client: &impl GenericClient, provider: &str, by: &str) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- lift
+             insert into regimen.provider_lifts as l (provider, lifts, lifted_by)
+             values ($1, 1, $2)
+             on conflict (provider) do update
+             set lifts = l.lifts + 1, lifted_by = excluded.lifted_by, lifted_at = now()",
+        )
+        .await?;
+    client.execute(&statement, &[&provider, &by]).await?;
+    Ok(())
+}
+
+/// How often each provider's cool-downs and breakers were lifted.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn lifts(client: &impl GenericClient) -> Result<Vec<(String, i64)>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- lifts
+             select provider, lifts from regimen.provider_lifts",
+        )
+        .await?;
+    let rows = client.query(&statement, &[]).await?;
+    rows.iter().map(|row| Ok((row.try_get("provider")?, row.try_get("lifts")?))).collect()
 }

@@ -7,22 +7,21 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use regimen_worker::providers::hint;
 
 /// No wait is believed beyond this.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 pub(crate) fn run(bytes: &[u8]) {
     let headers: HeaderMap = bytes.split(|byte| *byte == b'\n').take(50).filter_map(line).collect();
     let Some(now) = DateTime::<Utc>::from_timestamp(1_795_000_000, 0) else { return };
-    let waits = [
-        hint::retry_after(&headers, now),
-        hint::openai_reset(&headers),
-        hint::anthropic_reset(&headers, now),
-    ];
+    let waits = [hint::in_headers(&headers, now), hint::reset(&headers, now)];
     for wait in waits.into_iter().flatten() {
-        assert!(wait <= LONGEST, "{wait:?} of {headers:?}");
+        assert!(wait <= LONGEST && !wait.is_zero(), "{wait:?} of {headers:?}");
     }
     let _ = hint::should_retry(&headers);
     if let Ok(text) = std::str::from_utf8(bytes) {
         assert!(hint::duration(text).is_none_or(|wait| wait <= LONGEST), "{text:?}");
+        let body = serde_json::json!({ "retry_after": text });
+        let asked = hint::in_body(&body, text, now);
+        assert!(asked.is_none_or(|wait| wait <= LONGEST && !wait.is_zero()), "{text:?}");
     }
 }
 

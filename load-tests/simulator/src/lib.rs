@@ -29,7 +29,9 @@ pub use control::action::{Action, CutAt, Reason, StatusError};
 pub use control::settings::{Control, Latency, Mix, MixKind, Nth, Per, RuleSpec};
 pub use plan::TableError;
 pub use provider::Provider;
+pub use wire::complaint::Complaint;
 pub use wire::models::ModelName;
+pub use wire::odd::Shape;
 pub use wire::usage::Usage;
 
 use state::State;

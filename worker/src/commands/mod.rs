@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use crate::config::WorkerConfig;
 use crate::env::Env;
 
-/// Worker of Regimen. Without a command it claims jobs until SIGTERM. Every
+/// Worker of Regimen. Features a command it claims jobs until SIGTERM. Every
 /// setting is an environment variable; .env.example lists them.
 #[derive(Debug, Parser)]
 #[command(name = "regimen-worker", version, disable_help_subcommand = true)]

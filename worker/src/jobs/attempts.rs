@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use regimen_common::db::jobs::{self, AttemptOutcome, Held, NewAttempt, Usage};
-use regimen_common::job::EventKind;
+use regimen_common::job::{EventKind, attempt_gist};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -180,8 +180,10 @@ impl AttemptLog for Attempts {
             return Ok(());
         }
         let retry_in = end.retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        // Users read events: the provider's own words stay with the attempt.
+        let detail = attempt_gist(end.outcome);
         let data =
-            json!({ "n": n, "class": end.outcome, "detail": end.detail, "retry_in_ms": retry_in });
+            json!({ "n": n, "class": end.outcome, "detail": detail, "retry_in_ms": retry_in });
         self.event(EventKind::AttemptFailed, "generating", data).await
     }
 
@@ -198,5 +200,6 @@ fn usage(end: &End) -> Usage {
         cached_tokens: count(end.usage.cached),
         output_tokens: count(end.usage.output),
         cost_micros: count(end.cost_micros),
+        estimated: end.estimated,
     }
 }

@@ -13,7 +13,7 @@ use apalis_core::error::BoxDynError;
 use apalis_core::task::data::Data;
 use futures_util::FutureExt;
 use regimen_common::db::jobs::{Claimed, Held};
-use regimen_common::job::{FailureCode, PlanKind};
+use regimen_common::job::{FailureCode, PlanKind, attempt_gist};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -164,10 +164,12 @@ fn job_error(error: LadderError<JobError>) -> JobError {
     }
 }
 
+/// Users read it: no provider's own words.
 fn evidence(failure: &AttemptFailure) -> Value {
+    let class = failure.error.class();
     json!({
         "n": failure.n, "provider": failure.provider.as_str(), "model": failure.model,
-        "class": failure.error.class(), "detail": failure.error.to_string(),
+        "class": class, "detail": attempt_gist(class),
     })
 }
 

@@ -1,12 +1,13 @@
 //! Reads a plan out of a provider's reply: strict on its shape, patient with
-//! fences and prose around it, which a server without structured output adds.
+//! how it is written. Numbers may come as text and text as numbers; which of
+//! them is due the schema says.
 
 use regimen_common::job::PlanKind;
 use serde::de::DeserializeOwned;
-use serde_json::Deserializer;
-use serde_json::error::Category;
+use serde_json::{Number, Value};
 
-use super::Plan;
+use super::{Plan, schema};
+use crate::json::{NoObject, Unambiguous, only_object};
 
 /// Replies longer than this are not read; a full plan is about 20 kB.
 pub const REPLY_LIMIT_BYTES: usize = 512 * 1024;
@@ -14,29 +15,15 @@ pub const REPLY_LIMIT_BYTES: usize = 512 * 1024;
 /// Why a reply is not a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
-    /// The provider answered nothing.
-    #[error("the reply is empty")]
-    Empty,
     /// Far longer than any plan.
     #[error("the reply has {bytes} bytes; a plan has at most {REPLY_LIMIT_BYTES}")]
     TooLong {
         /// Length of the reply.
         bytes: usize,
     },
-    /// Prose only.
-    #[error("the reply holds no JSON object")]
-    NoObject,
-    /// It ends in the middle: truncated, which asks for another answer than invalid.
-    #[error("the JSON ends in the middle of the plan")]
-    CutOff,
-    /// Not JSON.
-    #[error("the reply is not JSON at line {line}, column {column}")]
-    NotJson {
-        /// Line of the object, from 1.
-        line: usize,
-        /// Column of that line, from 1.
-        column: usize,
-    },
+    /// It does not hold one JSON object.
+    #[error("no plan is in the reply: {0}")]
+    NoObject(NoObject),
     /// JSON, but not a plan of this kind.
     #[error("the {kind} plan has the wrong shape: {reason}")]
     Shape {
@@ -50,7 +37,7 @@ pub enum ParseError {
 /// Reads a plan of `kind`.
 ///
 /// # Errors
-/// The reply holds no complete plan of that kind; the first object decides.
+/// The reply holds no complete plan of that kind, or two different ones.
 pub fn parse(kind: PlanKind, text: &str) -> Result<Plan, ParseError> {
     match kind {
         PlanKind::Meal => read(kind, text).map(Plan::Meal),
@@ -59,40 +46,51 @@ pub fn parse(kind: PlanKind, text: &str) -> Result<Plan, ParseError> {
 }
 
 fn read<T: DeserializeOwned>(kind: PlanKind, text: &str) -> Result<T, ParseError> {
-    let text = text.trim_start_matches('\u{feff}').trim();
-    if text.is_empty() {
-        return Err(ParseError::Empty);
-    }
     if text.len() > REPLY_LIMIT_BYTES {
         return Err(ParseError::TooLong { bytes: text.len() });
     }
-    let object = object_in(text).ok_or(ParseError::NoObject)?;
-    T::deserialize(&mut Deserializer::from_str(object)).map_err(|error| named(kind, &error))
+    let object = only_object(text).map_err(ParseError::NoObject)?;
+    let shape = |error: serde_json::Error| ParseError::Shape {
+        kind,
+        reason: error.to_string().chars().take(300).collect(),
+    };
+    let Unambiguous(mut value) = serde_json::from_str(&object).map_err(shape)?;
+    fit(&mut value, schema(kind));
+    // From here on the place is not known; the name of the field is.
+    T::deserialize(value).map_err(shape)
 }
 
-/// The text from the first brace that can open a JSON object with members; a
-/// brace in the prose before it is not followed by a quote.
-fn object_in(text: &str) -> Option<&str> {
-    text.match_indices('{')
-        .map(|(start, _)| &text[start..])
-        .find(|rest| rest[1..].trim_start().starts_with('"'))
-}
-
-fn named(kind: PlanKind, error: &serde_json::Error) -> ParseError {
-    match error.classify() {
-        Category::Eof => ParseError::CutOff,
-        Category::Data => {
-            ParseError::Shape { kind, reason: error.to_string().chars().take(300).collect() }
+/// Writes what `schema` wants as a number, as one, and the other way round,
+/// where nothing but the quotes is in the way.
+fn fit(value: &mut Value, schema: &Value) {
+    let kind = schema["type"].as_str().unwrap_or_default();
+    match value {
+        Value::Object(fields) => {
+            fields.iter_mut().for_each(|(name, inner)| fit(inner, &schema["properties"][name]));
         }
-        // Reading from memory has no I/O to fail.
-        Category::Syntax | Category::Io => {
-            ParseError::NotJson { line: error.line(), column: error.column() }
+        Value::Array(items) => items.iter_mut().for_each(|item| fit(item, &schema["items"])),
+        Value::String(text) if matches!(kind, "number" | "integer") => {
+            if let Ok(number) = serde_json::from_str::<Number>(text.trim()) {
+                *value = Value::Number(number);
+            }
         }
+        Value::String(text) if kind == "boolean" => {
+            if let Ok(flag) = text.trim().to_ascii_lowercase().parse() {
+                *value = Value::Bool(flag);
+            }
+        }
+        Value::Number(number) if kind == "string" => {
+            let text = number.to_string();
+            *value = Value::String(text.strip_suffix(".0").unwrap_or(&text).to_owned());
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::plan::sample;
 
@@ -104,6 +102,7 @@ mod tests {
             format!("\u{feff}  {json}\n"),
             format!("```json\n{json}\n```"),
             format!("Sure {{as asked}}, here it is:\n{json}\nEnjoy {{it}}!"),
+            format!("{json}\n{json}"),
         ] {
             assert_eq!(parse(PlanKind::Meal, &reply).unwrap(), sample::meal());
         }
@@ -115,10 +114,12 @@ mod tests {
     fn every_other_reply_is_named() {
         let json = serde_json::to_string(&sample::meal()).unwrap();
         let of = |text: &str| parse(PlanKind::Meal, text).unwrap_err();
-        assert!(matches!(of(" \n"), ParseError::Empty));
-        assert!(matches!(of("I cannot do that."), ParseError::NoObject));
-        assert!(matches!(of(&json[..json.len() / 2]), ParseError::CutOff));
-        assert!(matches!(of("{\"meals\": [oops]}"), ParseError::NotJson { line: 1, .. }));
+        assert!(matches!(of(" \n"), ParseError::NoObject(NoObject::Empty)));
+        assert!(matches!(of("I cannot do that."), ParseError::NoObject(NoObject::Words)));
+        assert!(matches!(of(&json[..json.len() / 2]), ParseError::NoObject(NoObject::CutOff)));
+        assert!(matches!(of("{\"meals\": [oops]}"), ParseError::NoObject(NoObject::Broken(_))));
+        let other = json.replacen("\"meal_name\":\"", "\"meal_name\":\"Other ", 1);
+        assert!(matches!(of(&format!("{json}\n{other}")), ParseError::NoObject(NoObject::Several)));
         assert!(matches!(of(&"x".repeat(REPLY_LIMIT_BYTES + 1)), ParseError::TooLong { .. }));
         let extra = json.replacen("{", "{\"note\":1,", 1);
         assert!(of(&extra).to_string().contains("note"), "{}", of(&extra));
@@ -133,5 +134,56 @@ mod tests {
         for end in (0..json.len()).filter(|end| json.is_char_boundary(*end)).step_by(7) {
             assert!(parse(PlanKind::Workout, &json[..end]).is_err(), "cut at {end}");
         }
+    }
+
+    /// The sample with what stands at `pointer` replaced.
+    fn with(kind: PlanKind, pointer: &str, value: Value) -> Result<Plan, ParseError> {
+        let mut plan = match kind {
+            PlanKind::Meal => json!(sample::meal()),
+            PlanKind::Workout => json!(sample::workout()),
+        };
+        *plan.pointer_mut(pointer).unwrap() = value;
+        parse(kind, &plan.to_string())
+    }
+
+    #[test]
+    fn numbers_may_be_text_and_text_numbers_where_nothing_else_is_meant() {
+        for (kind, pointer, value, right) in [
+            (PlanKind::Meal, "/meals/0/foods/0/grams", json!("55.0"), json!(55.0)),
+            (PlanKind::Meal, "/meals/0/prep_time_minutes", json!(" 10 "), json!(10)),
+            (PlanKind::Meal, "/meals/0/foods/0/portion", json!(280), json!("280")),
+            (PlanKind::Meal, "/daily_totals/variance", json!(-0.5), json!("-0.5")),
+            (PlanKind::Workout, "/weekly_plan/0/exercises/0/sets", json!("3"), json!(3)),
+            (PlanKind::Workout, "/weekly_plan/0/exercises/0/sets", json!("3.0"), json!(3)),
+            (PlanKind::Workout, "/weekly_plan/0/exercises/0/reps", json!(12), json!("12")),
+            (PlanKind::Workout, "/weekly_plan/0/optional", json!("False"), json!(false)),
+        ] {
+            let read = with(kind, pointer, value.clone()).unwrap();
+            assert_eq!(json!(read).pointer(pointer), Some(&right), "{pointer} {value}");
+        }
+        for value in ["a cup", "", "55 or 60", "1,823", "1.823,5", "NaN", "inf", "5-6", "0x1F", "½"]
+        {
+            let read = with(PlanKind::Meal, "/meals/0/foods/0/grams", json!(value));
+            assert!(matches!(read, Err(ParseError::Shape { .. })), "{value}");
+        }
+        assert!(with(PlanKind::Meal, "/meals/0/foods/0/name", Value::Null).is_err());
+        assert!(with(PlanKind::Meal, "/meals/0/foods/0/grams", json!([55])).is_err());
+        assert!(with(PlanKind::Workout, "/weekly_plan/0/exercises/0/sets", json!("-3")).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_saved_or_shown_is_cleaned_before_it_is_judged() {
+        let plan = json!(sample::meal()).to_string();
+        let said = |recipe: &str| {
+            let text = plan.replacen("\"recipe\":\"", &format!("\"recipe\":\"{recipe}"), 1);
+            let Plan::Meal(plan) = parse(PlanKind::Meal, &text).unwrap() else { panic!() };
+            plan.meals[0].recipe.chars().take_while(|letter| *letter != '|').collect::<String>()
+        };
+        assert_eq!(said(r"pla\u0000in|"), "plain");
+        assert_eq!(said("pla\u{0}in\u{1b}|"), "plain");
+        assert_eq!(said(r"a\u0007\u009fb\u000ac|"), "ab\nc");
+        assert_eq!(said(r"\ud83d|"), "\u{fffd}");
+        assert_eq!(said(r"\ude00\ud83din|"), "\u{fffd}\u{fffd}in");
+        assert_eq!(said(r"\ud83d\ude00|"), "😀");
     }
 }

@@ -10,12 +10,11 @@ use super::climb::{Climb, Stopped};
 use super::fallback::Step;
 use super::log::{AttemptLog, Judge, Judgement, Start};
 use super::outcome::LadderError;
+use super::reading::BYTES_PER_TOKEN;
 use super::retry::{Health, hint, rule};
 use super::slice::Slice;
-use super::{Correction, GenerateRequest, ProviderError, Reply, interpret};
-
-/// Low on purpose: an estimate of tokens must not be too small.
-const BYTES_PER_TOKEN: usize = 3;
+use super::usage::{Asked, Doubt};
+use super::{Correction, GenerateRequest, ProviderError, ProviderName, Reply, interpret};
 
 /// An attempt that brought a reply nobody accepted, or none.
 pub(super) struct Failed {
@@ -65,14 +64,16 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let begun = Instant::now();
         let timeouts = slice.timeouts(begun, &self.ladder.policy);
-        let read = match call(timeouts).await {
+        let mut read = match call(timeouts).await {
             Ok(raw) => {
                 self.log.replied(n, &raw).await.map_err(LadderError::Stopped)?;
                 interpret(provider, &raw)
             }
             Err(error) => Err(error),
         };
-        self.note_health(step, read.as_ref().err(), begun.elapsed()).await;
+        self.put_in_bounds(provider, self.asked(request), &mut read);
+        self.remember_refusals(step, request, &read);
+        self.note_health(step, request, read.as_ref().err(), begun.elapsed()).await;
         let judged = match read {
             Ok(reply) => self.judged(reply).await,
             Err(error) => Err((error, None)),
@@ -101,7 +102,70 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
         }
     }
 
-    async fn note_health(&self, step: &Step<'_>, error: Option<&ProviderError>, took: Duration) {
+    /// Puts the counts of a reply within what was sent and asked for.
+    pub(super) fn put_in_bounds(
+        &self,
+        provider: ProviderName,
+        asked: Asked,
+        read: &mut Result<Reply, ProviderError>,
+    ) {
+        let usage = match read {
+            Ok(reply) => Some(&mut reply.usage),
+            Err(error) => error.usage_mut(),
+        };
+        let Some(usage) = usage else { return };
+        let (bounded, doubt) = usage.within(asked);
+        let stated = std::mem::replace(usage, bounded);
+        let Some(doubt) = doubt else { return };
+        let (provider, reason) = (provider.as_str(), doubt.as_str());
+        metrics::counter!("regimen_provider_usage_doubted_total", "provider" => provider, "reason" => reason)
+            .increment(1);
+        if doubt == Doubt::Beyond {
+            metrics::counter!("regimen_provider_alerts_total", "provider" => provider, "class" => "usage")
+                .increment(1);
+            tracing::error!(
+                provider,
+                input = stated.input,
+                output = stated.output,
+                cap = asked.cap,
+                "a provider counts more tokens than were sent or asked for; an estimate counts instead"
+            );
+        }
+    }
+
+    /// A host that answers once a part of the request is left out is asked so from now on.
+    fn remember_refusals(
+        &self,
+        step: &Step<'_>,
+        request: &GenerateRequest,
+        read: &Result<Reply, ProviderError>,
+    ) {
+        use ProviderError::{Empty, Invalid, Refused, Truncated};
+        let answered = matches!(
+            read,
+            Ok(_) | Err(Empty { .. } | Invalid { .. } | Refused { .. } | Truncated { .. })
+        );
+        if request.without.is_empty() || !answered {
+            return;
+        }
+        if step.rung.refused.remember(&request.model, request.without) {
+            let provider = step.rung.name().as_str();
+            metrics::counter!("regimen_provider_features_refused_total", "provider" => provider)
+                .increment(1);
+            tracing::warn!(
+                provider, model = request.model, without = ?request.without,
+                "a host refuses parts of our requests; it is asked without them from now on"
+            );
+        }
+    }
+
+    async fn note_health(
+        &self,
+        step: &Step<'_>,
+        request: &GenerateRequest,
+        error: Option<&ProviderError>,
+        took: Duration,
+    ) {
         let provider = step.rung.name().as_str();
         metrics::histogram!("regimen_provider_call_seconds", "provider" => provider)
             .record(took.as_secs_f64());
@@ -113,18 +177,26 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
         let (rule, class) = (rule(error), error.class());
         // A model nobody but a user has heard of is no fault of the provider's.
         let wish = !step.known && matches!(error, ProviderError::ModelNotFound(_));
-        if rule.alert && !wish {
+        // A refused part is left out, and is told of once.
+        let amends = error.refused(request.without).is_some();
+        if rule.alert && !wish && !amends {
             metrics::counter!("regimen_provider_alerts_total", "provider" => provider, "class" => class).increment(1);
             tracing::error!(provider, class, model = step.model.id, %error, "a provider needs attention");
         }
         self.ladder.gate.record(&step.key, rule.health, hint(error)).await;
     }
 
-    /// The most this call can cost.
-    pub(super) fn most(&self, step: &Step<'_>, request: &GenerateRequest) -> u64 {
+    /// What `request` sends and asks for.
+    fn asked(&self, request: &GenerateRequest) -> Asked {
         let correction = request.correction.as_ref();
         let extra = correction.map_or(0, |turn| turn.previous.len() + turn.instruction.len());
-        let bytes = self.request.prompt_bytes + extra;
+        let prompt_bytes = self.request.prompt_bytes + extra;
+        Asked { prompt_bytes, cap: request.max_output_tokens }
+    }
+
+    /// The most this call can cost.
+    pub(super) fn most(&self, step: &Step<'_>, request: &GenerateRequest) -> u64 {
+        let bytes = self.asked(request).prompt_bytes;
         let input = u64::try_from(bytes / BYTES_PER_TOKEN).unwrap_or(u64::MAX);
         self.ladder.catalogue.most_micros(&step.model.id, input, request.max_output_tokens)
     }

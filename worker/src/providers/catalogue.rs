@@ -280,10 +280,10 @@ mod tests {
     #[test]
     fn cached_and_written_tokens_have_their_own_price_and_fractions_round_up() {
         let usage =
-            Usage { input: 1_201, cached: 1_000, cache_write: 101, output: 9, reasoning: 4 };
+            Usage { input: 1_201, cached: 1_000, cache_write: 101, output: 9, ..Usage::default() };
         // 100 × 0.1 + 1000 × 0.01 + 101 × 0.125 + 9 × 0.5 = 37.125
         assert_eq!(catalogue().cost_micros("claude-haiku-5-5", &usage), 38);
-        let impossible = Usage { input: 1, cached: 5, cache_write: 5, output: 0, reasoning: 0 };
+        let impossible = Usage { input: 1, cached: 5, cache_write: 5, ..Usage::default() };
         assert_eq!(catalogue().cost_micros("claude-haiku-5-5", &impossible), 1);
         let huge = Usage { input: u64::MAX, output: u64::MAX, ..Usage::default() };
         assert!(catalogue().cost_micros("gpt-6.1-sol", &huge) > 0);

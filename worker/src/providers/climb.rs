@@ -9,14 +9,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::attempt::Failed;
-use super::error::Billed;
+use super::error::{Billed, Fault};
 use super::fallback::{Ladder, Request, Step, StoredReply};
 use super::gate::Admission;
 use super::log::{AttemptFailure, AttemptLog, End, Judge};
 use super::outcome::{Delivered, LadderError};
 use super::race::Raced;
-use super::retry::{Again, Next, Settled, Standing, decide, rule};
+use super::retry::{Next, Settled, Standing, decide};
 use super::slice::Slice;
+use super::usage::Asked as AskedFor;
 use super::{GenerateRequest, ProviderError, ProviderName, Reply, interpret};
 
 /// What became of asking one provider.
@@ -33,7 +34,8 @@ pub(crate) struct Climb<'a, J, L> {
     pub(super) judge: &'a J,
     pub(super) log: &'a L,
     previous: Option<ProviderName>,
-    settled: Vec<Settled>,
+    /// What providers found wrong with the request itself.
+    faults: Vec<Fault>,
     failures: Mutex<Vec<AttemptFailure>>,
     pub(super) calls: AtomicU32,
     /// This worker's own limits left no turn at some provider.
@@ -54,14 +56,14 @@ pub(super) type Stopped<L> = LadderError<<L as AttemptLog>::Stop>;
 
 impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
     pub(crate) fn new(ladder: &'a Ladder, request: &'a Request, judge: &'a J, log: &'a L) -> Self {
-        let (settled, failures) = (Vec::new(), Mutex::default());
+        let (faults, failures) = (Vec::new(), Mutex::default());
         Self {
             ladder,
             request,
             judge,
             log,
             previous: None,
-            settled,
+            faults,
             failures,
             calls: AtomicU32::new(0),
             crowded: false,
@@ -74,7 +76,11 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
         let Some(StoredReply { n, provider, model, raw }) = &request.stored else {
             return Ok(None);
         };
-        let verdict = match interpret(*provider, raw) {
+        let mut read = interpret(*provider, raw);
+        let cap = self.ladder.max_output(model);
+        let asked = AskedFor { prompt_bytes: request.prompt_bytes, cap };
+        self.put_in_bounds(*provider, asked, &mut read);
+        let verdict = match read {
             Ok(reply) => self.judged(reply).await,
             Err(error) => Err((error, None)),
         };
@@ -123,13 +129,13 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
             let next = self.next(&failed, &mut tries, &mut request, step, slice);
             let retry_in = match next {
                 Next::Again(wait) => Some(wait),
-                Next::Raise => Some(Duration::ZERO),
+                Next::Raise | Next::Amend => Some(Duration::ZERO),
                 Next::FallOver | Next::End(_) => None,
             };
             self.close(failed.n, provider, &step.model.id, failed.error, retry_in, most).await?;
             match next {
                 Next::Again(wait) => sleep(wait).await,
-                Next::Raise => {}
+                Next::Raise | Next::Amend => {}
                 Next::FallOver => return Ok(Asked::FellOver),
                 Next::End(settled) => return Ok(Asked::Settled(settled)),
             }
@@ -148,6 +154,7 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
             max_output_tokens: cap.min(step.model.max_output),
             reasoning: step.model.reasoning.clone(),
             correction: None,
+            without: step.rung.refused.of(&step.model.id),
         }
     }
 
@@ -161,17 +168,16 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
         slice: Slice,
     ) -> Next {
         let policy = &self.ladder.policy;
-        let settles = match rule(&failed.error).again {
-            Again::Settled(settled) => Some(settled),
-            _ => None,
-        };
+        let fault = failed.error.fault();
+        let refused = failed.error.refused(request.without);
         let standing = Standing {
             calls: tries.calls,
             // A corrected reply that is wrong again had its repeat.
             repeated: tries.repeated || tries.corrected,
             raised: tries.raised,
             can_raise: request.max_output_tokens < step.model.max_output,
-            confirmed: settles.is_some_and(|settled| self.settled.contains(&settled)),
+            refused: refused.is_some(),
+            confirmed: fault.as_ref().is_some_and(|fault| self.faults.contains(fault)),
             left: slice.left(Instant::now()),
         };
         let next = decide(&failed.error, standing, policy, self.ladder.jitter());
@@ -188,7 +194,12 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
                 let doubled = request.max_output_tokens.saturating_mul(2);
                 request.max_output_tokens = doubled.min(step.model.max_output);
             }
-            (_, Next::FallOver) => self.settled.extend(settles),
+            (_, Next::Amend) => {
+                // It was not called in vain: nothing was generated, nothing is paid.
+                tries.calls -= 1;
+                request.without = refused.map_or(request.without, |part| request.without.and(part));
+            }
+            (_, Next::FallOver) => self.faults.extend(fault),
             (_, Next::Again(_) | Next::End(_)) => {}
         }
         next
@@ -224,6 +235,7 @@ impl<'a, J: Judge, L: AttemptLog> Climb<'a, J, L> {
             Billed::Nothing => {}
             Billed::Tokens(usage) => {
                 end.usage = usage;
+                end.estimated = usage.estimated;
                 end.cost_micros = self.ladder.catalogue.cost_micros(model, &usage);
             }
             Billed::Unknown => {

@@ -6,6 +6,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Usage;
+use super::failure_words::too_long;
+use super::feature::{Feature, Features};
 
 /// Why a call brought no usable reply.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -112,7 +114,7 @@ impl fmt::Display for Phase {
 }
 
 /// What a provider said when it did not answer with a plan.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ErrorReply {
     /// The HTTP status; for an error inside a stream, the status it stands for.
     pub status: u16,
@@ -126,6 +128,14 @@ pub struct ErrorReply {
     pub wait: Option<Duration>,
     /// Its word on whether a retry makes sense (`x-should-retry`).
     pub should_retry: Option<bool>,
+    /// The parts of the request that it speaks of, which it may do without.
+    pub refused: Features,
+}
+
+impl ErrorReply {
+    fn words(&self) -> String {
+        format!("{} {}", self.code, self.message).to_lowercase()
+    }
 }
 
 impl fmt::Display for ErrorReply {
@@ -138,6 +148,18 @@ impl fmt::Display for ErrorReply {
         }
         Ok(())
     }
+}
+
+/// What a host finds wrong with a request itself. Two hosts that find the same
+/// are believed; what is wrong with one host only says nothing about the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not to be written.
+    Unwanted,
+    /// It is too long.
+    TooLong,
+    /// In these words, under this status.
+    Said(u16, String),
 }
 
 /// What is known about the price of a failed call.
@@ -183,6 +205,38 @@ impl ProviderError {
             Self::Refused { .. } => "refused",
             Self::Invalid { .. } => "invalid",
         }
+    }
+
+    /// What it cost, where that is known, to be put within bounds.
+    pub(crate) fn usage_mut(&mut self) -> Option<&mut Usage> {
+        match self {
+            Self::Empty { usage, .. }
+            | Self::Truncated { usage }
+            | Self::Refused { usage, .. }
+            | Self::Invalid { usage, .. } => Some(usage),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the request itself, if that is what it says.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Refused { .. } => Some(Fault::Unwanted),
+            Self::BadRequest(reply) if reply.status == 413 || too_long(&reply.words()) => {
+                Some(Fault::TooLong)
+            }
+            // A host that does not know a field is one host's own matter.
+            Self::BadRequest(reply) if !reply.refused.is_empty() => None,
+            Self::BadRequest(reply) => Some(Fault::Said(reply.status, reply.words())),
+            _ => None,
+        }
+    }
+
+    /// What the host can be asked without, if it refuses a part of the request
+    /// that is not left out yet.
+    pub fn refused(&self, without: Features) -> Option<Feature> {
+        let Self::BadRequest(reply) = self else { return None };
+        reply.refused.first_but(without)
     }
 
     /// What the failed call cost, as far as can be known.

@@ -141,7 +141,7 @@ impl Ladder {
         let today = self.clock.now().date_naive();
         for rung in &self.rungs {
             let model = self.catalogue.resolve(&rung.model, today).id;
-            let key = rung.key(&model);
+            let key = rung.key(&model, self.rests.lifts(rung.name()));
             let labels = [("provider", rung.name().as_str().to_owned()), ("model", model)];
             let breaker = self.gate.breaker(&key);
             metrics::gauge!("regimen_provider_breaker", &labels).set(f64::from(breaker as u8));
@@ -231,7 +231,7 @@ impl Ladder {
                 let model = self.catalogue.resolve(id, today);
                 Step {
                     rung,
-                    key: rung.key(&model.id),
+                    key: rung.key(&model.id, self.rests.lifts(rung.name())),
                     known: asked.is_none() || self.catalogue.model(id).is_some(),
                     warning: asked
                         .and_then(|id| self.catalogue.notice(id, today))
@@ -245,6 +245,11 @@ impl Ladder {
             step.warning = Some(unmet);
         }
         steps
+    }
+
+    /// The highest output cap of `model`.
+    pub(crate) fn max_output(&self, model: &str) -> u32 {
+        self.catalogue.resolve(model, self.clock.now().date_naive()).max_output
     }
 
     /// A draw from 0 up to 1.

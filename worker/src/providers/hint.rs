@@ -1,50 +1,84 @@
-//! How long a provider asks us to wait, in the several ways they say it.
+//! How long a provider asks us to wait, in the several ways they say it: in
+//! seconds, as a duration, as an instant, in headers and in the body.
+//!
+//! A hint is a wish, and some are nonsense: a number that can only be an
+//! instant is one; what is over, nothing or less is no hint; and one reply
+//! never shuts a model for longer than [`LONGEST`].
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use http::HeaderMap;
+use serde_json::Value;
 
-/// No hint is believed beyond this; it only has to be longer than any deadline.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+use super::content::word;
 
-/// `retry-after-ms` (milliseconds, maybe fractional), else `retry-after`
-/// (seconds, maybe fractional, or an HTTP date).
-pub fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    if let Some(wait) = text(headers, "retry-after-ms").and_then(|ms| number(ms, 1_000.0)) {
-        return Some(wait);
-    }
-    let value = text(headers, "retry-after")?;
-    number(value, 1.0).or_else(|| {
-        let date = DateTime::parse_from_rfc2822(value).ok()?;
-        Some(until(date.with_timezone(&Utc), now))
-    })
+/// No single hint is believed beyond this. Whoever means more will say so
+/// again, and an operator can pause a provider.
+pub const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// Nobody asks for a shorter wait than this on purpose.
+const SHORTEST: Duration = Duration::from_millis(20);
+/// From here on a number is an instant: seconds since 1970, or finer units
+/// where it is larger. As a wait it would be thirty years.
+const FIRST_EPOCH: f64 = 1e9;
+
+/// The wait that headers ask for: `retry-after-ms`, else `retry-after`, else
+/// the latest reset of a rate limit that is used up.
+pub fn in_headers(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let millis = || wait(text(headers, "retry-after-ms")?, 1e-3, now);
+    let seconds = || wait(text(headers, "retry-after")?, 1.0, now);
+    millis().or_else(seconds).or_else(|| reset(headers, now))
 }
 
-/// OpenAI's `x-ratelimit-reset-{requests,tokens}`: durations such as `6m30s`.
-/// The longest of those limits that have nothing remaining.
-pub fn openai_reset(headers: &HeaderMap) -> Option<Duration> {
-    ["requests", "tokens"]
-        .into_iter()
-        .filter(|limit| used_up(headers, &format!("x-ratelimit-remaining-{limit}")))
-        .filter_map(|limit| duration(text(headers, &format!("x-ratelimit-reset-{limit}"))?))
+/// The latest `…ratelimit…reset…` of those limits that have nothing remaining:
+/// `x-ratelimit-reset-tokens`, `anthropic-ratelimit-requests-reset`, `ratelimit-reset` …
+pub fn reset(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let is_reset = |name: &str| name.contains("ratelimit") && name.contains("reset");
+    let resets = headers.keys().map(http::HeaderName::as_str).filter(|name| is_reset(name));
+    resets
+        .filter(|name| used_up(headers, &name.replace("reset", "remaining")))
+        .filter_map(|name| wait(text(headers, name)?, 1.0, now))
         .max()
 }
 
-/// Anthropic's `anthropic-ratelimit-*-reset`: RFC 3339 instants. The latest of
-/// those limits that have nothing remaining.
-pub fn anthropic_reset(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    ["requests", "tokens", "input-tokens", "output-tokens"]
-        .into_iter()
-        .filter(|limit| used_up(headers, &format!("anthropic-ratelimit-{limit}-remaining")))
-        .filter_map(|limit| {
-            let at = text(headers, &format!("anthropic-ratelimit-{limit}-reset"))?;
-            Some(until(DateTime::parse_from_rfc3339(at).ok()?.with_timezone(&Utc), now))
+/// The wait that a body asks for: google.rpc.RetryInfo, a field `retry_after`,
+/// or words such as "try again in 6m30s".
+pub fn in_body(error: &Value, message: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let details = error["details"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let info = || {
+        details.iter().find_map(|detail| match &detail["retryDelay"] {
+            Value::Object(parts) => {
+                let seconds = word(parts.get("seconds")?).parse::<f64>().ok()?;
+                seconds_of(seconds)
+            }
+            delay => wait(&word(delay), 1.0, now),
         })
-        .max()
+    };
+    let field = |name: &str, unit: f64| wait(&word(&error[name]), unit, now);
+    info()
+        .or_else(|| field("retry_after_ms", 1e-3))
+        .or_else(|| field("retry_after", 1.0))
+        .or_else(|| field("retry_after_seconds", 1.0))
+        .or_else(|| in_words(message))
 }
 
-/// A duration in the text form of Go and protobuf: `27s`, `3.700s`, `6m30s`, `120ms`.
+/// "Please try again in 6m0s.", "Please retry in 27.5s".
+fn in_words(message: &str) -> Option<Duration> {
+    let message = message.to_ascii_lowercase();
+    let (_, behind) = ["try again in ", "retry in ", "retry after "]
+        .iter()
+        .find_map(|words| message.split_once(words))?;
+    let mut words = behind.split_whitespace();
+    let first = words.next()?.trim_end_matches(['.', ',', '!', ';', ')']);
+    let wait = match first.parse::<f64>() {
+        Ok(_) => duration(&format!("{first}{}", words.next()?.trim_end_matches(['.', ',', '!']))),
+        Err(_) => duration(first),
+    };
+    wait.filter(|wait| *wait >= SHORTEST)
+}
+
+/// A duration in the text form of Go and protobuf (`27s`, `3.700s`, `6m30s`,
+/// `120ms`), or in words (`20 seconds`).
 pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
@@ -54,27 +88,28 @@ pub fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (value, tail) = rest.split_at(digits);
+        let tail = tail.trim_start();
         let letters = tail.find(|c: char| !c.is_alphabetic()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
-        let seconds = match unit {
-            "d" => 86_400.0,
-            "h" => 3_600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
+        let seconds = match unit.to_ascii_lowercase().as_str() {
+            "d" | "day" | "days" => 86_400.0,
+            "h" | "hour" | "hours" => 3_600.0,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
+            "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+            "ms" | "millisecond" | "milliseconds" => 1e-3,
             "us" | "µs" => 1e-6,
             "ns" => 1e-9,
             _ => return None,
         };
         total = total.saturating_add(seconds_of(value.parse::<f64>().ok()? * seconds)?);
-        rest = tail;
+        rest = tail.trim_start();
     }
     Some(total.min(LONGEST))
 }
 
 /// The provider's word on retrying, which counts above the status.
 pub fn should_retry(headers: &HeaderMap) -> Option<bool> {
-    match text(headers, "x-should-retry")? {
+    match text(headers, "x-should-retry")?.to_ascii_lowercase().as_str() {
         "true" => Some(true),
         "false" => Some(false),
         _ => None,
@@ -85,20 +120,56 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     Some(headers.get(name)?.to_str().ok()?.trim())
 }
 
+/// A limit that does not say what remains counts: its reply was a refusal.
 fn used_up(headers: &HeaderMap, name: &str) -> bool {
-    text(headers, name).and_then(|left| left.parse::<i64>().ok()).is_some_and(|left| left <= 0)
+    text(headers, name).and_then(|left| left.parse::<f64>().ok()).is_none_or(|left| left <= 0.0)
 }
 
-fn until(at: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    (at - now).to_std().unwrap_or(Duration::ZERO).min(LONGEST)
+/// What `text` asks for: a number of units of `unit` seconds, an instant as a
+/// number or a date, or a duration. Nothing where no wait is left of it.
+fn wait(text: &str, unit: f64, now: DateTime<Utc>) -> Option<Duration> {
+    let wait = match text.parse::<f64>() {
+        Ok(number) if number >= FIRST_EPOCH => until(instant(number)?, now),
+        Ok(number) => seconds_of(number * unit),
+        Err(_) => duration(text).or_else(|| until(date(text)?, now)),
+    };
+    wait.filter(|wait| *wait >= SHORTEST).map(|wait| wait.min(LONGEST))
 }
 
-fn number(text: &str, divisor: f64) -> Option<Duration> {
-    seconds_of(text.parse::<f64>().ok()? / divisor)
+/// Seconds, milliseconds, microseconds or nanoseconds since 1970, by the size
+/// of the number.
+fn instant(number: f64) -> Option<DateTime<Utc>> {
+    let mut seconds = number;
+    for _ in 0..3 {
+        // The year 5138: whoever means milliseconds passes that.
+        if seconds >= 1e11 {
+            seconds /= 1e3;
+        }
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "beyond the years of chrono it is none")]
+    let millis = (seconds * 1e3) as i64;
+    DateTime::from_timestamp_millis(millis)
 }
 
+/// An instant as RFC 3339 writes it, or in one of the three forms of HTTP.
+fn date(text: &str) -> Option<DateTime<Utc>> {
+    let parsed = DateTime::parse_from_rfc3339(text)
+        .or_else(|_| DateTime::parse_from_rfc2822(text))
+        .map(|date| date.with_timezone(&Utc));
+    let old = |form: &str| NaiveDateTime::parse_from_str(text, form).map(|date| date.and_utc());
+    parsed
+        .or_else(|_| old("%A, %d-%b-%y %H:%M:%S GMT"))
+        .or_else(|_| old("%a %b %e %H:%M:%S %Y"))
+        .ok()
+}
+
+fn until(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
+    (at - now).to_std().ok().map(|wait| wait.min(LONGEST))
+}
+
+/// A number that is none, or endless, is no wait.
 fn seconds_of(seconds: f64) -> Option<Duration> {
-    if seconds.is_nan() {
+    if !seconds.is_finite() {
         return None;
     }
     Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(LONGEST).min(LONGEST))
@@ -108,8 +179,11 @@ fn seconds_of(seconds: f64) -> Option<Duration> {
 mod tests {
     use chrono::TimeZone;
     use http::HeaderValue;
+    use serde_json::json;
 
     use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs
@@ -124,68 +198,137 @@ mod tests {
         Utc.with_ymd_and_hms(2026, 11, 22, 10, 0, 0).unwrap()
     }
 
-    #[test]
-    fn retry_after_is_read_in_all_three_forms() {
-        let wait = |pairs: &[(&'static str, &str)]| retry_after(&headers(pairs), now());
-        assert_eq!(wait(&[("retry-after", "20")]), Some(Duration::from_secs(20)));
-        assert_eq!(wait(&[("retry-after", "1.5")]), Some(Duration::from_millis(1_500)));
-        assert_eq!(
-            wait(&[("retry-after", "Sun, 22 Nov 2026 10:00:07 GMT")]),
-            Some(Duration::from_secs(7))
-        );
-        assert_eq!(wait(&[("retry-after", "Sun, 22 Nov 2026 09:00:00 GMT")]), Some(Duration::ZERO));
-        assert_eq!(
-            wait(&[("retry-after-ms", "250.5"), ("retry-after", "9")]),
-            Some(Duration::from_micros(250_500))
-        );
-        assert_eq!(
-            wait(&[("retry-after-ms", "soon"), ("retry-after", "9")]),
-            Some(Duration::from_secs(9))
-        );
-        assert_eq!(wait(&[]), None);
+    fn asked(pairs: &[(&'static str, &str)]) -> Option<Duration> {
+        in_headers(&headers(pairs), now())
     }
 
     #[test]
-    fn nonsense_is_no_hint_and_eternity_is_bounded() {
-        let wait = |value: &str| retry_after(&headers(&[("retry-after", value)]), now());
-        assert_eq!(wait("tomorrow"), None);
-        assert_eq!(wait("NaN"), None);
-        assert_eq!(wait("-3"), Some(Duration::ZERO));
-        assert_eq!(wait("inf"), Some(LONGEST));
-        assert_eq!(wait("1e300"), Some(LONGEST));
+    fn retry_after_is_read_in_all_its_forms() {
+        for (value, seconds) in [
+            ("20", 20.0),
+            ("1.5", 1.5),
+            (" 20 ", 20.0),
+            ("20s", 20.0),
+            ("1m30s", 90.0),
+            ("250ms", 0.25),
+            ("20 seconds", 20.0),
+            ("Sun, 22 Nov 2026 10:00:07 GMT", 7.0),
+            ("Sunday, 22-Nov-26 10:00:07 GMT", 7.0),
+            ("Sun Nov 22 10:00:07 2026", 7.0),
+            ("2026-11-22T10:00:07Z", 7.0),
+            ("2026-11-22T11:00:07+01:00", 7.0),
+            ("1795341607", 7.0),
+            ("1795341607.5", 7.5),
+            ("1795341607000", 7.0),
+            ("1795341607000000", 7.0),
+        ] {
+            let right = Some(Duration::from_secs_f64(seconds));
+            assert_eq!(asked(&[("retry-after", value)]), right, "{value}");
+        }
+        let both = |ms| asked(&[("retry-after-ms", ms), ("retry-after", "9")]);
+        assert_eq!(both("250.5"), Some(Duration::from_micros(250_500)));
+        assert_eq!(both("soon"), Some(9 * SECOND));
+        assert_eq!(both("1795341607000"), Some(7 * SECOND));
+        assert_eq!(asked(&[]), None);
+    }
+
+    #[test]
+    fn what_is_over_nothing_or_nonsense_is_no_hint_and_eternity_is_bounded() {
+        for value in [
+            "0",
+            "-1",
+            "-0",
+            "0.0",
+            "NaN",
+            "inf",
+            "-inf",
+            "infinity",
+            "tomorrow",
+            "",
+            "1e-9",
+            // An instant that is over.
+            "1795300000",
+            "1795300000000",
+            "Sun, 22 Nov 2026 09:00:00 GMT",
+            "2020-01-01T00:00:00Z",
+            "0s",
+            "0ms",
+        ] {
+            assert_eq!(asked(&[("retry-after", value)]), None, "{value}");
+        }
+        for value in [
+            "20000",
+            "604800",
+            "999999999",
+            "1e300",
+            "1826877600",
+            "99999999999999999999",
+            "Mon, 22 Nov 2027 10:00:07 GMT",
+            "9999-12-31T00:00:00Z",
+            "24h",
+            "7d",
+        ] {
+            let bounded = asked(&[("retry-after", value)]);
+            assert!(bounded.is_none_or(|wait| wait == LONGEST), "{value}: {bounded:?}");
+        }
+        assert_eq!(asked(&[("retry-after", "20000")]), Some(LONGEST));
+        assert_eq!(asked(&[("retry-after-ms", "604800000")]), Some(LONGEST));
     }
 
     #[test]
     fn durations_are_read_as_the_providers_write_them() {
-        assert_eq!(duration("27s"), Some(Duration::from_secs(27)));
+        assert_eq!(duration("27s"), Some(27 * SECOND));
         assert_eq!(duration("3.700s"), Some(Duration::from_millis(3_700)));
-        assert_eq!(duration("6m30s"), Some(Duration::from_secs(390)));
+        assert_eq!(duration("6m30s"), Some(390 * SECOND));
         assert_eq!(duration("120ms"), Some(Duration::from_millis(120)));
-        assert_eq!(duration("1h0m0.5s"), Some(Duration::from_millis(3_600_500)));
-        for nonsense in ["", "7", "s", "1 s", "1.2.3s", "5y"] {
+        assert_eq!(duration("1h0m0.5s"), Some(LONGEST));
+        for nonsense in ["", "7", "s", "1.2.3s", "5y", "-3s", "1 s 2"] {
             assert_eq!(duration(nonsense), None, "{nonsense:?}");
         }
     }
 
     #[test]
     fn only_a_limit_that_is_used_up_says_when_to_come_back() {
-        let openai = headers(&[
+        let openai = [
             ("x-ratelimit-remaining-requests", "12"),
             ("x-ratelimit-reset-requests", "6m0s"),
             ("x-ratelimit-remaining-tokens", "0"),
             ("x-ratelimit-reset-tokens", "1.5s"),
-        ]);
-        assert_eq!(openai_reset(&openai), Some(Duration::from_millis(1_500)));
-        let anthropic = headers(&[
+        ];
+        assert_eq!(asked(&openai), Some(Duration::from_millis(1_500)));
+        let anthropic = [
             ("anthropic-ratelimit-requests-remaining", "0"),
             ("anthropic-ratelimit-requests-reset", "2026-11-22T10:00:04Z"),
             ("anthropic-ratelimit-output-tokens-remaining", "0"),
             ("anthropic-ratelimit-output-tokens-reset", "2026-11-22T10:00:09Z"),
             ("anthropic-ratelimit-tokens-remaining", "5"),
             ("anthropic-ratelimit-tokens-reset", "2026-11-22T11:00:00Z"),
-        ]);
-        assert_eq!(anthropic_reset(&anthropic, now()), Some(Duration::from_secs(9)));
-        assert_eq!(anthropic_reset(&headers(&[]), now()), None);
+        ];
+        assert_eq!(asked(&anthropic), Some(9 * SECOND));
+        let year = [("anthropic-ratelimit-requests-reset", "2027-11-22T10:00:00Z")];
+        assert_eq!(asked(&year), Some(LONGEST));
+        let router = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1795341607000")];
+        assert_eq!(asked(&router), Some(7 * SECOND));
+        assert_eq!(asked(&[("ratelimit-reset", "30")]), Some(30 * SECOND));
+        assert_eq!(asked(&[("x-ratelimit-limit-requests", "30")]), None);
+    }
+
+    #[test]
+    fn a_body_may_say_it_too() {
+        let of = |error: Value, message: &str| in_body(&error, message, now());
+        let info = |delay: Value| json!({ "details": [{ "@type": "x" }, { "retryDelay": delay }] });
+        assert_eq!(of(info(json!("3.700s")), ""), Some(Duration::from_millis(3_700)));
+        assert_eq!(of(info(json!({ "seconds": "27" })), ""), Some(27 * SECOND));
+        assert_eq!(of(info(json!("52758s")), ""), Some(LONGEST));
+        assert_eq!(of(info(json!("-1s")), ""), None);
+        assert_eq!(of(json!({ "retry_after": 2.5 }), ""), Some(Duration::from_millis(2_500)));
+        assert_eq!(of(json!({ "retry_after_ms": 250 }), ""), Some(Duration::from_millis(250)));
+        let words = |message: &str| of(json!({}), message);
+        assert_eq!(words("Limit 3. Please try again in 6m0s. Visit"), Some(360 * SECOND));
+        assert_eq!(words("Please retry in 27.5s."), Some(Duration::from_millis(27_500)));
+        assert_eq!(words("try again in 20 seconds."), Some(20 * SECOND));
+        assert_eq!(words("try again in a while"), None);
+        assert_eq!(words("slow down"), None);
     }
 
     #[test]

@@ -1,10 +1,9 @@
-//! One HTTP call to a provider: sends, watches for stalls, assembles a stream,
-//! bounds what it reads. What the bytes mean is for the adapters ([`Wire`]).
+//! One HTTP call to a provider: sends, and brings back the whole reply or the
+//! failure in its place. What the bytes mean is for the adapters ([`Wire`]).
 
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, header};
 use regimen_common::clock::Clock;
@@ -14,42 +13,48 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
+use super::body::{Arrived, Body};
 use super::error::{Phase, cut_short};
-use super::sse::{Decoder, Event};
-use super::{ProviderError, RawReply, Timeouts};
+use super::feature::Names;
+use super::sse::Event;
+use super::{ProviderError, RawReply, Timeouts, failure};
+use crate::json;
 
 /// TCP and TLS together; a provider that takes longer is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Servers and load balancers close idle connections after 30 s and more; one
 /// that is kept for less is not found closed by the next request.
 const IDLE: Duration = Duration::from_secs(20);
-/// A plan is some tens of kilobytes; a reply a hundred times that is a fault.
-const REPLY_LIMIT: usize = 8 * 1024 * 1024;
-/// Enough of an error body for every known error shape.
-const ERROR_LIMIT: usize = 64 * 1024;
-/// How long to wait for the end of a stream whose last event is in, so that
-/// the connection can be used again.
-const DRAIN: Duration = Duration::from_millis(250);
+/// A shorter key is a made-up one, and may stand in an honest text.
+const SHORTEST_KEY: usize = 8;
 
 /// What an adapter knows and the transport does not.
 pub trait Wire: Send + Sync {
     /// The header that carries the provider's id for a call.
     fn request_id_header(&self) -> &'static str;
 
-    /// Names the failure behind a status that is no success.
-    fn classify(&self, failure: &Failure) -> ProviderError;
+    /// The parts of its requests that a host may refuse, by the names it may
+    /// give them; see [`Names`].
+    fn features(&self) -> Names;
 
     /// A fresh assembler for one stream.
     fn assembler(&self) -> Box<dyn Assemble>;
 }
 
 /// Builds a whole reply out of the events of a stream.
-pub trait Assemble: Send {
+pub trait Assemble: Send + Sync {
     /// Takes one event; true once it was the last one.
     ///
     /// # Errors
     /// The event reports a failure, or cannot be part of this stream.
     fn push(&mut self, event: &Event) -> Result<bool, ProviderError>;
+
+    /// Whether the model has said that it stopped.
+    fn has_stopped(&self) -> bool;
+
+    /// Whether nothing of the reply can be missing: its text is complete, or
+    /// its model stopped for another reason than being done.
+    fn is_whole(&self) -> bool;
 
     /// The reply in the shape the provider uses without streaming.
     fn finish(self: Box<Self>) -> Value;
@@ -145,19 +150,26 @@ impl Transport {
         };
         let status = response.status().as_u16();
         let request_id = header_text(response.headers(), wire.request_id_header());
-        let mut body = Body { response, first_byte, timeouts, started: false };
-        if !(200..300).contains(&status) {
-            let headers = body.response.headers().clone();
-            let text = body.start_of_text().await.replace(secret.expose_secret(), "[key]");
-            let now = self.clock.now();
-            return Err(wire.classify(&Failure { status, headers, body: text, request_id, now }));
-        }
-        let body = if is_event_stream(body.response.headers()) {
-            body.assemble(wire.assembler()).await?.to_string()
-        } else {
-            body.whole_text().await?
+        let is_stream = is_event_stream(response.headers());
+        let headers = response.headers().clone();
+        let mut body = Body::new(response, first_byte, timeouts);
+        let without_key = |text: String| match secret.expose_secret() {
+            key if key.len() >= SHORTEST_KEY => text.replace(key, "[key]"),
+            _ => text,
         };
-        Ok(RawReply { status, body, request_id })
+        let failure = |body| {
+            let (request_id, now) = (request_id.clone(), self.clock.now());
+            let failure = Failure { status, headers: headers.clone(), body, request_id, now };
+            failure::classify(&failure, wire.features())
+        };
+        if !(200..300).contains(&status) {
+            return Err(failure(without_key(body.start_of_text().await)));
+        }
+        let body = match body.read(is_stream, wire.assembler()).await? {
+            Arrived::Assembled(reply) => reply.to_string(),
+            Arrived::Whole(text) => whole(without_key(text), wire, failure)?,
+        };
+        Ok(RawReply { status, body: without_key(body), request_id })
     }
 
     async fn send(&self, outgoing: Outgoing) -> Result<Response, ProviderError> {
@@ -190,87 +202,42 @@ pub(crate) fn public_roots() -> impl Iterator<Item = reqwest::Certificate> {
     roots.filter_map(|root| reqwest::Certificate::from_der(root).ok())
 }
 
-/// A response body, read piece by piece under the timeouts.
-struct Body {
-    response: Response,
-    first_byte: Instant,
-    timeouts: Timeouts,
-    started: bool,
-}
-
-impl Body {
-    async fn next(&mut self) -> Result<Option<Bytes>, ProviderError> {
-        let (deadline, phase, after) = if self.started {
-            (Instant::now() + self.timeouts.stall, Phase::Stall, self.timeouts.stall)
-        } else {
-            (self.first_byte, Phase::FirstByte, self.timeouts.first_byte)
-        };
-        let chunk = timeout_at(deadline, self.response.chunk())
-            .await
-            .map_err(|_| ProviderError::Timeout { phase, after })?;
-        self.started = true;
-        chunk.map_err(|error| ProviderError::Cut { detail: causes(error) })
+/// A body that is no stream of events: a reply, an error in its place, or the
+/// pieces of a stream as a list or as lines.
+fn whole(
+    text: String,
+    wire: &dyn Wire,
+    failure: impl Fn(String) -> ProviderError,
+) -> Result<String, ProviderError> {
+    let Ok(documents) = json::documents(&text) else {
+        let words = failure::words_of(&text);
+        return Err(ProviderError::Cut { detail: format!("no reply but: {words}") });
+    };
+    if documents.iter().any(failure::is_complaint) {
+        return Err(failure(text));
     }
-
-    async fn assemble(mut self, mut assembler: Box<dyn Assemble>) -> Result<Value, ProviderError> {
-        let mut decoder = Decoder::new(REPLY_LIMIT);
-        let mut read = 0;
-        while let Some(chunk) = self.next().await? {
-            read += chunk.len();
-            if read > REPLY_LIMIT {
-                return Err(ProviderError::TooLarge { limit: REPLY_LIMIT });
-            }
-            let mut events = Vec::new();
-            decoder
-                .push(&chunk, &mut events)
-                .map_err(|error| ProviderError::Cut { detail: error.to_string() })?;
-            for event in &events {
-                if assembler.push(event)? {
-                    self.drain().await;
-                    return Ok(assembler.finish());
-                }
-            }
+    if let [Value::Object(_)] = documents.as_slice() {
+        return Ok(text);
+    }
+    let mut assembler = wire.assembler();
+    let list = |document| match document {
+        Value::Array(list) => list,
+        single => vec![single],
+    };
+    for piece in documents.into_iter().flat_map(list) {
+        if assembler.push(&Event { name: String::new(), data: piece.to_string() })? {
+            return Ok(assembler.finish().to_string());
         }
-        Err(ProviderError::Cut { detail: "the stream ended without its last event".to_owned() })
     }
-
-    async fn drain(mut self) {
-        let rest = async { while let Ok(Some(_)) = self.response.chunk().await {} };
-        // Not reaching the end only costs the connection.
-        let _ = timeout(DRAIN, rest).await;
+    if assembler.has_stopped() || assembler.is_whole() {
+        return Ok(assembler.finish().to_string());
     }
-
-    async fn whole_text(mut self) -> Result<String, ProviderError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = self.next().await? {
-            if body.len() + chunk.len() > REPLY_LIMIT {
-                return Err(ProviderError::TooLarge { limit: REPLY_LIMIT });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        if body.iter().all(u8::is_ascii_whitespace) {
-            return Err(ProviderError::Cut { detail: "the body is empty".to_owned() });
-        }
-        String::from_utf8(body)
-            .map_err(|_| ProviderError::Cut { detail: "the body is not UTF-8".to_owned() })
-    }
-
-    /// As much of an error body as arrives; the status counts even without it.
-    async fn start_of_text(&mut self) -> String {
-        let mut body = Vec::new();
-        while let Ok(Some(chunk)) = self.next().await {
-            body.extend_from_slice(&chunk);
-            if body.len() >= ERROR_LIMIT {
-                body.truncate(ERROR_LIMIT);
-                break;
-            }
-        }
-        String::from_utf8_lossy(&body).into_owned()
-    }
+    Err(ProviderError::Cut { detail: "the pieces do not make a whole reply".to_owned() })
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    header_text(headers, "content-type").is_some_and(|kind| kind.starts_with("text/event-stream"))
+    header_text(headers, "content-type")
+        .is_some_and(|kind| kind.to_ascii_lowercase().contains("event-stream"))
 }
 
 fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {

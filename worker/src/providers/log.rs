@@ -68,7 +68,8 @@ pub struct End {
     pub usage: Usage,
     /// What it cost, in millionths of a US dollar.
     pub cost_micros: u64,
-    /// The reply never came, so that the cost is the most it can have been.
+    /// The provider did not say what it took, or said what cannot be: the cost
+    /// is an estimate, or the most it can have been where no reply came.
     pub estimated: bool,
 }
 
@@ -116,7 +117,7 @@ impl End {
             retry_in: None,
             usage: reply.usage,
             cost_micros,
-            estimated: false,
+            estimated: reply.usage.estimated,
         }
     }
 

@@ -7,10 +7,16 @@
 //! caller stores, and [`interpret`] reads it, now or again after a crash.
 
 mod attempt;
+mod body;
 pub mod catalogue;
 mod climb;
+mod content;
 pub mod error;
+pub mod failure;
+mod failure_words;
 pub mod fallback;
+pub mod feature;
+pub mod finish;
 pub mod gate;
 pub mod hedge;
 pub mod hint;
@@ -20,33 +26,40 @@ pub mod name;
 pub mod outcome;
 pub mod policy;
 mod race;
+mod reading;
 pub mod rests;
 pub mod retirement;
 pub mod retry;
 pub mod rung;
 pub mod schema;
+pub mod scrub;
 pub mod settings;
 pub mod slice;
 pub mod sse;
+pub mod usage;
 
 pub mod anthropic;
 pub mod gemini;
 pub mod openai;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use self::feature::{Feature, Features};
+use self::schema::Subset;
+
 pub use error::ProviderError;
 pub use name::ProviderName;
 pub use schema::ReplySchema;
+pub use usage::Usage;
 
 /// One provider behind its real wire format.
 pub trait Provider: Send + Sync + fmt::Debug {
@@ -144,6 +157,23 @@ pub struct GenerateRequest {
     pub reasoning: Reasoning,
     /// Set when an earlier reply is to be corrected.
     pub correction: Option<Correction>,
+    /// What this host and model are known to refuse.
+    pub without: Features,
+}
+
+impl GenerateRequest {
+    /// The instructions; with the schema in words where it cannot be sent as a field.
+    fn system(&self, subset: Subset) -> Cow<'_, str> {
+        let system = &self.prompt.system;
+        let in_words = self.without.has(Feature::Schema) || self.without.has(Feature::JsonMode);
+        if !in_words {
+            return Cow::Borrowed(system);
+        }
+        let schema = self.prompt.schema.of(subset);
+        Cow::Owned(format!(
+            "{system}\n\nAnswer with one JSON object and nothing else. It satisfies this JSON Schema:\n{schema}"
+        ))
+    }
 }
 
 /// The reasoning setting a model takes.
@@ -207,27 +237,13 @@ pub struct Reply {
     pub request_id: Option<String>,
 }
 
-/// Tokens of one call, counted the same way for every provider.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// The whole prompt, cached and cache-written tokens included.
-    pub input: u64,
-    /// The part of `input` read from a cache.
-    pub cached: u64,
-    /// The part of `input` written to a cache.
-    pub cache_write: u64,
-    /// Everything generated, reasoning included.
-    pub output: u64,
-    /// The part of `output` spent on reasoning.
-    pub reasoning: u64,
-}
-
 /// Reads a raw reply. Pure, so that a stored reply can be read again.
 ///
 /// # Errors
 /// The reply is refused, truncated, empty or not JSON, told apart by variant;
 /// each carries the usage, because it was paid for. `Cut` when it is not the
-/// provider's reply at all, but a page of some edge.
+/// provider's reply at all, but a page of some edge, or ends in the middle; the
+/// failure it reports when it is an error in the place of a reply.
 pub fn interpret(provider: ProviderName, raw: &RawReply) -> Result<Reply, ProviderError> {
     match provider {
         ProviderName::Openai | ProviderName::Llama => openai::reply::interpret(provider, raw),
@@ -244,44 +260,12 @@ pub fn hashed_user(user: Uuid) -> String {
     )
 }
 
-/// The JSON inside a model's text.
-fn json_text(text: &str, finish: &str, usage: Usage) -> Result<String, ProviderError> {
-    let text = without_fence(text.trim());
-    if text.is_empty() {
-        return Err(ProviderError::Empty { finish: finish.to_owned(), usage });
-    }
-    match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => {
-            Err(ProviderError::Invalid { detail: format!("the text is not JSON: {error}"), usage })
-        }
-    }
-}
-
-/// Some hosts wrap the JSON in a Markdown fence in spite of the schema.
-fn without_fence(text: &str) -> &str {
-    let Some(inner) = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```")) else {
-        return text;
-    };
-    inner.strip_prefix("json").unwrap_or(inner).trim()
-}
-
 #[cfg(test)]
 mod ladder_tests;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_markdown_fence_is_taken_off() {
-        let text = |text: &str| json_text(text, "stop", Usage::default());
-        assert_eq!(text(" {\"a\":1}\n").unwrap(), "{\"a\":1}");
-        assert_eq!(text("```json\n{\"a\":1}\n```").unwrap(), "{\"a\":1}");
-        assert_eq!(text("```\n[]\n```\n").unwrap(), "[]");
-        assert_eq!(text("```json\n{\"a\":").unwrap_err().class(), "invalid");
-        assert_eq!(text("```json\n```").unwrap_err().class(), "empty");
-    }
 
     #[test]
     fn a_hashed_user_is_stable_short_enough_and_tells_nothing() {

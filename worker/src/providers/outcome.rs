@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regimen_common::job::FailureCode;
+use regimen_common::job::{FailureCode, attempt_gist};
 
 use super::log::AttemptFailure;
 use super::retry::{Again, Health, Settled, rule};
@@ -152,11 +152,11 @@ fn may_pass(error: &ProviderError) -> bool {
     }
 }
 
+/// Users read it: no provider's own words.
 fn summary(failures: &[AttemptFailure]) -> String {
-    failures
-        .last()
-        .map(|failure| {
-            format!(": {} attempts, last {}: {}", failures.len(), failure.provider, failure.error)
-        })
-        .unwrap_or_default()
+    let said = |failure: &AttemptFailure| {
+        let (count, gist) = (failures.len(), attempt_gist(failure.error.class()));
+        format!(": {count} attempts, last {}: {gist}", failure.provider)
+    };
+    failures.last().map(said).unwrap_or_default()
 }

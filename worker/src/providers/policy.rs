@@ -27,9 +27,10 @@ pub struct Policy {
     pub breaker_cap: Duration,
     /// How long a breaker stays open when money or a daily quota has run out.
     pub broke: Duration,
-    /// How long a breaker stays open for a bad key or an unknown model. A
-    /// changed key or model has a breaker of its own, so this ends with the
-    /// configuration that caused it.
+    /// The longest a breaker stays open for a bad key or an unknown model: at
+    /// first as long as for money, and twice as long each time it is found
+    /// again. A changed key or model has a breaker of its own, so this ends
+    /// with the configuration that caused it.
     pub misconfigured: Duration,
     /// The cool-down after a rate limit without a hint.
     pub cool_down: Duration,

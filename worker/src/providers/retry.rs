@@ -28,7 +28,8 @@ pub enum Again {
     HigherCap,
     /// No: the next provider.
     No,
-    /// No, and when a second provider says the same, nobody is asked any more.
+    /// Only without what it refuses of the request. Otherwise no, and when a
+    /// second provider finds the same wrong, nobody is asked any more.
     Settled(Settled),
 }
 
@@ -109,7 +110,9 @@ pub struct Standing {
     pub raised: bool,
     /// The cap can still be raised.
     pub can_raise: bool,
-    /// An earlier provider gave the same settled answer.
+    /// The request can be made without what this provider refuses of it.
+    pub refused: bool,
+    /// An earlier provider found the same wrong with the request.
     pub confirmed: bool,
     /// What is left of this provider's slice of the deadline.
     pub left: Duration,
@@ -122,6 +125,8 @@ pub enum Next {
     Again(Duration),
     /// Ask it again at once with a higher cap.
     Raise,
+    /// Ask it again at once without what it refuses.
+    Amend,
     /// Ask the next provider.
     FallOver,
     /// Ask nobody: a second provider confirmed the answer.
@@ -137,6 +142,7 @@ pub fn decide(error: &ProviderError, at: Standing, policy: &Policy, jitter: f64)
         Again::Later => later(wait),
         Again::Once if !at.repeated && fits(Duration::ZERO) => Next::Again(Duration::ZERO),
         Again::HigherCap if !at.raised && at.can_raise && fits(Duration::ZERO) => Next::Raise,
+        Again::Settled(_) if at.refused && policy.floor <= at.left => Next::Amend,
         Again::Settled(settled) if at.confirmed => Next::End(settled),
         Again::Once | Again::HigherCap | Again::No | Again::Settled(_) => Next::FallOver,
     }

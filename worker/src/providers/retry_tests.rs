@@ -14,6 +14,7 @@ fn reply(status: u16, wait: Option<u64>, should_retry: Option<bool>) -> ErrorRep
         request_id: None,
         wait: wait.map(Duration::from_secs),
         should_retry,
+        ..ErrorReply::default()
     }
 }
 
@@ -23,6 +24,7 @@ fn standing() -> Standing {
         repeated: false,
         raised: false,
         can_raise: true,
+        refused: false,
         confirmed: false,
         left: Duration::from_secs(45),
     }
@@ -128,6 +130,15 @@ fn a_refusal_or_rejection_needs_a_second_provider_to_end_the_job() {
 }
 
 #[test]
+fn what_is_refused_is_left_out_before_anybody_else_is_asked() {
+    let rejected = ProviderError::BadRequest(reply(400, None, None));
+    let refused = Standing { refused: true, confirmed: true, calls: 3, ..standing() };
+    assert_eq!(next(&rejected, refused), Next::Amend);
+    let late = Standing { left: Duration::ZERO, ..refused };
+    assert_eq!(next(&rejected, late), Next::End(Settled::BadRequest));
+}
+
+#[test]
 fn money_keys_models_and_our_own_mistakes_raise_an_alert() {
     let alerting: Vec<_> =
         all().iter().filter(|error| rule(error).alert).map(ProviderError::class).collect();
@@ -158,6 +169,7 @@ proptest! {
                 }
             }
             Next::Raise => prop_assert!(calls < policy.attempts && policy.floor <= at.left),
+            Next::Amend => prop_assert!(false, "nothing was refused"),
             Next::FallOver | Next::End(_) => {}
         }
         prop_assert!(backoff(calls, &policy, jitter) <= policy.backoff_cap);

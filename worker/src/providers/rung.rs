@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
+use super::feature::Refused;
 use super::hedge::Latency;
 use super::{Provider, ProviderName};
 
@@ -30,6 +31,8 @@ pub struct Rung {
     bucket: DefaultDirectRateLimiter,
     slots: Semaphore,
     pub(crate) latency: Latency,
+    /// What its models are known to refuse.
+    pub(crate) refused: Refused,
 }
 
 impl Rung {
@@ -55,6 +58,7 @@ impl Rung {
             bucket: RateLimiter::direct(Quota::per_second(limits.per_second)),
             slots: Semaphore::new(slots.min(Semaphore::MAX_PERMITS)),
             latency: Latency::default(),
+            refused: Refused::default(),
         }
     }
 
@@ -63,9 +67,15 @@ impl Rung {
         self.provider.name()
     }
 
-    /// The name of this provider and model in cool-downs and breakers.
-    pub fn key(&self, model: &str) -> String {
-        format!("{}:{}:{model}", self.name(), self.fingerprint)
+    /// The name of this provider and model in cool-downs and breakers. Another
+    /// number of `lifts` is another name: what an operator has lifted is not
+    /// looked at any more, here and in Redis.
+    pub fn key(&self, model: &str, lifts: i64) -> String {
+        let (name, fingerprint) = (self.name(), &self.fingerprint);
+        match lifts {
+            0 => format!("{name}:{fingerprint}:{model}"),
+            lifts => format!("{name}:{fingerprint}.{lifts}:{model}"),
+        }
     }
 
     /// Waits for this worker's own limits; `None` when that takes past `until`.

@@ -17,9 +17,6 @@ pub enum SseError {
     /// One event grew past the bound.
     #[error("an event is longer than {0} bytes")]
     TooLong(usize),
-    /// A line is not UTF-8.
-    #[error("a line is not UTF-8")]
-    NotText,
 }
 
 /// Turns chunks of bytes, cut anywhere, into events.
@@ -56,7 +53,7 @@ impl Decoder {
                 std::mem::replace(&mut self.after_carriage_return, byte == b'\r');
             match byte {
                 b'\n' if follows_carriage_return => {}
-                b'\n' | b'\r' => self.end_line(events)?,
+                b'\n' | b'\r' => self.end_line(events),
                 _ => {
                     if self.line.len() + self.event.data.len() >= self.limit {
                         return Err(SseError::TooLong(self.limit));
@@ -68,9 +65,19 @@ impl Decoder {
         Ok(())
     }
 
-    fn end_line(&mut self, events: &mut Vec<Event>) -> Result<(), SseError> {
+    /// The stream is over. Its last event counts even without its blank line:
+    /// hosts forget it, and half an event is found out by whoever reads it.
+    pub fn finish(&mut self, events: &mut Vec<Event>) {
+        if !self.line.is_empty() {
+            self.end_line(events);
+        }
+        self.end_line(events);
+    }
+
+    fn end_line(&mut self, events: &mut Vec<Event>) {
         let line = std::mem::take(&mut self.line);
-        let mut line = std::str::from_utf8(&line).map_err(|_| SseError::NotText)?;
+        let line = String::from_utf8_lossy(&line);
+        let mut line = line.as_ref();
         if std::mem::replace(&mut self.first_line, false) {
             line = line.strip_prefix('\u{feff}').unwrap_or(line);
         }
@@ -82,7 +89,7 @@ impl Decoder {
             if std::mem::replace(&mut self.has_data, false) {
                 events.push(event);
             }
-            return Ok(());
+            return;
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -97,7 +104,6 @@ impl Decoder {
             // Comments (an empty field), `id`, `retry` and what is yet to be invented.
             _ => {}
         }
-        Ok(())
     }
 }
 
@@ -127,19 +133,25 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_event_is_not_dispatched() {
-        assert_eq!(decode(&[b"data: whole\n\ndata: cut\n"]), [event("", "whole")]);
+    fn an_unfinished_event_waits_for_the_end_of_the_stream() {
+        for rest in ["data: last", "data: last\n", "data: last\r\n"] {
+            let mut decoder = Decoder::new(1_000);
+            let mut events = Vec::new();
+            decoder.push(format!("data: whole\n\n{rest}").as_bytes(), &mut events).unwrap();
+            assert_eq!(events, [event("", "whole")]);
+            decoder.finish(&mut events);
+            assert_eq!(events, [event("", "whole"), event("", "last")]);
+        }
     }
 
     #[test]
-    fn an_endless_event_and_bad_text_are_refused() {
+    fn an_endless_event_is_refused_and_bad_letters_are_replaced() {
         let mut decoder = Decoder::new(10);
         assert_eq!(decoder.push(b"data: 123456", &mut Vec::new()), Err(SseError::TooLong(10)));
         let mut decoder = Decoder::new(10);
         let lines = b"data:1234\ndata:1234\ndata:1234\n";
         assert_eq!(decoder.push(lines, &mut Vec::new()), Err(SseError::TooLong(10)));
-        let mut decoder = Decoder::new(100);
-        assert_eq!(decoder.push(b"data: \xff\n", &mut Vec::new()), Err(SseError::NotText));
+        assert_eq!(decode(&[b"data: \xff\n\n"]), [event("", "\u{fffd}")]);
     }
 
     proptest! {

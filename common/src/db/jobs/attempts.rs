@@ -36,6 +36,8 @@ pub struct Usage {
     pub output_tokens: i64,
     /// Millionths of a US dollar.
     pub cost_micros: i64,
+    /// The provider gave no counts, or such as cannot be.
+    pub estimated: bool,
 }
 
 /// How a call ended once it was judged.
@@ -197,7 +199,8 @@ pub async fn judge_attempt<C: GenericClient>(
                  input_tokens = coalesce($6, input_tokens),
                  cached_tokens = coalesce($7, cached_tokens),
                  output_tokens = coalesce($8, output_tokens),
-                 cost_micros = coalesce($9, cost_micros)
+                 cost_micros = coalesce($9, cost_micros),
+                 estimated = coalesce($10, estimated)
              from job where a.id = $1",
         )
         .await?;
@@ -215,6 +218,7 @@ pub async fn judge_attempt<C: GenericClient>(
                 &usage.map(|usage| usage.cached_tokens),
                 &usage.map(|usage| usage.output_tokens),
                 &usage.map(|usage| usage.cost_micros),
+                &usage.map(|usage| usage.estimated),
             ],
         )
         .await?;

@@ -208,9 +208,10 @@ pub(super) async fn settle_usage<C: GenericClient>(
         .prepare_cached(
             "-- settle usage
              insert into regimen.ai_usage (attempt_id, job_id, user_id, at, provider, model,
-                                           input_tokens, cached_tokens, output_tokens, cost_micros)
+                                           input_tokens, cached_tokens, output_tokens, cost_micros,
+                                           estimated)
              select id, job_id, user_id, coalesce(finished_at, started_at), provider, model,
-                    input_tokens, cached_tokens, output_tokens, cost_micros
+                    input_tokens, cached_tokens, output_tokens, cost_micros, estimated
              from regimen.job_attempts a
              where job_id = any($1)
                and (cost_micros > 0 or input_tokens > 0 or output_tokens > 0
@@ -218,7 +219,8 @@ pub(super) async fn settle_usage<C: GenericClient>(
              order by id
              on conflict (attempt_id) do update set
                  input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
-                 output_tokens = excluded.output_tokens, cost_micros = excluded.cost_micros
+                 output_tokens = excluded.output_tokens, cost_micros = excluded.cost_micros,
+                 estimated = excluded.estimated
              where (ai_usage.input_tokens, ai_usage.output_tokens, ai_usage.cost_micros)
                  is distinct from
                  (excluded.input_tokens, excluded.output_tokens, excluded.cost_micros)",

@@ -83,7 +83,7 @@ pub async fn marks<C: GenericClient>(
     rows.iter().map(|row| Ok((row.try_get("id")?, Mark::from_row(row)?))).collect()
 }
 
-/// One call to a provider, as the job's owner sees it.
+/// One call to a provider.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct AttemptRow {
     /// 1, 2, 3 … over the whole life of the job.
@@ -94,7 +94,7 @@ pub struct AttemptRow {
     pub model: String,
     /// `ok`, or the failure class; nothing before the reply is judged.
     pub outcome: Option<String>,
-    /// What went wrong, for people.
+    /// What went wrong, in the provider's words: for operators only.
     pub error: Option<String>,
     /// HTTP status, where there was one.
     pub http_status: Option<i32>,
@@ -108,6 +108,8 @@ pub struct AttemptRow {
     pub output_tokens: i64,
     /// Millionths of a US dollar.
     pub cost_micros: i64,
+    /// The provider gave no counts, or such as cannot be.
+    pub estimated: bool,
 }
 
 /// The message to a job's callback address, as the job's owner sees it.
@@ -175,7 +177,8 @@ pub async fn details<C: GenericClient>(
                         'outcome', a.outcome, 'error', a.error_detail,
                         'http_status', a.http_status, 'started_at', a.started_at,
                         'finished_at', a.finished_at, 'input_tokens', a.input_tokens,
-                        'output_tokens', a.output_tokens, 'cost_micros', a.cost_micros)
+                        'output_tokens', a.output_tokens, 'cost_micros', a.cost_micros,
+                        'estimated', a.estimated)
                         order by a.n), '[]')
                      from regimen.job_attempts a where a.job_id = j.id) as calls,
                     case when j.callback_url is null then null

@@ -147,7 +147,7 @@ async fn show(
             class: class.as_str(),
             generation_id: details.row.generation_id,
             retried_as: traces.retried_as,
-            job: JobView::of(&details, None, state.clock.now()),
+            job: JobView::for_operators(&details, state.clock.now()),
         },
         retry_of: traces.retry_of,
         worker: traces.worker_id,

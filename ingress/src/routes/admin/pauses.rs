@@ -126,6 +126,10 @@ async fn pause_provider(
 }
 
 /// Resume a provider
+///
+/// Also when it was not paused: its cool-downs and open breakers are lifted, and
+/// every worker asks it again within a second or so. Use it once what kept the
+/// provider away is mended: money, a key, a wrong `Retry-After`.
 #[utoipa::path(post, path = "/admin/providers/{name}/resume", tag = "admin",
     security(("token" = [])),
     params(("name" = String, Path, description = "openai, anthropic, gemini or llama")),
@@ -150,6 +154,9 @@ async fn set(
     let changed = if paused {
         pauses::pause(&tx, what, name, &actor(admin)).await?
     } else {
+        if what == Pausable::Provider {
+            pauses::lift(&tx, name, &actor(admin)).await?;
+        }
         pauses::resume(&tx, what, name).await?
     };
     let action = if paused { "pause" } else { "resume" };

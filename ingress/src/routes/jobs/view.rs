@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{AttemptRow, CallbackRow, Details, JobRow, Mark};
-use regimen_common::job::{JobState, PlanKind};
+use regimen_common::job::{JobState, PlanKind, attempt_gist};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ use crate::submission::Links;
 use crate::watching::Place;
 
 /// Goes up when the same job is shown in another shape.
-const SHAPE: u32 = 2;
+const SHAPE: u32 = 3;
 
 /// A job as its owner sees it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -88,7 +88,8 @@ pub struct AttemptView {
     pub model: String,
     /// `ok`, or the class of the failure; null until the reply is judged.
     pub outcome: Option<String>,
-    /// What went wrong, for people.
+    /// What went wrong, for people: the kind of failure. Operators see the
+    /// provider's own words, without what looks like a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// HTTP status of the provider, where there was one.
@@ -104,6 +105,10 @@ pub struct AttemptView {
     pub output_tokens: i64,
     /// What it cost, in US dollars.
     pub cost_usd: f64,
+    /// For operators: the cost is an estimate, because the provider gave no
+    /// counts, or such as cannot be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_estimated: Option<bool>,
 }
 
 /// The message to a job's `callback_url`.
@@ -138,7 +143,13 @@ pub struct JobErrorView {
 }
 
 impl JobView {
-    /// The view of one job, with its `place` in the line.
+    /// The view of one job for operators.
+    pub fn for_operators(details: &Details, now: DateTime<Utc>) -> Self {
+        let attempts = details.attempts.iter().map(AttemptView::for_operators).collect();
+        Self { attempts: Some(attempts), ..Self::of(details, None, now) }
+    }
+
+    /// The view of one job for its owner, with its `place` in the line.
     pub fn of(details: &Details, place: Option<Place>, now: DateTime<Utc>) -> Self {
         let spent: i64 = details.attempts.iter().map(|attempt| attempt.cost_micros).sum();
         Self {
@@ -200,19 +211,27 @@ impl CallbackView {
 }
 
 impl AttemptView {
+    fn for_operators(row: &AttemptRow) -> Self {
+        let cost_estimated = Some(row.estimated);
+        Self { error: row.error.clone(), cost_estimated, ..Self::of(row) }
+    }
+
     fn of(row: &AttemptRow) -> Self {
+        let outcome = row.outcome.as_deref().filter(|outcome| *outcome != "ok");
+        let gist = outcome.map(attempt_gist);
         Self {
             n: row.n,
             provider: row.provider.clone(),
             model: row.model.clone(),
             outcome: row.outcome.clone(),
-            error: row.error.clone(),
+            error: gist.map(str::to_owned),
             http_status: row.http_status,
             started_at: row.started_at,
             finished_at: row.finished_at,
             input_tokens: row.input_tokens,
             output_tokens: row.output_tokens,
             cost_usd: usd(row.cost_micros),
+            cost_estimated: None,
         }
     }
 }

@@ -48,6 +48,11 @@ pub(super) async fn answer(call: Call, mut guard: Guard) -> Response {
             script::never().await
         }
         Action::EmptyBody => plain(&call, &mut guard, &action, Bytes::new()),
+        Action::Complain { how } => {
+            guard.end(outcome(&action, 200, Usage::NONE));
+            let (kind, body) = how.body();
+            with_reply_headers(&call, respond(200, kind, Body::from(body)))
+        }
         Action::GarbageBody => garbage(&call, &mut guard, &action),
         Action::ExactBody { status, headers, body } => {
             guard.end(outcome(&action, *status, Usage::NONE));
@@ -113,9 +118,10 @@ fn speak(call: &Call, mut guard: Guard, action: &Action) -> Response {
         }
         _ => events,
     };
-    let kind = match call.asked.stream {
-        Streaming::Array => "application/json",
-        Streaming::No | Streaming::Sse { .. } => "text/event-stream",
+    let (kind, events) = match (action, call.asked.stream) {
+        (_, Streaming::Array) => ("application/json", events),
+        (Action::Odd { shape }, _) => shape.frame(call.api, &said, events),
+        (_, Streaming::No | Streaming::Sse { .. }) => ("text/event-stream", events),
     };
     slowly(call, guard, outcome, action, events, kind)
 }
@@ -176,6 +182,7 @@ fn compose(call: &Call, action: &Action) -> Said {
     let plan = || call.state.planner.text(&call.targets, call.schema.as_ref());
     let (mut text, mut stop): (Arc<str>, Stop) = match action {
         Action::Exact { text } => (text.as_str().into(), Stop::Done),
+        Action::Odd { shape } => (shape.words(&plan()).into(), Stop::Done),
         Action::Refusal => ("I can't help with this request.".into(), Stop::Refused),
         Action::Blocked => ("".into(), Stop::Filtered),
         Action::EmptyText => ("".into(), Stop::Done),

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::wire::complaint::Complaint;
+use crate::wire::odd::Shape;
+
 /// One way to answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
@@ -84,6 +87,16 @@ pub enum Action {
         headers: BTreeMap<String, String>,
         /// The body, as text.
         body: String,
+    },
+    /// A good plan in an odd shape, as some real host sends it.
+    Odd {
+        /// The shape.
+        shape: Shape,
+    },
+    /// An error in the place of a reply, under status 200.
+    Complain {
+        /// In which shape.
+        how: Complaint,
     },
     /// An error event in the middle of the stream; on a call that does not
     /// stream the same error as a status.
@@ -202,6 +215,8 @@ impl Action {
             Self::Obey { .. } => "obey",
             Self::Exact { .. } => "exact",
             Self::ExactBody { .. } => "exact_body",
+            Self::Odd { .. } => "odd",
+            Self::Complain { .. } => "complain",
             Self::StreamError { .. } => "stream_error",
             Self::Failed { .. } => "failed",
         }
@@ -219,7 +234,11 @@ impl Action {
         match word {
             "cut" => Some(Self::Cut { at: CutAt::Half }),
             "slow_drip" => Some(Self::SlowDrip { bytes: 64, every_ms: 20 }),
-            _ => serde_json::from_value(serde_json::json!({ "do": word })).ok(),
+            _ => serde_json::from_value(serde_json::json!({ "do": word }))
+                .or_else(|_| {
+                    serde_json::from_value(serde_json::json!({ "do": "odd", "shape": word }))
+                })
+                .ok(),
         }
     }
 }
@@ -252,6 +271,7 @@ mod tests {
     fn mixes_name_actions_in_one_word() {
         assert!(matches!(Action::named("529"), Some(Action::Status(error)) if error.status == 529));
         assert_eq!(Action::named("invalid_json"), Some(Action::InvalidJson));
+        assert_eq!(Action::named("fence"), Some(Action::Odd { shape: Shape::Fence }));
         assert_eq!(Action::named("allergen"), None);
         assert_eq!(Action::named("200"), None);
     }

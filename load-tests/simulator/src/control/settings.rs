@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::chance::Chance;
 use crate::provider::Provider;
 use crate::wire::models::ModelName;
+use crate::wire::odd::Shape;
 use crate::wire::usage::Usage;
 
 use super::action::Action;
@@ -134,7 +135,7 @@ impl Latency {
 pub struct Mix {
     /// The share of calls that fail, 0 to 100.
     pub percent: f64,
-    /// How; by default 429 500 529 hang cut truncated invalid_json.
+    /// How; by default 429 500 529 hang cut truncated invalid_json. `odd` is every odd shape.
     #[serde(default = "default_kinds")]
     pub kinds: Vec<MixKind>,
     /// Which calls: equal seeds fail equal calls of equal jobs.
@@ -207,7 +208,19 @@ impl Mix {
             MixKind::Weighted { weight, action } => Ok((weight.max(0.0), action.clone())),
             MixKind::Action(action) => Ok((1.0, action.clone())),
         };
-        self.kinds.iter().map(one).collect()
+        // One word for all of them.
+        let is_odd = |kind: &&MixKind| matches!(kind, MixKind::Word(word) if word == "odd");
+        let mut kinds = self
+            .kinds
+            .iter()
+            .filter(|kind| !is_odd(kind))
+            .map(one)
+            .collect::<Result<Vec<_>, _>>()?;
+        if self.kinds.iter().any(|kind| is_odd(&kind)) {
+            let share = 1.0 / f64::from(u16::try_from(Shape::ALL.len()).unwrap_or(u16::MAX));
+            kinds.extend(Shape::ALL.iter().map(|shape| (share, Action::Odd { shape: *shape })));
+        }
+        Ok(kinds)
     }
 }
 

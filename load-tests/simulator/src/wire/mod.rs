@@ -3,11 +3,13 @@
 
 pub(crate) mod anthropic;
 pub(crate) mod chat;
+pub(crate) mod complaint;
 pub(crate) mod faults;
 pub(crate) mod fields;
 pub(crate) mod gemini;
 pub(crate) mod headers;
 pub(crate) mod models;
+pub(crate) mod odd;
 pub(crate) mod openai;
 pub(crate) mod problem;
 pub(crate) mod responses;

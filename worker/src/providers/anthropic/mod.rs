@@ -1,7 +1,6 @@
 //! Anthropic's Messages API, version 2026-10-21 (which rejects sampling
 //! parameters; we send none to anybody).
 
-pub mod failure;
 pub mod reply;
 pub mod stream;
 
@@ -10,9 +9,18 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::http::{Assemble, Failure, Outgoing, Transport, Wire};
+use super::feature::{Feature, Names};
+use super::http::{Assemble, Outgoing, Transport, Wire};
 use super::schema::Subset;
-use super::{GenerateRequest, PreparedCall, Provider, ProviderError, ProviderName, Reasoning};
+use super::{GenerateRequest, PreparedCall, Provider, ProviderName, Reasoning};
+
+/// What hosts of this format refuse, and by which names.
+const FEATURES: Names = &[
+    (Feature::Reasoning, &["effort", "output_config.effort"]),
+    (Feature::Schema, &["output_config", "format", "json_schema", "schema", "structured outputs"]),
+    (Feature::UserHash, &["metadata", "user_id"]),
+    (Feature::Stream, &["stream", "streaming"]),
+];
 
 /// The API version every request names.
 pub const VERSION: &str = "2026-10-21";
@@ -40,24 +48,29 @@ impl Messages {
             messages.push(json!({ "role": "assistant", "content": correction.previous }));
             messages.push(json!({ "role": "user", "content": correction.instruction }));
         }
-        let mut output = json!({
-            "format": {
-                "type": "json_schema",
-                "schema": prompt.schema.of(Subset::Anthropic),
-            },
-        });
-        if let Reasoning::Effort(effort) = &request.reasoning {
-            output["effort"] = json!(effort);
-        }
-        json!({
+        let without = |feature| request.without.has(feature);
+        let mut body = json!({
             "model": request.model,
             "max_tokens": request.max_output_tokens,
-            "system": prompt.system,
+            "system": request.system(Subset::Anthropic),
             "messages": messages,
-            "output_config": output,
-            "metadata": { "user_id": prompt.user_hash },
-            "stream": true,
-        })
+        });
+        if !without(Feature::Schema) {
+            let schema = prompt.schema.of(Subset::Anthropic);
+            body["output_config"]["format"] = json!({ "type": "json_schema", "schema": schema });
+        }
+        if let Reasoning::Effort(effort) = &request.reasoning
+            && !without(Feature::Reasoning)
+        {
+            body["output_config"]["effort"] = json!(effort);
+        }
+        if !without(Feature::UserHash) {
+            body["metadata"] = json!({ "user_id": prompt.user_hash });
+        }
+        if !without(Feature::Stream) {
+            body["stream"] = json!(true);
+        }
+        body
     }
 }
 
@@ -83,8 +96,8 @@ impl Wire for Messages {
         "request-id"
     }
 
-    fn classify(&self, failure: &Failure) -> ProviderError {
-        failure::classify(failure)
+    fn features(&self) -> Names {
+        FEATURES
     }
 
     fn assembler(&self) -> Box<dyn Assemble> {

@@ -1,69 +1,26 @@
 //! Reads a Messages reply. Text is picked by block type: thinking may come first.
 
-use serde::Deserialize;
+use serde_json::Value;
 
-use crate::providers::{ProviderError, ProviderName, RawReply, Reply, Usage, json_text};
+use crate::providers::content::{count, text_in, word};
+use crate::providers::reading::{Spoken, document, verdict};
+use crate::providers::{ProviderError, ProviderName, RawReply, Reply, Usage};
 
-#[derive(Deserialize)]
-struct Message {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    model: String,
-    #[serde(default)]
-    content: Vec<Block>,
-    #[serde(default)]
-    stop_reason: Option<String>,
-    #[serde(default)]
-    stop_details: Option<StopDetails>,
-    #[serde(default)]
-    usage: Option<WireUsage>,
-}
-
-#[derive(Deserialize)]
-struct Block {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    text: String,
-}
-
-#[derive(Deserialize)]
-struct StopDetails {
-    #[serde(default)]
-    category: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct WireUsage {
-    input_tokens: u64,
-    cache_creation_input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    output_tokens: u64,
-    output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct OutputDetails {
-    thinking_tokens: Option<u64>,
-}
-
-impl WireUsage {
-    /// `input_tokens` leaves the cache out; our `input` is the whole prompt.
-    fn usage(&self) -> Usage {
-        let cached = self.cache_read_input_tokens.unwrap_or_default();
-        let cache_write = self.cache_creation_input_tokens.unwrap_or_default();
-        let thinking =
-            self.output_tokens_details.as_ref().and_then(|details| details.thinking_tokens);
-        Usage {
-            input: self.input_tokens.saturating_add(cached).saturating_add(cache_write),
-            cached,
-            cache_write,
-            output: self.output_tokens,
-            reasoning: thinking.unwrap_or_default(),
-        }
+/// `input_tokens` leaves the cache out; our `input` is the whole prompt.
+fn usage(usage: &Value) -> Usage {
+    let cached = count(&usage["cache_read_input_tokens"]);
+    let cache_write = count(&usage["cache_creation_input_tokens"]);
+    let fresh = count(&usage["input_tokens"]);
+    // Features the fresh part, the cached ones say nothing about the whole.
+    let input =
+        if fresh == 0 { 0 } else { fresh.saturating_add(cached).saturating_add(cache_write) };
+    Usage {
+        input,
+        cached,
+        cache_write,
+        output: count(&usage["output_tokens"]),
+        reasoning: count(&usage["output_tokens_details"]["thinking_tokens"]),
+        ..Usage::default()
     }
 }
 
@@ -72,37 +29,24 @@ impl WireUsage {
 /// # Errors
 /// As [`crate::providers::interpret`].
 pub fn interpret(raw: &RawReply) -> Result<Reply, ProviderError> {
-    let message: Message = serde_json::from_str(&raw.body)
-        .map_err(|error| ProviderError::Cut { detail: format!("not a message: {error}") })?;
-    let usage = message.usage.unwrap_or_default().usage();
-    let finish = message.stop_reason.unwrap_or_default();
-    match finish.as_str() {
-        "refusal" => {
-            let category = message.stop_details.and_then(|details| details.category);
-            let reason = category.unwrap_or(finish);
-            return Err(ProviderError::Refused { reason, usage });
-        }
-        "max_tokens" | "model_context_window_exceeded" => {
-            return Err(ProviderError::Truncated { usage });
-        }
-        _ => {}
-    }
-    let texts = message.content.iter().filter(|block| block.kind == "text");
-    let text: String = texts.map(|block| block.text.as_str()).collect();
-    let text = json_text(&text, &finish, usage)?;
-    Ok(Reply {
+    let message = document(raw)?;
+    let finish = word(&message["stop_reason"]);
+    let category = word(&message["stop_details"]["category"]);
+    let refusal = (finish == "refusal" && !category.is_empty()).then_some(category);
+    verdict(Spoken {
         provider: ProviderName::Anthropic,
-        model: message.model,
-        text,
+        model: word(&message["model"]),
+        text: text_in(&message["content"]),
         finish,
-        usage,
-        request_id: raw.request_id.clone().or(message.id),
+        refusal,
+        usage: usage(&message["usage"]),
+        request_id: raw.request_id.clone().or(message["id"].as_str().map(str::to_owned)),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -120,8 +64,15 @@ mod tests {
         interpret(&RawReply { status: 200, body: body.to_string(), request_id: None })
     }
 
-    const USAGE: Usage =
-        Usage { input: 1200, cached: 1000, cache_write: 50, output: 900, reasoning: 300 };
+    const USAGE: Usage = Usage {
+        input: 1200,
+        cached: 1000,
+        cache_write: 50,
+        output: 900,
+        reasoning: 300,
+        written: 3,
+        estimated: false,
+    };
 
     #[test]
     fn text_is_picked_by_type_and_the_prompt_counts_whole() {
@@ -147,6 +98,20 @@ mod tests {
         assert_eq!(class(json!([{ "type": "thinking" }]), "end_turn"), "empty");
         assert_eq!(class(text("I would rather"), "end_turn"), "invalid");
         let refused = read(text(""), "refusal").unwrap_err();
-        assert_eq!(refused, ProviderError::Refused { reason: "bio".to_owned(), usage: USAGE });
+        let usage = Usage { written: 0, ..USAGE };
+        assert_eq!(refused, ProviderError::Refused { reason: "bio".to_owned(), usage });
+    }
+
+    #[test]
+    fn an_error_in_the_place_of_a_message_is_named() {
+        let class = |body: &str| {
+            let raw = RawReply { status: 200, body: body.to_owned(), request_id: None };
+            interpret(&raw).unwrap_err().class()
+        };
+        let error =
+            |kind: &str| format!(r#"{{"type":"error","error":{{"type":"{kind}","message":"m"}}}}"#);
+        assert_eq!(class(&error("rate_limit_error")), "rate_limited");
+        assert_eq!(class(&error("overloaded_error")), "unavailable");
+        assert_eq!(class(&error("billing_error")), "out_of_money");
     }
 }

@@ -2,9 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::failure;
+use crate::json::joined;
 use crate::providers::ProviderError;
+use crate::providers::content::{text_in, word};
 use crate::providers::http::Assemble;
+use crate::providers::reading::{Piece, is_whole, piece};
 use crate::providers::sse::Event;
 
 /// A bound on content blocks; a plan is one, thinking adds a few.
@@ -26,9 +28,11 @@ struct Block {
 
 impl Assemble for Assembler {
     fn push(&mut self, event: &Event) -> Result<bool, ProviderError> {
-        let mut data: Value = serde_json::from_str(&event.data).map_err(|_| {
-            ProviderError::Cut { detail: "an event of the stream is not JSON".to_owned() }
-        })?;
+        let mut data = match piece(event)? {
+            Piece::End => return Ok(true),
+            Piece::Nothing => return Ok(false),
+            Piece::Part(data) => data,
+        };
         match data["type"].as_str().unwrap_or_default() {
             "message_start" => {
                 if let Value::Object(message) = data["message"].take() {
@@ -37,23 +41,37 @@ impl Assemble for Assembler {
             }
             "content_block_start" => {
                 let block = &data["content_block"];
-                let text = block["text"].as_str().unwrap_or_default().to_owned();
-                let kind = block["type"].as_str().unwrap_or_default().to_owned();
+                let text = text_in(&block["text"]);
+                let kind = word(&block["type"]);
                 *self.block(&data)? = Block { kind, text };
             }
             "content_block_delta" => {
-                if let Some(text) = data["delta"]["text"].as_str() {
-                    let text = text.to_owned();
-                    self.block(&data)?.text.push_str(&text);
+                let text = text_in(&data["delta"]["text"]);
+                if !text.is_empty() {
+                    let block = self.block(&data)?;
+                    // A block whose start did not come holds text if its deltas do.
+                    if block.kind.is_empty() {
+                        block.kind = "text".to_owned();
+                    }
+                    block.text.push_str(&text);
                 }
             }
             "message_delta" => self.finish_message(data),
             "message_stop" => return Ok(true),
-            "error" => return Err(failure::in_stream(&data)),
             // ping, content_block_stop, and what is yet to be invented.
             _ => {}
         }
         Ok(false)
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.message.get("stop_reason").is_some_and(|reason| !reason.is_null())
+    }
+
+    fn is_whole(&self) -> bool {
+        let texts = self.content.iter().filter(|block| block.kind == "text");
+        let text: String = texts.map(|block| block.text.as_str()).collect();
+        is_whole(&text, &word(self.message.get("stop_reason").unwrap_or(&Value::Null)))
     }
 
     fn finish(self: Box<Self>) -> Value {
@@ -61,7 +79,7 @@ impl Assemble for Assembler {
         let content = self.content.into_iter().map(|block| {
             // Thinking is not kept: nobody reads it, and it may be long.
             match block.kind.as_str() {
-                "text" => json!({ "type": "text", "text": block.text }),
+                "text" => json!({ "type": "text", "text": joined(&block.text) }),
                 kind => json!({ "type": kind }),
             }
         });
@@ -72,7 +90,10 @@ impl Assemble for Assembler {
 
 impl Assembler {
     fn block(&mut self, data: &Value) -> Result<&mut Block, ProviderError> {
-        let index = data["index"].as_u64().and_then(|index| usize::try_from(index).ok());
+        let index = data["index"]
+            .as_u64()
+            .or(data["index"].is_null().then_some(0))
+            .and_then(|index| usize::try_from(index).ok());
         let index = index.filter(|index| *index < MOST_BLOCKS).ok_or_else(|| {
             ProviderError::Cut { detail: "a content block has no usable index".to_owned() }
         })?;
@@ -87,9 +108,12 @@ impl Assembler {
     /// Takes the stop reason and the final, cumulative usage.
     fn finish_message(&mut self, mut data: Value) {
         if let Value::Object(delta) = data["delta"].take() {
-            self.message.extend(delta);
+            self.message.extend(delta.into_iter().filter(|(_, value)| !value.is_null()));
         }
         let usage = self.message.entry("usage").or_insert_with(|| json!({}));
+        if !usage.is_object() {
+            *usage = json!({});
+        }
         if let (Value::Object(usage), Value::Object(latest)) = (usage, data["usage"].take()) {
             usage.extend(latest.into_iter().filter(|(_, value)| !value.is_null()));
         }

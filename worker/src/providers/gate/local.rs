@@ -22,6 +22,7 @@ struct State {
     cooling_until: Option<Instant>,
     failures: u32,
     opened: u32,
+    shut: u32,
     open_until: Option<Instant>,
     probe_until: Option<Instant>,
 }
@@ -70,7 +71,7 @@ impl Local {
         match mark {
             Mark::Ok => state.close(),
             Mark::Busy(wait) => state.cooling_until = state.cooling_until.max(Some(now + wait)),
-            Mark::Open(wait) => state.open(now + wait),
+            Mark::Shut { first, longest } => state.shut(first, longest, now),
             Mark::Failing(weight) => state.fail(weight, now, policy),
         }
     }
@@ -115,6 +116,15 @@ impl State {
             self.opened = self.opened.saturating_add(1);
             self.open(now + duration);
         }
+    }
+
+    fn shut(&mut self, first: Duration, longest: Duration, now: Instant) {
+        if self.shut > 0 && ahead(self.open_until, now).is_some() {
+            return;
+        }
+        let duration = first.saturating_mul(1 << self.shut.min(20)).min(longest);
+        self.shut = self.shut.saturating_add(1);
+        self.open(now + duration);
     }
 
     fn close(&mut self) {
@@ -195,6 +205,25 @@ mod tests {
     }
 
     #[test]
+    fn what_shuts_a_model_again_does_so_for_twice_as_long_and_stragglers_do_nothing() {
+        let (mut local, now) = (Local::default(), Instant::now());
+        let shut = Mark::Shut { first: 10 * SECOND, longest: 30 * SECOND };
+        for _ in 0..5 {
+            local.record(RUNG, now, shut, &policy());
+        }
+        assert_eq!(local.blocked(RUNG, now), Some(10 * SECOND));
+        let later = now + 10 * SECOND;
+        local.record(RUNG, later, shut, &policy());
+        assert_eq!(local.blocked(RUNG, later), Some(20 * SECOND));
+        let later = later + 20 * SECOND;
+        local.record(RUNG, later, shut, &policy());
+        assert_eq!(local.blocked(RUNG, later), Some(30 * SECOND));
+        local.record(RUNG, later, Mark::Ok, &policy());
+        local.record(RUNG, later, shut, &policy());
+        assert_eq!(local.blocked(RUNG, later), Some(10 * SECOND));
+    }
+
+    #[test]
     fn what_redis_said_is_remembered() {
         let (mut local, now) = (Local::default(), Instant::now());
         local.learn(RUNG, now, Duration::ZERO, 5 * SECOND);
@@ -206,10 +235,11 @@ mod tests {
     #[test]
     fn made_up_rungs_take_bounded_memory_and_forget_no_longer_block() {
         let (mut local, now) = (Local::default(), Instant::now());
-        local.record(RUNG, now, Mark::Open(60 * SECOND), &policy());
+        let shut = |time| Mark::Shut { first: time, longest: time };
+        local.record(RUNG, now, shut(60 * SECOND), &policy());
         for number in 0..10 * MOST_RUNGS {
             let rung = format!("openai:{number}");
-            let mark = if number % 2 == 0 { Mark::Ok } else { Mark::Open(SECOND) };
+            let mark = if number % 2 == 0 { Mark::Ok } else { shut(SECOND) };
             local.record(&rung, now, mark, &policy());
             local.learn(&format!("gemini:{number}"), now, SECOND, Duration::ZERO);
         }

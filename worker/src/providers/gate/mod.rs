@@ -160,7 +160,8 @@ impl Gate {
             .arg(amount)
             .arg(self.policy.breaker_threshold)
             .arg(millis(self.policy.breaker_open))
-            .arg(millis(self.policy.breaker_cap));
+            .arg(millis(self.policy.breaker_cap))
+            .arg(mark.longest().map_or(0, millis));
         let (cooling, open): (u64, u64) =
             shared.answer(timeout(PATIENCE, shared.kv.invoke(&call)).await)?;
         Some((Duration::from_millis(cooling), Duration::from_millis(open)))
@@ -199,7 +200,11 @@ enum Mark {
     Ok,
     Failing(u32),
     Busy(Duration),
-    Open(Duration),
+    /// Shut at once, for `first`; found again after that, for twice as long, up to `longest`.
+    Shut {
+        first: Duration,
+        longest: Duration,
+    },
 }
 
 impl Mark {
@@ -208,8 +213,11 @@ impl Mark {
             Health::Fine => Self::Ok,
             Health::Failing(weight) => Self::Failing(weight),
             Health::Busy => Self::Busy(hint.unwrap_or(policy.cool_down)),
-            Health::Broke => Self::Open(hint.unwrap_or_default().max(policy.broke)),
-            Health::Misconfigured => Self::Open(policy.misconfigured),
+            // Whoever pays wants it back soon, whatever the reply said.
+            Health::Broke => Self::Shut { first: policy.broke, longest: policy.broke },
+            Health::Misconfigured => {
+                Self::Shut { first: policy.broke, longest: policy.misconfigured }
+            }
         }
     }
 
@@ -218,7 +226,14 @@ impl Mark {
             Self::Ok => ("ok", 0),
             Self::Failing(weight) => ("failing", weight.into()),
             Self::Busy(wait) => ("busy", millis(wait).max(1)),
-            Self::Open(wait) => ("open", millis(wait).max(1)),
+            Self::Shut { first, .. } => ("shut", millis(first).max(1)),
+        }
+    }
+
+    fn longest(self) -> Option<Duration> {
+        match self {
+            Self::Shut { longest, .. } => Some(longest),
+            Self::Ok | Self::Failing(_) | Self::Busy(_) => None,
         }
     }
 }

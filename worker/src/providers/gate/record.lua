@@ -1,11 +1,12 @@
 -- Records what a call said about its provider. Times are milliseconds.
 -- KEYS[1]  cool-down of the provider and model: a string that expires
--- KEYS[2]  its breaker: a hash {failures, opened, open_until, probe_until}
--- ARGV[1]  ok | failing | busy | open
--- ARGV[2]  failing: weight; busy, open: how long
+-- KEYS[2]  its breaker: a hash {failures, opened, shut, open_until, probe_until}
+-- ARGV[1]  ok | failing | busy | shut
+-- ARGV[2]  failing: weight; busy, shut: how long (shut: the first time)
 -- ARGV[3]  weight at which the breaker opens
 -- ARGV[4]  how long it opens the first time
 -- ARGV[5]  the longest it opens for failures
+-- ARGV[6]  shut: the longest it opens
 -- Reply    {cooling, open}: what is left of the cool-down and of the open time
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -26,8 +27,14 @@ elseif what == 'busy' then
   if redis.call('PTTL', KEYS[1]) < amount then
     redis.call('SET', KEYS[1], '1', 'PX', amount)
   end
-elseif what == 'open' then
-  open_for(amount)
+elseif what == 'shut' then
+  local open_until = tonumber(redis.call('HGET', KEYS[2], 'open_until'))
+  local shut = tonumber(redis.call('HGET', KEYS[2], 'shut')) or 0
+  -- A straggler of a breaker that is shut does nothing; what is found again doubles.
+  if not (shut > 0 and open_until and now < open_until) then
+    redis.call('HSET', KEYS[2], 'shut', shut + 1)
+    open_for(math.min(tonumber(ARGV[6]), amount * 2 ^ math.min(shut, 20)))
+  end
 elseif what == 'failing' then
   local open_until = tonumber(redis.call('HGET', KEYS[2], 'open_until'))
   local failures = redis.call('HINCRBY', KEYS[2], 'failures', amount)

@@ -1,6 +1,5 @@
 //! Google Gemini's generateContent, in its streaming form.
 
-pub mod failure;
 pub mod reply;
 pub mod stream;
 
@@ -9,9 +8,42 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::http::{Assemble, Failure, Outgoing, Transport, Wire};
+use super::feature::{Feature, Names};
+use super::http::{Assemble, Outgoing, Transport, Wire};
 use super::schema::Subset;
-use super::{GenerateRequest, PreparedCall, Provider, ProviderError, ProviderName, Reasoning};
+use super::{GenerateRequest, PreparedCall, Provider, ProviderName, Reasoning};
+
+/// What hosts of this format refuse, and by which names.
+const FEATURES: Names = &[
+    (
+        Feature::Schema,
+        &[
+            "responsejsonschema",
+            "response_json_schema",
+            "responseschema",
+            "response_schema",
+            "schema",
+        ],
+    ),
+    (
+        Feature::JsonMode,
+        &["responsemimetype", "response_mime_type", "json mode", "response mime type"],
+    ),
+    (
+        Feature::Reasoning,
+        &[
+            "thinkingconfig",
+            "thinking_config",
+            "thinkinglevel",
+            "thinking_level",
+            "thinking level",
+            "thinkingbudget",
+            "thinking_budget",
+            "thinking budget",
+            "thinking",
+        ],
+    ),
+];
 
 /// Asks the streamGenerateContent endpoint of a model.
 #[derive(Debug, Clone)]
@@ -36,13 +68,18 @@ impl GenerateContent {
             contents.push(turn("model", &correction.previous));
             contents.push(turn("user", &correction.instruction));
         }
-        let mut generation = json!({
-            "maxOutputTokens": request.max_output_tokens,
-            "responseMimeType": "application/json",
-            "responseJsonSchema": prompt.schema.of(Subset::Gemini),
-        });
+        let without = |feature| request.without.has(feature);
+        let mut generation = json!({ "maxOutputTokens": request.max_output_tokens });
+        if !without(Feature::JsonMode) {
+            generation["responseMimeType"] = json!("application/json");
+        }
+        // The schema only goes with the type.
+        if !without(Feature::Schema) && !without(Feature::JsonMode) {
+            generation["responseJsonSchema"] = prompt.schema.of(Subset::Gemini).clone();
+        }
         match &request.reasoning {
             Reasoning::Unset => {}
+            _ if without(Feature::Reasoning) => {}
             Reasoning::Effort(level) => {
                 generation["thinkingConfig"] = json!({ "thinkingLevel": level.to_uppercase() });
             }
@@ -51,7 +88,7 @@ impl GenerateContent {
             }
         }
         json!({
-            "systemInstruction": { "parts": [{ "text": prompt.system }] },
+            "systemInstruction": { "parts": [{ "text": request.system(Subset::Gemini) }] },
             "contents": contents,
             "generationConfig": generation,
         })
@@ -91,8 +128,8 @@ impl Wire for GenerateContent {
         "x-request-id"
     }
 
-    fn classify(&self, failure: &Failure) -> ProviderError {
-        failure::classify(failure)
+    fn features(&self) -> Names {
+        FEATURES
     }
 
     fn assembler(&self) -> Box<dyn Assemble> {

@@ -262,7 +262,7 @@ pub(super) fn error_reply(status: u16, wait: Option<u64>) -> ErrorReply {
         message: String::new(),
         request_id: Some("req_1".to_owned()),
         wait: wait.map(Duration::from_secs),
-        should_retry: None,
+        ..ErrorReply::default()
     }
 }
 

@@ -1,7 +1,6 @@
 //! OpenAI's Chat Completions, and the hosts that speak the same format (the
 //! "llama" slot). The two differ in a few fields, kept apart by [`Dialect`].
 
-pub mod failure;
 pub mod reply;
 pub mod stream;
 
@@ -10,9 +9,37 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::http::{Assemble, Failure, Outgoing, Transport, Wire};
+use super::feature::{Feature, Names};
+use super::http::{Assemble, Outgoing, Transport, Wire};
 use super::schema::Subset;
-use super::{GenerateRequest, PreparedCall, Provider, ProviderError, ProviderName, Reasoning};
+use super::{GenerateRequest, PreparedCall, Provider, ProviderName, Reasoning};
+
+/// What hosts of this format refuse, and by which names.
+const FEATURES: Names = &[
+    (Feature::CapName, &["max_completion_tokens", "max_tokens"]),
+    (
+        Feature::Schema,
+        &[
+            "json_schema",
+            "response_format",
+            "structured output",
+            "structured outputs",
+            "structured_outputs",
+            "guided",
+            "guided decoding",
+            "grammar",
+            "schema",
+            "strict",
+        ],
+    ),
+    (Feature::JsonMode, &["json_object", "response_format", "json mode", "json_mode"]),
+    (Feature::StreamOptions, &["stream_options", "include_usage", "include_obfuscation"]),
+    (Feature::Reasoning, &["reasoning_effort", "reasoning effort", "reasoning"]),
+    (Feature::Storage, &["store"]),
+    (Feature::UserHash, &["safety_identifier"]),
+    (Feature::DeveloperRole, &["developer", "role", "roles"]),
+    (Feature::Stream, &["stream", "streaming"]),
+];
 
 /// Which service is behind the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,27 +70,38 @@ impl ChatCompletions {
     /// The JSON body for `request`; public for the comparison with the official SDK.
     pub fn body(dialect: Dialect, request: &GenerateRequest) -> Value {
         let prompt = &request.prompt;
+        let without = |feature| request.without.has(feature);
         let mut body = json!({
             "model": request.model,
             "messages": messages(dialect, request),
-            "max_completion_tokens": request.max_output_tokens,
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {
-                    "name": prompt.schema_name,
-                    "strict": true,
-                    "schema": prompt.schema.of(Subset::Openai),
-                },
-            },
-            "stream": true,
-            "stream_options": { "include_usage": true },
         });
         let Some(fields) = body.as_object_mut() else { return body };
-        if let Reasoning::Effort(effort) = &request.reasoning {
-            fields.insert("reasoning_effort".to_owned(), json!(effort));
+        let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+        let cap = if without(Feature::CapName) { "max_tokens" } else { "max_completion_tokens" };
+        set(cap, json!(request.max_output_tokens));
+        if !without(Feature::Schema) {
+            let schema = json!({
+                "name": prompt.schema_name,
+                "strict": true,
+                "schema": prompt.schema.of(Subset::Openai),
+            });
+            set("response_format", json!({ "type": "json_schema", "json_schema": schema }));
+        } else if !without(Feature::JsonMode) {
+            set("response_format", json!({ "type": "json_object" }));
+        }
+        if !without(Feature::Stream) {
+            set("stream", json!(true));
+            if !without(Feature::StreamOptions) {
+                set("stream_options", json!({ "include_usage": true }));
+            }
+        }
+        if let Reasoning::Effort(effort) = &request.reasoning
+            && !without(Feature::Reasoning)
+        {
+            set("reasoning_effort", json!(effort));
         }
         match dialect {
-            Dialect::Openai => privacy(fields, &prompt.user_hash),
+            Dialect::Openai => privacy(fields, request),
             Dialect::Compatible => {}
         }
         body
@@ -72,11 +110,11 @@ impl ChatCompletions {
 
 fn messages(dialect: Dialect, request: &GenerateRequest) -> Vec<Value> {
     let system = match dialect {
-        Dialect::Openai => "developer",
-        Dialect::Compatible => "system",
+        Dialect::Openai if !request.without.has(Feature::DeveloperRole) => "developer",
+        Dialect::Openai | Dialect::Compatible => "system",
     };
     let mut messages = vec![
-        json!({ "role": system, "content": request.prompt.system }),
+        json!({ "role": system, "content": request.system(Subset::Openai) }),
         json!({ "role": "user", "content": request.prompt.user }),
     ];
     if let Some(correction) = &request.correction {
@@ -87,9 +125,13 @@ fn messages(dialect: Dialect, request: &GenerateRequest) -> Vec<Value> {
 }
 
 /// Health data is not to be kept, and a user is known by a hash only.
-fn privacy(fields: &mut Map<String, Value>, user_hash: &str) {
-    fields.insert("store".to_owned(), json!(false));
-    fields.insert("safety_identifier".to_owned(), json!(user_hash));
+fn privacy(fields: &mut Map<String, Value>, request: &GenerateRequest) {
+    if !request.without.has(Feature::Storage) {
+        fields.insert("store".to_owned(), json!(false));
+    }
+    if !request.without.has(Feature::UserHash) {
+        fields.insert("safety_identifier".to_owned(), json!(request.prompt.user_hash));
+    }
     if let Some(options) = fields.get_mut("stream_options").and_then(Value::as_object_mut) {
         options.insert("include_obfuscation".to_owned(), json!(false));
     }
@@ -119,8 +161,8 @@ impl Wire for ChatCompletions {
         "x-request-id"
     }
 
-    fn classify(&self, failure: &Failure) -> ProviderError {
-        failure::classify(failure)
+    fn features(&self) -> Names {
+        FEATURES
     }
 
     fn assembler(&self) -> Box<dyn Assemble> {

@@ -1,68 +1,35 @@
 //! Reads a Chat Completions reply.
 
-use serde::Deserialize;
+use serde_json::Value;
 
-use crate::providers::{ProviderError, ProviderName, RawReply, Reply, Usage, json_text};
+use crate::providers::content::{text_in, word};
+use crate::providers::reading::{Spoken, document, first_count, verdict};
+use crate::providers::{ProviderError, ProviderName, RawReply, Reply, Usage};
 
-#[derive(Deserialize)]
-struct Completion {
-    #[serde(default)]
-    model: Option<String>,
-    #[serde(default)]
-    choices: Vec<Choice>,
-    #[serde(default)]
-    usage: Option<WireUsage>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Message,
-    #[serde(default)]
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    #[serde(default)]
-    content: Option<String>,
-    #[serde(default)]
-    refusal: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct WireUsage {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    prompt_tokens_details: Option<PromptDetails>,
-    completion_tokens_details: Option<CompletionDetails>,
-}
-
-#[derive(Deserialize, Default, Clone, Copy)]
-#[serde(default)]
-struct PromptDetails {
-    cached_tokens: Option<u64>,
-    cache_write_tokens: Option<u64>,
-}
-
-#[derive(Deserialize, Default, Clone, Copy)]
-#[serde(default)]
-struct CompletionDetails {
-    reasoning_tokens: Option<u64>,
-}
-
-impl WireUsage {
-    fn usage(&self) -> Usage {
-        let prompt = self.prompt_tokens_details.unwrap_or_default();
-        let completion = self.completion_tokens_details.unwrap_or_default();
-        Usage {
-            input: self.prompt_tokens,
-            cached: prompt.cached_tokens.unwrap_or_default(),
-            cache_write: prompt.cache_write_tokens.unwrap_or_default(),
-            output: self.completion_tokens,
-            reasoning: completion.reasoning_tokens.unwrap_or_default(),
-        }
+/// Compatible hosts name some counts as other formats do.
+fn usage(usage: &Value) -> Usage {
+    let (prompt, completion) =
+        (&usage["prompt_tokens_details"], &usage["completion_tokens_details"]);
+    Usage {
+        input: first_count([&usage["prompt_tokens"], &usage["input_tokens"]]),
+        cached: first_count([&prompt["cached_tokens"], &usage["prompt_cache_hit_tokens"]]),
+        cache_write: first_count([&prompt["cache_write_tokens"]]),
+        output: first_count([&usage["completion_tokens"], &usage["output_tokens"]]),
+        reasoning: first_count([&completion["reasoning_tokens"]]),
+        ..Usage::default()
     }
+}
+
+/// The text of a choice, whole or a piece of a stream.
+pub(super) fn text_of(choice: &Value) -> String {
+    let places = [&choice["delta"]["content"], &choice["message"]["content"], &choice["text"]];
+    places.into_iter().map(text_in).find(|text| !text.is_empty()).unwrap_or_default()
+}
+
+/// The words with which the model declined.
+pub(super) fn refusal_of(choice: &Value) -> String {
+    let places = [&choice["delta"]["refusal"], &choice["message"]["refusal"]];
+    places.into_iter().map(text_in).find(|text| !text.is_empty()).unwrap_or_default()
 }
 
 /// The reply in `raw`, from OpenAI or a compatible host.
@@ -70,37 +37,22 @@ impl WireUsage {
 /// # Errors
 /// As [`crate::providers::interpret`].
 pub fn interpret(provider: ProviderName, raw: &RawReply) -> Result<Reply, ProviderError> {
-    let completion: Completion = serde_json::from_str(&raw.body).map_err(|error| {
-        ProviderError::Cut { detail: format!("not a chat completion: {error}") }
-    })?;
-    let usage = completion.usage.unwrap_or_default().usage();
-    let Some(choice) = completion.choices.into_iter().next() else {
-        return Err(ProviderError::Empty { finish: String::new(), usage });
-    };
-    let finish = choice.finish_reason.unwrap_or_default();
-    if let Some(reason) = choice.message.refusal.filter(|text| !text.is_empty()) {
-        let reason = crate::providers::error::cut_short(&reason, 200);
-        return Err(ProviderError::Refused { reason, usage });
-    }
-    match finish.as_str() {
-        "content_filter" => return Err(ProviderError::Refused { reason: finish, usage }),
-        "length" => return Err(ProviderError::Truncated { usage }),
-        _ => {}
-    }
-    let text = json_text(choice.message.content.as_deref().unwrap_or_default(), &finish, usage)?;
-    Ok(Reply {
+    let completion = document(raw)?;
+    let choice = &completion["choices"][0];
+    verdict(Spoken {
         provider,
-        model: completion.model.unwrap_or_default(),
-        text,
-        finish,
-        usage,
+        model: word(&completion["model"]),
+        text: text_of(choice),
+        finish: word(&choice["finish_reason"]),
+        refusal: Some(refusal_of(choice)),
+        usage: usage(&completion["usage"]),
         request_id: raw.request_id.clone(),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -122,8 +74,18 @@ mod tests {
         RawReply { status: 200, body: body.to_owned(), request_id: Some("req_1".to_owned()) }
     }
 
-    const USAGE: Usage =
-        Usage { input: 1200, cached: 1000, cache_write: 50, output: 900, reasoning: 300 };
+    fn usage_of(text: &str) -> Usage {
+        let written = text.len().div_ceil(3) as u64;
+        Usage {
+            input: 1200,
+            cached: 1000,
+            cache_write: 50,
+            output: 900,
+            reasoning: 300,
+            written,
+            estimated: false,
+        }
+    }
 
     #[test]
     fn a_plan_is_read_with_its_usage_and_ids() {
@@ -131,7 +93,7 @@ mod tests {
             read(json!({ "role": "assistant", "content": "{\"a\":1}", "refusal": null }), "stop");
         let reply = reply.unwrap();
         assert_eq!((reply.text.as_str(), reply.finish.as_str()), ("{\"a\":1}", "stop"));
-        assert_eq!(reply.usage, USAGE);
+        assert_eq!(reply.usage, usage_of("{\"a\":1}"));
         assert_eq!(reply.model, "gpt-6-luna-2026-09-22");
         assert_eq!(reply.request_id.as_deref(), Some("req_1"));
     }
@@ -139,8 +101,9 @@ mod tests {
     #[test]
     fn refused_truncated_empty_and_malformed_are_told_apart_and_carry_the_usage() {
         let class = |message: Value, finish: &str| {
-            let error = read(message, finish).unwrap_err();
-            assert_eq!(error.billed(), crate::providers::error::Billed::Tokens(USAGE));
+            let error = read(message.clone(), finish).unwrap_err();
+            let text = message["content"].as_str().unwrap_or_default();
+            assert_eq!(error.billed(), crate::providers::error::Billed::Tokens(usage_of(text)));
             error.class()
         };
         assert_eq!(class(json!({ "content": null, "refusal": "I cannot" }), "stop"), "refused");
@@ -149,14 +112,37 @@ mod tests {
         assert_eq!(class(json!({ "content": null }), "length"), "truncated");
         assert_eq!(class(json!({ "content": "  " }), "stop"), "empty");
         assert_eq!(class(json!({ "content": "Here is your plan" }), "stop"), "invalid");
+        assert_eq!(class(json!({ "content": "{\"a\":1}" }), "tool_calls"), "invalid");
+        assert_eq!(class(json!({ "content": "{\"a\":" }), "stop"), "invalid");
     }
 
     #[test]
-    fn a_body_of_another_shape_is_cut_or_empty_but_no_panic() {
+    fn a_reply_is_read_whatever_is_odd_beside_its_text() {
+        for body in [
+            r#"{"choices":[{"message":{"content":"{\"a\":1}","tool_calls":null,"function_call":null,"reasoning":"hm","reasoning_content":"{}"},"finish_reason":"eos_token"}],"usage":null}"#,
+            r#"{"choices":[{"message":{"content":[{"type":"thinking","thinking":[]},{"type":"text","text":"{\"a\":1}"}]},"finish_reason":null}],"usage":""}"#,
+            r#"{"choices":[{"text":"{\"a\":1}","finish_reason":"stop"}],"error":null,"usage":[1]}"#,
+            r#"{"model":7,"choices":[{"message":{"content":{"type":"text","text":"{\"a\":1}"}}}],"usage":{"prompt_tokens":-1}}"#,
+            "\u{feff}{\"choices\":[{\"delta\":{\"content\":\"{\\\"a\\\":1}\"},\"finish_reason\":\"stop\"},],}",
+        ] {
+            let reply = interpret(ProviderName::Llama, &raw(body)).unwrap();
+            assert_eq!(reply.text, "{\"a\":1}", "{body}");
+            assert_eq!((reply.usage.input, reply.usage.output), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_body_of_another_shape_is_named_but_no_panic() {
         let class = |body: &str| interpret(ProviderName::Llama, &raw(body)).unwrap_err().class();
         assert_eq!(class("<html>"), "cut");
         assert_eq!(class("[]"), "empty");
         assert_eq!(class("{}"), "empty");
         assert_eq!(class(r#"{"choices":[]}"#), "empty");
+        assert_eq!(class(r#"{"choices":null,"error":{"code":429}}"#), "rate_limited");
+        assert_eq!(
+            class(r#"{"choices":[{"finish_reason":"error","message":{"content":"{"}}]}"#),
+            "unavailable"
+        );
+        assert_eq!(class(r#"{"choices":[{"message":{"content":"{\"a\":"}}]}"#), "cut");
     }
 }

@@ -2,9 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::failure;
+use super::reply::{refusal_of, text_of};
+use crate::json::joined;
 use crate::providers::ProviderError;
+use crate::providers::content::word;
 use crate::providers::http::Assemble;
+use crate::providers::reading::{Piece, is_whole, piece};
 use crate::providers::sse::Event;
 
 /// What has come so far.
@@ -13,22 +16,18 @@ pub struct Assembler {
     id: Value,
     model: Value,
     content: String,
-    refusal: Option<String>,
+    refusal: String,
     finish: Value,
     usage: Value,
 }
 
 impl Assemble for Assembler {
     fn push(&mut self, event: &Event) -> Result<bool, ProviderError> {
-        if event.data == "[DONE]" {
-            return Ok(true);
-        }
-        let mut chunk: Value = serde_json::from_str(&event.data).map_err(|_| {
-            ProviderError::Cut { detail: "an event of the stream is not JSON".to_owned() }
-        })?;
-        if chunk["error"].is_object() {
-            return Err(failure::in_stream(&chunk));
-        }
+        let mut chunk = match piece(event)? {
+            Piece::End => return Ok(true),
+            Piece::Nothing => return Ok(false),
+            Piece::Part(chunk) => chunk,
+        };
         for (kept, field) in
             [(&mut self.id, "id"), (&mut self.model, "model"), (&mut self.usage, "usage")]
         {
@@ -37,19 +36,24 @@ impl Assemble for Assembler {
             }
         }
         let choice = &chunk["choices"][0];
-        if let Some(text) = choice["delta"]["content"].as_str() {
-            self.content.push_str(text);
-        }
-        if let Some(text) = choice["delta"]["refusal"].as_str() {
-            self.refusal.get_or_insert_default().push_str(text);
-        }
-        if !choice["finish_reason"].is_null() {
+        self.content.push_str(&text_of(choice));
+        self.refusal.push_str(&refusal_of(choice));
+        if !word(&choice["finish_reason"]).is_empty() {
             self.finish = choice["finish_reason"].clone();
         }
         Ok(false)
     }
 
+    fn has_stopped(&self) -> bool {
+        !self.finish.is_null()
+    }
+
+    fn is_whole(&self) -> bool {
+        !self.refusal.is_empty() || is_whole(&self.content, &word(&self.finish))
+    }
+
     fn finish(self: Box<Self>) -> Value {
+        let refusal = Some(self.refusal).filter(|refusal| !refusal.is_empty());
         json!({
             "id": self.id,
             "object": "chat.completion",
@@ -58,8 +62,8 @@ impl Assemble for Assembler {
                 "index": 0,
                 "message": {
                     "role": "assistant",
-                    "content": self.content,
-                    "refusal": self.refusal,
+                    "content": joined(&self.content),
+                    "refusal": refusal,
                 },
                 "finish_reason": self.finish,
             }],

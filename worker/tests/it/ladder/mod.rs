@@ -8,3 +8,4 @@ mod forced;
 mod hanging;
 mod metrics;
 mod models;
+mod secrets;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod matrix;
+mod odd;
 mod shared;
 mod simulated;
 mod sockets;

@@ -12,6 +12,7 @@ use regimen_worker::plan::verify::verify;
 use regimen_worker::plan::{self, Needs};
 use regimen_worker::prompts;
 use regimen_worker::providers::anthropic::Messages;
+use regimen_worker::providers::feature::Features;
 use regimen_worker::providers::gemini::GenerateContent;
 use regimen_worker::providers::openai::{ChatCompletions, Dialect};
 use regimen_worker::providers::{
@@ -88,6 +89,7 @@ async fn ask(
         max_output_tokens: 16_000,
         reasoning: reasoning.clone(),
         correction: None,
+        without: Features::default(),
     };
     let limit = Duration::from_secs(30);
     let timeouts = Timeouts { first_byte: limit, stall: limit, total: limit };

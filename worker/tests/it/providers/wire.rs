@@ -10,6 +10,7 @@ use axum::Router;
 use axum::extract::Request;
 use http::StatusCode;
 use regimen_worker::providers::anthropic::Messages;
+use regimen_worker::providers::feature::Features;
 use regimen_worker::providers::gemini::GenerateContent;
 use regimen_worker::providers::openai::{ChatCompletions, Dialect};
 use regimen_worker::providers::{
@@ -112,6 +113,7 @@ fn request(provider: &str, corrected: bool) -> GenerateRequest {
         max_output_tokens: output_estimate,
         reasoning,
         correction,
+        without: Features::default(),
     }
 }
 

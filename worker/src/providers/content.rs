@@ -1,0 +1,111 @@
+//! Texts and counts in a host's JSON, in the several shapes they come in.
+
+use serde_json::Value;
+
+/// The model's text in `content`: a string, a part, or a list of them.
+/// Thoughts and other kinds of parts are no text.
+pub(super) fn text_in(content: &Value) -> String {
+    let mut text = String::new();
+    gather(content, &mut text);
+    text
+}
+
+fn gather(content: &Value, text: &mut String) {
+    match content {
+        Value::String(words) => text.push_str(words),
+        Value::Array(parts) => parts.iter().for_each(|part| gather(part, text)),
+        Value::Object(part) => {
+            let kind = part.get("type").and_then(Value::as_str).unwrap_or("text");
+            let thought = part.get("thought").is_some_and(|thought| *thought == true);
+            if matches!(kind, "text" | "output_text" | "text_delta") && !thought {
+                let words = part.get("text").or_else(|| part.get("content"));
+                match words {
+                    Some(Value::Object(inner)) => {
+                        gather(inner.get("value").unwrap_or(&Value::Null), text);
+                    }
+                    Some(words) => gather(words, text),
+                    None => {}
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A count, also one written as a text or with a fraction; 0 where it says nothing.
+pub(super) fn count(value: &Value) -> u64 {
+    let number = match value {
+        Value::Number(number) => number.as_u64().map_or_else(|| number.as_f64(), |_| None),
+        Value::String(text) => text.trim().parse::<f64>().ok(),
+        _ => None,
+    };
+    let counted = number.filter(|number| number.is_finite() && *number >= 0.0);
+    // A cast saturates, and what is too large is found out by its bounds.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+    value.as_u64().or(counted.map(|number| number.round() as u64)).unwrap_or_default()
+}
+
+/// A text; empty where there is none. Numbers count as their text.
+pub(super) fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// Whether something stands there.
+pub(super) fn is_there(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(list) => list.iter().any(is_there),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(true) | Value::Number(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn text_is_found_in_every_shape_and_thoughts_are_none() {
+        for content in [
+            json!("ab"),
+            json!({"type": "text", "text": "ab"}),
+            json!([{"type": "thinking", "thinking": "x"}, {"type": "text", "text": "ab"}]),
+            json!([{"type": "output_text", "text": "a"}, "b", null]),
+            json!([{"text": "ab"}, {"text": "x", "thought": true}, {"type": "reasoning", "text": "x"}]),
+            json!({"type": "text", "text": {"value": "ab", "annotations": []}}),
+        ] {
+            assert_eq!(text_in(&content), "ab", "{content}");
+        }
+        assert_eq!(text_in(&json!(null)), "");
+    }
+
+    #[test]
+    fn counts_are_read_where_they_say_something() {
+        let cases = [
+            (json!(900), 900),
+            (json!(900.0), 900),
+            (json!("900"), 900),
+            (json!(" 900.4 "), 900),
+            (json!(null), 0),
+            (json!(-35), 0),
+            (json!("-1"), 0),
+            (json!(""), 0),
+            (json!("many"), 0),
+            (json!({}), 0),
+            (json!([900]), 0),
+            (json!(18_446_744_073_709_551_581_u64), 18_446_744_073_709_551_581),
+            (json!("NaN"), 0),
+            (json!("inf"), 0),
+        ];
+        for (value, right) in cases {
+            assert_eq!(count(&value), right, "{value}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The words of hosts' failures, and what they mean: codes and types first, and
+//! the text where those say too little.
+
+/// The status a code or type stands for.
+pub(super) fn status_of(word: &str) -> Option<u16> {
+    let has = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
+    Some(match word {
+        _ if is_money(word) => 402,
+        _ if is_bad_key(word) => 401,
+        _ if is_no_model(word) => 404,
+        "requests" | "tokens" | "resource_exhausted" => 429,
+        _ if has(&["rate_limit", "ratelimit", "too_many", "throttl", "slow_down"]) => 429,
+        _ if has(&["permission", "forbidden", "access_denied", "unsupported_country"]) => 403,
+        "not_found" | "not_found_error" => 404,
+        _ if has(&["too_large", "context_length", "too_long"]) => 413,
+        _ if has(&["timeout", "timed_out", "deadline"]) => 504,
+        _ if has(&["overload", "unavailable", "queue_full", "capacity", "busy"]) => 503,
+        _ if has(&[
+            "invalid",
+            "bad_request",
+            "failed_precondition",
+            "validation",
+            "missing",
+            "unsupported",
+            "unprocessable",
+            "extra_forbidden",
+        ]) =>
+        {
+            400
+        }
+        _ if has(&["server_error", "internal", "api_error"]) => 500,
+        _ => return None,
+    })
+}
+
+/// Codes and types that mean money, not rate: waiting does not help.
+pub(super) fn is_money(word: &str) -> bool {
+    let has = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
+    word == "insufficient_quota"
+        || has(&["billing", "payment", "credit_balance", "spend_limit", "out_of_credit"])
+        || (has(&["credit", "balance", "fund"])
+            && has(&["insufficient", "exhausted", "low", "not_enough", "depleted"]))
+        || (has(&["organization_usage_limit", "project_usage_limit", "usage_limit_exceeded"]))
+}
+
+pub(super) fn is_bad_key(word: &str) -> bool {
+    let has = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
+    has(&[
+        "api_key",
+        "apikey",
+        "authentication",
+        "unauthorized",
+        "unauthenticated",
+        "unauthorised",
+        "invalid_token",
+        "token_expired",
+        "access_token",
+    ])
+}
+
+pub(super) fn is_no_model(word: &str) -> bool {
+    word.contains("model")
+        && [
+            "not_found",
+            "not_exist",
+            "not_available",
+            "retired",
+            "deprecated",
+            "decommission",
+            "unknown",
+            "invalid_model",
+        ]
+        .iter()
+        .any(|part| word.contains(part))
+}
+
+pub(super) fn speaks_of_money(text: &str) -> bool {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let what = [
+        "credit",
+        "balance",
+        "billing",
+        "spend limit",
+        "spending limit",
+        "spending cap",
+        "usage limits",
+        "payment",
+        "quota and billing",
+        "prepaid",
+    ];
+    let how = [
+        "too low",
+        "insufficient",
+        "not enough",
+        "exhaust",
+        "exceed",
+        "run out",
+        "ran out",
+        "out of",
+        "depleted",
+        "negative",
+        "required",
+        "used up",
+        "top up",
+        "overdue",
+        "past due",
+        "unpaid",
+        "reached",
+        "no remaining",
+        "add more",
+        "zero",
+        "not active",
+        "disabled",
+    ];
+    says(&what) && says(&how)
+}
+
+pub(super) fn speaks_of_key(text: &str) -> bool {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    says(&["api key", "api-key", "apikey", "api_key", "access token", "authentication"])
+        && says(&[
+            "not valid",
+            "invalid",
+            "incorrect",
+            "expired",
+            "revoked",
+            "missing",
+            "no api",
+            "leaked",
+            "disabled",
+            "unknown",
+            "failed",
+        ])
+}
+
+pub(super) fn speaks_of_model(text: &str) -> bool {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    text.contains("model")
+        && says(&[
+            "does not exist",
+            "not exist",
+            "not found",
+            "no such model",
+            "unknown model",
+            "invalid model",
+            "not a valid model",
+            "model is not available",
+            "decommissioned",
+            "been retired",
+            "model id is invalid",
+            "not loaded",
+        ])
+}
+
+/// The request as such is too long for the model: no part of it to leave out.
+pub(super) fn too_long(text: &str) -> bool {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    says(&[
+        "context length",
+        "context_length",
+        "context window",
+        "prompt is too long",
+        "too many tokens",
+        "input is too long",
+        "request too large",
+        "request_too_large",
+        "maximum context",
+    ])
+}
