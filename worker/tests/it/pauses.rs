@@ -83,3 +83,37 @@ async fn a_paused_provider_is_passed_over() {
     fleet.db().await.batch_execute("update regimen.jobs set run_at = now()").await.unwrap();
     assert_eq!(plan(&ingress, user, job).await["provider"], "openai");
 }
+
+#[tokio::test]
+async fn resuming_a_provider_lifts_its_cool_downs_and_breakers_in_every_worker() {
+    let fleet = Fleet::new(&[("RETRY_ROUNDS_SECONDS", "3600")]).await;
+    let ingress = fleet.ingress().await;
+    let (first, second) = tokio::join!(fleet.worker(), fleet.worker());
+    let answers = [
+        serde_json::json!({"do": "status", "status": 429, "retry_after": 1_895_400_000}),
+        serde_json::json!({"do": "status", "status": 402}),
+        serde_json::json!({"do": "status", "status": 401}),
+    ];
+    for (answer, lifts) in answers.into_iter().zip(1..) {
+        let rule = serde_json::json!({"times": 1, "action": answer});
+        fleet.simulator.control(serde_json::json!({"replace": true, "rules": [rule]})).await;
+        let (user, job) = ingress.submit_one().await;
+        soon("the failure", ingress.event(user, job, "attempt_failed")).await;
+        let settled = format!(
+            "select count(*) from regimen.jobs where id = '{job}' and state <> 'running'
+             and last_seq > 2"
+        );
+        fleet.until_count(&settled, 1).await;
+
+        // It has not been paused, and is set free all the same.
+        act(&ingress, "/admin/providers/openai/resume").await;
+        for worker in [&first, &second] {
+            let lifted = "regimen_provider_lifts{provider=\"openai\"}";
+            fleet.until_metric(worker, lifted, f64::from(lifts)).await;
+        }
+        for _ in 0..4 {
+            let (user, job) = ingress.submit_one().await;
+            plan(&ingress, user, job).await;
+        }
+    }
+}

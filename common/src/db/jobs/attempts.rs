@@ -94,10 +94,11 @@ pub async fn start_attempt<C: GenericClient>(
                  returning user_id, last_seq
              ), attempt as (
                  insert into regimen.job_attempts (id, job_id, user_id, fence, n, provider, model,
-                                                   prompt_version, started_at, cost_micros)
+                                                   prompt_version, started_at, cost_micros,
+                                                   estimated)
                  select $3, $1, user_id, $2,
                         1 + coalesce((select max(n) from regimen.job_attempts where job_id = $1), 0),
-                        $4, $5, $6, now(), $7
+                        $4, $5, $6, now(), $7, true
                  from job
                  returning n
              )

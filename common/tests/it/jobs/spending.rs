@@ -31,7 +31,13 @@ async fn calls_under_way_count_with_the_most_and_then_with_what_they_cost() {
     jobs::start_attempt(&client, held, &attempt(broken_off, 70)).await.unwrap().unwrap();
     assert_eq!(spent_micros(&client, Some(users[0]), long_ago).await.unwrap(), 570);
 
-    let usage = Usage { input_tokens: 9, cached_tokens: 0, output_tokens: 9, cost_micros: 30 };
+    let usage = Usage {
+        input_tokens: 9,
+        cached_tokens: 0,
+        output_tokens: 9,
+        cost_micros: 30,
+        estimated: true,
+    };
     let outcome = AttemptOutcome { outcome: "ok", usage: Some(usage), ..AttemptOutcome::default() };
     jobs::judge_attempt(&client, known, &outcome).await.unwrap();
     assert_eq!(spent_micros(&client, Some(users[0]), long_ago).await.unwrap(), 100);
@@ -40,6 +46,9 @@ async fn calls_under_way_count_with_the_most_and_then_with_what_they_cost() {
     end(&mut client, held).await;
     assert_eq!(spent_micros(&client, None, long_ago).await.unwrap(), 100);
     assert_eq!(jobs::job(&client, ids[0], None).await.unwrap().unwrap().cost_micros, 100);
+    // One was never answered, the other's counts cannot be.
+    let estimated = "select count(*) from regimen.ai_usage where estimated";
+    assert_eq!(client.query_one(estimated, &[]).await.unwrap().get::<_, i64>(0), 2);
     assert_eq!(spent_micros(&client, Some(users[1]), long_ago).await.unwrap(), 0);
 
     let now: DateTime<chrono::Utc> = client.query_one("select now()", &[]).await.unwrap().get(0);

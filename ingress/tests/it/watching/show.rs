@@ -36,7 +36,7 @@ async fn every_attempt_is_shown_with_its_error_and_what_it_cost() {
     let job = world.job(user).await;
     let held = world.claim(job).await;
     let first = world.ask(held, "openai").await;
-    world.judge(first, "overloaded", Some("the provider is overloaded")).await;
+    world.judge(first, "unavailable", Some("gw-7 of org-x is overloaded")).await;
     world.append(held, EventKind::AttemptFailed).await;
     world.ask(held, "anthropic").await;
     let running = world.show(job, user).await.body;
@@ -45,8 +45,8 @@ async fn every_attempt_is_shown_with_its_error_and_what_it_cost() {
     let attempts = running["attempts"].as_array().unwrap();
     assert_eq!(attempts.len(), 2);
     assert_eq!(attempts[0]["provider"], "openai");
-    assert_eq!(attempts[0]["outcome"], "overloaded");
-    assert_eq!(attempts[0]["error"], "the provider is overloaded");
+    assert_eq!(attempts[0]["outcome"], "unavailable");
+    assert_eq!(attempts[0]["error"], "the provider is unavailable", "not in its own words");
     assert_eq!(attempts[0]["http_status"], 529);
     assert_eq!(attempts[1]["provider"], "anthropic");
     assert_eq!(attempts[1]["outcome"], json!(null));

@@ -146,6 +146,7 @@ impl World {
                 cached_tokens: 0,
                 output_tokens: 500,
                 cost_micros: 1_250,
+                ..Usage::default()
             }),
         };
         jobs::judge_attempt(&self.database.client().await, attempt, &judged).await.unwrap();
