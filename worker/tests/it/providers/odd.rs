@@ -206,3 +206,53 @@ async fn calls_per_plan_while_three_replies_in_ten_are_odd() {
     assert!(odd.as_u64().is_some_and(|odd| odd > 30), "{seen}");
     assert!((calls - f64::from(PLANS)).abs() < 0.5, "{per_plan} calls per plan");
 }
+
+/// Replies of real hosts, recorded but for the plan: `{P}` stands for it, `{P1}`
+/// and `{P2}` for its halves. Each is one call and a plan.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recorded_odd_replies_cost_one_call_each() {
+    let sim = Sim::start().await;
+    let plan = {
+        let (ladder, kept) = (sim.ladder(&[Openai], quick(), None), Kept::default());
+        ladder.run(&request("sample", WITHIN), &Reads, &kept).await.unwrap();
+        let raw = kept.raw.lock().unwrap()[0].clone();
+        regimen_worker::providers::interpret(Openai, &raw).unwrap().text
+    };
+    let half = (plan.len() / 2..).find(|at| plan.is_char_boundary(*at)).unwrap();
+    let recorded = include_str!("../../fixtures/odd_replies.jsonl");
+    for (number, line) in recorded.lines().enumerate() {
+        let mut action: Value = serde_json::from_str(line).unwrap();
+        let in_json = action["do"] == "exact_body";
+        // As it stands between the quotes of a JSON string.
+        let part = |text: &str| match in_json {
+            true => {
+                let quoted = json!(text).to_string();
+                quoted[1..quoted.len() - 1].to_owned()
+            }
+            false => text.to_owned(),
+        };
+        let filled = |text: &str| {
+            text.replace("{P}", &part(&plan))
+                .replace("{P1}", &part(&plan[..half]))
+                .replace("{P2}", &part(&plan[half..]))
+        };
+        let place = if in_json { "body" } else { "text" };
+        let text = action[place].as_str().unwrap().to_owned();
+        action[place] = json!(filled(&text));
+        let providers: &[ProviderName] = match text.as_str() {
+            _ if !in_json => &PROVIDERS,
+            text if text.contains("candidates") => &[Gemini],
+            text if text.contains("message_start") => &[Anthropic],
+            _ => &[Openai, Llama],
+        };
+        for provider in providers {
+            let seed = format!("{provider}-recorded-{number}");
+            sim.rule(json!({ "marker": seed, "action": action })).await;
+            let (ladder, kept) = (sim.ladder(&[*provider], quick(), None), Kept::default());
+            let ran = ladder.run(&request(&seed, WITHIN), &Reads, &kept).await;
+            let ends = kept.ends.into_inner().unwrap();
+            assert!(ran.is_ok_and(|ran| ran.calls == 1), "{seed}: {line}: {ends:?}");
+            assert!(ends[0].cost_micros > 0, "{seed}: {line}");
+        }
+    }
+}
