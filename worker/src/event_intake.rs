@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use apalis_core::error::BoxDynError;
 use apalis_core::task::data::Data;
-use regimen_common::db::billing::claims::{self, Claimed};
-use regimen_common::db::billing::notices::{self, ClaimedMail};
+use regimen_common::db::billing::claims::{self, Claimed, DueEvents};
+use regimen_common::db::billing::notices::{self, ClaimedMail, DueMails};
 use regimen_common::db::{DbError, limits};
 use regimen_common::queue::{List, Taken, Weights};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::aside::Aside;
 use crate::env::Env;
 use crate::jobs::{notify, stripe_event};
 use crate::source::Source;
@@ -53,7 +54,13 @@ pub async fn handle(task: EventTask, env: Data<Arc<Env>>) -> Result<(), BoxDynEr
 pub async fn feed(env: Arc<Env>, tasks: mpsc::Sender<EventTask>) {
     let slots = Arc::new(Semaphore::new(env.config.stripe.slots));
     let source = Source::of(&env, (List::Stripe, List::Notify), WEIGHTS);
-    let mut intake = Intake { env, slots, source };
+    let mut intake = Intake {
+        env,
+        slots,
+        source,
+        events_aside: Aside::new("claim_events"),
+        mails_aside: Aside::new("claim_mails"),
+    };
     intake.run(&tasks).await;
 }
 
@@ -61,6 +68,9 @@ struct Intake {
     env: Arc<Env>,
     slots: Arc<Semaphore>,
     source: Source,
+    /// Events and mails that cannot be claimed for what stands in their rows.
+    events_aside: Aside<String>,
+    mails_aside: Aside<String>,
 }
 
 impl Intake {
@@ -104,8 +114,8 @@ impl Intake {
     }
 
     /// Claims what was taken from Redis, or else what is due.
-    async fn claim(&self, taken: Option<&Taken>, free: usize) -> Vec<Work> {
-        let ids = taken.map(ids);
+    async fn claim(&mut self, taken: Option<&Taken>, free: usize) -> Vec<Work> {
+        let ids = taken.map(|taken| self.ids(taken));
         match self.try_claim(ids.as_deref(), free).await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -122,24 +132,43 @@ impl Intake {
 
     /// An id says of neither list; an event and its mail have the same one. A
     /// mail is claimed only when its event is no longer waiting.
-    async fn try_claim(&self, ids: Option<&[String]>, free: usize) -> Result<Vec<Work>, DbError> {
-        let client = self.env.db.within(limits::CLAIM).get().await?;
+    async fn try_claim(
+        &mut self,
+        ids: Option<&[String]>,
+        free: usize,
+    ) -> Result<Vec<Work>, DbError> {
+        let mut client = self.env.db.within(limits::CLAIM).get().await?;
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
+        let aside = self.events_aside.rows();
+        let due = DueEvents { limit, hold: stripe_event::HOLD, aside: &aside };
         let events = match ids {
-            Some(ids) => claims::claim(&client, ids, stripe_event::HOLD).await?,
-            None => claims::claim_due(&client, limit, stripe_event::HOLD).await?,
+            Some(ids) => claims::claim_each(&mut client, ids, stripe_event::HOLD).await?,
+            None => claims::claim_due(&mut client, &due).await?,
         };
+        let (events, failed) = self.events_aside.take(events, String::clone);
         let left = limit - i64::try_from(events.len()).unwrap_or(limit);
-        let mails = if left > 0 && self.env.mailer.is_some() {
-            notices::claim_mails(&client, ids, left, notify::HOLD).await?
-        } else {
-            Vec::new()
-        };
-        let events = events.into_iter().map(Work::Event);
-        Ok(events.chain(mails.into_iter().map(Work::Mail)).collect())
+        let mut work: Vec<Work> = events.into_iter().map(Work::Event).collect();
+        if failed.is_none() && left > 0 && self.env.mailer.is_some() {
+            let aside = self.mails_aside.rows();
+            let due = DueMails { limit: left, hold: notify::HOLD, aside: &aside };
+            match notices::claim_mails(&mut client, ids, &due).await {
+                Ok(mails) => {
+                    let (mails, _) = self.mails_aside.take(mails, String::clone);
+                    work.extend(mails.into_iter().map(Work::Mail));
+                }
+                // What is claimed already is handled all the same.
+                Err(error) => tracing::warn!(%error, "could not claim mails; trying again"),
+            }
+        }
+        match failed {
+            Some(error) if work.is_empty() => Err(error),
+            _ => Ok(work),
+        }
     }
-}
 
-fn ids(taken: &Taken) -> Vec<String> {
-    taken.iter().map(|(_, message)| message.id.clone()).collect()
+    /// The ids of what was taken, but for those that cannot be claimed for now.
+    fn ids(&self, taken: &Taken) -> Vec<String> {
+        let ids = taken.iter().map(|(_, message)| message.id.clone());
+        ids.filter(|id| !self.events_aside.holds(id) && !self.mails_aside.holds(id)).collect()
+    }
 }

@@ -40,11 +40,24 @@ pub async fn sweep(env: &Env) -> Result<(), DbError> {
 async fn hand_back(env: &Env, held: &[Held]) {
     for held in held.chunks(BATCH) {
         let written = until_written(&env.let_go, "hand-back", async || {
-            let client = env.db.get().await?;
-            jobs::hand_back(&client, held).await
+            let mut client = env.db.get().await?;
+            jobs::hand_back(&mut client, held).await
         });
         match written.await {
-            Ok(ended) => {
+            Ok(outcome) => {
+                for spoiled in &outcome.spoiled {
+                    metrics::counter!("regimen_poison_rows_total", "step" => "hand_back")
+                        .increment(1);
+                    tracing::error!(job_id = %spoiled.key.id, error = %spoiled.error, "cannot hand this job back; its lease will run out");
+                }
+                if !outcome.untried.is_empty() {
+                    tracing::warn!(
+                        jobs = outcome.untried.len(),
+                        error = ?outcome.broken_off,
+                        "could not hand jobs back; their leases will run out"
+                    );
+                }
+                let ended = outcome.done;
                 ended.iter().for_each(|ended| env.announcer.ended(ended));
                 if !ended.is_empty() {
                     metrics::counter!("regimen_jobs_handed_back_total")

@@ -3,10 +3,10 @@
 //! Runs on its own task and its own connection: it never waits for a handler,
 //! a buffer, or a connection that handlers use.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use regimen_common::db::Pool;
-use regimen_common::db::{DbError, jobs, limits};
+use regimen_common::db::{DbError, Outcome, Pool, jobs, limits};
 use tokio::time::{Instant, sleep};
 
 use crate::holdings::{Held, Holdings};
@@ -27,16 +27,33 @@ pub async fn run(pool: Pool, holdings: Holdings, lease: Duration) {
 
 /// One beat; false when it has to be repeated soon.
 async fn beat(pool: &Pool, holdings: &Holdings, lease: Duration) -> bool {
-    let asked = holdings.all();
+    let mut asked = holdings.all();
     if asked.is_empty() {
         return true;
     }
     // The lease counts from before the statement is sent, never from its answer.
     let lease_until = Instant::now() + lease;
     match limits::within(lease / 3, extend(pool, &asked, lease)).await {
-        Ok(kept) => {
-            holdings.extended(&asked, &kept, lease_until);
-            return true;
+        Ok(outcome) => {
+            // What could not be extended for what stands in its row is still ours,
+            // until its lease runs out; what was not tried comes at once.
+            let open: HashSet<Held> = outcome
+                .spoiled
+                .iter()
+                .map(|spoiled| spoiled.key)
+                .chain(outcome.untried.iter().copied())
+                .collect();
+            asked.retain(|held| !open.contains(held));
+            holdings.extended(&asked, &outcome.done, lease_until);
+            for spoiled in &outcome.spoiled {
+                metrics::counter!("regimen_poison_rows_total", "step" => "extend_leases")
+                    .increment(1);
+                tracing::error!(job_id = %spoiled.key.id, error = %spoiled.error, "cannot extend the lease of this job");
+            }
+            if outcome.untried.is_empty() {
+                return true;
+            }
+            tracing::warn!(error = ?outcome.broken_off, "could not extend all leases; trying again");
         }
         Err(error) => tracing::warn!(%error, "could not extend leases; trying again"),
     }
@@ -44,7 +61,11 @@ async fn beat(pool: &Pool, holdings: &Holdings, lease: Duration) -> bool {
     false
 }
 
-async fn extend(pool: &Pool, held: &[Held], lease: Duration) -> Result<Vec<Held>, DbError> {
-    let client = pool.get().await?;
-    jobs::extend_leases(&client, held, lease).await
+async fn extend(
+    pool: &Pool,
+    held: &[Held],
+    lease: Duration,
+) -> Result<Outcome<Held, Held>, DbError> {
+    let mut client = pool.get().await?;
+    jobs::extend_leases(&mut client, held, lease).await
 }

@@ -8,15 +8,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use regimen_common::db::jobs::{self, Claimed, Held};
+use regimen_common::db::jobs::{self, Claimed, Held, Turns};
 use regimen_common::db::limits;
-use regimen_common::db::{Client, DbError};
+use regimen_common::db::{Client, DbError, Outcome};
 use regimen_common::queue::{List, Message, Taken};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::aside::Aside;
 use crate::env::Env;
 use crate::holdings::Holding;
 use crate::source::Source;
@@ -44,6 +45,7 @@ pub async fn feed(env: Arc<Env>, tasks: mpsc::Sender<PlanTask>) {
         env,
         postgres_failed: false,
         answer_lost: false,
+        aside: Aside::new("claim"),
     };
     intake.run(&tasks).await;
 }
@@ -57,6 +59,8 @@ struct Intake {
     postgres_failed: bool,
     /// A claim may have been made whose answer did not arrive.
     answer_lost: bool,
+    /// Jobs that cannot be claimed for what stands in their rows.
+    aside: Aside<Uuid>,
 }
 
 impl Intake {
@@ -121,7 +125,7 @@ impl Intake {
         if taken.is_empty() {
             return Ok(Vec::new());
         }
-        let client = match self.postgres().await {
+        let mut client = match self.postgres().await {
             Ok(client) => client,
             Err(error) => {
                 self.source.put_back(&taken).await;
@@ -129,12 +133,30 @@ impl Intake {
             }
         };
         let asked_at = Instant::now();
-        let claimed = jobs::claim(&client, &job_ids(&taken), &self.env.config.claim).await;
+        let mut ids = job_ids(&taken);
+        ids.retain(|id| !self.aside.holds(id));
+        let claimed = jobs::claim_each(&mut client, &ids, &self.env.config.claim).await;
+        drop(client);
         if claimed.is_err() {
             self.answer_lost = true;
             self.source.put_back(&taken).await;
         }
-        Ok(self.held(claimed?, asked_at))
+        Ok(self.held_of(claimed?, asked_at))
+    }
+
+    /// The same for what became of a batch. Jobs that cannot be claimed now stay
+    /// out for a while.
+    fn held_of(
+        &mut self,
+        outcome: Outcome<Uuid, Claimed>,
+        asked_at: Instant,
+    ) -> Vec<(Claimed, Holding)> {
+        let (claimed, failed) = self.aside.take(outcome, |id| *id);
+        if let Some(error) = failed {
+            self.answer_lost = true;
+            tracing::warn!(%error, "could not claim all jobs; trying again");
+        }
+        self.held(claimed, asked_at)
     }
 
     /// A connection. After a claim without an answer, what may stand in our
@@ -153,15 +175,17 @@ impl Intake {
         let mut client = self.postgres().await?;
         let (weights, turn) = self.source.shares();
         let (policy, asked_at) = (&self.env.config.claim, Instant::now());
-        let claimed = jobs::claim_waiting(&mut client, free, weights, turn, policy).await;
+        let aside = self.aside.rows();
+        let turns = Turns { count: free, weights, turn, policy, aside: &aside };
+        let claimed = jobs::claim_waiting(&mut client, &turns).await;
         self.answer_lost = claimed.is_err();
         drop(client);
         let claimed = claimed?;
-        self.source.picked(claimed.len());
-        if claimed.is_empty() {
+        self.source.picked(claimed.done.len());
+        if claimed.done.is_empty() {
             self.pause().await;
         }
-        Ok(self.held(claimed, asked_at))
+        Ok(self.held_of(claimed, asked_at))
     }
 
     async fn pause(&self) {

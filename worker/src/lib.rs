@@ -2,6 +2,7 @@
 //! plans, applies Stripe events, tells callers of the end.
 
 pub mod announce;
+pub mod aside;
 pub mod budget;
 pub mod callbacks;
 pub mod commands;

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use crate::db::GenericClient;
+use crate::db::{Client, GenericClient, Transaction};
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::DbError;
+use super::batch::{self, Batch, Outcome, readable};
 use super::jobs::read::named;
+use super::planner::by_index;
+use super::{DbError, elapsed};
 use crate::callbacks::JobCallback;
 
 /// A page of the hosts that something is owed to.
@@ -26,30 +28,37 @@ pub struct Hosts {
 ///
 /// # Errors
 /// Postgres failed.
-pub async fn hosts(
-    client: &impl GenericClient,
-    after: Option<&str>,
-    limit: i64,
-) -> Result<Hosts, DbError> {
-    let statement = client
+pub async fn hosts(client: &mut Client, after: Option<&str>, limit: i64) -> Result<Hosts, DbError> {
+    let tx = by_index(client).await?;
+    let statement = tx
         .prepare_cached(
             "-- hosts with callbacks
-             with recursive hosts (host) as (
-                 (select host from regimen.callbacks
-                  where state = 'waiting' and ($1::text is null or host > $1)
-                  order by host limit 1)
+             with recursive hosts (host, n) as (
+                 (select host, 1 from regimen.callbacks
+                  where state = 'waiting' and (host, run_at) > ($1, $2)
+                  order by host, run_at limit 1)
                  union all
-                 select (select c.host from regimen.callbacks c
-                         where c.state = 'waiting' and c.host > h.host
-                         order by c.host limit 1)
-                 from hosts h where h.host is not null
+                 select next.host, h.n + 1
+                 from hosts h cross join lateral (
+                     select c.host from regimen.callbacks c
+                     where c.state = 'waiting' and c.host > h.host
+                     order by c.host, c.run_at limit 1) next
+                 where h.n < $3
              )
-             select h.host, exists (select from regimen.callbacks c
-                 where c.host = h.host and c.state = 'waiting' and c.run_at <= now()) as due
-             from hosts h where h.host is not null limit $2",
+             select h.host, (select true from regimen.callbacks c
+                 where c.host = h.host and c.state = 'waiting' and c.run_at <= now()
+                 order by c.run_at limit 1) is not null as due
+             from hosts h order by h.n",
         )
         .await?;
-    let rows = client.query(&statement, &[&after, &limit]).await?;
+    // Behind the last entry of a host, or before the first of all.
+    let (host, run_at) = match after {
+        Some(host) => (host, DateTime::<Utc>::MAX_UTC),
+        None => ("", DateTime::<Utc>::UNIX_EPOCH),
+    };
+    let most = i32::try_from(limit).unwrap_or(i32::MAX);
+    let rows = tx.query(&statement, &[&host, &run_at, &most]).await?;
+    tx.rollback().await?;
     let full = i64::try_from(rows.len()).is_ok_and(|found| found >= limit);
     let due = rows.iter().filter(|row| row.get("due")).map(|row| row.get("host")).collect();
     let next = rows.last().filter(|_| full).map(|row| row.get("host"));
@@ -84,56 +93,88 @@ pub struct Owed {
     pub message: JobCallback,
 }
 
-/// Claims what is due within `room`, oldest first, for `hold`.
+/// Callbacks to claim.
+#[derive(Debug, Clone, Copy)]
+pub struct Due<'a> {
+    /// As much as fits, oldest first.
+    pub room: &'a Room,
+    /// Claimed for so long.
+    pub hold: Duration,
+    /// Callbacks to leave alone, by their jobs.
+    pub aside: &'a [Uuid],
+}
+
+/// Claims what is due within the room. Of each host only the thousand oldest
+/// are looked at, so that much of one user's at one host costs no more.
 ///
 /// # Errors
-/// Postgres failed, or holds a word this release does not know.
-pub async fn claim(
-    client: &impl GenericClient,
-    room: &Room,
-    hold: Duration,
-) -> Result<Vec<Owed>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- claim callbacks
-             with held as (
-                 select * from unnest($3::uuid[], $4::bigint[]) u (user_id, n)
-             ), due as (
-                 select c.* from unnest($1::text[], $2::bigint[]) h (host, room)
-                 cross join lateral (
-                     select job_id, user_id, run_at from regimen.callbacks
-                     where host = h.host and state = 'waiting' and run_at <= now()
-                         and user_id not in (select user_id from held where n >= $5)
-                     order by run_at limit h.room) c
-             ), ranked as (
-                 select due.*, coalesce(held.n, 0) + row_number()
-                     over (partition by due.user_id order by due.run_at, due.job_id) as nth
-                 from due left join held on held.user_id = due.user_id
-             ), picked as (
-                 select c.job_id from ranked r join regimen.callbacks c on c.job_id = r.job_id
-                 where r.nth <= $5 and c.state = 'waiting' and c.run_at <= now()
-                 order by r.run_at limit $6 for update of c skip locked
-             ), claimed as (
-                 update regimen.callbacks c
-                 set attempts = c.attempts + 1, revision = c.revision + 1,
-                     run_at = now() + make_interval(secs => $7)
-                 from picked where c.job_id = picked.job_id
-                 returning c.job_id, c.user_id, c.url, c.host, c.attempts
-             )
-             select c.*, j.kind, j.state, j.error_code, j.finished_at
-             from claimed c join regimen.jobs j on j.id = c.job_id",
-        )
-        .await?;
-    let (hosts, rooms): (Vec<&str>, Vec<i64>) =
-        room.hosts.iter().map(|(host, room)| (host.as_str(), *room)).unzip();
-    let (users, held): (Vec<Uuid>, Vec<i64>) = room.users.iter().copied().unzip();
-    let rows = client
-        .query(
-            &statement,
-            &[&hosts, &rooms, &users, &held, &room.per_user, &room.limit, &hold.as_secs_f64()],
-        )
-        .await?;
-    rows.iter().map(owed).collect()
+/// Nothing was claimed.
+pub async fn claim(client: &mut Client, due: &Due<'_>) -> Result<Outcome<Uuid, Owed>, DbError> {
+    batch::run(client, due).await
+}
+
+impl Batch for Due<'_> {
+    type Key = Uuid;
+    type Done = Owed;
+
+    async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<Uuid>, DbError> {
+        let statement = tx
+            .prepare_cached(
+                "-- find due callbacks
+                 with held as materialized (
+                     select * from unnest($3::uuid[], $4::bigint[]) u (user_id, n)
+                 ), due as (
+                     select c.* from unnest($1::text[], $2::bigint[]) h (host, room)
+                     cross join lateral (
+                         select * from (
+                             select job_id, user_id, run_at from regimen.callbacks
+                             where host = h.host and state = 'waiting' and run_at <= now()
+                                 and job_id <> all ($7::uuid[])
+                             order by run_at limit 1000) head
+                         where user_id not in (select user_id from held where n >= $5)
+                         order by run_at limit h.room) c
+                 ), ranked as (
+                     select due.*, coalesce(held.n, 0) + row_number()
+                         over (partition by due.user_id order by due.run_at, due.job_id) as nth
+                     from due left join held on held.user_id = due.user_id
+                 )
+                 select job_id from ranked where nth <= $5 order by run_at limit $6",
+            )
+            .await?;
+        let (hosts, rooms): (Vec<&str>, Vec<i64>) =
+            self.room.hosts.iter().map(|(host, room)| (host.as_str(), *room)).unzip();
+        let (users, held): (Vec<Uuid>, Vec<i64>) = self.room.users.iter().copied().unzip();
+        let (per_user, limit) = (self.room.per_user, self.room.limit);
+        let rows = tx
+            .query(&statement, &[&hosts, &rooms, &users, &held, &per_user, &limit, &self.aside])
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get("job_id")?)).collect()
+    }
+
+    async fn change(&self, tx: &Transaction<'_>, jobs: &[Uuid]) -> Result<Vec<Owed>, DbError> {
+        let statement = tx
+            .prepare_cached(
+                "-- claim callbacks
+                 with named as materialized (
+                     -- By id alone: no statistics lead elsewhere.
+                     select job_id, state, run_at from regimen.callbacks
+                     where job_id = any((select $1::uuid[])::uuid[]) for update skip locked
+                 ), claimed as (
+                     update regimen.callbacks c
+                     set attempts = c.attempts + 1, revision = c.revision + 1,
+                         run_at = now() + make_interval(secs => $2)
+                     from named
+                     where c.job_id = named.job_id and named.state = 'waiting'
+                         and named.run_at <= now()
+                     returning c.job_id, c.user_id, c.url, c.host, c.attempts
+                 )
+                 select c.*, j.kind, j.state, j.error_code, j.finished_at
+                 from claimed c join regimen.jobs j on j.id = c.job_id",
+            )
+            .await?;
+        let rows = tx.query(&statement, &[&jobs, &self.hold.as_secs_f64()]).await?;
+        Ok(readable("claim_callbacks", rows.iter().map(owed)))
+    }
 }
 
 fn owed(row: &Row) -> Result<Owed, DbError> {
@@ -200,19 +241,26 @@ pub async fn ended(
     Ok(ended == 1)
 }
 
-/// How many callbacks wait, and how long the oldest has been due.
+/// How many callbacks wait (counting stops at 10,000), and how long the oldest
+/// has been due.
 ///
 /// # Errors
 /// Postgres failed.
-pub async fn health(client: &impl GenericClient) -> Result<(i64, Duration), DbError> {
-    let statement = client
+pub async fn health(client: &mut Client) -> Result<(i64, Duration), DbError> {
+    let tx = by_index(client).await?;
+    let statement = tx
         .prepare_cached(
             "-- callback health
-             select count(*) as waiting,
-                 coalesce(greatest(extract(epoch from now() - min(run_at)), 0), 0)::float8 as late
-             from regimen.callbacks where state = 'waiting'",
+             select (select count(*) from (
+                         select from regimen.callbacks where state = 'waiting'
+                         order by host, run_at limit 10000) w) as waiting,
+                 coalesce((select extract(epoch from now() - run_at) from regimen.callbacks
+                           where state = 'waiting' and timezone('UTC', run_at) > '-infinity'
+                               and run_at < 'infinity'
+                           order by timezone('UTC', run_at) limit 1), 0)::float8 as late",
         )
         .await?;
-    let row = client.query_one(&statement, &[]).await?;
-    Ok((row.try_get("waiting")?, Duration::from_secs_f64(row.try_get("late")?)))
+    let row = tx.query_one(&statement, &[]).await?;
+    tx.rollback().await?;
+    Ok((row.try_get("waiting")?, elapsed(row.try_get("late")?)))
 }

@@ -17,6 +17,7 @@ use url::Url;
 
 use super::error::{Asked, DbError, RootCertificatesProblem};
 use super::limits::Limits;
+use super::planner;
 use super::pool::Pool;
 use super::pooler::{self, Sessions};
 
@@ -106,7 +107,7 @@ impl Endpoint {
     pub(super) fn read(url: &SecretString, application_name: &str) -> Result<Self, DbError> {
         let settings = Settings::read(url, application_name)?;
         let tls = settings.tls()?;
-        let session = format!("{SESSION};\n    {PROCESS}");
+        let session = format!("{SESSION};\n{};\n{PROCESS}", planner::SESSION);
         Ok(Self { config: settings.config, tls, session })
     }
 
@@ -123,7 +124,8 @@ impl Endpoint {
         };
         let statement = at_most("statement_timeout", limits.on_the_server());
         let lock = at_most("lock_timeout", limits.lock);
-        self.session = format!("{SESSION};\n{statement};\n{lock};\n{PROCESS}");
+        let planner = planner::SESSION;
+        self.session = format!("{SESSION};\n{planner};\n{statement};\n{lock};\n{PROCESS}");
         self
     }
 

@@ -202,6 +202,22 @@ impl DbError {
         }
     }
 
+    /// Whether it is for what stands in a row that the statement failed, so that
+    /// the same statement about other rows may succeed: SQLSTATE classes 22
+    /// (data), 23 (constraints), 44 and P0 (raised by a trigger), damaged rows,
+    /// and values this release cannot read.
+    pub fn blames_a_row(&self) -> bool {
+        match (self, self.code().map(SqlState::code)) {
+            (Self::Value { .. } | Self::Rows { .. }, _) => true,
+            (_, Some(code)) => {
+                ["22", "23", "44", "P0"].iter().any(|class| code.starts_with(class))
+                    || matches!(code, "XX001" | "XX002")
+            }
+            (Self::Postgres(_), None) => !self.is_unavailable(),
+            _ => false,
+        }
+    }
+
     /// The SQLSTATE of the server's answer, when there was one.
     pub fn code(&self) -> Option<&SqlState> {
         match self {

@@ -119,7 +119,8 @@ pub async fn month_cost(client: &impl GenericClient, user_id: Uuid) -> Result<i6
     let statement = client
         .prepare_cached(
             "-- month cost
-             select coalesce(sum(cost_micros), 0)::bigint from regimen.ai_usage
+             select coalesce(sum(regimen.believable_micros(cost_micros)), 0)::bigint
+             from regimen.ai_usage
              where user_id = $1
                and at >= date_trunc('month', now() at time zone 'utc') at time zone 'utc'",
         )

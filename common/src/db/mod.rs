@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod admin_actions;
+mod batch;
 pub mod billing;
 pub mod callbacks;
 mod client;
@@ -14,14 +15,21 @@ pub mod limits;
 pub mod migrate;
 pub mod models;
 pub mod pauses;
+mod planner;
 pub mod plans;
 mod pool;
 mod pooler;
 pub mod spend;
 pub mod usage;
 
+pub use batch::{Outcome, Spoiled};
 pub use client::{Client, GenericClient, Transaction};
 pub use connect::{connect, pool, pool_with};
 pub use error::{Asked, DbError, RootCertificatesProblem};
 pub use limits::Limits;
 pub use pool::Pool;
+
+/// A stretch of time as the database tells it; one without end is as long as can be.
+pub(crate) fn elapsed(seconds: f64) -> std::time::Duration {
+    std::time::Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(std::time::Duration::MAX)
+}

@@ -61,13 +61,14 @@ pub async fn sums(
                     case when $4 then provider end as provider,
                     case when $5 then model end as model,
                     case when $6 then user_id end as user_id,
-                    count(*) as calls, sum(input_tokens)::bigint as input_tokens,
-                    sum(cached_tokens)::bigint as cached_tokens,
-                    sum(output_tokens)::bigint as output_tokens,
-                    sum(cost_micros)::bigint as cost_micros
+                    count(*) as calls,
+                    sum(regimen.believable_tokens(input_tokens))::bigint as input_tokens,
+                    sum(regimen.believable_tokens(cached_tokens))::bigint as cached_tokens,
+                    sum(regimen.believable_tokens(output_tokens))::bigint as output_tokens,
+                    sum(regimen.believable_micros(cost_micros))::bigint as cost_micros
              from regimen.ai_usage where at >= $1 and at < $2
              group by 1, 2, 3, 4
-             order by 1 desc nulls last, cost_micros desc, 2, 3, 4 limit $7",
+             order by 1 desc nulls last, 9 desc, 2, 3, 4 limit $7",
         )
         .await?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =

@@ -1,36 +1,114 @@
 //! What has been spent on AI calls: the ledger, and what runs at the moment.
 
-use crate::db::GenericClient;
+use crate::db::{Client, GenericClient};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::DbError;
+use super::planner::by_index;
+
+/// The most one call is believed to cost, as in `regimen.believable_micros`.
+pub const MOST_MICROS: i64 = 100_000_000;
+/// The most tokens of a kind, as in `regimen.believable_tokens`.
+pub const MOST_TOKENS: i64 = 10_000_000;
 
 /// Millionths of a US dollar spent since `since`, by `user` or by everybody.
 /// Calls of running jobs that are not in the ledger yet count too; one without
 /// an answer counts with the most it can cost.
 ///
+/// Everybody's is kept by the day (UTC), so that it is no sum over all calls:
+/// for them `since` is the beginning of a day. A user's is one over their own.
+///
 /// # Errors
 /// Postgres failed.
-pub async fn spent_micros<C: GenericClient>(
-    client: &C,
+pub async fn spent_micros(
+    client: &mut Client,
     user: Option<Uuid>,
+    since: DateTime<Utc>,
+) -> Result<i64, DbError> {
+    let tx = by_index(client).await?;
+    let settled = match user {
+        Some(user) => settled_by(&tx, user, since).await?,
+        None => settled_by_all(&tx, since).await?,
+    };
+    let under_way = under_way(&tx, user, since).await?;
+    tx.rollback().await?;
+    Ok(settled.saturating_add(under_way))
+}
+
+async fn settled_by(
+    client: &impl GenericClient,
+    user: Uuid,
     since: DateTime<Utc>,
 ) -> Result<i64, DbError> {
     let statement = client
         .prepare_cached(
-            "-- spent micros
-             select coalesce(sum(cost_micros), 0)::bigint as spent from (
-                 select cost_micros from regimen.ai_usage
-                 where at >= $2 and ($1::uuid is null or user_id = $1)
-                 union all
-                 select a.cost_micros
-                 from regimen.jobs j join regimen.job_attempts a on a.job_id = j.id
-                 where j.state = 'running' and ($1::uuid is null or j.user_id = $1)
-                   and coalesce(a.finished_at, a.started_at) >= $2
-                   and not exists (select 1 from regimen.ai_usage u where u.attempt_id = a.id)
-             ) spending",
+            "-- spent by a user
+             select coalesce(sum(regimen.believable_micros(cost_micros)), 0)::bigint
+             from regimen.ai_usage where user_id = $1 and at >= $2",
         )
         .await?;
-    Ok(client.query_one(&statement, &[&user, &since]).await?.try_get("spent")?)
+    Ok(client.query_one(&statement, &[&user, &since]).await?.try_get(0)?)
+}
+
+async fn settled_by_all(client: &impl GenericClient, since: DateTime<Utc>) -> Result<i64, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- spent by all
+             select least(coalesce(sum(micros), 0), 9e15)::bigint from regimen.spent_days
+             where day >= $1",
+        )
+        .await?;
+    Ok(client.query_one(&statement, &[&since.date_naive()]).await?.try_get(0)?)
+}
+
+/// Of the jobs in the CTE `running`, what their calls since `$1` cost that are not
+/// in the ledger.
+macro_rules! calls_under_way {
+    () => {
+        " select coalesce(sum(regimen.believable_micros(a.cost_micros)), 0)::bigint
+          from running cross join lateral (
+              select id, cost_micros, coalesce(finished_at, started_at) as at
+              from regimen.job_attempts where job_id = running.id order by n offset 0
+          ) a
+          where a.at >= $1
+            -- One look for each; as a join it might read the whole ledger.
+            and (select true from regimen.ai_usage u where u.attempt_id = a.id limit 1) is null"
+    };
+}
+
+const UNDER_WAY: &str = concat!(
+    "-- spending of all
+     with running as materialized (
+         select id from regimen.jobs where state = 'running' order by lease_expires_at
+     )",
+    calls_under_way!()
+);
+
+const UNDER_WAY_OF_USER: &str = concat!(
+    "-- spending of a user
+     with running as materialized (
+         select id from regimen.jobs where user_id = $2 and state = 'running'
+         order by dispatched_at
+     )",
+    calls_under_way!()
+);
+
+/// What runs is what the slots of the fleet hold, and no more.
+async fn under_way(
+    client: &impl GenericClient,
+    user: Option<Uuid>,
+    since: DateTime<Utc>,
+) -> Result<i64, DbError> {
+    let row = match user {
+        None => {
+            let statement = client.prepare_cached(UNDER_WAY).await?;
+            client.query_one(&statement, &[&since]).await?
+        }
+        Some(user) => {
+            let statement = client.prepare_cached(UNDER_WAY_OF_USER).await?;
+            client.query_one(&statement, &[&since, &user]).await?
+        }
+    };
+    Ok(row.try_get(0)?)
 }

@@ -11,9 +11,10 @@ use regimen_common::billing::record::{Basis, Record};
 use regimen_common::billing::state::{CustomerState, Link, LinkSource};
 use regimen_common::billing::verdict::{Notice, NoticeKind};
 use regimen_common::db::Client;
-use regimen_common::db::billing::claims::{self, Claimed, Ending, Failure};
+use regimen_common::db::billing::claims::{self, Claimed, DueEvents, Ending, Failure};
 use regimen_common::db::billing::events::{self, EventState, NewEvent, Replayed, Source, Stored};
-use regimen_common::db::billing::notices::{self, Mail, Sent};
+use regimen_common::db::billing::notices::{self, DueMails, Mail, Sent};
+use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisoned};
 use regimen_common::db::billing::{customers, profiles};
 use regimen_common::test_support::TestDatabase;
 use serde_json::json;
@@ -143,12 +144,13 @@ async fn an_event_is_replayed_unless_it_is_held_or_not_ours() {
 #[tokio::test]
 async fn a_claim_is_held_by_one_and_settled_once() {
     let database = TestDatabase::new().await;
-    let client = database.client().await;
+    let mut client = database.client().await;
     store(&client, "evt_1", None).await;
     let claimed = claim(&client, "evt_1").await.unwrap();
     assert_eq!((claimed.attempts, claimed.trace_context.as_deref()), (1, Some("00-a-b-01")));
     assert!(claim(&client, "evt_1").await.is_none());
-    assert!(claims::claim_due(&client, 10, HOLD).await.unwrap().is_empty());
+    let due = DueEvents { limit: 10, hold: HOLD, aside: &[] };
+    assert!(claims::claim_due(&mut client, &due).await.unwrap().done.is_empty());
     assert!(claims::lock(&client, "evt_1").await.unwrap());
     let ending = Ending { state: EventState::Applied, reason: None, customer: Some("cus_7") };
     claims::settle(&client, "evt_1", &ending).await.unwrap();
@@ -180,14 +182,19 @@ async fn a_failed_claim_is_tried_again_and_a_stale_holder_changes_nothing() {
 #[tokio::test]
 async fn what_redis_lost_and_what_takes_workers_down_is_found() {
     let database = TestDatabase::new().await;
-    let client = database.client().await;
+    let mut client = database.client().await;
     store(&client, "evt_1", None).await;
-    let lost =
-        async |patience| claims::dispatch_lost(&client, None, patience, 10).await.unwrap().len();
+    let lost = async |patience| {
+        let lost = LostIds { popped_before: None, patience, limit: 10, aside: &[] };
+        let mut client = database.client().await;
+        repairs::dispatch_lost(&mut client, &lost).await.unwrap().done.len()
+    };
     assert_eq!(lost(HOLD).await, 0, "pushed a moment ago");
     assert_eq!(lost(Duration::ZERO).await, 1);
     let long_ago = Some(DateTime::<Utc>::UNIX_EPOCH);
-    let standing = claims::dispatch_lost(&client, long_ago, Duration::ZERO, 10).await.unwrap();
+    let standing =
+        LostIds { popped_before: long_ago, patience: Duration::ZERO, limit: 10, aside: &[] };
+    let standing = repairs::dispatch_lost(&mut client, &standing).await.unwrap().done;
     assert!(standing.is_empty(), "still stands in the list");
     // A claim given back is no lost worker.
     let ids = ["evt_1".to_owned()];
@@ -196,15 +203,18 @@ async fn what_redis_lost_and_what_takes_workers_down_is_found() {
     for _ in 0..2 {
         assert_eq!(claims::claim(&client, &ids, Duration::ZERO).await.unwrap().len(), 1);
     }
-    assert!(claims::bury_poisoned(&client, 3, 10).await.unwrap().is_empty());
-    assert_eq!(claims::claim_due(&client, 10, Duration::ZERO).await.unwrap().len(), 1);
-    assert_eq!(claims::bury_poisoned(&client, 3, 10).await.unwrap(), ["evt_1"]);
+    let poisoned = Poisoned { holders: 3, limit: 10, aside: &[] };
+    assert!(repairs::bury_poisoned(&mut client, &poisoned).await.unwrap().done.is_empty());
+    let due = DueEvents { limit: 10, hold: Duration::ZERO, aside: &[] };
+    assert_eq!(claims::claim_due(&mut client, &due).await.unwrap().done.len(), 1);
+    assert_eq!(repairs::bury_poisoned(&mut client, &poisoned).await.unwrap().done, ["evt_1"]);
 }
 
 #[tokio::test]
 async fn unresolved_events_wake_with_their_customer_or_in_time() {
     let database = TestDatabase::new().await;
-    let client = database.client().await;
+    let mut client = database.client().await;
+    let due = DueUnresolved { limit: 10, aside: &[] };
     let unresolved = Ending {
         state: EventState::Unresolved,
         reason: Some("unknown_user"),
@@ -212,14 +222,27 @@ async fn unresolved_events_wake_with_their_customer_or_in_time() {
     };
     store(&client, "evt_1", None).await;
     claims::settle(&client, "evt_1", &unresolved).await.unwrap();
-    assert_eq!(claims::wake_due(&client, 10).await.unwrap(), 0, "not before an hour");
+    let woken = repairs::wake_due(&mut client, &due).await.unwrap().done;
+    assert!(woken.is_empty(), "not before an hour");
     assert_eq!(claims::wake_unresolved(&client, "cus_2").await.unwrap(), 0);
     assert_eq!(claims::wake_unresolved(&client, "cus_1").await.unwrap(), 1);
     assert_eq!(state(&client, "evt_1").await, EventState::Received);
     claims::settle(&client, "evt_1", &unresolved).await.unwrap();
     let sql = "update regimen.stripe_events set run_at = run_at - interval '1 hour'";
     client.batch_execute(sql).await.unwrap();
-    assert_eq!(claims::wake_due(&client, 10).await.unwrap(), 1);
+    assert_eq!(repairs::wake_due(&mut client, &due).await.unwrap().done, ["evt_1"]);
+
+    // After 30 days it is not looked at again by itself, and stands in nobody's way.
+    claims::settle(&client, "evt_1", &unresolved).await.unwrap();
+    let old = "update regimen.stripe_events
+               set run_at = now(), received_at = now() - interval '31 days'";
+    client.batch_execute(old).await.unwrap();
+    for _ in 0..2 {
+        assert!(repairs::wake_due(&mut client, &due).await.unwrap().done.is_empty());
+    }
+    let due_for_ever = "select count(*) from regimen.stripe_events where run_at <= now()";
+    assert_eq!(client.query_one(due_for_ever, &[]).await.unwrap().get::<_, i64>(0), 0);
+    assert_eq!(claims::wake_unresolved(&client, "cus_1").await.unwrap(), 1);
 }
 
 #[tokio::test]
@@ -346,14 +369,19 @@ async fn grace_runs_out_for_those_who_have_nothing_else() {
     save(&mut client, "cus_1", &state).await;
     let sql = "update public.profiles set plan_id = 'pro' where id = $1";
     client.execute(sql, &[&user]).await.unwrap();
-    assert_eq!(profiles::grace_over(&client, 60.0, 10).await.unwrap(), [user]);
-    assert!(profiles::grace_over(&client, 4e9, 10).await.unwrap().is_empty());
+    let page = profiles::grace_over(&mut client, None, 60.0, 10).await.unwrap();
+    assert_eq!((page.over, page.last), (vec![user], None));
+    let page = profiles::grace_over(&mut client, None, 60.0, 1).await.unwrap();
+    assert_eq!((page.over, page.last), (vec![user], Some(user)));
+    let behind = profiles::grace_over(&mut client, Some(user), 60.0, 1).await.unwrap();
+    assert_eq!(behind, profiles::GracePage::default());
+    assert!(profiles::grace_over(&mut client, None, 4e9, 10).await.unwrap().over.is_empty());
 }
 
 #[tokio::test]
 async fn a_notice_is_told_once_and_its_mail_sent_once() {
     let database = TestDatabase::new().await;
-    let client = database.client().await;
+    let mut client = database.client().await;
     let user = profile(&client, "free").await;
     let notice = Notice {
         kind: NoticeKind::PaymentFailed,
@@ -373,19 +401,22 @@ async fn a_notice_is_told_once_and_its_mail_sent_once() {
     let shown: Vec<String> = shown.iter().map(|row| row.get(0)).collect();
     assert_eq!(shown, ["A payment failed.", "Old news."]);
 
-    let mails = notices::claim_mails(&client, None, 10, Duration::ZERO).await.unwrap();
+    let all = DueMails { limit: 10, hold: Duration::ZERO, aside: &[] };
+    let mails = notices::claim_mails(&mut client, None, &all).await.unwrap().done;
+    let all = DueMails { hold: HOLD, ..all };
     let [stale] = mails.as_slice() else { panic!("{mails:?}") };
     assert_eq!((&stale.notice, stale.address.as_deref()), (&notice, Some("ana@example.test")));
     let ids = ["evt_1".to_owned(), "evt_2".to_owned()];
-    let mails = notices::claim_mails(&client, Some(&ids), 10, HOLD).await.unwrap();
+    let mails = notices::claim_mails(&mut client, Some(&ids), &all).await.unwrap().done;
     let [fresh] = mails.as_slice() else { panic!("{mails:?}") };
     assert!(!notices::mail_ended(&client, stale, &Sent::Delivered).await.unwrap());
     let later = Sent::Later(Duration::ZERO, "greylisted");
     assert!(notices::mail_ended(&client, fresh, &later).await.unwrap());
-    let lost = notices::dispatch_lost_mails(&client, None, HOLD, 10).await.unwrap();
+    let lost = LostIds { popped_before: None, patience: HOLD, limit: 10, aside: &[] };
+    let lost = repairs::dispatch_lost_mails(&mut client, &lost).await.unwrap().done;
     let lost: Vec<String> = lost.into_iter().map(|message| message.id).collect();
     assert_eq!(lost, ["evt_1"]);
-    let mails = notices::claim_mails(&client, Some(&lost), 10, HOLD).await.unwrap();
+    let mails = notices::claim_mails(&mut client, Some(&lost), &all).await.unwrap().done;
     assert!(notices::mail_ended(&client, &mails[0], &Sent::Delivered).await.unwrap());
-    assert!(notices::claim_mails(&client, None, 10, HOLD).await.unwrap().is_empty());
+    assert!(notices::claim_mails(&mut client, None, &all).await.unwrap().done.is_empty());
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use regimen_common::db::Client;
-use regimen_common::db::callbacks::{self, Owed, Room, Sent};
+use regimen_common::db::callbacks::{self, Due, Owed, Room, Sent};
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
@@ -42,8 +42,11 @@ fn room(hosts: &[(&str, i64)], limit: i64) -> Room {
     Room { hosts, users: Vec::new(), per_user: 100, limit }
 }
 
-async fn claim(client: &Client, room: &Room) -> Vec<Owed> {
-    callbacks::claim(client, room, HOLD).await.unwrap()
+async fn claim(client: &mut Client, room: &Room) -> Vec<Owed> {
+    let due = Due { room, hold: HOLD, aside: &[] };
+    let outcome = callbacks::claim(client, &due).await.unwrap();
+    assert!(outcome.spoiled.is_empty(), "{:?}", outcome.spoiled);
+    outcome.done
 }
 
 fn jobs(owed: &[Owed]) -> HashSet<Uuid> {
@@ -65,7 +68,7 @@ async fn every_end_is_owed_in_its_own_transaction() {
         client.execute(END, &[&job, &state]).await.unwrap();
         assert_eq!(owed(&client).await, before + 1, "{state}");
     }
-    let claimed = claim(&client, &room(&[("one.example:8443", 10)], 10)).await;
+    let claimed = claim(&mut client, &room(&[("one.example:8443", 10)], 10)).await;
     let told: HashSet<_> = claimed.iter().map(|owed| owed.message.kind.as_str()).collect();
     assert_eq!(
         told,
@@ -90,20 +93,20 @@ async fn nothing_is_owed_without_an_address_or_before_the_end() {
 #[tokio::test]
 async fn whoever_claims_first_has_it_until_the_claim_runs_out() {
     let database = TestDatabase::new().await;
-    let client = database.client().await;
+    let mut client = database.client().await;
     for _ in 0..50 {
         ended(&client, Uuid::new_v4(), "https://one.example/").await;
     }
     let claims = (0..5).map(|_| async {
-        claim(&database.client().await, &room(&[("one.example", 50)], 20)).await
+        claim(&mut database.client().await, &room(&[("one.example", 50)], 20)).await
     });
     let claimed = futures_util::future::join_all(claims).await;
     let all: Vec<Owed> = claimed.into_iter().flatten().collect();
     assert_eq!(jobs(&all).len(), all.len(), "nothing twice");
-    let rest = claim(&client, &room(&[("one.example", 50)], 50)).await;
+    let rest = claim(&mut client, &room(&[("one.example", 50)], 50)).await;
     assert_eq!(all.len() + rest.len(), 50);
     client.execute("update regimen.callbacks set run_at = now()", &[]).await.unwrap();
-    let again = claim(&client, &room(&[("one.example", 50)], 1)).await.remove(0);
+    let again = claim(&mut client, &room(&[("one.example", 50)], 1)).await.remove(0);
     assert_eq!(again.attempts, 2);
     // The first holder comes too late, the second one settles it.
     let first = Owed { attempts: 1, ..again.clone() };
@@ -116,7 +119,7 @@ async fn whoever_claims_first_has_it_until_the_claim_runs_out() {
 #[tokio::test]
 async fn a_host_and_a_user_get_no_more_than_their_room() {
     let database = TestDatabase::new().await;
-    let client = database.client().await;
+    let mut client = database.client().await;
     let (greedy, other) = (Uuid::new_v4(), Uuid::new_v4());
     for _ in 0..20 {
         ended(&client, greedy, "https://slow.example/").await;
@@ -125,22 +128,22 @@ async fn a_host_and_a_user_get_no_more_than_their_room() {
         ended(&client, greedy, &format!("https://h{n}.example/")).await;
     }
     let others = ended(&client, other, "https://slow.example/").await;
-    let host = claim(&client, &room(&[("slow.example", 3)], 10)).await;
+    let host = claim(&mut client, &room(&[("slow.example", 3)], 10)).await;
     assert_eq!(host.len(), 3);
     // The greedy one sends three already and may send five.
     let hosts: Vec<String> = (0..6).map(|n| format!("h{n}.example")).collect();
     let hosts: Vec<(&str, i64)> = hosts.iter().map(|host| (host.as_str(), 3)).collect();
     let held = Room { users: vec![(greedy, 3)], per_user: 5, ..room(&hosts, 10) };
-    assert_eq!(claim(&client, &held).await.len(), 2);
+    assert_eq!(claim(&mut client, &held).await.len(), 2);
     // Who has none left is no wall before those behind.
     let full = Room { users: vec![(greedy, 5)], per_user: 5, ..room(&[("slow.example", 3)], 10) };
-    assert_eq!(jobs(&claim(&client, &full).await), HashSet::from([others]));
+    assert_eq!(jobs(&claim(&mut client, &full).await), HashSet::from([others]));
 }
 
 #[tokio::test]
 async fn the_walk_over_the_hosts_meets_each_that_is_due() {
     let database = TestDatabase::new().await;
-    let client = database.client().await;
+    let mut client = database.client().await;
     for host in ["c.example", "a.example", "b.example", "b.example", "d.example"] {
         ended(&client, Uuid::new_v4(), &format!("https://{host}/")).await;
     }
@@ -149,7 +152,7 @@ async fn the_walk_over_the_hosts_meets_each_that_is_due() {
     client.execute(later, &[]).await.unwrap();
     let (mut after, mut met, mut pages) = (None, Vec::new(), 0);
     loop {
-        let page = callbacks::hosts(&client, after.as_deref(), 2).await.unwrap();
+        let page = callbacks::hosts(&mut client, after.as_deref(), 2).await.unwrap();
         met.extend(page.due);
         pages += 1;
         after = page.next;
@@ -158,7 +161,7 @@ async fn the_walk_over_the_hosts_meets_each_that_is_due() {
         }
     }
     assert_eq!((met, pages), (["a.example", "b.example", "d.example"].map(String::from).into(), 3));
-    let (waiting, late) = callbacks::health(&client).await.unwrap();
+    let (waiting, late) = callbacks::health(&mut client).await.unwrap();
     assert!(waiting == 5 && late < Duration::from_secs(60), "{waiting} {late:?}");
 }
 
@@ -166,7 +169,7 @@ async fn the_walk_over_the_hosts_meets_each_that_is_due() {
 #[tokio::test]
 async fn a_look_goes_along_the_index() {
     let database = TestDatabase::new().await;
-    let client = database.client().await;
+    let mut client = database.client().await;
     ended(&client, Uuid::new_v4(), "https://z.example/").await;
     let sql = "set session_replication_role = replica;
         insert into regimen.callbacks (job_id, user_id, url, host)
@@ -180,9 +183,9 @@ async fn a_look_goes_along_the_index() {
     let flush = "select pg_stat_force_next_flush()";
     client.execute(flush, &[]).await.unwrap();
     let before: i64 = client.query_one(stats, &[]).await.unwrap().get(0);
-    let hosts = callbacks::hosts(&client, None, 100).await.unwrap();
+    let hosts = callbacks::hosts(&mut client, None, 100).await.unwrap();
     assert_eq!(hosts.due, ["a.example", "z.example"]);
-    assert_eq!(claim(&client, &room(&[("z.example", 5)], 5)).await.len(), 1);
+    assert_eq!(claim(&mut client, &room(&[("z.example", 5)], 5)).await.len(), 1);
     client.execute(flush, &[]).await.unwrap();
     let after: i64 = client.query_one(stats, &[]).await.unwrap().get(0);
     assert!(after - before < 100, "{} entries read", after - before);

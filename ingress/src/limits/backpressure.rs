@@ -20,6 +20,7 @@ const MEASURE_EVERY: Duration = Duration::from_secs(1);
 const DRAIN_WINDOW: Duration = Duration::from_secs(60);
 /// What a client is told while nothing drains at all.
 const STANDSTILL_WAIT: Duration = Duration::from_secs(60);
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// Decides whether more may be accepted.
@@ -80,7 +81,7 @@ impl Backpressure {
         if surplus > 0 {
             metrics::counter!("regimen_backpressure_refused_total").increment(1);
             return Err(ApiError::ReducedCapacity {
-                retry_after: wait(surplus, measured.backlog.finished),
+                retry_after: wait(surplus, measured.backlog.pace),
             });
         }
         Ok(room)
@@ -90,21 +91,17 @@ impl Backpressure {
         // One more than the limit says enough: the index is not read to its end.
         let (db, limit) = (self.db.clone(), i64::from(self.max_queued) + 1);
         async move {
-            let backlog = jobs::backlog(&db.get().await?, limit, DRAIN_WINDOW).await?;
+            let backlog = jobs::backlog(&mut db.get().await?, limit, DRAIN_WINDOW).await?;
             Ok(Measured { backlog, accepted_since: Arc::default() })
         }
     }
 }
 
-/// How long `surplus` jobs take at the pace of `finished` a window.
-fn wait(surplus: i64, finished: i64) -> Duration {
-    let (Ok(surplus), Ok(finished)) = (u32::try_from(surplus), u32::try_from(finished)) else {
-        return LONGEST_WAIT;
-    };
-    match finished {
-        0 => STANDSTILL_WAIT,
-        finished => (DRAIN_WINDOW * surplus / finished).clamp(Duration::from_secs(1), LONGEST_WAIT),
-    }
+/// How long `surplus` jobs take where so many end a second.
+fn wait(surplus: i64, pace: Option<f64>) -> Duration {
+    let Some(pace) = pace else { return STANDSTILL_WAIT };
+    let drained = Duration::try_from_secs_f64(surplus as f64 / pace).unwrap_or(LONGEST_WAIT);
+    drained.clamp(SHORTEST_WAIT, LONGEST_WAIT)
 }
 
 #[cfg(test)]
@@ -113,12 +110,13 @@ mod tests {
 
     #[test]
     fn the_wait_follows_the_drain_rate() {
-        let seconds = |surplus, finished| wait(surplus, finished).as_secs();
-        assert_eq!(seconds(10, 60), 10);
-        assert_eq!(seconds(10, 600), 1);
-        assert_eq!(seconds(1, 60_000), 1);
-        assert_eq!(seconds(1_000, 1), 600);
-        assert_eq!(seconds(5, 0), 60);
-        assert_eq!(seconds(i64::MAX, 1), 600);
+        let seconds = |surplus, pace| wait(surplus, pace).as_secs();
+        assert_eq!(seconds(10, Some(1.0)), 10);
+        assert_eq!(seconds(10, Some(10.0)), 1);
+        assert_eq!(seconds(1, Some(1_000.0)), 1);
+        assert_eq!(seconds(1_000, Some(1.0 / 60.0)), 600);
+        assert_eq!(seconds(5, None), 60);
+        assert_eq!(seconds(i64::MAX, Some(1e-300)), 600);
+        assert_eq!(seconds(i64::MAX, Some(f64::MIN_POSITIVE)), 600);
     }
 }

@@ -55,8 +55,8 @@ impl Lines {
     pub async fn view(&self) -> Result<Arc<LineView>, Arc<DbError>> {
         let db = self.db.clone();
         let measure = || async move {
-            let client = db.get().await?;
-            Ok(LineView { lines: jobs::lines(&client, DEEPEST, WINDOW).await? })
+            let mut client = db.get().await?;
+            Ok(LineView { lines: jobs::lines(&mut client, DEEPEST, WINDOW).await? })
         };
         self.measurement.get(measure).await
     }

@@ -29,6 +29,10 @@ const RECOUNT_SECONDS: f64 = 600.0;
 const PAUSE_SECONDS: f64 = 300.0;
 /// Redis answers in well under a millisecond; beyond this we go on without it.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// A billion dollars.
+const MOST_COUNTED: i64 = 1_000_000_000_000_000;
+/// A year: no counter is kept longer, whatever the settings say.
+const LONGEST_KEPT: u64 = 365 * 24 * 3600 * 1000;
 /// Both counters may be missing, and may vanish once more.
 const TRIES: usize = 4;
 
@@ -144,8 +148,8 @@ impl Ledger for Pool {
         since: DateTime<Utc>,
     ) -> BoxFuture<'_, Result<u64, DbError>> {
         Box::pin(async move {
-            let client = self.get().await?;
-            let spent = usage::spent_micros(&client, user, since).await?;
+            let mut client = self.get().await?;
+            let spent = usage::spent_micros(&mut client, user, since).await?;
             Ok(u64::try_from(spent).unwrap_or_default())
         })
     }
@@ -200,8 +204,8 @@ enum Counted {
 /// One try to reserve in Redis.
 enum Tried {
     Counted(Counted),
-    /// A counter is not there.
-    Missing,
+    /// The counter of this scope is not there.
+    Missing(Scope),
 }
 
 impl Budgets {
@@ -256,11 +260,11 @@ impl Budgets {
     /// Puts the real cost in the place of a reservation. While Redis is away
     /// nothing is lost: the counters are filled from the ledger.
     pub async fn settle(&self, reservation: Reservation, micros: u64) {
-        let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
+        let (real, reserved) = (countable(micros), countable(reservation.micros));
         let difference = match reservation.basis {
             Basis::Free => return,
-            Basis::Counted => signed(micros).saturating_sub(signed(reservation.micros)),
-            Basis::Ledger => signed(micros),
+            Basis::Counted => real - reserved,
+            Basis::Ledger => real,
         };
         let (user, day) = self.keys(reservation.user, reservation.at);
         let mut call = self.settle.key(user);
@@ -283,8 +287,8 @@ impl Budgets {
         for _ in 0..TRIES {
             match self.take(user, micros, now).await {
                 Some(Tried::Counted(counted)) => return Ok(Some(counted)),
-                Some(Tried::Missing) if self.fill_both(user, now).await? => {}
-                Some(Tried::Missing) | None => break,
+                Some(Tried::Missing(scope)) if self.fill(scope, user, now).await? => {}
+                Some(Tried::Missing(_)) | None => break,
             }
         }
         tracing::warn!("budgets go by the ledger alone for now");
@@ -296,7 +300,7 @@ impl Budgets {
         let (user_key, day_key) = self.keys(user, now);
         let mut call = self.reserve.key(&user_key);
         call.key(&day_key)
-            .arg(micros)
+            .arg(countable(micros))
             .arg(limit(self.limits.user_monthly))
             .arg(limit(self.limits.daily));
         let Some((verdict, detail)) = answered(self.kv.invoke::<(u8, u64)>(&call)).await else {
@@ -312,7 +316,8 @@ impl Budgets {
             }
             (2, 1) => Tried::Counted(Counted::Over(Scope::User)),
             (2, _) => Tried::Counted(Counted::Over(Scope::Everybody)),
-            _ => Tried::Missing,
+            (_, 1) => Tried::Missing(Scope::User),
+            _ => Tried::Missing(Scope::Everybody),
         })
     }
 
@@ -335,20 +340,18 @@ impl Budgets {
         dropped
     }
 
-    /// Puts missing counters there from the ledger; false when Redis is away.
-    async fn fill_both(&self, user: Uuid, now: DateTime<Utc>) -> Result<bool, DbError> {
+    /// Puts a missing counter there from the ledger; false when Redis is away.
+    async fn fill(&self, scope: Scope, user: Uuid, now: DateTime<Utc>) -> Result<bool, DbError> {
         let (user_key, day_key) = self.keys(user, now);
-        let counters = [(user_key, Some(user), month(now).start), (day_key, None, day(now).start)];
-        for (key, whose, since) in counters {
-            let spent = self.ledger.spent(whose, since).await?;
-            let keep = u64::try_from(self.recount.as_millis()).unwrap_or(u64::MAX).max(1);
-            let mut put = redis::cmd("SET");
-            put.arg(key).arg(spent).arg("NX").arg("PX").arg(keep);
-            if answered(self.kv.query::<Option<String>>(&put)).await.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let (key, whose, since) = match scope {
+            Scope::User => (user_key, Some(user), month(now).start),
+            Scope::Everybody => (day_key, None, day(now).start),
+        };
+        let spent = countable(self.ledger.spent(whose, since).await?);
+        let keep = u64::try_from(self.recount.as_millis()).unwrap_or(u64::MAX);
+        let mut put = redis::cmd("SET");
+        put.arg(key).arg(spent).arg("NX").arg("PX").arg(keep.clamp(1, LONGEST_KEPT));
+        Ok(answered(self.kv.query::<Option<String>>(&put)).await.is_some())
     }
 
     /// Decides without Redis. Workers that ask at the same time may each pass.
@@ -379,7 +382,13 @@ impl Budgets {
 }
 
 fn limit(limit: Option<u64>) -> i64 {
-    limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+    limit.map_or(-1, countable)
+}
+
+/// An amount as the counters take it: far beyond any budget, and such that Lua's
+/// numbers still tell it from the next one and no sum of a few overflows.
+fn countable(micros: u64) -> i64 {
+    i64::try_from(micros).unwrap_or(i64::MAX).min(MOST_COUNTED)
 }
 
 /// What Redis answered, if it did so in time.

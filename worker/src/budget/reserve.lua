@@ -4,14 +4,21 @@
 --       Postgres
 -- ARGV: 1 amount, 2 the user's limit, 3 everybody's limit, all in millionths of
 --       a dollar; a limit of -1 is none
--- Reply: {0, spent today} taken; {1, 0} a key is not there: put it there and ask
---       again; {2, 1} or {2, 2} the limit of this key is in the way
+-- Reply: {0, spent today} taken; {1, 1} or {1, 2} this key is not there: put it
+--       there and ask again; {2, 1} or {2, 2} the limit of this key is in the way
+--
+-- A key that holds no amount (a whole number below ten billion dollars, within
+-- what Lua can count exactly) was not put there by us: it goes, and is missing.
 
 local amount = tonumber(ARGV[1])
 for i, key in ipairs(KEYS) do
-  local spent = tonumber(redis.call('GET', key))
-  if not spent then
-    return { 1, 0 }
+  local value = redis.pcall('GET', key)
+  local spent = type(value) == 'string' and string.match(value, '^%-?%d+$') and tonumber(value)
+  if not spent or spent > 1e16 / 2 or spent < -1e16 / 2 then
+    if value then
+      redis.call('DEL', key)
+    end
+    return { 1, i }
   end
   local limit = tonumber(ARGV[i + 1])
   if limit >= 0 and spent + amount > limit then
@@ -19,4 +26,4 @@ for i, key in ipairs(KEYS) do
   end
 end
 redis.call('INCRBY', KEYS[1], amount)
-return { 0, redis.call('INCRBY', KEYS[2], amount) }
+return { 0, math.max(0, redis.call('INCRBY', KEYS[2], amount)) }

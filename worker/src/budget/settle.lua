@@ -7,12 +7,17 @@
 -- A counter that is gone stays gone: it is put there from Postgres, which
 -- knows the real cost. One that was put there in between counts the call with
 -- the most it can cost, as the reservation did, so the difference is right.
+-- What holds no number goes, as when it is asked.
 
 local changed = 0
 for _, key in ipairs(KEYS) do
   if redis.call('EXISTS', key) == 1 then
-    redis.call('INCRBY', key, ARGV[1])
-    changed = changed + 1
+    local counted = redis.pcall('INCRBY', key, ARGV[1])
+    if type(counted) == 'table' then
+      redis.call('DEL', key)
+    else
+      changed = changed + 1
+    end
   end
 end
 return changed

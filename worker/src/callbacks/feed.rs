@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use apalis_core::error::BoxDynError;
 use apalis_core::task::data::Data;
-use regimen_common::db::callbacks::{self, Owed, Room};
+use regimen_common::db::callbacks::{self, Due, Owed, Room};
 use regimen_common::db::{DbError, limits};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
+use crate::aside::Aside;
 use crate::env::Env;
 use crate::jobs::callback;
 
@@ -55,7 +56,8 @@ pub async fn feed(env: Arc<Env>, tasks: mpsc::Sender<CallbackTask>) {
         return env.shutdown.drain.cancelled().await;
     }
     let slots = Arc::new(Semaphore::new(env.config.callbacks.slots));
-    let feed = Feed { env, slots, sending: Arc::default(), after: None, reported: None };
+    let (sending, aside) = (Arc::default(), Aside::new("claim_callbacks"));
+    let feed = Feed { env, slots, sending, after: None, reported: None, aside };
     feed.run(&tasks).await;
 }
 
@@ -112,6 +114,8 @@ struct Feed {
     /// Where the walk over the hosts has come to.
     after: Option<String>,
     reported: Option<Instant>,
+    /// Callbacks that cannot be claimed for what stands in their rows.
+    aside: Aside<Uuid>,
 }
 
 impl Feed {
@@ -163,22 +167,29 @@ impl Feed {
 
     /// Claims what is due and fits.
     async fn look(&mut self, free: usize) -> Result<Vec<Owed>, DbError> {
-        let client = self.env.db.within(limits::CLAIM).get().await?;
+        let mut client = self.env.db.within(limits::CLAIM).get().await?;
         if self.reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
-            let (waiting, late) = callbacks::health(&client).await?;
+            let (waiting, late) = callbacks::health(&mut client).await?;
             metrics::gauge!("regimen_callbacks_waiting").set(waiting as f64);
             metrics::gauge!("regimen_callback_oldest_due_seconds").set(late.as_secs_f64());
             self.reported = Some(Instant::now());
         }
         loop {
             let after = self.after.take();
-            let page = callbacks::hosts(&client, after.as_deref(), HOSTS).await?;
+            let page = callbacks::hosts(&mut client, after.as_deref(), HOSTS).await?;
             self.after = page.next;
             let room = self.room(page.due, free);
             let claimed = if room.hosts.is_empty() {
                 Vec::new()
             } else {
-                callbacks::claim(&client, &room, self.env.config.callbacks.hold()).await?
+                let (hold, aside) = (self.env.config.callbacks.hold(), self.aside.rows());
+                let due = Due { room: &room, hold, aside: &aside };
+                let outcome = callbacks::claim(&mut client, &due).await?;
+                let (claimed, failed) = self.aside.take(outcome, |job| *job);
+                match failed {
+                    Some(error) if claimed.is_empty() => return Err(error),
+                    _ => claimed,
+                }
             };
             if !claimed.is_empty() || self.after.is_none() {
                 return Ok(claimed);

@@ -83,8 +83,8 @@ pub(super) fn run(command: &Command) -> Result<(), Box<dyn Error>> {
 }
 
 async fn list(pool: &Pool, state: Option<EventState>, limit: u16) -> Result<usize, DbError> {
-    let client = pool.get().await?;
-    let counts = events::attention(&client).await?;
+    let mut client = pool.get().await?;
+    let counts = events::attention(&mut client).await?;
     let mut shown = 0;
     for (wanted, count) in counts {
         if count == 0 || state.is_some_and(|state| state != wanted) {

@@ -2,18 +2,24 @@
 //! jobs, waits that are over, jobs of deleted accounts.
 //!
 //! Contract: runs on every worker, in small batches, any number at once, any
-//! number of times; a crash in between loses nothing, the next run finds it.
+//! number of times; a crash in between loses nothing, the next run finds it. A
+//! step that fails keeps no other step from its turn, a row that cannot be
+//! changed no other row.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regimen_common::db::DbError;
-use regimen_common::db::jobs::{self, Ended};
+use regimen_common::db::jobs::{
+    self, DepthPage, Ended, LostLeases, LostMessages, Overdue, Place, ReadyUsers,
+};
+use regimen_common::db::{DbError, Spoiled};
 use regimen_common::job::{EventKind, JobClass};
 use regimen_common::queue::List;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use uuid::Uuid;
 
+use crate::aside::Aside;
 use crate::env::Env;
 
 /// Rows per statement.
@@ -22,54 +28,92 @@ const BATCH: i64 = 200;
 const ROUNDS: usize = 50;
 /// Users per look whose waiting jobs are considered.
 const USERS: i64 = 1_000;
-/// Deleted accounts per look.
-const ACCOUNTS: i64 = 50;
 /// A message younger than this may still be on its way.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long Redis may take to say what it holds.
 const REDIS_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two counts of everything that waits.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// Waiting jobs counted in one look; a longer line is counted over several.
+const COUNTED: i64 = 5_000;
+/// Deleted accounts per look.
+const ACCOUNTS: i64 = 50;
 
 /// Runs every `RECONCILE_SECONDS` until the process drains.
 pub async fn run(env: Arc<Env>) {
     let mut ticks = tokio::time::interval(env.config.reconcile_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let drain = env.shutdown.drain.clone();
-    let mut reconciler = Reconciler { env, after: Some(Uuid::new_v4()), reported: None };
+    let mut reconciler = Reconciler::new(env);
     while drain.run_until_cancelled(ticks.tick()).await.is_some() {
         reconciler.env.generator.ladder().report();
-        if let Err(error) = reconciler.look().await {
-            metrics::counter!("regimen_reconcile_failures_total").increment(1);
-            tracing::warn!(%error, "could not reconcile; trying again");
+        if !reconciler.look().await {
             reconciler.know_nothing();
         }
     }
+}
+
+/// Counts and logs a step that failed; false when there is no use in going on
+/// with the next ones now.
+pub(super) fn went_on(step: &'static str, outcome: Result<(), DbError>) -> bool {
+    let Err(error) = outcome else { return true };
+    metrics::counter!("regimen_reconcile_failures_total", "step" => step).increment(1);
+    tracing::warn!(%error, step, "could not reconcile; trying again");
+    !error.is_unavailable()
 }
 
 struct Reconciler {
     env: Arc<Env>,
     /// Where the walk over users with waiting jobs has come to.
     after: Option<Uuid>,
-    reported: Option<Instant>,
+    depth: Depth,
+    lost_leases: Aside<Uuid>,
+    overdue: Aside<Uuid>,
+    ready: Aside<Uuid>,
+    lost_messages: Aside<Uuid>,
+    deleted: Aside<Uuid>,
 }
 
 impl Reconciler {
-    /// One look at everything. What was done before a failure stays done.
-    async fn look(&mut self) -> Result<(), DbError> {
-        self.cancel_of_deleted().await?;
-        self.recover_leases().await?;
-        self.expire_overdue().await?;
-        self.dispatch_ready().await?;
-        self.redispatch_lost().await?;
-        self.report().await
+    fn new(env: Arc<Env>) -> Self {
+        Self {
+            env,
+            // Workers start at random, so that a fleet walks faster than one.
+            after: Some(Uuid::new_v4()),
+            depth: Depth::default(),
+            lost_leases: Aside::new("recover_leases"),
+            overdue: Aside::new("expire_overdue"),
+            ready: Aside::new("dispatch_ready"),
+            lost_messages: Aside::new("redispatch_lost"),
+            deleted: Aside::new("cancel_of_deleted"),
+        }
+    }
+
+    /// One look at everything. What was done before a failure stays done. False
+    /// when it is not known what waits.
+    async fn look(&mut self) -> bool {
+        went_on("cancel_of_deleted", self.cancel_of_deleted().await)
+            && went_on("recover_leases", self.recover_leases().await)
+            && went_on("expire_overdue", self.expire_overdue().await)
+            && went_on("dispatch_ready", self.dispatch_ready().await)
+            && went_on("redispatch_lost", self.redispatch_lost().await)
+            && self.reported().await
+    }
+
+    async fn reported(&mut self) -> bool {
+        let reported = self.report().await;
+        let known = reported.is_ok();
+        went_on("report", reported) && known
     }
 
     /// Ends what accounts that were deleted still had waiting or running. One
     /// account that cannot be worked off holds up nobody else's.
-    async fn cancel_of_deleted(&self) -> Result<(), DbError> {
+    async fn cancel_of_deleted(&mut self) -> Result<(), DbError> {
         let mut client = self.env.db.get().await?;
         for (user_id, deleted_at) in jobs::deleted_accounts(&client, ACCOUNTS).await? {
+            if self.deleted.holds(&user_id) {
+                continue;
+            }
             let per_user = self.env.config.claim.per_user;
             let ended =
                 jobs::cancel_of_account(&mut client, user_id, deleted_at, BATCH, per_user).await;
@@ -78,79 +122,108 @@ impl Reconciler {
                     count_finished("cancelled", "account_deleted", ended.len());
                     self.announce(&ended);
                 }
-                Err(error) if error.is_unavailable() => return Err(error),
-                Err(error) => {
-                    metrics::counter!("regimen_reconcile_failures_total").increment(1);
-                    tracing::warn!(%error, "could not cancel the jobs of a deleted account; trying again");
+                Err(error) if error.blames_a_row() => {
+                    self.deleted.note(vec![Spoiled { key: user_id, error }], |user| *user);
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    async fn recover_leases(&self) -> Result<(), DbError> {
-        let policy = &self.env.config.claim;
-        // Within one beat of the heartbeat whoever lives has spoken up.
-        let grace = policy.lease / 3;
+    async fn recover_leases(&mut self) -> Result<(), DbError> {
+        let (lease, per_user) = (self.env.config.claim.lease, self.env.config.claim.per_user);
         for _ in 0..ROUNDS {
             let mut client = self.env.db.get().await?;
-            let recovered =
-                jobs::recover_leases(&mut client, BATCH, grace, policy.per_user).await?;
-            if recovered.is_empty() {
-                return Ok(());
+            let aside = self.lost_leases.rows();
+            // Within one beat of the heartbeat whoever lives has spoken up.
+            let lost = LostLeases { limit: BATCH, grace: lease / 3, per_user, aside: &aside };
+            let outcome = jobs::recover_leases(&mut client, &lost).await?;
+            drop(client);
+            let (recovered, failed) = self.lost_leases.take(outcome, |held| held.id);
+            if !recovered.is_empty() {
+                tracing::warn!(jobs = recovered.len(), "took over jobs of workers that vanished");
+                metrics::counter!("regimen_leases_lost_total").increment(recovered.len() as u64);
+                let poisoned = recovered.iter().filter(|ended| ended.kind == EventKind::Failed);
+                count_finished("failed", "poisoned", poisoned.count());
+                self.announce(&recovered);
             }
-            tracing::warn!(jobs = recovered.len(), "took over jobs of workers that vanished");
-            metrics::counter!("regimen_leases_lost_total").increment(recovered.len() as u64);
-            let poisoned = recovered.iter().filter(|ended| ended.kind == EventKind::Failed);
-            count_finished("failed", "poisoned", poisoned.count());
-            self.announce(&recovered);
+            match failed {
+                Some(error) => return Err(error),
+                None if recovered.is_empty() => return Ok(()),
+                None => {}
+            }
         }
         Ok(())
     }
 
-    async fn expire_overdue(&self) -> Result<(), DbError> {
+    async fn expire_overdue(&mut self) -> Result<(), DbError> {
+        let per_user = self.env.config.claim.per_user;
         for _ in 0..ROUNDS {
             let mut client = self.env.db.get().await?;
-            let per_user = self.env.config.claim.per_user;
-            let expired = jobs::expire_overdue(&mut client, BATCH, per_user).await?;
-            if expired.is_empty() {
-                return Ok(());
-            }
+            let aside = self.overdue.rows();
+            let overdue = Overdue { limit: BATCH, per_user, aside: &aside };
+            let outcome = jobs::expire_overdue(&mut client, &overdue).await?;
+            drop(client);
+            let (expired, failed) = self.overdue.take(outcome, |id| *id);
             count_finished("expired", "expired", expired.len());
             self.announce(&expired);
+            match failed {
+                Some(error) => return Err(error),
+                None if expired.is_empty() => return Ok(()),
+                None => {}
+            }
         }
         Ok(())
     }
 
-    /// Walks on over the users with waiting jobs; after the last one it starts
-    /// over. Workers start at random, so that a fleet walks faster than one.
+    /// Walks on over the users with waiting jobs; after the last one it starts over.
     async fn dispatch_ready(&mut self) -> Result<(), DbError> {
-        let client = self.env.db.get().await?;
+        let mut client = self.env.db.get().await?;
         let per_user = self.env.config.claim.per_user;
-        let page = jobs::dispatch_ready(&client, self.after, USERS, per_user).await?;
+        let users = ReadyUsers { after: self.after, limit: USERS };
+        let page = jobs::dispatch_ready(&mut client, users, per_user, &self.ready.rows()).await?;
+        drop(client);
         self.after = page.last;
-        self.env.announcer.dispatch(&page.next);
-        Ok(())
+        let (next, failed) = self.ready.take(page.marked, |id| *id);
+        self.env.announcer.dispatch(&next);
+        failed.map_or(Ok(()), Err)
     }
 
-    async fn redispatch_lost(&self) -> Result<(), DbError> {
+    async fn redispatch_lost(&mut self) -> Result<(), DbError> {
         for &class in JobClass::ALL {
             for _ in 0..ROUNDS {
                 // While Redis is away there is nothing to push to.
                 let oldest = timeout(REDIS_PATIENCE, self.env.queue.oldest(List::from(class)));
                 let Ok(Ok(popped_before)) = oldest.await else { return Ok(()) };
-                let client = self.env.db.get().await?;
-                let lost =
-                    jobs::redispatch_lost(&client, class, popped_before, GRACE, BATCH).await?;
+                let aside = self.lost_messages.rows();
+                let lost = LostMessages {
+                    class,
+                    popped_before,
+                    grace: GRACE,
+                    limit: BATCH,
+                    aside: &aside,
+                };
+                let mut client = self.env.db.get().await?;
+                let outcome = jobs::redispatch_lost(&mut client, &lost).await?;
                 drop(client);
-                if lost.is_empty() {
-                    break;
+                let (lost, failed) = self.lost_messages.take(outcome, |id| *id);
+                if !lost.is_empty() {
+                    let name = class.as_str();
+                    tracing::info!(
+                        class = name,
+                        jobs = lost.len(),
+                        "dispatched again what Redis lost"
+                    );
+                    metrics::counter!("regimen_messages_lost_total", "class" => name)
+                        .increment(lost.len() as u64);
+                    self.env.announcer.dispatch(&lost);
                 }
-                let name = class.as_str();
-                tracing::info!(class = name, jobs = lost.len(), "dispatched again what Redis lost");
-                metrics::counter!("regimen_messages_lost_total", "class" => name)
-                    .increment(lost.len() as u64);
-                self.env.announcer.dispatch(&lost);
+                match failed {
+                    Some(error) => return Err(error),
+                    None if lost.is_empty() => break,
+                    None => {}
+                }
             }
         }
         Ok(())
@@ -159,17 +232,19 @@ impl Reconciler {
     /// The gauges operators scale and alert by.
     async fn report(&mut self) -> Result<(), DbError> {
         metrics::gauge!("regimen_jobs_held").set(self.env.holdings.len() as f64);
-        if self.reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
+        if !self.depth.is_due() {
             return Ok(());
         }
-        let client = self.env.db.get().await?;
+        let mut client = self.env.db.get().await?;
+        let page = jobs::count_waiting(&mut client, self.depth.next.as_ref(), COUNTED).await?;
+        self.depth.add(page);
         for &class in JobClass::ALL {
-            let (waiting, oldest) = jobs::queue_health(&client, class).await?;
-            metrics::gauge!("regimen_jobs_waiting", "class" => class.as_str()).set(waiting as f64);
+            let oldest = jobs::oldest_turn(&mut client, class).await?.unwrap_or_default();
+            metrics::gauge!("regimen_jobs_waiting", "class" => class.as_str())
+                .set(self.depth.of(class) as f64);
             metrics::gauge!("regimen_oldest_claimable_seconds", "class" => class.as_str())
-                .set(oldest.unwrap_or_default().as_secs_f64());
+                .set(oldest.as_secs_f64());
         }
-        self.reported = Some(Instant::now());
         Ok(())
     }
 
@@ -180,11 +255,45 @@ impl Reconciler {
             metrics::gauge!("regimen_jobs_waiting", "class" => class).set(f64::NAN);
             metrics::gauge!("regimen_oldest_claimable_seconds", "class" => class).set(f64::NAN);
         }
-        self.reported = None;
+        self.depth = Depth::default();
     }
 
     fn announce(&self, ended: &[Ended]) {
         ended.iter().for_each(|ended| self.env.announcer.ended(ended));
+    }
+}
+
+/// A count of everything that waits, page by page: one page for a usual line,
+/// one page a look for a long one.
+#[derive(Debug, Default)]
+struct Depth {
+    next: Option<Place>,
+    counted: HashMap<JobClass, i64>,
+    /// The last count that came to its end.
+    known: HashMap<JobClass, i64>,
+    ended_at: Option<Instant>,
+}
+
+impl Depth {
+    fn is_due(&self) -> bool {
+        self.next.is_some() || self.ended_at.is_none_or(|at| at.elapsed() >= REPORT_EVERY)
+    }
+
+    fn add(&mut self, page: DepthPage) {
+        for (class, n) in page.counted {
+            *self.counted.entry(class).or_default() += n;
+        }
+        self.next = page.next;
+        if self.next.is_none() {
+            self.known = std::mem::take(&mut self.counted);
+            self.ended_at = Some(Instant::now());
+        }
+    }
+
+    /// The last whole count, or more where the present one has found more.
+    fn of(&self, class: JobClass) -> i64 {
+        let of = |counts: &HashMap<JobClass, i64>| counts.get(&class).copied().unwrap_or_default();
+        of(&self.known).max(of(&self.counted))
     }
 }
 

@@ -2,16 +2,22 @@
 //! time do its part: grace that runs out, users who turn up.
 //!
 //! Contract: runs on every worker, in small batches, any number at once, any
-//! number of times; a crash in between loses nothing, the next run finds it.
+//! number of times; a crash in between loses nothing, the next run finds it. A
+//! step that fails keeps no other step from its turn, a row or a user that
+//! cannot be changed no other.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use regimen_common::db::DbError;
-use regimen_common::db::billing::{claims, events, notices, profiles};
+use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisoned};
+use regimen_common::db::billing::{events, profiles};
+use regimen_common::db::{DbError, Outcome, Spoiled};
 use regimen_common::queue::{List, Message};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
+use uuid::Uuid;
 
+use super::reconcile::went_on;
+use crate::aside::Aside;
 use crate::env::Env;
 
 /// Rows per statement.
@@ -20,68 +26,150 @@ const BATCH: i64 = 500;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// An event that took so many workers down is dead.
 const LOST_WORKERS: i32 = 3;
+/// Between two counts of what waits.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs every `RECONCILE_SECONDS` until the process drains.
 pub async fn run(env: Arc<Env>) {
     let mut ticks = tokio::time::interval(env.config.reconcile_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let drain = env.shutdown.drain.clone();
+    let mut reconciler = StripeReconciler::new(env);
     while drain.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(error) = once(&env).await {
-            metrics::counter!("regimen_reconcile_failures_total").increment(1);
-            tracing::warn!(%error, "could not reconcile Stripe events; trying again");
+        reconciler.look().await;
+    }
+}
+
+/// Looks again and again; remembers what to leave out and where it has come to.
+#[derive(Debug)]
+pub struct StripeReconciler {
+    env: Arc<Env>,
+    poisoned: Aside<String>,
+    unresolved: Aside<String>,
+    graces: Aside<Uuid>,
+    lost_events: Aside<String>,
+    lost_mails: Aside<String>,
+    /// Where the walk over users whose payment fails has come to.
+    after: Option<Uuid>,
+    reported: Option<Instant>,
+}
+
+impl StripeReconciler {
+    /// Nothing was looked at yet.
+    pub fn new(env: Arc<Env>) -> Self {
+        Self {
+            env,
+            poisoned: Aside::new("bury_poisoned_events"),
+            unresolved: Aside::new("wake_unresolved_events"),
+            graces: Aside::new("end_grace"),
+            lost_events: Aside::new("dispatch_lost_events"),
+            lost_mails: Aside::new("dispatch_lost_mails"),
+            after: None,
+            reported: None,
         }
     }
-}
 
-/// One look at everything.
-///
-/// # Errors
-/// Postgres failed; what was done before stays done.
-pub async fn once(env: &Env) -> Result<(), DbError> {
-    let client = env.db.get().await?;
-    for id in claims::bury_poisoned(&client, LOST_WORKERS, BATCH).await? {
-        metrics::counter!("regimen_stripe_alerts_total", "alert" => "dead").increment(1);
-        tracing::error!(
-            event_id = id,
-            "a Stripe event took {LOST_WORKERS} workers down and is dead"
-        );
+    /// One look at everything. What was done before a failure stays done.
+    pub async fn look(&mut self) {
+        let _ = went_on("bury_poisoned_events", self.bury_poisoned().await)
+            && went_on("wake_unresolved_events", self.wake_unresolved().await)
+            && went_on("end_grace", self.end_grace().await)
+            && went_on("dispatch_lost_events", self.dispatch_lost(List::Stripe).await)
+            && went_on("dispatch_lost_mails", self.dispatch_lost(List::Notify).await)
+            && went_on("report_events", self.report().await);
     }
-    claims::wake_due(&client, BATCH).await?;
-    drop(client);
-    end_grace(env).await?;
-    dispatch(env).await?;
-    report(env).await
-}
 
-/// Takes back what was lent to users whose payment kept failing.
-async fn end_grace(env: &Env) -> Result<(), DbError> {
-    let mut client = env.db.get().await?;
-    let policy = &env.config.stripe.policy;
-    let grace = policy.past_due_grace.as_secs_f64();
-    for user in profiles::grace_over(&client, grace, BATCH).await? {
-        let tx = client.transaction().await?;
-        profiles::refresh(&tx, user, true, policy, env.clock.now()).await?;
-        tx.commit().await?;
-        tracing::info!(user_id = %user, "grace is over; the plan follows the unpaid subscription");
+    async fn bury_poisoned(&mut self) -> Result<(), DbError> {
+        let mut client = self.env.db.get().await?;
+        let aside = self.poisoned.rows();
+        let poisoned = Poisoned { holders: LOST_WORKERS, limit: BATCH, aside: &aside };
+        let outcome = repairs::bury_poisoned(&mut client, &poisoned).await?;
+        let (dead, failed) = self.poisoned.take(outcome, String::clone);
+        for event_id in dead {
+            metrics::counter!("regimen_stripe_alerts_total", "alert" => "dead").increment(1);
+            tracing::error!(
+                event_id,
+                "a Stripe event took {LOST_WORKERS} workers down and is dead"
+            );
+        }
+        failed.map_or(Ok(()), Err)
     }
-    Ok(())
-}
 
-async fn dispatch(env: &Env) -> Result<(), DbError> {
-    let client = env.db.get().await?;
-    // While Redis is away there is nothing to push to.
-    if let Ok(oldest) = env.queue.oldest(List::Stripe).await {
-        let lost = claims::dispatch_lost(&client, oldest, PATIENCE, BATCH).await?;
-        push(env, List::Stripe, &lost).await;
+    async fn wake_unresolved(&mut self) -> Result<(), DbError> {
+        let mut client = self.env.db.get().await?;
+        let aside = self.unresolved.rows();
+        let due = DueUnresolved { limit: BATCH, aside: &aside };
+        let outcome = repairs::wake_due(&mut client, &due).await?;
+        self.unresolved.take(outcome, String::clone).1.map_or(Ok(()), Err)
     }
-    if env.mailer.is_some()
-        && let Ok(oldest) = env.queue.oldest(List::Notify).await
-    {
-        let lost = notices::dispatch_lost_mails(&client, oldest, PATIENCE, BATCH).await?;
-        push(env, List::Notify, &lost).await;
+
+    /// Takes back what was lent to users whose payment kept failing. Walks on
+    /// over them; after the last one it starts over.
+    async fn end_grace(&mut self) -> Result<(), DbError> {
+        let mut client = self.env.db.get().await?;
+        let policy = &self.env.config.stripe.policy;
+        let grace = policy.past_due_grace.as_secs_f64();
+        let page = profiles::grace_over(&mut client, self.after, grace, BATCH).await?;
+        self.after = page.last;
+        for user in page.over {
+            if self.graces.holds(&user) {
+                continue;
+            }
+            let ended = async {
+                let tx = client.transaction().await?;
+                profiles::refresh(&tx, user, true, policy, self.env.clock.now()).await?;
+                tx.commit().await
+            };
+            match ended.await {
+                Ok(()) => tracing::info!(
+                    user_id = %user,
+                    "grace is over; the plan follows the unpaid subscription"
+                ),
+                Err(error) if error.blames_a_row() => {
+                    self.graces.note(vec![Spoiled { key: user, error }], |user| *user);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn dispatch_lost(&mut self, list: List) -> Result<(), DbError> {
+        if list == List::Notify && self.env.mailer.is_none() {
+            return Ok(());
+        }
+        // While Redis is away there is nothing to push to.
+        let Ok(popped_before) = self.env.queue.oldest(list).await else { return Ok(()) };
+        let aside = if list == List::Notify { &mut self.lost_mails } else { &mut self.lost_events };
+        let rows = aside.rows();
+        let lost = LostIds { popped_before, patience: PATIENCE, limit: BATCH, aside: &rows };
+        let mut client = self.env.db.get().await?;
+        let outcome: Outcome<String, Message> = match list {
+            List::Notify => repairs::dispatch_lost_mails(&mut client, &lost).await?,
+            _ => repairs::dispatch_lost(&mut client, &lost).await?,
+        };
+        drop(client);
+        let (lost, failed) = aside.take(outcome, String::clone);
+        push(&self.env, list, &lost).await;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// The gauges operators alert by.
+    async fn report(&mut self) -> Result<(), DbError> {
+        if self.reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
+            return Ok(());
+        }
+        let mut client = self.env.db.get().await?;
+        let (waiting, lag) = events::lag(&mut client).await?;
+        metrics::gauge!("regimen_stripe_events_waiting").set(waiting as f64);
+        metrics::gauge!("regimen_stripe_event_lag_seconds").set(lag.as_secs_f64());
+        for (state, count) in events::attention(&mut client).await? {
+            metrics::gauge!("regimen_stripe_events_attention", "state" => state.as_str())
+                .set(count as f64);
+        }
+        self.reported = Some(Instant::now());
+        Ok(())
+    }
 }
 
 async fn push(env: &Env, list: List, messages: &[Message]) {
@@ -93,17 +181,4 @@ async fn push(env: &Env, list: List, messages: &[Message]) {
     if let Err(error) = env.queue.push(list, messages).await {
         tracing::warn!(%error, list = list.as_str(), "could not dispatch; trying again");
     }
-}
-
-/// The gauges operators alert by.
-async fn report(env: &Env) -> Result<(), DbError> {
-    let client = env.db.get().await?;
-    let (waiting, lag) = events::lag(&client).await?;
-    metrics::gauge!("regimen_stripe_events_waiting").set(waiting as f64);
-    metrics::gauge!("regimen_stripe_event_lag_seconds").set(lag.as_secs_f64());
-    for (state, count) in events::attention(&client).await? {
-        metrics::gauge!("regimen_stripe_events_attention", "state" => state.as_str())
-            .set(count as f64);
-    }
-    Ok(())
 }

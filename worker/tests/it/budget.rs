@@ -14,9 +14,10 @@ use regimen_worker::budget::{BudgetError, BudgetSettings, Budgets, Ledger, Limit
 use secrecy::SecretString;
 use uuid::Uuid;
 
-/// What Postgres would say; the truth that outlives Redis.
+/// What Postgres would say; the truth that outlives Redis. Counts how often it
+/// is asked, and how often about everybody.
 #[derive(Debug, Default, Clone)]
-struct Book(Arc<(AtomicU64, AtomicUsize)>);
+struct Book(Arc<(AtomicU64, AtomicUsize, AtomicUsize)>);
 
 impl Book {
     fn add(&self, micros: u64) {
@@ -26,11 +27,16 @@ impl Book {
     fn asked(&self) -> usize {
         self.0.1.load(Ordering::SeqCst)
     }
+
+    fn asked_about_everybody(&self) -> usize {
+        self.0.2.load(Ordering::SeqCst)
+    }
 }
 
 impl Ledger for Book {
-    fn spent(&self, _: Option<Uuid>, _: DateTime<Utc>) -> BoxFuture<'_, Result<u64, DbError>> {
+    fn spent(&self, user: Option<Uuid>, _: DateTime<Utc>) -> BoxFuture<'_, Result<u64, DbError>> {
         self.0.1.fetch_add(1, Ordering::SeqCst);
+        self.0.2.fetch_add(usize::from(user.is_none()), Ordering::SeqCst);
         let spent = self.0.0.load(Ordering::SeqCst);
         Box::pin(async move { Ok(spent) })
     }
@@ -182,4 +188,56 @@ async fn a_reservation_whose_answer_never_came_is_not_kept() {
     let rest = budgets.reserve(user, 850, now()).await.unwrap();
     budgets.settle(rest, 850).await;
     assert!(budgets.reserve(user, 1, now()).await.is_err());
+}
+
+/// A user's first call of the month is about them, and not about everybody.
+#[tokio::test]
+async fn only_the_counter_that_is_missing_is_filled() {
+    let (redis, book) = (TestRedis::new(), Book::default());
+    let budgets = worker(&redis, daily(1_000), &book);
+    for _ in 0..20 {
+        let user = Uuid::new_v4();
+        budgets.settle(budgets.reserve(user, 1, now()).await.unwrap(), 1).await;
+    }
+    assert_eq!((book.asked(), book.asked_about_everybody()), (21, 1));
+}
+
+/// Whatever stands where a counter should: the ledger knows better, and nobody
+/// waits for more than that.
+#[tokio::test]
+async fn what_is_no_counter_is_filled_from_the_ledger() {
+    let (redis, book) = (TestRedis::new(), Book::default());
+    book.add(400);
+    let kv = Kv::new(&SecretString::from(redis.url()), redis.prefix()).unwrap();
+    let day = kv.key("budget:day:2026-11-22");
+    let budgets = worker(&redis, daily(1_000), &book);
+    for odd in
+        ["", "much", "1e3", "0x10", "-", "nan", "9223372036854775807", "99999999999999999999"]
+    {
+        let _: () = kv.query(redis::cmd("SET").arg(&day).arg(odd)).await.unwrap();
+        let reservation = budgets.reserve(Uuid::new_v4(), 600, now()).await.unwrap();
+        assert!(budgets.reserve(Uuid::new_v4(), 1, now()).await.is_err(), "{odd:?}: 400 and 600");
+        let _: () = kv.query(redis::cmd("SET").arg(&day).arg(odd)).await.unwrap();
+        budgets.settle(reservation, 0).await;
+        let _: u64 = kv.query(redis::cmd("DEL").arg(&day)).await.unwrap();
+    }
+    let _: u64 = kv.query(redis::cmd("RPUSH").arg(&day).arg("1")).await.unwrap();
+    let reservation = budgets.reserve(Uuid::new_v4(), 600, now()).await.unwrap();
+    budgets.settle(reservation, 600).await;
+    assert!(budgets.reserve(Uuid::new_v4(), 1, now()).await.is_err());
+}
+
+/// Amounts no call can cost: they neither wrap around nor break the counting.
+#[tokio::test]
+async fn absurd_amounts_are_counted_as_very_much() {
+    let (redis, book) = (TestRedis::new(), Book::default());
+    let limits = Limits { daily: Some(10_000_000_000_000), user_monthly: None };
+    let budgets = worker(&redis, limits, &book);
+    assert!(budgets.reserve(Uuid::new_v4(), u64::MAX, now()).await.is_err());
+    let small = budgets.reserve(Uuid::new_v4(), 1, now()).await.unwrap();
+    budgets.settle(small, u64::MAX).await;
+    assert!(budgets.reserve(Uuid::new_v4(), 1, now()).await.is_err(), "used up, and by far");
+    book.add(u64::MAX);
+    forget(&redis).await;
+    assert!(budgets.reserve(Uuid::new_v4(), 1, now()).await.is_err());
 }

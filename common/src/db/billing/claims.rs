@@ -6,13 +6,13 @@
 
 use std::time::Duration;
 
-use crate::db::GenericClient;
+use crate::db::{Client, GenericClient, Transaction};
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
 use super::events::EventState;
 use crate::db::DbError;
-use crate::queue::Message;
+use crate::db::batch::{self, Batch, Outcome};
 
 /// An event this worker is to apply.
 #[derive(Debug, Clone)]
@@ -56,17 +56,18 @@ pub async fn claim(
     let statement = client
         .prepare_cached(
             "-- claim stripe events
+             with named as materialized (
+                 -- By id alone, in its order: no statistics lead elsewhere.
+                 select id, state, run_at from regimen.stripe_events
+                 where id = any((select $1::text[])::text[]) for update skip locked
+             )
              update regimen.stripe_events e
              set attempts = e.attempts + 1, run_at = now() + make_interval(secs => $2),
                  lost = e.lost + e.held::int, held = true
-             from (
-                 select id from regimen.stripe_events
-                 where id = any($1) and state = 'received' and run_at <= now()
-                     and not exists (select from regimen.pauses
-                                     where what = 'queue' and name = 'stripe')
-                 order by id for update skip locked
-             ) due
-             where e.id = due.id
+             from named
+             where e.id = named.id and named.state = 'received' and named.run_at <= now()
+                 and not exists (select from regimen.pauses
+                                 where what = 'queue' and name = 'stripe')
              returning e.id, e.payload, e.attempts, e.received_at, now() as claimed_at,
                  e.trace_context",
         )
@@ -75,36 +76,70 @@ pub async fn claim(
     Ok(rows.iter().map(Claimed::from).collect())
 }
 
-/// Claims up to `limit` events that are due, oldest first: for when nobody
-/// tells of them.
+/// The same; where one of `ids` cannot be claimed for what stands in its row,
+/// the others are.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn claim_each(
+    client: &mut Client,
+    ids: &[String],
+    hold: Duration,
+) -> Result<Outcome<String, Claimed>, DbError> {
+    match claim(client, ids, hold).await {
+        Ok(claimed) => Ok(Outcome::of(claimed)),
+        Err(error) if error.blames_a_row() => {
+            let due = DueEvents { limit: 0, hold, aside: &[] };
+            Ok(batch::halves(client, &due, ids, error).await)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Events that are due.
+#[derive(Debug, Clone, Copy)]
+pub struct DueEvents<'a> {
+    /// At most so many, oldest first.
+    pub limit: i64,
+    /// Claimed for so long.
+    pub hold: Duration,
+    /// Events to leave alone.
+    pub aside: &'a [String],
+}
+
+/// Claims events that are due: for when nobody tells of them.
 ///
 /// # Errors
 /// Postgres failed.
 pub async fn claim_due(
-    client: &impl GenericClient,
-    limit: i64,
-    hold: Duration,
-) -> Result<Vec<Claimed>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- claim due stripe events
-             update regimen.stripe_events e
-             set attempts = e.attempts + 1, run_at = now() + make_interval(secs => $2),
-                 lost = e.lost + e.held::int, held = true
-             from (
+    client: &mut Client,
+    due: &DueEvents<'_>,
+) -> Result<Outcome<String, Claimed>, DbError> {
+    batch::run(client, due).await
+}
+
+impl Batch for DueEvents<'_> {
+    type Key = String;
+    type Done = Claimed;
+
+    async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<String>, DbError> {
+        let statement = tx
+            .prepare_cached(
+                "-- find due stripe events
                  select id from regimen.stripe_events
-                 where state = 'received' and run_at <= now()
+                 where state = 'received' and run_at <= now() and id <> all ($2::text[])
                      and not exists (select from regimen.pauses
                                      where what = 'queue' and name = 'stripe')
-                 order by run_at limit $1 for update skip locked
-             ) due
-             where e.id = due.id
-             returning e.id, e.payload, e.attempts, e.received_at, now() as claimed_at,
-                 e.trace_context",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&limit, &hold.as_secs_f64()]).await?;
-    Ok(rows.iter().map(Claimed::from).collect())
+                 order by run_at limit $1 for update skip locked",
+            )
+            .await?;
+        let rows = tx.query(&statement, &[&self.limit, &self.aside]).await?;
+        rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
+    }
+
+    async fn change(&self, tx: &Transaction<'_>, ids: &[String]) -> Result<Vec<Claimed>, DbError> {
+        claim(tx, ids, self.hold).await
+    }
 }
 
 /// Locks the event for the rest of the transaction; false when it was settled
@@ -215,73 +250,6 @@ pub async fn bury(
     Ok(client.execute(&statement, &parameters).await? == 1)
 }
 
-/// Gives up events that lost `holders` holders: they take workers down.
-///
-/// # Errors
-/// Postgres failed.
-pub async fn bury_poisoned(
-    client: &impl GenericClient,
-    holders: i32,
-    limit: i64,
-) -> Result<Vec<String>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- bury poisoned stripe events
-             update regimen.stripe_events e
-             set state = 'dead', settled_at = now(), error_code = 'poisoned',
-                 error_detail = 'took ' || e.lost + 1 || ' workers down with it'
-             from (
-                 select id from regimen.stripe_events
-                 where state = 'received' and run_at <= now() and held and lost + 1 >= $1
-                 order by run_at limit $2 for update skip locked
-             ) poisoned
-             where e.id = poisoned.id
-             returning e.id",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&holders, &limit]).await?;
-    Ok(rows.iter().map(|row| row.get("id")).collect())
-}
-
-/// Marks due events as dispatched whose message is lost: never sent, or sent
-/// by `patience` before `popped_before` (what still stands in the list is
-/// younger), or before now. Returns them, to be pushed.
-///
-/// # Errors
-/// Postgres failed.
-pub async fn dispatch_lost(
-    client: &impl GenericClient,
-    popped_before: Option<DateTime<Utc>>,
-    patience: Duration,
-    limit: i64,
-) -> Result<Vec<Message>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- dispatch lost stripe events
-             update regimen.stripe_events e
-             set dispatched_at = now()
-             from (
-                 select id from regimen.stripe_events
-                 where state = 'received' and run_at <= now()
-                     and (dispatched_at is null
-                         or dispatched_at
-                             < least($1::timestamptz, now()) - make_interval(secs => $2))
-                     and not exists (select from regimen.pauses
-                                     where what = 'queue' and name = 'stripe')
-                 order by run_at limit $3 for update skip locked
-             ) lost
-             where e.id = lost.id
-             returning e.id, e.dispatched_at, e.trace_context",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&popped_before, &patience.as_secs_f64(), &limit]).await?;
-    let message = |row: &Row| {
-        let at: DateTime<Utc> = row.try_get("dispatched_at")?;
-        Ok(Message::new(row.try_get::<_, &str>("id")?, at, row.try_get("trace_context")?))
-    };
-    rows.iter().map(message).collect()
-}
-
 /// Wakes the unresolved events of a customer whose user has turned up.
 ///
 /// # Errors
@@ -297,27 +265,4 @@ pub async fn wake_unresolved(tx: &impl GenericClient, customer: &str) -> Result<
         )
         .await?;
     tx.execute(&statement, &[&customer]).await
-}
-
-/// Wakes unresolved events whose next look is due, up to 30 days after they came.
-///
-/// # Errors
-/// Postgres failed.
-pub async fn wake_due(client: &impl GenericClient, limit: i64) -> Result<u64, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- wake due unresolved stripe events
-             update regimen.stripe_events e
-             set state = 'received', settled_at = null, attempts = 0, held = false, lost = 0,
-                 dispatched_at = null
-             from (
-                 select id from regimen.stripe_events
-                 where state = 'unresolved' and run_at <= now()
-                     and received_at > now() - interval '30 days'
-                 order by run_at limit $1 for update skip locked
-             ) due
-             where e.id = due.id",
-        )
-        .await?;
-    client.execute(&statement, &[&limit]).await
 }

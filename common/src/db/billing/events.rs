@@ -4,15 +4,16 @@
 
 use std::time::Duration;
 
-use crate::db::GenericClient;
+use crate::db::{Client, GenericClient};
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 
 use super::time;
 use crate::billing::Mode;
 use crate::billing::event::Event;
-use crate::db::DbError;
 use crate::db::jobs::read::named as read_name;
+use crate::db::planner::by_index;
+use crate::db::{DbError, elapsed};
 use crate::named::named;
 
 /// How an event reached us.
@@ -267,41 +268,66 @@ pub async fn find(client: &impl GenericClient, id: &str) -> Result<Option<Summar
     client.query_opt(&statement, &[&id]).await?.as_ref().map(summary).transpose()
 }
 
-/// How many events wait to be applied, and since when the oldest one could have been.
+/// How many events wait to be applied (counting stops at 10,000), and since when
+/// the oldest one could have been.
 ///
 /// # Errors
 /// Postgres failed.
-pub async fn lag(client: &impl GenericClient) -> Result<(i64, Duration), DbError> {
-    let statement = client
+pub async fn lag(client: &mut Client) -> Result<(i64, Duration), DbError> {
+    let tx = by_index(client).await?;
+    let statement = tx
         .prepare_cached(
             "-- stripe event lag
+             with due as materialized (
+                 select run_at from regimen.stripe_events
+                 where state = 'received' and run_at <= now() and run_at > '-infinity'
+                 order by run_at limit 10000
+             )
              select count(*) as waiting,
                  coalesce(extract(epoch from now() - min(run_at)), 0)::float8 as seconds
-             from regimen.stripe_events where state = 'received' and run_at <= now()",
+             from due",
         )
         .await?;
-    let row = client.query_one(&statement, &[]).await?;
-    let seconds: f64 = row.get("seconds");
-    Ok((row.get("waiting"), Duration::from_secs_f64(seconds.max(0.0))))
+    let row = tx.query_one(&statement, &[]).await?;
+    tx.rollback().await?;
+    Ok((row.try_get("waiting")?, elapsed(row.try_get("seconds")?)))
 }
 
-/// How many events stand in the states that need an operator, zeros included.
+/// How many events stand in the states that need an operator, zeros included;
+/// counting stops at 1,000 of each.
 ///
 /// # Errors
 /// Postgres failed.
-pub async fn attention(client: &impl GenericClient) -> Result<[(EventState, i64); 3], DbError> {
-    let statement = client
+pub async fn attention(client: &mut Client) -> Result<[(EventState, i64); 3], DbError> {
+    let tx = by_index(client).await?;
+    let statement = tx
         .prepare_cached(
             "-- stripe events needing attention
-             select count(*) filter (where state = 'dead') as dead,
-                 count(*) filter (where state = 'unresolved') as unresolved,
-                 count(*) filter (where state = 'mismatched') as mismatched
-             from regimen.stripe_events where state in ('dead', 'unresolved', 'mismatched')",
+             select (select count(*) from (
+                         select from regimen.stripe_events
+                         where state in ('dead', 'unresolved', 'mismatched')
+                             and state between 'dead' and 'dead'
+                         order by state, received_at desc limit 1000) d) as dead,
+                 (select count(*) from (
+                         select from regimen.stripe_events
+                         where state in ('dead', 'unresolved', 'mismatched')
+                             and state between 'unresolved' and 'unresolved'
+                         order by state, received_at desc limit 1000) u) as unresolved,
+                 (select count(*) from (
+                         select from regimen.stripe_events
+                         where state in ('dead', 'unresolved', 'mismatched')
+                             and state between 'mismatched' and 'mismatched'
+                         order by state, received_at desc limit 1000) m) as mismatched",
         )
         .await?;
-    let row = client.query_one(&statement, &[]).await?;
+    let row = tx.query_one(&statement, &[]).await?;
+    tx.rollback().await?;
     let states = [EventState::Dead, EventState::Unresolved, EventState::Mismatched];
-    Ok(states.map(|state| (state, row.get(state.as_str()))))
+    let mut counts = states.map(|state| (state, 0));
+    for (state, count) in &mut counts {
+        *count = row.try_get(state.as_str())?;
+    }
+    Ok(counts)
 }
 
 fn summary(row: &Row) -> Result<Summary, DbError> {

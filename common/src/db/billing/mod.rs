@@ -14,6 +14,7 @@ pub mod events;
 pub mod notices;
 pub mod payers;
 pub mod profiles;
+pub mod repairs;
 
 use chrono::{DateTime, Utc};
 

@@ -3,16 +3,15 @@
 
 use std::time::Duration;
 
-use crate::db::GenericClient;
-use chrono::{DateTime, Utc};
+use crate::db::{Client, GenericClient, Transaction};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{seconds, time};
 use crate::billing::verdict::{Notice, NoticeKind};
 use crate::db::DbError;
+use crate::db::batch::{self, Batch, Outcome, readable};
 use crate::db::jobs::read::named;
-use crate::queue::Message;
 
 /// What becomes of the mail of a new notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,39 +110,81 @@ pub struct ClaimedMail {
     pub attempts: i32,
 }
 
-/// Claims those of the given events' mails that are due, or any when `None`,
-/// for `hold`.
+/// Mails to claim.
+#[derive(Debug, Clone, Copy)]
+pub struct DueMails<'a> {
+    /// At most so many, oldest first.
+    pub limit: i64,
+    /// Claimed for so long.
+    pub hold: Duration,
+    /// Mails to leave alone, by their events.
+    pub aside: &'a [String],
+}
+
+/// Claims those of the given events' mails that are due, or any when `None`. One
+/// of a kind this release does not know is reported and left to a worker that
+/// does: its claim runs out.
 ///
 /// # Errors
-/// Postgres failed, or holds a kind this release does not know.
+/// Postgres failed.
 pub async fn claim_mails(
-    client: &impl GenericClient,
+    client: &mut Client,
     event_ids: Option<&[String]>,
-    limit: i64,
-    hold: Duration,
-) -> Result<Vec<ClaimedMail>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- claim mails
-             with claimed as (
-                 update regimen.billing_notices n
-                 set attempts = n.attempts + 1, run_at = now() + make_interval(secs => $3)
-                 from (
-                     select event_id from regimen.billing_notices
-                     where mail_state = 'waiting' and run_at <= now()
-                         and ($1::text[] is null or event_id = any($1))
-                     order by run_at limit $2 for update skip locked
-                 ) due
-                 where n.event_id = due.event_id
-                 returning n.*
-             )
-             select c.event_id, c.kind, c.user_id, c.amount, c.currency, c.url, c.due_at,
-                 c.attempts, nullif(p.email, '') as email, p.full_name
-             from claimed c left join public.profiles p on p.id = c.user_id",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&event_ids, &limit, &hold.as_secs_f64()]).await?;
-    rows.iter().map(claimed).collect()
+    due: &DueMails<'_>,
+) -> Result<Outcome<String, ClaimedMail>, DbError> {
+    match event_ids {
+        Some(ids) => batch::change(client, due, ids).await,
+        None => batch::run(client, due).await,
+    }
+}
+
+impl Batch for DueMails<'_> {
+    type Key = String;
+    type Done = ClaimedMail;
+
+    async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<String>, DbError> {
+        let statement = tx
+            .prepare_cached(
+                "-- find due mails
+                 select event_id from regimen.billing_notices
+                 where mail_state = 'waiting' and run_at <= now() and event_id <> all ($2::text[])
+                 order by run_at limit $1 for update skip locked",
+            )
+            .await?;
+        let rows = tx.query(&statement, &[&self.limit, &self.aside]).await?;
+        rows.iter().map(|row| Ok(row.try_get("event_id")?)).collect()
+    }
+
+    async fn change(
+        &self,
+        tx: &Transaction<'_>,
+        event_ids: &[String],
+    ) -> Result<Vec<ClaimedMail>, DbError> {
+        let statement = tx
+            .prepare_cached(
+                "-- claim mails
+                 with named as materialized (
+                     -- By id alone: no statistics lead elsewhere.
+                     select event_id, mail_state, run_at from regimen.billing_notices
+                     where event_id = any((select $1::text[])::text[]) for update skip locked
+                 ), due as (
+                     select event_id from named
+                     where mail_state = 'waiting' and run_at <= now() limit $2
+                 ), claimed as (
+                     update regimen.billing_notices n
+                     set attempts = n.attempts + 1, run_at = now() + make_interval(secs => $3)
+                     from due where n.event_id = due.event_id
+                     returning n.*
+                 )
+                 select c.event_id, c.kind, c.user_id, c.amount, c.currency, c.url, c.due_at,
+                     c.attempts, nullif(p.email, '') as email, p.full_name
+                 from claimed c left join public.profiles p on p.id = c.user_id",
+            )
+            .await?;
+        let rows =
+            tx.query(&statement, &[&event_ids, &self.limit, &self.hold.as_secs_f64()]).await?;
+        Ok(readable("claim_mails", rows.iter().map(claimed)))
+    }
 }
 
 fn claimed(row: &Row) -> Result<ClaimedMail, DbError> {
@@ -202,40 +243,4 @@ pub async fn mail_ended(
         .execute(&statement, &[&mail.event_id, &mail.attempts, &state, &error, &wait])
         .await?;
     Ok(ended == 1)
-}
-
-/// Marks due mails as dispatched whose message is lost (see
-/// [`dispatch_lost`](super::claims::dispatch_lost)) and returns them, to be pushed.
-///
-/// # Errors
-/// Postgres failed.
-pub async fn dispatch_lost_mails(
-    client: &impl GenericClient,
-    popped_before: Option<DateTime<Utc>>,
-    patience: Duration,
-    limit: i64,
-) -> Result<Vec<Message>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- dispatch lost mails
-             update regimen.billing_notices n
-             set dispatched_at = now()
-             from (
-                 select event_id from regimen.billing_notices
-                 where mail_state = 'waiting' and run_at <= now()
-                     and (dispatched_at is null
-                         or dispatched_at
-                             < least($1::timestamptz, now()) - make_interval(secs => $2))
-                 order by run_at limit $3 for update skip locked
-             ) lost
-             where n.event_id = lost.event_id
-             returning n.event_id, n.dispatched_at",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&popped_before, &patience.as_secs_f64(), &limit]).await?;
-    let message = |row: &Row| {
-        let at: DateTime<Utc> = row.try_get("dispatched_at")?;
-        Ok(Message::new(row.try_get::<_, &str>("event_id")?, at, None))
-    };
-    rows.iter().map(message).collect()
 }

@@ -1,12 +1,13 @@
 //! SQL of what the app reads: a user's plan, its renewal and their customer id.
 
-use crate::db::GenericClient;
+use crate::db::{Client, GenericClient};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::customers::records_of_user;
 use crate::billing::entitlement::{Entitlement, Policy};
 use crate::db::DbError;
+use crate::db::planner::by_index;
 
 /// What became of a user's profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,29 +99,58 @@ async fn name_customer(
     Ok(())
 }
 
-/// Users whose time of grace has run out, `grace_seconds` after payment began to
-/// fail, and who still have what they have not paid for.
+/// A look at some of the users whose payment fails.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GracePage {
+    /// Those whose time of grace is over and who still have what they have not paid for.
+    pub over: Vec<Uuid>,
+    /// The last one looked at; `None` when there are no users behind.
+    pub last: Option<Uuid>,
+}
+
+/// Looks at up to `limit` users after `after` whose payment fails, for those
+/// whose time of grace has run out, `grace_seconds` after it began to.
 ///
 /// # Errors
 /// Postgres failed.
 pub async fn grace_over(
-    client: &impl GenericClient,
+    client: &mut Client,
+    after: Option<Uuid>,
     grace_seconds: f64,
     limit: i64,
-) -> Result<Vec<Uuid>, DbError> {
-    let statement = client
+) -> Result<GracePage, DbError> {
+    let tx = by_index(client).await?;
+    let statement = tx
         .prepare_cached(
             "-- grace over
-             select distinct s.user_id
-             from regimen.subscriptions s join public.profiles p on p.id = s.user_id
-             where s.status = 'past_due' and p.plan_id = 'pro'
-                 and coalesce(s.fell_due_at, s.seen_due_at) <= now() - make_interval(secs => $1)
-                 and not exists (
-                     select 1 from regimen.subscriptions o
-                     where o.user_id = s.user_id and o.status in ('active', 'trialing'))
-             limit $2",
+             with page as materialized (
+                 select user_id, coalesce(fell_due_at, seen_due_at) as due_at
+                 from regimen.subscriptions
+                 where status = 'past_due' and user_id > $3
+                 order by user_id, seen_due_at limit $2
+             )
+             select page.user_id,
+                 due_at <= now() - make_interval(secs => $1)
+                 and (select p.plan_id from public.profiles p where p.id = page.user_id) = 'pro'
+                 and (select true from regimen.subscriptions o
+                      where o.user_id = page.user_id and o.status in ('active', 'trialing')
+                      limit 1) is null
+                     as over
+             from page",
         )
         .await?;
-    let rows = client.query(&statement, &[&grace_seconds, &limit]).await?;
-    Ok(rows.iter().map(|row| row.get("user_id")).collect())
+    let after = after.unwrap_or_default();
+    let rows = tx.query(&statement, &[&grace_seconds, &limit, &after]).await?;
+    tx.rollback().await?;
+    let mut page = GracePage::default();
+    for row in &rows {
+        let user: Uuid = row.try_get("user_id")?;
+        if row.try_get::<_, Option<bool>>("over")?.unwrap_or_default() && !page.over.contains(&user)
+        {
+            page.over.push(user);
+        }
+        page.last = page.last.max(Some(user));
+    }
+    page.last.take_if(|_| i64::try_from(rows.len()).is_ok_and(|found| found < limit));
+    Ok(page)
 }

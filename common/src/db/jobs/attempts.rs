@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Held;
 use crate::db::DbError;
+use crate::db::usage::{MOST_MICROS, MOST_TOKENS};
 
 /// A call about to be made.
 #[derive(Debug, Clone)]
@@ -38,6 +39,33 @@ pub struct Usage {
     pub cost_micros: i64,
     /// The provider gave no counts, or such as cannot be.
     pub estimated: bool,
+}
+
+impl Usage {
+    /// The same within what one call can cost and count at all. A number beyond
+    /// that is a mistake of whoever told it; it must not reach the ledger.
+    fn believable(self) -> Self {
+        let within = |number: i64, most: i64| number.clamp(0, most);
+        let believed = Self {
+            input_tokens: within(self.input_tokens, MOST_TOKENS),
+            cached_tokens: within(self.cached_tokens, MOST_TOKENS),
+            output_tokens: within(self.output_tokens, MOST_TOKENS),
+            cost_micros: within(self.cost_micros, MOST_MICROS),
+            estimated: self.estimated,
+        };
+        if believed != self {
+            metrics::counter!("regimen_usage_disbelieved_total").increment(1);
+            tracing::error!(
+                input_tokens = self.input_tokens,
+                cached_tokens = self.cached_tokens,
+                output_tokens = self.output_tokens,
+                cost_micros = self.cost_micros,
+                "a call cannot have cost or counted so much: its numbers are cut to the most that \
+                 is believed; look at the provider's bill"
+            );
+        }
+        believed
+    }
 }
 
 /// How a call ended once it was judged.
@@ -120,7 +148,7 @@ pub async fn start_attempt<C: GenericClient>(
                 &attempt.provider,
                 &attempt.model,
                 &attempt.prompt_version,
-                &attempt.most_micros,
+                &attempt.most_micros.clamp(0, MOST_MICROS),
                 &attempt.warning,
             ],
         )
@@ -205,7 +233,7 @@ pub async fn judge_attempt<C: GenericClient>(
              from job where a.id = $1",
         )
         .await?;
-    let usage = outcome.usage;
+    let usage = outcome.usage.map(Usage::believable);
     let judged = client
         .execute(
             &statement,

@@ -3,7 +3,7 @@
 use crate::db::Transaction;
 use uuid::Uuid;
 
-use super::dispatch::{NextJob, dispatch_next};
+use super::dispatch::{NextJob, dispatch_next_or_later};
 use super::finish::settle;
 use super::read::named;
 use crate::db::DbError;
@@ -94,6 +94,6 @@ pub async fn cancel(
         .await?;
     let seq = tx.query_one(&statement, &[&job_id, &by.as_str()]).await?.try_get("seq")?;
     settle(tx, &[job_id]).await?;
-    let next = dispatch_next(tx, &[owner], per_user).await?;
+    let next = dispatch_next_or_later(tx, &[owner], per_user).await?;
     Ok(CancelOutcome::Cancelled { seq, next })
 }

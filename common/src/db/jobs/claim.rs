@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::db::{Client, GenericClient};
+use crate::db::{Client, GenericClient, Transaction};
 use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
@@ -10,6 +10,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use crate::db::DbError;
+use crate::db::batch::{self, Batch, Outcome, readable};
 use crate::job::PlanKind;
 use crate::queue::Weights;
 
@@ -164,62 +165,151 @@ pub async fn claim<C: GenericClient>(
     let rows = client
         .query(&statement, &[&ids, &policy.worker_id, &lease, &deadline, &policy.per_user])
         .await?;
-    rows.iter().map(Claimed::from_row).collect()
+    Ok(readable("claim", rows.iter().map(Claimed::from_row)))
 }
 
-/// Claims up to `count` of the jobs whose turn it is straight from Postgres,
-/// for times when Redis is away: in the same shares, oldest first.
+/// The same; where one of `ids` cannot be claimed for what stands in its row,
+/// the others are.
+///
+/// # Errors
+/// Nothing was claimed, or the answer was lost.
+pub async fn claim_each(
+    client: &mut Client,
+    ids: &[Uuid],
+    policy: &ClaimPolicy,
+) -> Result<Outcome<Uuid, Claimed>, DbError> {
+    match claim(client, ids, policy).await {
+        Ok(claimed) => Ok(Outcome::of(claimed)),
+        Err(error) if error.blames_a_row() => {
+            Ok(batch::halves(client, &Named(policy), ids, error).await)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Jobs that are known by their ids.
+struct Named<'a>(&'a ClaimPolicy);
+
+impl Batch for Named<'_> {
+    type Key = Uuid;
+    type Done = Claimed;
+
+    async fn pick(&self, _: &Transaction<'_>) -> Result<Vec<Uuid>, DbError> {
+        Ok(Vec::new())
+    }
+
+    async fn change(&self, tx: &Transaction<'_>, ids: &[Uuid]) -> Result<Vec<Claimed>, DbError> {
+        claim(tx, ids, self.0).await
+    }
+}
+
+/// The jobs whose turn it is, for times when Redis is away.
+#[derive(Debug, Clone, Copy)]
+pub struct Turns<'a> {
+    /// At most so many.
+    pub count: usize,
+    /// In these shares, oldest first.
+    pub weights: Weights,
+    /// Which turn it is.
+    pub turn: u64,
+    /// On which conditions.
+    pub policy: &'a ClaimPolicy,
+    /// Jobs to leave alone.
+    pub aside: &'a [Uuid],
+}
+
+/// Claims jobs whose turn it is straight from Postgres.
 ///
 /// # Errors
 /// Nothing was claimed.
 pub async fn claim_waiting(
     client: &mut Client,
-    count: usize,
-    weights: Weights,
-    turn: u64,
-    policy: &ClaimPolicy,
-) -> Result<Vec<Claimed>, DbError> {
-    let tx = client.transaction().await?;
-    let statement = tx
-        .prepare_cached(
-            "-- find jobs whose turn it is
-             with pro as (
-                 select id, class, dispatched_at from regimen.jobs
-                 where class = 'pro' and state = 'queued' and dispatched_at is not null
-                 order by dispatched_at limit $1 for update skip locked
-             ), free as (
-                 select id, class, dispatched_at from regimen.jobs
-                 where class = 'free' and state = 'queued' and dispatched_at is not null
-                 order by dispatched_at limit $1 for update skip locked
-             )
-             select id, class from (select * from pro union all select * from free) found
-             order by dispatched_at",
-        )
-        .await?;
-    let limit = i64::try_from(count).unwrap_or(i64::MAX);
-    let (mut pro, mut free) = (Vec::new(), Vec::new());
-    for row in tx.query(&statement, &[&limit]).await? {
-        let list = if row.try_get::<_, &str>("class")? == "pro" { &mut pro } else { &mut free };
-        list.push(row.try_get::<_, Uuid>("id")?);
+    turns: &Turns<'_>,
+) -> Result<Outcome<Uuid, Claimed>, DbError> {
+    batch::run(client, turns).await
+}
+
+impl Batch for Turns<'_> {
+    type Key = Uuid;
+    type Done = Claimed;
+
+    async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<Uuid>, DbError> {
+        let statement = tx
+            .prepare_cached(
+                "-- find jobs whose turn it is
+                 with pro as (
+                     select id, class, dispatched_at from regimen.jobs
+                     where class = 'pro' and state = 'queued' and dispatched_at is not null
+                       and id <> all ($2::uuid[])
+                     order by dispatched_at limit $1 for update skip locked
+                 ), free as (
+                     select id, class, dispatched_at from regimen.jobs
+                     where class = 'free' and state = 'queued' and dispatched_at is not null
+                       and id <> all ($2::uuid[])
+                     order by dispatched_at limit $1 for update skip locked
+                 )
+                 select id, class from (select * from pro union all select * from free) found
+                 order by dispatched_at",
+            )
+            .await?;
+        let limit = i64::try_from(self.count).unwrap_or(i64::MAX);
+        let (mut pro, mut free) = (Vec::new(), Vec::new());
+        for row in tx.query(&statement, &[&limit, &self.aside]).await? {
+            let list = if row.try_get::<_, &str>("class")? == "pro" { &mut pro } else { &mut free };
+            list.push(row.try_get::<_, Uuid>("id")?);
+        }
+        let (pro_share, free_share) =
+            self.weights.shares(self.turn, self.count, (pro.len(), free.len()));
+        pro.truncate(pro_share);
+        free.truncate(free_share);
+        pro.append(&mut free);
+        Ok(pro)
     }
-    let (pro_share, free_share) = weights.shares(turn, count, (pro.len(), free.len()));
-    pro.truncate(pro_share);
-    free.truncate(free_share);
-    pro.append(&mut free);
-    if pro.is_empty() {
-        return Ok(Vec::new());
+
+    async fn change(&self, tx: &Transaction<'_>, ids: &[Uuid]) -> Result<Vec<Claimed>, DbError> {
+        claim(tx, ids, self.policy).await
     }
-    let claimed = claim(&tx, &pro, policy).await?;
-    tx.commit().await?;
-    Ok(claimed)
 }
 
 /// Extends the leases of everything this worker holds, in one statement, and
-/// returns what it still holds. What is missing was cancelled or taken over.
+/// returns what it still holds. What is missing was cancelled or taken over. A row
+/// that cannot be changed costs no other its lease.
 ///
 /// # Errors
 /// No lease was extended.
-pub async fn extend_leases<C: GenericClient>(
+pub async fn extend_leases(
+    client: &mut Client,
+    held: &[Held],
+    lease: Duration,
+) -> Result<Outcome<Held, Held>, DbError> {
+    match extend(client, held, lease).await {
+        Ok(kept) => Ok(Outcome::of(kept)),
+        Err(error) if error.blames_a_row() => {
+            Ok(batch::halves(client, &Extension { lease }, held, error).await)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A heartbeat.
+struct Extension {
+    lease: Duration,
+}
+
+impl Batch for Extension {
+    type Key = Held;
+    type Done = Held;
+
+    async fn pick(&self, _: &Transaction<'_>) -> Result<Vec<Held>, DbError> {
+        Ok(Vec::new())
+    }
+
+    async fn change(&self, tx: &Transaction<'_>, held: &[Held]) -> Result<Vec<Held>, DbError> {
+        extend(tx, held, self.lease).await
+    }
+}
+
+async fn extend<C: GenericClient>(
     client: &C,
     held: &[Held],
     lease: Duration,
@@ -229,12 +319,17 @@ pub async fn extend_leases<C: GenericClient>(
     let statement = client
         .prepare_cached(
             "-- extend leases
-             with held as (
-                 -- In the order of ids, so that statements over many jobs cannot deadlock.
-                 select j.id from regimen.jobs j
+             with named as materialized (
+                 -- By id alone, in its order: no statistics lead elsewhere, and
+                 -- statements over many jobs cannot deadlock.
+                 select id, fence, state from regimen.jobs
+                 where id = any((select $1::uuid[])::uuid[]) for update
+             ), held as (
+                 select named.id
+                 from named
                  join unnest($1::uuid[], $2::bigint[]) as h (id, fence)
-                   on j.id = h.id and j.fence = h.fence
-                 where j.state = 'running' order by j.id for update of j
+                   on named.id = h.id and named.fence = h.fence
+                 where named.state = 'running'
              )
              update regimen.jobs j set lease_expires_at = now() + make_interval(secs => $3)
              from held where held.id = j.id

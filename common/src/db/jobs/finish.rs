@@ -10,7 +10,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::Held;
-use super::dispatch::{NextJob, dispatch_next};
+use super::dispatch::{NextJob, dispatch_next_or_later};
 use crate::db::DbError;
 use crate::job::{EventKind, FailureCode};
 
@@ -211,7 +211,10 @@ pub(super) async fn settle_usage<C: GenericClient>(
                                            input_tokens, cached_tokens, output_tokens, cost_micros,
                                            estimated)
              select id, job_id, user_id, coalesce(finished_at, started_at), provider, model,
-                    input_tokens, cached_tokens, output_tokens, cost_micros, estimated
+                    regimen.believable_tokens(input_tokens),
+                    regimen.believable_tokens(cached_tokens),
+                    regimen.believable_tokens(output_tokens),
+                    regimen.believable_micros(cost_micros), estimated
              from regimen.job_attempts a
              where job_id = any($1)
                and (cost_micros > 0 or input_tokens > 0 or output_tokens > 0
@@ -239,7 +242,7 @@ pub(super) async fn settle(tx: &Transaction<'_>, jobs: &[Uuid]) -> Result<(), Db
         .prepare_cached(
             "-- add up cost
              update regimen.jobs j set cost_micros = spent.micros
-             from (select job_id, sum(cost_micros)::bigint as micros
+             from (select job_id, sum(regimen.believable_micros(cost_micros))::bigint as micros
                    from regimen.job_attempts where job_id = any($1) group by job_id) spent
              where j.id = spent.job_id and j.cost_micros <> spent.micros",
         )
@@ -260,6 +263,6 @@ async fn finish(
         return Ok(None);
     };
     settle(tx, &[job_id]).await?;
-    let next = dispatch_next(tx, &[row.try_get("user_id")?], per_user).await?;
+    let next = dispatch_next_or_later(tx, &[row.try_get("user_id")?], per_user).await?;
     Ok(Some(Ended { job_id, kind, seq: row.try_get("last_seq")?, next }))
 }

@@ -9,11 +9,13 @@ mod attempts;
 mod cancel;
 mod claim;
 mod deleted;
+mod depth;
 mod dispatch;
 mod events;
 mod finish;
 mod operate;
 pub(super) mod read;
+mod ready;
 mod reconcile;
 mod release;
 mod watch;
@@ -24,16 +26,18 @@ pub use attempts::{
     usable_reply,
 };
 pub use cancel::{CancelOutcome, Canceller, cancel};
-pub use claim::{ClaimPolicy, Claimed, Held, claim, claim_waiting, extend_leases, held_by};
-pub use deleted::{cancel_of_account, deleted_accounts};
-pub use dispatch::{
-    NextJob, ReadyPage, dispatch_next, dispatch_ready, queue_health, redispatch_lost,
+pub use claim::{
+    ClaimPolicy, Claimed, Held, Turns, claim, claim_each, claim_waiting, extend_leases, held_by,
 };
+pub use deleted::{cancel_of_account, deleted_accounts};
+pub use depth::{Backlog, DepthPage, Place, backlog, count_waiting, oldest_turn};
+pub use dispatch::{NextJob, dispatch_next};
 pub use events::{append_event, events_after};
 pub use finish::{Ended, Success, fail, retry_later, saved_in, succeed};
 pub use operate::{Listed, OperatorFilter, Retried, Traces, of_everybody, retry, traces};
-pub use read::{Backlog, JobRow, ListFilter, backlog, generation_of, job, jobs_of_user, revisions};
-pub use reconcile::{expire_overdue, recover_leases};
+pub use read::{JobRow, ListFilter, generation_of, job, jobs_of_user, revisions};
+pub use ready::{LostMessages, ReadyPage, ReadyUsers, dispatch_ready, redispatch_lost};
+pub use reconcile::{LostLeases, Overdue, expire_overdue, recover_leases};
 pub use release::{hand_back, lose};
 pub use watch::{
     AttemptRow, CallbackRow, Details, HistoryLine, Line, Mark, details, histories, lines, marks,

@@ -3,7 +3,7 @@
 use crate::db::{GenericClient, Transaction};
 use uuid::Uuid;
 
-use super::dispatch::{NextJob, dispatch_next};
+use super::dispatch::{NextJob, dispatch_next_or_later};
 use super::read::{COLUMNS, JobRow, named};
 use crate::db::DbError;
 use crate::job::{JobClass, JobState};
@@ -177,5 +177,5 @@ pub async fn retry(
         1 => {}
         found => return Err(DbError::Rows { statement: "retry job", expected: 1, found }),
     }
-    Ok(Retried::New { user_id, next: dispatch_next(tx, &[user_id], per_user).await? })
+    Ok(Retried::New { user_id, next: dispatch_next_or_later(tx, &[user_id], per_user).await? })
 }

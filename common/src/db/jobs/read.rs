@@ -1,7 +1,6 @@
 //! Reading jobs: always as their owner, except where an operator asks.
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
@@ -220,35 +219,4 @@ pub(in crate::db) fn named<T: FromStr<Err = UnknownName>>(
 ) -> Result<T, DbError> {
     let text: &str = row.try_get(column)?;
     text.parse().map_err(|source| DbError::Value { column, source })
-}
-
-/// How much waits, and how much was done of late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backlog {
-    /// Jobs waiting, counted up to the limit asked for.
-    pub queued: i64,
-    /// Jobs that ended within the window.
-    pub finished: i64,
-}
-
-/// Counts what waits, up to `limit`, and what ended within the last `window`.
-///
-/// # Errors
-/// The query failed.
-pub async fn backlog<C: GenericClient>(
-    client: &C,
-    limit: i64,
-    window: Duration,
-) -> Result<Backlog, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- backlog
-             select (select count(*) from (
-                         select from regimen.jobs where state = 'queued' limit $1) waiting),
-                    (select count(*) from regimen.jobs
-                     where finished_at > now() - make_interval(secs => $2))",
-        )
-        .await?;
-    let row = client.query_one(&statement, &[&limit, &window.as_secs_f64()]).await?;
-    Ok(Backlog { queued: row.try_get(0)?, finished: row.try_get(1)? })
 }

@@ -1,51 +1,101 @@
 //! Repairs of what faults left behind. Every worker runs these in small
-//! batches; `skip locked` keeps them out of each other's way.
+//! batches; `skip locked` keeps them out of each other's way. A row that cannot
+//! be repaired keeps no other from it.
 
 use std::time::Duration;
 
-use crate::db::Client;
+use crate::db::{Client, Transaction};
 use uuid::Uuid;
 
 use super::Held;
-use super::dispatch::dispatch_next;
+use super::dispatch::dispatch_next_or_later;
 use super::finish::Ended;
 use super::release::lose;
 use crate::db::DbError;
+use crate::db::batch::{self, Batch, Outcome};
 use crate::job::EventKind;
 
+/// Jobs whose holder is gone.
+#[derive(Debug, Clone, Copy)]
+pub struct LostLeases<'a> {
+    /// At most so many.
+    pub limit: i64,
+    /// While Postgres was away no holder could extend its lease. So nothing is
+    /// taken away from anybody before Postgres has been up for so long: whoever
+    /// still lives has spoken up by then.
+    pub grace: Duration,
+    /// How many of a user's jobs run at once.
+    pub per_user: i64,
+    /// Jobs to leave alone.
+    pub aside: &'a [Uuid],
+}
+
 /// Returns jobs whose lease ran out to waiting, or fails them as poisoned.
-///
-/// While Postgres was away no holder could extend its lease. So nothing is
-/// taken away from anybody before Postgres has been up for `grace`: whoever
-/// still lives has spoken up by then.
 ///
 /// # Errors
 /// Nothing of the batch was changed.
 pub async fn recover_leases(
     client: &mut Client,
-    batch: i64,
-    grace: Duration,
-    per_user: i64,
-) -> Result<Vec<Ended>, DbError> {
-    let tx = client.transaction().await?;
+    lost: &LostLeases<'_>,
+) -> Result<Outcome<Held, Ended>, DbError> {
+    batch::run(client, lost).await
+}
+
+impl Batch for LostLeases<'_> {
+    type Key = Held;
+    type Done = Ended;
+
+    async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<Held>, DbError> {
+        let statement = tx
+            .prepare_cached(
+                "-- lost leases
+                 select id, fence from regimen.jobs
+                 where state = 'running' and lease_expires_at < now() and id <> all ($3::uuid[])
+                   and now() > pg_postmaster_start_time() + make_interval(secs => $2)
+                 order by lease_expires_at limit $1 for update skip locked",
+            )
+            .await?;
+        let rows =
+            tx.query(&statement, &[&self.limit, &self.grace.as_secs_f64(), &self.aside]).await?;
+        rows.iter()
+            .map(|row| Ok(Held { id: row.try_get("id")?, fence: row.try_get("fence")? }))
+            .collect()
+    }
+
+    async fn change(&self, tx: &Transaction<'_>, held: &[Held]) -> Result<Vec<Ended>, DbError> {
+        // One that was extended since it was picked has spoken up after all.
+        let held = still_lost(tx, held).await?;
+        lose(tx, &held, "its lease ran out", self.per_user).await
+    }
+}
+
+async fn still_lost(tx: &Transaction<'_>, held: &[Held]) -> Result<Vec<Held>, DbError> {
     let statement = tx
         .prepare_cached(
-            "-- lost leases
-             select id, fence from regimen.jobs
-             where state = 'running' and lease_expires_at < now()
-               and now() > pg_postmaster_start_time() + make_interval(secs => $2)
-             order by lease_expires_at limit $1 for update skip locked",
+            "-- still lost
+             with named as materialized (
+                 select id, fence, state, lease_expires_at from regimen.jobs
+                 where id = any((select $1::uuid[])::uuid[]) for update skip locked
+             )
+             select id, fence from named where state = 'running' and lease_expires_at < now()",
         )
         .await?;
-    let rows = tx.query(&statement, &[&batch, &grace.as_secs_f64()]).await?;
-    let held: Vec<Held> =
-        rows.iter().map(|row| Held { id: row.get("id"), fence: row.get("fence") }).collect();
-    if held.is_empty() {
-        return Ok(Vec::new());
-    }
-    let recovered = lose(&tx, &held, "its lease ran out", per_user).await?;
-    tx.commit().await?;
-    Ok(recovered)
+    let ids: Vec<Uuid> = held.iter().map(|held| held.id).collect();
+    let rows = tx.query(&statement, &[&ids]).await?;
+    rows.iter()
+        .map(|row| Ok(Held { id: row.try_get("id")?, fence: row.try_get("fence")? }))
+        .collect()
+}
+
+/// Waiting jobs that nobody started in time.
+#[derive(Debug, Clone, Copy)]
+pub struct Overdue<'a> {
+    /// At most so many.
+    pub limit: i64,
+    /// How many of a user's jobs run at once.
+    pub per_user: i64,
+    /// Jobs to leave alone.
+    pub aside: &'a [Uuid],
 }
 
 /// Ends waiting jobs that nobody started in time.
@@ -54,42 +104,64 @@ pub async fn recover_leases(
 /// Nothing of the batch was changed.
 pub async fn expire_overdue(
     client: &mut Client,
-    batch: i64,
-    per_user: i64,
-) -> Result<Vec<Ended>, DbError> {
-    let tx = client.transaction().await?;
-    let statement = tx
-        .prepare_cached(
-            "-- expire overdue
-             with overdue as (
+    overdue: &Overdue<'_>,
+) -> Result<Outcome<Uuid, Ended>, DbError> {
+    batch::run(client, overdue).await
+}
+
+impl Batch for Overdue<'_> {
+    type Key = Uuid;
+    type Done = Ended;
+
+    async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<Uuid>, DbError> {
+        let statement = tx
+            .prepare_cached(
+                "-- find overdue
                  select id from regimen.jobs
                  where state = 'queued' and first_claimed_at is null and expires_at <= now()
-                 order by expires_at limit $1 for update skip locked
-             ), job as (
-                 update regimen.jobs j set
-                     state = 'expired', stage = 'done', dispatched_at = null, finished_at = now(),
-                     updated_at = now(), last_seq = last_seq + 1, error_code = 'expired',
-                     error_detail = 'no worker could start the job in time; submit it again'
-                 from overdue where overdue.id = j.id
-                 returning j.id, j.user_id, j.last_seq
-             ), event as (
-                 insert into regimen.job_events (job_id, seq, at, kind)
-                 select id, last_seq, now(), 'expired' from job
-             )
-             select id, user_id, last_seq from job",
-        )
-        .await?;
-    let rows = tx.query(&statement, &[&batch]).await?;
-    let mut expired = Vec::with_capacity(rows.len());
-    let mut users: Vec<Uuid> = Vec::with_capacity(rows.len());
-    for row in &rows {
-        users.push(row.try_get("user_id")?);
-        let (job_id, seq) = (row.try_get("id")?, row.try_get("last_seq")?);
-        expired.push(Ended { job_id, kind: EventKind::Expired, seq, next: Vec::new() });
+                   and id <> all ($2::uuid[])
+                 order by expires_at limit $1 for update skip locked",
+            )
+            .await?;
+        let rows = tx.query(&statement, &[&self.limit, &self.aside]).await?;
+        rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
-    if let Some(last) = expired.last_mut() {
-        last.next = dispatch_next(&tx, &users, per_user).await?;
+
+    async fn change(&self, tx: &Transaction<'_>, ids: &[Uuid]) -> Result<Vec<Ended>, DbError> {
+        let statement = tx
+            .prepare_cached(
+                "-- expire overdue
+                 with named as materialized (
+                     select id, state, first_claimed_at, expires_at from regimen.jobs
+                     where id = any((select $1::uuid[])::uuid[]) for update skip locked
+                 ), job as (
+                     update regimen.jobs j set
+                         state = 'expired', stage = 'done', dispatched_at = null,
+                         finished_at = now(), updated_at = now(), last_seq = last_seq + 1,
+                         error_code = 'expired',
+                         error_detail = 'no worker could start the job in time; submit it again'
+                     from named
+                     where named.id = j.id and named.state = 'queued'
+                       and named.first_claimed_at is null and named.expires_at <= now()
+                     returning j.id, j.user_id, j.last_seq
+                 ), event as (
+                     insert into regimen.job_events (job_id, seq, at, kind)
+                     select id, last_seq, now(), 'expired' from job
+                 )
+                 select id, user_id, last_seq from job",
+            )
+            .await?;
+        let rows = tx.query(&statement, &[&ids]).await?;
+        let mut expired = Vec::with_capacity(rows.len());
+        let mut users: Vec<Uuid> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            users.push(row.try_get("user_id")?);
+            let (job_id, seq) = (row.try_get("id")?, row.try_get("last_seq")?);
+            expired.push(Ended { job_id, kind: EventKind::Expired, seq, next: Vec::new() });
+        }
+        if let Some(last) = expired.last_mut() {
+            last.next = dispatch_next_or_later(tx, &users, self.per_user).await?;
+        }
+        Ok(expired)
     }
-    tx.commit().await?;
-    Ok(expired)
 }

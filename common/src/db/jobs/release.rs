@@ -1,34 +1,68 @@
 //! Claims that end without a result, many at once: handed back by their
 //! holder, or lost with it. The jobs keep their turn and go before the others.
 
-use crate::db::{GenericClient, Transaction};
+use crate::db::{Client, GenericClient, Transaction};
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::Held;
-use super::dispatch::{NextJob, dispatch_next};
+use super::dispatch::{NextJob, dispatch_next_or_later};
 use super::finish::{Ended, settle, settle_usage};
 use super::read::named;
 use crate::db::DbError;
+use crate::db::batch::{self, Batch, Outcome};
 use crate::job::{EventKind, JobClass, LOST_WORKERS_LIMIT};
 
 /// Hands jobs back at once: their worker shuts down, or had to let them go
 /// without a result. The attempts do not count. Claims that are stale by now
-/// are left out.
+/// are left out; a row that cannot be changed keeps no other from it.
 ///
 /// # Errors
 /// Nothing was written.
-pub async fn hand_back<C: GenericClient>(client: &C, held: &[Held]) -> Result<Vec<Ended>, DbError> {
+pub async fn hand_back(
+    client: &mut Client,
+    held: &[Held],
+) -> Result<Outcome<Held, Ended>, DbError> {
+    match return_claims(client, held).await {
+        Ok(ended) => Ok(Outcome::of(ended)),
+        Err(error) if error.blames_a_row() => {
+            Ok(batch::halves(client, &HandBack, held, error).await)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+struct HandBack;
+
+impl Batch for HandBack {
+    type Key = Held;
+    type Done = Ended;
+
+    async fn pick(&self, _: &Transaction<'_>) -> Result<Vec<Held>, DbError> {
+        Ok(Vec::new())
+    }
+
+    async fn change(&self, tx: &Transaction<'_>, held: &[Held]) -> Result<Vec<Ended>, DbError> {
+        return_claims(tx, held).await
+    }
+}
+
+async fn return_claims<C: GenericClient>(client: &C, held: &[Held]) -> Result<Vec<Ended>, DbError> {
     let statement = client
         .prepare_cached(
             "-- hand back
-             with held as (
-                 -- In the order of ids, so that statements over many jobs cannot deadlock.
-                 select j.id from regimen.jobs j
+             with named as materialized (
+                 -- By id alone, in its order: no statistics lead elsewhere, and
+                 -- statements over many jobs cannot deadlock.
+                 select id, fence, state from regimen.jobs
+                 where id = any((select $1::uuid[])::uuid[]) for update
+             ), held as (
+                 select named.id
+                 from named
                  join unnest($1::uuid[], $2::bigint[]) as h (id, fence)
-                   on j.id = h.id and j.fence = h.fence
-                 where j.state = 'running' order by j.id for update of j
+                   on named.id = h.id and named.fence = h.fence
+                 where named.state = 'running'
              ), job as (
                  update regimen.jobs j set
                      state = 'queued', stage = 'queued', worker_id = null, lease_expires_at = null,
@@ -66,12 +100,18 @@ pub async fn lose(
     let statement = tx
         .prepare_cached(
             "-- lose claims
-             with held as (
-                 select j.id, j.worker_id, j.lost + 1 as lost, j.lost + 1 >= $3 as poisoned
-                 from regimen.jobs j
+             with named as materialized (
+                 -- By id alone, in its order: no statistics lead elsewhere, and
+                 -- statements over many jobs cannot deadlock.
+                 select id, fence, state, worker_id, lost from regimen.jobs
+                 where id = any((select $1::uuid[])::uuid[]) for update
+             ), held as (
+                 select named.id, named.worker_id, named.lost + 1 as lost,
+                        named.lost + 1 >= $3 as poisoned
+                 from named
                  join unnest($1::uuid[], $2::bigint[]) as h (id, fence)
-                   on j.id = h.id and j.fence = h.fence
-                 where j.state = 'running' order by j.id for update of j
+                   on named.id = h.id and named.fence = h.fence
+                 where named.state = 'running'
              ), job as (
                  update regimen.jobs j set
                      lost = held.lost,
@@ -126,7 +166,7 @@ pub async fn lose(
 /// A poisoned job: its user's next one may come.
 async fn ended_for_good(tx: &Transaction<'_>, row: &Row, per_user: i64) -> Result<Ended, DbError> {
     let job_id = row.try_get("id")?;
-    let next = dispatch_next(tx, &[row.try_get("user_id")?], per_user).await?;
+    let next = dispatch_next_or_later(tx, &[row.try_get("user_id")?], per_user).await?;
     Ok(Ended { job_id, kind: EventKind::Failed, seq: row.try_get("last_seq")?, next })
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::db::GenericClient;
+use crate::db::{Client, GenericClient};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::read::{COLUMNS, JobRow, named};
 use crate::db::DbError;
+use crate::db::planner::by_index;
 use crate::job::{JobClass, JobState};
 
 /// What tells one version of a job from another. Two equal marks stand for
@@ -289,12 +290,13 @@ impl Line {
 ///
 /// # Errors
 /// The query failed.
-pub async fn lines<C: GenericClient>(
-    client: &C,
+pub async fn lines(
+    client: &mut Client,
     deepest: i64,
     window: Duration,
 ) -> Result<HashMap<JobClass, Line>, DbError> {
-    let statement = client
+    let tx = by_index(client).await?;
+    let statement = tx
         .prepare_cached(
             "-- lines
              with recent as (
@@ -318,7 +320,8 @@ pub async fn lines<C: GenericClient>(
         )
         .await?;
     let classes: Vec<&str> = JobClass::ALL.iter().map(|class| class.as_str()).collect();
-    let rows = client.query(&statement, &[&classes, &deepest, &window.as_secs_f64()]).await?;
+    let rows = tx.query(&statement, &[&classes, &deepest, &window.as_secs_f64()]).await?;
+    tx.rollback().await?;
     rows.iter()
         .map(|row| {
             let line = Line { turns: row.try_get("turns")?, pace: row.try_get("pace")? };

@@ -12,7 +12,9 @@ use regimen_common::test_support::TestDatabase;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::shared::{PER_USER, history, hold, lose_leases, one_job, policy};
+use super::shared::{
+    PER_USER, expire_overdue, hand_back, history, hold, lose_leases, one_job, policy,
+};
 
 /// A change as SQL would be asked for it. Fences are drawn by the database, so
 /// a holder is named by how many claims ago it was: 0 is the present one.
@@ -127,7 +129,7 @@ async fn ask_sql(
             ended.unwrap().map(|ended| ended.kind)
         }
         Step::Drain(ago) => {
-            let ended = jobs::hand_back(client, &[held(ago)]).await.unwrap();
+            let ended = hand_back(client, &[held(ago)]).await;
             ended.first().map(|ended| ended.kind)
         }
         // Earlier cases left jobs behind that run.
@@ -151,7 +153,7 @@ async fn expire(client: &mut Client, id: Uuid) -> Option<EventKind> {
     let set = "update regimen.jobs set expires_at = now() + $2::int * interval '1 hour'
                where id = $1";
     client.execute(set, &[&id, &-1]).await.unwrap();
-    let expired = jobs::expire_overdue(client, 100, PER_USER).await.unwrap();
+    let expired = expire_overdue(client, 100).await;
     client.execute(set, &[&id, &1]).await.unwrap();
     expired.first().map(|ended| ended.kind)
 }
@@ -198,10 +200,10 @@ async fn a_stale_holder_changes_nothing() {
     };
     assert_eq!(jobs::start_attempt(&tx, stale, &attempt).await.unwrap(), None);
     tx.commit().await.unwrap();
-    assert_eq!(jobs::hand_back(&client, &[stale]).await.unwrap(), []);
+    assert_eq!(hand_back(&mut client, &[stale]).await, []);
     let lease = Duration::from_secs(5);
-    assert_eq!(jobs::extend_leases(&client, &[stale], lease).await.unwrap(), []);
-    let kept = jobs::extend_leases(&client, &[stale, present], lease).await.unwrap();
+    assert_eq!(jobs::extend_leases(&mut client, &[stale], lease).await.unwrap().done, []);
+    let kept = jobs::extend_leases(&mut client, &[stale, present], lease).await.unwrap().done;
     assert_eq!(kept, [present]);
     assert_eq!(history(&client, id).await, before);
 }

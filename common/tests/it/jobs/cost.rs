@@ -10,7 +10,10 @@ use regimen_common::queue::Weights;
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
-use super::shared::{PER_USER, accept, end, policy, request};
+use super::shared::{
+    PER_USER, accept, claim_waiting, dispatch_ready, end, expire_overdue, policy, recover_leases,
+    redispatch_lost, request,
+};
 
 /// One user with 50,000 jobs; 5,000 users with 9 each, of which 2 have their
 /// turn, 3 wait for it and 4 wait for a retry that is not due; 10,000 ended.
@@ -79,7 +82,7 @@ async fn hot_statements_read_little_of_a_long_queue() {
 
     let held: Vec<_> =
         claimed.iter().map(|claimed| Held { id: claimed.id, fence: claimed.fence }).collect();
-    jobs::extend_leases(&client, &held, Duration::from_secs(60)).await.unwrap();
+    jobs::extend_leases(&mut client, &held, Duration::from_secs(60)).await.unwrap();
     note("extend leases", 50, reads(&client).await);
 
     let last = "select id from regimen.jobs where user_id = $1 order by created_at desc limit 1";
@@ -89,7 +92,7 @@ async fn hot_statements_read_little_of_a_long_queue() {
     assert_eq!(details[&last].own_ahead, 1_000);
     note("details", 2_500, reads(&client).await);
 
-    let lines = jobs::lines(&client, 1_000, Duration::from_secs(60)).await.unwrap();
+    let lines = jobs::lines(&mut client, 1_000, Duration::from_secs(60)).await.unwrap();
     assert_eq!(lines[&JobClass::Free].turns.len(), 1_000);
     assert!(lines[&JobClass::Free].pace > 0.0);
     note("lines", 7_000, reads(&client).await);
@@ -100,26 +103,29 @@ async fn hot_statements_read_little_of_a_long_queue() {
     jobs::dispatch_next(&client, &[HEAVY], PER_USER).await.unwrap();
     note("dispatch next of the heavy user", 50, reads(&client).await);
 
-    let page = jobs::dispatch_ready(&client, None, 500, PER_USER).await.unwrap();
-    assert_eq!((page.next.len(), page.last.is_some()), (0, true));
+    let (next, last) = dispatch_ready(&mut client, None, 500).await;
+    assert_eq!((next.len(), last.is_some()), (0, true));
     note("dispatch ready, 500 users", 10_000, reads(&client).await);
 
-    jobs::redispatch_lost(&client, JobClass::Free, None, Duration::ZERO, 200).await.unwrap();
+    redispatch_lost(&mut client, None, Duration::ZERO, 200).await;
     note("redispatch lost, 200 jobs", 5_000, reads(&client).await);
 
-    jobs::recover_leases(&mut client, 200, Duration::ZERO, PER_USER).await.unwrap();
-    jobs::expire_overdue(&mut client, 200, PER_USER).await.unwrap();
+    recover_leases(&mut client, 200).await;
+    expire_overdue(&mut client, 200).await;
     note("nothing lost, nothing overdue", 20, reads(&client).await);
 
     let weights = Weights { first: 4, second: 1 };
-    let direct = jobs::claim_waiting(&mut client, 64, weights, 0, &policy("w")).await.unwrap();
+    let direct = claim_waiting(&mut client, 64, weights).await;
     assert_eq!(direct.len(), 64);
     note("claim 64 directly", 5_000, reads(&client).await);
 
-    // The one that may count up to its limit: entries of an index, once in a while.
-    let (waiting, _) = jobs::queue_health(&client, JobClass::Free).await.unwrap();
-    assert!(waiting > 90_000, "{waiting}");
-    note("queue health", 250_000, reads(&client).await);
+    let page = jobs::count_waiting(&mut client, None, 5_000).await.unwrap();
+    assert_eq!(page.counted[&JobClass::Free], 5_000);
+    note("a page of the count", 10_100, reads(&client).await);
+    jobs::oldest_turn(&mut client, JobClass::Free).await.unwrap();
+    note("oldest turn", 10, reads(&client).await);
+    jobs::backlog(&mut client, 5_000, Duration::from_secs(60)).await.unwrap();
+    note("backlog", 15_000, reads(&client).await);
 
     let over: Vec<_> = bounded.iter().filter(|(_, read, most)| read > most).collect();
     assert!(over.is_empty(), "read more than they may: {over:?} of {bounded:?}");

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use regimen_common::db::jobs::{self, AttemptOutcome, NewAttempt};
+use regimen_common::db::jobs::{self, AttemptOutcome, LostLeases, NewAttempt};
 use regimen_common::job::EventKind;
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
-use super::shared::{PER_USER, history, hold, lose_leases, one_job, state};
+use super::shared::{
+    PER_USER, hand_back, history, hold, lose_leases, one_job, recover_leases, state,
+};
 
 #[tokio::test]
 async fn a_job_that_lost_three_workers_fails_with_their_names() {
@@ -45,7 +47,7 @@ async fn a_lost_job_goes_before_those_that_wait() {
     let lost = lose_leases(&mut client).await;
     assert_eq!((lost[0].next[0].at, lost[0].next[0].returned), (created_at, true));
     let held = hold(&client, id, "w").await;
-    let returned = jobs::hand_back(&client, &[held]).await.unwrap();
+    let returned = hand_back(&mut client, &[held]).await;
     assert_eq!((returned[0].next[0].at, returned[0].next[0].returned), (created_at, true));
 }
 
@@ -60,9 +62,10 @@ async fn no_lease_is_taken_right_after_postgres_came_up() {
         .await
         .unwrap();
     let century = Duration::from_secs(3_155_760_000);
-    let taken = jobs::recover_leases(&mut client, 10, century, PER_USER).await.unwrap();
+    let lost = LostLeases { limit: 10, grace: century, per_user: PER_USER, aside: &[] };
+    let taken = jobs::recover_leases(&mut client, &lost).await.unwrap().done;
     assert_eq!((taken.len(), state(&client, id).await.as_str()), (0, "running"));
-    let taken = jobs::recover_leases(&mut client, 10, Duration::ZERO, PER_USER).await.unwrap();
+    let taken = recover_leases(&mut client, 10).await;
     assert_eq!((taken.len(), state(&client, id).await.as_str()), (1, "queued"));
 }
 
@@ -82,7 +85,7 @@ async fn a_holder_that_stands_still_in_the_middle_of_its_commit_loses_its_job_to
     let sql = "set lock_timeout = '15s';
         update regimen.jobs set lease_expires_at = now() - interval '1 second'";
     client.batch_execute(sql).await.expect("Postgres ended the other transaction");
-    let lost = jobs::recover_leases(&mut client, 10, Duration::ZERO, PER_USER).await.unwrap();
+    let lost = recover_leases(&mut client, 10).await;
     assert_eq!((lost.len(), state(&client, id).await.as_str()), (1, "queued"));
     // It thaws. What it hears is worth another try, under a claim that is stale by now.
     let error = tx.commit().await.unwrap_err();

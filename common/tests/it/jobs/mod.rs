@@ -7,6 +7,8 @@ mod life;
 mod lists;
 mod loss;
 mod pauses;
+mod poison;
+mod shapes;
 mod shared;
 mod spending;
 mod turns;

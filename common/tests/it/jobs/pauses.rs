@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use regimen_common::billing::event::Event;
-use regimen_common::db::billing::claims;
+use regimen_common::db::billing::claims::{self, DueEvents};
 use regimen_common::db::billing::events::{self, NewEvent, Source};
-use regimen_common::db::jobs;
+use regimen_common::db::billing::repairs::{self, LostIds};
 use regimen_common::db::pauses::{self, Pausable};
 use regimen_common::job::JobClass;
 use regimen_common::queue::Weights;
@@ -13,7 +13,7 @@ use regimen_common::test_support::TestDatabase;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::shared::{accept, claim, one_job, policy, request};
+use super::shared::{accept, claim, claim_waiting, one_job, redispatch_lost, request, whole};
 
 const EVEN: Weights = Weights { first: 1, second: 1 };
 const HOLD: Duration = Duration::from_secs(60);
@@ -29,12 +29,12 @@ async fn nothing_of_a_paused_queue_is_claimed_or_dispatched_again() {
     assert!(pauses::pause(&client, Pausable::Queue, "free", "ada").await.unwrap());
     assert!(!pauses::pause(&client, Pausable::Queue, "free", "bob").await.unwrap());
     assert!(claim(&client, &[free], "w").await.is_empty());
-    let lost = jobs::redispatch_lost(&client, JobClass::Free, None, HOLD / 60, 9).await.unwrap();
+    let lost = redispatch_lost(&mut client, None, HOLD / 60, 9).await;
     assert_eq!(lost, []);
-    let direct = jobs::claim_waiting(&mut client, 9, EVEN, 0, &policy("w")).await.unwrap();
+    let direct = claim_waiting(&mut client, 9, EVEN).await;
     assert_eq!(direct.iter().map(|claimed| claimed.id).collect::<Vec<_>>(), pro);
     assert!(pauses::resume(&client, Pausable::Queue, "free").await.unwrap());
-    let lost = jobs::redispatch_lost(&client, JobClass::Free, None, HOLD / 60, 9).await.unwrap();
+    let lost = redispatch_lost(&mut client, None, HOLD / 60, 9).await;
     assert_eq!(lost.len(), 1);
     assert_eq!(claim(&client, &[free], "w").await.len(), 1);
 }
@@ -42,7 +42,7 @@ async fn nothing_of_a_paused_queue_is_claimed_or_dispatched_again() {
 #[tokio::test]
 async fn stripe_events_wait_while_theirs_is_paused() {
     let database = TestDatabase::new().await;
-    let client = database.client().await;
+    let mut client = database.client().await;
     let payload = json!({"id": "evt_1", "object": "event", "type": "invoice.paid"}).to_string();
     let event = Event::parse(payload.as_bytes()).unwrap();
     let source = Source::Webhook;
@@ -52,11 +52,13 @@ async fn stripe_events_wait_while_theirs_is_paused() {
     events::store(&client, &new).await.unwrap();
     let ids = ["evt_1".to_owned()];
     assert!(claims::claim(&client, &ids, HOLD).await.unwrap().is_empty());
-    assert!(claims::claim_due(&client, 9, HOLD).await.unwrap().is_empty());
-    let due = claims::dispatch_lost(&client, None, Duration::ZERO, 9).await.unwrap();
+    let all = DueEvents { limit: 9, hold: HOLD, aside: &[] };
+    assert!(whole(claims::claim_due(&mut client, &all).await.unwrap()).is_empty());
+    let lost = LostIds { popped_before: None, patience: Duration::ZERO, limit: 9, aside: &[] };
+    let due = whole(repairs::dispatch_lost(&mut client, &lost).await.unwrap());
     assert!(due.is_empty(), "{due:?}");
     pauses::resume(&client, Pausable::Queue, "stripe").await.unwrap();
-    assert_eq!(claims::claim_due(&client, 9, HOLD).await.unwrap().len(), 1);
+    assert_eq!(whole(claims::claim_due(&mut client, &all).await.unwrap()).len(), 1);
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use regimen_common::db::Client;
+use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{
-    self, Acceptance, ClaimPolicy, Claimed, Ended, Held, NewJob, NewJobs,
+    self, Acceptance, ClaimPolicy, Claimed, Ended, Held, LostLeases, LostMessages, NewJob, NewJobs,
+    NextJob, Overdue, ReadyUsers, Turns,
 };
+use regimen_common::db::{Client, Outcome};
 use regimen_common::job::{JobClass, JobEvent, PlanKind};
+use regimen_common::queue::Weights;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -87,7 +90,61 @@ pub(crate) async fn lose_leases(client: &mut Client) -> Vec<Ended> {
         )
         .await
         .unwrap();
-    jobs::recover_leases(client, 1_000, Duration::ZERO, PER_USER).await.unwrap()
+    recover_leases(client, 1_000).await
+}
+
+/// Takes over what nobody holds any more.
+pub(crate) async fn recover_leases(client: &mut Client, limit: i64) -> Vec<Ended> {
+    let lost = LostLeases { limit, grace: Duration::ZERO, per_user: PER_USER, aside: &[] };
+    whole(jobs::recover_leases(client, &lost).await.unwrap())
+}
+
+pub(crate) async fn expire_overdue(client: &mut Client, limit: i64) -> Vec<Ended> {
+    let overdue = Overdue { limit, per_user: PER_USER, aside: &[] };
+    whole(jobs::expire_overdue(client, &overdue).await.unwrap())
+}
+
+/// One page of the walk over users with waiting jobs.
+pub(crate) async fn dispatch_ready(
+    client: &mut Client,
+    after: Option<Uuid>,
+    limit: i64,
+) -> (Vec<NextJob>, Option<Uuid>) {
+    let users = ReadyUsers { after, limit };
+    let page = jobs::dispatch_ready(client, users, PER_USER, &[]).await.unwrap();
+    (whole(page.marked), page.last)
+}
+
+pub(crate) async fn redispatch_lost(
+    client: &mut Client,
+    popped_before: Option<DateTime<Utc>>,
+    grace: Duration,
+    limit: i64,
+) -> Vec<NextJob> {
+    let lost = LostMessages { class: JobClass::Free, popped_before, grace, limit, aside: &[] };
+    whole(jobs::redispatch_lost(client, &lost).await.unwrap())
+}
+
+pub(crate) async fn hand_back(client: &mut Client, held: &[Held]) -> Vec<Ended> {
+    whole(jobs::hand_back(client, held).await.unwrap())
+}
+
+/// Claims jobs whose turn it is without Redis.
+pub(crate) async fn claim_waiting(
+    client: &mut Client,
+    count: usize,
+    weights: Weights,
+) -> Vec<Claimed> {
+    let policy = policy("direct");
+    let turns = Turns { count, weights, turn: 0, policy: &policy, aside: &[] };
+    whole(jobs::claim_waiting(client, &turns).await.unwrap())
+}
+
+/// What was done where nothing went wrong.
+pub(crate) fn whole<K: std::fmt::Debug, T>(outcome: Outcome<K, T>) -> Vec<T> {
+    assert!(outcome.spoiled.is_empty(), "{:?}", outcome.spoiled);
+    assert!(outcome.broken_off.is_none(), "{:?}", outcome.broken_off);
+    outcome.done
 }
 
 pub(crate) fn next_ids(ended: &[Ended]) -> Vec<Uuid> {

@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use regimen_common::db::Client;
-use regimen_common::db::jobs::{Acceptance, Claimed, Held};
+use regimen_common::db::jobs::{Acceptance, Held};
 use regimen_common::db::{self, jobs};
 use regimen_common::job::JobClass;
 use regimen_common::queue::Weights;
@@ -14,14 +13,11 @@ use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
 use super::shared::{
-    PER_USER, accept, claim, end, hold, lose_leases, next_ids, one_job, policy, request,
+    PER_USER, accept, claim, claim_waiting, dispatch_ready, end, expire_overdue, hand_back, hold,
+    lose_leases, next_ids, one_job, policy, redispatch_lost, request,
 };
 
 const EVEN: Weights = Weights { first: 1, second: 1 };
-
-async fn claim_directly(client: &mut Client, count: usize, weights: Weights) -> Vec<Claimed> {
-    jobs::claim_waiting(client, count, weights, 0, &policy("direct")).await.unwrap()
-}
 
 #[tokio::test]
 async fn a_user_has_no_more_than_its_share_dispatched() {
@@ -96,7 +92,7 @@ async fn a_newcomer_is_claimed_before_the_backlog_of_another_user() {
     accept(&mut client, &request(heavy, JobClass::Free, 10_000)).await;
     let (first, _) = accept(&mut client, &request(light, JobClass::Free, 1)).await;
     // While Redis is away too.
-    let claimed = claim_directly(&mut client, 100, EVEN).await;
+    let claimed = claim_waiting(&mut client, 100, EVEN).await;
     let of = |user| claimed.iter().filter(|claimed| claimed.user_id == user).count();
     assert_eq!((of(heavy), of(light)), (2, 1));
     assert!(claimed.iter().any(|claimed| claimed.id == first[0]));
@@ -112,7 +108,7 @@ async fn direct_claims_give_each_class_its_share() {
         }
     }
     let weights = Weights { first: 4, second: 1 };
-    let claimed = claim_directly(&mut client, 20, weights).await;
+    let claimed = claim_waiting(&mut client, 20, weights).await;
     let mut classes = Vec::new();
     for claimed in &claimed {
         let sql = "select class from regimen.jobs where id = $1";
@@ -121,8 +117,8 @@ async fn direct_claims_give_each_class_its_share() {
     let pro = classes.iter().filter(|class| *class == "pro").count();
     assert_eq!((pro, classes.len() - pro), (16, 4));
     // One class alone gets everything.
-    claim_directly(&mut client, 14, Weights { first: 1, second: 0 }).await;
-    assert_eq!(claim_directly(&mut client, 100, weights).await.len(), 26);
+    claim_waiting(&mut client, 14, Weights { first: 1, second: 0 }).await;
+    assert_eq!(claim_waiting(&mut client, 100, weights).await.len(), 26);
 }
 
 #[tokio::test]
@@ -138,7 +134,7 @@ async fn direct_claims_of_many_workers_share_the_work() {
             let mut client = database.client().await;
             let mut claimed = Vec::new();
             loop {
-                let more = claim_directly(&mut client, 5, EVEN).await;
+                let more = claim_waiting(&mut client, 5, EVEN).await;
                 if more.is_empty() {
                     return claimed;
                 }
@@ -150,7 +146,7 @@ async fn direct_claims_of_many_workers_share_the_work() {
     let all: HashSet<_> = claimed.iter().flatten().collect();
     // A worker may find everything locked and stop early; none takes what another has.
     assert_eq!(all.len(), claimed.iter().map(Vec::len).sum::<usize>());
-    assert_eq!(claim_directly(&mut client, 1_000, EVEN).await.len() + all.len(), 100);
+    assert_eq!(claim_waiting(&mut client, 1_000, EVEN).await.len() + all.len(), 100);
 }
 
 #[tokio::test]
@@ -167,11 +163,11 @@ async fn a_retry_waits_for_its_time_and_then_for_its_turn() {
     // Its place went to the next; it is not due and cannot be claimed.
     assert_eq!(next_ids(&[ended.unwrap().unwrap()]), [ids[2]]);
     assert!(claim(&client, &[ids[0]], "w").await.is_empty());
-    assert_eq!(jobs::dispatch_ready(&client, None, 10, PER_USER).await.unwrap().next, []);
+    assert_eq!(dispatch_ready(&mut client, None, 10).await.0, []);
 
     let due = "update regimen.jobs set run_at = now() where id = $1";
     client.execute(due, &[&ids[0]]).await.unwrap();
-    assert_eq!(jobs::dispatch_ready(&client, None, 10, PER_USER).await.unwrap().next, []);
+    assert_eq!(dispatch_ready(&mut client, None, 10).await.0, []);
     let held = hold(&client, ids[1], "w").await;
     assert_eq!(end(&mut client, held).await, [ids[0]]);
 }
@@ -188,10 +184,10 @@ async fn forgotten_jobs_are_found_page_by_page() {
     client.batch_execute("update regimen.jobs set dispatched_at = null").await.unwrap();
     let (mut found, mut pages, mut after) = (HashSet::new(), 0, None);
     loop {
-        let page = jobs::dispatch_ready(&client, after, 10, PER_USER).await.unwrap();
-        found.extend(page.next.iter().map(|next| next.id));
+        let (next, last) = dispatch_ready(&mut client, after, 10).await;
+        found.extend(next.iter().map(|next| next.id));
         pages += 1;
-        after = page.last;
+        after = last;
         if after.is_none() {
             break;
         }
@@ -205,9 +201,8 @@ async fn what_left_redis_without_a_claim_is_dispatched_again() {
     let mut client = database.client().await;
     let id = one_job(&mut client).await;
     let again = async |popped_before, grace| {
-        let class = JobClass::Free;
-        let grace = Duration::from_secs(grace);
-        let next = jobs::redispatch_lost(&client, class, popped_before, grace, 10).await.unwrap();
+        let (mut client, grace) = (database.client().await, Duration::from_secs(grace));
+        let next = redispatch_lost(&mut client, popped_before, grace, 10).await;
         next.iter().map(|next| next.id).collect::<Vec<_>>()
     };
     // Still on its way, or behind the oldest message that stands there.
@@ -232,14 +227,15 @@ async fn a_job_has_waited_since_its_turn_whatever_was_pushed_again() {
     client.batch_execute(minutes_ago).await.unwrap();
     let before = jobs::details(&client, &[pushed]).await.unwrap()[&pushed].turn_since;
     let again = async |grace| {
-        let (class, grace) = (JobClass::Free, Duration::from_secs(grace));
-        jobs::redispatch_lost(&client, class, None, grace, 1).await.unwrap()
+        let mut client = database.client().await;
+        redispatch_lost(&mut client, None, Duration::from_secs(grace), 1).await
     };
     let first = again(60).await;
     assert_eq!(again(60).await.len(), 1, "the other one");
     assert!(again(60).await.is_empty(), "both were put there a moment ago");
-    let (count, oldest) = jobs::queue_health(&client, JobClass::Free).await.unwrap();
-    assert!(count == 2 && oldest.unwrap() >= Duration::from_secs(300), "{count}, {oldest:?}");
+    let oldest = jobs::oldest_turn(&mut client, JobClass::Free).await.unwrap();
+    assert!(oldest.unwrap() >= Duration::from_secs(300), "{oldest:?}");
+    assert_eq!(jobs::oldest_turn(&mut client, JobClass::Pro).await.unwrap(), None);
     let details = jobs::details(&client, &[pushed, waiting]).await.unwrap();
     assert_eq!(details[&pushed].turn_since, before, "its place in the line is kept");
     // The message says when it was put there, so that it is not taken for lost at once.
@@ -259,11 +255,11 @@ async fn messages_say_the_time_of_the_database() {
     };
     assert_eq!(dispatch.len(), 2);
     let held = hold(&client, dispatch[0].id, "w").await;
-    let back = jobs::hand_back(&client, &[held]).await.unwrap().remove(0).next;
+    let back = hand_back(&mut client, &[held]).await.remove(0).next;
     assert!(back[0].returned);
     client.batch_execute("delete from regimen.jobs where dispatched_at is not null").await.unwrap();
     let next = jobs::dispatch_next(&client, &[new.user_id], 1).await.unwrap();
-    let ready = jobs::dispatch_ready(&client, None, 10, 2).await.unwrap().next;
+    let ready = dispatch_ready(&mut client, None, 10).await.0;
     assert_eq!((next.len(), ready.len()), (1, 1));
     for next in next.iter().chain(&ready) {
         let turn = jobs::details(&client, &[next.id]).await.unwrap()[&next.id].turn_since;
@@ -285,7 +281,9 @@ async fn position_counts_turns_before_and_own_jobs_before() {
     let newcomer = one_job(&mut client).await;
     let pro = accept(&mut client, &request(Uuid::now_v7(), JobClass::Pro, 1)).await.0[0];
     let position = async |id| {
-        let lines = jobs::lines(&client, 1_000, Duration::from_secs(60)).await.unwrap();
+        let lines = jobs::lines(&mut database.client().await, 1_000, Duration::from_secs(60))
+            .await
+            .unwrap();
         let details = jobs::details(&client, &[id]).await.unwrap().remove(&id).unwrap();
         lines[&details.class].ahead(&details)
     };
@@ -307,7 +305,7 @@ async fn expiry_is_for_jobs_nobody_started() {
     client.execute(overdue, &[&ids[..2].to_vec()]).await.unwrap();
     // Claimable until somebody says otherwise, but no longer started once overdue.
     assert!(claim(&client, &ids[1..2], "w").await.is_empty());
-    let expired = jobs::expire_overdue(&mut client, 10, PER_USER).await.unwrap();
+    let expired = expire_overdue(&mut client, 10).await;
     assert_eq!(expired.iter().map(|ended| ended.job_id).collect::<Vec<_>>(), [ids[1]]);
     assert_eq!(next_ids(&expired), [ids[2]]);
     hold(&client, ids[0], "w").await;

@@ -105,7 +105,7 @@ async fn list(
     let in_state = query.state.as_deref().unwrap_or("dead").parse::<EventState>();
     let in_state = in_state.map_err(|error| wrong("?state", error.to_string()))?;
     let limit = page_size(query.limit)?;
-    let client = state.db.get().await?;
+    let mut client = state.db.get().await?;
     let cursor = query.cursor.as_deref();
     if let Some(id) = cursor {
         // It may have changed its state since, and its place not.
@@ -116,7 +116,7 @@ async fn list(
     let mut events = events::list(&client, in_state, cursor, limit + 1).await?;
     let next_cursor = cut_before_next(&mut events, limit).map(|last| last.id.clone());
     let mut attention = Attention::default();
-    for (of_state, count) in events::attention(&client).await? {
+    for (of_state, count) in events::attention(&mut client).await? {
         match of_state {
             EventState::Dead => attention.dead = count,
             EventState::Unresolved => attention.unresolved = count,

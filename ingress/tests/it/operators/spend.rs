@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use regimen_common::clock::Clock;
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::{Answer, Ingress, Send};
 
@@ -71,4 +72,21 @@ async fn wrong_ranges_are_named() {
     assert_eq!(spend(&ingress, "?from=yesterday").await.status, 400);
     let empty = spend(&ingress, "?from=2020-01-01&to=2020-12-31").await;
     assert_eq!((&empty.body["total_usd"], &empty.body["sums"]), (&json!(0.0), &json!([])));
+}
+
+/// Rows that were written before numbers were doubted.
+#[tokio::test]
+async fn absurd_numbers_are_summed_up_as_the_most_that_is_believed() {
+    let ingress = Ingress::start(&[]).await;
+    let user = Uuid::new_v4();
+    let sql = "insert into regimen.ai_usage
+        select gen_random_uuid(), gen_random_uuid(), $1, now(), 'openai', 'm', n, n, n, n
+        from unnest(array[9223372036854775807, 9223372036854775807, -1, 500000]) n";
+    ingress.database.client().await.execute(sql, &[&user]).await.unwrap();
+    let all = spend(&ingress, "").await;
+    assert_eq!((all.status.as_u16(), &all.body["total_usd"]), (200, &json!(200.5)), "{all:?}");
+    assert_eq!(all.body["sums"][0]["input_tokens"], 20_500_000);
+    let usage = ingress.get("/v1/usage", user).await;
+    assert_eq!(usage.status, 200, "{usage:?}");
+    assert_eq!(usage.body["spend"]["month_usd_micros"], 200_500_000);
 }

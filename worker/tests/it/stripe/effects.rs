@@ -1,7 +1,10 @@
 //! What events do to users: plan, renewal date, customer, notices.
 
+use std::sync::Arc;
+
 use regimen_common::billing::Mode;
 use regimen_common::db::billing::events::{self, EventState, Replayed};
+use regimen_worker::jobs::stripe_reconcile::StripeReconciler;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -102,7 +105,7 @@ async fn a_payment_that_came_before_the_profile_waits_for_it() {
     worker.add_profile(user).await;
     let sql = "update regimen.stripe_events set run_at = now()";
     worker.database.client().await.batch_execute(sql).await.unwrap();
-    regimen_worker::jobs::stripe_reconcile::once(&worker.env).await.unwrap();
+    StripeReconciler::new(Arc::clone(&worker.env)).look().await;
     worker.drain().await;
     assert_eq!(worker.plan(user).await.0, "pro");
     assert_eq!(worker.state("evt_1").await, ("applied", None));
@@ -135,7 +138,7 @@ async fn grace_ends_by_itself() {
     worker.take(&overdue).await;
     assert_eq!(worker.plan(user).await.0, "pro");
     worker.env.clock.set(chrono::DateTime::from_timestamp(NOW, 0).unwrap());
-    regimen_worker::jobs::stripe_reconcile::once(&worker.env).await.unwrap();
+    StripeReconciler::new(Arc::clone(&worker.env)).look().await;
     assert_eq!(worker.plan(user).await, plan("free", None, Some("cus_1")));
 }
 

@@ -41,8 +41,9 @@ async fn an_answer_that_was_overtaken_does_not_count() {
         held_up.ready.notified().await;
         let over = subscription("unpaid", Some(user));
         worker.store(&event("evt_3", "customer.subscription.updated", NOW + 60, &over)).await;
-        let client = worker.database.client().await;
-        let due = claims::claim_due(&client, 10, stripe_event::HOLD).await.unwrap();
+        let mut client = worker.database.client().await;
+        let due = claims::DueEvents { limit: 10, hold: stripe_event::HOLD, aside: &[] };
+        let due = claims::claim_due(&mut client, &due).await.unwrap().done;
         stripe_event::handle(&worker.env, &due[0]).await;
         held_up.go.notify_one();
     };

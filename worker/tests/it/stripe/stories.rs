@@ -13,9 +13,11 @@ use chrono::DateTime;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use regimen_common::billing::Mode;
-use regimen_common::db::billing::{claims, events};
+use regimen_common::db::billing::claims::{self, DueEvents};
+use regimen_common::db::billing::events;
 use regimen_common::test_support::stripe_story::{Owner, Payment, Step, Stripe};
-use regimen_worker::jobs::{stripe_event, stripe_reconcile};
+use regimen_worker::jobs::stripe_event;
+use regimen_worker::jobs::stripe_reconcile::StripeReconciler;
 use uuid::Uuid;
 
 use super::worker::{NOW, Worker};
@@ -66,9 +68,10 @@ type World = Arc<Mutex<Vec<Stripe>>>;
 async fn work(worker: Arc<Worker>, seed: u64, stop: tokio::sync::watch::Receiver<bool>) {
     let mut rng = StdRng::seed_from_u64(seed);
     loop {
-        let client = worker.database.client().await;
+        let mut client = worker.database.client().await;
         let limit = rng.random_range(1..4);
-        let due = claims::claim_due(&client, limit, stripe_event::HOLD).await.unwrap();
+        let due = DueEvents { limit, hold: stripe_event::HOLD, aside: &[] };
+        let due = claims::claim_due(&mut client, &due).await.unwrap().done;
         if due.is_empty() && *stop.borrow() {
             return;
         }
@@ -243,7 +246,7 @@ async fn settle_what_waits(worker: &Worker) {
 
 /// Time has passed since the last event: profiles follow as of now.
 async fn refresh_all(worker: &Worker, world: &[Stripe]) {
-    stripe_reconcile::once(&worker.env).await.unwrap();
+    StripeReconciler::new(Arc::clone(&worker.env)).look().await;
     let policy = &worker.env.config.stripe.policy;
     for user in world.iter().flat_map(|stripe| [stripe.buyer, stripe.friend]) {
         let mut client = worker.database.client().await;

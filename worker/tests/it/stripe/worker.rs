@@ -76,8 +76,9 @@ impl Worker {
     pub(crate) async fn drain(&self) -> usize {
         let mut handled = 0;
         loop {
-            let client = self.database.client().await;
-            let due = claims::claim_due(&client, 10, stripe_event::HOLD).await.unwrap();
+            let mut client = self.database.client().await;
+            let due = claims::DueEvents { limit: 10, hold: stripe_event::HOLD, aside: &[] };
+            let due = claims::claim_due(&mut client, &due).await.unwrap().done;
             drop(client);
             if due.is_empty() {
                 return handled;

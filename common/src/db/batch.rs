@@ -1,0 +1,171 @@
+//! Changes to many rows at once, of which one that cannot be changed keeps no
+//! other from being changed.
+//!
+//! A batch is picked and changed in one transaction. Where Postgres refuses it
+//! for what stands in a row (a constraint, a trigger, a number out of range),
+//! the batch is halved until the rows that are to blame are alone. They are
+//! handed to the caller, who reports them and leaves them out for a while.
+
+use crate::db::{Client, Transaction};
+
+use super::DbError;
+use super::planner;
+
+/// So many rows to blame are found in one batch. With more of them the rest of
+/// the batch waits for the next look.
+const MOST_SPOILED: usize = 16;
+
+/// A row that cannot be changed, and what Postgres says to it.
+#[derive(Debug)]
+pub struct Spoiled<K> {
+    /// Which row.
+    pub key: K,
+    /// What it said.
+    pub error: DbError,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Outcome<K, T> {
+    /// What was changed.
+    pub done: Vec<T>,
+    /// Rows that could not be.
+    pub spoiled: Vec<Spoiled<K>>,
+    /// Rows that were not tried any more.
+    pub untried: Vec<K>,
+    /// Why not, where Postgres failed in between.
+    pub broken_off: Option<DbError>,
+}
+
+impl<K, T> Outcome<K, T> {
+    /// Everything went well.
+    pub(super) fn of(done: Vec<T>) -> Self {
+        Self { done, spoiled: Vec::new(), untried: Vec::new(), broken_off: None }
+    }
+}
+
+/// Rows to pick, and what is to be done with them.
+pub(super) trait Batch: Sync {
+    /// What tells the rows apart.
+    type Key: Clone + Send + Sync;
+    /// What is known of a row once it is changed.
+    type Done: Send;
+
+    /// Finds the rows and locks them, along an index ([`planner::by_index`]).
+    fn pick(
+        &self,
+        tx: &Transaction<'_>,
+    ) -> impl Future<Output = Result<Vec<Self::Key>, DbError>> + Send;
+
+    /// Changes those of the rows that are still as they were to be picked.
+    fn change(
+        &self,
+        tx: &Transaction<'_>,
+        keys: &[Self::Key],
+    ) -> impl Future<Output = Result<Vec<Self::Done>, DbError>> + Send;
+}
+
+/// Picks a batch and changes it.
+///
+/// # Errors
+/// Nothing was changed.
+pub(super) async fn run<B: Batch>(
+    client: &mut Client,
+    batch: &B,
+) -> Result<Outcome<B::Key, B::Done>, DbError> {
+    let tx = planner::by_index(client).await?;
+    let keys = batch.pick(&tx).await?;
+    if keys.is_empty() {
+        tx.rollback().await?;
+        return Ok(Outcome::of(Vec::new()));
+    }
+    planner::any_way(&tx).await?;
+    let changed = match batch.change(&tx, &keys).await {
+        Ok(done) => tx.commit().await.map(|()| done),
+        Err(error) => tx.rollback().await.and(Err(error)),
+    };
+    match changed {
+        Ok(done) => Ok(Outcome::of(done)),
+        Err(error) if error.blames_a_row() => Ok(halves(client, batch, &keys, error).await),
+        Err(error) => Err(error),
+    }
+}
+
+/// Changes rows that are known already, as [`run`] changes those it picked.
+///
+/// # Errors
+/// Nothing was changed.
+pub(super) async fn change<B: Batch>(
+    client: &mut Client,
+    batch: &B,
+    keys: &[B::Key],
+) -> Result<Outcome<B::Key, B::Done>, DbError> {
+    if keys.is_empty() {
+        return Ok(Outcome::of(Vec::new()));
+    }
+    match alone(client, batch, keys).await {
+        Ok(done) => Ok(Outcome::of(done)),
+        Err(error) if error.blames_a_row() => Ok(halves(client, batch, keys, error).await),
+        Err(error) => Err(error),
+    }
+}
+
+/// Changes what can be changed of `keys`, which failed together with `error`.
+pub(super) async fn halves<B: Batch>(
+    client: &mut Client,
+    batch: &B,
+    keys: &[B::Key],
+    error: DbError,
+) -> Outcome<B::Key, B::Done> {
+    let mut outcome = Outcome::of(Vec::new());
+    let mut failed = vec![(keys, error)];
+    while let Some((part, error)) = failed.pop() {
+        match part {
+            [key] => outcome.spoiled.push(Spoiled { key: key.clone(), error }),
+            part if outcome.spoiled.len() >= MOST_SPOILED || outcome.broken_off.is_some() => {
+                outcome.untried.extend_from_slice(part);
+            }
+            part => {
+                let (first, second) = part.split_at(part.len() / 2);
+                for half in [second, first] {
+                    match alone(client, batch, half).await {
+                        Ok(done) => outcome.done.extend(done),
+                        Err(error) if error.blames_a_row() => failed.push((half, error)),
+                        Err(error) => {
+                            outcome.untried.extend_from_slice(half);
+                            outcome.broken_off = Some(error);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    outcome
+}
+
+async fn alone<B: Batch>(
+    client: &mut Client,
+    batch: &B,
+    keys: &[B::Key],
+) -> Result<Vec<B::Done>, DbError> {
+    let tx = client.transaction().await?;
+    let done = batch.change(&tx, keys).await?;
+    tx.commit().await?;
+    Ok(done)
+}
+
+/// What could be read of claimed rows. One that could not is reported and left
+/// out; its claim runs out by itself.
+pub(super) fn readable<T>(
+    step: &'static str,
+    rows: impl Iterator<Item = Result<T, DbError>>,
+) -> Vec<T> {
+    rows.filter_map(|row| {
+        row.inspect_err(|error| {
+            metrics::counter!("regimen_poison_rows_total", "step" => step).increment(1);
+            tracing::error!(step, %error, "a claimed row cannot be read by this release");
+        })
+        .ok()
+    })
+    .collect()
+}

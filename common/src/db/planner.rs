@@ -1,0 +1,47 @@
+//! How statements are kept bounded by their shape, whatever the planner
+//! believes about the tables.
+//!
+//! Postgres keeps the plan of a prepared statement. One made while a table was
+//! small, or its statistics young, reads the whole of it, and is used on when
+//! it has grown. So the ways that read whole tables are closed to our sessions
+//! ([`SESSION`]), and a look at the head of a long line ([`by_index`]) has no
+//! other way than the index that has its order.
+
+use crate::db::{Client, Transaction};
+
+use super::DbError;
+
+/// For every session of ours. Tables are read along their indexes, and rows
+/// are found one by one, not by merging an index from its beginning. Compiling
+/// plans would take longer than any of our statements; it is tempted to where
+/// there is no other way than a closed one.
+pub(super) const SESSION: &str = "set enable_seqscan = off;
+    set enable_mergejoin = off;
+    set jit = off";
+
+const BY_INDEX: &str = "set local enable_sort = off;
+    set local enable_incremental_sort = off;
+    set local enable_bitmapscan = off;
+    set local enable_hashjoin = off";
+
+const ANY_WAY: &str = "set local enable_sort = on; set local enable_hashjoin = on";
+
+/// A transaction for statements that read along one index each: nothing is
+/// sorted in it. Its statements must ask for an order that only their index
+/// gives, and must not be prepared elsewhere under the same text.
+///
+/// # Errors
+/// Postgres cannot be reached.
+pub(super) async fn by_index(client: &mut Client) -> Result<Transaction<'_>, DbError> {
+    let tx = client.transaction().await?;
+    tx.batch_execute(BY_INDEX).await?;
+    Ok(tx)
+}
+
+/// Lets the rest of a transaction sort again what it found.
+///
+/// # Errors
+/// Postgres failed.
+pub(super) async fn any_way(tx: &Transaction<'_>) -> Result<(), DbError> {
+    tx.batch_execute(ANY_WAY).await
+}

@@ -1,0 +1,268 @@
+//! A row that cannot be changed stops nothing that is about other rows: for
+//! each step that runs again and again, a batch with one such row in it.
+
+use std::time::Duration;
+
+use regimen_common::db::Client;
+use regimen_common::db::Outcome;
+use regimen_common::db::billing::claims::{self, DueEvents};
+use regimen_common::db::billing::notices::{self, DueMails};
+use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisoned};
+use regimen_common::db::callbacks::{self, Due, Room};
+use regimen_common::db::jobs::{self, LostLeases, LostMessages, Overdue, ReadyUsers, Turns};
+use regimen_common::job::JobClass;
+use regimen_common::queue::Weights;
+use regimen_common::test_support::TestDatabase;
+use uuid::Uuid;
+
+use super::shared::{PER_USER, accept, end, hold, one_job, policy, request};
+
+/// Changes to these rows fail from now on.
+async fn poison(client: &Client, table: &str, key: &str, rows: &[String]) {
+    let list = rows.iter().map(|row| format!("'{row}'")).collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "create function regimen.refuse() returns trigger language plpgsql as
+             $$ begin raise exception 'poison'; end $$;
+         create trigger a_refuse before update on {table} for each row
+             when (new.{key}::text in ({list})) execute function regimen.refuse()"
+    );
+    client.batch_execute(&sql).await.unwrap();
+}
+
+/// Ten jobs, of users of their own; the fourth is poison.
+async fn ten_jobs(client: &mut Client) -> (Vec<Uuid>, Uuid) {
+    let mut ids = Vec::new();
+    for _ in 0..10 {
+        ids.push(one_job(client).await);
+    }
+    (ids.clone(), ids[3])
+}
+
+/// All but the poisoned one are done, and it is named.
+fn all_but<K, T>(outcome: &Outcome<K, T>, key: impl Fn(&K) -> Uuid, poison: Uuid) {
+    let spoiled: Vec<Uuid> = outcome.spoiled.iter().map(|spoiled| key(&spoiled.key)).collect();
+    assert_eq!((outcome.done.len(), spoiled), (9, vec![poison]));
+    assert!(outcome.spoiled[0].error.to_string().contains("poison"));
+    assert!(outcome.untried.is_empty() && outcome.broken_off.is_none());
+}
+
+#[tokio::test]
+async fn leases_are_recovered() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (ids, poisoned) = ten_jobs(&mut client).await;
+    for id in &ids {
+        hold(&client, *id, "w").await;
+    }
+    let lapse = "update regimen.jobs set lease_expires_at = now() - interval '1 minute'
+                     + case id when $1 then interval '0' else interval '1 second' end";
+    client.execute(lapse, &[&poisoned]).await.unwrap();
+    poison(&client, "regimen.jobs", "id", &[poisoned.to_string()]).await;
+    let lost = LostLeases { limit: 200, grace: Duration::ZERO, per_user: PER_USER, aside: &[] };
+    all_but(&jobs::recover_leases(&mut client, &lost).await.unwrap(), |held| held.id, poisoned);
+
+    // It stands at the head of the line, and is left out when asked to.
+    let aside = [poisoned];
+    let head = LostLeases { limit: 1, aside: &aside, ..lost };
+    let outcome = jobs::recover_leases(&mut client, &head).await.unwrap();
+    assert!(outcome.done.is_empty() && outcome.spoiled.is_empty());
+}
+
+#[tokio::test]
+async fn overdue_jobs_expire() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (_, poisoned) = ten_jobs(&mut client).await;
+    client.batch_execute("update regimen.jobs set expires_at = now()").await.unwrap();
+    poison(&client, "regimen.jobs", "id", &[poisoned.to_string()]).await;
+    let overdue = Overdue { limit: 200, per_user: PER_USER, aside: &[] };
+    all_but(&jobs::expire_overdue(&mut client, &overdue).await.unwrap(), |id| *id, poisoned);
+    let aside = [poisoned];
+    let overdue = Overdue { aside: &aside, ..overdue };
+    assert!(jobs::expire_overdue(&mut client, &overdue).await.unwrap().spoiled.is_empty());
+}
+
+#[tokio::test]
+async fn due_jobs_are_dispatched_and_the_walk_goes_on() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (_, poisoned) = ten_jobs(&mut client).await;
+    client.batch_execute("update regimen.jobs set dispatched_at = null").await.unwrap();
+    poison(&client, "regimen.jobs", "id", &[poisoned.to_string()]).await;
+    let users = ReadyUsers { after: None, limit: 10 };
+    let page = jobs::dispatch_ready(&mut client, users, PER_USER, &[]).await.unwrap();
+    all_but(&page.marked, |id| *id, poisoned);
+    assert!(page.last.is_some());
+    let page = jobs::dispatch_ready(&mut client, users, PER_USER, &[poisoned]).await.unwrap();
+    assert!(page.marked.spoiled.is_empty());
+}
+
+#[tokio::test]
+async fn lost_messages_are_dispatched_again() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (_, poisoned) = ten_jobs(&mut client).await;
+    poison(&client, "regimen.jobs", "id", &[poisoned.to_string()]).await;
+    let (class, grace) = (JobClass::Free, Duration::ZERO);
+    let lost = LostMessages { class, popped_before: None, grace, limit: 200, aside: &[] };
+    all_but(&jobs::redispatch_lost(&mut client, &lost).await.unwrap(), |id| *id, poisoned);
+    let aside = [poisoned];
+    let lost = LostMessages { aside: &aside, ..lost };
+    assert_eq!(jobs::redispatch_lost(&mut client, &lost).await.unwrap().done.len(), 9);
+}
+
+#[tokio::test]
+async fn jobs_are_claimed_with_and_without_redis() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (ids, poisoned) = ten_jobs(&mut client).await;
+    poison(&client, "regimen.jobs", "id", &[poisoned.to_string()]).await;
+    let claimed = jobs::claim_each(&mut client, &ids[..5], &policy("w")).await.unwrap();
+    assert_eq!((claimed.done.len(), claimed.spoiled[0].key), (4, poisoned));
+    let (policy, weights) = (policy("w"), Weights { first: 1, second: 1 });
+    let turns = Turns { count: 10, weights, turn: 0, policy: &policy, aside: &[] };
+    let claimed = jobs::claim_waiting(&mut client, &turns).await.unwrap();
+    assert_eq!((claimed.done.len(), claimed.spoiled[0].key), (5, poisoned));
+}
+
+#[tokio::test]
+async fn leases_are_extended_and_jobs_handed_back() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (ids, poisoned) = ten_jobs(&mut client).await;
+    let mut held = Vec::new();
+    for id in ids {
+        held.push(hold(&client, id, "w").await);
+    }
+    poison(&client, "regimen.jobs", "id", &[poisoned.to_string()]).await;
+    let minute = Duration::from_secs(60);
+    let extended = jobs::extend_leases(&mut client, &held, minute).await.unwrap();
+    all_but(&extended, |held| held.id, poisoned);
+    all_but(&jobs::hand_back(&mut client, &held).await.unwrap(), |held| held.id, poisoned);
+}
+
+/// The end of a job is its own; what comes next may wait for another look.
+#[tokio::test]
+async fn a_job_ends_though_the_next_one_of_its_user_cannot_be_dispatched() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let new = request(Uuid::now_v7(), JobClass::Free, 3);
+    let (ids, _) = accept(&mut client, &new).await;
+    let held = hold(&client, ids[0], "w").await;
+    poison(&client, "regimen.jobs", "id", &[ids[2].to_string()]).await;
+    assert_eq!(end(&mut client, held).await, [] as [Uuid; 0]);
+    let state = super::shared::state(&client, ids[0]).await;
+    assert_eq!(state, "failed");
+}
+
+/// With more rows to blame than a look searches for, the next look goes on.
+#[tokio::test]
+async fn many_such_rows_are_found_look_by_look() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    for _ in 0..60 {
+        one_job(&mut client).await;
+    }
+    client.batch_execute("update regimen.jobs set expires_at = now()").await.unwrap();
+    let rows = client.query("select id::text from regimen.jobs order by id limit 40", &[]).await;
+    let poisoned: Vec<String> = rows.unwrap().iter().map(|row| row.get(0)).collect();
+    poison(&client, "regimen.jobs", "id", &poisoned).await;
+    let (mut aside, mut expired, mut looks) = (Vec::new(), 0, 0);
+    while expired < 20 {
+        let overdue = Overdue { limit: 200, per_user: PER_USER, aside: &aside };
+        let outcome = jobs::expire_overdue(&mut client, &overdue).await.unwrap();
+        assert!(outcome.spoiled.len() <= 16);
+        expired += outcome.done.len();
+        aside.extend(outcome.spoiled.iter().map(|spoiled| spoiled.key));
+        looks += 1;
+        assert!(looks < 10);
+    }
+    assert_eq!(aside.len(), aside.iter().collect::<std::collections::HashSet<_>>().len());
+}
+
+/// Ten of Stripe's events and of the mails about them; the fourth is poison.
+async fn ten_events(client: &Client, state: &str) -> String {
+    let sql = format!(
+        "insert into regimen.stripe_events (id, type, payload, source, state, settled_at, run_at,
+                                            held, lost)
+         select 'evt_' || n, 't', '{{}}', 'webhook', '{state}',
+                case when '{state}' <> 'received' then now() end,
+                now() - interval '1 hour' + n * interval '1 second', '{state}' = 'received', 2
+         from generate_series(0, 9) n;
+         insert into regimen.billing_notices (event_id, kind, user_id, mail_state, run_at)
+         select 'evt_' || n, 'payment_failed', gen_random_uuid(), 'waiting',
+                now() - interval '1 hour' + n * interval '1 second'
+         from generate_series(0, 9) n"
+    );
+    client.batch_execute(&sql).await.unwrap();
+    "evt_3".to_owned()
+}
+
+fn nine_of_ten<T>(outcome: &Outcome<String, T>) {
+    let spoiled: Vec<&str> = outcome.spoiled.iter().map(|spoiled| spoiled.key.as_str()).collect();
+    assert_eq!((outcome.done.len(), spoiled), (9, vec!["evt_3"]));
+}
+
+#[tokio::test]
+async fn poisoned_events_are_buried_lost_ones_dispatched_and_due_ones_claimed() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let poisoned = ten_events(&client, "received").await;
+    poison(&client, "regimen.stripe_events", "id", &[poisoned]).await;
+    let lost = LostIds { popped_before: None, patience: Duration::ZERO, limit: 99, aside: &[] };
+    nine_of_ten(&repairs::dispatch_lost(&mut client, &lost).await.unwrap());
+    let due = DueEvents { limit: 99, hold: Duration::ZERO, aside: &[] };
+    nine_of_ten(&claims::claim_due(&mut client, &due).await.unwrap());
+    let ids: Vec<String> = (0..10).map(|n| format!("evt_{n}")).collect();
+    nine_of_ten(&claims::claim_each(&mut client, &ids, Duration::ZERO).await.unwrap());
+    let poisoned = Poisoned { holders: 3, limit: 99, aside: &[] };
+    nine_of_ten(&repairs::bury_poisoned(&mut client, &poisoned).await.unwrap());
+    let aside = ["evt_3".to_owned()];
+    let rest = Poisoned { aside: &aside, ..poisoned };
+    assert!(repairs::bury_poisoned(&mut client, &rest).await.unwrap().spoiled.is_empty());
+}
+
+#[tokio::test]
+async fn unresolved_events_wake() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let poisoned = ten_events(&client, "unresolved").await;
+    poison(&client, "regimen.stripe_events", "id", &[poisoned]).await;
+    let due = DueUnresolved { limit: 99, aside: &[] };
+    nine_of_ten(&repairs::wake_due(&mut client, &due).await.unwrap());
+}
+
+#[tokio::test]
+async fn mails_are_dispatched_and_claimed() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let poisoned = ten_events(&client, "received").await;
+    poison(&client, "regimen.billing_notices", "event_id", &[poisoned]).await;
+    let lost = LostIds { popped_before: None, patience: Duration::ZERO, limit: 99, aside: &[] };
+    nine_of_ten(&repairs::dispatch_lost_mails(&mut client, &lost).await.unwrap());
+    let due = DueMails { limit: 99, hold: Duration::ZERO, aside: &[] };
+    nine_of_ten(&notices::claim_mails(&mut client, None, &due).await.unwrap());
+    let ids: Vec<String> = (0..10).map(|n| format!("evt_{n}")).collect();
+    nine_of_ten(&notices::claim_mails(&mut client, Some(&ids), &due).await.unwrap());
+}
+
+#[tokio::test]
+async fn callbacks_are_claimed_though_one_cannot_be_and_another_not_be_read() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (ids, poisoned) = ten_jobs(&mut client).await;
+    let sql = "update regimen.jobs set state = 'succeeded', finished_at = now();
+        insert into regimen.callbacks (job_id, user_id, url, host)
+            select id, user_id, 'https://x', 'x' from regimen.jobs";
+    client.batch_execute(sql).await.unwrap();
+    let endless = "update regimen.jobs set finished_at = 'infinity' where id = $1";
+    client.execute(endless, &[&ids[5]]).await.unwrap();
+    poison(&client, "regimen.callbacks", "job_id", &[poisoned.to_string()]).await;
+    let room = Room { hosts: vec![("x".into(), 99)], users: Vec::new(), per_user: 99, limit: 99 };
+    let due = Due { room: &room, hold: Duration::from_secs(60), aside: &[] };
+    let outcome = callbacks::claim(&mut client, &due).await.unwrap();
+    assert_eq!((outcome.done.len(), outcome.spoiled[0].key), (8, poisoned));
+    let aside = [poisoned];
+    let rest = Due { aside: &aside, ..due };
+    assert!(callbacks::claim(&mut client, &rest).await.unwrap().spoiled.is_empty());
+}

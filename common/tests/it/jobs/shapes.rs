@@ -1,0 +1,259 @@
+//! What the statements read that run again and again, with 200,000 jobs of
+//! 20,000 users waiting and much else beside them: bounded by their shape,
+//! whatever the planner believed when it made their plans.
+//!
+//! Plans are generic, made while the tables held next to nothing, and kept; the
+//! statistics are never made anew.
+
+use std::time::{Duration, Instant};
+
+use regimen_common::db::Client;
+use regimen_common::db::billing::claims::{self, DueEvents};
+use regimen_common::db::billing::notices::{self, DueMails};
+use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisoned};
+use regimen_common::db::billing::{events, profiles};
+use regimen_common::db::callbacks::{self, Due, Room};
+use regimen_common::db::jobs::{self, Held};
+use regimen_common::db::{models, pauses, usage};
+use regimen_common::job::JobClass;
+use regimen_common::queue::Weights;
+use regimen_common::test_support::TestDatabase;
+use uuid::Uuid;
+
+use super::shared::{
+    PER_USER, claim_waiting, dispatch_ready, expire_overdue, hand_back, policy, recover_leases,
+    redispatch_lost,
+};
+
+/// Nothing makes the statistics anew by itself.
+const NO_STATISTICS: &str = "
+    alter table regimen.jobs set (autovacuum_enabled = false);
+    alter table regimen.job_attempts set (autovacuum_enabled = false);
+    alter table regimen.ai_usage set (autovacuum_enabled = false);
+    alter table regimen.spent_days set (autovacuum_enabled = false);
+    alter table regimen.callbacks set (autovacuum_enabled = false);
+    alter table regimen.stripe_events set (autovacuum_enabled = false);
+    alter table regimen.billing_notices set (autovacuum_enabled = false);
+    alter table regimen.subscriptions set (autovacuum_enabled = false);
+    alter table public.profiles set (autovacuum_enabled = false);
+";
+
+/// Ten waiting jobs a user, of which two have their turn, five are due and three
+/// are not; every fiftieth user has none that has its turn. A running job and
+/// some history for every tenth. One user with much history. And of everything
+/// else in proportion.
+const FILL: &str = "
+    set session_replication_role = replica;
+    create temporary table users as
+        select gen_random_uuid() as id, n from generate_series(1, USERS) n;
+    insert into regimen.jobs (id, user_id, generation_id, kind, class, input, run_at,
+                              dispatched_at, created_at, expires_at, updated_at)
+    select gen_random_uuid(), u.id, u.id, 'meal', case n % 10 when 0 then 'pro' else 'free' end,
+           '{}', now() - interval '1 hour' + case when k > 7 then interval '1 day' else '0' end,
+           case when k <= 2 and n % 50 > 0 then now() - interval '1 hour' + n * interval '1 ms' end,
+           now() - interval '1 hour', now() + interval '1 day', now()
+    from users u, generate_series(1, 10) k;
+    insert into regimen.jobs (id, user_id, generation_id, kind, class, input, state, worker_id,
+                              lease_expires_at, first_claimed_at, run_at, created_at, expires_at,
+                              updated_at, fence)
+    select gen_random_uuid(), u.id, u.id, 'meal', 'free', '{}', 'running',
+           'worker ' || n / 10 % 30, now() + interval '1 hour', now(), now(), now(), now(), now(), n
+    from users u where n % 10 = 1;
+    insert into regimen.jobs (id, user_id, generation_id, kind, class, input, state, run_at,
+                              created_at, expires_at, updated_at, finished_at)
+    select gen_random_uuid(), case when n % 2 = 0 then '00000000-0000-0000-0000-00000000cafe' else id end,
+           id, 'meal', 'free', '{}', 'succeeded', now(), now() - n * interval '1 s', now(), now(),
+           now() - n * interval '1 ms'
+    from users u;
+    insert into regimen.job_attempts (id, job_id, user_id, fence, n, provider, model,
+                                      prompt_version, started_at, cost_micros)
+    select gen_random_uuid(), id, user_id, fence, 1, 'openai', 'm', '1', now(), 5
+    from regimen.jobs where state = 'running' on conflict do nothing;
+    insert into regimen.ai_usage
+    select gen_random_uuid(), gen_random_uuid(), id, now(), 'openai', 'm', 1, 0, 1, 5
+    from users, generate_series(1, 2);
+    insert into regimen.spent_days
+    select current_date, k, 5 from generate_series(0, least(USERS, 1023)) k on conflict do nothing;
+    insert into regimen.callbacks (job_id, user_id, url, host, run_at)
+    select gen_random_uuid(), id, 'https://x', 'host ' || n % 50, now() - n * interval '1 ms'
+    from users;
+    insert into regimen.stripe_events (id, type, payload, source, state, settled_at, dispatched_at,
+                                       run_at, received_at)
+    select 'evt_' || gen_random_uuid(), 't', '{}', 'webhook', state,
+           case when state <> 'received' then now() end,
+           case when n % 3 > 0 then now() end, now() + case n % 3 when 0 then interval '1 h' else '0' end,
+           now() - n * interval '1 s'
+    from users, unnest(array['received', 'unresolved', 'dead', 'mismatched']) state;
+    insert into regimen.billing_notices (event_id, kind, user_id, mail_state, dispatched_at, run_at)
+    select 'evt_' || id, 'payment_failed', id, 'waiting', case when n % 3 > 0 then now() end,
+           now() + case n % 3 when 0 then interval '1 hour' else '0' end
+    from users;
+    insert into public.profiles (id, email, plan_id) select id, 'x', 'pro' from users;
+    insert into regimen.subscriptions (id, customer_id, user_id, status, basis, basis_at, seen_due_at)
+    select 'sub_' || id, 'cus', id, 'past_due', 'event', now(), now() - interval '1 year' from users;
+    drop table users;
+    set session_replication_role = origin;
+";
+
+const HEAVY: Uuid = Uuid::from_u128(0xcafe);
+/// Generous: the machine is busy, and the build is not optimised.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// What each look touched.
+struct Looks<'a> {
+    client: &'a mut Client,
+    before: i64,
+    since: Instant,
+    found: Vec<(&'static str, i64, i64, Duration)>,
+}
+
+impl Looks<'_> {
+    /// Ends a look that may touch `most` buffers.
+    async fn end(&mut self, what: &'static str, most: i64) {
+        let took = self.since.elapsed();
+        let now = buffers(self.client).await;
+        self.found.push((what, now - self.before, most, took));
+        self.before = buffers(self.client).await;
+        self.since = Instant::now();
+    }
+}
+
+/// Buffers of all our tables and their indexes this session's finished
+/// statements have touched, and everybody else's.
+async fn buffers(client: &Client) -> i64 {
+    client.batch_execute("select pg_stat_force_next_flush()").await.unwrap();
+    let sql = "select sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read, 0)
+                          + coalesce(idx_blks_hit, 0))::bigint
+               from pg_statio_user_tables where relname not like 'pg_%'";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// Everything that runs again and again, once.
+async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64, Duration)> {
+    let some = "select array(select id from regimen.jobs where state = 'queued'
+                             and dispatched_at is not null limit 2),
+                       array(select id from regimen.jobs where worker_id = 'worker 1'),
+                       array(select fence from regimen.jobs where worker_id = 'worker 1'),
+                       array(select id from regimen.stripe_events where state = 'received' limit 5)";
+    let some = client.query_one(some, &[]).await.unwrap();
+    let ids: Vec<Uuid> = some.get(0);
+    let held: Vec<Held> = some
+        .get::<_, Vec<Uuid>>(1)
+        .into_iter()
+        .zip(some.get::<_, Vec<i64>>(2))
+        .map(|(id, fence)| Held { id, fence })
+        .collect();
+    let event_ids: Vec<String> = some.get(3);
+    let before = buffers(client).await;
+    let mut looks = Looks { client, before, since: Instant::now(), found: Vec::new() };
+
+    recover_leases(looks.client, 200).await;
+    looks.end("recover leases, none lost", 50).await;
+    expire_overdue(looks.client, 200).await;
+    looks.end("expire overdue, none", 50).await;
+    dispatch_ready(looks.client, None, 1_000).await;
+    looks.end("dispatch ready, 1,000 users", 40_000).await;
+    redispatch_lost(looks.client, None, Duration::from_secs(1), 200).await;
+    looks.end("redispatch lost, 200 jobs", 15_000).await;
+    redispatch_lost(looks.client, None, Duration::from_secs(86_400), 200).await;
+    looks.end("redispatch lost, none", 50).await;
+    jobs::count_waiting(looks.client, None, 10_000).await.unwrap();
+    looks.end("a page of the count, 10,000 jobs", 12_000).await;
+    for &class in JobClass::ALL {
+        jobs::oldest_turn(looks.client, class).await.unwrap();
+    }
+    looks.end("oldest turns", 50).await;
+    jobs::backlog(looks.client, 20_001, Duration::from_secs(60)).await.unwrap();
+    looks.end("backlog of 20,000", 27_000).await;
+    jobs::lines(looks.client, 10_000, Duration::from_secs(60)).await.unwrap();
+    looks.end("lines, 10,000 places", 30_000).await;
+    jobs::dispatch_next(looks.client, &[HEAVY], PER_USER).await.unwrap();
+    looks.end("dispatch next", 100).await;
+    jobs::claim(looks.client, &ids, &policy("w")).await.unwrap();
+    looks.end("claim two", 300).await;
+    claim_waiting(looks.client, 64, Weights { first: 4, second: 1 }).await;
+    looks.end("claim 64 directly", 12_000).await;
+    jobs::extend_leases(looks.client, &held, Duration::from_secs(600)).await.unwrap();
+    looks.end("extend 67 leases", 6_000).await;
+    hand_back(looks.client, &held[..held.len().min(2)]).await;
+    looks.end("hand two back", 400).await;
+    jobs::held_by(looks.client, "nobody").await.unwrap();
+    looks.end("what a worker holds", 4_000).await;
+    let today = looks.client.query_one("select now()", &[]).await.unwrap().get(0);
+    usage::spent_micros(looks.client, None, today).await.unwrap();
+    looks.end("spent by all in a day, 2,000 calls under way", 30_000).await;
+    usage::spent_micros(looks.client, Some(HEAVY), today).await.unwrap();
+    looks.end("spent by a user", 100).await;
+
+    let poisoned = Poisoned { holders: 3, limit: 500, aside: &[] };
+    repairs::bury_poisoned(looks.client, &poisoned).await.unwrap();
+    looks.end("bury poisoned events, none", 50).await;
+    let unresolved = DueUnresolved { limit: 500, aside: &[] };
+    repairs::wake_due(looks.client, &unresolved).await.unwrap();
+    looks.end("wake 500 unresolved events", 30_000).await;
+    profiles::grace_over(looks.client, None, 60.0, 500).await.unwrap();
+    looks.end("grace of 500 users", 8_000).await;
+    let patience = Duration::from_secs(3_600);
+    let lost = LostIds { popped_before: None, patience, limit: 500, aside: &[] };
+    repairs::dispatch_lost(looks.client, &lost).await.unwrap();
+    repairs::dispatch_lost_mails(looks.client, &lost).await.unwrap();
+    looks.end("lost events and mails, those just woken", 30_000).await;
+    events::lag(looks.client).await.unwrap();
+    looks.end("lag of events", 12_000).await;
+    events::attention(looks.client).await.unwrap();
+    looks.end("events needing attention", 4_000).await;
+    let hold = Duration::from_secs(60);
+    claims::claim(looks.client, &event_ids, hold).await.unwrap();
+    looks.end("claim five events", 500).await;
+    claims::claim_due(looks.client, &DueEvents { limit: 5, hold, aside: &[] }).await.unwrap();
+    looks.end("claim five due events", 500).await;
+    let mails = DueMails { limit: 5, hold, aside: &[] };
+    notices::claim_mails(looks.client, Some(&event_ids), &mails).await.unwrap();
+    notices::claim_mails(looks.client, None, &mails).await.unwrap();
+    looks.end("claim mails, named and due", 500).await;
+
+    let hosts = callbacks::hosts(looks.client, None, 1_000).await.unwrap().due;
+    looks.end("fifty hosts with callbacks", 1_000).await;
+    let hosts = hosts.into_iter().map(|host| (host, 5)).collect();
+    let room = Room { hosts, users: vec![(HEAVY, 9)], per_user: 5, limit: 64 };
+    callbacks::claim(looks.client, &Due { room: &room, hold, aside: &[] }).await.unwrap();
+    looks.end("claim 64 callbacks", 6_000).await;
+    callbacks::health(looks.client).await.unwrap();
+    looks.end("health of callbacks", 12_000).await;
+
+    pauses::all(looks.client).await.unwrap();
+    models::publish(looks.client, "w", &[]).await.unwrap();
+    models::retiring(looks.client).await.unwrap();
+    looks.end("pauses and models", 100).await;
+    looks.found
+}
+
+async fn fill(client: &Client, users: u32) {
+    client.batch_execute(&FILL.replace("USERS", &users.to_string())).await.unwrap();
+}
+
+/// `statistics`: what the planner is told before it makes its plans.
+async fn bounded_by_shape(statistics: &str) {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    client.batch_execute(NO_STATISTICS).await.unwrap();
+    fill(&client, 60).await;
+    client.batch_execute(statistics).await.unwrap();
+    client.batch_execute("set plan_cache_mode = force_generic_plan").await.unwrap();
+    look_at_everything(&mut client).await;
+    fill(&database.client().await, 20_000).await;
+    let found = look_at_everything(&mut client).await;
+    let over: Vec<_> =
+        found.iter().filter(|(_, touched, most, took)| touched > most || *took > LONGEST).collect();
+    assert!(over.is_empty(), "touched more than they may: {over:#?} of {found:#?}");
+}
+
+#[tokio::test]
+async fn looks_are_bounded_with_plans_made_without_statistics() {
+    bounded_by_shape("").await;
+}
+
+#[tokio::test]
+async fn looks_are_bounded_with_plans_made_while_statistics_were_young() {
+    bounded_by_shape("analyze").await;
+}
