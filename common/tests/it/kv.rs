@@ -107,7 +107,7 @@ async fn a_demoted_server_is_left_for_the_one_new_connections_reach() {
     let queue = Queue::new(kv.clone());
     let (sender, mut heard) = mpsc::channel(100);
     let _listening = AbortOnDropHandle::new(tokio::spawn(notices::listen(kv.clone(), sender)));
-    assert_eq!(heard.recv().await, Some(Heard::Connected));
+    assert_eq!(said(&mut heard).await, Some(Heard::Connected));
     queue.push(List::Free, &[message()]).await.unwrap();
     proxy.retarget(format!("127.0.0.1:{}", new.port()));
     // No copy of the new one: what is told there is not heard here.
@@ -119,9 +119,14 @@ async fn a_demoted_server_is_left_for_the_one_new_connections_reach() {
     assert!(refused.is_err());
     queue.push(List::Free, &[message()]).await.unwrap();
     assert_eq!(queue.depth(List::Free).await.unwrap(), 1, "it stands in the new one");
-    assert_eq!(heard.recv().await, Some(Heard::Disconnected));
-    assert_eq!(heard.recv().await, Some(Heard::Connected));
+    assert_eq!(said(&mut heard).await, Some(Heard::Disconnected));
+    assert_eq!(said(&mut heard).await, Some(Heard::Connected));
     hears(&kv, &mut heard).await;
+}
+
+/// The next thing a listener hears.
+async fn said(heard: &mut mpsc::Receiver<Heard>) -> Option<Heard> {
+    timeout(LIMIT, heard.recv()).await.expect("something to be heard")
 }
 
 /// Waits until what is told is heard.
@@ -143,7 +148,7 @@ async fn silent_connections_are_replaced_within_seconds() {
     let (kv, _watch) = watched(&proxy.url(&redis.url()));
     let (sender, mut heard) = mpsc::channel(100);
     let _listening = AbortOnDropHandle::new(tokio::spawn(notices::listen(kv.clone(), sender)));
-    assert_eq!(heard.recv().await, Some(Heard::Connected));
+    assert_eq!(said(&mut heard).await, Some(Heard::Connected));
     until("it is connected", async || proxy.standing() == 2).await;
     proxy.freeze();
     let frozen_at = Instant::now();
@@ -152,8 +157,8 @@ async fn silent_connections_are_replaced_within_seconds() {
     let stuck = kv.query::<String>(&ping).await;
     assert!(stuck.is_err(), "{stuck:?}");
     until("another connection works", async || kv.query::<String>(&ping).await.is_ok()).await;
-    assert_eq!(heard.recv().await, Some(Heard::Disconnected));
-    assert_eq!(heard.recv().await, Some(Heard::Connected));
+    assert_eq!(said(&mut heard).await, Some(Heard::Disconnected));
+    assert_eq!(said(&mut heard).await, Some(Heard::Connected));
     hears(&kv, &mut heard).await;
     assert!(frozen_at.elapsed() < SECONDS, "{:?}", frozen_at.elapsed());
     assert!(kv.works());
@@ -167,11 +172,11 @@ async fn a_silent_subscription_is_replaced_within_seconds() {
     let kv = kv_at(&proxy.url(&redis.url()));
     let (sender, mut heard) = mpsc::channel(100);
     let _listening = AbortOnDropHandle::new(tokio::spawn(notices::listen(kv.clone(), sender)));
-    assert_eq!(heard.recv().await, Some(Heard::Connected));
+    assert_eq!(said(&mut heard).await, Some(Heard::Connected));
     proxy.freeze();
     let frozen_at = Instant::now();
-    assert_eq!(heard.recv().await, Some(Heard::Disconnected));
-    assert_eq!(heard.recv().await, Some(Heard::Connected));
+    assert_eq!(said(&mut heard).await, Some(Heard::Disconnected));
+    assert_eq!(said(&mut heard).await, Some(Heard::Connected));
     assert!(frozen_at.elapsed() < SECONDS, "{:?}", frozen_at.elapsed());
     hears(&kv, &mut heard).await;
 }
@@ -184,7 +189,7 @@ async fn everything_works(url: &str) {
     let queue = Queue::new(kv.clone());
     let (sender, mut heard) = mpsc::channel(100);
     let _listening = AbortOnDropHandle::new(tokio::spawn(notices::listen(kv.clone(), sender)));
-    assert_eq!(timeout(LIMIT, heard.recv()).await.unwrap(), Some(Heard::Connected));
+    assert_eq!(said(&mut heard).await, Some(Heard::Connected));
     hears(&kv, &mut heard).await;
     let (mut link, bell) = (queue.blocking().await.unwrap(), queue.bell());
     let sent = message();
