@@ -7,7 +7,7 @@ use super::rounding::{decimals, whole};
 /// Body fat in percent: what the person knows, or else the U.S. Navy
 /// circumference method (Hodgdon and Beckett, 1984; metric form, in cm), with
 /// one decimal. None when a circumference is missing, when the formula has no
-/// value (a neck wider than the waist), and for a gender it is not given for.
+/// value (a neck wider than the waist) or none above zero, and for a gender it is not given for.
 pub(super) fn body_fat(quiz: &Quiz) -> Option<f64> {
     quiz.body_fat.or_else(|| navy_body_fat(quiz))
 }
@@ -24,8 +24,8 @@ fn navy_body_fat(quiz: &Quiz) -> Option<f64> {
         Sex::Other => return None,
     };
     let percent = decimals(495.0 / density - 450.0, 1);
-    // False for NaN, too. A share outside of this is no body's.
-    (percent > 0.0 && percent < 100.0).then_some(percent)
+    // False for NaN, too. Nobody has less fat than none.
+    (percent > 0.0 && percent.is_finite()).then_some(percent)
 }
 
 /// Basal metabolic rate in kcal a day: Katch-McArdle on lean mass when the
@@ -79,7 +79,6 @@ pub(super) fn goal_calories(quiz: &Quiz, basal: f64, expenditure: f64) -> u32 {
 
 fn goal_factor(goal: MainGoal) -> f64 {
     match goal {
-        MainGoal::ExtremeWeightLoss => 0.69,
         MainGoal::WeightLoss => 0.84,
         MainGoal::MildWeightLoss => 0.92,
         MainGoal::BodyRecomposition => 0.94,

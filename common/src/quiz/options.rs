@@ -127,7 +127,8 @@ impl DietaryStyle {
 /// What somebody trains for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MainGoal {
-    /// "Weight loss".
+    /// "Weight loss", and "Extreme weight loss", which people's numbers have
+    /// always followed the same factor for.
     WeightLoss,
     /// "Build muscle".
     BuildMuscle,
@@ -137,8 +138,6 @@ pub enum MainGoal {
     MaintainWeight,
     /// "Mild weight loss".
     MildWeightLoss,
-    /// "Extreme weight loss".
-    ExtremeWeightLoss,
     /// "Improve strength".
     ImproveStrength,
     /// "Improve endurance".
@@ -152,22 +151,20 @@ pub enum MainGoal {
 }
 
 impl MainGoal {
-    /// The goal whose name is contained in the answer; the longest name wins,
-    /// so that "Extreme weight loss" is not taken for "Weight loss".
+    /// The first goal of this list whose name is contained in the answer, in
+    /// the order the app has always looked in.
     pub fn from_text(text: &str) -> Self {
         let text = normal(text);
-        // Longest first.
         [
-            ("improve flexibility", Self::ImproveFlexibility),
-            ("extreme weight loss", Self::ExtremeWeightLoss),
-            ("body recomposition", Self::BodyRecomposition),
-            ("improve endurance", Self::ImproveEndurance),
-            ("mild weight loss", Self::MildWeightLoss),
-            ("improve strength", Self::ImproveStrength),
             ("maintain weight", Self::MaintainWeight),
-            ("general health", Self::GeneralHealth),
-            ("build muscle", Self::BuildMuscle),
+            ("mild weight loss", Self::MildWeightLoss),
             ("weight loss", Self::WeightLoss),
+            ("body recomposition", Self::BodyRecomposition),
+            ("build muscle", Self::BuildMuscle),
+            ("improve strength", Self::ImproveStrength),
+            ("improve endurance", Self::ImproveEndurance),
+            ("improve flexibility", Self::ImproveFlexibility),
+            ("general health", Self::GeneralHealth),
         ]
         .into_iter()
         .find_map(|(name, goal)| text.contains(name).then_some(goal))
@@ -246,10 +243,10 @@ mod tests {
 
     #[test]
     fn the_longest_goal_name_wins() {
-        assert_eq!(MainGoal::from_text("Extreme weight loss"), MainGoal::ExtremeWeightLoss);
+        assert_eq!(MainGoal::from_text("Extreme weight loss"), MainGoal::WeightLoss);
         assert_eq!(MainGoal::from_text("MILD WEIGHT LOSS, please"), MainGoal::MildWeightLoss);
         assert_eq!(MainGoal::from_text("weight loss"), MainGoal::WeightLoss);
-        assert_eq!(MainGoal::from_text("weight loss and build muscle"), MainGoal::BuildMuscle);
+        assert_eq!(MainGoal::from_text("build muscle, weight loss"), MainGoal::WeightLoss);
         assert_eq!(MainGoal::from_text("become an astronaut"), MainGoal::Other);
     }
 
