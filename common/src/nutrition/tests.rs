@@ -120,7 +120,7 @@ fn changes() -> impl Strategy<Value = Value> {
     (body, girths, words).prop_map(|(body, girths, words)| {
         json!({
             "age": body.0, "height": body.1, "currentWeight": body.2, "targetWeight": body.3,
-            "neck": girths.0, "waist": girths.1, "hip": girths.2, "bodyFat": girths.3,
+            "neck": {"cm": girths.0}, "waist": {"cm": girths.1}, "hip": {"cm": girths.2}, "bodyFat": girths.3,
             "gender": words.0, "exerciseFrequency": words.1, "dietaryStyle": words.2,
             "mainGoal": words.3, "occupation_activity": words.4,
         })

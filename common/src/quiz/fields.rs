@@ -8,10 +8,11 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
-use super::limits::{self, MAX_CHOICE_CHARS, MAX_ITEMS, longer_than};
-use super::measure::{Measure, MeasureError, MeasureProblem};
-use super::number::{is_blank, number, whole};
+use super::limits::{self, MAX_CHOICE_CHARS, MAX_ITEMS, escape, longer_than};
+use super::measure::{Bounds, Measure, MeasureError, MeasureProblem};
+use super::number::{is_blank, is_nothing, is_number, level, number_of, whole};
 use super::problem::{InvalidQuiz, Problems};
+use super::words::Unit;
 
 const REQUIRED: &str = "is required";
 
@@ -71,9 +72,11 @@ impl<'a> Fields<'a> {
     }
 
     /// A list of short texts; blank items are left out. Text is split at
-    /// commas, semicolons and line ends.
+    /// commas, semicolons and line ends, unless it is a JSON list itself.
     pub(super) fn list(&mut self, name: &str) -> Vec<String> {
-        let items = match self.given(name) {
+        let given = self.given(name);
+        let written_out = given.and_then(json_list);
+        let items = match written_out.as_ref().or(given) {
             None => Vec::new(),
             Some(Value::Array(items)) => {
                 items.iter().enumerate().filter_map(|(n, item)| self.item(name, n, item)).collect()
@@ -92,28 +95,43 @@ impl<'a> Fields<'a> {
         items
     }
 
-    /// A required whole number from text or a number.
-    pub(super) fn whole_number(&mut self, name: &str, range: RangeInclusive<u8>) -> u8 {
+    /// A required age in whole years.
+    pub(super) fn age(&mut self, name: &str, range: RangeInclusive<u8>) -> u8 {
+        let read = |value: &Value| number_of(value, Unit::Year);
+        self.whole_number(name, range, read, r#"; write the years, such as "34""#)
+    }
+
+    /// A required level, e.g. `7`, `"7"` or `"7/10"`.
+    pub(super) fn level(&mut self, name: &str, range: RangeInclusive<u8>) -> u8 {
+        self.whole_number(name, range, level, "")
+    }
+
+    fn whole_number(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u8>,
+        read: impl Fn(&Value) -> Option<f64>,
+        advice: &str,
+    ) -> u8 {
         self.required(name, |fields, name| {
-            let value = fields.given(name)?;
-            let number = whole(value).and_then(|number| u8::try_from(number).ok());
+            let number = read(fields.given(name)?).and_then(whole);
             let number = number.filter(|number| range.contains(number));
             if number.is_none() {
                 let (min, max) = (range.start(), range.end());
-                fields.refuse(name, format!("must be a whole number from {min} to {max}"));
+                fields.refuse(name, format!("must be a whole number from {min} to {max}{advice}"));
             }
             number
         })
     }
 
-    /// A number from text or a number.
-    pub(super) fn optional_number(
+    /// A share in percent; zero and NaN are what clients send for no answer.
+    pub(super) fn optional_percent(
         &mut self,
         name: &str,
         range: RangeInclusive<f64>,
     ) -> Option<f64> {
-        let value = self.given(name)?;
-        let number = number(value).filter(|number| range.contains(number));
+        let value = self.given(name).filter(|value| !is_nothing(value))?;
+        let number = number_of(value, Unit::Percent).filter(|number| range.contains(number));
         if number.is_none() {
             let (min, max) = (range.start(), range.end());
             self.refuse(name, format!("must be a number from {min} to {max}"));
@@ -124,23 +142,18 @@ impl<'a> Fields<'a> {
     /// A required answer that is either a level of 1 to 10 or one of the
     /// client's texts.
     pub(super) fn level_or_choice(&mut self, name: &str) -> String {
-        if self.given(name).is_some_and(|value| number(value).is_some()) {
-            return self.whole_number(name, 1..=10).to_string();
+        if self.given(name).is_some_and(is_number) {
+            return self.level(name, 1..=10).to_string();
         }
         self.choice(name)
     }
 
     /// A required measure; `fallback` stands in after a problem.
-    pub(super) fn measure<M: Measure>(
-        &mut self,
-        name: &str,
-        range: RangeInclusive<f64>,
-        fallback: M,
-    ) -> M {
-        match self.read_measure(name, range) {
+    pub(super) fn measure<M: Measure>(&mut self, name: &str, bounds: &Bounds, fallback: M) -> M {
+        match self.read_measure(name, bounds) {
             Ok(measure) => measure,
-            Err(MeasureProblem { member, error }) => {
-                self.refuse_measure::<M>(name, member, error);
+            Err(problem) => {
+                self.refuse_measure::<M>(name, &problem, bounds);
                 fallback
             }
         }
@@ -150,51 +163,43 @@ impl<'a> Fields<'a> {
     pub(super) fn optional_measure<M: Measure>(
         &mut self,
         name: &str,
-        range: RangeInclusive<f64>,
+        bounds: &Bounds,
     ) -> Option<M> {
-        match self.read_measure(name, range) {
+        match self.read_measure(name, bounds) {
             Ok(measure) => Some(measure),
             Err(MeasureProblem { error: MeasureError::Missing, .. }) => None,
-            Err(MeasureProblem { member, error }) => {
-                self.refuse_measure::<M>(name, member, error);
+            Err(problem) => {
+                self.refuse_measure::<M>(name, &problem, bounds);
                 None
             }
         }
     }
 
-    /// Reads a measure. One outside its range is noted here and still given,
-    /// so that callers report each problem once.
-    fn read_measure<M: Measure>(
-        &mut self,
-        name: &str,
-        range: RangeInclusive<f64>,
-    ) -> Result<M, MeasureProblem> {
+    fn read_measure<M: Measure>(&self, name: &str, bounds: &Bounds) -> Result<M, MeasureProblem> {
         let missing = MeasureProblem { member: None, error: MeasureError::Missing };
-        let value = self.given(name).ok_or(missing)?;
-        let measure = M::parse(value)?;
-        if !range.contains(&measure.amount()) {
-            let pointer = if value.is_object() {
-                format!("/{name}/{}", measure.member())
-            } else {
-                format!("/{name}")
-            };
-            let (min, max, unit) = (range.start(), range.end(), M::UNIT);
-            self.problems.add(pointer, format!("must be between {min} and {max} {unit}"));
-        }
-        Ok(measure)
+        M::parse(self.given(name).ok_or(missing)?, bounds)
     }
 
     fn refuse_measure<M: Measure>(
         &mut self,
         name: &str,
-        member: Option<&'static str>,
-        error: MeasureError,
+        problem: &MeasureProblem,
+        bounds: &Bounds,
     ) {
-        let pointer = match member {
-            Some(member) => format!("/{name}/{member}"),
+        let pointer = match &problem.member {
+            Some(member) => format!("/{name}/{}", escape(member)),
             None => format!("/{name}"),
         };
-        self.problems.add(pointer, format!("{error}; write {}", M::EXAMPLE));
+        let examples = bounds.examples;
+        let message = match &problem.error {
+            MeasureError::OutOfRange => {
+                let (min, max) = (bounds.allowed.start(), bounds.allowed.end());
+                format!("must be between {min} and {max} {}; write {examples}", M::UNIT_NAME)
+            }
+            error @ MeasureError::Ambiguous(_) => format!("{error}; write the one that is meant"),
+            error => format!("{error}; write {examples}"),
+        };
+        self.problems.add(pointer, message);
     }
 
     /// Reads a required field; none without a noted problem means missing.
@@ -239,6 +244,13 @@ fn plain(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// A list that was sent as the text of its JSON.
+fn json_list(value: &Value) -> Option<Value> {
+    let text = value.as_str()?.trim();
+    let list = text.starts_with('[').then(|| serde_json::from_str::<Vec<String>>(text).ok())??;
+    Some(list.into())
 }
 
 /// Splits `"eggs, fish (cod, tuna)"` into two items: marks inside

@@ -79,6 +79,6 @@ pub(super) fn longer_than(text: &str, max: usize) -> bool {
 }
 
 /// A field name as one step of an RFC 6901 pointer.
-fn escape(name: &str) -> String {
+pub(super) fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

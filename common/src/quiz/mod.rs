@@ -14,6 +14,8 @@ mod options;
 mod problem;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod words;
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -134,16 +136,16 @@ impl Quiz {
 
     fn of_fields(fields: &mut Fields<'_>) -> Self {
         Self {
-            age: fields.whole_number("age", AGE),
+            age: fields.age("age", AGE),
             gender: fields.choice("gender"),
             country: fields.optional_choice("country"),
-            height: fields.measure("height", HEIGHT_CM, Length::from_cm(0.0)),
-            neck: fields.optional_measure("neck", CIRCUMFERENCE_CM),
-            waist: fields.optional_measure("waist", CIRCUMFERENCE_CM),
-            hip: fields.optional_measure("hip", CIRCUMFERENCE_CM),
-            current_weight: fields.measure("currentWeight", WEIGHT_KG, Weight::from_kg(0.0)),
-            target_weight: fields.measure("targetWeight", WEIGHT_KG, Weight::from_kg(0.0)),
-            body_fat: fields.optional_number("bodyFat", BODY_FAT_PERCENT),
+            height: fields.measure("height", &measure::HEIGHT, Length::from_cm(0.0)),
+            neck: fields.optional_measure("neck", &measure::NECK),
+            waist: fields.optional_measure("waist", &measure::WAIST),
+            hip: fields.optional_measure("hip", &measure::HIP),
+            current_weight: fields.measure("currentWeight", &measure::WEIGHT, Weight::from_kg(0.0)),
+            target_weight: fields.measure("targetWeight", &measure::WEIGHT, Weight::from_kg(0.0)),
+            body_fat: fields.optional_percent("bodyFat", BODY_FAT_PERCENT),
             main_goal: fields.choice("mainGoal"),
             secondary_goals: fields.list("secondaryGoals"),
             time_frame: fields.choice("timeFrame"),
@@ -153,8 +155,8 @@ impl Quiz {
             grocery_budget: fields.choice("groceryBudget"),
             dietary_style: fields.choice("dietaryStyle"),
             meals_per_day: fields.choice("mealsPerDay"),
-            motivation_level: fields.whole_number("motivationLevel", LEVEL),
-            stress_level: fields.whole_number("stressLevel", LEVEL),
+            motivation_level: fields.level("motivationLevel", LEVEL),
+            stress_level: fields.level("stressLevel", LEVEL),
             sleep_quality: fields.level_or_choice("sleepQuality"),
             health_conditions: fields.list("healthConditions"),
             health_conditions_other: fields.optional_text("healthConditions_other"),

@@ -12,7 +12,8 @@ pub struct QuizProblem {
     /// `/height/cm`; empty for the object itself.
     #[schema(example = "/height/cm")]
     pub pointer: String,
-    /// What is wrong there and what would be right. Never repeats the answer.
+    /// What is wrong there and what would be right. For the sender only: it may
+    /// say in which ways the answer can be read.
     #[schema(example = "must be between 100 and 275 cm")]
     pub message: String,
 }
@@ -26,11 +27,12 @@ pub struct InvalidQuiz {
 
 impl fmt::Display for InvalidQuiz {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the quiz answers cannot be used:")?;
-        for (n, QuizProblem { pointer, message }) in self.problems.iter().enumerate() {
-            let separator = if n == 0 { "" } else { ";" };
+        // Only where: messages may tell of the answers, and this text may be kept.
+        f.write_str("the quiz answers cannot be used; wrong or missing:")?;
+        for (n, QuizProblem { pointer, .. }) in self.problems.iter().enumerate() {
+            let separator = if n == 0 { "" } else { "," };
             let place = if pointer.is_empty() { "the answers" } else { pointer };
-            write!(f, "{separator} {place} {message}")?;
+            write!(f, "{separator} {place}")?;
         }
         Ok(())
     }

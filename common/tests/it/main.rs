@@ -20,6 +20,7 @@ mod plans;
 mod pool;
 mod processes;
 mod quiz_corpus;
+mod quiz_measures;
 mod row_security;
 mod snapshot;
 mod triggers;

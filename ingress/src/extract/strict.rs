@@ -1,8 +1,11 @@
 //! One pass over a JSON text for what no route wants, whatever it reads.
 //!
 //! Keys given twice are read differently by different readers, Postgres
-//! stores no NUL in texts, and nesting and lists without bound cost memory:
-//! all of that is refused here, once, with a pointer to the place.
+//! stores no NUL in texts, half a surrogate pair is no character, and nesting
+//! and lists without bound cost memory: all of that is refused here, once, with
+//! a pointer to the place.
+
+mod surrogates;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -21,8 +24,14 @@ const MAX_FINDINGS: usize = 20;
 /// 400 when `text` is not JSON or too deep, 422 with pointers for the rest.
 pub(super) fn check(text: &str) -> Result<(), ApiError> {
     let mut scan = Scan::default();
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let read = Node(&mut scan).deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    let mut read = scan.read(text);
+    // The reader stops at half a surrogate without saying where it stands.
+    if read.is_err()
+        && let Some(marked) = surrogates::marked(text)
+    {
+        scan = Scan { halves_are_marked: true, ..Scan::default() };
+        read = scan.read(&marked);
+    }
     match read {
         // What was found tells why no more was read.
         Err(error) if !scan.gave_up => {
@@ -41,6 +50,8 @@ struct Scan {
     findings: Vec<FieldError>,
     /// Whether reading ended before the end, because something has no end.
     gave_up: bool,
+    /// Whether [`surrogates::MARK`] stands for half of a surrogate pair.
+    halves_are_marked: bool,
 }
 
 enum Step {
@@ -49,6 +60,11 @@ enum Step {
 }
 
 impl Scan {
+    fn read(&mut self, text: &str) -> serde_json::Result<()> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        Node(self).deserialize(&mut deserializer).and_then(|()| deserializer.end())
+    }
+
     fn find(&mut self, message: &str) {
         if self.findings.len() < MAX_FINDINGS {
             let token = |step: &Step| match step {
@@ -71,6 +87,9 @@ impl Scan {
     fn check_text(&mut self, text: &str) {
         if text.contains('\0') {
             self.find("holds the character NUL, which cannot be stored; leave it out");
+        }
+        if self.halves_are_marked && text.contains(surrogates::MARK) {
+            self.find("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character; leave it out");
         }
         // A char is at least one byte: short texts need no counting.
         if text.len() > MAX_TEXT_CHARS && text.chars().count() > MAX_TEXT_CHARS {
@@ -195,6 +214,20 @@ mod tests {
     fn nul_is_found_in_texts_and_keys() {
         assert_eq!(found(r#"{"a":["x","y\u0000"]}"#), ["/a/1"]);
         assert_eq!(found(r#"{"a\u0000":1}"#), ["/a"]);
+    }
+
+    #[test]
+    fn half_a_surrogate_is_found_wherever_it_stands() {
+        assert_eq!(found(r#"{"a":"knee \ude00"}"#), ["/a"]);
+        assert_eq!(
+            found(r#"{"a":[1,"\ud83d"],"b":"\ud83dx","c":"\ud83d\u0041"}"#),
+            ["/a/1", "/b", "/c"]
+        );
+        assert_eq!(found(r#"{"a":"\ud83d\ud83d\ude00"}"#), ["/a"], "one too many before a pair");
+        assert_eq!(found(r#"{"a\ud83d":1}"#), ["/a\u{fffd}"]);
+        assert_eq!(found(r#"{"a":"\ud83d\ude00","b":"\\ud83d","c":"\uffff"}"#), [""; 0]);
+        assert!(matches!(check(r#"{"a":"\ud83d""#), Err(ApiError::BadRequest(_))), "cut off");
+        assert!(matches!(check(r#"{"a":"\ud83"}"#), Err(ApiError::BadRequest(_))), "no escape");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::auth::Caller;
 use crate::error::{ApiError, QuotaExceeded};
-use crate::extract::read_body;
+use crate::extract::{read_body, without_mark};
 use crate::routes::plans::IDEMPOTENCY_KEY;
 use crate::state::AppState;
 
@@ -158,7 +158,7 @@ async fn limited_user(caller: &Caller, body: Body) -> Result<(Option<Uuid>, Body
         return Ok((Some(user), body));
     }
     let bytes = read_body(body).await?;
-    let named: Option<Named> = serde_json::from_slice(&bytes).ok();
+    let named: Option<Named> = serde_json::from_slice(without_mark(&bytes)).ok();
     let user = named.and_then(|named| Uuid::try_parse(named.user_id.as_str()?).ok());
     Ok((user, Body::from(bytes)))
 }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 #[schema(example = json!(example_request()["answers"]))]
 #[serde(rename_all = "camelCase")]
 pub struct QuizAnswers {
-    /// Years, 13 to 120.
+    /// Whole years, 13 to 120; text such as `34 years` will do, a date of birth not.
     #[schema(value_type = TextOrNumber)]
     age: Value,
     /// Free text; male and female choose the formulas.
@@ -28,7 +28,7 @@ pub struct QuizAnswers {
     current_weight: Measure,
     /// 25 to 500 kg.
     target_weight: Measure,
-    /// Percent, when known.
+    /// Percent, when known; zero counts as not known.
     #[schema(minimum = 5, maximum = 50)]
     body_fat: Option<f64>,
     /// Such as Weight loss, Build muscle, Maintain weight.
@@ -101,8 +101,17 @@ enum TextOrNumber {
     Number(f64),
 }
 
-/// A length or a weight: `{"cm": "175"}`, `{"ft": "5", "inch": "10"}`,
+/// A length or a weight, best as `{"cm": "175"}`, `{"ft": "5", "inch": "10"}`,
 /// `{"kg": "80.0"}` or `{"lbs": "176.4"}`; a bare number counts as cm or kg.
+///
+/// Members may be named by any unit (`m`, `feet`, `inches`, `pounds`, `st`, …)
+/// or be `value` and `unit`. Text may be as people write it: `1.75 m`, `1m75`,
+/// `5′10″`, `5 feet 10 inches`, `70 in`, `11 st 4 lb`, with decimal comma, in
+/// the digits and the unit words of the commonest languages. Members that are
+/// blank, zero or NaN count as not filled in. A member we do not know, members
+/// that contradict each other, and what can be meant in two ways (`5.9`,
+/// `70-75 kg`, `160 Pfund`) are refused with a 422 that shows the readings, each
+/// in a form that is understood.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -112,7 +121,7 @@ enum Measure {
     Number(f64),
 }
 
-/// One unit, or feet with inches.
+/// One unit, feet with inches, or stones with pounds.
 #[derive(Debug, Serialize, ToSchema)]
 struct Units {
     cm: Option<TextOrNumber>,
@@ -120,6 +129,7 @@ struct Units {
     inch: Option<TextOrNumber>,
     kg: Option<TextOrNumber>,
     lbs: Option<TextOrNumber>,
+    st: Option<TextOrNumber>,
 }
 
 /// A request that is accepted as it stands.

@@ -22,7 +22,7 @@ async fn malformed_bodies_are_refused_with_a_reason() {
         ("no JSON", b"answers=1".to_vec(), 400),
         ("cut off", plans().to_string().into_bytes()[..100].to_vec(), 400),
         ("invalid UTF-8", b"{\"answers\":{\"age\":\"\xff\xfe\"}}".to_vec(), 400),
-        ("half a surrogate", with_raw("gender", r#""\ud800""#).into(), 400),
+        ("half a surrogate", with_raw("gender", r#""\ud800""#).into(), 422),
         ("a number beyond numbers", with_raw("bodyFat", "1e999").into(), 400),
         ("not a number", with_raw("bodyFat", "NaN").into(), 400),
         ("deep nesting", with_raw("injuries", &nested(100)).into(), 400),
@@ -40,7 +40,7 @@ async fn malformed_bodies_are_refused_with_a_reason() {
             422,
         ),
         ("a huge age", with_raw("age", "99999999999999999999").into(), 422),
-        ("an age in words", with_raw("age", "\"thirty\"").into(), 422),
+        ("an age in words", with_raw("age", "\"old enough\"").into(), 422),
         ("an object as gender", with_raw("gender", r#"{"$gt":""}"#).into(), 422),
         ("an array", b"[]".to_vec(), 422),
         ("too large", vec![b' '; 300_000], 413),
@@ -57,6 +57,27 @@ async fn malformed_bodies_are_refused_with_a_reason() {
     }
     let form = ingress.request(Method::POST, "/v1/plans", Uuid::new_v4()).body("a=1");
     assert_eq!(form.answer().await.problem(), "unsupported-media-type");
+}
+
+/// On every route that takes a quiz, whoever calls it.
+#[tokio::test]
+async fn half_characters_are_named_and_byte_order_marks_skipped() {
+    let ingress = Ingress::start(&[]).await;
+    let user = Uuid::new_v4();
+    let send = async |path: &str, body: Vec<u8>| {
+        let request = ingress.request(Method::POST, path, user);
+        request.header("content-type", "application/json").body(body).answer().await
+    };
+    for path in ["/v1/plans", "/generate-plans", "/generate-meal-plan", "/generate-workout-plan"] {
+        for field in ["injuries", "foodAllergies", "unknownField"] {
+            let answer = send(path, with_raw(field, r#""knee \ud83d""#).into()).await;
+            assert_eq!(answer.status, 422, "{path} {field}: {answer:?}");
+            assert_eq!(answer.pointers(), [format!("/answers/{field}")], "{path}");
+        }
+    }
+    let marked = [b"\xef\xbb\xbf", plans().to_string().as_bytes()].concat();
+    let answer = send("/v1/plans", marked).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
 }
 
 /// Texts that mean something to somebody further in.

@@ -1,0 +1,257 @@
+//! Lengths and weights as people and clients write them, and as they want to
+//! read them back. Total: any JSON value gives a measure or a named error.
+//!
+//! A measure is a number with its unit, in any of the words of
+//! [`words`](super::words), in one part or several (`5'10"`, `1 m 75`,
+//! `11 st 4`), as text or as an object whose members are named by units. A
+//! bare number is in cm or kg. What can be meant in two ways is refused with
+//! both readings; whether a person can have such a measure decides only where
+//! the unit that was written makes no sense (`1.75 cm`).
+
+mod members;
+mod reading;
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use super::words::Unit;
+use reading::Reading;
+
+/// Pounds in a kilogram, as the app has always converted them.
+const LBS_PER_KG: f64 = 2.204_622_621_8;
+/// Centimetres in a foot.
+const CM_PER_FOOT: f64 = 30.48;
+/// Centimetres in an inch.
+const CM_PER_INCH: f64 = 2.54;
+/// Pounds in a stone.
+const LBS_PER_STONE: f64 = 14.0;
+
+/// What is measured, and how much of it a person has, in cm or kg.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bounds {
+    /// What is accepted.
+    pub allowed: RangeInclusive<f64>,
+    /// What people have. A second meaning of what was written counts only if it
+    /// is within these.
+    pub likely: RangeInclusive<f64>,
+    /// Forms that are always understood, for messages.
+    pub examples: &'static str,
+}
+
+/// Height of a body. Two numbers without a unit are feet and inches, or metres
+/// and centimetres.
+pub const HEIGHT: Bounds = Bounds {
+    allowed: super::HEIGHT_CM,
+    likely: super::HEIGHT_CM,
+    examples: r#"{"cm": "175"} or {"ft": "5", "inch": "10"}"#,
+};
+/// Circumference of a neck.
+pub const NECK: Bounds = Bounds {
+    allowed: super::CIRCUMFERENCE_CM,
+    likely: 25.0..=65.0,
+    examples: r#"{"cm": "38"} or {"inch": "15"}"#,
+};
+/// Circumference of a waist.
+pub const WAIST: Bounds = Bounds {
+    allowed: super::CIRCUMFERENCE_CM,
+    likely: 45.0..=200.0,
+    examples: r#"{"cm": "80"} or {"inch": "31.5"}"#,
+};
+/// Circumference of the hips.
+pub const HIP: Bounds = Bounds {
+    allowed: super::CIRCUMFERENCE_CM,
+    likely: 60.0..=220.0,
+    examples: r#"{"cm": "95"} or {"inch": "37.5"}"#,
+};
+/// Weight of a body, now or as a goal.
+pub const WEIGHT: Bounds = Bounds {
+    allowed: super::WEIGHT_KG,
+    likely: super::WEIGHT_KG,
+    examples: r#"{"kg": "80"} or {"lbs": "176"}"#,
+};
+
+/// A length, which remembers the unit it was entered in. Its `Display` is in
+/// that unit: `170.0 cm` or `5'10"`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Length(EnteredLength);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum EnteredLength {
+    Cm(f64),
+    Feet { feet: f64, inches: f64 },
+}
+
+impl Length {
+    /// A length of so many centimetres.
+    pub fn from_cm(cm: f64) -> Self {
+        Self(EnteredLength::Cm(cm))
+    }
+
+    fn from_feet(feet: f64, inches: f64) -> Self {
+        Self(EnteredLength::Feet { feet, inches })
+    }
+
+    /// In centimetres.
+    pub fn cm(self) -> f64 {
+        match self.0 {
+            EnteredLength::Cm(cm) => cm,
+            EnteredLength::Feet { feet, inches } => feet * CM_PER_FOOT + inches * CM_PER_INCH,
+        }
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            EnteredLength::Cm(cm) => write!(f, "{cm:.1} cm"),
+            EnteredLength::Feet { feet, inches } => write!(f, "{feet}'{inches}\""),
+        }
+    }
+}
+
+/// A weight, which remembers the unit it was entered in; stones are pounds. Its
+/// `Display` is in that unit, with one decimal: `80.0 kg` or `176.4 lbs`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weight(EnteredWeight);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum EnteredWeight {
+    Kg(f64),
+    Lbs(f64),
+}
+
+impl Weight {
+    /// A weight of so many kilograms.
+    pub fn from_kg(kg: f64) -> Self {
+        Self(EnteredWeight::Kg(kg))
+    }
+
+    fn from_lbs(lbs: f64) -> Self {
+        Self(EnteredWeight::Lbs(lbs))
+    }
+
+    /// In kilograms.
+    pub fn kg(self) -> f64 {
+        match self.0 {
+            EnteredWeight::Kg(kg) => kg,
+            EnteredWeight::Lbs(lbs) => lbs / LBS_PER_KG,
+        }
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            EnteredWeight::Kg(kg) => write!(f, "{kg:.1} kg"),
+            EnteredWeight::Lbs(lbs) => write!(f, "{lbs:.1} lbs"),
+        }
+    }
+}
+
+/// Why a value is no measure, and in which member of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeasureProblem {
+    /// The member at fault, by the name it was sent under; none means the value
+    /// as a whole.
+    pub member: Option<String>,
+    /// What is wrong there.
+    pub error: MeasureError,
+}
+
+/// Why a value is no measure.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MeasureError {
+    /// Nothing was entered.
+    #[error("is missing")]
+    Missing,
+    /// No number, or none in a unit we know.
+    #[error("is not a number in a unit we know")]
+    NotANumber,
+    /// A member whose name says nothing about the measure.
+    #[error("is not a unit we know")]
+    UnknownMember,
+    /// Units that do not go together, such as 5 feet and 20 inches.
+    #[error("does not go together with the rest of it")]
+    Mixed,
+    /// Less than zero.
+    #[error("is negative")]
+    Negative,
+    /// So large that converting it would leave the finite numbers.
+    #[error("is far too large")]
+    TooLarge,
+    /// No person's measure.
+    #[error("is out of range")]
+    OutOfRange,
+    /// Can be meant in several ways, each with a form that says which.
+    #[error("can be read as {}", .0.join(" or as "))]
+    Ambiguous(Vec<String>),
+}
+
+impl MeasureError {
+    fn of(self, member: &str) -> MeasureProblem {
+        MeasureProblem { member: Some(member.to_owned()), error: self }
+    }
+
+    fn of_all(self) -> MeasureProblem {
+        MeasureProblem { member: None, error: self }
+    }
+}
+
+/// Reads a length in any shape the module describes.
+///
+/// # Errors
+/// It is none, not a person's, or can be meant in several ways.
+pub fn parse_length(value: &Value, bounds: &Bounds) -> Result<Length, MeasureProblem> {
+    Length::parse(value, bounds)
+}
+
+/// Reads a weight in any shape the module describes.
+///
+/// # Errors
+/// It is none, not a person's, or can be meant in several ways.
+pub fn parse_weight(value: &Value, bounds: &Bounds) -> Result<Weight, MeasureProblem> {
+    Weight::parse(value, bounds)
+}
+
+/// What lengths and weights have in common for whoever validates them.
+pub(super) trait Measure: Sized {
+    /// The unit of bare numbers and of [`Bounds`].
+    const UNIT: Unit;
+    /// Its name.
+    const UNIT_NAME: &'static str;
+
+    /// From what was read in a unit of this kind.
+    fn from_reading(reading: &Reading) -> Self;
+
+    /// Reads one.
+    fn parse(value: &Value, bounds: &Bounds) -> Result<Self, MeasureProblem> {
+        let reading = members::read(value, Self::UNIT, bounds)?;
+        Ok(Self::from_reading(&reading))
+    }
+}
+
+impl Measure for Length {
+    const UNIT: Unit = Unit::Cm;
+    const UNIT_NAME: &'static str = "cm";
+
+    fn from_reading(reading: &Reading) -> Self {
+        match reading.feet_and_inches() {
+            Some((feet, inches)) => Self::from_feet(feet, inches),
+            None => Self::from_cm(reading.amount()),
+        }
+    }
+}
+
+impl Measure for Weight {
+    const UNIT: Unit = Unit::Kg;
+    const UNIT_NAME: &'static str = "kg";
+
+    fn from_reading(reading: &Reading) -> Self {
+        match reading.pounds() {
+            Some(lbs) => Self::from_lbs(lbs),
+            None => Self::from_kg(reading.amount()),
+        }
+    }
+}
