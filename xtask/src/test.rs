@@ -112,7 +112,8 @@ fn run_tests(
     session.say("running the tests");
     orphans::adopt();
     let mut test = cargo(session, "test", args);
-    test.args(&args.filter).arg("--").args(&args.rest);
+    // One run tells of every failure.
+    test.arg("--no-fail-fast").args(&args.filter).arg("--").args(&args.rest);
     describe(&servers, &mut test);
     if let Some(pgbouncer) = pgbouncer {
         test.env("REGIMEN_TEST_PGBOUNCER_BIN", pgbouncer);

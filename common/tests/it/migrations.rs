@@ -102,7 +102,11 @@ async fn the_apps_triggers_stay_alone_and_gaps_are_filled() {
         triggers(&database, "public.ai_workout_plans").await,
         ["single_active_workout_plan", "touch_updated_at"]
     );
-    assert_eq!(triggers(&database, "public.profiles").await, ["stamp"]);
+    // Ours beside it tells of deleted accounts.
+    assert_eq!(
+        triggers(&database, "public.profiles").await,
+        ["regimen_note_deleted_accounts", "stamp"]
+    );
 }
 
 #[tokio::test]

@@ -79,3 +79,25 @@ async fn a_plan_whose_reader_is_gone_is_not_saved() {
     let counted = "select count(*) from regimen.ai_usage where cost_micros > 0";
     assert_eq!(fleet.count(counted).await, 1, "what was paid stays in the ledger");
 }
+
+/// A job that Postgres will not let anybody cancel holds up no other account's.
+#[tokio::test]
+async fn an_account_that_cannot_be_worked_off_is_set_aside() {
+    let fleet = Fleet::new(&[]).await;
+    let (one, two) = (fleet.profile().await, fleet.profile().await);
+    let refused = fleet.accept(one, JobClass::Free, 1).await[0];
+    let other = fleet.accept(two, JobClass::Free, 1).await[0];
+    let poison = format!(
+        "create function regimen.refuse() returns trigger language plpgsql as
+             $$ begin raise exception 'poison'; end $$;
+         create trigger a_refuse before update on regimen.jobs for each row
+             when (new.id = '{refused}') execute function regimen.refuse()"
+    );
+    fleet.db().await.batch_execute(&poison).await.unwrap();
+    delete_profiles(&fleet).await;
+    let worker = fleet.worker().await;
+    fleet.until_count(CANCELLED, 1).await;
+    assert_eq!(fleet.history(other).await, ["accepted", "cancelled"]);
+    let aside = "regimen_rows_set_aside{step=\"cancel_of_deleted\"}";
+    fleet.until_metric(&worker, aside, 1.0).await;
+}
