@@ -126,7 +126,7 @@ async fn a_demoted_server_is_left_for_the_one_new_connections_reach() {
 
 /// The next thing a listener hears.
 async fn said(heard: &mut mpsc::Receiver<Heard>) -> Option<Heard> {
-    timeout(LIMIT, heard.recv()).await.expect("something to be heard")
+    timeout(LIMIT, heard.recv()).await.unwrap_or_else(|_| panic!("nothing was heard"))
 }
 
 /// Waits until what is told is heard.
