@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ impl FromStr for Environment {
 /// A reading of the environment in progress. `Debug` shows no values.
 pub struct Env {
     values: BTreeMap<String, String>,
+    /// Names whose values are no text.
+    unreadable: BTreeSet<String>,
     asked: BTreeSet<&'static str>,
     errors: Vec<ConfigError>,
 }
@@ -84,9 +87,21 @@ impl fmt::Debug for Env {
 impl Env {
     /// Reads the variables of this process.
     pub fn from_process() -> Self {
-        Self::from_pairs(std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }))
+        let mut unreadable = Vec::new();
+        let pairs = std::env::vars_os().filter_map(|(name, value)| {
+            // Names of ours are plain; others are none of our business.
+            let name = name.into_string().ok()?;
+            match value.into_string() {
+                Ok(value) => Some((name, value)),
+                Err(_) => {
+                    unreadable.push(name);
+                    None
+                }
+            }
+        });
+        let mut env = Self::from_pairs(pairs);
+        env.unreadable = unreadable.into_iter().collect();
+        env
     }
 
     /// Reads the given variables instead, for tests.
@@ -95,6 +110,7 @@ impl Env {
     ) -> Self {
         Self {
             values: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            unreadable: BTreeSet::new(),
             asked: BTreeSet::new(),
             errors: Vec::new(),
         }
@@ -103,6 +119,12 @@ impl Env {
     /// The raw text of `name`, or of the file `NAME_FILE` names. Blank counts as unset.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         self.asked.insert(name);
+        if self.unreadable.contains(name) {
+            self.error(
+                name,
+                "is not valid UTF-8; write it again, or put it into a file for NAME_FILE",
+            );
+        }
         if let Some(value) = self.values.get(name) {
             let value = value.trim();
             if !value.is_empty() {
@@ -111,14 +133,16 @@ impl Env {
         }
         let file_variable = format!("{name}_FILE");
         let path = self.values.get(&file_variable).filter(|path| !path.trim().is_empty())?;
-        match std::fs::read_to_string(path) {
-            Ok(value) => Some(value.trim().to_owned()).filter(|value| !value.is_empty()),
-            Err(error) => {
-                let problem = format!("cannot read the file it names: {error}");
-                self.error(&file_variable, problem);
-                None
-            }
-        }
+        let problem = match std::fs::read_to_string(path) {
+            Ok(value) if !value.trim().is_empty() => return Some(value.trim().to_owned()),
+            Ok(_) => format!("the file {path} is empty; write the value into it, or unset this"),
+            Err(error) => format!(
+                "cannot read the file {path}: {error}; it must be there, be text, and be readable \
+                 by this user"
+            ),
+        };
+        self.error(&file_variable, problem);
+        None
     }
 
     /// A setting without which the process cannot start.
@@ -129,7 +153,7 @@ impl Env {
     {
         let value = self.text(name);
         if value.is_none() {
-            self.error(name, "is required");
+            self.error(name, "is required; .env.example describes it");
         }
         value.and_then(|value| self.parse(name, &value))
     }
@@ -152,6 +176,35 @@ impl Env {
         self.optional(name).unwrap_or(default)
     }
 
+    /// An address to listen on, with a default.
+    pub fn address(&mut self, name: &'static str, default: SocketAddr) -> SocketAddr {
+        let Some(value) = self.text(name) else { return default };
+        value.parse().unwrap_or_else(|_| {
+            let problem = format!(
+                "is {value:?}; must be an IP address and a port, such as {default} or \
+                 0.0.0.0:{} for every address of the machine",
+                default.port()
+            );
+            self.error(name, problem);
+            default
+        })
+    }
+
+    /// A web address that may be absent.
+    pub fn url(&mut self, name: &'static str) -> Option<Url> {
+        let value = self.text(name)?;
+        let problem = match value.parse::<Url>() {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => return Some(url),
+            Ok(_) => "must begin with https:// (or http://)".to_owned(),
+            // Not repeated: addresses may hold passwords.
+            Err(error) => {
+                format!("is no web address ({error}); write it whole, as https://host/path")
+            }
+        };
+        self.error(name, problem);
+        None
+    }
+
     /// A number with a default that must lie within `range`.
     pub fn number<T>(
         &mut self,
@@ -161,14 +214,15 @@ impl Env {
     ) -> T
     where
         T: FromStr + PartialOrd + Copy + fmt::Display,
-        T::Err: fmt::Display,
     {
-        let value = self.or(name, default);
-        if range.contains(&value) {
+        let Some(text) = self.text(name) else { return default };
+        if let Ok(value) = text.parse()
+            && range.contains(&value)
+        {
             return value;
         }
         let (low, high) = (range.start(), range.end());
-        self.error(name, format!("must be between {low} and {high}, is {value}"));
+        self.error(name, format!("is {text:?}; must be a number between {low} and {high}"));
         default
     }
 
@@ -186,7 +240,7 @@ impl Env {
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" => false,
             _ => {
-                self.error(name, "must be true or false");
+                self.error(name, format!("is {value:?}; must be true or false"));
                 default
             }
         }

@@ -22,6 +22,7 @@ pub mod queue;
 pub mod quiz;
 pub mod rate_limit;
 pub mod shutdown;
+pub mod start;
 pub mod telemetry;
 
 #[cfg(feature = "test-support")]

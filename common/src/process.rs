@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use tokio::runtime::{Builder, Runtime};
 
+use crate::start::StartError;
+
 /// Runs a process to its end. A failure is told on stderr with its causes, and
 /// the exit code is 1.
 pub fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
@@ -34,8 +36,8 @@ pub fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
 ///
 /// # Errors
 /// Threads could not be started.
-pub fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().enable_all().build()
+pub fn runtime() -> Result<Runtime, StartError> {
+    Builder::new_multi_thread().enable_all().build().map_err(StartError::Threads)
 }
 
 /// Makes ring the process's TLS provider. Doing it twice does no harm.

@@ -11,6 +11,12 @@ use axum::http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 use regimen_common::config::Env;
 
+/// What proxies write about who called them; some only the last.
+const FORWARDING: [HeaderName; 3] = [
+    HeaderName::from_static("x-forwarded-for"),
+    header::FORWARDED,
+    HeaderName::from_static("x-real-ip"),
+];
 /// More hops than any real chain; the rest is not read.
 const MAX_HOPS: usize = 32;
 
@@ -100,6 +106,12 @@ impl TrustedProxies {
         ClientAddress(client)
     }
 
+    /// Whether `peer` passes on who called it without being declared a proxy:
+    /// then all of its callers count as one.
+    pub fn undeclared(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        !self.trust(peer.to_canonical()) && FORWARDING.iter().any(|name| headers.contains_key(name))
+    }
+
     fn trust(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&address))
     }
@@ -162,6 +174,23 @@ mod tests {
         assert_eq!(client("198.51.100.7", &["203.0.113.9"]), "198.51.100.7");
         assert_eq!(client("198.51.100.7", &["10.0.0.1"]), "198.51.100.7");
         assert_eq!(client("198.51.100.7", &[]), "198.51.100.7");
+    }
+
+    #[test]
+    fn a_stranger_that_forwards_is_noticed() {
+        let proxies =
+            TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()], ForwardedHeader::default());
+        let undeclared = |peer: &str, name: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static("203.0.113.9"));
+            proxies.undeclared(peer.parse().unwrap(), &headers)
+        };
+        for name in ["x-forwarded-for", "forwarded", "x-real-ip"] {
+            assert!(undeclared("192.0.2.1", name), "{name}");
+            assert!(!undeclared("10.1.2.3", name), "{name}");
+            assert!(!undeclared("::ffff:10.1.2.3", name), "{name}");
+        }
+        assert!(!undeclared("192.0.2.1", "via"));
     }
 
     #[test]

@@ -96,8 +96,8 @@ impl IngressConfig {
         let redis_url = env.required::<String>("REDIS_URL").map(SecretString::from);
         let config = Self {
             environment,
-            listen_addr: env.or("LISTEN_ADDR", SocketAddr::from(([127, 0, 0, 1], 8080))),
-            metrics_addr: env.or("METRICS_ADDR", SocketAddr::from(([127, 0, 0, 1], 9090))),
+            listen_addr: env.address("LISTEN_ADDR", SocketAddr::from(([127, 0, 0, 1], 8080))),
+            metrics_addr: env.address("METRICS_ADDR", SocketAddr::from(([127, 0, 0, 1], 9090))),
             address_file: env.optional("ADDRESS_FILE"),
             database_url: SecretString::default(),
             database_pool_size: env.number("DATABASE_POOL_SIZE", 16, 2..=500),

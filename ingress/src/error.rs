@@ -60,6 +60,8 @@ pub enum Part {
     Url,
     /// All header lines together.
     Headers,
+    /// The access token or key.
+    Credentials,
     /// The body.
     Body,
 }
@@ -68,7 +70,7 @@ impl Part {
     fn problem_type(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Url => (StatusCode::URI_TOO_LONG, "url-too-long", "URL too long"),
-            Self::Headers => (
+            Self::Headers | Self::Credentials => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "headers-too-large",
                 "Headers too large",
@@ -83,6 +85,7 @@ impl std::fmt::Display for Part {
         f.write_str(match self {
             Self::Url => "URL",
             Self::Headers => "sum of all headers",
+            Self::Credentials => "access token (what user_metadata holds is part of it)",
             Self::Body => "body",
         })
     }
@@ -136,6 +139,17 @@ pub enum ApiError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The head of a request is beyond what is read.
+    #[error(
+        "the request line and headers are larger than {limit} bytes or more than {lines} lines; \
+         send less: cookies and the user_metadata inside an access token are the usual cause"
+    )]
+    HeadTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+        /// The limit in lines.
+        lines: usize,
+    },
     /// The body is not JSON.
     #[error("this route reads application/json; set Content-Type accordingly")]
     UnsupportedMediaType,
@@ -169,6 +183,18 @@ pub enum ApiError {
          request again, with its Idempotency-Key if it had one"
     )]
     Unconfirmed(#[source] Arc<DbError>),
+    /// The token names a key that cannot be looked up right now.
+    #[error(
+        "the sign-in service's keys cannot be fetched right now, so this access token can neither \
+         be accepted nor refused; send the request again after the time in Retry-After"
+    )]
+    KeysUnavailable {
+        /// When the keys may be fetched again.
+        retry_after: Duration,
+        /// For the log only.
+        #[source]
+        source: Box<crate::auth::FetchError>,
+    },
     /// A plan that the caller waited for could not be generated.
     #[error("{0}")]
     PlanFailed(String),
@@ -226,6 +252,7 @@ impl ApiError {
                 "Idempotency key used with another body",
             ),
             Self::TooLarge { part, .. } => part.problem_type(),
+            Self::HeadTooLarge { .. } => Part::Headers.problem_type(),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
@@ -243,7 +270,7 @@ impl ApiError {
                 "temporary-reduced-capacity",
                 "Temporarily reduced capacity",
             ),
-            Self::Unavailable { .. } | Self::Unconfirmed(_) => {
+            Self::Unavailable { .. } | Self::Unconfirmed(_) | Self::KeysUnavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable")
             }
             Self::PlanFailed(_) => (StatusCode::BAD_GATEWAY, "plan-failed", "Plan not generated"),
@@ -267,7 +294,9 @@ impl ApiError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::QuotaExceeded(exceeded) => Some(exceeded.retry_after),
-            Self::ReducedCapacity { retry_after } => Some(*retry_after),
+            Self::ReducedCapacity { retry_after } | Self::KeysUnavailable { retry_after, .. } => {
+                Some(*retry_after)
+            }
             Self::Unavailable { .. } | Self::Unconfirmed(_) => Some(Duration::from_secs(2)),
             Self::StripeAway(_) => Some(Duration::from_secs(5)),
             Self::IdempotencyInFlight => Some(Duration::from_secs(1)),
@@ -285,6 +314,14 @@ impl ApiError {
             }
             Self::Unconfirmed(error) => {
                 tracing::warn!(request_id, %error, "a request may or may not have been carried out");
+            }
+            // Anybody can make up key ids: no line for each in the log.
+            Self::KeysUnavailable { source, .. } => {
+                tracing::debug!(
+                    request_id,
+                    error = &**source as &dyn std::error::Error,
+                    "keys unavailable"
+                );
             }
             Self::StripeAway(source) => {
                 tracing::warn!(

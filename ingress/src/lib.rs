@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod descriptors;
 pub mod error;
 pub mod etag;
+mod explained;
 pub mod extract;
 pub mod limits;
 mod measurement;
@@ -21,29 +22,52 @@ pub mod state;
 pub mod submission;
 pub mod watching;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use regimen_common::{address_file, kv};
+use regimen_common::db::DbError;
+use regimen_common::kv;
+use regimen_common::start::{self, StartError};
 use tokio::net::TcpListener;
 
 use state::AppState;
+
+/// Why the ingress ended other than by its signals.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Nobody could be told where it listens.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// `DATABASE_URL` leads where the ingress cannot work.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// A socket that was bound has no address.
+    #[error("a socket of LISTEN_ADDR or METRICS_ADDR failed: {0}; start the process again")]
+    Socket(#[from] std::io::Error),
+}
 
 /// Serves the API until the first signal, then lets open requests finish; at
 /// the second it stops at once.
 ///
 /// # Errors
-/// A socket failed, or `DATABASE_URL` leads where the ingress cannot work.
+/// `ADDRESS_FILE` cannot be written, a socket failed, or `DATABASE_URL` leads
+/// where the ingress cannot work.
 pub async fn run(
     api: TcpListener,
     operators: TcpListener,
     state: AppState,
     metrics: PrometheusHandle,
-) -> std::io::Result<()> {
-    state.db.inspect().await.map_err(std::io::Error::other)?;
+) -> Result<(), RunError> {
+    state.db.inspect().await?;
     let (api_address, metrics_address) = (api.local_addr()?, operators.local_addr()?);
     tokio::spawn(kv::watch(state.kv.clone()));
     tokio::spawn(state.watching.changes.clone().run());
+    let (url, db, kv) = (state.config.database_url.clone(), state.db.clone(), state.kv.clone());
+    tokio::spawn(start::look_at_stores(url, db, kv));
+    let authenticator = Arc::clone(&state.authenticator);
+    tokio::spawn(async move { authenticator.look_at_keys().await });
     state.limits.sweep_while_alive();
     let metrics =
         Router::new().route("/metrics", get(move || std::future::ready(metrics.render())));
@@ -53,7 +77,7 @@ pub async fn run(
             ("INGRESS_URL", format!("http://{api_address}")),
             ("METRICS_URL", format!("http://{metrics_address}")),
         ];
-        address_file::write(path, &entries)?;
+        start::tell_address(path, &entries)?;
     }
     tracing::info!(address = %api_address, metrics = %metrics_address, "ingress ready");
     let (config, shutdown) = (state.config.clone(), state.shutdown.clone());
@@ -65,7 +89,7 @@ pub async fn run(
     let served = serve::serve(api, app, &limits, shutdown.drain.cancelled(), config.grace);
     tokio::select! {
         () = served => {}
-        refused = db.refused() => return Err(std::io::Error::other(refused)),
+        refused = db.refused() => return Err(refused.into()),
         () = shutdown.now.cancelled() => tracing::warn!("stopped with requests open"),
     }
     tracing::info!("ingress stopped");

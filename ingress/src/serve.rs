@@ -21,10 +21,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
+use crate::explained::Explained;
 use crate::middleware::{HEADER_LINES, LimitsConfig};
 
 /// The read buffer of a connection, and with it the largest head.
-const MAX_BUFFER_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// Pause after a failed accept, usually a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -48,7 +49,8 @@ pub async fn serve(
         };
         let Some((stream, peer, slot)) = accepted else { continue };
         let service = service_for(router.clone(), peer);
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Explained::new(stream));
+        let connection = graceful.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
             // Errors here are the client's: it left, was too slow, or spoke no HTTP.
             if let Err(error) = connection.await {

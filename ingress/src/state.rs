@@ -45,7 +45,7 @@ pub struct AppState {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The Postgres settings are unusable.
-    #[error(transparent)]
+    #[error("DATABASE_URL: {0}")]
     Db(#[from] DbError),
     /// The Redis settings are unusable.
     #[error(transparent)]

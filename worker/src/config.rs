@@ -89,7 +89,7 @@ impl WorkerConfig {
             database_pool_size: env.number("DATABASE_POOL_SIZE", 16, 2..=500),
             redis_url: SecretString::default(),
             redis_prefix: env.or("REDIS_PREFIX", "regimen".to_owned()),
-            metrics_addr: env.or("METRICS_ADDR", SocketAddr::from(([127, 0, 0, 1], 9091))),
+            metrics_addr: env.address("METRICS_ADDR", SocketAddr::from(([127, 0, 0, 1], 9091))),
             address_file: env.optional("ADDRESS_FILE"),
             telemetry: TelemetryConfig::take(env, environment),
             slots,

@@ -65,7 +65,7 @@ pub struct Env {
 #[derive(Debug, thiserror::Error)]
 pub enum EnvError {
     /// The Postgres settings are unusable.
-    #[error(transparent)]
+    #[error("DATABASE_URL: {0}")]
     Db(#[from] DbError),
     /// The Redis settings are unusable.
     #[error(transparent)]

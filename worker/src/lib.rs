@@ -37,8 +37,9 @@ use apalis_core::worker::ext::parallelize::ParallelizeExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use regimen_common::db::DbError;
 use regimen_common::job::EventKind;
-use regimen_common::notices::Heard;
-use regimen_common::{address_file, kv, notices};
+use regimen_common::kv;
+use regimen_common::notices::{self, Heard};
+use regimen_common::start::{self, StartError};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -49,12 +50,15 @@ use queue::FedBackend;
 /// Why a worker ended other than by its signals.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The metrics port could not be bound or served.
-    #[error("cannot serve METRICS_ADDR: {0}")]
-    Listen(#[from] std::io::Error),
+    /// Nobody could be told where it listens.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// `DATABASE_URL` leads where the worker cannot work.
     #[error(transparent)]
     Database(#[from] DbError),
+    /// The socket that was bound has no address.
+    #[error("the socket of METRICS_ADDR failed: {0}; start the process again")]
+    Socket(#[from] std::io::Error),
     /// apalis gave up.
     #[error("the job runner stopped: {0}")]
     Runner(#[from] apalis_core::monitor::MonitorError),
@@ -77,6 +81,8 @@ pub async fn run(
     let address = listener.local_addr()?;
     let health = health::router(metrics, Arc::clone(&env));
     tokio::spawn(async move { axum::serve(listener, health).await });
+    let (url, db, kv) = (env.config.database_url.clone(), env.db.clone(), env.kv.clone());
+    tokio::spawn(start::look_at_stores(url, db, kv));
     let (pulse, holdings) = (env.pulse.clone(), env.holdings.clone());
     tokio::spawn(kv::watch(env.kv.clone()));
     tokio::spawn(heartbeat::run(pulse, holdings, env.config.claim.lease));
@@ -89,7 +95,7 @@ pub async fn run(
     if let Some(path) = &env.config.address_file {
         let worker_id = env.config.claim.worker_id.clone();
         let reported = [("METRICS_URL", format!("http://{address}")), ("WORKER_ID", worker_id)];
-        address_file::write(path, &reported)?;
+        start::tell_address(path, &reported)?;
     }
     tracing::info!(worker = env.config.claim.worker_id, %address, slots = env.config.slots, "worker ready");
     let ran = tokio::select! {

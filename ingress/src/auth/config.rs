@@ -41,8 +41,9 @@ impl FromStr for AuthMode {
 pub struct AuthConfig {
     /// `AUTH_MODE`, jwt unless set.
     pub mode: AuthMode,
-    /// `JWT_SECRET`: the project's legacy HS256 secret, as raw text.
-    pub jwt_secret: Option<SecretString>,
+    /// `JWT_SECRET`: the project's legacy HS256 secret, as raw text; two,
+    /// comma-separated, while one replaces the other.
+    pub jwt_secrets: Vec<SecretString>,
     /// `JWT_ISSUER`: the `iss` a token must carry. With `JWKS_URL` it defaults
     /// to that URL without its well-known path; without either it is not checked.
     pub issuer: Option<String>,
@@ -59,12 +60,12 @@ pub struct AuthConfig {
 impl AuthConfig {
     /// Reads the variables; mistakes are recorded in `env`.
     pub fn from_env(env: &mut Env, environment: Environment) -> Self {
-        let jwks_url: Option<Url> = env.optional("JWKS_URL");
+        let jwks_url: Option<Url> = env.url("JWKS_URL");
         let derived = jwks_url.as_ref().and_then(|url| url.as_str().strip_suffix(JWKS_PATH));
         let derived = derived.map(str::to_owned);
         let config = Self {
             mode: env.or("AUTH_MODE", AuthMode::Jwt),
-            jwt_secret: env.secret("JWT_SECRET"),
+            jwt_secrets: jwt_secrets(env),
             issuer: env.text("JWT_ISSUER").or(derived),
             audience: env.text("JWT_AUDIENCE").unwrap_or_else(|| "authenticated".to_owned()),
             jwks_url,
@@ -77,7 +78,7 @@ impl AuthConfig {
 
     fn report(&self, env: &mut Env, environment: Environment) {
         match self.mode {
-            AuthMode::Jwt if self.jwt_secret.is_none() && self.jwks_url.is_none() => {
+            AuthMode::Jwt if self.jwt_secrets.is_empty() && self.jwks_url.is_none() => {
                 env.error("AUTH_MODE", "jwt needs JWT_SECRET, JWKS_URL or both");
             }
             AuthMode::Service if self.service_keys.is_empty() => {
@@ -89,9 +90,6 @@ impl AuthConfig {
             AuthMode::Jwt | AuthMode::Service | AuthMode::Off => {}
         }
         let short = |secret: &SecretString| secret.expose_secret().len() < MIN_SECRET_BYTES;
-        if self.jwt_secret.as_ref().is_some_and(short) {
-            env.error("JWT_SECRET", format!("must have at least {MIN_SECRET_BYTES} bytes"));
-        }
         if self.service_keys.iter().any(short) {
             env.error("SERVICE_KEYS", format!("each must have at least {MIN_SECRET_BYTES} bytes"));
         }
@@ -105,6 +103,35 @@ impl AuthConfig {
             env.error("JWKS_URL", "must be https outside development");
         }
     }
+}
+
+/// The secrets of `JWT_SECRET`: the only one, or both while one replaces the
+/// other. Text with a comma is also tried as it stands, so that one secret that
+/// holds a comma is not taken for two others; where that cannot be meant to be
+/// two, nothing is guessed.
+fn jwt_secrets(env: &mut Env) -> Vec<SecretString> {
+    const NAME: &str = "JWT_SECRET";
+    let Some(whole) = env.secret(NAME) else { return Vec::new() };
+    let text = whole.expose_secret();
+    if !text.contains(',') {
+        if text.len() < MIN_SECRET_BYTES {
+            env.error(NAME, format!("must have at least {MIN_SECRET_BYTES} bytes"));
+        }
+        return vec![whole];
+    }
+    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    if parts.len() != 2 || parts.iter().any(|part| part.len() < MIN_SECRET_BYTES) {
+        env.error(
+            NAME,
+            format!(
+                "holds a comma, which stands between two secrets (the valid one and its \
+                 successor) of at least {MIN_SECRET_BYTES} bytes each; these are not two such. If \
+                 it is one secret, replace it by one without a comma"
+            ),
+        );
+    }
+    let parts = parts.into_iter().map(SecretString::from).collect::<Vec<_>>();
+    parts.into_iter().chain([whole.clone()]).collect()
 }
 
 #[cfg(test)]
@@ -144,6 +171,28 @@ mod tests {
         ];
         let expected = ["JWT_SECRET", "SERVICE_KEYS", "SERVICE_KEYS", "JWKS_URL"];
         assert_eq!(mistakes(&pairs, Environment::Production), expected);
+    }
+
+    #[test]
+    fn two_secrets_stand_side_by_side_and_nothing_is_guessed() {
+        let (one, two) = ("a".repeat(32), "b".repeat(40));
+        let read = |text: &str| {
+            let mut env = Env::from_pairs([("JWT_SECRET", text)]);
+            let config = AuthConfig::from_env(&mut env, Environment::Production);
+            let secrets = config.jwt_secrets.iter().map(|secret| secret.expose_secret().to_owned());
+            let secrets: Vec<_> = secrets.collect();
+            env.finish(Some(secrets)).map_err(|errors| errors.to_string())
+        };
+        assert_eq!(read(&one), Ok(vec![one.clone()]));
+        let both = format!("{one},{two}");
+        assert_eq!(read(&both), Ok(vec![one.clone(), two.clone(), both.clone()]));
+        assert_eq!(read(&format!("{one} , {two}")).unwrap()[..2], [one.clone(), two.clone()]);
+        for unclear in [format!("{one},"), format!("{one},short"), format!("{one},{two},{one}")] {
+            let error = read(&unclear).unwrap_err();
+            assert!(error.contains("JWT_SECRET: holds a comma"), "{error}");
+            assert!(!error.contains(&one), "{error}");
+        }
+        assert!(read("short").unwrap_err().contains("at least 32 bytes"));
     }
 
     #[test]

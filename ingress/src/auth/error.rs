@@ -1,6 +1,6 @@
 //! Why a caller was not recognised, and how that reads to them.
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Part};
 
 /// Credentials that do not hold.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,12 @@ pub enum AuthError {
     /// Not something this service reads.
     #[error("the credentials cannot be read; send Authorization: Bearer <access token>")]
     Malformed,
+    /// More than is read.
+    #[error("the credentials are larger than {limit} bytes")]
+    TooLong {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// Signature, key or algorithm do not hold. Which of them is not told.
     #[error("the credentials do not hold here; sign in again and use the new access token")]
     Invalid,
@@ -47,7 +53,7 @@ pub enum AuthError {
     /// Different users named in different places of one request.
     #[error("the request names two different users; name one, once")]
     TwoUsers,
-    /// No verification keys could be had yet.
+    /// The key that the token names could not be had yet.
     #[error("the sign-in service's keys cannot be fetched")]
     KeysUnavailable(#[from] super::jwks::FetchError),
 }
@@ -69,9 +75,11 @@ impl From<AuthError> for ApiError {
             | AuthError::SomebodyElse
             | AuthError::NotAdmin => Self::Forbidden(detail),
             AuthError::UserNotAnId | AuthError::TwoUsers => Self::BadRequest(detail),
-            AuthError::KeysUnavailable(source) => {
-                Self::Unavailable { what: "the sign-in service", source: Box::new(source) }
-            }
+            AuthError::TooLong { limit } => Self::TooLarge { part: Part::Credentials, limit },
+            AuthError::KeysUnavailable(source) => Self::KeysUnavailable {
+                retry_after: source.retry_after(),
+                source: Box::new(source),
+            },
         }
     }
 }

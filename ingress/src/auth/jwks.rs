@@ -2,8 +2,9 @@
 //!
 //! A set is used for at most [`MAX_AGE`]; a token with an unknown key id makes
 //! one fetch, but never more than one per [`FLOOR`], so that made-up key ids
-//! cannot be turned into load on the sign-in service. While that service is
-//! down the last good set stays in use.
+//! cannot be turned into load on the sign-in service. Until the next one is due
+//! nobody knows whether such a key is new or made up, and that is the answer.
+//! While the service is down the last good set stays in use.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -48,9 +49,19 @@ pub enum FetchError {
     /// The reply is no key set.
     #[error("the key set cannot be read")]
     Format(#[from] serde_json::Error),
-    /// The latest fetch failed a moment ago and is not repeated yet.
-    #[error("the key set could not be fetched a moment ago")]
-    Recently,
+    /// There was a fetch a moment ago, and it is not repeated yet.
+    #[error("the key set is not fetched again for {} s", .0.as_secs())]
+    Recently(Duration),
+}
+
+impl FetchError {
+    /// When asking again makes sense.
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::Recently(wait) => *wait,
+            Self::Http(_) | Self::TooLarge | Self::Format(_) => FLOOR.to_std().unwrap_or_default(),
+        }
+    }
 }
 
 type KeySet = HashMap<String, PublishedKey>;
@@ -85,31 +96,57 @@ impl Jwks {
     /// The key `kid` names; `None` when the project has no such key.
     ///
     /// # Errors
-    /// When no set was ever fetched and this one cannot be either.
+    /// When the key is not known and nobody can be asked now.
     pub(super) async fn key(&self, kid: &str) -> Result<Option<PublishedKey>, FetchError> {
         let (found, fresh) = self.look_up(kid);
         if found.is_some() && fresh {
             return Ok(found);
         }
-        let latest_fetch = match self.latest_fetch.try_lock() {
+        let mut latest_fetch = match self.latest_fetch.try_lock() {
             Ok(guard) => guard,
             // Somebody is fetching: a known key need not wait for that.
             Err(_) if found.is_some() => return Ok(found),
             Err(_) => self.latest_fetch.lock().await,
         };
-        self.refresh(latest_fetch).await?;
-        Ok(self.look_up(kid).0)
+        // Whoever had the turn before may have brought what is asked for.
+        let (found, fresh) = self.look_up(kid);
+        if found.is_some() && fresh {
+            return Ok(found);
+        }
+        match self.refresh(&mut latest_fetch).await {
+            Ok(()) => Ok(self.look_up(kid).0),
+            Err(_) if found.is_some() => Ok(found),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Fetches unless the floor forbids it. A failure matters only without any set.
-    async fn refresh(
-        &self,
-        mut latest_fetch: tokio::sync::MutexGuard<'_, Option<DateTime<Utc>>>,
-    ) -> Result<(), FetchError> {
+    /// Fetches the set ahead of the first token, and says so when it cannot:
+    /// the first token then asks again.
+    pub(super) async fn look_ahead(&self) {
+        let mut latest_fetch = self.latest_fetch.lock().await;
+        if latest_fetch.is_some() {
+            return;
+        }
+        if let Err(error) = self.refresh(&mut latest_fetch).await {
+            tracing::error!(
+                url = %self.url,
+                error = &error as &dyn std::error::Error,
+                "the keys at JWKS_URL cannot be fetched, so no token they sign is accepted; \
+                 correct the address or let this process reach it; trying again with the next token"
+            );
+            *latest_fetch = None;
+        }
+    }
+
+    /// Fetches unless the floor forbids it.
+    async fn refresh(&self, latest_fetch: &mut Option<DateTime<Utc>>) -> Result<(), FetchError> {
         let now = self.clock.now();
-        let has_set = self.read(|cached| cached.is_some());
-        if latest_fetch.is_some_and(|at| now < at + FLOOR) {
-            return if has_set { Ok(()) } else { Err(FetchError::Recently) };
+        // A clock set back must not stretch the floor.
+        let since = latest_fetch.map(|at| (now - at).max(TimeDelta::zero()));
+        if let Some(left) =
+            since.map(|since| FLOOR - since).filter(|left| *left > TimeDelta::zero())
+        {
+            return Err(FetchError::Recently(left.to_std().unwrap_or_default()));
         }
         *latest_fetch = Some(now);
         match self.fetch().await {
@@ -118,14 +155,15 @@ impl Jwks {
                 *self.cached.write().unwrap_or_else(PoisonError::into_inner) = Some(cached);
                 Ok(())
             }
-            Err(error) if has_set => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "keeping the last key set"
-                );
-                Ok(())
+            Err(error) => {
+                if self.read(|cached| cached.is_some()) {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "keeping the last key set"
+                    );
+                }
+                Err(error)
             }
-            Err(error) => Err(error),
         }
     }
 

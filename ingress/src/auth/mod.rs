@@ -33,8 +33,9 @@ use token::Tokens;
 pub const USER_HEADER: &str = "x-user-id";
 /// Supabase's second place for a key; service keys may stand here too.
 const API_KEY_HEADER: &str = "apikey";
-/// Longer credentials are refused unread. A Supabase token is 1 to 2 KB.
-const MAX_CREDENTIAL_BYTES: usize = 8 * 1024;
+/// Longer credentials are refused unread. A Supabase token is 1 to 2 kB, and
+/// as much longer as what the app keeps in the user's metadata.
+const MAX_CREDENTIAL_BYTES: usize = 30 * 1024;
 
 /// Tells who sent a request. Built once in main; cheap to share.
 #[derive(Debug)]
@@ -59,6 +60,14 @@ impl Authenticator {
             AuthMode::Off => Mode::Off,
         };
         Ok(Self(mode))
+    }
+
+    /// Fetches what the first token would have to wait for, and says in the
+    /// log when it cannot be had.
+    pub async fn look_at_keys(&self) {
+        if let Mode::Jwt(tokens) = &self.0 {
+            tokens.look_at_keys().await;
+        }
     }
 
     /// Who sent these headers.
@@ -92,13 +101,10 @@ fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     let value = value.to_str().map_err(|_| AuthError::Malformed)?;
     let (scheme, credential) = value.split_once(' ').ok_or(AuthError::Malformed)?;
     let credential = credential.trim();
-    if !scheme.eq_ignore_ascii_case("bearer")
-        || credential.is_empty()
-        || credential.len() > MAX_CREDENTIAL_BYTES
-    {
+    if !scheme.eq_ignore_ascii_case("bearer") || credential.is_empty() {
         return Err(AuthError::Malformed);
     }
-    Ok(credential)
+    of_sane_length(credential)
 }
 
 /// A service key stands in `apikey`, or where a token would.
@@ -111,10 +117,17 @@ fn service_credential(headers: &HeaderMap) -> Result<&str, AuthError> {
         return Err(AuthError::Ambiguous);
     }
     let key = value.to_str().map_err(|_| AuthError::Malformed)?;
-    if key.is_empty() || key.len() > MAX_CREDENTIAL_BYTES {
+    if key.is_empty() {
         return Err(AuthError::Malformed);
     }
-    Ok(key)
+    of_sane_length(key)
+}
+
+fn of_sane_length(credential: &str) -> Result<&str, AuthError> {
+    if credential.len() > MAX_CREDENTIAL_BYTES {
+        return Err(AuthError::TooLong { limit: MAX_CREDENTIAL_BYTES });
+    }
+    Ok(credential)
 }
 
 fn named_in_header(headers: &HeaderMap) -> Result<Option<Uuid>, AuthError> {

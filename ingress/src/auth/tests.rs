@@ -35,7 +35,7 @@ fn start() -> DateTime<Utc> {
 fn config(mode: AuthMode) -> AuthConfig {
     AuthConfig {
         mode,
-        jwt_secret: Some(SecretString::from(SECRET)),
+        jwt_secrets: vec![SecretString::from(SECRET)],
         issuer: Some(ISSUER.to_owned()),
         audience: "authenticated".to_owned(),
         jwks_url: None,
@@ -109,6 +109,20 @@ async fn wrong_tokens_are_refused() {
     let foreign = EncodingKey::from_secret(b"another secret of more than 32 bytes");
     let forged = token(Algorithm::HS256, None, &foreign, &claims());
     assert!(gate.authenticate(&with_token(&forged)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_token_may_be_long_but_not_endless() {
+    let gate = authenticator(AuthMode::Jwt);
+    let mut large = claims();
+    large["user_metadata"] = json!({"avatar": "a".repeat(21_000)});
+    let long = hs256(&large);
+    assert!((28_000..30_000).contains(&long.len()), "{}", long.len());
+    assert!(gate.authenticate(&with_token(&long)).await.is_ok());
+    large["user_metadata"] = json!({"avatar": "a".repeat(24_000)});
+    let refused = gate.authenticate(&with_token(&hs256(&large))).await.unwrap_err();
+    let refused = ApiError::from(refused).into_response();
+    assert_eq!(refused.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }
 
 #[tokio::test]
@@ -260,13 +274,72 @@ async fn a_rotation_is_seen_and_made_up_key_ids_are_not_load() {
     assert!(accepted(&first).await);
     server.publish(&[("two", &two, Algorithm::ES256)]);
     for _ in 0..20 {
-        assert!(!accepted(&second).await, "within the floor nothing is fetched");
+        // Within the floor nothing is fetched, so nobody knows what the key is.
+        assert_eq!(wait_for(&gate, &second).await, 30);
     }
     assert_eq!(server.calls(), 1);
+    clock.set(start() + TimeDelta::seconds(12));
+    assert_eq!(wait_for(&gate, &second).await, 18);
     clock.set(start() + TimeDelta::seconds(30));
     assert!(accepted(&second).await, "an unknown key id makes one fetch");
     assert!(!accepted(&first).await, "a withdrawn key is no key");
     assert_eq!(server.calls(), 2);
+    clock.set(start() + TimeDelta::seconds(61));
+    let made_up = token(Algorithm::ES256, Some("made up"), &one, &claims());
+    let refused = gate.authenticate(&with_token(&made_up)).await;
+    assert!(matches!(refused, Err(AuthError::Invalid)), "asked just now, and there is none");
+    assert_eq!(server.calls(), 3);
+    server.fail();
+    clock.set(start() + TimeDelta::seconds(92));
+    assert_eq!(wait_for(&gate, &made_up).await, 30, "nobody could be asked");
+    assert!(accepted(&second).await, "a known key outlives that");
+    assert_eq!(server.calls(), 4);
+}
+
+/// The Retry-After of a refusal that does not judge the token.
+async fn wait_for(gate: &Authenticator, token: &str) -> u64 {
+    let refused = gate.authenticate(&with_token(token)).await.unwrap_err();
+    let refused = ApiError::from(refused).into_response();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    refused.headers()["retry-after"].to_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn keys_are_fetched_ahead_and_a_failure_of_that_costs_nothing() {
+    let (server, clock) = (KeyServer::default(), Clock::fixed(start()));
+    let one = EncodingKey::from_ec_pem(ES256_1).unwrap();
+    let first = with_token(&token(Algorithm::ES256, Some("one"), &one, &claims()));
+    let gate = gate_with(&server, &clock).await;
+    gate.look_at_keys().await;
+    server.publish(&[("one", &one, Algorithm::ES256)]);
+    assert!(gate.authenticate(&first).await.is_ok(), "the first token asks again at once");
+    gate.look_at_keys().await;
+    assert_eq!(server.calls(), 2);
+}
+
+#[tokio::test]
+async fn while_one_secret_replaces_the_other_both_hold() {
+    let (old, new) =
+        ("an-old-secret-of-more-than-32-bytes!", "a-new-secret-of-more-than-32-bytes!");
+    let both = format!("{old},{new}");
+    let pairs = [("JWT_SECRET", both.as_str()), ("ENVIRONMENT", "development")];
+    let mut env = regimen_common::config::Env::from_pairs(pairs);
+    let config = AuthConfig::from_env(&mut env, regimen_common::config::Environment::Development);
+    let gate = Authenticator::new(config, Clock::fixed(start())).unwrap();
+    let signed = |secret: &str, claims: &Value| {
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        with_token(&token(Algorithm::HS256, None, &key, claims))
+    };
+    for secret in [old, new, both.as_str()] {
+        assert!(gate.authenticate(&signed(secret, &claims())).await.is_ok(), "{secret}");
+    }
+    let mut late = claims();
+    late["exp"] = json!(1);
+    let refused = gate.authenticate(&signed(new, &late)).await;
+    assert!(matches!(refused, Err(AuthError::Expired)), "{refused:?}");
+    let refused =
+        gate.authenticate(&signed("a-third-secret-of-more-than-32-bytes", &claims())).await;
+    assert!(matches!(refused, Err(AuthError::Invalid)), "{refused:?}");
 }
 
 #[tokio::test]
@@ -281,7 +354,7 @@ async fn the_last_good_set_outlives_an_outage() {
     let unavailable = gate.authenticate(&first).await.unwrap_err();
     assert!(matches!(unavailable, AuthError::KeysUnavailable(FetchError::Http(_))));
     let at_once = gate.authenticate(&first).await.unwrap_err();
-    assert!(matches!(at_once, AuthError::KeysUnavailable(FetchError::Recently)));
+    assert!(matches!(at_once, AuthError::KeysUnavailable(FetchError::Recently(_))));
     assert_eq!(server.calls(), 1);
 
     server.publish(&[("one", &one, Algorithm::ES256)]);

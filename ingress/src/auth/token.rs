@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
 use regimen_common::clock::Clock;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::claims::Claims;
 use super::jwks::{Jwks, PublishedKey};
@@ -17,7 +17,8 @@ use super::{AuthConfig, AuthError, AuthSetupError, Caller};
 
 /// Verifies access tokens of one Supabase project.
 pub(super) struct Tokens {
-    secret: Option<DecodingKey>,
+    /// One, or more while one replaces the other.
+    secrets: Vec<DecodingKey>,
     published: Option<Jwks>,
     issuer: Option<String>,
     audience: String,
@@ -33,16 +34,16 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     pub(super) fn new(config: AuthConfig, clock: Clock) -> Result<Self, AuthSetupError> {
-        let secret = config.jwt_secret.map(|secret| {
-            // Supabase signs with the text itself, not with what it may decode to.
-            DecodingKey::from_secret(secret.expose_secret().as_bytes())
-        });
+        // Supabase signs with the text itself, not with what it may decode to.
+        let key =
+            |secret: &SecretString| DecodingKey::from_secret(secret.expose_secret().as_bytes());
+        let secrets: Vec<_> = config.jwt_secrets.iter().map(key).collect();
         let published = config.jwks_url.map(|url| Jwks::new(url, clock.clone())).transpose()?;
-        if secret.is_none() && published.is_none() {
+        if secrets.is_empty() && published.is_none() {
             return Err(AuthSetupError::NoTokenKey);
         }
         Ok(Self {
-            secret,
+            secrets,
             published,
             issuer: config.issuer,
             audience: config.audience,
@@ -55,10 +56,7 @@ impl Tokens {
     pub(super) async fn caller(&self, token: &str) -> Result<Caller, AuthError> {
         let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
         let claims = match header.alg {
-            Algorithm::HS256 => {
-                let key = self.secret.as_ref().ok_or(AuthError::Invalid)?;
-                self.verify(token, key, Algorithm::HS256)?
-            }
+            Algorithm::HS256 => self.verify_by_secret(token)?,
             Algorithm::ES256 | Algorithm::RS256 => {
                 let key = self.published_key(header.kid.as_deref()).await?;
                 if key.algorithm != header.alg {
@@ -69,6 +67,27 @@ impl Tokens {
             _ => return Err(AuthError::Invalid),
         };
         claims.into_caller(self.clock.now(), self.allow_anonymous)
+    }
+
+    /// By whichever secret it was signed with.
+    fn verify_by_secret(&self, token: &str) -> Result<Claims, AuthError> {
+        let mut refused = AuthError::Invalid;
+        for secret in &self.secrets {
+            match self.verify(token, secret, Algorithm::HS256) {
+                Err(AuthError::Invalid) => {}
+                // Another refusal follows a signature that holds.
+                Err(error) => refused = error,
+                Ok(claims) => return Ok(claims),
+            }
+        }
+        Err(refused)
+    }
+
+    /// Fetches the published keys ahead of the first token.
+    pub(super) async fn look_at_keys(&self) {
+        if let Some(published) = &self.published {
+            published.look_ahead().await;
+        }
     }
 
     async fn published_key(&self, kid: Option<&str>) -> Result<PublishedKey, AuthError> {

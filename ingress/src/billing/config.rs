@@ -49,7 +49,7 @@ impl StripeConfig {
             access: StripeAccess::from_env(env),
             prices: offers(env),
             timeout: env.seconds("STRIPE_TIMEOUT_SECONDS", 8.0).max(Duration::from_millis(100)),
-            app_url: env.optional("APP_URL"),
+            app_url: env.url("APP_URL"),
         }
     }
 }

@@ -29,8 +29,8 @@ pub struct LimitsConfig {
 
 /// The longest path and query read.
 pub(super) const URL_BYTES: usize = 8 * 1024;
-/// All header names and values together.
-pub(super) const HEADER_BYTES: usize = 32 * 1024;
+/// All header names and values together: a long token and much beside it.
+pub(super) const HEADER_BYTES: usize = 48 * 1024;
 /// Header lines of one request.
 pub(crate) const HEADER_LINES: usize = 100;
 

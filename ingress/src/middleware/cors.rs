@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use axum::http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LOCATION, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LOCATION,
+    RETRY_AFTER,
 };
 use axum::http::{HeaderValue, Method};
 use regimen_common::config::{Env, Environment};
@@ -87,18 +88,23 @@ pub(super) fn layer(origins: &AllowedOrigins) -> CorsLayer {
     }
 }
 
-/// What a page may send.
-fn request_headers() -> [HeaderName; 11] {
+/// What a page may send: what is read here, and what browsers' EventSource
+/// substitutes and tracers (W3C Trace Context and Baggage, Sentry) add.
+fn request_headers() -> [HeaderName; 15] {
     [
         ACCEPT,
         AUTHORIZATION,
+        CACHE_CONTROL,
         CONTENT_TYPE,
         IF_NONE_MATCH,
         HeaderName::from_static("apikey"),
+        HeaderName::from_static("baggage"),
         HeaderName::from_static("idempotency-key"),
         HeaderName::from_static("last-event-id"),
         HeaderName::from_static("prefer"),
+        HeaderName::from_static("sentry-trace"),
         HeaderName::from_static("traceparent"),
+        HeaderName::from_static("tracestate"),
         HeaderName::from_static("x-client-info"),
         HeaderName::from_static("x-request-id"),
     ]

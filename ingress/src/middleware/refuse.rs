@@ -7,7 +7,7 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use super::body;
 use super::config::{HEADER_BYTES, HEADER_LINES, LimitsConfig, URL_BYTES};
@@ -23,11 +23,17 @@ const UNGUARDED: [&str; 4] = ["/api/stripe/webhook", "/health", "/livez", "/read
 pub(super) struct Gate {
     limits: LimitsConfig,
     pub(super) flood: Option<FloodGuard>,
+    /// Warns of a proxy that is not declared, once.
+    undeclared: Once,
 }
 
 impl Gate {
     pub(super) fn new(limits: &LimitsConfig) -> Self {
-        Self { limits: limits.clone(), flood: FloodGuard::new(&limits.flood) }
+        Self {
+            limits: limits.clone(),
+            flood: FloodGuard::new(&limits.flood),
+            undeclared: Once::new(),
+        }
     }
 
     fn check(&self, request: &Request) -> Result<ClientAddress, ApiError> {
@@ -37,6 +43,7 @@ impl Gate {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         // Without a peer (a router called directly) all share one address.
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
+        self.notice_undeclared_proxy(peer, request.headers());
         let client = self.limits.trusted_proxies.client(peer, request.headers());
         if let Some(flood) = &self.flood
             && request
@@ -47,6 +54,24 @@ impl Gate {
             flood.check(client)?;
         }
         Ok(client)
+    }
+
+    /// One line for the process: the header proves nothing, any client can send
+    /// it. The metric tells whether it is the rule.
+    fn notice_undeclared_proxy(&self, peer: IpAddr, headers: &HeaderMap) {
+        if !self.limits.trusted_proxies.undeclared(peer, headers) {
+            return;
+        }
+        metrics::counter!("regimen_undeclared_proxy_requests_total").increment(1);
+        self.undeclared.call_once(|| {
+            tracing::warn!(
+                %peer,
+                "a request says for whom it was forwarded, and its sender is not among \
+                 TRUSTED_PROXIES: the header is ignored and the sender counts as the client. If \
+                 this is a proxy of yours, add its address; else no action is needed. Told once; \
+                 regimen_undeclared_proxy_requests_total counts on"
+            );
+        });
     }
 }
 

@@ -116,7 +116,7 @@ async fn sizes_are_limited() {
     assert_eq!(status(&exchange(address, chunked.as_bytes()).await), 413);
     let path = format!("/health?{}", "a".repeat(8 * 1024));
     assert_eq!(problem(&send(address, "GET", &path, "", "").await)["code"], "url-too-long");
-    let headers = format!("x-a: {}\r\n", "a".repeat(32 * 1024));
+    let headers = format!("x-a: {}\r\n", "a".repeat(48 * 1024));
     let refused = send(address, "GET", "/health", &headers, "").await;
     assert_eq!(problem(&refused)["code"], "headers-too-large");
     let lines = "x-a: 1\r\n".repeat(200);
@@ -173,7 +173,7 @@ async fn only_listed_origins_may_call_from_a_browser() {
     let preflight = async |origin: &str| {
         let headers = format!(
             "origin: {origin}\r\naccess-control-request-method: POST\r\n\
-             access-control-request-headers: authorization,idempotency-key\r\n"
+             access-control-request-headers: authorization,baggage,content-type,sentry-trace\r\n"
         );
         send(address, "OPTIONS", "/echo", &headers, "").await
     };
@@ -182,7 +182,25 @@ async fn only_listed_origins_may_call_from_a_browser() {
     assert_eq!(header(&allowed, "access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(header(&allowed, "access-control-allow-credentials"), Some("true"));
     assert_eq!(header(&allowed, "access-control-max-age"), Some("7200"));
-    assert!(header(&allowed, "access-control-allow-headers").unwrap().contains("idempotency-key"));
+    let listed = header(&allowed, "access-control-allow-headers").unwrap();
+    let listed: Vec<_> = listed.split(',').map(str::trim).collect();
+    for sent in [
+        "authorization",
+        "apikey",
+        "x-client-info",
+        "content-type",
+        "idempotency-key",
+        "prefer",
+        "if-none-match",
+        "baggage",
+        "sentry-trace",
+        "traceparent",
+        "tracestate",
+        "cache-control",
+        "last-event-id",
+    ] {
+        assert!(listed.contains(&sent), "{sent} is not in {listed:?}");
+    }
     for origin in ["https://app.example.evil.test", "http://app.example", "null", "*"] {
         assert_eq!(header(&preflight(origin).await, "access-control-allow-origin"), None);
     }
@@ -190,4 +208,17 @@ async fn only_listed_origins_may_call_from_a_browser() {
     let refused = send(address, "GET", "/nowhere", "origin: https://app.example\r\n", "").await;
     assert_eq!(header(&refused, "access-control-allow-origin"), Some("https://app.example"));
     assert!(header(&refused, "vary").unwrap().contains("origin"));
+    let readable = header(&refused, "access-control-expose-headers").unwrap();
+    for read in [
+        "location",
+        "retry-after",
+        "ratelimit",
+        "ratelimit-policy",
+        "idempotency-replayed",
+        "etag",
+        "x-request-id",
+        "preference-applied",
+    ] {
+        assert!(readable.split(',').any(|name| name == read), "{read} is not in {readable}");
+    }
 }

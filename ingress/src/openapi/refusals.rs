@@ -27,7 +27,7 @@ pub(super) fn add(document: &mut Value) {
 fn refusals_of(path: &str, operation: &Value) -> Vec<ApiError> {
     let mut refusals = vec![
         ApiError::TooLarge { part: Part::Url, limit: 8192 },
-        ApiError::TooLarge { part: Part::Headers, limit: 32_768 },
+        ApiError::TooLarge { part: Part::Headers, limit: 49_152 },
         ApiError::internal("example"),
     ];
     if is_guarded(path) {

@@ -17,7 +17,7 @@ pub(crate) struct Ingress {
     pub(crate) url: String,
     pub(crate) client: reqwest::Client,
     pub(crate) state: AppState,
-    serving: JoinHandle<std::io::Result<()>>,
+    serving: JoinHandle<Result<(), regimen_ingress::RunError>>,
 }
 
 impl Ingress {

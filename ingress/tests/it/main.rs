@@ -12,6 +12,7 @@ mod idempotency;
 mod ingress;
 mod operators;
 mod plan_status;
+mod start;
 mod stripe_libraries;
 mod stripe_webhook;
 mod usage_limits;

@@ -4,8 +4,7 @@ use std::error::Error;
 
 use regimen_common::config::Env as Settings;
 use regimen_common::db::billing::backfill::{Occasion, standing};
-use regimen_common::process;
-use regimen_common::shutdown::Shutdown;
+use regimen_common::{process, start};
 
 use crate::config::WorkerConfig;
 use crate::env::Env;
@@ -40,8 +39,11 @@ enum Refusal {
 pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let config = WorkerConfig::read(Settings::from_process())?;
     process::runtime()?.block_on(async {
-        let env = Env::new(config, Shutdown::on_signals()?)?;
+        let env = Env::new(config, start::signals()?)?;
         env.db.inspect().await?;
+        // Before anything else: what is wrong with the database is told by its name.
+        let reached = env.db.get().await;
+        drop(reached.map_err(|error| start::of_database(&env.config.database_url, error))?);
         if !env.stripe.is_configured() {
             return Err(StripeError::NoKey.into());
         }

@@ -8,7 +8,7 @@ use regimen_common::config::{Env as Settings, Environment, database_url};
 use regimen_common::db::Pool;
 use regimen_common::db::billing::events::{self, EventState, Replayed, Summary};
 use regimen_common::db::{self, DbError};
-use regimen_common::process;
+use regimen_common::{process, start};
 use tokio_postgres::error::SqlState;
 
 /// What can be done with stored events.
@@ -65,7 +65,8 @@ pub(super) fn run(command: &Command) -> Result<(), Box<dyn Error>> {
     let url = database_url(&mut settings);
     let url = settings.finish(url)?;
     process::runtime()?.block_on(async {
-        let pool = db::pool(&url, 1, "regimen-events")?;
+        let pool = db::pool(&url, 1, "regimen-events");
+        let pool = pool.map_err(|error| start::of_database(&url, error))?;
         let done = match command {
             Command::List { state, limit } => list(&pool, *state, *limit).await,
             Command::Replay { all_dead: true, .. } => replay_dead(&pool).await,
@@ -77,7 +78,7 @@ pub(super) fn run(command: &Command) -> Result<(), Box<dyn Error>> {
             Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
                 Err(Refusal::NotMigrated.into())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(start::of_database(&url, error)),
         }
     })
 }

@@ -8,10 +8,8 @@ use std::error::Error;
 
 use clap::{Parser, Subcommand};
 use regimen_common::config::{Env as Settings, database_url};
-use regimen_common::db::migrate::{TURN, migrate_telling};
-use regimen_common::shutdown::Shutdown;
-use regimen_common::{process, telemetry};
-use tokio::net::TcpListener;
+use regimen_common::db::migrate::{MigrateError, TURN, migrate_telling};
+use regimen_common::{process, start, telemetry};
 
 use crate::config::WorkerConfig;
 use crate::env::Env;
@@ -55,8 +53,8 @@ fn work() -> Result<(), Box<dyn Error>> {
     let config = WorkerConfig::read(Settings::from_process())?;
     let telemetry = telemetry::init(&config.telemetry, "regimen-worker")?;
     process::runtime()?.block_on(async {
-        let listener = TcpListener::bind(config.metrics_addr).await?;
-        let env = Env::new(config, Shutdown::on_signals()?)?;
+        let listener = start::listen("METRICS_ADDR", config.metrics_addr).await?;
+        let env = Env::new(config, start::signals()?)?;
         crate::run(env, listener, telemetry.metrics.clone()).await?;
         Ok(())
     })
@@ -66,7 +64,11 @@ fn apply_migrations() -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::from_process();
     let url = database_url(&mut settings);
     let url = settings.finish(url)?;
-    let report = process::runtime()?.block_on(migrate_telling(&url, TURN, &process::say))?;
+    let report = process::runtime()?.block_on(migrate_telling(&url, TURN, &process::say));
+    let report = report.map_err(|error| match error {
+        MigrateError::Db(error) => start::of_database(&url, error),
+        other => other.into(),
+    })?;
     if report.applied.is_empty() {
         process::say(&format!("nothing to do: the database has version {}", report.version));
     } else {

@@ -66,7 +66,7 @@ impl MailConfig {
         let username = env.text("SMTP_USERNAME");
         let password = env.secret("SMTP_PASSWORD");
         let from = env.optional::<Mailbox>("SMTP_FROM");
-        let app_url = env.optional::<Url>("APP_URL");
+        let app_url = env.url("APP_URL");
         let host = host?;
         if username.is_some() != password.is_some() {
             env.error("SMTP_PASSWORD", "SMTP_USERNAME and SMTP_PASSWORD belong together");
@@ -87,10 +87,18 @@ impl MailConfig {
 fn authority(env: &mut Env) -> Option<Certificate> {
     const NAME: &str = "SMTP_ROOT_CERT";
     let path = env.optional::<PathBuf>(NAME)?;
-    let pem = std::fs::read(&path)
-        .map_err(|error| env.error(NAME, format!("cannot read the file it names: {error}")));
-    let certificate = Certificate::from_pem(&pem.ok()?)
-        .map_err(|error| env.error(NAME, format!("the file holds no PEM certificate: {error}")));
+    let pem = std::fs::read(&path).map_err(|error| {
+        env.error(
+            NAME,
+            format!(
+                "cannot read the file {}: {error}; it must be there and be readable by this user",
+                path.display()
+            ),
+        )
+    });
+    let certificate = Certificate::from_pem(&pem.ok()?).map_err(|error| {
+        env.error(NAME, format!("the file {} holds no PEM certificate: {error}", path.display()))
+    });
     certificate.ok()
 }
 

@@ -131,7 +131,14 @@ impl Catalogue {
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let text = env.text("MODEL_CATALOGUE");
         let parsed = Self::parse(text.as_deref().unwrap_or(BUILT_IN));
-        parsed.map_err(|error| env.error("MODEL_CATALOGUE", error.to_string())).ok()
+        parsed
+            .map_err(|error| {
+                env.error(
+                    "MODEL_CATALOGUE",
+                    format!("{error}; correct the JSON, or unset it for the built-in catalogue"),
+                )
+            })
+            .ok()
     }
 
     /// Reads and checks a catalogue.

@@ -23,4 +23,5 @@ mod providers;
 mod redis_faults;
 mod retry;
 mod source;
+mod start;
 mod stripe;

@@ -28,15 +28,19 @@ use crate::watching::{LookupError, Seat, Seats, Watcher, Watching};
 const RECONNECT: Duration = Duration::from_millis(1_000);
 /// After a failed look at the history.
 const BACKOFF: Duration = Duration::from_secs(1);
-/// Proxies that buffer would hold the events back.
-const UNBUFFERED: (HeaderName, HeaderValue) =
-    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+/// Proxies that compress or buffer would hold the events back: the first is for
+/// those that heed the standard, such as Node's `compression`, the second for nginx.
+const UNBUFFERED: [(HeaderName, HeaderValue); 2] = [
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+    (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+];
 
 /// How clients that cannot set headers resume.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Resume {
-    /// The same as the header `Last-Event-ID`, which goes before it.
+    /// The same as the header `Last-Event-ID`, which goes before it. What is no
+    /// event's id counts as absent, in both.
     #[param(value_type = Option<u32>)]
     last_event_id: Option<String>,
 }
@@ -75,7 +79,7 @@ pub(super) async fn stream(
     Query(resume): Query<Resume>,
 ) -> Result<Response, ApiError> {
     let user_id = caller.acting_for(None)?;
-    let after = last_event_id(&headers, &resume)?;
+    let after = last_event_id(&headers, &resume);
     let watcher = state.watching.changes.job(id);
     let mark = own_mark(&state, id, user_id).await?;
     if mark.state.is_terminal() && after == mark.seq {
@@ -103,30 +107,20 @@ pub(super) async fn stream(
         Some((Ok::<_, Infallible>(event), history))
     });
     let heartbeat = KeepAlive::new().interval(state.watching.config.heartbeat);
-    let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store")), UNBUFFERED];
-    Ok((headers, Sse::new(events).keep_alive(heartbeat)).into_response())
+    Ok((UNBUFFERED, Sse::new(events).keep_alive(heartbeat)).into_response())
 }
 
-/// The header goes before the query; what either says must be an event's id.
-fn last_event_id(headers: &HeaderMap, resume: &Resume) -> Result<i32, ApiError> {
-    let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
-    let header = header.map(event_id).transpose()?;
-    let query = resume.last_event_id.as_deref().map(event_id).transpose()?;
-    Ok(header.or(query).unwrap_or_default())
+/// The header goes before the query. What is no event's id says nothing, as in
+/// clients that send "undefined" before they have one; nothing at all stands for
+/// the time before the first event.
+fn last_event_id(headers: &HeaderMap, resume: &Resume) -> i32 {
+    let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let query = resume.last_event_id.as_deref();
+    header.and_then(event_id).or_else(|| query.and_then(event_id)).unwrap_or_default()
 }
 
-/// Nothing at all stands for the time before the first event.
-fn event_id(text: &str) -> Result<i32, ApiError> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(0);
-    }
-    text.parse().ok().filter(|seq| *seq >= 0).ok_or_else(|| {
-        ApiError::BadRequest(
-            "the last event id must be the id of an event of this job; leave it out to get all"
-                .to_owned(),
-        )
-    })
+fn event_id(text: &str) -> Option<i32> {
+    text.trim().parse().ok().filter(|seq| *seq >= 0)
 }
 
 fn too_many_streams(seats: &Seats) -> ApiError {

@@ -310,7 +310,7 @@ async fn flood(ingress: &Ingress, report: &mut Vec<String>) {
     };
     // {"alg":"ES256","kid":"made-up-0"} with claims and a signature of nothing.
     let unknown = "eyJhbGciOiJFUzI1NiIsImtpZCI6Im1hZGUtdXAtMCJ9.e30.AAAA";
-    flooded(ingress, "unknown key ids", report, StatusCode::UNAUTHORIZED, || {
+    flooded(ingress, "unknown key ids", report, StatusCode::SERVICE_UNAVAILABLE, || {
         read(&stranger(), unknown)
     })
     .await;

@@ -148,11 +148,16 @@ async fn oversized_heads_are_refused() {
     let long = "a".repeat(40_000);
     for (request, status) in [
         (get(&format!("/livez?{}", &long[..9_000]), ""), "414"),
-        (get("/livez", &format!("x: {long}\r\n")), "431"),
+        (get("/livez", &format!("x: {}\r\n", &long.repeat(2)[..50_000])), "431"),
         (get("/livez", &"x: 1\r\n".repeat(150)), "431"),
         (get("/livez", &format!("x: {}\r\n", long.repeat(3))), "431"),
     ] {
         let answer = exchange(ingress.address(), request.as_bytes()).await;
         assert_eq!(statuses(&answer), [status], "{}", &request[..60]);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("content-type: application/problem+json"), "{head}");
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["status"].to_string(), status);
+        assert!(head.contains(&format!("x-request-id: {}", problem["instance"].as_str().unwrap())));
     }
 }
