@@ -88,6 +88,7 @@ pub async fn run(
     tokio::spawn(heartbeat::run(pulse, holdings, env.config.claim.lease));
     tokio::spawn(jobs::reconcile::run(Arc::clone(&env)));
     tokio::spawn(jobs::stripe_reconcile::run(Arc::clone(&env)));
+    env.tasks.spawn(jobs::stripe_rules::run(Arc::clone(&env)));
     env.tasks.spawn(models::run(Arc::clone(&env)));
     tokio::spawn(pauses::run(Arc::clone(&env)));
     env.tasks.spawn(jobs::backfill::run(Arc::clone(&env)));

@@ -33,6 +33,62 @@ impl Mode {
     }
 }
 
+/// Something that can be bought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// What clients call it.
+    pub name: String,
+    /// Stripe's price.
+    pub price: String,
+}
+
+/// What is ours among all that a Stripe account may sell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// `STRIPE_PRICES`: what can be bought, the default first.
+    pub sold: Vec<Offer>,
+    /// Those prices, and the prices and products of `STRIPE_OLD_PRICES`, which
+    /// are sold no more and still give what was paid for. Empty where
+    /// `STRIPE_PRICES` is unset: then nobody can tell, and everything counts.
+    pub entitling: Vec<String>,
+}
+
+impl Offers {
+    /// Reads the settings; mistakes are recorded in `env`.
+    pub fn from_env(env: &mut Env) -> Self {
+        let mut sold: Vec<Offer> = Vec::new();
+        for entry in env.list("STRIPE_PRICES") {
+            let (name, price) = entry.split_once('=').unwrap_or(("pro", &entry));
+            let (name, price) = (name.trim(), price.trim());
+            if name.is_empty() || !is_stripe_id(price) {
+                env.error("STRIPE_PRICES", format!("{entry} is not NAME=price_…"));
+            } else if sold.iter().any(|offer| offer.name == name) {
+                env.error("STRIPE_PRICES", format!("names {name} twice"));
+            } else {
+                sold.push(Offer { name: name.to_owned(), price: price.to_owned() });
+            }
+        }
+        let old = env.list("STRIPE_OLD_PRICES");
+        for id in old.iter().filter(|id| !is_stripe_id(id)) {
+            env.error("STRIPE_OLD_PRICES", format!("{id} is neither price_… nor prod_…"));
+        }
+        if sold.is_empty() && !old.is_empty() {
+            env.error("STRIPE_PRICES", "is required with STRIPE_OLD_PRICES: NAME=price_…");
+        }
+        let prices = sold.iter().map(|offer| offer.price.clone());
+        let entitling = prices.chain(old).collect();
+        Self { sold, entitling }
+    }
+}
+
+/// Whether `text` may be an id of one of Stripe's objects. Ids become parts of
+/// addresses, so nothing else may. Prices that were once plans have ids of their
+/// owner's choice, such as `pro-monthly`.
+pub fn is_stripe_id(text: &str) -> bool {
+    (1..=255).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
 /// How to reach Stripe's API.
 #[derive(Debug, Clone)]
 pub struct StripeAccess {
@@ -94,6 +150,35 @@ mod tests {
         assert_eq!(Mode::Live.mismatch(&event(json!(null), json!(null))), None);
         let connected = event(json!(true), json!("acct_1"));
         assert_eq!(Mode::Live.mismatch(&connected), Some("connected_account"));
+    }
+
+    fn offers(pairs: &[(&str, &str)]) -> Result<Offers, usize> {
+        let mut env = Env::from_pairs(pairs.iter().copied());
+        let offers = Offers::from_env(&mut env);
+        env.finish(Some(offers)).map_err(|errors| errors.0.len())
+    }
+
+    #[test]
+    fn what_can_be_bought_has_a_name_each() {
+        let sold = |value: &str| {
+            let offers = offers(&[("STRIPE_PRICES", value)])?;
+            Ok(offers.sold.into_iter().map(|offer| (offer.name, offer.price)).collect::<Vec<_>>())
+        };
+        let pair = |name: &str, price: &str| (name.to_owned(), price.to_owned());
+        let both = vec![pair("monthly", "price_1"), pair("yearly", "price_2")];
+        assert_eq!(sold("monthly=price_1, yearly=price_2"), Ok(both));
+        assert_eq!(sold("price_1"), Ok(vec![pair("pro", "price_1")]));
+        assert_eq!(sold("a=price_1,a=price_2"), Err(1));
+        assert_eq!(sold("=price_1, b=, c=price/1"), Err(3));
+    }
+
+    #[test]
+    fn what_is_sold_no_more_still_entitles() {
+        let old = ("STRIPE_OLD_PRICES", "pro-2024,prod_Pro");
+        let both = offers(&[("STRIPE_PRICES", "pro=price_1"), old]).unwrap();
+        assert_eq!(both.entitling, ["price_1", "pro-2024", "prod_Pro"]);
+        assert_eq!(offers(&[old]), Err(1), "nothing would tell what is sold");
+        assert_eq!(offers(&[]), Ok(Offers::default()));
     }
 
     #[test]

@@ -68,17 +68,20 @@ pub enum Access {
     None,
 }
 
-/// How long a failed payment may take to mend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What entitles, and how long a failed payment may take to mend.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Access in status `past_due` lasts this long, counted from its start.
     pub past_due_grace: Duration,
+    /// The prices and products that are ours; everything, when there are none
+    /// (see [`Offers`](super::Offers)).
+    pub entitling: Vec<String>,
 }
 
 impl Default for Policy {
     /// Two weeks: Stripe's default schedule of retries.
     fn default() -> Self {
-        Self { past_due_grace: Duration::from_secs(14 * 86_400) }
+        Self { past_due_grace: Duration::from_secs(14 * 86_400), entitling: Vec::new() }
     }
 }
 
@@ -110,6 +113,8 @@ pub struct Entitlement {
     pub renews_on: Option<NaiveDate>,
     /// The Stripe customer that pays, or paid last.
     pub customer: Option<String>,
+    /// The subscriptions that give it. More than one: somebody pays twice.
+    pub paid_by: Vec<String>,
 }
 
 impl Entitlement {
@@ -120,8 +125,12 @@ impl Entitlement {
         now: DateTime<Utc>,
     ) -> Self {
         let mut best: Option<(Rank<'a>, &'a Record)> = None;
+        let mut paid_by = Vec::new();
         for record in records {
             let rank = Rank::of(record, policy, now);
+            if rank.pro {
+                paid_by.push(record.id.clone());
+            }
             if best.as_ref().is_none_or(|(found, _)| rank > *found) {
                 best = Some((rank, record));
             }
@@ -136,6 +145,7 @@ impl Entitlement {
                 .and_then(|end| DateTime::from_timestamp(end, 0))
                 .map(|end| end.date_naive()),
             customer: (!record.customer_deleted).then(|| record.customer.clone()),
+            paid_by,
         }
     }
 
@@ -158,7 +168,7 @@ struct Rank<'a> {
 
 impl<'a> Rank<'a> {
     fn of(record: &'a Record, policy: &Policy, now: DateTime<Utc>) -> Self {
-        let pro = match record.access(policy) {
+        let pro = match record.access(policy, now.timestamp()) {
             Access::Full => true,
             Access::Grace { until } => now.timestamp() < until,
             Access::None => false,
@@ -179,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_known_status_has_its_access() {
-        let policy = Policy { past_due_grace: Duration::from_secs(100) };
+        let policy = Policy { past_due_grace: Duration::from_secs(100), ..Policy::default() };
         let access = |word: &str| policy.access(word.parse().unwrap(), Some(50));
         assert_eq!(access("active"), Access::Full);
         assert_eq!(access("trialing"), Access::Full);

@@ -28,7 +28,7 @@ pub mod verdict;
 mod config;
 mod lenient;
 
-pub use config::{Mode, StripeAccess};
+pub use config::{Mode, Offer, Offers, StripeAccess, is_stripe_id};
 
 /// The version of Stripe's API we ask in: the one whose shapes we know best.
 pub const API_VERSION: &str = "2026-10-28.endive";

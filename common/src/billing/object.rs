@@ -61,6 +61,8 @@ pub struct Subscription {
     current_period_end: Option<i64>,
     #[serde(default, deserialize_with = "lenient::field")]
     cancel_at_period_end: Option<bool>,
+    #[serde(default)]
+    pause_collection: PauseCollection,
     #[serde(default, deserialize_with = "lenient::field")]
     cancel_at: Option<i64>,
     /// When its trial ends, in Unix seconds.
@@ -75,10 +77,46 @@ pub struct Subscription {
 struct Item {
     #[serde(default, deserialize_with = "lenient::field")]
     current_period_end: Option<i64>,
-    #[serde(default, deserialize_with = "lenient::reference")]
-    price: Option<String>,
-    #[serde(default, deserialize_with = "lenient::reference")]
-    plan: Option<String>,
+    #[serde(default)]
+    price: Sold,
+    #[serde(default)]
+    plan: Sold,
+}
+
+/// A price, or a plan as prices were called before: its id and its product's.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Sold {
+    id: Option<String>,
+    product: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Sold {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let product = value.get("product").and_then(lenient::id_of);
+        Ok(Self { id: lenient::id_of(&value), product })
+    }
+}
+
+/// A pause in the collection of payments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// When Stripe ends it by itself, in Unix seconds.
+    pub resumes_at: Option<i64>,
+}
+
+/// `pause_collection`: null, or an object. What becomes of the invoices
+/// (`behavior`: void, keep_as_draft, mark_uncollectible, or a later word) makes
+/// no difference: none of them is paid.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct PauseCollection(Option<Pause>);
+
+impl<'de> Deserialize<'de> for PauseCollection {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let resumes_at = value.get("resumes_at").and_then(Value::as_i64);
+        Ok(Self(value.is_object().then_some(Pause { resumes_at })))
+    }
 }
 
 impl Subscription {
@@ -104,7 +142,22 @@ impl Subscription {
     /// The price of its first item.
     pub fn price(&self) -> Option<&str> {
         let first = self.items.first()?;
-        first.price.as_deref().or(first.plan.as_deref())
+        first.price.id.as_deref().or(first.plan.id.as_deref())
+    }
+
+    /// The prices and products of all its items, sorted.
+    pub fn sold(&self) -> Vec<String> {
+        let sold = self.items.iter().flat_map(|item| [&item.price, &item.plan]);
+        let mut ids: Vec<_> =
+            sold.flat_map(|sold| [&sold.id, &sold.product]).flatten().cloned().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// The pause in the collection of its payments, while there is one.
+    pub fn pause(&self) -> Option<Pause> {
+        self.pause_collection.0
     }
 
     /// When it will end if nothing changes, in Unix seconds. Some ways of
@@ -288,6 +341,32 @@ mod tests {
         let old = Subscription::from_value(&old);
         assert_eq!((old.period_end(), old.price()), (Some(5), Some("plan_a")));
         assert_eq!(Subscription::from_value(&json!({"items": null})).period_end(), None);
+    }
+
+    #[test]
+    fn all_that_is_sold_is_read_from_every_place() {
+        let sold = |value: Value| Subscription::from_value(&value).sold();
+        let items = json!({"items": {"data": [
+            {"price": {"id": "price_b", "product": "prod_1"}, "plan": {"id": "price_b"}},
+            {"price": {"id": "price_a", "product": {"id": "prod_2", "deleted": true}}},
+            {"plan": {"id": "gold", "product": "prod_3"}}, {"price": "price_c"}, {"price": 7}]}});
+        let all = ["gold", "price_a", "price_b", "price_c", "prod_1", "prod_2", "prod_3"];
+        assert_eq!(sold(items), all);
+        assert_eq!(sold(json!({"items": null})), [""; 0]);
+    }
+
+    #[test]
+    fn a_pause_is_read_whatever_becomes_of_the_invoices() {
+        let pause =
+            |value: Value| Subscription::from_value(&json!({"pause_collection": value})).pause();
+        for behavior in ["void", "keep_as_draft", "mark_uncollectible", "a later word"] {
+            let until = Some(Pause { resumes_at: Some(7) });
+            assert_eq!(pause(json!({"behavior": behavior, "resumes_at": 7})), until);
+            let for_ever = Some(Pause { resumes_at: None });
+            assert_eq!(pause(json!({"behavior": behavior, "resumes_at": null})), for_ever);
+        }
+        assert_eq!(pause(json!(null)), None);
+        assert_eq!(Subscription::from_value(&json!({})).pause(), None);
     }
 
     #[test]

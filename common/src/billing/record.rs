@@ -11,7 +11,7 @@
 use uuid::Uuid;
 
 use super::entitlement::{Access, Policy, Status};
-use super::object::Subscription;
+use super::object::{Pause, Subscription};
 use crate::named::UnknownName;
 
 /// Events made this close to a fetch, in seconds, may or may not be in it.
@@ -118,6 +118,11 @@ pub struct Record {
     pub trial_end: Option<i64>,
     /// The price of its first item.
     pub price: Option<String>,
+    /// The prices and products of all its items; `None` while no account of
+    /// this release told them.
+    pub items: Option<Vec<String>>,
+    /// The pause in the collection of its payments.
+    pub pause: Option<Pause>,
     /// When it was made, in Unix seconds.
     pub created: Option<i64>,
     /// The user its metadata names.
@@ -155,6 +160,8 @@ impl Record {
             ends_at: None,
             trial_end: None,
             price: None,
+            items: None,
+            pause: None,
             created: None,
             metadata_user: None,
             checkout_user: None,
@@ -184,18 +191,39 @@ impl Record {
             ends_at: subscription.ends_at(),
             trial_end: subscription.trial_end,
             price: subscription.price().map(str::to_owned),
+            items: Some(subscription.sold()),
+            pause: subscription.pause(),
             created: subscription.created,
             metadata_user: subscription.metadata.user(),
             checkout_user: None,
         })
     }
 
-    /// What it gives its user.
-    pub fn access(&self, policy: &Policy) -> Access {
-        if self.customer_deleted {
+    /// What it gives its user at `now`, in Unix seconds.
+    pub fn access(&self, policy: &Policy, now: i64) -> Access {
+        let paused = self.pause.is_some_and(|pause| pause.resumes_at.is_none_or(|at| now < at));
+        if self.customer_deleted || paused || !self.is_ours(policy) {
             return Access::None;
         }
         policy.access(self.status, self.fell_due_at.or(self.seen_due_at))
+    }
+
+    /// Whether it is for something that is ours. One that only its checkout told
+    /// of is, if that was made for a user: what it sold is told later.
+    pub fn is_ours(&self, policy: &Policy) -> bool {
+        let ours = |id: &String| policy.entitling.contains(id);
+        policy.entitling.is_empty()
+            || match (&self.items, &self.price) {
+                (Some(items), _) => items.iter().any(ours),
+                (None, Some(price)) => ours(price),
+                (None, None) => self.basis == Basis::Checkout && self.checkout_user.is_some(),
+            }
+    }
+
+    /// Whether it is paid for, by status, and gives nothing because it is not ours.
+    pub fn is_foreign(&self, policy: &Policy) -> bool {
+        let live = matches!(self.status, Status::Active | Status::Trialing | Status::PastDue);
+        live && !self.customer_deleted && !self.is_ours(policy)
     }
 
     /// The user its own papers name.
@@ -246,6 +274,7 @@ impl Record {
                 record.ends_at,
                 record.trial_end,
                 record.price.clone(),
+                (record.items.clone(), record.pause),
                 record.metadata_user,
             )
         };
@@ -305,16 +334,54 @@ mod tests {
 
     #[test]
     fn the_start_of_a_failing_payment_is_the_one_an_event_told() {
-        let policy = Policy { past_due_grace: std::time::Duration::from_secs(10) };
+        let policy =
+            Policy { past_due_grace: std::time::Duration::from_secs(10), ..Policy::default() };
         let mut known = record(Status::Active, Basis::Event(5));
         let mut overdue = record(Status::PastDue, Basis::Event(50));
         overdue.seen_due_at = Some(50);
         known.absorb(overdue);
-        assert_eq!(known.access(&policy), Access::Grace { until: 60 });
+        assert_eq!(known.access(&policy, 0), Access::Grace { until: 60 });
         known.note_fell_due(40);
         known.note_fell_due(20);
-        assert_eq!(known.access(&policy), Access::Grace { until: 50 });
+        assert_eq!(known.access(&policy, 0), Access::Grace { until: 50 });
         known.absorb(record(Status::Active, Basis::Event(70)));
         assert_eq!((known.fell_due_at, known.seen_due_at), (None, None));
+    }
+
+    #[test]
+    fn only_what_is_ours_and_collected_gives_access() {
+        let policy =
+            Policy { entitling: vec!["price_1".into(), "prod_1".into()], ..Policy::default() };
+        let sold = |items: &[&str]| {
+            let mut record = record(Status::Active, Basis::Event(5));
+            record.items = Some(items.iter().map(|&id| id.to_owned()).collect());
+            record
+        };
+        for (items, access) in [
+            (&["price_1"][..], Access::Full),
+            (&["price_9", "prod_9"], Access::None),
+            (&["price_9", "prod_1"], Access::Full),
+            (&["price_9", "price_1"], Access::Full),
+            (&[], Access::None),
+        ] {
+            assert_eq!(sold(items).access(&policy, 0), access, "{items:?}");
+            assert_eq!(sold(items).access(&Policy::default(), 0), Access::Full, "{items:?}");
+            assert_eq!(sold(items).is_foreign(&policy), access == Access::None, "{items:?}");
+        }
+        let mut old = record(Status::Active, Basis::Event(5));
+        for (price, access) in [("price_1", Access::Full), ("price_9", Access::None)] {
+            old.price = Some(price.to_owned());
+            assert_eq!(old.access(&policy, 0), access, "a row of an older release, {price}");
+        }
+        let mut checkout = Record::from_checkout("sub_1", "cus_1", true);
+        assert_eq!(checkout.access(&policy, 0), Access::None, "a payment link of somebody else's");
+        checkout.checkout_user = Some(Uuid::from_u128(1));
+        assert_eq!(checkout.access(&policy, 0), Access::Full, "what it sold is told later");
+        let mut paused = sold(&["price_1"]);
+        paused.pause = Some(Pause { resumes_at: None });
+        assert_eq!(paused.access(&policy, i64::MAX), Access::None);
+        paused.pause = Some(Pause { resumes_at: Some(50) });
+        assert_eq!(paused.access(&policy, 49), Access::None);
+        assert_eq!(paused.access(&policy, 50), Access::Full, "Stripe has resumed it by now");
     }
 }

@@ -76,11 +76,16 @@ pub enum Alert {
     MissingSubscription,
     /// A charge is contested: there is a deadline to answer.
     DisputeOpened,
+    /// A user of ours pays for something that is none of our prices.
+    ForeignPrice,
+    /// A user pays for a second subscription beside the first.
+    SecondSubscription,
 }
 
 named!(Alert, "alert", {
     UnknownStatus => "unknown_status", UnknownUser => "unknown_user",
     MissingSubscription => "missing_subscription", DisputeOpened => "dispute_opened",
+    ForeignPrice => "foreign_price", SecondSubscription => "second_subscription",
 });
 
 /// Something to tell a user.

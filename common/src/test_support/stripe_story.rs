@@ -41,6 +41,11 @@ pub enum Step {
     Pause,
     /// Goes on.
     Resume,
+    /// Payments are not collected, for ever or for so many seconds; the status
+    /// stays. What becomes of the invoices, as Stripe words it.
+    PauseCollection(&'static str, Option<i64>),
+    /// Payments are collected again.
+    ResumeCollection,
     /// Will end with its period.
     ScheduleCancel,
     /// Will not end after all.
@@ -99,6 +104,8 @@ pub struct Subscription {
     /// When payment began to fail, in Unix seconds; only while it does.
     pub fell_due_at: Option<i64>,
     cancel_at: Option<i64>,
+    /// What becomes of invoices while payments are not collected, and until when.
+    paused: Option<(&'static str, Option<i64>)>,
     price: u32,
     created: i64,
 }
@@ -185,6 +192,8 @@ impl Stripe {
             Step::GiveUp => "given up as unpaid",
             Step::Pause => "paused",
             Step::Resume => "resumed",
+            Step::PauseCollection(..) => "collection paused",
+            Step::ResumeCollection => "collection resumed",
             Step::ScheduleCancel => "cancellation scheduled",
             Step::KeepAfterAll => "cancellation withdrawn",
             Step::Cancel => "cancelled",
@@ -254,6 +263,7 @@ impl Stripe {
             period_end: self.now + PERIOD,
             fell_due_at: None,
             cancel_at: None,
+            paused: None,
             price: 0,
             created: self.now,
         });
@@ -290,6 +300,15 @@ impl Stripe {
             (Step::GiveUp, "past_due") => self.set_status(at, "unpaid"),
             (Step::Pause, "active" | "trialing") => self.set_status_by(at, "paused", "paused"),
             (Step::Resume, "paused") => self.set_status_by(at, "active", "resumed"),
+            (Step::PauseCollection(behavior, time), _) if !is_over(status) => {
+                let until = time.map(|time| self.now + time);
+                self.subscriptions[at].paused = Some((behavior, until));
+                self.tell_subscription(at, "updated", &json!({"pause_collection": null}));
+            }
+            (Step::ResumeCollection, _) if self.subscriptions[at].paused.is_some() => {
+                self.subscriptions[at].paused = None;
+                self.tell_subscription(at, "updated", &json!({"pause_collection": {}}));
+            }
             (Step::Cancel, _) if !is_over(status) => self.end(at),
             (Step::TrialWillEnd, "trialing") => {
                 self.tell_subscription(at, "trial_will_end", &Value::Null);
@@ -393,7 +412,10 @@ impl Stripe {
     fn json(&self, subscription: &Subscription) -> Value {
         json!({"id": subscription.id, "object": "subscription", "customer": self.customer,
             "status": subscription.status, "created": subscription.created,
-            "cancel_at": subscription.cancel_at, "metadata": self.metadata(subscription),
+            "cancel_at": subscription.cancel_at,
+            "pause_collection": subscription.paused.map(|(behavior, until)|
+                json!({"behavior": behavior, "resumes_at": until})),
+            "metadata": self.metadata(subscription),
             "items": {"object": "list", "data": [{
                 "current_period_end": subscription.period_end,
                 "price": {"id": format!("price_{}", subscription.price)}}]}})
@@ -406,6 +428,24 @@ impl Stripe {
             Owner::Friend => json!({"user_id": self.friend}),
         }
     }
+}
+
+impl Subscription {
+    /// Whether it is for something of ours and its payments are collected.
+    pub fn counts(&self, now: i64) -> bool {
+        let paused = self.paused.is_some_and(|(_, until)| until.is_none_or(|until| now < until));
+        !paused && is_ours(self.price)
+    }
+}
+
+/// Every third price is none of ours.
+fn is_ours(price: u32) -> bool {
+    price % 3 != 2
+}
+
+/// The ids of our prices.
+pub fn our_prices() -> impl Iterator<Item = String> {
+    (0..60).filter(|price| is_ours(*price)).map(|price| format!("price_{price}"))
 }
 
 fn is_over(status: &str) -> bool {

@@ -168,7 +168,7 @@ fn deleting_a_customer_revokes_what_is_known_and_what_comes_late() {
     let active = event("customer.subscription.updated", 5, subscription("active"));
     for order in [[active.clone(), deleted.clone()], [deleted, active]] {
         let state = after(&order).state;
-        assert_eq!(state.records[0].access(&Policy::default()), Access::None);
+        assert_eq!(state.records[0].access(&Policy::default(), 0), Access::None);
         assert!(!is_pro(&state));
     }
 }

@@ -21,7 +21,7 @@ use regimen_common::billing::object::Subscription;
 use regimen_common::billing::record::Record;
 use regimen_common::billing::state::CustomerState;
 use regimen_common::billing::verdict::{Answer, Answers, Question, Verdict};
-use regimen_common::test_support::stripe_story::{Owner, Payment, Step, Stripe};
+use regimen_common::test_support::stripe_story::{Owner, Payment, Step, Stripe, our_prices};
 use uuid::Uuid;
 
 const START: i64 = 1_795_000_000;
@@ -37,6 +37,9 @@ fn owner() -> impl Strategy<Value = Owner> {
 
 fn step() -> impl Strategy<Value = Step> {
     let payment = prop_oneof![Just(Payment::Paid), Just(Payment::Trial), Just(Payment::Delayed)];
+    let behavior = proptest::sample::select(&["void", "keep_as_draft", "mark_uncollectible"][..]);
+    let until = prop_oneof![Just(None), (1_i64..900_000).prop_map(Some)];
+    let pause = (behavior, until).prop_map(|(what, until)| Step::PauseCollection(what, until));
     prop_oneof![
         4 => (payment, owner()).prop_map(|(payment, metadata)| Step::Checkout { payment, metadata }),
         1 => owner().prop_map(Step::Dashboard),
@@ -48,6 +51,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::GiveUp),
         2 => Just(Step::Pause),
         4 => Just(Step::Resume),
+        3 => pause,
+        3 => Just(Step::ResumeCollection),
         2 => Just(Step::ScheduleCancel),
         1 => Just(Step::KeepAfterAll),
         1 => Just(Step::Cancel),
@@ -91,7 +96,7 @@ struct World {
 }
 
 /// Each of these has to happen in enough stories, or they prove little.
-const MUST_HAPPEN: [&str; 27] = [
+const MUST_HAPPEN: [&str; 29] = [
     "resubscribed",
     "checkout, paid",
     "checkout, trial",
@@ -105,6 +110,8 @@ const MUST_HAPPEN: [&str; 27] = [
     "given up as unpaid",
     "paused",
     "resumed",
+    "collection paused",
+    "collection resumed",
     "cancellation scheduled",
     "cancellation withdrawn",
     "cancelled",
@@ -249,7 +256,10 @@ impl World {
 
     /// What the code under test gives `user`: plan, and date of renewal.
     fn given(&self, user: Uuid, now: i64) -> (bool, Option<String>) {
-        let policy = Policy { past_due_grace: Duration::from_secs(GRACE as u64) };
+        let policy = Policy {
+            past_due_grace: Duration::from_secs(GRACE as u64),
+            entitling: our_prices().collect(),
+        };
         let theirs = |record: &&Record| self.state.user_of(record) == Some(user);
         let records = self.state.records.iter().filter(theirs);
         let now = DateTime::from_timestamp(now, 0).unwrap();
@@ -262,6 +272,7 @@ impl World {
         let paid = self.stripe.subscriptions.iter().filter(|subscription| {
             self.stripe.owner(subscription) == Some(user)
                 && !self.stripe.deleted
+                && subscription.counts(now)
                 && match subscription.status {
                     "active" | "trialing" => true,
                     "past_due" => now < subscription.fell_due_at.unwrap() + GRACE,

@@ -20,13 +20,15 @@ use stripe_core::customer::RetrieveCustomer;
 use uuid::Uuid;
 
 use super::replies::{Customer, Invoice, List, Session};
-use super::{CallError, return_url};
+use super::{CallError, Refusal, is_stripe_id, keys, one_checkout, return_url};
 use crate::auth::Caller;
 use crate::error::{ApiError, FieldError};
 use crate::state::AppState;
 
 /// The metadata key that carries our user's id.
 const USER_ID: &str = regimen_common::billing::object::USER_ID;
+/// Customers of one user tried at most, while Stripe does not know them.
+const CUSTOMERS: usize = 3;
 /// Invoices shown at most.
 const INVOICES: i64 = 100;
 
@@ -44,7 +46,7 @@ pub struct Wish {
 /// The address of a checkout session for `user`.
 ///
 /// # Errors
-/// 409 for who has a subscription; 422 for what is not offered or leads
+/// 409 for who has a subscription or has just paid; 422 for what is not offered or leads
 /// elsewhere; 500 without settings; 502 and 503 by Stripe.
 pub async fn checkout(
     state: &AppState,
@@ -60,20 +62,63 @@ pub async fn checkout(
     )?;
     let client = state.db.get().await?;
     accounts::ensure_profile(&client, user, caller.email.as_deref()).await?;
-    let payer = payers::payer(&client, user).await?.unwrap_or_default();
     drop(client);
-    if payer.subscribed {
-        return Err(ApiError::Conflict(
-            "you have a subscription; change or end it through /v1/billing/portal".to_owned(),
-        ));
+    for _ in 0..CUSTOMERS {
+        let payer = payer(state, user).await?;
+        if payer.subscribed {
+            return Err(subscribed());
+        }
+        let customer = own_customer(state, caller, user, &payer).await?;
+        let email = caller.email.as_deref().unwrap_or(&payer.email);
+        let who = match &customer {
+            Some(customer) => Who::Customer(customer),
+            None if email.is_empty() => Who::Unknown,
+            None => Who::Email(email),
+        };
+        let session = session(user, &price, (&success_url, &cancel_url), &who);
+        // One key for each customer: what Stripe refused for one is another call for the next.
+        let words = key.clone().into_inner();
+        let key = keys::derived(&[&words, customer.as_deref().unwrap_or_default()])?;
+        let made = match (state.stripe.write::<Session>(session.build(), &key).await, customer) {
+            (Ok(made), _) => made,
+            (Err(CallError::Missing(refusal)), Some(lost)) if is_about_customer(&refusal) => {
+                lose(state, user, &lost).await?;
+                continue;
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        let Session { id, url: Some(url), .. } = made.value else {
+            return Err(CallError::Unreadable.into());
+        };
+        if !is_stripe_id(&id) {
+            return Err(CallError::Unreadable.into());
+        }
+        one_checkout::make_only(state, user, &id, made.replayed).await?;
+        return Ok(url);
     }
+    Err(unknown_customer())
+}
+
+/// For whom a checkout is.
+enum Who<'a> {
+    Customer(&'a str),
+    Email(&'a str),
+    Unknown,
+}
+
+fn session(
+    user: Uuid,
+    price: &str,
+    (success_url, cancel_url): (&str, &str),
+    who: &Who<'_>,
+) -> CreateCheckoutSession {
     let mut item = CreateCheckoutSessionLineItems::new();
-    item.price = Some(price);
+    item.price = Some(price.to_owned());
     item.quantity = Some(1);
     let metadata = HashMap::from([(USER_ID.to_owned(), user.to_string())]);
     let mut subscription = CreateCheckoutSessionSubscriptionData::new();
     subscription.metadata = Some(metadata.clone());
-    let mut session = CreateCheckoutSession::new()
+    let session = CreateCheckoutSession::new()
         .mode(CheckoutSessionMode::Subscription)
         .line_items(vec![item])
         .success_url(success_url)
@@ -81,14 +126,50 @@ pub async fn checkout(
         .client_reference_id(user.to_string())
         .metadata(metadata)
         .subscription_data(subscription);
-    let email = caller.email.as_deref().unwrap_or(&payer.email);
-    session = match own_customer(state, caller, user, &payer).await? {
-        Some(customer) => session.customer(customer),
-        None if email.is_empty() => session,
-        None => session.customer_email(email),
-    };
-    let session = state.stripe.write::<Session>(session.build(), key).await;
-    session.map_err(of_own_customer)?.value.url.ok_or(CallError::Unreadable.into())
+    match who {
+        Who::Customer(customer) => session.customer(*customer),
+        Who::Email(email) => session.customer_email(*email),
+        Who::Unknown => session,
+    }
+}
+
+async fn payer(state: &AppState, user: Uuid) -> Result<Payer, ApiError> {
+    let client = state.db.get().await?;
+    let entitling = &state.config.stripe.offers.entitling;
+    Ok(payers::payer(&client, user, entitling).await?.unwrap_or_default())
+}
+
+pub(super) fn subscribed() -> ApiError {
+    ApiError::Conflict(
+        "you have a subscription; change or end it through /v1/billing/portal".to_owned(),
+    )
+}
+
+/// Notes that Stripe does not know the user's customer, for the next call and
+/// for operators.
+async fn lose(state: &AppState, user: Uuid, customer: &str) -> Result<(), ApiError> {
+    metrics::counter!("regimen_stripe_alerts_total", "alert" => "missing_customer").increment(1);
+    tracing::error!(
+        user_id = %user,
+        customer,
+        "Stripe does not know a user's customer; going on without it (docs/runbook.md, Missing \
+         customer)"
+    );
+    let client = state.db.get().await?;
+    payers::missing(&client, customer).await?;
+    Ok(())
+}
+
+fn is_about_customer(refusal: &Refusal) -> bool {
+    refusal.param.as_deref() == Some("customer")
+}
+
+fn unknown_customer() -> ApiError {
+    ApiError::Conflict(
+        "Stripe does not know the customer this account was linked to, and our operators are told; \
+         buying through /v1/billing/checkout makes a new one"
+            .to_owned(),
+    )
 }
 
 /// The address of a portal session for `user`.
@@ -103,17 +184,29 @@ pub async fn portal(
     key: &IdempotencyKey,
 ) -> Result<String, ApiError> {
     let [return_url] = return_urls(state, [("return_url", wanted)])?;
-    let client = state.db.get().await?;
-    let payer = payers::payer(&client, user).await?.unwrap_or_default();
-    drop(client);
-    let Some(customer) = own_customer(state, caller, user, &payer).await? else {
-        return Err(ApiError::Conflict(
-            "there is nothing to manage yet; buy a plan through /v1/billing/checkout".to_owned(),
-        ));
-    };
-    let session = CreateBillingPortalSession::new().customer(customer).return_url(return_url);
-    let session = state.stripe.write::<Session>(session.build(), key).await;
-    session.map_err(of_own_customer)?.value.url.ok_or(CallError::Unreadable.into())
+    for lost in 0..CUSTOMERS {
+        let payer = payer(state, user).await?;
+        let Some(customer) = own_customer(state, caller, user, &payer).await? else {
+            return Err(if lost > 0 { unknown_customer() } else { nothing_to_manage() });
+        };
+        let key = keys::derived(&[&key.clone().into_inner(), &customer])?;
+        let session =
+            CreateBillingPortalSession::new().customer(&*customer).return_url(&*return_url);
+        match state.stripe.write::<Session>(session.build(), &key).await {
+            Err(CallError::Missing(refusal)) if is_about_customer(&refusal) => {
+                lose(state, user, &customer).await?;
+            }
+            Err(error) => return Err(error.into()),
+            Ok(session) => return session.value.url.ok_or(CallError::Unreadable.into()),
+        }
+    }
+    Err(unknown_customer())
+}
+
+fn nothing_to_manage() -> ApiError {
+    ApiError::Conflict(
+        "there is nothing to manage yet; buy a plan through /v1/billing/checkout".to_owned(),
+    )
 }
 
 /// The invoices of `customer`, newest first: the caller's own, or anybody's
@@ -128,9 +221,7 @@ pub async fn invoices(
 ) -> Result<Vec<Invoice>, ApiError> {
     if !caller.is_admin() {
         let user = caller.acting_for(None)?;
-        let client = state.db.get().await?;
-        let payer = payers::payer(&client, user).await?.unwrap_or_default();
-        drop(client);
+        let payer = payer(state, user).await?;
         let likely = payer.customer.as_deref().or(payer.named.as_deref()) == Some(customer);
         if !likely || own_customer(state, caller, user, &payer).await?.is_none() {
             return Err(no_such_customer());
@@ -180,21 +271,8 @@ async fn own_customer(
     Ok(Some(named.clone()))
 }
 
-fn of_own_customer(error: CallError) -> ApiError {
-    match error {
-        CallError::Missing(refusal) if refusal.param.as_deref() == Some("customer") => {
-            ApiError::Conflict(
-                "Stripe does not know the customer this account is linked to; ask support to \
-                 link it again"
-                    .to_owned(),
-            )
-        }
-        other => other.into(),
-    }
-}
-
 fn price(state: &AppState, plan: Option<&str>) -> Result<String, ApiError> {
-    let offers = &state.config.stripe.prices;
+    let offers = &state.config.stripe.offers.sold;
     let Some(first) = offers.first() else {
         return Err(ApiError::NotConfigured(
             "STRIPE_PRICES is not set here, so there is nothing to sell; set it to NAME=price_…"

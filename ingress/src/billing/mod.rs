@@ -2,6 +2,7 @@
 //!
 //! - [`api`]: one call, repeated under one key; [`keys`]: which key.
 //! - [`checkout`]: buying and managing one's own subscription.
+//! - [`one_checkout`]: one open payment page a user.
 //! - [`return_url`]: where Stripe may send people back to.
 //! - [`operate`]: what operators change in other people's subscriptions.
 //! - [`revenue`]: what all subscriptions together bring.
@@ -12,19 +13,13 @@ pub mod checkout;
 mod config;
 mod error;
 pub mod keys;
+pub mod one_checkout;
 pub mod operate;
 pub mod replies;
 pub mod return_url;
 pub mod revenue;
 
 pub use api::StripeApi;
-pub use config::{Offer, StripeConfig};
+pub use config::StripeConfig;
 pub use error::{CallError, Refusal};
-
-/// Whether `text` may be an id of one of Stripe's objects. Ids become parts of
-/// addresses, so nothing else may. Prices that were once plans have ids of their
-/// owner's choice, such as `pro-monthly`.
-pub fn is_stripe_id(text: &str) -> bool {
-    (1..=255).contains(&text.len())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
-}
+pub use regimen_common::billing::is_stripe_id;

@@ -8,8 +8,39 @@ use utoipa::ToSchema;
 /// A checkout or portal session.
 #[derive(Debug, Deserialize)]
 pub struct Session {
+    /// `cs_…` or `bps_…`
+    #[serde(default)]
+    pub id: String,
+    /// Of a checkout: open, complete or expired.
+    #[serde(default)]
+    pub status: Option<String>,
+    /// Of a complete checkout: what it sold.
+    #[serde(default)]
+    pub subscription: Option<Reference>,
     /// Where to send the person; absent for sessions that are over.
     pub url: Option<String>,
+}
+
+/// An id, or the object it belongs to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Reference {
+    /// The id.
+    Id(String),
+    /// The object.
+    Object {
+        /// Its id.
+        id: String,
+    },
+}
+
+impl Reference {
+    /// The id.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Id(id) | Self::Object { id } => id,
+        }
+    }
 }
 
 /// A list.
@@ -73,20 +104,13 @@ pub struct Item {
     pub id: String,
     /// The end of what is paid, in Unix seconds.
     current_period_end: Option<i64>,
-    price: Option<ItemPrice>,
+    price: Option<Reference>,
 }
 
 impl<T: Clone> Clone for List<T> {
     fn clone(&self) -> Self {
         Self { data: self.data.clone() }
     }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum ItemPrice {
-    Id(String),
-    Object { id: String },
 }
 
 impl Subscription {
@@ -98,9 +122,7 @@ impl Subscription {
 
     /// The price of its first item.
     pub fn price(&self) -> Option<&str> {
-        match self.items.as_ref()?.data.first()?.price.as_ref()? {
-            ItemPrice::Id(id) | ItemPrice::Object { id } => Some(id),
-        }
+        self.items.as_ref()?.data.first()?.price.as_ref().map(Reference::id)
     }
 }
 

@@ -10,5 +10,6 @@ pub mod order;
 pub mod reconcile;
 pub mod stripe_event;
 pub mod stripe_reconcile;
+pub mod stripe_rules;
 pub mod stripe_settle;
 pub mod verifier;

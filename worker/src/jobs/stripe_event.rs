@@ -138,6 +138,14 @@ async fn after_commit(env: &Env, claimed: &Claimed, settled: &Settled) {
             "a Stripe event needs an operator's eye"
         );
     }
+    for (user, subscriptions) in &settled.paid_twice {
+        tracing::error!(
+            user_id = %user,
+            subscriptions = subscriptions.join(", "),
+            "a user pays for more than one subscription; end and refund one of them \
+             (docs/runbook.md, Paid twice)"
+        );
+    }
     if settled.mail {
         let message = Message::new(&claimed.id, claimed.claimed_at, None);
         if let Err(error) = env.queue.push(List::Notify, &[message]).await {

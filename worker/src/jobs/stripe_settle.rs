@@ -5,8 +5,13 @@
 //! only if the customer's revision is still the one they were asked for;
 //! otherwise everything is looked at again.
 
+use std::collections::BTreeMap;
+
 use regimen_common::billing::apply::apply;
+use regimen_common::billing::entitlement::Entitlement;
 use regimen_common::billing::event::Event;
+use regimen_common::billing::record::Record;
+use regimen_common::billing::state::CustomerState;
 use regimen_common::billing::verdict::{
     Alert, Answer, Answers, Notice, Question, Settlement, Verdict, customer_of,
 };
@@ -17,6 +22,7 @@ use regimen_common::db::billing::events::EventState;
 use regimen_common::db::billing::notices::{self, Mail};
 use regimen_common::db::billing::profiles::{self, Refreshed};
 use tokio_postgres::error::SqlState;
+use uuid::Uuid;
 
 use super::stripe_event::EventError;
 use crate::env::Env;
@@ -35,6 +41,8 @@ pub struct Settled {
     pub state: Option<EventState>,
     /// What operators should look at.
     pub alerts: Vec<Alert>,
+    /// Users who pay twice now, and for what.
+    pub paid_twice: Vec<(Uuid, Vec<String>)>,
     /// Whether a mail waits to be sent.
     pub mail: bool,
 }
@@ -139,17 +147,37 @@ async fn write(
     settlement: Settlement,
 ) -> Result<Settled, EventError> {
     let customer = settlement.customer.as_deref();
+    let (policy, now) = (&env.config.stripe.policy, env.clock.now());
+    let foreign = |state: &CustomerState, record: &Record| {
+        record.is_foreign(policy) && state.user_of(record).is_some()
+    };
+    let news_of_foreign = settlement.state.records.iter().any(|record| {
+        let known = stored.state.record(&record.id);
+        foreign(&settlement.state, record)
+            && !known.is_some_and(|known| foreign(&stored.state, known))
+    });
+    let mut paid_before = BTreeMap::new();
+    for user in settlement.state.records.iter().filter_map(|r| settlement.state.user_of(r)) {
+        let records = customers::records_of_user(tx, user).await?;
+        paid_before.insert(user, Entitlement::of(&records, policy, now).paid_by.len());
+    }
     let mut users = match customer {
         Some(customer) => customers::save(tx, customer, stored, &settlement.state).await?,
         None => std::collections::BTreeSet::new(),
     };
     users.extend(settlement.notice.as_ref().map(|notice| notice.user));
     let mut homeless = false;
+    let mut paid_twice = Vec::new();
     for user in users {
         let had = stored.users.contains(&user);
-        let (policy, now) = (&env.config.stripe.policy, env.clock.now());
         let refreshed = profiles::refresh(tx, user, had, policy, now).await?;
         homeless |= refreshed == Refreshed::Missing;
+        if let Refreshed::Followed(due) = refreshed
+            && due.paid_by.len() > 1
+            && paid_before.get(&user).is_some_and(|&before| before < 2)
+        {
+            paid_twice.push((user, due.paid_by));
+        }
     }
     let mut mail = false;
     if let Some(notice) = settlement.notice.as_ref().filter(|_| !homeless) {
@@ -166,10 +194,16 @@ async fn write(
     };
     claims::settle(tx, &claimed.id, &Ending { state, reason, customer }).await?;
     let mut alerts = settlement.alerts;
+    if news_of_foreign {
+        alerts.push(Alert::ForeignPrice);
+    }
+    if !paid_twice.is_empty() {
+        alerts.push(Alert::SecondSubscription);
+    }
     if reason == Some("no_profile") {
         alerts.push(Alert::UnknownUser);
     }
-    Ok(Settled { state: Some(state), alerts, mail })
+    Ok(Settled { state: Some(state), alerts, paid_twice, mail })
 }
 
 async fn tell(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use regimen_common::billing::entitlement::Policy;
-use regimen_common::billing::{Mode, StripeAccess};
+use regimen_common::billing::{Mode, Offers, StripeAccess};
 use regimen_common::config::{Env, Environment};
 
 /// What the worker is told about Stripe.
@@ -13,7 +13,7 @@ pub struct StripeSettings {
     pub mode: Mode,
     /// `STRIPE_SECRET_KEY` and `STRIPE_BASE_URL`.
     pub access: StripeAccess,
-    /// `PAST_DUE_GRACE_DAYS`.
+    /// `PAST_DUE_GRACE_DAYS`, `STRIPE_PRICES`, `STRIPE_OLD_PRICES`.
     pub policy: Policy,
     /// `EVENT_SLOTS`: events and mails handled at once.
     pub slots: usize,
@@ -30,7 +30,10 @@ impl StripeSettings {
         Self {
             mode: Mode::from_env(env, environment),
             access: StripeAccess::from_env(env),
-            policy: Policy { past_due_grace: Duration::from_secs_f64(grace * 86_400.0) },
+            policy: Policy {
+                past_due_grace: Duration::from_secs_f64(grace * 86_400.0),
+                entitling: Offers::from_env(env).entitling,
+            },
             slots: env.number("EVENT_SLOTS", 8, 1..=500),
             backfill_every: (hours > 0.0).then(|| Duration::from_secs_f64(hours * 3_600.0)),
         }

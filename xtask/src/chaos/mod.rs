@@ -198,6 +198,8 @@ fn put_to_the_test(session: &Session, scale: &Scale) -> Result<bool, ChaosError>
     let mut servers = Servers::start(session, programs, &folder, secrets.passwords.clone())?;
     let mut settings = scale::WORKER_SETTINGS.to_vec();
     settings.push(("STRIPE_SECRET_KEY", billing::KEY));
+    let prices = billing::prices();
+    settings.push(("STRIPE_PRICES", &prices));
     let slots = scale.slots();
     settings.push(("WORKER_SLOTS", &slots));
     let plan = StackPlan {

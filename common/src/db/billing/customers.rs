@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{seconds, time};
+use crate::billing::object::Pause;
 use crate::billing::record::{Basis, Record};
 use crate::billing::state::{CustomerState, Link, LinkSource};
 use crate::db::DbError;
@@ -65,7 +66,8 @@ pub async fn load(tx: &impl GenericClient, customer: &str) -> Result<Stored, DbE
             "-- load subscriptions
              select s.id, s.customer_id, s.user_id, s.status, s.period_end, s.ends_at, s.trial_end,
                  s.price_id, s.made_at, s.basis, s.basis_at, s.fell_due_at, s.seen_due_at,
-                 s.metadata_user, s.checkout_user, c.deleted
+                 s.metadata_user, s.checkout_user, s.items, s.collection_paused, s.resumes_at,
+                 c.deleted
              from regimen.subscriptions s join regimen.customers c on c.id = s.customer_id
              where s.customer_id = $1 order by s.id",
         )
@@ -96,7 +98,7 @@ pub async fn records_of_user(
             "-- subscriptions of user
              select s.id, s.customer_id, s.status, s.period_end, s.ends_at, s.trial_end, s.price_id,
                  s.made_at, s.basis, s.basis_at, s.fell_due_at, s.seen_due_at, s.metadata_user,
-                 s.checkout_user, c.deleted
+                 s.checkout_user, s.items, s.collection_paused, s.resumes_at, c.deleted
              from regimen.subscriptions s join regimen.customers c on c.id = s.customer_id
              where s.user_id = $1 order by s.id",
         )
@@ -145,7 +147,8 @@ async fn save_customer(
              on conflict (id) do update
              set linked_user = excluded.linked_user, link_source = excluded.link_source,
                  linked_at = excluded.linked_at, user_id = excluded.user_id,
-                 deleted = excluded.deleted, revision = customers.revision + 1, updated_at = now()",
+                 deleted = excluded.deleted, revision = customers.revision + 1,
+                 missing_since = null, updated_at = now()",
         )
         .await?;
     let link = state.link;
@@ -167,8 +170,8 @@ async fn save_record(
             "-- save subscription
              insert into regimen.subscriptions (id, customer_id, user_id, status, period_end,
                  ends_at, trial_end, price_id, made_at, basis, basis_at, fell_due_at, seen_due_at,
-                 metadata_user, checkout_user)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                 metadata_user, checkout_user, items, collection_paused, resumes_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
              on conflict (id) do update
              set user_id = excluded.user_id, status = excluded.status,
                  period_end = excluded.period_end, ends_at = excluded.ends_at,
@@ -176,7 +179,8 @@ async fn save_record(
                  made_at = excluded.made_at, basis = excluded.basis, basis_at = excluded.basis_at,
                  fell_due_at = excluded.fell_due_at, seen_due_at = excluded.seen_due_at,
                  metadata_user = excluded.metadata_user, checkout_user = excluded.checkout_user,
-                 updated_at = now()
+                 items = excluded.items, collection_paused = excluded.collection_paused,
+                 resumes_at = excluded.resumes_at, updated_at = now()
              where subscriptions.customer_id = excluded.customer_id",
         )
         .await?;
@@ -200,6 +204,9 @@ async fn save_record(
                 &record.seen_due_at.and_then(time),
                 &record.metadata_user,
                 &record.checkout_user,
+                &record.items,
+                &record.pause.is_some(),
+                &record.pause.and_then(|pause| pause.resumes_at).and_then(time),
             ],
         )
         .await?;
@@ -218,7 +225,7 @@ fn link(row: &Row) -> Result<Option<Link>, DbError> {
     Ok(Some(Link { source, made_at, user }))
 }
 
-fn record(row: &Row) -> Result<Record, DbError> {
+pub(super) fn record(row: &Row) -> Result<Record, DbError> {
     let at = row.get::<_, Option<DateTime<Utc>>>("basis_at").map_or(0, |at| at.timestamp());
     let basis = Basis::from_word(row.get("basis"), at)
         .map_err(|source| DbError::Value { column: "basis", source })?;
@@ -234,8 +241,20 @@ fn record(row: &Row) -> Result<Record, DbError> {
         ends_at: seconds(row.get("ends_at")),
         trial_end: seconds(row.get("trial_end")),
         price: row.get("price_id"),
+        items: items(row),
+        pause: row
+            .get::<_, bool>("collection_paused")
+            .then(|| Pause { resumes_at: seconds(row.get("resumes_at")) }),
         created: seconds(row.get("made_at")),
         metadata_user: row.get("metadata_user"),
         checkout_user: row.get("checkout_user"),
     })
+}
+
+/// What is sold. During a roll-out a worker of the previous release may write a
+/// new price and not the rest: then the rest is not known.
+fn items(row: &Row) -> Option<Vec<String>> {
+    let items: Vec<String> = row.get::<_, Option<_>>("items")?;
+    let price: Option<String> = row.get("price_id");
+    price.is_none_or(|price| items.contains(&price)).then_some(items)
 }

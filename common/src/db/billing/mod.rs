@@ -5,9 +5,11 @@
 //! - [`profiles`]: a user's plan as the app sees it.
 //! - [`notices`]: what users are told, and the mails still to send.
 //! - [`payers`]: who pays for what, for checkouts and operators.
+//! - [`checkouts`]: the payment page each user was sent to last.
 //! - [`backfill`]: whose turn it is to look for events never delivered.
 
 pub mod backfill;
+pub mod checkouts;
 pub mod claims;
 pub mod customers;
 pub mod events;

@@ -21,21 +21,27 @@ pub struct Payer {
     /// A customer only their profile names. On some databases users can write
     /// that column, so it proves nothing.
     pub named: Option<String>,
-    /// A subscription that is paid for, on trial, or being collected.
+    /// A subscription of ours that is paid for, on trial, or being collected; also
+    /// one whose collection is paused, which would go on beside a second one.
     pub subscribed: bool,
 }
 
-/// What is known of `user`; nothing without a profile.
+/// What is known of `user`; nothing without a profile. `entitling` as in
+/// [`Policy`](crate::billing::entitlement::Policy).
 ///
 /// # Errors
 /// Postgres failed.
-pub async fn payer(client: &impl GenericClient, user: Uuid) -> Result<Option<Payer>, DbError> {
+pub async fn payer(
+    client: &impl GenericClient,
+    user: Uuid,
+    entitling: &[String],
+) -> Result<Option<Payer>, DbError> {
     let statement = client
         .prepare_cached(
             "-- payer
              select p.email,
                  (select c.id from regimen.customers c
-                  where c.user_id = p.id and not c.deleted
+                  where c.user_id = p.id and not c.deleted and c.missing_since is null
                       and (c.linked_user is not null or exists (
                           select from regimen.subscriptions s
                           where s.customer_id = c.id
@@ -45,15 +51,21 @@ pub async fn payer(client: &impl GenericClient, user: Uuid) -> Result<Option<Pay
                  (select p.stripe_customer_id where not exists (
                       select from regimen.customers c
                       where c.id = p.stripe_customer_id
-                          and (c.deleted or c.user_id is distinct from p.id))) as named,
+                          and (c.deleted or c.missing_since is not null
+                              or c.user_id is distinct from p.id))) as named,
                  exists (select from regimen.subscriptions s
                          join regimen.customers c on c.id = s.customer_id
                          where s.user_id = p.id and not c.deleted
-                             and s.status in ('active', 'trialing', 'past_due')) as subscribed
+                             and s.status in ('active', 'trialing', 'past_due')
+                             and (cardinality($2::text[]) = 0
+                                 or coalesce(s.items, array[s.price_id], '{}') && $2
+                                 or coalesce(s.items[1], s.price_id) is null)) as subscribed
              from public.profiles p where p.id = $1",
         )
         .await?;
-    let Some(row) = client.query_opt(&statement, &[&user]).await? else { return Ok(None) };
+    let Some(row) = client.query_opt(&statement, &[&user, &entitling]).await? else {
+        return Ok(None);
+    };
     Ok(Some(Payer {
         email: row.try_get("email")?,
         customer: row.try_get("customer")?,
@@ -150,8 +162,27 @@ fn subscriber(row: &Row) -> Result<Subscriber, DbError> {
     })
 }
 
-/// Paying: active or past due, of a customer that is still there.
-const PAYING: &str = "s.status in ('active', 'past_due') and not c.deleted";
+/// Notes that Stripe, asked about `customer`, knows no such thing. Whatever
+/// Stripe tells of it later takes that back.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn missing(client: &impl GenericClient, customer: &str) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- customer is missing
+             insert into regimen.customers (id, missing_since) values ($1, now())
+             on conflict (id) do update
+             set missing_since = coalesce(customers.missing_since, now()), updated_at = now()",
+        )
+        .await?;
+    client.execute(&statement, &[&customer]).await?;
+    Ok(())
+}
+
+/// Paying: active or past due and collected, of a customer that is still there.
+const PAYING: &str =
+    "s.status in ('active', 'past_due') and not s.collection_paused and not c.deleted";
 
 /// Prices that somebody pays and that are not stored yet.
 ///

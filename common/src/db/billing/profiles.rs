@@ -4,8 +4,9 @@ use crate::db::{Client, GenericClient};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::customers::records_of_user;
+use super::customers::{record, records_of_user};
 use crate::billing::entitlement::{Entitlement, Policy};
+use crate::billing::record::Record;
 use crate::db::DbError;
 use crate::db::planner::by_index;
 
@@ -153,4 +154,88 @@ pub async fn grace_over(
     }
     page.last.take_if(|_| i64::try_from(rows.len()).is_ok_and(|found| found < limit));
     Ok(page)
+}
+
+/// A user who has a live subscription, and all that decides their plan.
+#[derive(Debug)]
+pub struct Subscribed {
+    /// The user.
+    pub user: Uuid,
+    /// Their plan in the app.
+    pub plan_id: Option<String>,
+    /// Every subscription of theirs.
+    pub records: Vec<Record>,
+}
+
+/// Users with a live subscription, in the order of their ids, those behind
+/// `after`. A row that cannot be read leaves its user out: the events of that
+/// subscription report it.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn subscribed(
+    client: &impl GenericClient,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Subscribed>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- subscribed users
+             select p.id as profile, p.plan_id, s.id, s.customer_id, s.status, s.period_end,
+                 s.ends_at, s.trial_end, s.price_id, s.made_at, s.basis, s.basis_at, s.fell_due_at,
+                 s.seen_due_at, s.metadata_user, s.checkout_user, s.items, s.collection_paused,
+                 s.resumes_at, c.deleted
+             from (select distinct user_id from regimen.subscriptions
+                   where user_id > $1 and status in ('active', 'trialing', 'past_due')
+                   order by user_id limit $2) live
+             join public.profiles p on p.id = live.user_id
+             join regimen.subscriptions s on s.user_id = live.user_id
+             join regimen.customers c on c.id = s.customer_id
+             order by p.id, s.id",
+        )
+        .await?;
+    let mut found: Vec<Subscribed> = Vec::new();
+    let mut unreadable = None;
+    for row in client.query(&statement, &[&after, &limit]).await? {
+        let user: Uuid = row.get("profile");
+        match record(&row) {
+            Ok(record) => match found.last_mut().filter(|last| last.user == user) {
+                Some(last) => last.records.push(record),
+                None => found.push(Subscribed {
+                    user,
+                    plan_id: row.get("plan_id"),
+                    records: vec![record],
+                }),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "a subscription cannot be read by this release");
+                unreadable = Some(user);
+            }
+        }
+        if unreadable == Some(user) {
+            found.retain(|other| other.user != user);
+        }
+    }
+    Ok(found)
+}
+
+/// Live subscriptions that no account of this release has told of, in no order.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn unread(
+    client: &impl GenericClient,
+    limit: i64,
+) -> Result<Vec<(String, String)>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- unread subscriptions
+             select id, customer_id from regimen.subscriptions
+             where items is null and status in ('active', 'trialing', 'past_due')
+                 and basis <> 'checkout'
+             order by random() limit $1",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&limit]).await?;
+    Ok(rows.iter().map(|row| (row.get("id"), row.get("customer_id"))).collect())
 }

@@ -119,7 +119,7 @@ async fn refusals_are_told_without_keys_and_causes() {
         (403, "invalid_request_error", "x", "502 stripe-refused"),
         (400, "invalid_request_error", "line_items[0][price]", "502 stripe-refused"),
         (404, "invalid_request_error", "x", "502 stripe-refused"),
-        (400, "invalid_request_error", "customer", "409 conflict"),
+        (400, "invalid_request_error", "customer", "502 stripe-refused"),
         (402, "card_error", "x", "409 conflict"),
     ];
     for (status, kind, param, expected) in cases {

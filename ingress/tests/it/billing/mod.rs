@@ -5,5 +5,6 @@ mod admin;
 mod calls;
 mod checkout;
 mod stand_in;
+mod two_tabs;
 mod typed;
 mod world;

@@ -48,6 +48,8 @@ struct Inner {
     calls: Vec<Call>,
     instead: VecDeque<Instead>,
     objects: HashMap<String, Value>,
+    /// Numbers given to objects whose id ends in `#`.
+    made: usize,
     done: HashMap<String, (Vec<(String, String)>, Value)>,
 }
 
@@ -130,10 +132,16 @@ impl StripeStandIn {
                 (StatusCode::BAD_REQUEST, body, false)
             };
         }
-        let Some(object) = inner.objects.get(&call.what).cloned() else {
+        let Some(mut object) = inner.objects.get(&call.what).cloned() else {
             let missing = error("invalid_request_error", "resource_missing", "id");
             return (StatusCode::NOT_FOUND, missing, false);
         };
+        if let Some(id) = object["id"].as_str().filter(|id| id.ends_with('#')) {
+            inner.made += 1;
+            let id = id.replace('#', &inner.made.to_string());
+            object["url"] = json!(format!("https://checkout.stripe.test/{id}"));
+            object["id"] = json!(id);
+        }
         if !key.is_empty() {
             inner.done.insert(key, (call.form.clone(), object.clone()));
         }

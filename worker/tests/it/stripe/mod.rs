@@ -10,6 +10,7 @@ mod faults;
 mod localstripe;
 mod mails;
 mod operators;
+mod rules;
 mod stories;
 mod stripe_api;
 pub(crate) mod worker;

@@ -33,6 +33,8 @@ impl Office {
             ("STRIPE_SECRET_KEY", KEY),
             ("STRIPE_BASE_URL", stripe.url.as_str()),
             ("STRIPE_PRICES", "monthly=price_Monthly"),
+            // What localstripe sells, a plan as prices were called before.
+            ("STRIPE_OLD_PRICES", "pro-monthly"),
             ("ALLOWED_ORIGINS", "https://app.example.test"),
             ("BACKFILL_HOURS", "0"),
         ])

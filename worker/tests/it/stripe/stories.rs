@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use regimen_common::billing::Mode;
 use regimen_common::db::billing::claims::{self, DueEvents};
 use regimen_common::db::billing::events;
-use regimen_common::test_support::stripe_story::{Owner, Payment, Step, Stripe};
+use regimen_common::test_support::stripe_story::{Owner, Payment, Step, Stripe, our_prices};
 use regimen_worker::jobs::stripe_event;
 use regimen_worker::jobs::stripe_reconcile::StripeReconciler;
 use uuid::Uuid;
@@ -47,6 +47,11 @@ fn step(rng: &mut StdRng) -> Step {
         Step::GiveUp,
         Step::Pause,
         Step::Resume,
+        Step::PauseCollection("void", None),
+        Step::PauseCollection("keep_as_draft", Some(100_000)),
+        Step::PauseCollection("mark_uncollectible", Some(900_000)),
+        Step::ResumeCollection,
+        Step::ResumeCollection,
         Step::ScheduleCancel,
         Step::KeepAfterAll,
         Step::Cancel,
@@ -162,6 +167,7 @@ fn due(stripe: &Stripe, user: Uuid, now: i64) -> (String, Option<String>) {
     let paid = stripe.subscriptions.iter().filter(|subscription| {
         stripe.owner(subscription) == Some(user)
             && !stripe.deleted
+            && subscription.counts(now)
             && match subscription.status {
                 "active" | "trialing" => true,
                 "past_due" => now < subscription.fell_due_at.unwrap() + GRACE,
@@ -179,7 +185,8 @@ async fn every_story_ends_as_stripe_says() {
     let count = std::env::var("REGIMEN_DATABASE_STORIES").ok();
     let count = count.map_or(DEFAULT_STORIES, |count| count.parse().unwrap());
     let seed: u64 = rand::make_rng::<StdRng>().random();
-    let worker = Arc::new(Worker::new().await);
+    let prices: Vec<_> = our_prices().map(|price| format!("{price}={price}")).collect();
+    let worker = Arc::new(Worker::with(&[("STRIPE_PRICES", &prices.join(","))]).await);
     let mut happened = BTreeMap::<&'static str, u64>::new();
     let chapters = count.div_ceil(TOGETHER);
     for chapter in 0..chapters {

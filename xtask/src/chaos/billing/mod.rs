@@ -38,6 +38,12 @@ pub(super) struct Sent {
     pub(super) told: bool,
 }
 
+/// `STRIPE_PRICES` of the run: some of what customers buy is none of ours.
+pub(super) fn prices() -> String {
+    let offers: Vec<_> = story::our_prices().map(|price| format!("{price}={price}")).collect();
+    offers.join(",")
+}
+
 impl Truth {
     fn stories(&self) -> MutexGuard<'_, Vec<Stripe>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -75,6 +81,7 @@ fn due(stripe: &Stripe, user: Uuid) -> Due {
     let paid = stripe.subscriptions.iter().filter(|subscription| {
         stripe.owner(subscription) == Some(user)
             && !stripe.deleted
+            && subscription.counts(stripe.now)
             && matches!(subscription.status, "active" | "trialing" | "past_due")
     });
     let last = paid.map(|subscription| subscription.period_end).max();

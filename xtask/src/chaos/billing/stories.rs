@@ -79,7 +79,7 @@ fn step(chance: &mut Chance) -> Step {
         1 => Payment::Trial,
         _ => Payment::Delayed,
     };
-    match chance.below(44) {
+    match chance.below(48) {
         0..=5 => Step::Checkout { payment, metadata },
         6 | 7 => Step::Dashboard(metadata),
         8 | 9 => Step::FirstPaymentArrives,
@@ -98,6 +98,10 @@ fn step(chance: &mut Chance) -> Step {
         39 => Step::TrialWillEnd,
         40 => Step::Dispute,
         41 | 42 => Step::DisputeEnds,
+        // For ever or for longer than any run, so that what is due does not change by itself.
+        43 => Step::PauseCollection("void", None),
+        44 => Step::PauseCollection("keep_as_draft", Some(10_000_000)),
+        45 | 46 => Step::ResumeCollection,
         _ => Step::DeleteCustomer,
     }
 }

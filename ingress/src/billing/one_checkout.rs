@@ -1,0 +1,136 @@
+//! One open payment page a user: who opens a second one closes the first, so that
+//! two tabs cannot both be paid.
+//!
+//! Stripe decides: a session that was closed cannot be paid, and one that was
+//! paid cannot be closed. A new session's address is told only once the one
+//! before is closed and the new one is written down, so an ingress that dies
+//! in between leaves nothing behind that anybody could pay.
+
+use regimen_common::db::billing::{checkouts, payers};
+use stripe::StripeRequest;
+use stripe_checkout::checkout_session::{ExpireCheckoutSession, RetrieveCheckoutSession};
+use uuid::Uuid;
+
+use super::replies::Session;
+use super::{CallError, keys};
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// Tabs that open a checkout at the same moment as this one.
+const RIVALS: usize = 4;
+
+/// What became of a session that is not to be paid any more.
+enum End {
+    /// It cannot be paid.
+    Closed,
+    /// It was paid before; what it sold, if it says.
+    Paid(Option<String>),
+}
+
+/// Makes `session` the one page `user` can pay on. `replayed`: it was made by an
+/// earlier request under the same key, and may be over by now.
+///
+/// # Errors
+/// 409 when the one before was paid, or others keep opening; 502 and 503 by Stripe.
+pub async fn make_only(
+    state: &AppState,
+    user: Uuid,
+    session: &str,
+    replayed: bool,
+) -> Result<(), ApiError> {
+    for _ in 0..RIVALS {
+        let before = {
+            let client = state.db.get().await?;
+            checkouts::open(&client, user).await?
+        };
+        if before.as_deref() == Some(session) {
+            return Ok(());
+        }
+        if replayed {
+            still_open(state, session).await?;
+        }
+        if let Some(before) = &before
+            && let End::Paid(sold) = close(state, before).await?
+            && let Some(refusal) = already_paid(state, user, sold.as_deref()).await?
+        {
+            close(state, session).await?;
+            return Err(refusal);
+        }
+        let client = state.db.get().await?;
+        if checkouts::replace(&client, user, before.as_deref(), session).await? {
+            return Ok(());
+        }
+    }
+    close(state, session).await?;
+    Err(ApiError::IdempotencyInFlight)
+}
+
+/// Refuses a page that was closed or paid since it was made.
+async fn still_open(state: &AppState, session: &str) -> Result<(), ApiError> {
+    match status(state, session).await?.as_deref() {
+        Some("complete") => Err(in_progress()),
+        Some("expired") => Err(ApiError::Conflict(
+            "this checkout was replaced by a later one; send the request with a new Idempotency-Key"
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+async fn status(state: &AppState, session: &str) -> Result<Option<String>, ApiError> {
+    let request = RetrieveCheckoutSession::new(session).build();
+    match state.stripe.read::<Session>(request).await {
+        Ok(session) => Ok(session.status),
+        Err(CallError::Missing(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn close(state: &AppState, session: &str) -> Result<End, ApiError> {
+    let key = keys::derived(&["expire checkout", session])?;
+    let request = ExpireCheckoutSession::new(session).build();
+    match state.stripe.write::<Session>(request, &key).await {
+        Ok(_) | Err(CallError::Missing(_)) => return Ok(End::Closed),
+        // It is open no more; as what, it says itself.
+        Err(CallError::Refused(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let request = RetrieveCheckoutSession::new(session).build();
+    let session = match state.stripe.read::<Session>(request).await {
+        Ok(session) => session,
+        Err(CallError::Missing(_)) => return Ok(End::Closed),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match session.status.as_deref() {
+        Some("complete") => End::Paid(session.subscription.map(|sold| sold.id().to_owned())),
+        Some("open") => return Err(ApiError::StripeAway(Box::new(CallError::InFlight))),
+        _ => End::Closed,
+    })
+}
+
+/// Why who has just paid cannot buy again; nothing when that has been judged
+/// here already and they have no subscription all the same.
+async fn already_paid(
+    state: &AppState,
+    user: Uuid,
+    sold: Option<&str>,
+) -> Result<Option<ApiError>, ApiError> {
+    let client = state.db.get().await?;
+    let arrived = match sold {
+        Some(sold) => checkouts::arrived(&client, sold).await?,
+        None => false,
+    };
+    if !arrived {
+        return Ok(Some(in_progress()));
+    }
+    let entitling = &state.config.stripe.offers.entitling;
+    let payer = payers::payer(&client, user, entitling).await?.unwrap_or_default();
+    Ok(payer.subscribed.then(super::checkout::subscribed))
+}
+
+fn in_progress() -> ApiError {
+    ApiError::Conflict(
+        "your payment of a moment ago is being processed; look at your plan again in a minute"
+            .to_owned(),
+    )
+}
