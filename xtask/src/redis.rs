@@ -136,10 +136,17 @@ fn server_process(port: u16, password: &str) -> io::Result<Option<u32>> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     // QUIT makes the server close, so that the reading ends.
-    stream.write_all(format!("AUTH {password}\r\nINFO server\r\nQUIT\r\n").as_bytes())?;
+    let ask = format!("AUTH {password}\r\nINFO server\r\nINFO persistence\r\nQUIT\r\n");
+    stream.write_all(ask.as_bytes())?;
+    let mut process = None;
     for line in BufReader::new(stream).lines() {
-        if let Some(pid) = line?.strip_prefix("process_id:") {
-            return Ok(pid.trim().parse().ok());
+        let line = line?;
+        if let Some(pid) = line.strip_prefix("process_id:") {
+            process = pid.trim().parse().ok();
+        }
+        // It says who it is while it still loads, and refuses everything else.
+        if line.trim() == "loading:0" {
+            return Ok(process);
         }
     }
     Ok(None)

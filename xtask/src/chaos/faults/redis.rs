@@ -75,7 +75,7 @@ impl Lane<'_> {
     ) -> Result<(), LaneError> {
         let mut redis = self.keeper.connect()?;
         redis.command(begin)?;
-        must_refuse(&mut redis, turn, with)?;
+        must_refuse(self.stage, &mut redis, turn, with)?;
         self.stage.rest(turn.lasts)?;
         redis.command(end)?;
         Ok(())
@@ -86,20 +86,34 @@ impl Lane<'_> {
     fn demote(&mut self, turn: &Turn) -> Result<(), LaneError> {
         let old = self.keeper.fail_over(self.stage.session)?;
         self.proxy.lead_to(self.keeper.port());
-        must_refuse(&mut self.keeper.connect_to(&old)?, turn, "READONLY")?;
+        must_refuse(self.stage, &mut self.keeper.connect_to(&old)?, turn, "READONLY")?;
         self.stage.rest(turn.lasts)?;
         drop(old);
         Ok(())
     }
 }
 
-fn must_refuse(redis: &mut Connection, turn: &Turn, with: &str) -> Result<(), LaneError> {
+/// # Errors
+/// A write is not refused in the words of the fault.
+fn must_refuse(
+    stage: &Stage<'_>,
+    redis: &mut Connection,
+    turn: &Turn,
+    with: &str,
+) -> Result<(), LaneError> {
     let (what, whom) = turn.told();
-    let seen = match redis.command(&["SET", "chaos:probe", "1"]) {
-        Err(RespError::Refused(why)) if why.starts_with(with) => return Ok(()),
-        Err(RespError::Refused(why)) => format!("a write was refused with {why}"),
-        Err(error) => return Err(error.into()),
-        Ok(answer) => format!("a write was answered with {answer}"),
-    };
-    Err(LaneError::Harmless { what, whom, seen })
+    loop {
+        let seen = match redis.command(&["SET", "chaos:probe", "1"]) {
+            Err(RespError::Refused(why)) if why.starts_with(with) => return Ok(()),
+            // A replica that takes over its master's data.
+            Err(RespError::Refused(why)) if why.starts_with("LOADING") => {
+                stage.session.pause()?;
+                continue;
+            }
+            Err(RespError::Refused(why)) => format!("a write was refused with {why}"),
+            Err(error) => return Err(error.into()),
+            Ok(answer) => format!("a write was answered with {answer}"),
+        };
+        return Err(LaneError::Harmless { what, whom, seen });
+    }
 }
