@@ -47,18 +47,6 @@ const FOLDER: &str = "chaos";
 /// Draws the minute that `cargo xtask test` adds.
 const REHEARSAL_SEED: u64 = 20_261_128;
 
-/// Faults that the service does not withstand yet.
-const NOT_YET: [Kind; 8] = [
-    Kind::RedisFull,
-    Kind::RedisAlone,
-    Kind::RedisReadOnly,
-    Kind::RedisDemoted,
-    Kind::PostgresStalls,
-    Kind::PostgresLocked,
-    Kind::PostgresHurries,
-    Kind::PostgresRefuses,
-];
-
 /// What `cargo xtask chaos` takes.
 #[derive(Args)]
 pub(crate) struct ChaosArgs {
@@ -182,7 +170,7 @@ pub(crate) fn rehearse(session: &Session) -> Result<bool, ChaosError> {
         customers: 8,
         seed: REHEARSAL_SEED,
         tempo: Tempo::Brisk,
-        choice: Choice::without(&NOT_YET),
+        choice: Choice::default(),
         profile: Profile::Dev,
     };
     put_to_the_test(session, &scale)

@@ -33,11 +33,12 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// Slots of a worker: the fleet has twice what the load needs, so that jobs
-    /// wait after whatever held them up, and their ids stand in Redis.
+    /// Slots of a worker: the fleet has four times what the load needs, so that
+    /// half of it carries the load, and no more, so that jobs wait after what
+    /// held them up, and their ids stand in Redis.
     pub(super) fn slots(&self) -> String {
         let needed = self.jobs_per_second * SECONDS_PER_JOB / WORKERS as f64;
-        ((2.0 * needed).ceil() as usize).max(2).to_string()
+        ((4.0 * needed).ceil() as usize).max(2).to_string()
     }
 
     /// What was run, in one sentence.

@@ -38,7 +38,11 @@ pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
         Line::told("clocks that were wrong", records.clocks.as_deref().unwrap_or("none")),
         Line::told("longest time from crash to re-run", spread(&reruns)),
         in_time("- with both stores up meanwhile", &alone, "< 15 s"),
-        in_time("- with a store in trouble", &beside, "< 20 s, or 15 s after Postgres's return"),
+        in_time(
+            "- with a store in trouble",
+            &beside,
+            "< 20 s, or 15 s and its length after Postgres's trouble",
+        ),
         Line::told("leases lost without a fault of their worker", unexplained),
     ];
     lines.extend(standstill::check(facts, records));
@@ -79,20 +83,37 @@ fn reruns(facts: &Facts, records: &Records) -> (Vec<Rerun>, usize) {
             let next = events.iter().skip(at + 1).find(|event| event.kind == "claimed");
             let Some(next) = next else { continue };
             let took = next.at.saturating_sub(fault.at);
-            let meanwhile = |other: &&Fault| other.at <= next.at && other.back >= fault.at;
-            let others = || records.faults.iter().filter(meanwhile);
-            // Without Redis jobs are taken from Postgres; without Postgres from nowhere.
-            let stopped = others().filter(|other| other.stops_claims());
-            let back = stopped.map(|other| other.back).max();
-            let beside_store = back.is_some() || others().any(Fault::is_of_redis);
-            let most = if beside_store { PROMISE + OUTAGE } else { PROMISE };
-            let after = back.map_or(0, |back| back + micros(PROMISE));
-            let due = (fault.at + micros(most)).max(after);
+            let (due, beside_store) = due(records, fault.at, next.at);
             let late = next.at >= due;
             reruns.push(Rerun { job: *job, took, beside_store, late });
         }
     }
     (reruns, unexplained)
+}
+
+/// By when a job has to be claimed that was lost at one moment and claimed at
+/// another, and whether a store was in trouble meanwhile. Without Redis jobs
+/// are taken from Postgres, without Postgres from nowhere. What began when the
+/// job was overdue already is no excuse.
+fn due(records: &Records, lost: u64, claimed: u64) -> (u64, bool) {
+    let meanwhile = |other: &&Fault| other.at <= claimed && other.back >= lost;
+    let stores = records.faults.iter().filter(|other| other.is_of_redis() || other.stops_claims());
+    let mut troubles: Vec<&Fault> = stores.filter(meanwhile).collect();
+    troubles.sort_by_key(|other| other.at);
+    let (mut due, mut beside_store) = (lost + micros(PROMISE), false);
+    for other in troubles {
+        if other.at > due {
+            break;
+        }
+        beside_store = true;
+        due = due.max(lost + micros(PROMISE + OUTAGE));
+        if other.stops_claims() {
+            // What piled up meanwhile is worked off in as long a time at most.
+            let length = other.back.saturating_sub(other.at);
+            due = due.max(other.back + micros(PROMISE) + length);
+        }
+    }
+    (due, beside_store)
 }
 
 /// The last fault of the worker that lost the job, since it claimed it. A

@@ -258,9 +258,15 @@ fn a_late_re_run_breaks_the_promise() {
         assert!(beside(whom, 25, 13).is_empty(), "trouble may add to it");
         assert_eq!(beside(whom, 30, 13), ["- with a store in trouble"]);
     }
-    assert!(beside("Postgres", 30, 16).is_empty(), "it counts from the store's return");
-    assert_eq!(beside("Postgres", 31, 16), ["- with a store in trouble"]);
+    assert!(beside("Postgres", 34, 16).is_empty(), "it counts from the store's return");
+    assert_eq!(beside("Postgres", 35, 16), ["- with a store in trouble"]);
     assert_eq!(beside("Redis", 30, 16), ["- with a store in trouble"], "Redis is not needed");
+    let overdue = broken(|facts, records| {
+        claimed_at(facts, 28);
+        records.faults.push(fault("in trouble", "Postgres", 26, 27));
+        records.load = (0, 0);
+    });
+    assert_eq!(overdue, ["- with both stores up meanwhile"], "trouble came when it was late");
 }
 
 #[test]

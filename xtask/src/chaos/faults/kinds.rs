@@ -51,11 +51,6 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// All but these.
-    pub(in crate::chaos) fn without(kinds: &[Kind]) -> Self {
-        Self { only: Vec::new(), without: kinds.to_vec() }
-    }
-
     /// Whether the run is to have this kind.
     pub(crate) fn has(&self, kind: Kind) -> bool {
         (self.only.is_empty() || self.only.contains(&kind)) && !self.without.contains(&kind)
@@ -92,7 +87,7 @@ mod tests {
         assert_eq!(only.of(&kinds), [Kind::RedisFull]);
         assert!(!only.has(Kind::Workers));
         assert_eq!(only.told().unwrap(), "only redis-full");
-        let without = Choice::without(&[Kind::RedisFull]);
+        let without = Choice { only: Vec::new(), without: vec![Kind::RedisFull] };
         assert_eq!(without.of(&kinds), [Kind::RedisStalls]);
         assert_eq!(without.told().unwrap(), "without redis-full");
         assert_eq!(Choice::default().told(), None);
