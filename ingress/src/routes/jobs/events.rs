@@ -41,7 +41,7 @@ const UNBUFFERED: [(HeaderName, HeaderValue); 2] = [
 pub struct Resume {
     /// The same as the header `Last-Event-ID`, which goes before it. What is no
     /// event's id counts as absent, in both.
-    #[param(value_type = Option<u32>)]
+    #[param(example = "3")]
     last_event_id: Option<String>,
 }
 
@@ -64,8 +64,9 @@ pub struct JobEventFrame {
 #[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs", security(("token" = [])),
     params(
         ("id" = Uuid, Path, description = "The job"),
-        ("Last-Event-ID" = Option<u32>, Header,
-            description = "The id of the last event received; none is missed or repeated"),
+        ("Last-Event-ID" = Option<String>, Header, example = "3",
+            description = "The id of the last event received; none is missed or repeated. What is \
+                no event's id counts as absent"),
         Resume),
     responses(
         (status = OK, body = JobEventFrame, content_type = "text/event-stream",
