@@ -2,7 +2,8 @@
 //! queue handle and the plumbing of a process.
 //!
 //! Arrows point inwards: `db`, `queue` and `rate_limit` may use the domain
-//! modules (`account`, `billing`, `callbacks`, `job`, `nutrition`, `quiz`); those import
+//! modules (`account`, `billing`, `callbacks`, `food`, `job`, `lexicon`,
+//! `nutrition`, `quiz`); those import
 //! nothing of ours that does I/O.
 
 pub mod account;
@@ -12,8 +13,10 @@ pub mod callbacks;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod food;
 pub mod job;
 pub mod kv;
+pub mod lexicon;
 pub mod named;
 pub mod notices;
 pub mod nutrition;

@@ -9,6 +9,7 @@ use regimen_common::callbacks::Rules;
 use regimen_common::db::accounts;
 use regimen_common::db::generations::Month;
 use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs, NextJob};
+use regimen_common::food::{Unread, unread};
 use regimen_common::job::{JobClass, JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::queue::{List, Message};
@@ -113,6 +114,8 @@ pub struct Accepted {
     pub jobs: Vec<JobLink>,
     /// The targets of the person.
     pub nutrition: Nutrition,
+    /// What of the answers about food was not understood.
+    pub warnings: Vec<Unread>,
 }
 
 /// Accepts a submission: 202 may be sent when this returns, because the
@@ -172,8 +175,8 @@ async fn accept(
     key: Option<&Key>,
     render: impl Fn(&Accepted) -> Value,
 ) -> Result<Submitted, ApiError> {
-    let nutrition = validate(&submission, state.config.callbacks.as_ref())?;
-    let accepted = Accepted { jobs: new_links(&submission.kinds), nutrition };
+    let (nutrition, warnings) = validate(&submission, state.config.callbacks.as_ref())?;
+    let accepted = Accepted { jobs: new_links(&submission.kinds), nutrition, warnings };
     let idempotency = key.map(|key| key.keeping(render(&accepted)));
     let now = state.clock.now();
     // Before a connection is taken: it may need one itself, and whoever waits
@@ -197,7 +200,10 @@ async fn accept(
     Ok(Submitted::New(accepted))
 }
 
-fn validate(submission: &Submission, callbacks: Option<&Rules>) -> Result<Nutrition, ApiError> {
+fn validate(
+    submission: &Submission,
+    callbacks: Option<&Rules>,
+) -> Result<(Nutrition, Vec<Unread>), ApiError> {
     let mut errors = Vec::new();
     let mut wrong = |pointer: &str, message: String| {
         errors.push(FieldError { pointer: pointer.to_owned(), message });
@@ -222,7 +228,7 @@ fn validate(submission: &Submission, callbacks: Option<&Rules>) -> Result<Nutrit
     }
     let quiz = Quiz::read(&submission.answers);
     match quiz {
-        Ok(quiz) if errors.is_empty() => Ok(Nutrition::of(&quiz)),
+        Ok(quiz) if errors.is_empty() => Ok((Nutrition::of(&quiz), unread(&quiz))),
         Ok(_) => Err(ApiError::Invalid(errors)),
         Err(invalid) => {
             errors.extend(invalid.problems.into_iter().map(|problem| FieldError {
@@ -298,7 +304,9 @@ fn new_jobs(
     tier: Option<PlanTier>,
 ) -> NewJobs {
     let limits = &state.config.jobs;
+    let warnings = (!accepted.warnings.is_empty()).then(|| json!(accepted.warnings));
     NewJobs {
+        warnings,
         user_id: submission.user_id,
         email: submission.email,
         generation_id: Uuid::now_v7(),

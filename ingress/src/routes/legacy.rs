@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, JobRow};
 use regimen_common::db::plans::{self, PlanRow};
+use regimen_common::food::Unread;
 use regimen_common::job::{JobState, PlanKind};
 use regimen_common::nutrition::{Calculations, Macros};
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,8 @@ pub struct GenerationStarted {
     pub message: &'static str,
     /// The jobs behind the plans.
     pub jobs: Vec<LegacyJob>,
+    /// What of the answers about food was not understood, and so is not checked.
+    pub warnings: Vec<Unread>,
 }
 
 /// A meal plan, as the old front end reads it.
@@ -309,6 +312,7 @@ fn render(accepted: &Accepted) -> Value {
         workout_plan_status: "generating",
         message: "Plans are being generated",
         jobs: accepted.jobs.iter().map(job).collect(),
+        warnings: accepted.warnings.clone(),
     })
 }
 

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use regimen_common::db::plans;
+use regimen_common::food::Unread;
 use regimen_common::job::PlanKind;
 use regimen_common::nutrition::Nutrition;
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,8 @@ pub struct PlansAccepted {
     pub jobs: Vec<JobLink>,
     /// Energy and macro targets.
     pub nutrition: Nutrition,
+    /// What of the answers about food was not understood, and so is not checked.
+    pub warnings: Vec<Unread>,
 }
 
 /// Ask for plans
@@ -123,7 +126,11 @@ async fn create(
 }
 
 fn render(accepted: &Accepted) -> Value {
-    json!(PlansAccepted { jobs: accepted.jobs.clone(), nutrition: accepted.nutrition.clone() })
+    json!(PlansAccepted {
+        jobs: accepted.jobs.clone(),
+        nutrition: accepted.nutrition.clone(),
+        warnings: accepted.warnings.clone(),
+    })
 }
 
 /// The idempotency key of a request, if it has one.
@@ -190,7 +197,9 @@ pub fn job_ids(body: &Value) -> Vec<Uuid> {
 }
 
 fn with_plans(body: &Value, jobs: &[JobView]) -> Value {
-    json!({ "jobs": jobs, "nutrition": body.get("nutrition") })
+    // An answer kept by an earlier release has no warnings.
+    let warnings = body.get("warnings").cloned().unwrap_or_else(|| json!([]));
+    json!({ "jobs": jobs, "nutrition": body.get("nutrition"), "warnings": warnings })
 }
 
 /// Ended jobs, with their plans.
@@ -200,6 +209,8 @@ pub struct PlansDone {
     pub jobs: Vec<JobView>,
     /// Energy and macro targets.
     pub nutrition: Nutrition,
+    /// What of the answers about food was not understood, and so is not checked.
+    pub warnings: Vec<Unread>,
 }
 
 /// The plan a user follows now.

@@ -13,6 +13,7 @@ use apalis_core::error::BoxDynError;
 use apalis_core::task::data::Data;
 use futures_util::FutureExt;
 use regimen_common::db::jobs::{Claimed, Held};
+use regimen_common::food::unread;
 use regimen_common::job::{FailureCode, PlanKind, attempt_gist};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -173,6 +174,19 @@ fn evidence(failure: &AttemptFailure) -> Value {
     })
 }
 
+/// The plan as it is stored. What was not understood of the person's answers
+/// about food stands in it, so that whoever reads the plan knows what nobody checked.
+fn with_unchecked(plan: &Plan, order: &Order) -> Value {
+    let mut data = json!(plan);
+    let unchecked = unread(&order.quiz);
+    if let Some(members) = data.as_object_mut()
+        && !unchecked.is_empty()
+    {
+        members.insert("unchecked".to_owned(), json!(unchecked));
+    }
+    data
+}
+
 fn finished(delivered: &Delivered<Plan>, order: &Order) -> Finished {
     let (plan, quiz, input) = (&delivered.plan, &order.quiz, &order.input);
     let exercise = json!(quiz.preferred_exercise).to_string();
@@ -191,7 +205,7 @@ fn finished(delivered: &Delivered<Plan>, order: &Order) -> Finished {
     };
     Finished {
         plan_id: Uuid::now_v7(),
-        plan_data: json!(plan),
+        plan_data: with_unchecked(plan, order),
         beside,
         provider: delivered.provider.as_str().to_owned(),
         model: delivered.model.clone(),

@@ -1,7 +1,5 @@
 //! The plans: their types, JSON schemas and verification.
 
-pub mod food;
-mod lexicon;
 pub mod meal;
 pub mod needs;
 mod number;

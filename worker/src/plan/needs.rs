@@ -2,10 +2,10 @@
 
 use std::ops::RangeInclusive;
 
+use regimen_common::food::{Avoid, Diet, Rule};
 use regimen_common::nutrition::Nutrition;
-use regimen_common::quiz::{DietaryStyle, Quiz};
+use regimen_common::quiz::Quiz;
 
-use super::food::{Avoid, Trait, Traits};
 use super::training::{GearSet, Regions};
 use super::words::Place;
 
@@ -52,8 +52,10 @@ pub struct Needs {
     pub carbs: Band,
     /// Fat, g a day.
     pub fats: Band,
-    /// Every way of eating to keep to.
-    pub diets: Vec<DietaryStyle>,
+    /// The ways of eating to keep to.
+    pub diet: Diet,
+    /// What they forbid.
+    pub rules: Vec<Rule>,
     /// Allergies and intolerances, from their own question and from conditions
     /// that are one (coeliac disease).
     pub allergies: Avoid,
@@ -75,15 +77,16 @@ impl Needs {
     /// The needs of the person with these answers and targets.
     pub fn of(quiz: &Quiz, nutrition: &Nutrition) -> Self {
         let macros = nutrition.macros;
-        let diets = quiz.diets();
+        let diet = Diet::read(&quiz.dietary_style);
         let grams = |target: u32| Band::around(f64::from(target), MACRO_TOLERANCE, MACRO_SLACK_G);
         let mut needs = Self {
             calories: Band::around(f64::from(nutrition.goal_calories), CALORIE_TOLERANCE, 0.0),
             protein: grams(macros.protein_g),
             carbs: grams(macros.carbs_g),
             fats: grams(macros.fat_g),
-            diets,
-            allergies: allergies(quiz),
+            allergies: allergies(quiz, &diet),
+            rules: diet.rules(),
+            diet,
             dislikes: Avoid::dislikes(&quiz.disliked_foods.join("\n")),
             meals: quiz.meals().meals(),
             training_days: quiz.frequency().training_days(),
@@ -104,16 +107,10 @@ impl Needs {
         }
     }
 
-    /// What the ways of eating forbid, each with its name.
-    pub fn forbidden(&self) -> Vec<(DietaryStyle, Traits)> {
-        let rules = self.diets.iter().map(|style| (*style, forbidden(*style)));
-        rules.filter(|(_, traits)| !traits.is_empty()).collect()
-    }
-
     /// Opens bands that cannot be met together.
     fn loosen(&mut self) {
-        if self.diets.contains(&DietaryStyle::Keto) {
-            // The app's keto targets keep carbohydrate high. Less of it, with
+        if self.diet.is_low_in_carbohydrate() {
+            // The app's targets keep carbohydrate high. Less of it, with
             // fat in its place, is what the style asks for.
             self.carbs.low = 0.0;
             self.fats.high = f64::INFINITY;
@@ -127,42 +124,10 @@ impl Needs {
     }
 }
 
-/// What a way of eating forbids; a food counts when it is one of these or
-/// usually contains one.
-pub fn forbidden(style: DietaryStyle) -> Traits {
-    const FLESH: [Trait; 5] =
-        [Trait::Meat, Trait::Fish, Trait::Crustacean, Trait::Mollusc, Trait::Gelatin];
-    match style {
-        DietaryStyle::NoRestrictions | DietaryStyle::IntermittentFasting => Traits::NONE,
-        DietaryStyle::Pescatarian => Traits::of(&[Trait::Meat, Trait::Gelatin]),
-        DietaryStyle::Vegetarian => Traits::of(&FLESH),
-        DietaryStyle::Vegan => {
-            Traits::of(&FLESH).or(Traits::of(&[Trait::Milk, Trait::Egg, Trait::Honey]))
-        }
-        DietaryStyle::Keto => {
-            Traits::of(&[Trait::Grain, Trait::Starch, Trait::Sugar, Trait::Sweet])
-        }
-        DietaryStyle::Paleo => Traits::of(&[
-            Trait::Grain,
-            Trait::Gluten,
-            Trait::Legume,
-            Trait::Peanut,
-            Trait::Soy,
-            Trait::Milk,
-            Trait::Sugar,
-        ]),
-        DietaryStyle::Mediterranean => Traits::of(&[Trait::Processed]),
-    }
-}
-
-fn allergies(quiz: &Quiz) -> Avoid {
+fn allergies(quiz: &Quiz, diet: &Diet) -> Avoid {
     let declared = Avoid::allergies(quiz.food_allergies.as_deref().unwrap_or_default());
-    let elsewhere = quiz
-        .health_conditions
-        .iter()
-        .chain(&quiz.health_conditions_other)
-        .chain([&quiz.dietary_style]);
-    elsewhere.fold(declared, |all, text| all.with_groups_of(text))
+    let conditions = quiz.health_conditions.iter().chain(&quiz.health_conditions_other);
+    conditions.fold(declared.and(&diet.avoid), |all, text| all.with_groups_of(text))
 }
 
 fn places(answers: &[String]) -> Vec<Place> {

@@ -10,9 +10,10 @@ mod clean;
 #[cfg(test)]
 mod tests;
 
+use regimen_common::food::Style;
 use regimen_common::job::PlanKind;
 use regimen_common::nutrition::Nutrition;
-use regimen_common::quiz::{DietaryStyle, Quiz};
+use regimen_common::quiz::Quiz;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -96,7 +97,7 @@ fn meal_task(needs: &Needs) -> String {
              in its place; the energy stays.",
         );
     }
-    if needs.diets.contains(&DietaryStyle::IntermittentFasting) {
+    if needs.diet.has(Style::Fasting) {
         more.push_str("\n- All meals lie within eight hours.");
     }
     MEAL.replace("{calories}", &grams(needs.calories))

@@ -25,3 +25,4 @@ mod retry;
 mod source;
 mod start;
 mod stripe;
+mod warnings;

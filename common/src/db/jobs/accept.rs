@@ -41,6 +41,8 @@ pub struct NewJobs {
     pub calculations: Value,
     /// What the worker needs.
     pub input: Value,
+    /// What of the answers was not understood, for the job's owner.
+    pub warnings: Option<Value>,
     /// Told of the end, if given.
     pub callback_url: Option<String>,
     /// W3C `traceparent` of the request.
@@ -87,10 +89,10 @@ const ACCEPT: &str = "-- accept jobs
         insert into regimen.jobs (
             id, user_id, generation_id, kind, class, quiz_result_id, input, callback_url,
             trace_context, run_at, dispatched_at, created_at, expires_at, updated_at,
-            last_seq)
+            last_seq, warnings)
         select t.id, $1, $2, t.kind, $3, $6, $7, $8, $9, now(),
                case when standing.n + t.ord <= $11 then now() end,
-               now(), now() + make_interval(secs => $10), now(), 1
+               now(), now() + make_interval(secs => $10), now(), 1, $12
         from unnest($4::uuid[], $5::text[]) with ordinality as t (id, kind, ord), standing
         where exists (select from regimen.generations where id = $2)
           and ($6::uuid is null
@@ -266,6 +268,7 @@ async fn insert_jobs(tx: &Transaction<'_>, new: &NewJobs) -> Result<Vec<NextJob>
                 &new.trace_context,
                 &new.expires_in_seconds,
                 &new.per_user,
+                &new.warnings.as_ref().map(Json),
             ],
         )
         .await?;

@@ -160,9 +160,11 @@ pub async fn retry(
             "-- retry job
              with job as (
                  insert into regimen.jobs (id, user_id, generation_id, kind, class, quiz_result_id,
-                     input, callback_url, run_at, created_at, expires_at, updated_at, last_seq)
+                     input, callback_url, run_at, created_at, expires_at, updated_at, last_seq,
+                     warnings)
                  select $2, user_id, generation_id, kind, class, quiz_result_id, input,
-                        callback_url, now(), now(), now() + make_interval(secs => $3), now(), 1
+                        callback_url, now(), now(), now() + make_interval(secs => $3), now(), 1,
+                        warnings
                  from regimen.jobs where id = $1
                  returning id
              ), event as (

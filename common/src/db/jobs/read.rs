@@ -58,6 +58,8 @@ pub struct JobRow {
     pub error_code: Option<String>,
     /// Why it failed, for people.
     pub error_detail: Option<String>,
+    /// What of the answers was not understood.
+    pub warnings: Option<Value>,
     /// The plan itself, once there.
     pub plan: Option<Value>,
 }
@@ -65,7 +67,7 @@ pub struct JobRow {
 pub(super) const COLUMNS: &str = "j.id, j.user_id, j.generation_id, j.kind, j.state, j.stage, \
     j.quiz_result_id, j.attempts, j.rounds, j.run_at, j.created_at, j.first_claimed_at, \
     j.updated_at, j.finished_at, j.expires_at, j.last_seq, j.provider, j.model, j.cost_micros, \
-    j.plan_id, j.error_code, j.error_detail";
+    j.plan_id, j.error_code, j.error_detail, j.warnings";
 
 impl JobRow {
     pub(super) fn from_row(row: &Row, plan: Option<Value>) -> Result<Self, DbError> {
@@ -92,6 +94,7 @@ impl JobRow {
             plan_id: row.try_get("plan_id")?,
             error_code: row.try_get("error_code")?,
             error_detail: row.try_get("error_detail")?,
+            warnings: row.try_get("warnings")?,
             plan,
         })
     }

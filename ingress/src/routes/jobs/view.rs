@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{AttemptRow, CallbackRow, Details, JobRow, Mark};
+use regimen_common::food::Unread;
 use regimen_common::job::{JobState, PlanKind, attempt_gist};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -69,6 +70,9 @@ pub struct JobView {
     /// What became of the message to `callback_url`, if there was one; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callback: Option<CallbackView>,
+    /// What of the answers about food was not understood, and so is not checked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Unread>,
     /// Where to go on.
     pub links: Links,
     /// The plan, once it is there; not in lists.
@@ -191,10 +195,17 @@ impl JobView {
             next_attempt_at: (waiting && row.run_at > now).then_some(row.run_at),
             error,
             callback: None,
+            warnings: warnings(row),
             links: Links::of_job(row.id, row.kind, row.state),
             plan: None,
         }
     }
+}
+
+/// What another release wrote in another shape is not shown.
+fn warnings(row: &JobRow) -> Vec<Unread> {
+    let kept = row.warnings.clone();
+    kept.and_then(|kept| serde_json::from_value(kept).ok()).unwrap_or_default()
 }
 
 impl CallbackView {

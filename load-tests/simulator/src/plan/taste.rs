@@ -111,19 +111,45 @@ fn allergies(targets: &Targets) -> (Vec<&'static str>, Vec<String>) {
     (tags, words)
 }
 
-/// Whether `food` belongs to `diet` as the app's client names it.
+/// Whether `food` belongs to `diet` as people name it. Exceptions ("but eats
+/// fish") are not used: such a plan fits as well.
 fn fits_diet(food: &Food, diet: &str) -> bool {
     let is = |origins: &[&str]| origins.contains(&food.origin);
-    match diet {
-        diet if diet.contains("vegan") || diet.contains("plant") => is(&["plant"]),
-        diet if diet.contains("pescatarian") => !is(&["meat", "poultry"]),
-        diet if diet.contains("vegetarian") => !is(&["meat", "poultry", "fish", "shellfish"]),
-        diet if diet.contains("keto") => food.styles.contains(&"keto"),
-        diet if diet.contains("paleo") => food.styles.contains(&"paleo"),
-        diet if diet.contains("mediterranean") => {
+    let named = |words: &[&str]| words.iter().any(|word| food.name.contains(word));
+    let says = |words: &[&str]| words.iter().any(|word| diet.contains(word));
+    match () {
+        () if says(&[
+            "non-v",
+            "non v",
+            "nonv",
+            "not v",
+            "anything but",
+            "neither",
+            "previously",
+        ]) =>
+        {
+            true
+        }
+        () if says(&["vegan", "plant", "wfpb"]) => is(&["plant"]),
+        () if says(&["pescatarian", "pescetarian", "pesco"]) => !is(&["meat", "poultry"]),
+        () if says(&["jain"]) => {
+            is(&["plant", "dairy"]) && !food.is("root") && !named(&["carrot", "mushroom"])
+        }
+        () if says(&["veg", "eggetarian", "lacto", "no meat"]) => is(&["plant", "dairy", "egg"]),
+        () if says(&["halal", "kosher", "no pork"]) => !is(&["shellfish"]) && !named(&["pork"]),
+        () if says(&["hindu", "no beef"]) => !named(&["beef"]),
+        () if says(&["fodmap"]) => {
+            !is(&["dairy"])
+                && !food.is("bean")
+                && !food.contains.contains(&"gluten")
+                && !named(&["mushroom", "peas", "edamame", "green beans"])
+        }
+        () if says(&["keto", "low carb", "low-carb", "zero carb"]) => food.styles.contains(&"keto"),
+        () if says(&["paleo", "whole30"]) => food.styles.contains(&"paleo"),
+        () if says(&["mediterranean"]) => {
             food.origin != "meat" && !food.is("powder") && food.name != "rapeseed oil"
         }
-        _ => true,
+        () => true,
     }
 }
 
@@ -199,6 +225,11 @@ mod tests {
         assert!(vegetarian.contains(&"skyr") && !vegetarian.contains(&"tuna in water"));
         let pescatarian = allowed(&with(&[], &[], "pescatarian"));
         assert!(pescatarian.contains(&"tuna in water") && !pescatarian.contains(&"chicken breast"));
+        let jain = allowed(&with(&[], &[], "jain"));
+        assert!(jain.contains(&"skyr") && !jain.contains(&"carrots"));
+        let halal = allowed(&with(&[], &[], "halal"));
+        assert!(halal.contains(&"chicken breast") && !halal.contains(&"pork tenderloin"));
+        assert!(allowed(&with(&[], &[], "non-vegetarian")).contains(&"chicken breast"));
         let keto = allowed(&with(&[], &[], "keto"));
         assert!(keto.contains(&"raspberries") && !keto.contains(&"brown rice"));
         let paleo = allowed(&with(&[], &[], "paleo"));

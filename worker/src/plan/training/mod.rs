@@ -8,8 +8,8 @@
 
 use std::sync::LazyLock;
 
-use super::lexicon::token::{Token, tokens};
-use super::lexicon::{Bits, Entry, Lexicon, Marks, Problem};
+use regimen_common::lexicon::token::{Token, tokens};
+use regimen_common::lexicon::{Bits, Entry, Lexicon, Marks, Problem};
 
 macro_rules! kinds {
     ($(#[$doc:meta])* $type:ident from $first:literal { $($(#[$variant_doc:meta])* $variant:ident => $mark:literal $name:literal),+ $(,)? }) => {
@@ -33,7 +33,7 @@ macro_rules! kinds {
             }
 
             const fn bit(self) -> Bits {
-                1 << ($first + self as u64)
+                1 << ($first + self as u32)
             }
         }
     };

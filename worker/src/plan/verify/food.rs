@@ -1,12 +1,11 @@
 //! What the plan says to eat, against allergies, dislikes and ways of eating.
 
-use regimen_common::quiz::DietaryStyle;
+use regimen_common::food::{Avoid, Found, Literals, Rule, Style, Trait, find};
+use regimen_common::lexicon::token::{plain, tokens};
 use serde_json::Value;
 
 use super::texts::{self, Text};
 use super::violation::Violation;
-use crate::plan::food::{Avoid, Found, Literals, Trait, Traits, find};
-use crate::plan::lexicon::token::{plain, tokens};
 use crate::plan::needs::Needs;
 use crate::plan::{MealPlan, Plan};
 
@@ -18,11 +17,10 @@ const EATING_WINDOW_HOURS: f64 = 12.0;
 /// belong in a plan.
 pub(super) fn check(plan: &Plan, json: &Value, needs: &Needs, violations: &mut Vec<Violation>) {
     check_foreign(json, violations);
-    let forbidden = needs.forbidden();
     texts::about_food(plan, json, &mut |text| {
         allergens(text, &needs.allergies, violations);
         dislikes(text, &needs.dislikes, violations);
-        styles(text, &forbidden, violations);
+        styles(text, &needs.rules, violations);
     });
 }
 
@@ -46,16 +44,16 @@ fn dislikes(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {
     }
 }
 
-fn styles(text: &Text<'_>, forbidden: &[(DietaryStyle, Traits)], violations: &mut Vec<Violation>) {
-    if forbidden.is_empty() {
+fn styles(text: &Text<'_>, rules: &[Rule], violations: &mut Vec<Violation>) {
+    if rules.is_empty() {
         return;
     }
     for found in find(text.text, text.register(), &Literals::default()) {
-        for (style, traits) in forbidden {
-            let contains = found.open.or(found.hidden).and(*traits);
+        for rule in rules {
+            let contains = rule.faults(&found);
             if !contains.is_empty() && !repeats(text, &found) {
                 violations.push(Violation::Diet {
-                    style: *style,
+                    style: rule.style,
                     at: text.pointer(),
                     food: snippet(text.text, &found),
                     contains: contains.iter().map(Trait::name).map(str::to_owned).collect(),
@@ -124,7 +122,7 @@ fn check_foreign(json: &Value, violations: &mut Vec<Violation>) {
 
 /// The times of the meals, where a way of eating limits them.
 pub(super) fn check_times(day: &MealPlan, needs: &Needs, violations: &mut Vec<Violation>) {
-    if !needs.diets.contains(&DietaryStyle::IntermittentFasting) {
+    if !needs.diet.has(Style::Fasting) {
         return;
     }
     let times: Vec<f64> = day.meals.iter().filter_map(|meal| hour(&meal.meal_timing)).collect();

@@ -6,6 +6,8 @@
 //! the plan was read; a plan that obeyed an instruction smuggled into the quiz
 //! fails here like any other plan that is not this person's.
 
+#[cfg(test)]
+mod answers;
 mod correction;
 mod food;
 mod numbers;

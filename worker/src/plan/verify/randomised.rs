@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::tests::needs;
 use super::*;
-use crate::plan::food::Avoid;
 use crate::plan::{MealPlan, sample};
+use regimen_common::food::Avoid;
 
 const RUNS: u64 = 10_000;
 

@@ -1,12 +1,12 @@
 //! One test a rule: the sound plan passes, the bent one names the rule.
 
+use regimen_common::food::Avoid;
 use regimen_common::job::PlanKind;
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan::food::Avoid;
 use crate::plan::sample;
 use crate::plan::words::{Day, Place};
 use crate::plan::{MealPlan, WorkoutPlan};
@@ -16,7 +16,7 @@ pub(super) fn needs() -> Needs {
     needs_with(&json!({}))
 }
 
-fn needs_with(changes: &Value) -> Needs {
+pub(super) fn needs_with(changes: &Value) -> Needs {
     let mut answers = json!({
         "age": 30, "gender": "male", "height": {"cm": 178}, "currentWeight": {"kg": 80},
         "targetWeight": {"kg": 78}, "mainGoal": "Maintain weight", "timeFrame": "3 months",

@@ -3,10 +3,10 @@
 //! The plan is walked as JSON, so that a text field added to it later is
 //! looked at without anybody remembering to.
 
+use regimen_common::food::Register;
 use serde_json::Value;
 
 use crate::plan::Plan;
-use crate::plan::food::Register;
 
 /// A text and its JSON pointer, which is built only when needed.
 pub(super) struct Text<'v> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use regimen_common::quiz::DietaryStyle;
+use regimen_common::food::Style;
 
 use crate::plan::training::{Gear, Region};
 use crate::plan::words::{Day, Place};
@@ -41,7 +41,7 @@ pub enum Violation {
     /// A food that the way of eating forbids.
     Diet {
         /// Which one.
-        style: DietaryStyle,
+        style: Style,
         /// Where it is named.
         at: String,
         /// As the plan names it.
@@ -209,7 +209,7 @@ impl fmt::Display for Violation {
                 write!(
                     f,
                     "{at}: {food:?} is or contains {contains}, which a {} day excludes. Replace it; if a version without is meant, say so in its name.",
-                    style_name(*style)
+                    style.name()
                 )
             }
             Self::Foreign { at, what } => {
@@ -296,18 +296,5 @@ fn range(range: &RangeInclusive<u8>) -> String {
         range.start().to_string()
     } else {
         format!("{} to {}", range.start(), range.end())
-    }
-}
-
-fn style_name(style: DietaryStyle) -> &'static str {
-    match style {
-        DietaryStyle::NoRestrictions => "unrestricted",
-        DietaryStyle::Vegetarian => "vegetarian",
-        DietaryStyle::Vegan => "vegan",
-        DietaryStyle::Pescatarian => "pescatarian",
-        DietaryStyle::Keto => "keto",
-        DietaryStyle::Paleo => "paleo",
-        DietaryStyle::Mediterranean => "mediterranean",
-        DietaryStyle::IntermittentFasting => "fasting",
     }
 }

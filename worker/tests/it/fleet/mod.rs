@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-pub(crate) use self::ingress::Ingress;
+pub(crate) use self::ingress::{Ingress, job_ids};
 pub(crate) use self::simulator::Simulator;
 
 /// How long anything is waited for before the test has failed. Generous: a
@@ -217,6 +217,7 @@ impl Fleet {
         let job = |_| NewJob { id: Uuid::now_v7(), kind: PlanKind::Meal };
         let nutrition = Nutrition::of(&Quiz::read(&answers()).unwrap());
         let new = NewJobs {
+            warnings: None,
             user_id: user,
             email: None,
             generation_id: Uuid::now_v7(),

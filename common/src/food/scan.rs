@@ -6,11 +6,12 @@ use std::sync::LazyLock;
 use super::literal::Literals;
 use super::negation::{self, WORDS};
 use super::{Trait, Traits, foods, usage};
-use crate::plan::lexicon::token::{self, Piece, Token};
+use crate::lexicon::token::{self, Piece, Token};
+use crate::lexicon::{Bits, Entry};
 
 /// How foods are named in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Register {
+pub enum Register {
     /// Names of foods and dishes, shopping lists.
     Listed,
     /// Sentences: recipes and advice, which also say what to leave out.
@@ -19,28 +20,30 @@ pub(crate) enum Register {
 
 /// A food that a text names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
+pub struct Found {
     /// Byte range in the text.
-    pub(crate) range: std::ops::Range<usize>,
+    pub range: std::ops::Range<usize>,
     /// What it is or openly contains.
-    pub(crate) open: Traits,
+    pub open: Traits,
     /// What it usually contains without saying so.
-    pub(crate) hidden: Traits,
+    pub hidden: Traits,
     /// What it often contains.
-    pub(crate) maybe: Traits,
+    pub maybe: Traits,
     /// The literal phrases it matches, by bit.
-    pub(crate) literals: u64,
+    pub literals: u64,
+    /// The term of the tables it is, if any.
+    pub term: Option<&'static Entry>,
 }
 
 impl Found {
     /// Everything it may contain.
-    pub(crate) fn any(&self) -> Traits {
+    pub fn any(&self) -> Traits {
         self.open.or(self.hidden).or(self.maybe)
     }
 }
 
 /// The foods of `text` that are not ruled out by it ("without nuts").
-pub(crate) fn find(text: &str, register: Register, literals: &Literals) -> Vec<Found> {
+pub fn find(text: &str, register: Register, literals: &Literals) -> Vec<Found> {
     let tokens = token::tokens(text);
     let mut items = items(tokens, register, literals);
     negation::apply(&mut items, register);
@@ -53,6 +56,7 @@ pub(crate) fn find(text: &str, register: Register, literals: &Literals) -> Vec<F
                 hidden: food.hidden,
                 maybe: food.maybe,
                 literals: food.literals,
+                term: food.term,
             }),
             _ => None,
         })
@@ -91,6 +95,7 @@ pub(super) struct Food {
     pub(super) hidden: Traits,
     pub(super) maybe: Traits,
     pub(super) literals: u64,
+    pub(super) term: Option<&'static Entry>,
     /// Nothing can be free from itself.
     pub(super) inherent: bool,
     /// A group, or the first half of "dairy- and egg-free".
@@ -135,13 +140,14 @@ fn overlap(ids: &[Option<u32>], length: usize) -> Option<usize> {
             foods().longest(&ids[*offset..]).is_some_and(|(_, inner)| offset + inner > length);
         runs_past
             && foods().longest(&ids[*offset..length]).is_some_and(|(shared, _)| {
-                shared.open & !usage::ALL != 0 && shared.open & !usage::ALL & !outer.open == 0
+                let open = shared.open & !usage::ALL & !Traits::PLAIN.0;
+                open != 0 && open & !outer.open == 0
             })
     })
 }
 
 fn known(
-    entry: &crate::plan::lexicon::Entry,
+    entry: &'static Entry,
     tokens: &[Token],
     length: usize,
     register: Register,
@@ -150,6 +156,9 @@ fn known(
     let own = Traits(entry.own & !usage::ALL);
     if entry.own & usage::FREES != 0 {
         return What::Free(own.ruled_out());
+    }
+    if entry.own & usage::CONDITION != 0 {
+        return What::Other;
     }
     let counts = counts(entry.own, &tokens[length - 1], register);
     let [open, hidden, maybe] = [entry.open, entry.hidden, entry.maybe]
@@ -164,6 +173,7 @@ fn known(
         hidden,
         maybe,
         literals,
+        term: Some(entry),
         inherent: entry.own & usage::INHERENT != 0,
         generic: entry.own & usage::GENERIC != 0 || tokens[length - 1].suspended,
         frees: if flour { gluten } else { Traits::NONE },
@@ -171,7 +181,7 @@ fn known(
     })
 }
 
-fn counts(own: u64, last: &Token, register: Register) -> bool {
+fn counts(own: Bits, last: &Token, register: Register) -> bool {
     let plural = last.word().is_some_and(|word| word.ends_with('s'));
     (own & usage::NOUN == 0 || register == Register::Listed) && (own & usage::PLURAL == 0 || plural)
 }
@@ -188,6 +198,7 @@ fn unknown(tokens: &[Token], literals: &Literals) -> What {
                 hidden: Traits::NONE,
                 maybe: Traits::NONE,
                 literals,
+                term: None,
                 inherent: true,
                 generic: tokens[0].suspended,
                 frees: Traits::NONE,

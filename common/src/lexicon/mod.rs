@@ -2,7 +2,8 @@
 //! search for the longest term at a place in a text.
 //!
 //! Table lines are `marks = term, term (more marks), …`; `#` starts a comment;
-//! `{a|b} {c|d}` stands for every combination; words are given in the singular. A mark is plain when the term is or openly
+//! `{a|b} {c|d}` stands for every combination; words are given in the singular, and
+//! `word!` is taken as it is, no form of another word. A mark is plain when the term is or openly
 //! contains it, `~mark` when it is a usual ingredient nobody names, `?mark`
 //! when it is there often enough that an allergic person must not take the
 //! risk. A term without marks (`- = term`) is known to be harmless; being
@@ -10,36 +11,40 @@
 //! tartar).
 
 mod load;
-pub(crate) mod spelling;
-pub(crate) mod token;
+pub mod spelling;
+pub mod token;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-pub(crate) use load::{Marks, Problem};
+pub use load::{Marks, Problem};
 
 /// A set of marks; what a bit means is up to the owner of the table.
-pub(crate) type Bits = u64;
+pub type Bits = u128;
 
 /// A term of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// The term in plain words.
-    pub(crate) term: String,
+    pub term: String,
     /// The marks written in the table, without those they imply.
-    pub(crate) own: Bits,
+    pub own: Bits,
     /// What it is or openly contains.
-    pub(crate) open: Bits,
+    pub open: Bits,
     /// Usual ingredients nobody names.
-    pub(crate) hidden: Bits,
+    pub hidden: Bits,
     /// Ingredients it often has.
-    pub(crate) maybe: Bits,
+    pub maybe: Bits,
+    /// Made by `{a|b}`, not written out.
+    combined: bool,
     words: Vec<u32>,
 }
 
 /// The dictionary.
 #[derive(Debug, Default)]
-pub(crate) struct Lexicon {
+pub struct Lexicon {
     words: HashMap<String, u32>,
+    /// Words that are no form of another one: `ladys!` in "lady's fingers".
+    exact: HashSet<String>,
     entries: Vec<Entry>,
     /// Entries by their first word, longest first.
     by_first: HashMap<u32, Vec<usize>>,
@@ -50,29 +55,28 @@ pub(crate) struct Lexicon {
 }
 
 /// Shorter words are too close to ordinary ones to guess at.
-pub(crate) const MIN_GUESSED: usize = 7;
+pub const MIN_GUESSED: usize = 7;
 /// The shorter half of a compound such as `almondmilk`.
 const MIN_PART: usize = 3;
 
 impl Lexicon {
     /// The word's number, in any of its forms.
-    pub(crate) fn word(&self, plain: &str) -> Option<u32> {
+    pub fn word(&self, plain: &str) -> Option<u32> {
         self.words.get(plain).copied()
     }
 
     /// The terms of one word that begin with a letter, in every form.
-    pub(crate) fn single_words(&self, letter: char) -> &[(String, u32)] {
+    pub fn single_words(&self, letter: char) -> &[(String, u32)] {
         self.single.get(&letter).map_or(&[], Vec::as_slice)
     }
 
     /// All terms.
-    #[cfg(test)]
-    pub(crate) fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
     /// The longest term that begins where `words` begin, and its length in words.
-    pub(crate) fn longest(&self, words: &[Option<u32>]) -> Option<(&Entry, usize)> {
+    pub fn longest(&self, words: &[Option<u32>]) -> Option<(&Entry, usize)> {
         let first = (*words.first()?)?;
         self.by_first
             .get(&first)?
@@ -86,7 +90,7 @@ impl Lexicon {
     }
 
     /// The two known words an unknown one is run together from.
-    pub(crate) fn parts(&self, plain: &str) -> Option<[u32; 2]> {
+    pub fn parts(&self, plain: &str) -> Option<[u32; 2]> {
         if plain.len() < 2 * MIN_PART {
             return None;
         }
@@ -96,7 +100,7 @@ impl Lexicon {
     }
 
     /// The known word one typing error away from a long unknown one.
-    pub(crate) fn guess(&self, plain: &str) -> Option<u32> {
+    pub fn guess(&self, plain: &str) -> Option<u32> {
         if plain.chars().count() < MIN_GUESSED {
             return None;
         }

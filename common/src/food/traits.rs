@@ -3,7 +3,7 @@
 //! the US FALCPA and FASTER acts), other frequent allergies and intolerances,
 //! and what ways of eating forbid.
 
-use crate::plan::lexicon::Bits;
+use crate::lexicon::Bits;
 
 macro_rules! traits {
     ($($(#[$doc:meta])* $variant:ident => $mark:literal $name:literal),+ $(,)?) => {
@@ -131,6 +131,10 @@ traits! {
     Sugar => "sugar" "added sugar",
     /// What is very sweet by nature: honey, dried fruit, juice.
     Sweet => "sweet" "very sweet foods",
+    /// Vegetables, fruit and seeds that are nothing else in this list.
+    Plant => "plant" "vegetables, fruit or seeds",
+    /// Vegetables that grow under the ground, potatoes and onions aside.
+    Root => "root" "root vegetables",
 }
 
 /// A set of traits.
@@ -140,19 +144,31 @@ pub struct Traits(pub(crate) Bits);
 impl Traits {
     /// No trait.
     pub const NONE: Self = Self(0);
+    /// Every trait there is.
+    pub const EVERY: Self = Self::of(Trait::ALL);
     /// The allergens of EU Annex II.
     pub const EU_14: Self = Self(0x3fff);
+    /// What says only that a food is a plant: no allergen, and nothing that
+    /// tells one name from another.
+    pub(crate) const PLAIN: Self = Self::of(&[Trait::Plant, Trait::Root]);
     /// Traits that only ways of eating look at: declaring `beef` an allergy
     /// must not forbid all meat.
-    pub(crate) const STYLE_ONLY: Self =
-        Self::of(&[Trait::Cheese, Trait::Processed, Trait::Grain, Trait::Starch, Trait::Sugar]);
+    pub const STYLE_ONLY: Self = Self::of(&[
+        Trait::Cheese,
+        Trait::Processed,
+        Trait::Grain,
+        Trait::Starch,
+        Trait::Sugar,
+        Trait::Plant,
+        Trait::Root,
+    ]);
 
     /// The set of these traits.
     pub const fn of(traits: &[Trait]) -> Self {
         let mut bits = 0;
         let mut index = 0;
         while index < traits.len() {
-            bits |= 1 << traits[index] as u64;
+            bits |= 1 << traits[index] as u32;
             index += 1;
         }
         Self(bits)
@@ -193,7 +209,7 @@ impl Traits {
 
     /// The set with everything its members entail, as wheat entails gluten.
     #[must_use]
-    pub(crate) fn with_implied(self) -> Self {
+    pub fn with_implied(self) -> Self {
         IMPLIED.iter().fold(
             self,
             |set, (one, more)| {
@@ -204,7 +220,7 @@ impl Traits {
 
     /// What "free from these" rules out beside them.
     #[must_use]
-    pub(crate) fn ruled_out(self) -> Self {
+    pub fn ruled_out(self) -> Self {
         RULED_OUT.iter().fold(
             self,
             |set, (one, more)| {
@@ -227,6 +243,7 @@ const IMPLIED: &[(Trait, &[Trait])] = &[
     (Trait::Processed, &[Trait::Meat]),
     (Trait::Gelatin, &[Trait::Meat]),
     (Trait::Potato, &[Trait::Starch]),
+    (Trait::Root, &[Trait::Plant]),
 ];
 
 const RULED_OUT: &[(Trait, &[Trait])] = &[
@@ -248,7 +265,6 @@ mod tests {
         assert_eq!(Traits::EU_14.iter().count(), 14);
         assert!(Traits::EU_14.contains(Trait::Gluten) && Traits::EU_14.contains(Trait::Mollusc));
         assert!(!Traits::EU_14.contains(Trait::Wheat));
-        assert!(Trait::ALL.len() <= 64);
     }
 
     #[test]

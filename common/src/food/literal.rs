@@ -2,9 +2,9 @@
 //! such: matched literally, in any form.
 
 use super::{Traits, foods, usage};
-use crate::plan::lexicon::MIN_GUESSED;
-use crate::plan::lexicon::spelling::{distance, forms};
-use crate::plan::lexicon::token::{self, Token};
+use crate::lexicon::MIN_GUESSED;
+use crate::lexicon::spelling::{distance, forms};
+use crate::lexicon::token::{self, Token};
 
 /// More words than this are not an answer about food but a text.
 const LIMIT: usize = 64;
@@ -14,7 +14,7 @@ const MADE_OF: [&str; 4] = ["fruit", "juice", "sauce", "seed"];
 
 /// Phrases to look for; the index of one is its bit in [`super::Found`].
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Literals {
+pub struct Literals {
     phrases: Vec<Phrase>,
 }
 
@@ -31,7 +31,7 @@ struct Phrase {
 
 impl Literals {
     /// Adds a phrase; one that is there already, or has no letters, is not added.
-    pub(crate) fn add(&mut self, phrase: &str) {
+    pub fn add(&mut self, phrase: &str) {
         let label = token::plain(phrase);
         let known = self.phrases.iter().any(|own| own.label == label);
         if label.is_empty() || known || self.phrases.len() == LIMIT {
@@ -40,7 +40,9 @@ impl Literals {
         let words: Vec<&str> = label.split(' ').collect();
         let ids: Vec<_> = words.iter().map(|word| foods().word(word)).collect();
         let traits = match foods().longest(&ids) {
-            Some((entry, length)) if length == ids.len() => Traits(entry.open & !usage::ALL),
+            Some((entry, length)) if length == ids.len() => {
+                Traits(entry.open & !usage::ALL).without(Traits::PLAIN)
+            }
             Some(_) | None => Traits::NONE,
         };
         let joined = match *words {
@@ -59,19 +61,19 @@ impl Literals {
     }
 
     /// The phrases in plain words.
-    pub(crate) fn labels(&self) -> impl Iterator<Item = &str> {
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.phrases.iter().map(|phrase| phrase.label.as_str())
     }
 
     /// The labels of the set bits.
-    pub(crate) fn named(&self, bits: u64) -> impl Iterator<Item = &str> {
+    pub fn named(&self, bits: u64) -> impl Iterator<Item = &str> {
         self.labels().enumerate().filter(move |(index, _)| bits >> index & 1 == 1).map(|(_, l)| l)
     }
 
     /// The phrases that begin at the first token, as bits; `food` is the
     /// longer known food they stand in, if any, with its traits: milk does not
     /// stand in coconut milk.
-    pub(crate) fn starting(&self, tokens: &[Token], food: Option<(usize, Traits)>) -> u64 {
+    pub fn starting(&self, tokens: &[Token], food: Option<(usize, Traits)>) -> u64 {
         let mut bits = 0;
         for (index, phrase) in self.phrases.iter().enumerate() {
             let length = phrase.words.len();

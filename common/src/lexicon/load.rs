@@ -6,7 +6,7 @@ use super::{Bits, Entry, Lexicon, MIN_GUESSED, spelling, token};
 
 /// A line of a table that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Problem {
+pub enum Problem {
     /// No `=`.
     #[error("line {line}: expected `marks = terms`")]
     NoEquals {
@@ -30,16 +30,16 @@ pub(crate) enum Problem {
 }
 
 /// What the marks of a table mean.
-pub(crate) struct Marks {
+pub struct Marks {
     /// The bit of a mark by its name.
-    pub(crate) bit: fn(&str) -> Option<Bits>,
+    pub bit: fn(&str) -> Option<Bits>,
     /// A set with all that it implies.
-    pub(crate) implied: fn(Bits) -> Bits,
+    pub implied: fn(Bits) -> Bits,
 }
 
 impl Lexicon {
     /// Reads tables; what cannot be read is left out and reported.
-    pub(crate) fn load(tables: &[&str], marks: &Marks) -> (Self, Vec<Problem>) {
+    pub fn load(tables: &[&str], marks: &Marks) -> (Self, Vec<Problem>) {
         let mut lexicon = Self::default();
         let mut problems = Vec::new();
         for table in tables {
@@ -67,13 +67,16 @@ impl Lexicon {
                     problems.push(Problem::UnknownMark { line: number, mark });
                     [0; 3]
                 });
+            let combined = term.contains('{');
             for term in combinations(term) {
-                self.add(&token::plain(&term), levels, marks);
+                let exact = term.split_whitespace().filter_map(|word| word.strip_suffix('!'));
+                self.exact.extend(exact.map(token::plain));
+                self.add(&token::plain(&term), levels, marks, combined);
             }
         }
     }
 
-    fn add(&mut self, term: &str, [own, hidden, maybe]: [Bits; 3], marks: &Marks) {
+    fn add(&mut self, term: &str, [own, hidden, maybe]: [Bits; 3], marks: &Marks, combined: bool) {
         if term.is_empty() {
             return;
         }
@@ -84,6 +87,7 @@ impl Lexicon {
             open: (marks.implied)(own),
             hidden: (marks.implied)(hidden),
             maybe: (marks.implied)(maybe),
+            combined,
             words,
         });
     }
@@ -101,7 +105,10 @@ impl Lexicon {
                 *word = same.get(word).copied().unwrap_or(*word);
             }
             if !seen.insert(entry.words.clone()) {
-                problems.push(Problem::Twice { term: entry.term.clone() });
+                // What a combination makes beside it, the earlier one decides.
+                if !entry.combined {
+                    problems.push(Problem::Twice { term: entry.term.clone() });
+                }
             } else if let Some(first) = entry.words.first() {
                 self.by_first.entry(*first).or_default().push(index);
             }
@@ -137,8 +144,14 @@ impl Lexicon {
         listed.sort_by_key(|(word, id)| (word.len(), *id));
         let mut same = HashMap::new();
         for (word, id) in listed {
+            if self.exact.contains(&word) {
+                continue;
+            }
             let id = same.get(&id).copied().unwrap_or(id);
             for form in spelling::forms(&word) {
+                if self.exact.contains(&form) {
+                    continue;
+                }
                 match self.words.insert(form, id) {
                     Some(other) if other != id => {
                         same.insert(other, id);

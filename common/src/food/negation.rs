@@ -17,11 +17,30 @@ const NO: &[&str] = &[
     "non",
     "not",
     "dont",
+    "doesnt",
+    "cant",
     "never",
     "replace",
     "replacing",
     "swap",
     "swapping",
+    "replaces",
+    "sin",
+    "senza",
+    "sem",
+    "ohne",
+    "zonder",
+    "utan",
+    "bez",
+    "без",
+    "kein",
+    "keine",
+    "keinen",
+    "nicht",
+    "ingen",
+    "inga",
+    "pas",
+    "geen",
 ];
 /// The same, when "of" or "than" follows.
 const INSTEAD: &[&str] = &["instead", "rather", "free"];
@@ -87,6 +106,8 @@ const FILLERS: &[&str] = &[
     "add",
     "use",
     "eat",
+    "consume",
+    "refined",
     "include",
 ];
 const OR: &[&str] = &["or", "nor"];
@@ -103,6 +124,10 @@ const SUBSTITUTES: &[&str] = &[
     "analogue",
     "analog",
 ];
+const FOR: &[&str] = &["for", "to"];
+/// "everything except pork" has no pork; "no nuts except almonds" has almonds.
+const EVERYTHING: &[&str] = &["everything", "anything", "all"];
+const EXCEPT: &[&str] = &["except", "but"];
 /// In prose, "peanut allergy" is no peanut.
 const AILMENTS: &[&str] = &[
     "allergy",
@@ -147,6 +172,9 @@ pub(super) const WORDS: &[&[&str]] = &[
     OR,
     AND,
     SUBSTITUTES,
+    FOR,
+    EVERYTHING,
+    EXCEPT,
     AILMENTS,
     SPLITS,
 ];
@@ -186,6 +214,13 @@ pub(super) fn apply(items: &mut [Item], register: Register) {
         }
         if prose && AILMENTS.contains(&word) {
             deny_before(items, at);
+        }
+        if EXCEPT.contains(&word) && at > 0 && is(items, at - 1, EVERYTHING) {
+            deny_next(items, at + 1);
+        }
+        // "an alternative to milk"
+        if SUBSTITUTES.contains(&word) && is(items, at + 1, FOR) {
+            deny_next(items, at + 2);
         }
         if SUBSTITUTES.contains(&word)
             && let Some(food) = at.checked_sub(1).and_then(|at| food(items, at))

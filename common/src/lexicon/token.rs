@@ -5,7 +5,7 @@ use unicode_normalization::char::decompose_compatible;
 
 /// What a piece of text is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub enum Piece {
     /// A word in its plain form: lower case, no accents, no apostrophes.
     Word(String),
     /// A comma, slash, plus, colon or dash: the next item of a list.
@@ -18,20 +18,20 @@ pub(crate) enum Piece {
 
 /// A piece and where it stands in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Token {
+pub struct Token {
     /// What it is.
-    pub(crate) piece: Piece,
+    pub piece: Piece,
     /// Byte offset of its beginning.
-    pub(crate) start: usize,
+    pub start: usize,
     /// Byte offset of its end.
-    pub(crate) end: usize,
+    pub end: usize,
     /// A word that ends in a hyphen before a space, as in "dairy- and egg-free".
-    pub(crate) suspended: bool,
+    pub suspended: bool,
 }
 
 impl Token {
     /// The plain word, if it is one.
-    pub(crate) fn word(&self) -> Option<&str> {
+    pub fn word(&self) -> Option<&str> {
         match &self.piece {
             Piece::Word(word) => Some(word),
             Piece::Comma | Piece::Bracket | Piece::Stop => None,
@@ -40,7 +40,7 @@ impl Token {
 }
 
 /// All pieces of `text` in order.
-pub(crate) fn tokens(text: &str) -> Vec<Token> {
+pub fn tokens(text: &str) -> Vec<Token> {
     let mut reader = Reader { out: Vec::new(), word: String::new(), start: 0 };
     let mut chars = text.char_indices().peekable();
     let mut previous = ' ';
@@ -56,7 +56,11 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
             reader.push(Piece::Word("and".to_owned()), at, at + 1);
         } else if is_hyphen(c) {
             reader.end_word(at);
-            reader.suspend(at, next);
+            if previous.is_whitespace() && next.is_whitespace() {
+                reader.push(Piece::Comma, at, at + c.len_utf8());
+            } else {
+                reader.suspend(at, next);
+            }
         } else if !is_invisible(c) && !reader.extend(c, at) {
             reader.end_word(at);
         }
@@ -67,7 +71,7 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
 }
 
 /// The plain form of a text's words, single-spaced.
-pub(crate) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let words: Vec<_> =
         tokens(text).into_iter().filter_map(|t| t.word().map(str::to_owned)).collect();
     words.join(" ")
@@ -124,6 +128,7 @@ fn push_plain(word: &mut String, c: char) -> bool {
     for lower in c.to_lowercase() {
         decompose_compatible(lower, |part| match look_alike(part) {
             Some(plain) => word.push_str(plain),
+            None if is_arabic_point(part) => mark = true,
             None if part.is_alphanumeric() => word.extend(part.to_lowercase()),
             None => mark |= is_combining(part),
         });
@@ -158,6 +163,11 @@ fn look_alike(c: char) -> Option<&'static str> {
         'н' => "h",
         _ => return None,
     })
+}
+
+/// Vowel points and the hamza above a letter, which people leave out.
+fn is_arabic_point(c: char) -> bool {
+    matches!(c, '\u{64b}'..='\u{65f}' | '\u{670}')
 }
 
 fn is_combining(c: char) -> bool {

@@ -1,7 +1,7 @@
 //! Plural forms and the distance between spellings.
 
 /// The forms in which a singular word may stand in a text.
-pub(crate) fn forms(word: &str) -> Vec<String> {
+pub fn forms(word: &str) -> Vec<String> {
     let mut forms = vec![word.to_owned(), format!("{word}s")];
     if word.ends_with(['s', 'x', 'z', 'o']) || word.ends_with("ch") || word.ends_with("sh") {
         forms.push(format!("{word}es"));
@@ -17,7 +17,7 @@ pub(crate) fn forms(word: &str) -> Vec<String> {
 
 /// Edits (insert, delete, replace, swap of neighbours) between two words;
 /// anything above `limit` is reported as `limit + 1`.
-pub(crate) fn distance(left: &str, right: &str, limit: usize) -> usize {
+pub fn distance(left: &str, right: &str, limit: usize) -> usize {
     let left: Vec<char> = left.chars().collect();
     let right: Vec<char> = right.chars().collect();
     if left.len().abs_diff(right.len()) > limit {

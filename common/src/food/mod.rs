@@ -6,11 +6,15 @@
 //! FoodData Central, with British spellings beside them.
 
 mod declared;
+mod diet;
 mod exception;
 mod literal;
+mod names;
 mod negation;
 mod scan;
 mod traits;
+mod unread;
+mod vocabulary;
 
 #[cfg(test)]
 mod corpus;
@@ -19,40 +23,49 @@ mod tables;
 
 use std::sync::LazyLock;
 
-use super::lexicon::{Bits, Lexicon, Marks, Problem};
+use crate::lexicon::{Bits, Lexicon, Marks, Problem};
 
 pub use declared::Avoid;
-pub(crate) use literal::Literals;
-pub(crate) use scan::{Found, Register, find};
+pub use diet::{Diet, Rule, Style};
+pub use exception::Exception;
+pub use literal::Literals;
+pub use scan::{Found, Register, find};
 pub use traits::{Trait, Traits};
+pub use unread::{Unread, unread};
 
-/// Marks that say how a term is used, beside the traits; from the top bit down.
+/// Marks that say how a term is used, beside the traits; in the upper half of a set of bits;
+/// the traits have the lower one, which the compiler checks.
 pub(crate) mod usage {
     use super::Bits;
 
     /// The food itself: "free from" in its name would be a contradiction.
-    pub(crate) const INHERENT: Bits = 1 << 63;
+    pub(crate) const INHERENT: Bits = 1 << 127;
     /// Not a food but a promise: its traits are absent from what follows.
-    pub(crate) const FREES: Bits = 1 << 62;
+    pub(crate) const FREES: Bits = 1 << 126;
     /// The name of a group, as in "nuts and dairy".
-    pub(crate) const GENERIC: Bits = 1 << 61;
+    pub(crate) const GENERIC: Bits = 1 << 125;
     /// Counts only where foods are listed, because in prose it is mostly a verb.
-    pub(crate) const NOUN: Bits = 1 << 60;
+    pub(crate) const NOUN: Bits = 1 << 124;
     /// Counts only in the plural.
-    pub(crate) const PLURAL: Bits = 1 << 59;
+    pub(crate) const PLURAL: Bits = 1 << 123;
     /// Who declares it means its trait in every form, not this food alone.
-    pub(crate) const WHOLE: Bits = 1 << 58;
+    pub(crate) const WHOLE: Bits = 1 << 122;
+    /// The name of a condition: whoever declares it means its traits, but a
+    /// plan that mentions it names no food.
+    pub(crate) const CONDITION: Bits = 1 << 121;
     /// All of them.
-    pub(crate) const ALL: Bits = INHERENT | FREES | GENERIC | NOUN | PLURAL | WHOLE;
+    pub(crate) const ALL: Bits = INHERENT | FREES | GENERIC | NOUN | PLURAL | WHOLE | CONDITION;
+    const _: () = assert!(ALL & super::Traits::EVERY.0 == 0, "a trait has the bit of a mark");
 }
 
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     include_str!("data/allergens.txt"),
     include_str!("data/animal.txt"),
     include_str!("data/plants.txt"),
     include_str!("data/dishes.txt"),
     include_str!("data/harmless.txt"),
     include_str!("data/names.txt"),
+    include_str!("data/imitations.txt"),
 ];
 
 static FOODS: LazyLock<(Lexicon, Vec<Problem>)> = LazyLock::new(|| {
@@ -60,7 +73,7 @@ static FOODS: LazyLock<(Lexicon, Vec<Problem>)> = LazyLock::new(|| {
 });
 
 /// The food tables, read once per process.
-pub(crate) fn foods() -> &'static Lexicon {
+pub fn foods() -> &'static Lexicon {
     &FOODS.0
 }
 
@@ -72,6 +85,7 @@ fn bit(mark: &str) -> Option<Bits> {
         "noun" => usage::NOUN,
         "plural" => usage::PLURAL,
         "whole" => usage::WHOLE,
+        "condition" => usage::CONDITION,
         _ => Traits::of(&[*Trait::ALL.iter().find(|one| one.mark() == mark)?]).0,
     })
 }
@@ -82,7 +96,7 @@ mod tests {
 
     #[test]
     fn every_line_of_the_tables_is_read() {
-        assert_eq!(FOODS.1, [], "mend plan/food/data");
+        assert_eq!(FOODS.1, [], "mend common/src/food/data");
         let terms = foods().entries().len();
         println!("{terms} terms");
         assert!(terms > 1500);

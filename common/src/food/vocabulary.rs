@@ -1,0 +1,142 @@
+//! The words of an answer about food, as both readers of answers (allergies
+//! and ways of eating) understand them.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use super::{Traits, declared, foods, names, usage};
+use crate::lexicon::Entry;
+use crate::lexicon::spelling::distance;
+use crate::lexicon::token::{self, Piece};
+
+/// Words of an answer that name no food: grammar, medicine, politeness, and
+/// allergies that no food sets off. Single words only; a term of two words
+/// that begins with one of them is still a term.
+static FILLERS: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| include_str!("data/fillers.txt").split_whitespace().collect());
+
+/// What a stretch of an answer is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Kind {
+    /// Foods or groups of foods, by their terms in the tables.
+    Food(Vec<&'static Entry>),
+    /// A word that names no food.
+    Filler,
+    /// A word nobody knows.
+    Unknown,
+    /// A comma.
+    Comma,
+    /// A bracket.
+    Bracket,
+    /// The end of a sentence.
+    Stop,
+}
+
+/// A stretch of an answer.
+#[derive(Debug, Clone)]
+pub(super) struct Sense {
+    /// Its plain words, single-spaced; empty for a mark.
+    pub(super) words: String,
+    /// Where it stands in the text, bytes.
+    pub(super) range: Range<usize>,
+    /// What it is.
+    pub(super) kind: Kind,
+}
+
+impl Sense {
+    /// The terms it names.
+    pub(super) fn foods(&self) -> &[&'static Entry] {
+        match &self.kind {
+            Kind::Food(terms) => terms,
+            _ => &[],
+        }
+    }
+}
+
+/// The answer in stretches, in order.
+pub(super) fn senses(text: &str) -> Vec<Sense> {
+    let tokens = token::tokens(text);
+    let words: Vec<Option<&str>> = tokens.iter().map(token::Token::word).collect();
+    let ids: Vec<Option<u32>> = words.iter().map(|word| (*word).and_then(number)).collect();
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let (kind, length) = sense(&words[at..], &ids[at..], &tokens[at].piece);
+        found.push(Sense {
+            words: words[at..at + length].iter().flatten().copied().collect::<Vec<_>>().join(" "),
+            range: tokens[at].start..tokens[at + length - 1].end,
+            kind,
+        });
+        at += length;
+    }
+    found
+}
+
+fn sense(words: &[Option<&str>], ids: &[Option<u32>], piece: &Piece) -> (Kind, usize) {
+    let Some(word) = words[0] else {
+        let kind = match piece {
+            Piece::Comma => Kind::Comma,
+            Piece::Bracket => Kind::Bracket,
+            Piece::Stop | Piece::Word(_) => Kind::Stop,
+        };
+        return (kind, 1);
+    };
+    let filler = is_filler(word);
+    let is_term = |length: &usize| *length > 1 || !filler;
+    let food = foods().longest(ids).filter(|(_, length)| is_term(length));
+    let name = names::longest(words).filter(|(_, length)| is_term(length));
+    match (food, name) {
+        (Some((entry, length)), Some((terms, other))) if length == other => {
+            (Kind::Food([&[entry], terms].concat()), length)
+        }
+        (Some((entry, length)), name) if name.is_none_or(|(_, other)| other < length) => {
+            (Kind::Food(vec![entry]), length)
+        }
+        (_, Some((terms, length))) => (Kind::Food(terms.to_vec()), length),
+        _ if filler => (Kind::Filler, 1),
+        _ => {
+            let terms = names::compound(word).or_else(|| names::similar(word));
+            (terms.map_or(Kind::Unknown, |terms| Kind::Food(terms.to_vec())), 1)
+        }
+    }
+}
+
+/// Whether a word names no food.
+pub(super) fn is_filler(word: &str) -> bool {
+    word.len() < 2 || word.chars().all(|c| c.is_ascii_digit()) || FILLERS.contains(word)
+}
+
+/// The table's number of a word, forgiving typing errors.
+fn number(word: &str) -> Option<u32> {
+    foods().word(word).or_else(|| {
+        let other = FILLERS.contains(word)
+            || names::longest(&[Some(word)]).is_some()
+            || names::compound(word).is_some();
+        if other { None } else { nearest(word) }
+    })
+}
+
+/// The term of one word that is closest to a misspelt one with the same first
+/// letter, or with its first two swapped; what is an allergen wins over what
+/// is not.
+fn nearest(word: &str) -> Option<u32> {
+    let limit = match word.chars().count() {
+        0..=3 => return None,
+        4..=7 => 1,
+        8..=24 => 2,
+        _ => return None,
+    };
+    word.chars()
+        .take(2)
+        .flat_map(|letter| foods().single_words(letter))
+        .filter(|(known, _)| known.chars().count() >= 4)
+        .filter_map(|(known, id)| {
+            let edits = distance(known, word, limit);
+            let (entry, _) = foods().longest(&[Some(*id)])?;
+            let allergen = !Traits(entry.own & !usage::ALL).and(declared::SHARED).is_empty();
+            (edits <= limit).then_some(((edits, !allergen, known), *id))
+        })
+        .min()
+        .map(|(_, id)| id)
+}

@@ -1,0 +1,72 @@
+//! Whole plans for people who answer as people do: a plan may name the way of
+//! eating and the condition it keeps to, and one food decides.
+
+use serde_json::{Value, json};
+
+use super::tests::needs_with;
+use super::*;
+use crate::plan::sample;
+
+/// The answers of the labelled pairs of a way of eating and a food.
+fn answers() -> impl Iterator<Item = &'static str> {
+    let pairs = include_str!("../../../../common/src/food/data/diet_pairs.txt");
+    let lines = pairs.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let answers = lines.filter_map(|line| line.split(" | ").next());
+    answers
+        .flat_map(|answers| answers.split(';'))
+        .map(str::trim)
+        .filter(|answer| !answer.is_empty())
+}
+
+/// What is wrong with a sound plan that says this in a tip and has this food.
+fn wrong(changes: &Value, tip: &str, food: &str) -> Vec<String> {
+    let mut day = sample::meal_plan();
+    day.personalized_tips = vec![tip.to_owned()];
+    day.shopping_list.proteins = vec![food.to_owned()];
+    let found = verify(&Plan::Meal(Box::new(day)), &needs_with(changes)).violations;
+    let at = |text: &String| {
+        text.starts_with("/personalized_tips") || text.starts_with("/shopping_list/proteins")
+    };
+    found.iter().map(ToString::to_string).filter(at).collect()
+}
+
+#[test]
+fn a_plan_may_name_the_way_of_eating_it_keeps_to() {
+    // In a plan a list with "and" or a slash may go on with what is served, so
+    // that doubt stays against the food.
+    let is_open_list = |answer: &&str| answer.contains('/') || answer.contains(" and garlic");
+    let mut flagged = Vec::new();
+    for answer in answers().filter(|answer| !is_open_list(answer)) {
+        let tip = format!("Every dish keeps to your way of eating ({answer}).");
+        let found = wrong(&json!({"dietaryStyle": answer}), &tip, "Salt");
+        flagged.extend(found.into_iter().map(|what| format!("{answer}: {what}")));
+    }
+    assert_eq!(flagged, [""; 0]);
+}
+
+#[test]
+fn the_names_of_conditions_and_of_salt_are_no_foods() {
+    let celiac = json!({"healthConditions": ["Celiac disease"]});
+    for (changes, tip) in [
+        (celiac.clone(), "Every meal suits coeliac disease."),
+        (celiac, "Safe with celiac disease and gluten intolerance."),
+        (json!({"dietaryStyle": "Kosher"}), "Season with kosher salt."),
+        (json!({"dietaryStyle": "Vegan"}), "Plant protein replaces meat."),
+        (json!({"dietaryStyle": "Sugar-free"}), "This keeps your blood sugar steady."),
+        (json!({"dietaryStyle": "Vegan"}), "Use oat drink as an alternative to milk."),
+    ] {
+        assert_eq!(wrong(&changes, tip, "Salt"), [""; 0], "{tip}");
+    }
+    let celiac = json!({"healthConditions": ["Celiac disease"]});
+    assert!(!wrong(&celiac, "Toast the wheat bread.", "Salt").is_empty());
+}
+
+#[test]
+fn what_one_answer_allows_another_does_not_open() {
+    let both = json!({"dietaryStyle": "Vegan but eats eggs", "foodAllergies": "eggs"});
+    assert_eq!(wrong(&both, "Eat slowly.", "Scrambled eggs").len(), 1);
+    let diet = json!({"dietaryStyle": "Gluten-free (oats ok)"});
+    assert_eq!(wrong(&diet, "Eat slowly.", "Rolled oats"), [""; 0]);
+    let both = json!({"dietaryStyle": "Gluten-free (oats ok)", "foodAllergies": "gluten"});
+    assert_eq!(wrong(&both, "Eat slowly.", "Rolled oats").len(), 1);
+}

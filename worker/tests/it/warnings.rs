@@ -1,0 +1,84 @@
+//! What of a person's answers about food was not understood is told where they
+//! look: in the answer to the request, in the job and in the plan. And plans
+//! are made for ways of eating as people write them.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::fleet::{Fleet, answers, job_ids, soon};
+
+fn with(changes: &Value) -> Value {
+    let mut answers = answers();
+    for (name, value) in changes.as_object().unwrap() {
+        answers[name] = value.clone();
+    }
+    json!({ "kinds": ["meal"], "answers": answers })
+}
+
+#[tokio::test]
+async fn words_nobody_understood_are_told_from_the_request_to_the_plan() {
+    let mut fleet = Fleet::new(&[]).await;
+    fleet.ask_all_providers();
+    let (ingress, _worker) = tokio::join!(fleet.ingress(), fleet.worker());
+    let user = Uuid::new_v4();
+    let odd = with(&json!({"foodAllergies": "peanuts, zebrine", "dietaryStyle": "Quinzelian"}));
+
+    let accepted: Value =
+        ingress.door().post_plans(user, &odd, None).await.unwrap().json().await.unwrap();
+    let told: Vec<_> = accepted["warnings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["pointer"].as_str().unwrap(), one["words"][0].as_str().unwrap()))
+        .collect();
+    let expected = [("/answers/foodAllergies", "zebrine"), ("/answers/dietaryStyle", "quinzelian")];
+    assert_eq!(told, expected, "{accepted}");
+
+    let job = job_ids(&accepted)[0];
+    let view = soon("the plan", ingress.ended(user, job)).await;
+    assert_eq!(view["status"], "succeeded", "{view}");
+    assert_eq!(view["warnings"], accepted["warnings"]);
+    assert_eq!(view["plan"]["unchecked"], accepted["warnings"]);
+    let active = ingress.get(user, "/v1/plans/meal/active").await;
+    assert_eq!(active["plan"]["unchecked"], accepted["warnings"]);
+
+    let plain = with(&json!({"foodAllergies": "Erdnüsse", "dietaryStyle": "Veggie"}));
+    let request = ingress.door().request(Method::POST, user, "/generate-plans").json(&plain);
+    let accepted: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(accepted["warnings"], json!([]), "{accepted}");
+    let view = soon("the plan", ingress.ended(user, job_ids(&accepted)[0])).await;
+    assert_eq!(view["status"], "succeeded", "{view}");
+    assert!(view.get("warnings").is_none() && view["plan"].get("unchecked").is_none());
+}
+
+#[tokio::test]
+async fn ways_of_eating_as_people_write_them_get_their_plan_at_the_first_call() {
+    let mut fleet = Fleet::new(&[]).await;
+    fleet.ask_all_providers();
+    let (ingress, _worker) = tokio::join!(fleet.ingress(), fleet.worker());
+    for style in [
+        "Halal",
+        "kosher",
+        "Celiac",
+        "Sin gluten",
+        "Plant-based",
+        "Pescetarian",
+        "Veggie",
+        "Non-vegetarian",
+        "Vegetarian but eats fish",
+        "Jain",
+        "Egg-free",
+        "Low carb",
+        "Whole30",
+        "No pork",
+        "Low FODMAP",
+    ] {
+        let user = Uuid::new_v4();
+        let body = with(&json!({"dietaryStyle": style}));
+        let job = ingress.submit_body(user, &body).await[0];
+        let view = soon("the plan", ingress.ended(user, job)).await;
+        let calls = view["attempts"].as_array().unwrap().len();
+        assert_eq!((&view["status"], calls), (&json!("succeeded"), 1), "{style}: {view}");
+    }
+}
