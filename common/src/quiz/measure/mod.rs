@@ -2,7 +2,7 @@
 //! read them back. Total: any JSON value gives a measure or a named error.
 //!
 //! A measure is a number with its unit, in any of the words of
-//! [`words`](super::words), in one part or several (`5'10"`, `1 m 75`,
+//! `quiz::words`, in one part or several (`5'10"`, `1 m 75`,
 //! `11 st 4`), as text or as an object whose members are named by units. A
 //! bare number is in cm or kg. What can be meant in two ways is refused with
 //! both readings; whether a person can have such a measure decides only where
