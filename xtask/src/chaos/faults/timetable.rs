@@ -62,7 +62,7 @@ impl Timetable {
     /// What befalls Redis.
     pub(super) fn of_redis(seed: u64, tempo: Tempo, choice: &Choice) -> Self {
         let pause = match tempo {
-            Tempo::Steady => (6_000, 16_000),
+            Tempo::Steady => (10_000, 35_000),
             Tempo::Brisk => (1_200, 2_200),
         };
         Self::new(seed, "Redis", tempo, pause, choice.of(&OF_REDIS))
@@ -71,7 +71,7 @@ impl Timetable {
     /// What befalls PostgreSQL.
     pub(super) fn of_postgres(seed: u64, tempo: Tempo, choice: &Choice) -> Self {
         let pause = match tempo {
-            Tempo::Steady => (8_000, 18_000),
+            Tempo::Steady => (15_000, 40_000),
             Tempo::Brisk => (1_500, 2_500),
         };
         Self::new(seed, "Postgres", tempo, pause, choice.of(&OF_POSTGRES))
