@@ -112,6 +112,8 @@ pub fn of_database(url: &SecretString, problem: DbError) -> Box<dyn Error> {
 fn database_advice(problem: &DbError) -> Option<&'static str> {
     let code = problem.code().map(|code| code.code());
     Some(match (code, problem) {
+        // It says itself what to do.
+        (_, DbError::TransactionPooler) => return None,
         (Some("28P01" | "28000"), _) => {
             "correct the user and the password, with special characters percent-encoded, or what \
              the server's pg_hba.conf allows"
