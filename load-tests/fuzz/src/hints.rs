@@ -20,8 +20,9 @@ pub(crate) fn run(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         assert!(hint::duration(text).is_none_or(|wait| wait <= LONGEST), "{text:?}");
         let body = serde_json::json!({ "retry_after": text });
-        let asked = hint::in_body(&body, text, now);
-        assert!(asked.is_none_or(|wait| wait <= LONGEST && !wait.is_zero()), "{text:?}");
+        for asked in [hint::in_body(&[&body], Some(now)), hint::in_words(text)] {
+            assert!(asked.is_none_or(|wait| wait <= LONGEST && !wait.is_zero()), "{text:?}");
+        }
     }
 }
 

@@ -54,23 +54,40 @@ fn read<T: DeserializeOwned>(kind: PlanKind, text: &str) -> Result<T, ParseError
         kind,
         reason: error.to_string().chars().take(300).collect(),
     };
-    let Unambiguous(mut value) = serde_json::from_str(&object).map_err(shape)?;
-    fit(&mut value, schema(kind));
+    let Unambiguous(value) = serde_json::from_str(&object).map_err(shape)?;
+    let mut value = unwrapped(value, schema(kind));
+    fit(&mut value, "", schema(kind));
     // From here on the place is not known; the name of the field is.
     T::deserialize(value).map_err(shape)
 }
 
+/// The plan out of objects that hold nothing but it: `{"plan": {…}}`.
+fn unwrapped(mut value: Value, schema: &Value) -> Value {
+    let known = |name: &String| !schema["properties"][name].is_null();
+    while let Value::Object(fields) = &mut value
+        && fields.len() == 1
+        && let Some((name, inner)) = fields.iter_mut().next()
+        && !known(name)
+        && inner.is_object()
+    {
+        value = inner.take();
+    }
+    value
+}
+
 /// Writes what `schema` wants as a number, as one, and the other way round,
-/// where nothing but the quotes is in the way.
-fn fit(value: &mut Value, schema: &Value) {
+/// where nothing but quotes and the unit of the field `name` is in the way.
+fn fit(value: &mut Value, name: &str, schema: &Value) {
     let kind = schema["type"].as_str().unwrap_or_default();
     match value {
         Value::Object(fields) => {
-            fields.iter_mut().for_each(|(name, inner)| fit(inner, &schema["properties"][name]));
+            fields
+                .iter_mut()
+                .for_each(|(name, inner)| fit(inner, name, &schema["properties"][name]));
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| fit(item, &schema["items"])),
+        Value::Array(items) => items.iter_mut().for_each(|item| fit(item, name, &schema["items"])),
         Value::String(text) if matches!(kind, "number" | "integer") => {
-            if let Ok(number) = serde_json::from_str::<Number>(text.trim()) {
+            if let Some(number) = number_in(text, name) {
                 *value = Value::Number(number);
             }
         }
@@ -85,6 +102,24 @@ fn fit(value: &mut Value, schema: &Value) {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+/// The number in `text`, which may name the unit that the field `name` counts.
+fn number_in(text: &str, name: &str) -> Option<Number> {
+    let text = text.trim();
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let (digits, unit) = text.split_at(text.find(char::is_alphabetic).unwrap_or(text.len()));
+    let units: &[&str] = match name {
+        "grams" | "protein" | "carbs" | "fats" | "fiber" => &["g", "gr", "gram", "grams"],
+        name if name.contains("calories") => &["kcal", "cal", "calories"],
+        name if name.ends_with("minutes") => &["m", "min", "mins", "minute", "minutes"],
+        name if name.ends_with("seconds") => &["s", "sec", "secs", "second", "seconds"],
+        _ => &[],
+    };
+    let unit = unit.trim_end_matches('.').to_lowercase();
+    let number = if units.contains(&unit.as_str()) { digits.trim_end() } else { text };
+    // No commas: nobody can say whether one is for tenths or for thousands.
+    serde_json::from_str(number).ok()
 }
 
 #[cfg(test)]
@@ -103,6 +138,8 @@ mod tests {
             format!("```json\n{json}\n```"),
             format!("Sure {{as asked}}, here it is:\n{json}\nEnjoy {{it}}!"),
             format!("{json}\n{json}"),
+            format!("{{\"plan\": {json}}}"),
+            format!("{{\"response\": {{\"meal_plan\": {json}}}}}"),
         ] {
             assert_eq!(parse(PlanKind::Meal, &reply).unwrap(), sample::meal());
         }
@@ -151,6 +188,12 @@ mod tests {
         for (kind, pointer, value, right) in [
             (PlanKind::Meal, "/meals/0/foods/0/grams", json!("55.0"), json!(55.0)),
             (PlanKind::Meal, "/meals/0/prep_time_minutes", json!(" 10 "), json!(10)),
+            (PlanKind::Meal, "/meals/0/foods/0/grams", json!("55 g"), json!(55.0)),
+            (PlanKind::Meal, "/meals/0/foods/0/protein", json!("12.5g"), json!(12.5)),
+            (PlanKind::Meal, "/meals/0/foods/0/calories", json!("202 kcal"), json!(202.0)),
+            (PlanKind::Meal, "/meals/0/prep_time_minutes", json!("10 min."), json!(10)),
+            (PlanKind::Meal, "/meals/0/foods/0/grams", json!("+55"), json!(55.0)),
+            (PlanKind::Workout, "/weekly_plan/0/exercises/0/rest_seconds", json!("45s"), json!(45)),
             (PlanKind::Meal, "/meals/0/foods/0/portion", json!(280), json!("280")),
             (PlanKind::Meal, "/daily_totals/variance", json!(-0.5), json!("-0.5")),
             (PlanKind::Workout, "/weekly_plan/0/exercises/0/sets", json!("3"), json!(3)),
@@ -161,8 +204,27 @@ mod tests {
             let read = with(kind, pointer, value.clone()).unwrap();
             assert_eq!(json!(read).pointer(pointer), Some(&right), "{pointer} {value}");
         }
-        for value in ["a cup", "", "55 or 60", "1,823", "1.823,5", "NaN", "inf", "5-6", "0x1F", "½"]
-        {
+        for value in [
+            "a cup",
+            "",
+            "55 or 60",
+            "1,823",
+            "12,5",
+            "1.823,5",
+            "NaN",
+            "inf",
+            "5-6",
+            "0x1F",
+            "½",
+            "55 kg",
+            "55 ml",
+            "2 oz",
+            "g",
+            "55 g or so",
+            "~55",
+            "55%",
+            "1 823",
+        ] {
             let read = with(PlanKind::Meal, "/meals/0/foods/0/grams", json!(value));
             assert!(matches!(read, Err(ParseError::Shape { .. })), "{value}");
         }

@@ -181,7 +181,15 @@ impl<J: Judge, L: AttemptLog> Climb<'_, J, L> {
         let amends = error.refused(request.without).is_some();
         if rule.alert && !wish && !amends {
             metrics::counter!("regimen_provider_alerts_total", "provider" => provider, "class" => class).increment(1);
-            tracing::error!(provider, class, model = step.model.id, %error, "a provider needs attention");
+            let reply = error.reply();
+            // Without its words, which stand in the attempt's row: they may quote the quiz.
+            tracing::error!(
+                provider,
+                class,
+                status = reply.map(|reply| reply.status),
+                model = step.model.id,
+                "a provider needs attention"
+            );
         }
         self.ladder.gate.record(&step.key, rule.health, hint(error)).await;
     }

@@ -11,8 +11,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::Phase;
 use super::http::{Assemble, causes};
+use super::reading::parts;
 use super::sse::{Decoder, Event};
 use super::{ProviderError, Timeouts};
+use crate::json;
 
 /// A plan is some tens of kilobytes; a reply a hundred times that is a fault.
 const REPLY_LIMIT: usize = 8 * 1024 * 1024;
@@ -119,9 +121,14 @@ impl Body {
             decoder
                 .push(&bytes, &mut events)
                 .map_err(|error| ProviderError::Cut { detail: error.to_string() })?;
-            if push_all(assembler.as_mut(), &mut events)? {
-                self.drain().await;
-                return Ok(assembler.finish());
+            match push_all(assembler.as_mut(), &mut events) {
+                Ok(false) => {}
+                Err(_) if assembler.is_said() => return Ok(assembler.finish()),
+                ended => {
+                    ended?;
+                    self.drain().await;
+                    return Ok(assembler.finish());
+                }
             }
             chunk = match self.more(assembler.as_ref()).await {
                 // A finished text is a finished text, however its stream ends.
@@ -134,6 +141,7 @@ impl Body {
         let ended = match ended {
             // The last event may be half of one.
             Err(ProviderError::Cut { .. }) => false,
+            Err(_) if assembler.is_said() => true,
             ended => ended?,
         };
         if ended || assembler.has_stopped() || assembler.is_whole() {
@@ -161,19 +169,26 @@ impl Body {
     }
 
     async fn whole_text(mut self, mut body: Vec<u8>) -> Result<String, ProviderError> {
-        while let Some(chunk) = self.next().await? {
+        let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
+        loop {
+            let chunk = match self.next().await {
+                // A whole document is a whole document, however its connection ends.
+                Err(_) if json::document(&text(&body)).is_ok() => break,
+                chunk => chunk?,
+            };
+            let Some(chunk) = chunk else { break };
             if body.len() + chunk.len() > REPLY_LIMIT {
                 return Err(ProviderError::TooLarge { limit: REPLY_LIMIT });
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(String::from_utf8_lossy(&body).into_owned())
+        Ok(text(&body))
     }
 }
 
 /// Takes the events; true once one of them was the last.
 fn push_all(assembler: &mut dyn Assemble, events: &mut Vec<Event>) -> Result<bool, ProviderError> {
-    for event in events.drain(..) {
+    for event in events.drain(..).flat_map(parts) {
         if assembler.push(&event)? {
             return Ok(true);
         }

@@ -54,14 +54,45 @@ pub(super) fn word(value: &Value) -> String {
     }
 }
 
-/// Whether something stands there.
+/// The reason for stopping; empty where none was given. Some hosts write it as
+/// an object, and the absence of one as a word.
+pub(super) fn reason(value: &Value) -> String {
+    let reason = match value {
+        Value::Object(fields) => {
+            ["type", "reason"].iter().filter_map(|name| fields.get(*name)).map(word).next()
+        }
+        value => Some(word(value)),
+    };
+    let given = |reason: &String| {
+        !["null", "none", "undefined"].iter().any(|none| reason.trim().eq_ignore_ascii_case(none))
+    };
+    reason.filter(given).unwrap_or_default()
+}
+
+/// Lays `latest` over `kept`: what it says counts, and what it leaves out stays.
+pub(super) fn merge(kept: &mut Value, latest: Value) {
+    match (kept, latest) {
+        (Value::Object(kept), Value::Object(latest)) => {
+            for (name, value) in latest {
+                if is_there(&value) || !kept.contains_key(&name) {
+                    kept.insert(name, value);
+                }
+            }
+        }
+        (kept, latest) if is_there(&latest) || kept.is_null() => *kept = latest,
+        _ => {}
+    }
+}
+
+/// Whether something stands there, and is not zero.
 pub(super) fn is_there(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
         Value::String(text) => !text.trim().is_empty(),
         Value::Array(list) => list.iter().any(is_there),
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Bool(true) | Value::Number(_) => true,
+        Value::Object(fields) => fields.values().any(is_there),
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::Bool(true) => true,
     }
 }
 
@@ -84,6 +115,30 @@ mod tests {
             assert_eq!(text_in(&content), "ab", "{content}");
         }
         assert_eq!(text_in(&json!(null)), "");
+    }
+
+    #[test]
+    fn a_reason_for_stopping_is_read_in_every_shape() {
+        for none in [json!(null), json!(""), json!("null"), json!("None"), json!({}), json!([])] {
+            assert_eq!(reason(&none), "", "{none}");
+        }
+        assert_eq!(reason(&json!({"type": "length", "length": 5})), "length");
+        assert_eq!(reason(&json!({"reason": "stop"})), "stop");
+        assert_eq!(reason(&json!("eos")), "eos");
+    }
+
+    #[test]
+    fn what_says_nothing_undoes_nothing() {
+        let mut kept = json!({"prompt_tokens": 9, "x": null});
+        merge(&mut kept, json!({"prompt_tokens": 0, "completion_tokens": 5, "x": 1}));
+        assert_eq!(kept, json!({"prompt_tokens": 9, "completion_tokens": 5, "x": 1}));
+        for nothing in [json!(null), json!(""), json!([]), json!({}), json!(0)] {
+            merge(&mut kept, nothing);
+        }
+        assert_eq!(kept["prompt_tokens"], 9);
+        let mut none = Value::Null;
+        merge(&mut none, json!({"a": 0}));
+        assert_eq!(none, json!({"a": 0}));
     }
 
     #[test]

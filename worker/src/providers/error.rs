@@ -6,8 +6,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Usage;
-use super::failure_words::too_long;
-use super::feature::{Feature, Features};
+use super::failure_words::{refuses, too_long};
+use super::feature::{Feature, Features, Names, spoken_of};
 
 /// Why a call brought no usable reply.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -225,11 +225,28 @@ impl ProviderError {
             Self::BadRequest(reply) if reply.status == 413 || too_long(&reply.words()) => {
                 Some(Fault::TooLong)
             }
-            // A host that does not know a field is one host's own matter.
-            Self::BadRequest(reply) if !reply.refused.is_empty() => None,
-            Self::BadRequest(reply) => Some(Fault::Said(reply.status, reply.words())),
+            // A host that does not know a field is one host's own matter, and who
+            // says nothing says not the same.
+            Self::BadRequest(reply) => {
+                let words = reply.words();
+                let own = !reply.refused.is_empty() || refuses(&words) || words.trim().is_empty();
+                (!own).then_some(Fault::Said(reply.status, words))
+            }
             _ => None,
         }
+    }
+
+    /// The same with the parts of the request, out of `names`, that it speaks of:
+    /// where it was read, nobody knew them.
+    #[must_use]
+    pub(crate) fn naming(mut self, names: Names) -> Self {
+        if let Self::BadRequest(reply) = &mut self
+            && reply.refused.is_empty()
+            && !too_long(&reply.words())
+        {
+            reply.refused = spoken_of(names, &reply.words());
+        }
+        self
     }
 
     /// What the host can be asked without, if it refuses a part of the request

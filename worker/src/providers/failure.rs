@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::content::{is_there, word};
 use super::error::{ErrorReply, cut_short};
 use super::failure_words::{
-    is_bad_key, is_money, is_no_model, speaks_of_key, speaks_of_model, speaks_of_money, status_of,
-    too_long,
+    guess, is_bad_key, is_money, is_no_model, refuses, speaks_of_key, speaks_of_model,
+    speaks_of_money, status_in, status_of, too_long,
 };
 use super::feature::{Features, Names, spoken_of};
 use super::http::Failure;
@@ -18,15 +18,39 @@ use super::{ProviderError, hint};
 use crate::json;
 
 /// Fields of a reply; an object with one of them is no error by its other fields.
-const REPLY: [&str; 8] = [
+const REPLY: [&str; 9] = [
     "choices",
     "candidates",
     "content",
     "delta",
     "content_block",
+    "text",
     "usage",
     "usageMetadata",
     "promptFeedback",
+];
+
+/// The fields in which hosts say what is wrong.
+const SAYINGS: [&str; 19] = [
+    "message",
+    "Message",
+    "msg",
+    "error_message",
+    "errorMessage",
+    "error_msg",
+    "errmsg",
+    "status_msg",
+    "faultstring",
+    "detail",
+    "error",
+    "err",
+    "errors",
+    "error_description",
+    "description",
+    "reason",
+    "base",
+    "title",
+    "text",
 ];
 
 /// The failure behind a status that is no success, or in the body of one that
@@ -34,27 +58,26 @@ const REPLY: [&str; 8] = [
 pub fn classify(failure: &Failure, names: Names) -> ProviderError {
     let body = json::document(&failure.body).ok();
     let complaint = match &body {
-        Some(body) => Complaint::of(body, failure.now),
+        Some(body) => Complaint::of(body, Some(failure.now)),
         None => Complaint::in_words(&failure.body),
     };
     let wait = complaint.wait.or_else(|| hint::in_headers(&failure.headers, failure.now));
     let reply = ErrorReply {
         request_id: failure.request_id.clone().or_else(|| complaint.request_id.clone()),
-        wait: wait.or_else(|| hint::in_body(&Value::Null, &complaint.message, failure.now)),
+        wait: wait.or_else(|| hint::in_words(&complaint.message)),
         should_retry: hint::should_retry(&failure.headers),
         ..complaint.reply(failure.status, names)
     };
     complaint.class(reply)
 }
 
-/// The failure that `document`, an event of a stream, reports.
+/// The failure that `document`, an event of a stream, reports. Nobody knows when
+/// it came, so that an instant in it is no hint.
 pub fn in_stream(document: &Value) -> ProviderError {
-    let complaint = Complaint::of(document, DateTime::UNIX_EPOCH);
+    let complaint = Complaint::of(document, None);
     let reply = ErrorReply {
         request_id: complaint.request_id.clone(),
-        wait: complaint
-            .wait
-            .or_else(|| hint::in_body(&Value::Null, &complaint.message, DateTime::UNIX_EPOCH)),
+        wait: complaint.wait.or_else(|| hint::in_words(&complaint.message)),
         ..complaint.reply(200, &[])
     };
     complaint.class(reply)
@@ -71,20 +94,25 @@ pub fn is_complaint(document: &Value) -> bool {
         return list.first().is_some_and(is_complaint);
     }
     let has = |name: &str| is_there(&document[name]);
-    if has("error") || has("errors") || is_there(&document["choices"][0]["error"]) {
+    let says = |name: &str, word: &str| document[name].as_str().is_some_and(|text| text == word);
+    if ["error", "errors", "err", "fault"].into_iter().any(has)
+        || is_there(&document["choices"][0]["error"])
+        || is_there(&document["base_resp"]["status_code"])
+    {
         return true;
     }
-    if !document.is_object() || REPLY.iter().any(|name| !document[*name].is_null()) {
+    // An Anthropic message is one even with nothing in it.
+    if !document.is_object() || says("type", "message") || REPLY.into_iter().any(has) {
         return false;
     }
-    let kind = |name: &str| document[name].as_str().is_some_and(|kind| kind == "error");
-    let coded = ["code", "status", "status_code", "statusCode", "error_code", "type"];
-    kind("type")
-        || kind("object")
+    let told =
+        ["message", "Message", "msg", "error_msg", "errmsg", "error_message", "errorMessage"];
+    says("type", "error")
+        || says("object", "error")
+        || says("status", "error")
+        || document["success"] == false
         || has("detail")
-        || has("error_message")
-        || has("errorMessage")
-        || (document["message"].is_string() && coded.iter().any(|name| has(name)))
+        || told.iter().any(|name| document[*name].is_string() && has(name))
 }
 
 /// What a host complains of.
@@ -121,7 +149,7 @@ impl Complaint {
         Self { text: message.to_lowercase(), message, ..Self::default() }
     }
 
-    fn of(body: &Value, now: DateTime<Utc>) -> Self {
+    fn of(body: &Value, now: Option<DateTime<Utc>>) -> Self {
         let body = if body.is_array() { &body[0] } else { body };
         let error = error_in(body);
         let codes = [
@@ -132,6 +160,8 @@ impl Complaint {
             &error["error_type"],
             &error["status"],
             &error["reason"],
+            &error["__type"],
+            &error["detail"]["errorcode"],
             &body["code"],
             &body["error_code"],
             &body["type"],
@@ -143,10 +173,10 @@ impl Complaint {
         let written: Vec<String> =
             codes.into_iter().chain(reasons).map(word).filter(|code| !code.is_empty()).collect();
         let statuses = ["code", "status", "status_code", "statusCode", "http_status", "httpStatus"];
-        let status =
-            statuses.iter().flat_map(|name| [&error[*name], &body[*name]]).find_map(|value| {
-                word(value).parse().ok().filter(|status| (400..=599).contains(status))
-            });
+        let status = statuses
+            .iter()
+            .flat_map(|name| [&error[*name], &body[*name]])
+            .find_map(|value| status_in(&word(value)));
         let is_word = |code: &&String| code.parse::<f64>().is_err() && **code != "error";
         let words = written.iter().filter(is_word).map(|code| underscored(code)).collect();
         let message = message_of(error, body);
@@ -155,7 +185,10 @@ impl Complaint {
             status,
             words,
             code: written.iter().find(is_word).or(written.first()).cloned().unwrap_or_default(),
-            wait: hint::in_body(error, "", now),
+            wait: hint::in_body(
+                &[error, &error["metadata"], &error["metadata"]["headers"], body],
+                now,
+            ),
             text: text.to_lowercase(),
             request_id: ["request_id", "requestId"]
                 .iter()
@@ -170,45 +203,23 @@ impl Complaint {
         let in_success = (200..300).contains(&status);
         let named = || self.words.iter().find_map(|word| status_of(word));
         let status = match status {
-            _ if in_success => self.status.or_else(named).or_else(|| self.guess()).unwrap_or(500),
+            _ if in_success => {
+                self.status.or_else(named).or_else(|| guess(&self.text)).unwrap_or(500)
+            }
             // Not implemented: the request asks for what the host cannot do.
             405 | 501 => 400,
             status => status,
         };
         let refused =
             if too_long(&self.text) { Features::default() } else { spoken_of(names, &self.text) };
+        // Some hosts fail over a part of a request instead of refusing it.
+        let failed_over = status >= 500 && !refused.is_empty() && refuses(&self.text);
         ErrorReply {
-            status,
+            status: if failed_over { 400 } else { status },
             code: cut_short(&scrubbed(&self.code), 80),
             message: cut_short(&scrubbed(&self.message), 300),
             refused,
             ..ErrorReply::default()
-        }
-    }
-
-    /// The status that a text without any code stands for.
-    fn guess(&self) -> Option<u16> {
-        let says = |parts: &[&str]| parts.iter().any(|part| self.text.contains(part));
-        if speaks_of_money(&self.text) {
-            Some(402)
-        } else if speaks_of_key(&self.text) {
-            Some(401)
-        } else if speaks_of_model(&self.text) {
-            Some(404)
-        } else if says(&["rate limit", "too many requests", "slow down", "ratelimit"]) {
-            Some(429)
-        } else if says(&["unauthorized", "unauthorised", "not authenticated"]) {
-            Some(401)
-        } else if says(&[
-            "field required",
-            "extra inputs",
-            "validation error",
-            "invalid request",
-            "not permitted",
-        ]) {
-            Some(400)
-        } else {
-            None
         }
     }
 
@@ -235,29 +246,25 @@ impl Complaint {
 /// The part of a body that holds the error.
 fn error_in(body: &Value) -> &Value {
     let inner = &body["error"];
-    let candidates =
-        [inner, &inner[0], &body["errors"][0], &body["choices"][0]["error"], &body["detail"]];
+    let candidates = [
+        &inner["error"],
+        inner,
+        &inner[0],
+        &body["errors"][0],
+        &body["choices"][0]["error"],
+        &body["fault"],
+        &body["detail"]["error"],
+        &body["detail"],
+        &body["base_resp"],
+    ];
     candidates.into_iter().find(|value| value.is_object()).unwrap_or(body)
 }
 
 fn message_of(error: &Value, body: &Value) -> String {
-    let fields = [
-        "message",
-        "msg",
-        "error_message",
-        "errorMessage",
-        "detail",
-        "error",
-        "error_description",
-        "description",
-        "title",
-    ];
-    let outside =
-        ["error", "message", "detail", "errors", "error_message", "errorMessage", "msg", "title"];
-    let inside = fields.iter().map(|name| &error[*name]);
-    let around = outside.iter().map(|name| &body[*name]);
+    let fields = [error, body].into_iter().flat_map(|part| SAYINGS.iter().map(|name| &part[*name]));
+    let whole = Some(error).filter(|error| error.is_string());
     let mut message =
-        inside.chain(around).map(said).find(|text| !text.is_empty()).unwrap_or_default();
+        whole.into_iter().chain(fields).map(said).find(|text| !text.is_empty()).unwrap_or_default();
     // A router passes on what the host behind it said.
     let behind = said(&error["metadata"]["raw"]);
     if !behind.is_empty() {
@@ -277,9 +284,8 @@ fn said(value: &Value) -> String {
             lines.join("; ")
         }
         Value::Object(fields) => {
-            let text = |name: &str| fields.get(name).map(said).unwrap_or_default();
-            let text =
-                ["msg", "message", "detail"].map(text).into_iter().find(|text| !text.is_empty());
+            let text = |name: &&str| fields.get(*name).map(said).unwrap_or_default();
+            let text = SAYINGS.iter().map(text).find(|text| !text.is_empty());
             let place: Vec<String> = fields
                 .get("loc")
                 .and_then(Value::as_array)

@@ -1,6 +1,15 @@
 //! The words of hosts' failures, and what they mean: codes and types first, and
 //! the text where those say too little.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// "Error code: 429 - …", "HTTP 503", "status code 402", "429 Too Many Requests".
+static STATUS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?:^|\b(?:http|status|code)[a-z ]*[:= (]\s*)([45][0-9]{2})\b").ok()
+});
+
 /// The status a code or type stands for.
 pub(super) fn status_of(word: &str) -> Option<u16> {
     let has = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
@@ -31,6 +40,69 @@ pub(super) fn status_of(word: &str) -> Option<u16> {
         _ if has(&["server_error", "internal", "api_error"]) => 500,
         _ => return None,
     })
+}
+
+/// The status in a code such as `429`, `"402"` or `HTTP_503`.
+pub(super) fn status_in(code: &str) -> Option<u16> {
+    let numbers = code.split(|letter: char| !letter.is_ascii_digit());
+    numbers.filter_map(|number| number.parse().ok()).find(|status| (400..=599).contains(status))
+}
+
+/// The status that a text (in small letters) without any code stands for.
+pub(super) fn guess(text: &str) -> Option<u16> {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let named = || STATUS.as_ref()?.captures(text)?.get(1)?.as_str().parse().ok();
+    if speaks_of_money(text) {
+        Some(402)
+    } else if speaks_of_key(text) {
+        Some(401)
+    } else if speaks_of_model(text) {
+        Some(404)
+    } else if too_long(text) {
+        Some(413)
+    } else if let Some(status) = named() {
+        Some(status)
+    } else if says(&[
+        "rate limit",
+        "rate_limit",
+        "ratelimit",
+        "too many requests",
+        "slow down",
+        "quota",
+        "throttl",
+        "too fast",
+    ]) {
+        Some(429)
+    } else if says(&["unauthorized", "unauthorised", "not authenticated", "authenticationerror"]) {
+        Some(401)
+    } else if says(&["forbidden", "permission", "access denied", "not allowed to"]) {
+        Some(403)
+    } else if refuses(text) || says(&["field required", "validation error", "invalid request"]) {
+        Some(400)
+    } else {
+        None
+    }
+}
+
+/// Whether `text` (in small letters) turns down what it speaks of.
+pub(super) fn refuses(text: &str) -> bool {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    says(&[
+        "not supported",
+        "unsupported",
+        "not support",
+        "unknown parameter",
+        "unknown field",
+        "unrecognized",
+        "unrecognised",
+        "not permitted",
+        "not allowed",
+        "not implemented",
+        "extra inputs",
+        "unexpected keyword",
+        "failed to parse grammar",
+        "invalid grammar",
+    ])
 }
 
 /// Codes and types that mean money, not rate: waiting does not help.

@@ -32,6 +32,8 @@ impl Finish {
             | "insufficient_system_resource" => {
                 return Self::Failed;
             }
+            // We offer no tools: calling one is some hosts' way to write JSON.
+            "tool_calls" | "tool_call" | "function_call" | "tool_use" => return Self::Done,
             "other" | "missing_thought_signature" => return Self::Broken,
             "recitation" | "language" | "spii" | "escalation" | "pup_limited_disabled" => {
                 return Self::Refused;
@@ -70,7 +72,7 @@ mod tests {
         for (meaning, words) in [
             (
                 Finish::Done,
-                "stop end_turn STOP stop_sequence eos eos_token COMPLETE FINISH_REASON_UNSPECIFIED pause_turn",
+                "stop end_turn STOP stop_sequence eos eos_token COMPLETE FINISH_REASON_UNSPECIFIED pause_turn tool_calls function_call tool_use",
             ),
             (
                 Finish::Truncated,
@@ -83,7 +85,7 @@ mod tests {
             (Finish::Failed, "error ERROR failed insufficient_system_resource"),
             (
                 Finish::Broken,
-                "MALFORMED_RESPONSE MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL OTHER tool_calls",
+                "MALFORMED_RESPONSE MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL OTHER",
             ),
         ] {
             for word in words.split(' ') {

@@ -22,12 +22,21 @@ const SHORTEST: Duration = Duration::from_millis(20);
 /// where it is larger. As a wait it would be thirty years.
 const FIRST_EPOCH: f64 = 1e9;
 
-/// The wait that headers ask for: `retry-after-ms`, else `retry-after`, else
-/// the latest reset of a rate limit that is used up.
+/// The wait that headers ask for: `retry-after-ms`, else `retry-after`, else the
+/// same with something before it (`x-ms-retry-after-ms`), else the latest reset
+/// of a rate limit that is used up.
 pub fn in_headers(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let millis = || wait(text(headers, "retry-after-ms")?, 1e-3, now);
-    let seconds = || wait(text(headers, "retry-after")?, 1.0, now);
-    millis().or_else(seconds).or_else(|| reset(headers, now))
+    let (millis, seconds) = ("retry-after-ms", "retry-after");
+    let of = |name: &str, unit: f64| wait(text(headers, name)?, unit, Some(now));
+    let any = |end: &str, unit: f64| {
+        let names = headers.keys().map(http::HeaderName::as_str);
+        names.filter(|name| name.ends_with(end)).find_map(|name| of(name, unit))
+    };
+    of(millis, 1e-3)
+        .or_else(|| of(seconds, 1.0))
+        .or_else(|| any(millis, 1e-3))
+        .or_else(|| any(seconds, 1.0))
+        .or_else(|| reset(headers, now))
 }
 
 /// The latest `…ratelimit…reset…` of those limits that have nothing remaining:
@@ -37,50 +46,80 @@ pub fn reset(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let resets = headers.keys().map(http::HeaderName::as_str).filter(|name| is_reset(name));
     resets
         .filter(|name| used_up(headers, &name.replace("reset", "remaining")))
-        .filter_map(|name| wait(text(headers, name)?, 1.0, now))
+        .filter_map(|name| wait(text(headers, name)?, 1.0, Some(now)))
         .max()
 }
 
-/// The wait that a body asks for: google.rpc.RetryInfo, a field `retry_after`,
-/// or words such as "try again in 6m30s".
-pub fn in_body(error: &Value, message: &str, now: DateTime<Utc>) -> Option<Duration> {
-    let details = error["details"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let info = || {
-        details.iter().find_map(|detail| match &detail["retryDelay"] {
-            Value::Object(parts) => {
-                let seconds = word(parts.get("seconds")?).parse::<f64>().ok()?;
-                seconds_of(seconds)
-            }
-            delay => wait(&word(delay), 1.0, now),
-        })
+/// The wait that the parts of a body ask for: google.rpc.RetryInfo, or a field
+/// such as `retry_after`, `retryAfterMs` or `X-RateLimit-Reset`. Without `now`, an
+/// instant is no hint.
+pub fn in_body(parts: &[&Value], now: Option<DateTime<Utc>>) -> Option<Duration> {
+    let info = |part: &Value| {
+        let details = part["details"].as_array()?;
+        details.iter().find_map(|detail| delay(&detail["retryDelay"], 1.0, now))
     };
-    let field = |name: &str, unit: f64| wait(&word(&error[name]), unit, now);
-    info()
-        .or_else(|| field("retry_after_ms", 1e-3))
-        .or_else(|| field("retry_after", 1.0))
-        .or_else(|| field("retry_after_seconds", 1.0))
-        .or_else(|| in_words(message))
+    let infos = parts.iter().find_map(|part| info(part));
+    infos.or_else(|| {
+        let fields = parts.iter().filter_map(|part| part.as_object()).flatten();
+        let waits = fields.filter_map(|(name, value)| {
+            let name: String = name
+                .chars()
+                .filter(char::is_ascii_alphabetic)
+                .map(|c| c.to_ascii_lowercase())
+                .collect();
+            let unit = match name.as_str() {
+                "retryafterms" | "retryaftermillis" | "retryinms" => 1e-3,
+                "retryafter" | "retryafterseconds" | "retryaftersec" | "retryin" | "retrydelay" => {
+                    1.0
+                }
+                reset if reset.contains("ratelimit") && reset.contains("reset") => 1.0,
+                _ => return None,
+            };
+            delay(value, unit, now)
+        });
+        waits.max()
+    })
 }
 
-/// "Please try again in 6m0s.", "Please retry in 27.5s".
-fn in_words(message: &str) -> Option<Duration> {
+/// A wait as a number, a text, or the seconds of protobuf.
+fn delay(value: &Value, unit: f64, now: Option<DateTime<Utc>>) -> Option<Duration> {
+    match value {
+        Value::Object(parts) => wait(&word(parts.get("seconds")?), 1.0, now),
+        value => wait(&word(value), unit, now),
+    }
+}
+
+/// "Please try again in 6m0s.", "Please retry in about 27.5s", "Retry after 20 seconds".
+pub fn in_words(message: &str) -> Option<Duration> {
+    const BEFORE: [&str; 8] = [
+        "try again in ",
+        "try again after ",
+        "retry in ",
+        "retry after ",
+        "retrying in ",
+        "please wait ",
+        "resets in ",
+        "reset in ",
+    ];
     let message = message.to_ascii_lowercase();
-    let (_, behind) = ["try again in ", "retry in ", "retry after "]
-        .iter()
-        .find_map(|words| message.split_once(words))?;
-    let mut words = behind.split_whitespace();
-    let first = words.next()?.trim_end_matches(['.', ',', '!', ';', ')']);
+    let (_, behind) = BEFORE.iter().find_map(|words| message.split_once(words))?;
+    let from = behind.find(|letter: char| letter.is_ascii_digit()).filter(|from| *from <= 16)?;
+    let mut words = behind.get(from..)?.split_whitespace();
+    let plain = |word: &str| word.trim_end_matches(['.', ',', '!', ';', ')']).to_owned();
+    let first = plain(words.next()?);
     let wait = match first.parse::<f64>() {
-        Ok(_) => duration(&format!("{first}{}", words.next()?.trim_end_matches(['.', ',', '!']))),
-        Err(_) => duration(first),
+        Ok(_) => duration(&format!("{first}{}", plain(words.next()?))),
+        Err(_) => duration(&first),
     };
     wait.filter(|wait| *wait >= SHORTEST)
 }
 
 /// A duration in the text form of Go and protobuf (`27s`, `3.700s`, `6m30s`,
-/// `120ms`), or in words (`20 seconds`).
+/// `120ms`), of ISO 8601 (`PT1M30S`), or in words (`20 seconds`).
 pub fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text.trim();
+    let text = text.trim();
+    let iso = text.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("pt"));
+    let mut rest = if iso { text.get(2..)? } else { text };
     let mut total = Duration::ZERO;
     if rest.is_empty() {
         return None;
@@ -126,12 +165,18 @@ fn used_up(headers: &HeaderMap, name: &str) -> bool {
 }
 
 /// What `text` asks for: a number of units of `unit` seconds, an instant as a
-/// number or a date, or a duration. Nothing where no wait is left of it.
-fn wait(text: &str, unit: f64, now: DateTime<Utc>) -> Option<Duration> {
+/// number or a date, or a duration; of several, the first. Nothing where no wait
+/// is left of it.
+fn wait(text: &str, unit: f64, now: Option<DateTime<Utc>>) -> Option<Duration> {
+    let text = text.trim_matches(|letter: char| letter.is_whitespace() || "\"'".contains(letter));
     let wait = match text.parse::<f64>() {
-        Ok(number) if number >= FIRST_EPOCH => until(instant(number)?, now),
+        Ok(number) if number >= FIRST_EPOCH => until(instant(number)?, now?),
         Ok(number) => seconds_of(number * unit),
-        Err(_) => duration(text).or_else(|| until(date(text)?, now)),
+        Err(_) => duration(text).or_else(|| match date(text) {
+            Some(date) => until(date, now?),
+            // "30, 30", "30; comment"
+            None => wait(text.split_once([',', ';'])?.0, unit, now),
+        }),
     };
     wait.filter(|wait| *wait >= SHORTEST).map(|wait| wait.min(LONGEST))
 }
@@ -151,16 +196,26 @@ fn instant(number: f64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(millis)
 }
 
-/// An instant as RFC 3339 writes it, or in one of the three forms of HTTP.
+/// An instant as RFC 3339 writes it, or in one of the three forms of HTTP; UTC
+/// where the zone is left out.
 fn date(text: &str) -> Option<DateTime<Utc>> {
-    let parsed = DateTime::parse_from_rfc3339(text)
-        .or_else(|_| DateTime::parse_from_rfc2822(text))
-        .map(|date| date.with_timezone(&Utc));
-    let old = |form: &str| NaiveDateTime::parse_from_str(text, form).map(|date| date.and_utc());
-    parsed
-        .or_else(|_| old("%A, %d-%b-%y %H:%M:%S GMT"))
-        .or_else(|_| old("%a %b %e %H:%M:%S %Y"))
-        .ok()
+    let zoned = || {
+        DateTime::parse_from_rfc3339(text)
+            .or_else(|_| DateTime::parse_from_rfc2822(text))
+            .map(|date| date.with_timezone(&Utc))
+            .ok()
+    };
+    let plain = ["GMT", "UTC", "Z"].iter().find_map(|zone| text.strip_suffix(zone)).unwrap_or(text);
+    let plain = plain.trim_end();
+    let forms = [
+        "%A, %d-%b-%y %H:%M:%S",
+        "%a %b %e %H:%M:%S %Y",
+        "%a, %d %b %Y %H:%M:%S",
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M:%S%.f",
+    ];
+    let of = |form: &&str| NaiveDateTime::parse_from_str(plain, form).ok();
+    zoned().or_else(|| forms.iter().find_map(of).map(|date| date.and_utc()))
 }
 
 fn until(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
@@ -221,6 +276,27 @@ mod tests {
             ("1795341607.5", 7.5),
             ("1795341607000", 7.0),
             ("1795341607000000", 7.0),
+            ("\"20\"", 20.0),
+            ("20, 60", 20.0),
+            ("20; w=1", 20.0),
+            ("+20", 20.0),
+            ("2e1", 20.0),
+            ("020", 20.0),
+            ("PT20S", 20.0),
+            ("PT1M30S", 90.0),
+            ("1 minute", 60.0),
+            ("1 min 30 sec", 90.0),
+            ("20000ms", 20.0),
+            ("2026-11-22T10:00:07", 7.0),
+            ("2026-11-22 10:00:07", 7.0),
+            ("2026-11-22 10:00:07 UTC", 7.0),
+            ("2026-11-22T10:00:07.500Z", 7.5),
+            ("2026-11-22T10:00:07.500", 7.5),
+            ("Sun, 22 Nov 2026 10:00:07 UTC", 7.0),
+            ("Sun, 22 Nov 2026 10:00:07", 7.0),
+            ("Sun, 22 Nov 2026 10:00:07 +0000", 7.0),
+            ("22 Nov 2026 10:00:07 GMT", 7.0),
+            ("1795341607000000000", 7.0),
         ] {
             let right = Some(Duration::from_secs_f64(seconds));
             assert_eq!(asked(&[("retry-after", value)]), right, "{value}");
@@ -229,6 +305,9 @@ mod tests {
         assert_eq!(both("250.5"), Some(Duration::from_micros(250_500)));
         assert_eq!(both("soon"), Some(9 * SECOND));
         assert_eq!(both("1795341607000"), Some(7 * SECOND));
+        assert_eq!(asked(&[("x-ms-retry-after-ms", "250")]), Some(Duration::from_millis(250)));
+        assert_eq!(asked(&[("x-retry-after", "9")]), Some(9 * SECOND));
+        assert_eq!(asked(&[("x-ratelimit-retry-after", "9")]), Some(9 * SECOND));
         assert_eq!(asked(&[]), None);
     }
 
@@ -253,6 +332,16 @@ mod tests {
             "2020-01-01T00:00:00Z",
             "0s",
             "0ms",
+            "-30s",
+            "PT",
+            "PT0S",
+            "null",
+            "None",
+            "1/0",
+            "later, 20",
+            "2026-11-22T09:00:00",
+            "Sun, 22 Nov 2026 10:00:00 GMT",
+            "1795341600",
         ] {
             assert_eq!(asked(&[("retry-after", value)]), None, "{value}");
         }
@@ -267,6 +356,13 @@ mod tests {
             "9999-12-31T00:00:00Z",
             "24h",
             "7d",
+            "PT24H",
+            "3.2e9",
+            "18446744073709551615",
+            "253402300800000",
+            "2027-11-22 10:00:00",
+            "1e1000",
+            "99999999999999999999s",
         ] {
             let bounded = asked(&[("retry-after", value)]);
             assert!(bounded.is_none_or(|wait| wait == LONGEST), "{value}: {bounded:?}");
@@ -315,20 +411,71 @@ mod tests {
 
     #[test]
     fn a_body_may_say_it_too() {
-        let of = |error: Value, message: &str| in_body(&error, message, now());
+        let of = |part: Value| in_body(&[&json!({}), &part], Some(now()));
         let info = |delay: Value| json!({ "details": [{ "@type": "x" }, { "retryDelay": delay }] });
-        assert_eq!(of(info(json!("3.700s")), ""), Some(Duration::from_millis(3_700)));
-        assert_eq!(of(info(json!({ "seconds": "27" })), ""), Some(27 * SECOND));
-        assert_eq!(of(info(json!("52758s")), ""), Some(LONGEST));
-        assert_eq!(of(info(json!("-1s")), ""), None);
-        assert_eq!(of(json!({ "retry_after": 2.5 }), ""), Some(Duration::from_millis(2_500)));
-        assert_eq!(of(json!({ "retry_after_ms": 250 }), ""), Some(Duration::from_millis(250)));
-        let words = |message: &str| of(json!({}), message);
-        assert_eq!(words("Limit 3. Please try again in 6m0s. Visit"), Some(360 * SECOND));
-        assert_eq!(words("Please retry in 27.5s."), Some(Duration::from_millis(27_500)));
-        assert_eq!(words("try again in 20 seconds."), Some(20 * SECOND));
-        assert_eq!(words("try again in a while"), None);
-        assert_eq!(words("slow down"), None);
+        for (part, seconds) in [
+            (info(json!("3.700s")), 3.7),
+            (info(json!("3.5s")), 3.5),
+            (info(json!({ "seconds": "27" })), 27.0),
+            (info(json!({ "seconds": 27, "nanos": 0 })), 27.0),
+            (info(json!(27)), 27.0),
+            (info(json!("52758s")), 900.0),
+            (json!({ "retry_after": 2.5 }), 2.5),
+            (json!({ "retry_after": "2.5s" }), 2.5),
+            (json!({ "retryAfter": "20" }), 20.0),
+            (json!({ "Retry-After": 20 }), 20.0),
+            (json!({ "retry_after_ms": 250 }), 0.25),
+            (json!({ "retryAfterMs": "250" }), 0.25),
+            (json!({ "retry_after_seconds": 20 }), 20.0),
+            (json!({ "retryDelay": "20s" }), 20.0),
+            (json!({ "retry_after": "2026-11-22T10:00:07Z" }), 7.0),
+            (json!({ "X-RateLimit-Limit": "20", "X-RateLimit-Reset": "1795341607000" }), 7.0),
+            (json!({ "retry_after": 604_800 }), 900.0),
+        ] {
+            assert_eq!(of(part.clone()), Some(Duration::from_secs_f64(seconds)), "{part}");
+        }
+        for part in [
+            info(json!("-1s")),
+            info(json!(null)),
+            info(json!({})),
+            info(json!({ "seconds": 0 })),
+            json!({ "retry_after": null }),
+            json!({ "retry_after": -1 }),
+            json!({ "retry_after": 0 }),
+            json!({ "retry_after": true }),
+            json!({ "retry_after": "soon" }),
+            json!({ "retry_after": 1_795_300_000 }),
+            json!({ "retries": 20 }),
+            json!([20]),
+        ] {
+            assert_eq!(of(part.clone()), None, "{part}");
+        }
+        let instant = json!({ "retry_after": 1_795_341_607 });
+        assert_eq!(in_body(&[&instant], None), None, "from when on, nobody knows");
+    }
+
+    #[test]
+    fn words_may_say_it_too() {
+        for (words, seconds) in [
+            ("Limit 3. Please try again in 6m0s. Visit", 360.0),
+            ("Please retry in 27.5s.", 27.5),
+            ("Please retry in 3.512938s", 3.512_938),
+            ("try again in 20 seconds.", 20.0),
+            ("Try again in about 20 seconds", 20.0),
+            ("Please try again after 30 seconds", 30.0),
+            ("Please retry after 23 seconds. To increase", 23.0),
+            ("Please wait 1 minute", 60.0),
+            ("the limit resets in 17ms... no: 20ms", 0.017),
+            ("try again in 120 hours", 900.0),
+        ] {
+            let right = Some(Duration::from_secs_f64(seconds)).filter(|wait| *wait >= SHORTEST);
+            assert_eq!(in_words(words), right, "{words}");
+        }
+        for words in
+            ["try again in a while", "try again later", "slow down", "retry after", "retry in 5"]
+        {
+            assert_eq!(in_words(words), None, "{words}");
+        }
     }
 
     #[test]

@@ -56,6 +56,10 @@ pub trait Assemble: Send + Sync {
     /// its model stopped for another reason than being done.
     fn is_whole(&self) -> bool;
 
+    /// Whether the text is complete, and nothing says that it is not meant.
+    /// What comes behind it does not unsay it.
+    fn is_said(&self) -> bool;
+
     /// The reply in the shape the provider uses without streaming.
     fn finish(self: Box<Self>) -> Value;
 }
@@ -165,7 +169,8 @@ impl Transport {
         if !(200..300).contains(&status) {
             return Err(failure(without_key(body.start_of_text().await)));
         }
-        let body = match body.read(is_stream, wire.assembler()).await? {
+        let read = body.read(is_stream, wire.assembler()).await;
+        let body = match read.map_err(|error| error.naming(wire.features()))? {
             Arrived::Assembled(reply) => reply.to_string(),
             Arrived::Whole(text) => whole(without_key(text), wire, failure)?,
         };

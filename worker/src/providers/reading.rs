@@ -42,12 +42,18 @@ pub(super) enum Piece {
 /// # Errors
 /// It reports a failure, or is half of an event.
 pub(super) fn piece(event: &Event) -> Result<Piece, ProviderError> {
-    let data = event.data.trim();
-    if data.eq_ignore_ascii_case("[done]") {
+    let mut data = event.data.trim();
+    // A proxy may write the field once more.
+    while let Some(inner) = data.strip_prefix("data:") {
+        data = inner.trim_start();
+    }
+    if is_end(data) {
         return Ok(Piece::End);
     }
-    if !data.starts_with(['{', '[', '\u{feff}']) {
-        if event.name == "error" && !data.is_empty() {
+    if !opens_json(data) {
+        let words = data.trim_start_matches(|letter: char| !letter.is_alphanumeric());
+        let says_error = words.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("error"));
+        if says_error || (event.name == "error" && !data.is_empty()) {
             return Err(failure::in_stream(&Value::String(data.to_owned())));
         }
         return Ok(Piece::Nothing);
@@ -59,6 +65,36 @@ pub(super) fn piece(event: &Event) -> Result<Piece, ProviderError> {
         return Err(failure::in_stream(&document));
     }
     Ok(Piece::Part(document))
+}
+
+/// `[DONE]`, whatever stands around the word.
+fn is_end(data: &str) -> bool {
+    data.trim_matches(|letter: char| !letter.is_alphanumeric()).eq_ignore_ascii_case("done")
+}
+
+/// A word in brackets, such as `[PING]`, is none.
+fn opens_json(data: &str) -> bool {
+    let word = data
+        .strip_prefix('[')
+        .is_some_and(|rest| rest.trim_start().starts_with(char::is_alphabetic));
+    data.starts_with(['{', '[', '\u{feff}']) && !word
+}
+
+/// The events in `event`: hosts that forget the blank line between them send
+/// several as one, each on lines of its own.
+pub(super) fn parts(event: Event) -> Vec<Event> {
+    let lines = || event.data.lines().map(str::trim).filter(|line| !line.is_empty());
+    let whole = |line: &str| is_end(line) || (opens_json(line) && json::document(line).is_ok());
+    if lines().nth(1).is_none() || !lines().all(whole) {
+        return vec![event];
+    }
+    let part = |line: &str| Event { name: event.name.clone(), data: line.to_owned() };
+    lines().map(part).collect()
+}
+
+/// Whether a stream with this text and reason for stopping has said all it was to say.
+pub(super) fn is_said(text: &str, finish: &str) -> bool {
+    Finish::of(finish) == Finish::Done && only_object(text).is_ok()
 }
 
 /// Whether a stream with this text and reason for stopping misses nothing.

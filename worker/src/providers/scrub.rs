@@ -17,7 +17,13 @@ static RULES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         // A name and what it is set to: `api_key=…`, `"token": "…"`, `password …`.
         r#"(?i)\b((?:x-)?(?:api[-_ ]?key|apikey|key|token|secret|password|passwd|pwd|authorization|signature|sig)["']?\s*[:=]\s*["']?)(?:(?:bearer|basic)\s+)?[^\s"',;&)}\]]{3,}"#,
         r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9+/=._~*•…-]{4,}",
+        // "API key provided: abc", "a key ending in wxYZ", "the token 'abc'".
+        r#"(?i)\b((?:key|token)s? (?:(?:provided|given|used|supplied|received)\s*[:=]|(?:ending|ends|starting|beginning) (?:in|with))\s*["'`(]?)[^\s"'`,;)]{3,}"#,
+        r#"(?i)\b((?:key|token|secret) ["'`])[^"'`]{4,}"#,
         KNOWN,
+        r"\b(?:AKIA|ASIA)[A-Z0-9]{8,}",
+        // A person's address.
+        r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+\.[A-Za-z0-9.-]+[A-Za-z]",
         // Google's old and new keys and its tokens, JSON web tokens.
         r"\bAIza[A-Za-z0-9_*•….-]{2,}",
         r"\bAQ\.[A-Za-z0-9_*•….-]{4,}",
@@ -96,7 +102,7 @@ mod tests {
 
     #[test]
     fn every_rule_is_a_rule() {
-        assert_eq!(RULES.len(), 13);
+        assert_eq!(RULES.len(), 17);
         assert!(ADDRESS.is_some() && LONG.is_some());
     }
 
@@ -131,6 +137,13 @@ mod tests {
             ("ends in …MARK: ab12…MARK", "ab12"),
             ("tenant 3f2b8c1e-0d4a-4b7e-9a51-1c2d3e4f5a6b", "3f2b8c1e"),
             ("gsk_MARKabcd1234", "MARK"),
+            ("Incorrect API key provided: MARK42. You can find", "MARK42"),
+            ("the key ending in MARK is disabled", "MARK"),
+            ("API key ends with 'MARK'", "MARK"),
+            ("API key 'MARK 4711' was revoked", "MARK 4711"),
+            ("user AKIAMARKMARKMARKMARK may not invoke", "AKIA MARK"),
+            ("the account of mark.MARK@corp.example is suspended", "MARK corp"),
+            ("sk-or-v1-MARK0123 and hf_MARKMARK and nvapi-MARKMARK", "MARK"),
         ] {
             let clean = scrubbed(text);
             for secret in secrets.split(' ') {
@@ -152,6 +165,8 @@ mod tests {
             "upstream connect error or disconnect/reset before headers. reset reason: overflow",
             "body.response_format.json_schema: Extra inputs are not permitted",
             "This model's maximum context length is 8192 tokens",
+            "No auth credentials found",
+            "token limit exceeded: 8192 tokens used, 200 left",
         ] {
             assert_eq!(scrubbed(text), text);
         }

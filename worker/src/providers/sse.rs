@@ -1,6 +1,7 @@
 //! Server-sent events out of a byte stream, with a bound on what one event
 //! may hold. Follows the parsing rules of the HTML standard, section
-//! "Server-sent events", for the fields the providers use: `event` and `data`.
+//! "Server-sent events", for the fields the providers use: `event` and `data`,
+//! in any case, with white space before them.
 
 /// One dispatched event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,19 +92,30 @@ impl Decoder {
             }
             return;
         }
+        // Some hosts break the line behind `data:`.
+        if line.trim_start().starts_with('{') {
+            return self.data(line);
+        }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "event" => value.clone_into(&mut self.event.name),
-            "data" => {
-                if std::mem::replace(&mut self.has_data, true) {
-                    self.event.data.push('\n');
-                }
-                self.event.data.push_str(value);
-            }
-            // Comments (an empty field), `id`, `retry` and what is yet to be invented.
-            _ => {}
+        let field = field.trim();
+        if field.eq_ignore_ascii_case("event") {
+            value.clone_into(&mut self.event.name);
+        } else if field.eq_ignore_ascii_case("data") {
+            self.data(value);
+        } else if field.eq_ignore_ascii_case("error") {
+            // No field of the standard, and how llama.cpp reports a failure.
+            "error".clone_into(&mut self.event.name);
+            self.data(value);
         }
+        // Comments (an empty field), `id`, `retry` and what is yet to be invented.
+    }
+
+    fn data(&mut self, value: &str) {
+        if std::mem::replace(&mut self.has_data, true) {
+            self.event.data.push('\n');
+        }
+        self.event.data.push_str(value);
     }
 }
 

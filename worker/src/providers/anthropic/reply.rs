@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::providers::content::{count, text_in, word};
+use crate::providers::content::{count, reason, text_in, word};
 use crate::providers::reading::{Spoken, document, verdict};
 use crate::providers::{ProviderError, ProviderName, RawReply, Reply, Usage};
 
@@ -30,7 +30,7 @@ fn usage(usage: &Value) -> Usage {
 /// As [`crate::providers::interpret`].
 pub fn interpret(raw: &RawReply) -> Result<Reply, ProviderError> {
     let message = document(raw)?;
-    let finish = word(&message["stop_reason"]);
+    let finish = reason(&message["stop_reason"]);
     let category = word(&message["stop_details"]["category"]);
     let refusal = (finish == "refusal" && !category.is_empty()).then_some(category);
     verdict(Spoken {

@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::json::joined;
 use crate::providers::ProviderError;
-use crate::providers::content::{text_in, word};
+use crate::providers::content::{count, merge, reason, text_in, word};
 use crate::providers::http::Assemble;
-use crate::providers::reading::{Piece, is_whole, piece};
+use crate::providers::reading::{Piece, is_said, is_whole, piece};
 use crate::providers::sse::Event;
 
 /// A bound on content blocks; a plan is one, thinking adds a few.
@@ -33,7 +33,8 @@ impl Assemble for Assembler {
             Piece::Nothing => return Ok(false),
             Piece::Part(data) => data,
         };
-        match data["type"].as_str().unwrap_or_default() {
+        // The name of the event says the same.
+        match data["type"].as_str().unwrap_or(&event.name) {
             "message_start" => {
                 if let Value::Object(message) = data["message"].take() {
                     self.message = message;
@@ -65,13 +66,15 @@ impl Assemble for Assembler {
     }
 
     fn has_stopped(&self) -> bool {
-        self.message.get("stop_reason").is_some_and(|reason| !reason.is_null())
+        !self.reason().is_empty()
     }
 
     fn is_whole(&self) -> bool {
-        let texts = self.content.iter().filter(|block| block.kind == "text");
-        let text: String = texts.map(|block| block.text.as_str()).collect();
-        is_whole(&text, &word(self.message.get("stop_reason").unwrap_or(&Value::Null)))
+        is_whole(&self.text(), &self.reason())
+    }
+
+    fn is_said(&self) -> bool {
+        is_said(&self.text(), &self.reason())
     }
 
     fn finish(self: Box<Self>) -> Value {
@@ -89,11 +92,17 @@ impl Assemble for Assembler {
 }
 
 impl Assembler {
+    fn text(&self) -> String {
+        let texts = self.content.iter().filter(|block| block.kind == "text");
+        texts.map(|block| block.text.as_str()).collect()
+    }
+
+    fn reason(&self) -> String {
+        self.message.get("stop_reason").map(reason).unwrap_or_default()
+    }
+
     fn block(&mut self, data: &Value) -> Result<&mut Block, ProviderError> {
-        let index = data["index"]
-            .as_u64()
-            .or(data["index"].is_null().then_some(0))
-            .and_then(|index| usize::try_from(index).ok());
+        let index = usize::try_from(count(&data["index"])).ok();
         let index = index.filter(|index| *index < MOST_BLOCKS).ok_or_else(|| {
             ProviderError::Cut { detail: "a content block has no usable index".to_owned() }
         })?;
@@ -110,12 +119,6 @@ impl Assembler {
         if let Value::Object(delta) = data["delta"].take() {
             self.message.extend(delta.into_iter().filter(|(_, value)| !value.is_null()));
         }
-        let usage = self.message.entry("usage").or_insert_with(|| json!({}));
-        if !usage.is_object() {
-            *usage = json!({});
-        }
-        if let (Value::Object(usage), Value::Object(latest)) = (usage, data["usage"].take()) {
-            usage.extend(latest.into_iter().filter(|(_, value)| !value.is_null()));
-        }
+        merge(self.message.entry("usage").or_insert(Value::Null), data["usage"].take());
     }
 }

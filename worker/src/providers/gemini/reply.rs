@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::providers::content::{count, text_in, word};
+use crate::providers::content::{count, is_there, reason, text_in, word};
 use crate::providers::reading::{Spoken, document, verdict};
 use crate::providers::{ProviderError, ProviderName, RawReply, Reply, Usage};
 
@@ -21,6 +21,15 @@ fn usage(usage: &Value) -> Usage {
     }
 }
 
+/// The reason for blocking a prompt that is not blocked.
+pub(super) const BLOCKED_BY_NOTHING: &str = "BLOCK_REASON_UNSPECIFIED";
+
+/// The text of a candidate, whole or a piece of a stream.
+pub(super) fn text_of(candidate: &Value) -> String {
+    let content = &candidate["content"];
+    if is_there(&content["parts"]) { text_in(&content["parts"]) } else { text_in(content) }
+}
+
 /// The reply in `raw`.
 ///
 /// # Errors
@@ -33,8 +42,8 @@ pub fn interpret(raw: &RawReply) -> Result<Reply, ProviderError> {
     verdict(Spoken {
         provider: ProviderName::Gemini,
         model: word(&response["modelVersion"]),
-        text: text_in(&candidate["content"]["parts"]),
-        finish: word(&candidate["finishReason"]),
+        text: text_of(candidate),
+        finish: reason(&candidate["finishReason"]),
         refusal,
         usage: usage(&response["usageMetadata"]),
         request_id: raw.request_id.clone().or(response["responseId"].as_str().map(str::to_owned)),

@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::reply::{BLOCKED_BY_NOTHING, text_of};
 use crate::json::joined;
 use crate::providers::ProviderError;
-use crate::providers::content::{text_in, word};
+use crate::providers::content::{is_there, merge, reason};
 use crate::providers::http::Assemble;
-use crate::providers::reading::{Piece, is_whole, piece};
+use crate::providers::reading::{Piece, is_said, is_whole, piece};
 use crate::providers::sse::Event;
 
 /// What has come so far.
@@ -28,13 +29,17 @@ impl Assemble for Assembler {
             Piece::Part(chunk) => chunk,
         };
         let candidate = &chunk["candidates"][0];
-        self.text.push_str(&text_in(&candidate["content"]["parts"]));
-        if !word(&candidate["finishReason"]).is_empty() {
-            self.finish = candidate["finishReason"].clone();
+        self.text.push_str(&text_of(candidate));
+        let finish = reason(&candidate["finishReason"]);
+        if !finish.is_empty() {
+            self.finish = Value::String(finish);
         }
-        let blocked = !chunk["promptFeedback"]["blockReason"].is_null();
+        let block = &chunk["promptFeedback"]["blockReason"];
+        let blocked = is_there(block) && *block != BLOCKED_BY_NOTHING;
         if let Value::Object(chunk) = chunk {
-            self.rest.extend(chunk.into_iter().filter(|(_, value)| !value.is_null()));
+            for (name, value) in chunk {
+                merge(self.rest.entry(name).or_insert(Value::Null), value);
+            }
         }
         // A reason to stop may stand in every chunk: the stream's end is the end.
         Ok(blocked)
@@ -45,7 +50,11 @@ impl Assemble for Assembler {
     }
 
     fn is_whole(&self) -> bool {
-        is_whole(&self.text, &word(&self.finish))
+        is_whole(&self.text, self.finish.as_str().unwrap_or_default())
+    }
+
+    fn is_said(&self) -> bool {
+        is_said(&self.text, self.finish.as_str().unwrap_or_default())
     }
 
     fn finish(self: Box<Self>) -> Value {

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::reply::{refusal_of, text_of};
+use super::reply::{elsewhere_of, misplaced, refusal_of, text_of, usage_in};
 use crate::json::joined;
 use crate::providers::ProviderError;
-use crate::providers::content::word;
+use crate::providers::content::{merge, reason};
 use crate::providers::http::Assemble;
-use crate::providers::reading::{Piece, is_whole, piece};
+use crate::providers::reading::{Piece, is_said, is_whole, piece};
 use crate::providers::sse::Event;
 
 /// What has come so far.
@@ -17,6 +17,8 @@ pub struct Assembler {
     model: Value,
     content: String,
     refusal: String,
+    /// What is said outside of the text; kept only when the answer is there.
+    elsewhere: [String; 2],
     finish: Value,
     usage: Value,
 }
@@ -28,9 +30,8 @@ impl Assemble for Assembler {
             Piece::Nothing => return Ok(false),
             Piece::Part(chunk) => chunk,
         };
-        for (kept, field) in
-            [(&mut self.id, "id"), (&mut self.model, "model"), (&mut self.usage, "usage")]
-        {
+        merge(&mut self.usage, usage_in(&chunk).clone());
+        for (kept, field) in [(&mut self.id, "id"), (&mut self.model, "model")] {
             if let Some(value) = chunk.get_mut(field).filter(|value| !value.is_null()) {
                 *kept = value.take();
             }
@@ -38,8 +39,12 @@ impl Assemble for Assembler {
         let choice = &chunk["choices"][0];
         self.content.push_str(&text_of(choice));
         self.refusal.push_str(&refusal_of(choice));
-        if !word(&choice["finish_reason"]).is_empty() {
-            self.finish = choice["finish_reason"].clone();
+        for (kept, piece) in self.elsewhere.iter_mut().zip(elsewhere_of(choice)) {
+            kept.push_str(&piece);
+        }
+        let reason = reason(&choice["finish_reason"]);
+        if !reason.is_empty() {
+            self.finish = Value::String(reason);
         }
         Ok(false)
     }
@@ -49,11 +54,16 @@ impl Assemble for Assembler {
     }
 
     fn is_whole(&self) -> bool {
-        !self.refusal.is_empty() || is_whole(&self.content, &word(&self.finish))
+        !self.refusal.is_empty() || is_whole(self.answer(), self.reason())
+    }
+
+    fn is_said(&self) -> bool {
+        self.refusal.is_empty() && is_said(self.answer(), self.reason())
     }
 
     fn finish(self: Box<Self>) -> Value {
-        let refusal = Some(self.refusal).filter(|refusal| !refusal.is_empty());
+        let answer = joined(self.answer());
+        let refusal = Some(&self.refusal).filter(|refusal| !refusal.is_empty());
         json!({
             "id": self.id,
             "object": "chat.completion",
@@ -62,12 +72,22 @@ impl Assemble for Assembler {
                 "index": 0,
                 "message": {
                     "role": "assistant",
-                    "content": joined(&self.content),
+                    "content": answer,
                     "refusal": refusal,
                 },
                 "finish_reason": self.finish,
             }],
             "usage": self.usage,
         })
+    }
+}
+
+impl Assembler {
+    fn answer(&self) -> &str {
+        misplaced(&self.content, &self.elsewhere).unwrap_or(&self.content)
+    }
+
+    fn reason(&self) -> &str {
+        self.finish.as_str().unwrap_or_default()
     }
 }

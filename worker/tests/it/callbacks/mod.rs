@@ -3,7 +3,7 @@
 
 mod ends;
 mod faults;
-mod receiver;
+pub(crate) mod receiver;
 mod refusals;
 
 use regimen_common::test_support::Binary;
@@ -19,7 +19,7 @@ const SECRETS: &str =
     "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD,whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// The receivers of these tests are on this machine, and failures pass soon.
-const LOCAL: [(&str, &str); 5] = [
+pub(crate) const LOCAL: [(&str, &str); 5] = [
     ("CALLBACK_SECRETS", SECRETS),
     ("CALLBACK_ALLOW_HTTP", "true"),
     ("CALLBACK_ALLOWED_NETWORKS", "127.0.0.1/32"),
@@ -42,7 +42,12 @@ async fn submit(ingress: &Ingress, url: &str) -> (Uuid, Uuid) {
 async fn submit_for(ingress: &Ingress, user: Uuid, url: &str) -> Uuid {
     let mut body = body(&["meal"]);
     body["callback_url"] = json!(url);
-    let answer = ingress.door().post_plans(user, &body, None).await.unwrap();
+    submit_body(ingress, user, &body).await
+}
+
+/// The job of a body that asks for one plan and may name a server to be told.
+pub(crate) async fn submit_body(ingress: &Ingress, user: Uuid, body: &Value) -> Uuid {
+    let answer = ingress.door().post_plans(user, body, None).await.unwrap();
     let (status, body) = (answer.status(), answer.json::<Value>().await.unwrap());
     assert_eq!(status, 202, "{body}");
     job_ids(&body)[0]

@@ -8,4 +8,6 @@ mod forced;
 mod hanging;
 mod metrics;
 mod models;
+mod odd_replies;
+mod own_faults;
 mod secrets;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::stripe_api::StripeApi;
 use super::worker::{event, subscription};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, answers};
 
 const SECRET: &str = "whsec_mails";
 const SENT: &str = "select count(*) from regimen.billing_notices where mail_state = 'sent'";
@@ -124,6 +124,38 @@ async fn each_event_is_told_by_one_mail_and_one_notification() {
     let told = "select count(*) from public.notifications";
     assert_eq!(world.fleet.count(told).await, 4);
     assert_eq!(world.fleet.count(SENT).await, 4);
+}
+
+/// Whoever reads a mailbox learns nothing of a quiz, a provider or a key.
+#[tokio::test]
+async fn a_mail_holds_nothing_of_a_quiz_and_nothing_a_provider_said() {
+    let Some(python) = Language::python("stripe") else { return };
+    let mails = Scripted::start(&python, "mail_server.py", &[]).await;
+    let rest = [("RETRY_ROUNDS_SECONDS", "0.1"), ("PROVIDER_ATTEMPTS", "1"), ("RUST_LOG", "trace")];
+    let world = world(mails, &rest).await;
+    let fleet = &world.fleet;
+    let action = json!({"do": "status", "status": 400,
+        "message": "upstream-gw refused 'torn vexilium' for key sk-MARKER-0123456789"});
+    fleet.simulator.control(json!({"rules": [{ "action": action }]})).await;
+    let user = fleet.profile().await;
+    let (ingress, worker) = (fleet.ingress().await, fleet.worker().await);
+    let mut answers = answers();
+    answers["injuries"] = json!("torn vexilium");
+    let body = json!({"kinds": ["meal"], "answers": answers});
+    let job = ingress.submit_body(user, &body).await[0];
+    assert_eq!(ingress.ended(user, job).await["status"], "failed");
+    for (n, (event, ..)) in news(user).iter().enumerate() {
+        assert_eq!(ingress.door().deliver(event, SECRET).await.status(), 200);
+        fleet.until_count(SENT, n as i64 + 1).await;
+    }
+    let mails: String =
+        (1..=4).map(|n| world.mails.file(&format!("mail-{n}.json")).unwrap()).collect();
+    assert!(mails.contains("Hello Ana"), "{mails}");
+    for text in [mails, worker.process.output(), ingress.binary.process.output()] {
+        let private = ["vexilium", "upstream-gw", "MARKER", "sk-", SECRET, StripeApi::KEY];
+        let told = private.into_iter().find(|private| text.contains(private));
+        assert_eq!(told, None, "{text}");
+    }
 }
 
 /// At least once: between the server's yes and its record no order is safe,

@@ -1,0 +1,42 @@
+//! What is wrong with one host only is that host's matter: whoever else is
+//! healthy writes the plan, whatever the others complain of.
+
+use serde_json::{Value, json};
+
+use crate::fleet::{Fleet, soon};
+
+const HOSTS: [&str; 4] = ["openai", "anthropic", "gemini", "llama"];
+
+/// Complaints about an account or a deployment; the same words from all of them.
+fn complaints() -> Vec<Value> {
+    let error = |message: &str| json!({ "error": { "message": message } });
+    let unknown = error("Unknown parameter: 'frobnicate'.");
+    vec![
+        json!({"do": "status", "status": 400, "message": "Your credit balance is too low to access the API."}),
+        json!({"do": "status", "status": 422, "body": unknown}),
+        json!({"do": "exact_body", "body": unknown.to_string()}),
+        json!({"do": "exact_body", "body": error("Insufficient credits").to_string()}),
+        json!({"do": "status", "status": 400, "body": ""}),
+        json!({"do": "status", "status": 403, "message": "This organization has been disabled."}),
+    ]
+}
+
+#[tokio::test]
+async fn a_healthy_host_is_asked_whatever_all_others_complain_of() {
+    for (complaint, healthy) in complaints().into_iter().zip(HOSTS.into_iter().cycle().skip(3)) {
+        // A fleet of its own each time: complaints open breakers.
+        let mut fleet = Fleet::new(&[("RETRY_ROUNDS_SECONDS", "0.1")]).await;
+        fleet.ask_all_providers();
+        let rules: Vec<_> = HOSTS
+            .into_iter()
+            .filter(|host| *host != healthy)
+            .map(|host| json!({ "provider": host, "action": complaint }))
+            .collect();
+        fleet.simulator.control(json!({ "rules": rules })).await;
+        let (ingress, _worker) = (fleet.ingress().await, fleet.worker().await);
+        let (user, job) = ingress.submit_one().await;
+        let view = soon("the plan", ingress.ended(user, job)).await;
+        let by = (view["status"].as_str(), view["provider"].as_str());
+        assert_eq!(by, (Some("succeeded"), Some(healthy)), "{complaint}: {view}");
+    }
+}
