@@ -28,6 +28,32 @@ pub struct NewPlan<'a> {
     pub columns: PlanColumns<'a>,
 }
 
+/// Statements are the same for both kinds but for these names, which are our own.
+struct Table {
+    name: &'static str,
+    /// As in the names of statements.
+    kind: &'static str,
+    /// The columns of [`PlanColumns`], in the order of its members.
+    beside: [&'static str; 3],
+}
+
+impl Table {
+    fn of(kind: PlanKind) -> Self {
+        match kind {
+            PlanKind::Meal => Self {
+                name: "public.ai_meal_plans",
+                kind: "meal",
+                beside: ["daily_calories", "preferences", "restrictions"],
+            },
+            PlanKind::Workout => Self {
+                name: "public.ai_workout_plans",
+                kind: "workout",
+                beside: ["workout_type", "duration_per_session", "frequency_per_week"],
+            },
+        }
+    }
+}
+
 /// What the app keeps beside a plan, for its lists and filters.
 #[derive(Debug, Clone, Copy)]
 pub enum PlanColumns<'a> {
@@ -84,21 +110,14 @@ pub async fn active_plan(
     user_id: Uuid,
     kind: PlanKind,
 ) -> Result<Option<ActivePlan>, DbError> {
-    let sql = match kind {
-        PlanKind::Meal => {
-            "-- active meal plan
-             select id, quiz_result_id, plan_data, generated_at from public.ai_meal_plans
-             where user_id = $1 and is_active and plan_data is not null
-             order by generated_at desc nulls last, id limit 1"
-        }
-        PlanKind::Workout => {
-            "-- active workout plan
-             select id, quiz_result_id, plan_data, generated_at from public.ai_workout_plans
-             where user_id = $1 and is_active and plan_data is not null
-             order by generated_at desc nulls last, id limit 1"
-        }
-    };
-    found(client, sql, &[&user_id]).await
+    let Table { name, kind, .. } = Table::of(kind);
+    let sql = format!(
+        "-- active {kind} plan
+         select id, quiz_result_id, plan_data, generated_at from {name}
+         where user_id = $1 and is_active and plan_data is not null
+         order by generated_at desc nulls last, id limit 1"
+    );
+    found(client, &sql, &[&user_id]).await
 }
 
 /// What the newest row of a plan table says of a generation.
@@ -128,27 +147,17 @@ pub async fn newest_row(
     kind: PlanKind,
     stale_after: Duration,
 ) -> Result<Option<PlanRow>, DbError> {
-    let sql = match kind {
-        PlanKind::Meal => {
-            "-- newest meal plan row
-             select id, status, plan_data is not null as has_plan, error_message,
-                    greatest(created_at, generated_at) as at,
-                    coalesce(greatest(created_at, generated_at)
-                        < now() - make_interval(secs => $2), true) as stale
-             from public.ai_meal_plans where user_id = $1
-             order by greatest(created_at, generated_at) desc nulls last, id limit 1"
-        }
-        PlanKind::Workout => {
-            "-- newest workout plan row
-             select id, status, plan_data is not null as has_plan, error_message,
-                    greatest(created_at, generated_at) as at,
-                    coalesce(greatest(created_at, generated_at)
-                        < now() - make_interval(secs => $2), true) as stale
-             from public.ai_workout_plans where user_id = $1
-             order by greatest(created_at, generated_at) desc nulls last, id limit 1"
-        }
-    };
-    let statement = client.prepare_cached(sql).await?;
+    let Table { name, kind, .. } = Table::of(kind);
+    let sql = format!(
+        "-- newest {kind} plan row
+         select id, status, plan_data is not null as has_plan, error_message,
+                greatest(created_at, generated_at) as at,
+                coalesce(greatest(created_at, generated_at)
+                    < now() - make_interval(secs => $2), true) as stale
+         from {name} where user_id = $1
+         order by greatest(created_at, generated_at) desc nulls last, id limit 1"
+    );
+    let statement = client.prepare_cached(&sql).await?;
     let row = client.query_opt(&statement, &[&user_id, &stale_after.as_secs_f64()]).await?;
     row.map(|row| {
         Ok(PlanRow {
@@ -173,19 +182,13 @@ pub async fn own_plan(
     kind: PlanKind,
     plan_id: Uuid,
 ) -> Result<Option<ActivePlan>, DbError> {
-    let sql = match kind {
-        PlanKind::Meal => {
-            "-- own meal plan
-             select id, quiz_result_id, plan_data, generated_at from public.ai_meal_plans
-             where id = $2 and user_id = $1 and plan_data is not null"
-        }
-        PlanKind::Workout => {
-            "-- own workout plan
-             select id, quiz_result_id, plan_data, generated_at from public.ai_workout_plans
-             where id = $2 and user_id = $1 and plan_data is not null"
-        }
-    };
-    found(client, sql, &[&user_id, &plan_id]).await
+    let Table { name, kind, .. } = Table::of(kind);
+    let sql = format!(
+        "-- own {kind} plan
+         select id, quiz_result_id, plan_data, generated_at from {name}
+         where id = $2 and user_id = $1 and plan_data is not null"
+    );
+    found(client, &sql, &[&user_id, &plan_id]).await
 }
 
 /// Stores a plan as the user's only active one of its kind, in the caller's
@@ -203,8 +206,8 @@ pub async fn save_plan(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Optio
     if !lock_profile(tx, plan.user_id).await? {
         return Ok(None);
     }
-    let kind = plan.columns.kind();
-    deactivate(tx, plan.user_id, kind).await?;
+    let table = Table::of(plan.columns.kind());
+    deactivate(tx, plan.user_id, &table).await?;
     let data = Json(plan.plan_data);
     let (first, second, third): (&(dyn ToSql + Sync), &(dyn ToSql + Sync), &(dyn ToSql + Sync)) =
         match &plan.columns {
@@ -217,16 +220,13 @@ pub async fn save_plan(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Optio
         };
     let values: [&(dyn ToSql + Sync); 7] =
         [&plan.id, &plan.user_id, &plan.quiz_result_id, &data, first, second, third];
-    let (insert, replace) = match kind {
-        PlanKind::Meal => (INSERT_MEAL, REPLACE_MEAL),
-        PlanKind::Workout => (INSERT_WORKOUT, REPLACE_WORKOUT),
-    };
+    let (insert, replace) = (insert(&table), replace(&table));
     // Somebody else may remove the row in the way between the two.
     for _ in 0..SAVE_TRIES {
-        if let Some(id) = written(tx, insert, &values).await? {
+        if let Some(id) = written(tx, &insert, &values).await? {
             return Ok(Some(id));
         }
-        if let Some(id) = written(tx, replace, &values).await? {
+        if let Some(id) = written(tx, &replace, &values).await? {
             return Ok(Some(id));
         }
     }
@@ -236,51 +236,36 @@ pub async fn save_plan(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Optio
 const SAVE_TRIES: usize = 3;
 
 /// No conflict target: which constraints there are is the app's to decide.
-const INSERT_MEAL: &str = "-- save meal plan
-    insert into public.ai_meal_plans (id, user_id, quiz_result_id, plan_data, daily_calories,
-        preferences, restrictions, status, is_active, generated_at, created_at, updated_at)
-    values ($1, $2,
-        (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
-        $4, $5, $6, $7, 'completed', true, now(), now(), now())
-    on conflict do nothing
-    returning id";
-
-const INSERT_WORKOUT: &str = "-- save workout plan
-    insert into public.ai_workout_plans (id, user_id, quiz_result_id, plan_data, workout_type,
-        duration_per_session, frequency_per_week, status, is_active, generated_at, created_at,
-        updated_at)
-    values ($1, $2,
-        (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
-        $4, $5, $6, $7, 'completed', true, now(), now(), now())
-    on conflict do nothing
-    returning id";
+fn insert(Table { name, kind, beside: [first, second, third] }: &Table) -> String {
+    format!(
+        "-- save {kind} plan
+         insert into {name} (id, user_id, quiz_result_id, plan_data, {first}, {second}, {third},
+             status, is_active, generated_at, created_at, updated_at)
+         values ($1, $2,
+             (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
+             $4, $5, $6, $7, 'completed', true, now(), now(), now())
+         on conflict do nothing
+         returning id"
+    )
+}
 
 /// The row of the same quiz is in the way if there is one, else the user's only row.
-const REPLACE_MEAL: &str = "-- replace meal plan
-    update public.ai_meal_plans set
-        quiz_result_id =
-            (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
-        plan_data = $4, daily_calories = $5, preferences = $6, restrictions = $7,
-        status = 'completed', error_message = null, is_active = true,
-        generated_at = now(), updated_at = now()
-    where id = (
-        select id from public.ai_meal_plans where user_id = $2 and id <> $1
-        order by quiz_result_id is not distinct from $3 desc, created_at desc nulls last, id
-        limit 1 for update)
-    returning id";
-
-const REPLACE_WORKOUT: &str = "-- replace workout plan
-    update public.ai_workout_plans set
-        quiz_result_id =
-            (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
-        plan_data = $4, workout_type = $5, duration_per_session = $6, frequency_per_week = $7,
-        status = 'completed', error_message = null, is_active = true,
-        generated_at = now(), updated_at = now()
-    where id = (
-        select id from public.ai_workout_plans where user_id = $2 and id <> $1
-        order by quiz_result_id is not distinct from $3 desc, created_at desc nulls last, id
-        limit 1 for update)
-    returning id";
+fn replace(Table { name, kind, beside: [first, second, third] }: &Table) -> String {
+    format!(
+        "-- replace {kind} plan
+         update {name} set
+             quiz_result_id =
+                 (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
+             plan_data = $4, {first} = $5, {second} = $6, {third} = $7,
+             status = 'completed', error_message = null, is_active = true,
+             generated_at = now(), updated_at = now()
+         where id = (
+             select id from {name} where user_id = $2 and id <> $1
+             order by quiz_result_id is not distinct from $3 desc, created_at desc nulls last, id
+             limit 1 for update)
+         returning id"
+    )
+}
 
 /// The id of the row a statement wrote, if it wrote one.
 async fn written(
@@ -303,18 +288,13 @@ async fn lock_profile(tx: &Transaction<'_>, user_id: Uuid) -> Result<bool, DbErr
     Ok(tx.query_opt(&statement, &[&user_id]).await?.is_some())
 }
 
-async fn deactivate(tx: &Transaction<'_>, user_id: Uuid, kind: PlanKind) -> Result<(), DbError> {
-    let sql = match kind {
-        PlanKind::Meal => {
-            "-- deactivate meal plans
-             update public.ai_meal_plans set is_active = false where user_id = $1 and is_active"
-        }
-        PlanKind::Workout => {
-            "-- deactivate workout plans
-             update public.ai_workout_plans set is_active = false where user_id = $1 and is_active"
-        }
-    };
-    let statement = tx.prepare_cached(sql).await?;
+async fn deactivate(tx: &Transaction<'_>, user_id: Uuid, table: &Table) -> Result<(), DbError> {
+    let Table { name, kind, .. } = table;
+    let sql = format!(
+        "-- deactivate {kind} plans
+         update {name} set is_active = false where user_id = $1 and is_active"
+    );
+    let statement = tx.prepare_cached(&sql).await?;
     // Any number: none before the first plan, several in untidy old data.
     tx.execute(&statement, &[&user_id]).await?;
     Ok(())
