@@ -319,6 +319,19 @@ mod tests {
         assert_eq!(two.get_ports(), [1, 2]);
     }
 
+    /// What no test can make a network do: a peer that vanishes without a word.
+    #[test]
+    fn a_peer_that_vanished_is_known_as_dead_within_half_a_minute() {
+        const LONGEST: Duration = Duration::from_secs(30);
+        let config = read("postgres://u@one.test/app").unwrap().config;
+        assert!(config.get_keepalives());
+        let interval = config.get_keepalives_interval().unwrap();
+        let quiet =
+            config.get_keepalives_idle() + interval * config.get_keepalives_retries().unwrap();
+        assert!(quiet <= LONGEST, "{quiet:?}");
+        assert!(config.get_tcp_user_timeout().is_some_and(|limit| *limit <= LONGEST));
+    }
+
     #[test]
     fn mistakes_are_named_without_the_password() {
         let text = |url| read(url).err().unwrap().to_string();

@@ -198,7 +198,9 @@ async fn everything_works(url: &str) {
     assert_eq!(taken, [(List::Free, sent)]);
     let weights = regimen_common::queue::Weights { first: 1, second: 1 };
     assert_eq!(queue.pop((List::Pro, List::Free), weights, 0, 5).await.unwrap(), []);
-    sleep(Duration::from_millis(200)).await;
+    let mut is_proven = redis::cmd("EXISTS");
+    is_proven.arg(kv.key("proof"));
+    until("the watch has written", async || kv.query::<bool>(&is_proven).await.unwrap()).await;
     assert!(kv.works(), "{:?}", kv.trouble());
 }
 

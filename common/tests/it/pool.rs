@@ -38,7 +38,9 @@ async fn until_idle(database: &TestDatabase) {
 #[tokio::test]
 async fn a_statement_over_its_limit_is_stopped_and_its_connection_not_used_again() {
     let database = TestDatabase::new().await;
-    let pool = pool(&database, 1);
+    // The server would let it run for longer than anybody here waits.
+    let limits = Limits { longest: 10 * SOON, ..Limits::REQUEST };
+    let pool = db::pool_with(&database.secret_url(), 1, "regimen-pool-test", limits).unwrap();
     let before = process(&pool.get().await.unwrap()).await;
     let client = pool.within(SHORT).get().await.unwrap();
     let started = Instant::now();
@@ -233,4 +235,78 @@ async fn a_statement_that_went_stale_is_prepared_anew() {
     assert!(read(&client).await.unwrap_err().is_unavailable());
     drop(client);
     assert_eq!(read(&pool.get().await.unwrap()).await.unwrap(), 2);
+}
+
+/// Lets time pass in which nothing else happens.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn an_old_connection_is_not_used_again() {
+    let database = TestDatabase::new().await;
+    let pool = pool(&database, 1);
+    let first = process(&pool.get().await.unwrap()).await;
+    pass(23 * MINUTE).await;
+    let client = pool.get().await.unwrap();
+    assert_eq!(process(&client).await, first, "it is not old yet");
+    // In use, so that nobody but its user can see to it.
+    pass(8 * MINUTE).await;
+    assert_eq!(process(&client).await, first, "it is left to its user");
+    drop(client);
+    assert_ne!(process(&pool.get().await.unwrap()).await, first);
+}
+
+#[tokio::test]
+async fn an_old_connection_is_closed_though_nobody_uses_it() {
+    let database = TestDatabase::new().await;
+    let pool = pool(&database, 2);
+    drop((pool.get().await.unwrap(), pool.get().await.unwrap()));
+    let admin = database.client().await;
+    let sql = "select count(*) from pg_stat_activity where datname = current_database()
+               and application_name = 'regimen-pool-test'";
+    let sessions = async || admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(sessions().await, 2);
+    pass(30 * MINUTE).await;
+    let closed = async { while sessions().await > 0 {} };
+    assert!(timeout(SOON, closed).await.is_ok(), "both are closed");
+}
+
+/// When the kernel asks the peer at `port` whether it is there, unless it says
+/// something before: hundredths of a second from now. See proc(5).
+#[cfg(target_os = "linux")]
+fn keepalive_of(port: u16) -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    table.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (peer, state, timer) = (fields.get(2)?, fields.get(3)?, fields.get(5)?);
+        let established = peer.ends_with(&format!(":{port:04X}")) && *state == "01";
+        let due = timer.strip_prefix("02:").filter(|_| established)?;
+        u64::from_str_radix(due, 16).ok()
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_peer_that_says_nothing_is_asked_within_seconds_whether_it_is_there() {
+    let database = TestDatabase::new().await;
+    let proxy = Proxy::to_url(database.url()).await;
+    let url = SecretString::from(proxy.url(database.url()));
+    let pool = db::pool(&url, 1, "regimen-pool-test").unwrap();
+    let _client = pool.get().await.unwrap();
+    let asked = async {
+        loop {
+            // Another timer stands there for a moment after something was sent.
+            match keepalive_of(proxy.address().port()) {
+                Some(due) => break due,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let due = timeout(SOON, asked).await.unwrap();
+    assert!(due <= 10 * 100, "in {due} hundredths of a second");
 }
