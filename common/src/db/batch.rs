@@ -84,11 +84,7 @@ pub(super) async fn run<B: Batch>(
         Ok(done) => tx.commit().await.map(|()| done),
         Err(error) => tx.rollback().await.and(Err(error)),
     };
-    match changed {
-        Ok(done) => Ok(Outcome::of(done)),
-        Err(error) if error.blames_a_row() => Ok(halves(client, batch, &keys, error).await),
-        Err(error) => Err(error),
-    }
+    or_in_halves(client, batch, &keys, changed).await
 }
 
 /// Changes rows that are known already, as [`run`] changes those it picked.
@@ -103,15 +99,29 @@ pub(super) async fn change<B: Batch>(
     if keys.is_empty() {
         return Ok(Outcome::of(Vec::new()));
     }
-    match alone(client, batch, keys).await {
+    let changed = alone(client, batch, keys).await;
+    or_in_halves(client, batch, keys, changed).await
+}
+
+/// What was `changed` of all `keys` at once or, where one of them is to blame
+/// that nothing was, what can be changed of them.
+///
+/// # Errors
+/// Nothing was changed, and no row is to blame.
+pub(super) async fn or_in_halves<B: Batch>(
+    client: &mut Client,
+    batch: &B,
+    keys: &[B::Key],
+    changed: Result<Vec<B::Done>, DbError>,
+) -> Result<Outcome<B::Key, B::Done>, DbError> {
+    match changed {
         Ok(done) => Ok(Outcome::of(done)),
         Err(error) if error.blames_a_row() => Ok(halves(client, batch, keys, error).await),
         Err(error) => Err(error),
     }
 }
 
-/// Changes what can be changed of `keys`, which failed together with `error`.
-pub(super) async fn halves<B: Batch>(
+async fn halves<B: Batch>(
     client: &mut Client,
     batch: &B,
     keys: &[B::Key],

@@ -4,7 +4,7 @@
 //! Contract: a crash before the reply is stored may pay again; after it, never.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use regimen_common::db::jobs::{self, AttemptOutcome, Held, NewAttempt, Usage};
 use regimen_common::job::{EventKind, attempt_gist};
@@ -31,13 +31,16 @@ pub struct Attempts {
     reservations: Mutex<HashMap<i32, Reservation>>,
     /// The rows of this run's attempts, by their number within the job.
     rows: Mutex<HashMap<i32, Uuid>>,
+    /// The attempt whose reply the job that this one retries has paid for.
+    inherited: OnceLock<i32>,
 }
 
 impl Attempts {
     /// The attempts of one claim.
     pub fn new(env: Arc<Env>, held: Held, user: Uuid, prompt_version: &'static str) -> Self {
         let (rows, reservations) = (Mutex::default(), Mutex::default());
-        Self { env, held, user, prompt_version, rows, reservations }
+        let inherited = OnceLock::new();
+        Self { env, held, user, prompt_version, rows, reservations, inherited }
     }
 
     /// The job they belong to.
@@ -45,7 +48,8 @@ impl Attempts {
         self.held.id
     }
 
-    /// A stored reply whose plan the previous holder did not live to save.
+    /// A stored reply whose plan nobody has saved: the previous holder did not
+    /// live to, or the job that this one retries could not.
     ///
     /// # Errors
     /// Postgres failed.
@@ -57,6 +61,9 @@ impl Attempts {
         // A provider this release does not know cannot be read; it is asked anew.
         let Ok(provider) = stored.provider.parse::<ProviderName>() else { return Ok(None) };
         self.remember(stored.n, stored.attempt_id);
+        if stored.inherited {
+            self.inherited.get_or_init(|| stored.n);
+        }
         let status = stored.http_status.and_then(|status| u16::try_from(status).ok());
         Ok(Some(StoredReply {
             n: stored.n,
@@ -162,7 +169,7 @@ impl AttemptLog for Attempts {
             error_detail: Some(end.detail.as_str()).filter(|detail| !detail.is_empty()),
             http_status: end.http_status.map(i32::from),
             request_id: end.request_id.as_deref(),
-            usage: Some(usage(end)),
+            usage: (self.inherited.get() != Some(&n)).then(|| usage(end)),
         };
         let judged = until_written(&self.env.let_go, "judgement", async || {
             let client = self.env.db.get().await?;

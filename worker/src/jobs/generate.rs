@@ -112,7 +112,7 @@ impl Generator {
         let held = Held { id: claimed.id, fence: claimed.fence };
         let attempts = Attempts::new(Arc::clone(env), held, claimed.user_id, prompts::VERSION);
         let order = Arc::new(Order::read(claimed)?);
-        let stored = if claimed.first { None } else { attempts.usable().await? };
+        let stored = if claimed.fresh { None } else { attempts.usable().await? };
         let request = Request { stored, ..self.request(&order, claimed.user_id, deadline) };
         let verifier = Verifier { order: &order, attempts: &attempts };
         let delivered = self.ladder.run(&request, &verifier, &attempts).await.map_err(job_error)?;

@@ -1,5 +1,6 @@
 //! Repairs what faults left behind: lost messages, expired leases, overdue
-//! jobs, waits that are over, jobs of deleted accounts.
+//! jobs, waits that are over, jobs of deleted accounts; and forgets kept answers
+//! that are over.
 //!
 //! Contract: runs on every worker, in small batches, any number at once, any
 //! number of times; a crash in between loses nothing, the next run finds it. A
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regimen_common::db::jobs::{
-    self, DepthPage, Ended, LostLeases, LostMessages, Overdue, Place, ReadyUsers,
+    self, AnswerKey, DeletedAccounts, DepthPage, Ended, LostLeases, LostMessages, OverAnswers,
+    Overdue, Place, ReadyUsers,
 };
 use regimen_common::db::{DbError, Spoiled};
 use regimen_common::job::{EventKind, JobClass};
@@ -72,6 +74,8 @@ struct Reconciler {
     ready: Aside<Uuid>,
     lost_messages: Aside<Uuid>,
     deleted: Aside<Uuid>,
+    uncancelled: Aside<Uuid>,
+    over_answers: Aside<AnswerKey>,
 }
 
 impl Reconciler {
@@ -85,7 +89,9 @@ impl Reconciler {
             overdue: Aside::new("expire_overdue"),
             ready: Aside::new("dispatch_ready"),
             lost_messages: Aside::new("redispatch_lost"),
-            deleted: Aside::new("cancel_of_deleted"),
+            deleted: Aside::new("deleted_accounts"),
+            uncancelled: Aside::new("cancel_of_deleted"),
+            over_answers: Aside::new("forget_answers"),
         }
     }
 
@@ -97,6 +103,7 @@ impl Reconciler {
             && went_on("expire_overdue", self.expire_overdue().await)
             && went_on("dispatch_ready", self.dispatch_ready().await)
             && went_on("redispatch_lost", self.redispatch_lost().await)
+            && went_on("forget_answers", self.forget_answers().await)
             && self.reported().await
     }
 
@@ -107,28 +114,33 @@ impl Reconciler {
     }
 
     /// Ends what accounts that were deleted still had waiting or running. One
-    /// account that cannot be worked off holds up nobody else's.
+    /// account, or job, that cannot be worked off holds up no other.
     async fn cancel_of_deleted(&mut self) -> Result<(), DbError> {
+        let per_user = self.env.config.claim.per_user;
         let mut client = self.env.db.get().await?;
-        for (user_id, deleted_at) in jobs::deleted_accounts(&client, ACCOUNTS).await? {
-            if self.deleted.holds(&user_id) {
-                continue;
-            }
-            let per_user = self.env.config.claim.per_user;
-            let ended =
-                jobs::cancel_of_account(&mut client, user_id, deleted_at, BATCH, per_user).await;
-            match ended {
-                Ok(ended) => {
+        let aside = self.deleted.rows();
+        let accounts = DeletedAccounts { limit: ACCOUNTS, aside: &aside };
+        let outcome = jobs::deleted_accounts(&mut client, &accounts).await?;
+        let (accounts, mut failed) = self.deleted.take(outcome, |user| *user);
+        for account in accounts {
+            let aside = self.uncancelled.rows();
+            match jobs::cancel_of_account(&mut client, account, BATCH, per_user, &aside).await {
+                Ok(outcome) => {
+                    let (ended, broken_off) = self.uncancelled.take(outcome, |job| *job);
                     count_finished("cancelled", "account_deleted", ended.len());
                     self.announce(&ended);
+                    failed = failed.or(broken_off);
                 }
                 Err(error) if error.blames_a_row() => {
-                    self.deleted.note(vec![Spoiled { key: user_id, error }], |user| *user);
+                    self.deleted.note(vec![Spoiled { key: account.0, error }], |user| *user);
                 }
-                Err(error) => return Err(error),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+            if failed.is_some() {
+                break;
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn recover_leases(&mut self) -> Result<(), DbError> {
@@ -227,6 +239,15 @@ impl Reconciler {
             }
         }
         Ok(())
+    }
+
+    /// One batch a look: they were kept for a day, and may be for a little more.
+    async fn forget_answers(&mut self) -> Result<(), DbError> {
+        let mut client = self.env.db.get().await?;
+        let aside = self.over_answers.rows();
+        let over = OverAnswers { limit: BATCH, aside: &aside };
+        let outcome = jobs::forget_answers(&mut client, &over).await?;
+        self.over_answers.take(outcome, AnswerKey::clone).1.map_or(Ok(()), Err)
     }
 
     /// The gauges operators scale and alert by.

@@ -80,24 +80,30 @@ async fn a_plan_whose_reader_is_gone_is_not_saved() {
     assert_eq!(fleet.count(counted).await, 1, "what was paid stays in the ledger");
 }
 
-/// A job that Postgres will not let anybody cancel holds up no other account's.
+/// What Postgres will not let anybody change holds up nobody else.
 #[tokio::test]
-async fn an_account_that_cannot_be_worked_off_is_set_aside() {
+async fn a_job_or_an_account_that_cannot_be_worked_off_is_set_aside() {
     let fleet = Fleet::new(&[]).await;
     let (one, two) = (fleet.profile().await, fleet.profile().await);
-    let refused = fleet.accept(one, JobClass::Free, 1).await[0];
-    let other = fleet.accept(two, JobClass::Free, 1).await[0];
+    let of_one = fleet.accept(one, JobClass::Free, 2).await;
+    let of_two = fleet.accept(two, JobClass::Free, 1).await[0];
     let poison = format!(
         "create function regimen.refuse() returns trigger language plpgsql as
              $$ begin raise exception 'poison'; end $$;
          create trigger a_refuse before update on regimen.jobs for each row
-             when (new.id = '{refused}') execute function regimen.refuse()"
+             when (new.id = '{}') execute function regimen.refuse();
+         create trigger a_refuse before update on regimen.deleted_accounts for each row
+             when (new.user_id = '{two}') execute function regimen.refuse()",
+        of_one[0]
     );
     fleet.db().await.batch_execute(&poison).await.unwrap();
     delete_profiles(&fleet).await;
     let worker = fleet.worker().await;
     fleet.until_count(CANCELLED, 1).await;
-    assert_eq!(fleet.history(other).await, ["accepted", "cancelled"]);
-    let aside = "regimen_rows_set_aside{step=\"cancel_of_deleted\"}";
-    fleet.until_metric(&worker, aside, 1.0).await;
+    assert_eq!(fleet.history(of_one[1]).await, ["accepted", "cancelled"]);
+    for step in ["cancel_of_deleted", "deleted_accounts"] {
+        let aside = format!("regimen_rows_set_aside{{step=\"{step}\"}}");
+        fleet.until_metric(&worker, &aside, 1.0).await;
+    }
+    assert_eq!(fleet.history(of_two).await, ["accepted"]);
 }

@@ -111,3 +111,18 @@ async fn a_key_is_kept_for_a_day() {
     assert!(post().await);
     assert_eq!(fleet.count("select count(*) from regimen.jobs").await, 2);
 }
+
+#[tokio::test]
+async fn an_answer_that_is_over_is_not_kept() {
+    let fleet = Fleet::new(&[]).await;
+    let ingress = fleet.ingress().await;
+    let (door, user, request) = (ingress.door(), Uuid::new_v4(), body(&["meal"]));
+    for key in ["old", "young"] {
+        door.post_plans(user, &request, Some(key)).await.unwrap();
+    }
+    let age = "update regimen.idempotency_keys set expires_at = now() where key = 'old'";
+    fleet.db().await.batch_execute(age).await.unwrap();
+    let _worker = fleet.worker().await;
+    fleet.until_count("select count(*) from regimen.idempotency_keys where key = 'old'", 0).await;
+    assert_eq!(fleet.count("select count(*) from regimen.idempotency_keys").await, 1);
+}

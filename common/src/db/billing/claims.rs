@@ -86,14 +86,9 @@ pub async fn claim_each(
     ids: &[String],
     hold: Duration,
 ) -> Result<Outcome<String, Claimed>, DbError> {
-    match claim(client, ids, hold).await {
-        Ok(claimed) => Ok(Outcome::of(claimed)),
-        Err(error) if error.blames_a_row() => {
-            let due = DueEvents { limit: 0, hold, aside: &[] };
-            Ok(batch::halves(client, &due, ids, error).await)
-        }
-        Err(error) => Err(error),
-    }
+    let claimed = claim(client, ids, hold).await;
+    let due = DueEvents { limit: 0, hold, aside: &[] };
+    batch::or_in_halves(client, &due, ids, claimed).await
 }
 
 /// Events that are due.

@@ -219,12 +219,14 @@ pub async fn subscribed(
     Ok(found)
 }
 
-/// Live subscriptions that no account of this release has told of, in no order.
+/// Live subscriptions that no account of this release has told of, in no order,
+/// but for those of `aside`.
 ///
 /// # Errors
 /// Postgres failed.
 pub async fn unread(
     client: &impl GenericClient,
+    aside: &[String],
     limit: i64,
 ) -> Result<Vec<(String, String)>, DbError> {
     let statement = client
@@ -232,10 +234,10 @@ pub async fn unread(
             "-- unread subscriptions
              select id, customer_id from regimen.subscriptions
              where items is null and status in ('active', 'trialing', 'past_due')
-                 and basis <> 'checkout'
+                 and basis <> 'checkout' and id <> all ($2::text[])
              order by random() limit $1",
         )
         .await?;
-    let rows = client.query(&statement, &[&limit]).await?;
+    let rows = client.query(&statement, &[&limit, &aside]).await?;
     Ok(rows.iter().map(|row| (row.get("id"), row.get("customer_id"))).collect())
 }

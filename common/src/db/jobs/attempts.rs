@@ -8,6 +8,10 @@ use super::Held;
 use crate::db::DbError;
 use crate::db::usage::{MOST_MICROS, MOST_TOKENS};
 
+/// In the place of a claim's fence where no claim made the call: the reply is
+/// that of the job an operator had retried.
+pub(super) const INHERITED: i64 = 0;
+
 /// A call about to be made.
 #[derive(Debug, Clone)]
 pub struct NewAttempt<'a> {
@@ -100,6 +104,8 @@ pub struct RawReply {
     pub http_status: Option<i32>,
     /// The provider's request id.
     pub request_id: Option<String>,
+    /// It was paid for by the job that this one retries.
+    pub inherited: bool,
 }
 
 /// Records a call about to be made, with its event. Returns its number in the
@@ -255,8 +261,9 @@ pub async fn judge_attempt<C: GenericClient>(
 }
 
 /// The job's newest reply that was paid for and can still become its plan: not
-/// judged yet, or found good. Its worker died before the plan was saved; the
-/// next holder goes on from the reply instead of paying again.
+/// judged yet, or found good. Its worker died before the plan was saved, or the
+/// plan could not be saved; the next holder goes on from the reply instead of
+/// paying again.
 ///
 /// # Errors
 /// The query failed.
@@ -267,13 +274,14 @@ pub async fn usable_reply<C: GenericClient>(
     let statement = client
         .prepare_cached(
             "-- usable reply
-             select id, n, provider, model, raw_reply, http_status, request_id
+             select id, n, provider, model, raw_reply, http_status, request_id,
+                    fence = $2 as inherited
              from regimen.job_attempts
              where job_id = $1 and raw_reply is not null and (outcome is null or outcome = 'ok')
              order by n desc limit 1",
         )
         .await?;
-    let row = client.query_opt(&statement, &[&job_id]).await?;
+    let row = client.query_opt(&statement, &[&job_id, &INHERITED]).await?;
     row.map(|row| {
         Ok(RawReply {
             attempt_id: row.try_get("id")?,
@@ -283,6 +291,7 @@ pub async fn usable_reply<C: GenericClient>(
             raw: row.try_get("raw_reply")?,
             http_status: row.try_get("http_status")?,
             request_id: row.try_get("request_id")?,
+            inherited: row.try_get("inherited")?,
         })
     })
     .transpose()

@@ -44,8 +44,8 @@ pub struct Claimed {
     pub input: Box<RawValue>,
     /// Claims so far, this one included.
     pub attempts: i32,
-    /// Nobody held the job before.
-    pub first: bool,
+    /// Nobody held the job before, and it is no retry: no reply of it is stored.
+    pub fresh: bool,
     /// Retry rounds taken.
     pub rounds: i32,
     /// When this round must be done.
@@ -71,7 +71,7 @@ impl Claimed {
             quiz_result_id: row.try_get("quiz_result_id")?,
             input,
             attempts: row.try_get("attempts")?,
-            first: row.try_get("first")?,
+            fresh: row.try_get("fresh")?,
             rounds: row.try_get("rounds")?,
             deadline_at: row.try_get("deadline_at")?,
             claimed_at: row.try_get("updated_at")?,
@@ -145,8 +145,9 @@ const CLAIM: &str = "-- claim jobs
         from claimed
     )
     select id, fence, user_id, kind, quiz_result_id, input, attempts,
-           first_claimed_at = updated_at as first, rounds, deadline_at,
-           updated_at, created_at, trace_context, last_seq
+           first_claimed_at = updated_at and not exists (
+               select from regimen.job_retries r where r.retried_as = claimed.id) as fresh,
+           rounds, deadline_at, updated_at, created_at, trace_context, last_seq
     from claimed";
 
 /// Claims what of `ids` is claimable: queued, due, within its user's cap.
@@ -178,13 +179,8 @@ pub async fn claim_each(
     ids: &[Uuid],
     policy: &ClaimPolicy,
 ) -> Result<Outcome<Uuid, Claimed>, DbError> {
-    match claim(client, ids, policy).await {
-        Ok(claimed) => Ok(Outcome::of(claimed)),
-        Err(error) if error.blames_a_row() => {
-            Ok(batch::halves(client, &Named(policy), ids, error).await)
-        }
-        Err(error) => Err(error),
-    }
+    let claimed = claim(client, ids, policy).await;
+    batch::or_in_halves(client, &Named(policy), ids, claimed).await
 }
 
 /// Jobs that are known by their ids.
@@ -282,13 +278,8 @@ pub async fn extend_leases(
     held: &[Held],
     lease: Duration,
 ) -> Result<Outcome<Held, Held>, DbError> {
-    match extend(client, held, lease).await {
-        Ok(kept) => Ok(Outcome::of(kept)),
-        Err(error) if error.blames_a_row() => {
-            Ok(batch::halves(client, &Extension { lease }, held, error).await)
-        }
-        Err(error) => Err(error),
-    }
+    let kept = extend(client, held, lease).await;
+    batch::or_in_halves(client, &Extension { lease }, held, kept).await
 }
 
 /// A heartbeat.

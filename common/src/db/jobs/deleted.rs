@@ -5,51 +5,93 @@
 //! list off. A claim passes over jobs without a profile and notes their users,
 //! so that a deletion the trigger did not see is found here, too.
 
-use crate::db::{Client, GenericClient};
+use crate::db::{Client, Transaction};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::cancel::{CancelOutcome, Canceller, cancel};
 use super::finish::Ended;
 use crate::db::DbError;
+use crate::db::batch::{self, Batch, Outcome, Spoiled};
 use crate::job::EventKind;
 
-/// Takes up to `limit` deleted accounts whose jobs may not have ended yet, those
-/// first that nobody has looked at for longest.
+/// Deleted accounts whose jobs may not have ended yet, those first that nobody
+/// has looked at for longest.
+#[derive(Debug, Clone, Copy)]
+pub struct DeletedAccounts<'a> {
+    /// At most so many.
+    pub limit: i64,
+    /// Accounts to leave alone.
+    pub aside: &'a [Uuid],
+}
+
+/// An account, and when it was deleted.
+pub type DeletedAccount = (Uuid, DateTime<Utc>);
+
+/// Takes accounts whose jobs are to be looked at.
 ///
 /// # Errors
 /// Nothing was taken.
-pub async fn deleted_accounts<C: GenericClient>(
-    client: &C,
-    limit: i64,
-) -> Result<Vec<(Uuid, DateTime<Utc>)>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- take deleted accounts
-             update regimen.deleted_accounts a set looked_at = now()
-             from (select user_id from regimen.deleted_accounts
-                   where jobs_ended_at is null
-                   order by looked_at limit $1 for update skip locked) next
-             where a.user_id = next.user_id
-             returning a.user_id, a.deleted_at",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&limit]).await?;
-    rows.iter().map(|row| Ok((row.try_get("user_id")?, row.try_get("deleted_at")?))).collect()
+pub async fn deleted_accounts(
+    client: &mut Client,
+    accounts: &DeletedAccounts<'_>,
+) -> Result<Outcome<Uuid, DeletedAccount>, DbError> {
+    batch::run(client, accounts).await
 }
 
-/// Cancels up to `limit` jobs that were accepted before the account's deletion;
-/// when none is left the account is done.
+impl Batch for DeletedAccounts<'_> {
+    type Key = Uuid;
+    type Done = DeletedAccount;
+
+    async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<Uuid>, DbError> {
+        let statement = tx
+            .prepare_cached(
+                "-- find deleted accounts
+                 select user_id from regimen.deleted_accounts
+                 where jobs_ended_at is null and user_id <> all ($2::uuid[])
+                 order by looked_at limit $1 for update skip locked",
+            )
+            .await?;
+        let rows = tx.query(&statement, &[&self.limit, &self.aside]).await?;
+        rows.iter().map(|row| Ok(row.try_get("user_id")?)).collect()
+    }
+
+    async fn change(
+        &self,
+        tx: &Transaction<'_>,
+        users: &[Uuid],
+    ) -> Result<Vec<DeletedAccount>, DbError> {
+        let statement = tx
+            .prepare_cached(
+                "-- take deleted accounts
+                 with named as materialized (
+                     select user_id, jobs_ended_at from regimen.deleted_accounts
+                     where user_id = any((select $1::uuid[])::uuid[]) for update skip locked
+                 )
+                 update regimen.deleted_accounts a set looked_at = now()
+                 from named
+                 where a.user_id = named.user_id and named.jobs_ended_at is null
+                 returning a.user_id, a.deleted_at",
+            )
+            .await?;
+        let rows = tx.query(&statement, &[&users]).await?;
+        rows.iter().map(|row| Ok((row.try_get("user_id")?, row.try_get("deleted_at")?))).collect()
+    }
+}
+
+/// Cancels up to `limit` jobs that were accepted before the account's deletion,
+/// but for those of `aside`; when none is left the account is done. A job that
+/// cannot be cancelled keeps no other from it.
 ///
 /// # Errors
-/// What was cancelled before stays cancelled.
+/// Nothing was cancelled.
 pub async fn cancel_of_account(
     client: &mut Client,
-    user_id: Uuid,
-    deleted_at: DateTime<Utc>,
+    (user_id, deleted_at): DeletedAccount,
     limit: i64,
     per_user: i64,
-) -> Result<Vec<Ended>, DbError> {
+    aside: &[Uuid],
+) -> Result<Outcome<Uuid, Ended>, DbError> {
     let statement = client
         .prepare_cached(
             // Two parts, each in the shape of an index.
@@ -66,20 +108,43 @@ pub async fn cancel_of_account(
         )
         .await?;
     let rows = client.query(&statement, &[&user_id, &deleted_at, &limit]).await?;
-    let mut ended = Vec::with_capacity(rows.len());
+    let mut outcome = Outcome::of(Vec::with_capacity(rows.len()));
     for row in &rows {
         let job_id = row.try_get("id")?;
-        let tx = client.transaction().await?;
-        let outcome = cancel(&tx, job_id, Canceller::AccountDeletion, per_user).await?;
-        tx.commit().await?;
-        if let CancelOutcome::Cancelled { seq, next } = outcome {
-            ended.push(Ended { job_id, kind: EventKind::Cancelled, seq, next });
+        if aside.contains(&job_id) {
+            continue;
+        }
+        match cancel_alone(client, job_id, per_user).await {
+            Ok(ended) => outcome.done.extend(ended),
+            Err(error) if error.blames_a_row() => {
+                outcome.spoiled.push(Spoiled { key: job_id, error });
+            }
+            Err(error) => {
+                outcome.broken_off = Some(error);
+                return Ok(outcome);
+            }
         }
     }
     if rows.is_empty() {
         done(client, user_id, deleted_at).await?;
     }
-    Ok(ended)
+    Ok(outcome)
+}
+
+async fn cancel_alone(
+    client: &mut Client,
+    job_id: Uuid,
+    per_user: i64,
+) -> Result<Option<Ended>, DbError> {
+    let tx = client.transaction().await?;
+    let outcome = cancel(&tx, job_id, Canceller::AccountDeletion, per_user).await?;
+    tx.commit().await?;
+    Ok(match outcome {
+        CancelOutcome::Cancelled { seq, next } => {
+            Some(Ended { job_id, kind: EventKind::Cancelled, seq, next })
+        }
+        _ => None,
+    })
 }
 
 async fn done(client: &Client, user_id: Uuid, deleted_at: DateTime<Utc>) -> Result<(), DbError> {

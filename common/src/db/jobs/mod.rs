@@ -13,6 +13,7 @@ mod depth;
 mod dispatch;
 mod events;
 mod finish;
+mod forget;
 mod operate;
 pub(super) mod read;
 mod ready;
@@ -29,11 +30,12 @@ pub use cancel::{CancelOutcome, Canceller, cancel};
 pub use claim::{
     ClaimPolicy, Claimed, Held, Turns, claim, claim_each, claim_waiting, extend_leases, held_by,
 };
-pub use deleted::{cancel_of_account, deleted_accounts};
+pub use deleted::{DeletedAccount, DeletedAccounts, cancel_of_account, deleted_accounts};
 pub use depth::{Backlog, DepthPage, Place, backlog, count_waiting, oldest_turn};
 pub use dispatch::{NextJob, dispatch_next};
 pub use events::{append_event, events_after};
 pub use finish::{Ended, Success, fail, retry_later, saved_in, succeed};
+pub use forget::{AnswerKey, OverAnswers, forget_answers};
 pub use operate::{Listed, OperatorFilter, Retried, Traces, of_everybody, retry, traces};
 pub use read::{JobRow, ListFilter, generation_of, job, jobs_of_user, revisions};
 pub use ready::{LostMessages, ReadyPage, ReadyUsers, dispatch_ready, redispatch_lost};

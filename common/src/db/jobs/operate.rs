@@ -3,6 +3,7 @@
 use crate::db::{GenericClient, Transaction};
 use uuid::Uuid;
 
+use super::attempts::INHERITED;
 use super::dispatch::{NextJob, dispatch_next_or_later};
 use super::read::{COLUMNS, JobRow, named};
 use crate::db::DbError;
@@ -127,7 +128,8 @@ pub enum Retried {
 
 /// Retries a job that failed or expired as the new job `as_id`. The old one
 /// stays as it ended. The new one belongs to the same generation: a user is not
-/// charged for it, and a generation given back stays so.
+/// charged for it, and a generation given back stays so. It begins from the old
+/// one's reply where that can still become the plan, unless it took workers down.
 ///
 /// # Errors
 /// Nothing was changed.
@@ -167,6 +169,19 @@ pub async fn retry(
                         warnings
                  from regimen.jobs where id = $1
                  returning id
+             ), reply as (
+                 -- It costs nothing again: its price stays with the old job.
+                 insert into regimen.job_attempts (id, job_id, user_id, fence, n, provider, model,
+                     prompt_version, started_at, finished_at, http_status, request_id, raw_reply)
+                 select gen_random_uuid(), job.id, a.user_id, $5, 1, a.provider, a.model,
+                        a.prompt_version, a.started_at, a.finished_at, a.http_status,
+                        a.request_id, a.raw_reply
+                 from job, regimen.job_attempts a
+                 join regimen.jobs old on old.id = a.job_id
+                     and old.error_code is distinct from 'poisoned'
+                 where a.job_id = $1 and a.raw_reply is not null
+                   and (a.outcome is null or a.outcome = 'ok')
+                 order by a.n desc limit 1
              ), event as (
                  insert into regimen.job_events (job_id, seq, at, kind, data)
                  select id, 1, now(), 'accepted', jsonb_build_object('retry_of', $1::uuid) from job
@@ -175,7 +190,7 @@ pub async fn retry(
              select $1, id, $4 from job",
         )
         .await?;
-    match tx.execute(&statement, &[&job_id, &as_id, &expires_in_seconds, &by]).await? {
+    match tx.execute(&statement, &[&job_id, &as_id, &expires_in_seconds, &by, &INHERITED]).await? {
         1 => {}
         found => return Err(DbError::Rows { statement: "retry job", expected: 1, found }),
     }

@@ -24,13 +24,8 @@ pub async fn hand_back(
     client: &mut Client,
     held: &[Held],
 ) -> Result<Outcome<Held, Ended>, DbError> {
-    match return_claims(client, held).await {
-        Ok(ended) => Ok(Outcome::of(ended)),
-        Err(error) if error.blames_a_row() => {
-            Ok(batch::halves(client, &HandBack, held, error).await)
-        }
-        Err(error) => Err(error),
-    }
+    let ended = return_claims(client, held).await;
+    batch::or_in_halves(client, &HandBack, held, ended).await
 }
 
 struct HandBack;

@@ -9,7 +9,9 @@ use regimen_common::db::billing::claims::{self, DueEvents};
 use regimen_common::db::billing::notices::{self, DueMails};
 use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisoned};
 use regimen_common::db::callbacks::{self, Due, Room};
-use regimen_common::db::jobs::{self, LostLeases, LostMessages, Overdue, ReadyUsers, Turns};
+use regimen_common::db::jobs::{
+    self, DeletedAccounts, LostLeases, LostMessages, OverAnswers, Overdue, ReadyUsers, Turns,
+};
 use regimen_common::job::JobClass;
 use regimen_common::queue::Weights;
 use regimen_common::test_support::TestDatabase;
@@ -17,14 +19,14 @@ use uuid::Uuid;
 
 use super::shared::{PER_USER, accept, end, hold, one_job, policy, request};
 
-/// Changes to these rows fail from now on.
+/// Changes to these rows, and their deletion, fail from now on.
 async fn poison(client: &Client, table: &str, key: &str, rows: &[String]) {
     let list = rows.iter().map(|row| format!("'{row}'")).collect::<Vec<_>>().join(", ");
     let sql = format!(
         "create function regimen.refuse() returns trigger language plpgsql as
              $$ begin raise exception 'poison'; end $$;
-         create trigger a_refuse before update on {table} for each row
-             when (new.{key}::text in ({list})) execute function regimen.refuse()"
+         create trigger a_refuse before update or delete on {table} for each row
+             when (old.{key}::text in ({list})) execute function regimen.refuse()"
     );
     client.batch_execute(&sql).await.unwrap();
 }
@@ -153,6 +155,66 @@ async fn a_job_ends_though_the_next_one_of_its_user_cannot_be_dispatched() {
     assert_eq!(end(&mut client, held).await, [] as [Uuid; 0]);
     let state = super::shared::state(&client, ids[0]).await;
     assert_eq!(state, "failed");
+}
+
+#[tokio::test]
+async fn deleted_accounts_are_taken() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let sql = "insert into regimen.deleted_accounts (user_id, looked_at)
+               select gen_random_uuid(), now() - n * interval '1 minute' from generate_series(1, 10) n";
+    client.batch_execute(sql).await.unwrap();
+    let sql = "select user_id from regimen.deleted_accounts order by looked_at limit 1";
+    let poisoned: Uuid = client.query_one(sql, &[]).await.unwrap().get(0);
+    poison(&client, "regimen.deleted_accounts", "user_id", &[poisoned.to_string()]).await;
+    let accounts = DeletedAccounts { limit: 50, aside: &[] };
+    let taken = jobs::deleted_accounts(&mut client, &accounts).await.unwrap();
+    all_but(&taken, |user| *user, poisoned);
+    // It stands at the head of the line, and is left out when asked to.
+    let head = DeletedAccounts { limit: 1, aside: &[poisoned] };
+    let taken = jobs::deleted_accounts(&mut client, &head).await.unwrap();
+    assert_eq!((taken.done.len(), taken.spoiled.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn jobs_of_a_deleted_account_are_cancelled() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = Uuid::now_v7();
+    let (ids, _) = accept(&mut client, &request(user, JobClass::Free, 10)).await;
+    let deleted_at = client.query_one("select now()", &[]).await.unwrap().get(0);
+    poison(&client, "regimen.jobs", "id", &[ids[0].to_string()]).await;
+    let mut cancel = async |aside: &[Uuid]| {
+        let account = (user, deleted_at);
+        jobs::cancel_of_account(&mut client, account, 200, PER_USER, aside).await.unwrap()
+    };
+    all_but(&cancel(&[]).await, |id| *id, ids[0]);
+    let rest = cancel(&[ids[0]]).await;
+    assert!(rest.done.is_empty() && rest.spoiled.is_empty());
+}
+
+#[tokio::test]
+async fn kept_answers_that_are_over_are_forgotten() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let sql = "insert into regimen.idempotency_keys
+                   (user_id, key, body_hash, status, response, created_at, expires_at)
+               select gen_random_uuid(), 'key ' || n, '', 202, '{}', now() - interval '1 day',
+                      now() + case when n < 10 then interval '-1 second' else interval '1 hour' end
+               from generate_series(0, 10) n";
+    client.batch_execute(sql).await.unwrap();
+    poison(&client, "regimen.idempotency_keys", "key", &["key 3".to_owned()]).await;
+    let over = OverAnswers { limit: 200, aside: &[] };
+    let outcome = jobs::forget_answers(&mut client, &over).await.unwrap();
+    assert_eq!((outcome.done.len(), outcome.spoiled.len()), (9, 1));
+    let aside = [outcome.spoiled[0].key.clone()];
+    assert!(!aside[0].to_string().contains("key 3"), "a client's own words are not logged");
+    let over = OverAnswers { limit: 200, aside: &aside };
+    let outcome = jobs::forget_answers(&mut client, &over).await.unwrap();
+    assert_eq!((outcome.done.len(), outcome.spoiled.len()), (0, 0));
+    let left = "select array_agg(key order by key) from regimen.idempotency_keys";
+    let left: Vec<String> = client.query_one(left, &[]).await.unwrap().get(0);
+    assert_eq!(left, ["key 10", "key 3"]);
 }
 
 /// With more rows to blame than a look searches for, the next look goes on.

@@ -13,7 +13,7 @@ use regimen_common::db::billing::notices::{self, DueMails};
 use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisoned};
 use regimen_common::db::billing::{events, profiles};
 use regimen_common::db::callbacks::{self, Due, Room};
-use regimen_common::db::jobs::{self, Held};
+use regimen_common::db::jobs::{self, DeletedAccounts, Held, OverAnswers};
 use regimen_common::db::{models, pauses, usage};
 use regimen_common::job::JobClass;
 use regimen_common::queue::Weights;
@@ -35,6 +35,8 @@ const NO_STATISTICS: &str = "
     alter table regimen.stripe_events set (autovacuum_enabled = false);
     alter table regimen.billing_notices set (autovacuum_enabled = false);
     alter table regimen.subscriptions set (autovacuum_enabled = false);
+    alter table regimen.idempotency_keys set (autovacuum_enabled = false);
+    alter table regimen.deleted_accounts set (autovacuum_enabled = false);
     alter table public.profiles set (autovacuum_enabled = false);
 ";
 
@@ -91,6 +93,12 @@ const FILL: &str = "
     insert into public.profiles (id, email, plan_id) select id, 'x', 'pro' from users;
     insert into regimen.subscriptions (id, customer_id, user_id, status, basis, basis_at, seen_due_at)
     select 'sub_' || id, 'cus', id, 'past_due', 'event', now(), now() - interval '1 year' from users;
+    insert into regimen.idempotency_keys
+    select id, 'key', '', 202, '{}', now(), now() + interval '12 hours' - n % 2 * interval '1 day'
+    from users;
+    insert into regimen.deleted_accounts (user_id, looked_at, jobs_ended_at)
+    select gen_random_uuid(), now() - interval '1 hour', case n % 20 when 0 then null else now() end
+    from users;
     drop table users;
     set session_replication_role = origin;
 ";
@@ -157,6 +165,11 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     looks.end("redispatch lost, 200 jobs", 15_000).await;
     redispatch_lost(looks.client, None, Duration::from_secs(86_400), 200).await;
     looks.end("redispatch lost, none", 50).await;
+    let accounts = DeletedAccounts { limit: 50, aside: &[] };
+    jobs::deleted_accounts(looks.client, &accounts).await.unwrap();
+    looks.end("fifty deleted accounts", 2_000).await;
+    jobs::forget_answers(looks.client, &OverAnswers { limit: 200, aside: &[] }).await.unwrap();
+    looks.end("forget 200 kept answers", 4_000).await;
     jobs::count_waiting(looks.client, None, 10_000).await.unwrap();
     looks.end("a page of the count, 10,000 jobs", 12_000).await;
     for &class in JobClass::ALL {

@@ -1,13 +1,13 @@
 //! What has been spent, from the ledger and from calls under way.
 
 use chrono::{DateTime, TimeDelta};
-use regimen_common::db::jobs::{self, AttemptOutcome, NewAttempt, Usage};
+use regimen_common::db::jobs::{self, AttemptOutcome, Held, NewAttempt, Usage};
 use regimen_common::db::usage::{MOST_MICROS, MOST_TOKENS, spent_micros};
 use regimen_common::db::{generations, spend};
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
-use super::shared::{end, hand_back, hold, lose_leases, one_job};
+use super::shared::{end, hand_back, hold, lose_leases, one_job, policy};
 
 fn attempt(id: Uuid, most_micros: i64) -> NewAttempt<'static> {
     let (provider, model, prompt_version) = ("openai", "m", "1");
@@ -257,4 +257,48 @@ async fn the_days_sum_is_the_ledgers() {
             using (day)
         where ledger.micros is distinct from kept.micros and coalesce(kept.micros, -1) <> 0";
     assert_eq!(client.query_one(differing, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+/// What was paid for once is not paid again where an operator retries a job,
+/// and is counted where it was paid.
+#[tokio::test]
+async fn an_operators_retry_inherits_a_usable_reply_and_not_its_cost() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    for (judged, code, inherits) in [
+        (Some("ok"), "internal", true),
+        (None, "internal", true),
+        (Some("invalid"), "internal", false),
+        (None, "poisoned", false),
+    ] {
+        let id = one_job(&mut client).await;
+        let (held, attempt_id) = (hold(&client, id, "w").await, Uuid::now_v7());
+        jobs::start_attempt(&client, held, &attempt(attempt_id, 500)).await.unwrap().unwrap();
+        jobs::store_reply(&client, held, attempt_id, "reply", Some(200), None).await.unwrap();
+        if let Some(outcome) = judged {
+            let outcome = AttemptOutcome { outcome, ..costing(30) };
+            jobs::judge_attempt(&client, attempt_id, &outcome).await.unwrap();
+        }
+        end(&mut client, held).await;
+        let sql = "update regimen.jobs set error_code = $2 where id = $1";
+        client.execute(sql, &[&id, &code]).await.unwrap();
+        let before = accounts(&client, id).await;
+
+        let (mut retried, mut retry) = (id, Uuid::now_v7());
+        // Retried once more, it is handed on.
+        for _ in 0..2 {
+            let tx = client.transaction().await.unwrap();
+            jobs::retry(&tx, retried, retry, "operator", 900.0, 2).await.unwrap();
+            tx.commit().await.unwrap();
+            let reply = jobs::usable_reply(&client, retry).await.unwrap();
+            let found = reply.as_ref().map(|reply| (reply.raw.as_str(), reply.inherited));
+            assert_eq!(found, inherits.then_some(("reply", true)), "{judged:?} {code}");
+            let claimed = jobs::claim(&client, &[retry], &policy("w")).await.unwrap();
+            assert!(!claimed[0].fresh, "the worker looks for it");
+            end(&mut client, Held { id: retry, fence: claimed[0].fence }).await;
+            assert_eq!(accounts(&client, retry).await, [0; 3]);
+            (retried, retry) = (retry, Uuid::now_v7());
+        }
+        assert_eq!(accounts(&client, id).await, before);
+    }
 }

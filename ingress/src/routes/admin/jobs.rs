@@ -171,7 +171,8 @@ pub struct JobRetried {
 ///
 /// A job that has ended never changes, so the work is done as a new job of the
 /// same user and generation, which is not counted once more. A job is retried
-/// once; asking again names the same new job. If that one failed, retry that.
+/// once; asking again names the same new job. If that one failed, retry that. It
+/// begins from the reply that was paid for, where that can still become the plan.
 #[utoipa::path(post, path = "/admin/jobs/{id}/retry", tag = "admin", security(("token" = [])),
     params(("id" = Uuid, Path)),
     responses((status = ACCEPTED, body = JobRetried), (status = OK, body = JobRetried,

@@ -1,6 +1,9 @@
 //! Postgres answers, but not what was hoped: read-only, no time, no room.
 
+use regimen_common::db::jobs;
+use regimen_common::job::JobClass;
 use regimen_common::test_support::{PrivatePostgres, PrivateRedis, Proxy};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
@@ -136,6 +139,12 @@ async fn a_full_session_pooler_costs_nothing_but_time() {
     gets_a_plan(&ingress).await;
 }
 
+const REFUSE_PLANS: &str = "
+    create function public.refuse() returns trigger language plpgsql as
+        'begin raise exception ''no room for plans''; end';
+    create trigger refuse before insert or update on public.ai_meal_plans
+        for each row execute function public.refuse()";
+
 /// What no patience helps against: the job waits for further rounds, and each
 /// goes on from the reply that was paid for.
 #[tokio::test]
@@ -143,11 +152,7 @@ async fn a_plan_that_postgres_refuses_is_stored_in_a_later_round_without_paying_
     let fleet = Fleet::new(&[("RETRY_ROUNDS_SECONDS", "3600")]).await;
     let ingress = fleet.ingress().await;
     let _worker = fleet.worker().await;
-    let refuse = "create function public.refuse() returns trigger language plpgsql as
-                  'begin raise exception ''no room for plans''; end';
-                  create trigger refuse before insert or update on public.ai_meal_plans
-                  for each row execute function public.refuse()";
-    fleet.db().await.batch_execute(refuse).await.unwrap();
+    fleet.db().await.batch_execute(REFUSE_PLANS).await.unwrap();
     let (user, job) = ingress.submit_one().await;
     soon("the next round", ingress.event(user, job, "retry_scheduled")).await;
     let mend = "drop trigger refuse on public.ai_meal_plans;
@@ -157,4 +162,37 @@ async fn a_plan_that_postgres_refuses_is_stored_in_a_later_round_without_paying_
     assert_eq!(view["status"], "succeeded", "{view}");
     assert_eq!(fleet.simulator.calls_of(job).await, 1, "{:?}", fleet.history(job).await);
     assert_eq!(fleet.plans().await, 1);
+}
+
+/// Postgres refused the plan in every round. Somebody mends that, and an
+/// operator retries the job.
+#[tokio::test]
+async fn an_operators_retry_begins_from_the_reply_that_was_paid_for() {
+    let fleet = Fleet::new(&[("RETRY_ROUNDS_SECONDS", "0.1")]).await;
+    let ingress = fleet.ingress().await;
+    let _worker = fleet.worker().await;
+    let mut client = fleet.db().await;
+    client.batch_execute(REFUSE_PLANS).await.unwrap();
+    let (user, job) = ingress.submit_one().await;
+    let view = soon("the end", ingress.ended(user, job)).await;
+    assert_eq!((&view["status"], &view["error"]["code"]), (&json!("failed"), &json!("internal")));
+
+    client.batch_execute("drop trigger refuse on public.ai_meal_plans").await.unwrap();
+    let retry = Uuid::now_v7();
+    let tx = client.transaction().await.unwrap();
+    jobs::retry(&tx, job, retry, "operator", 900.0, 2).await.unwrap();
+    tx.commit().await.unwrap();
+    fleet.push(JobClass::Free, &[retry]).await;
+    let view = soon("the plan", ingress.ended(user, retry)).await;
+    assert_eq!(view["status"], "succeeded", "{view}");
+    let calls = (fleet.simulator.calls_of(job).await, fleet.simulator.calls_of(retry).await);
+    assert_eq!(calls, (1, 0), "{:?}", fleet.history(retry).await);
+    assert_eq!(fleet.plans().await, 1);
+    for (sql, found) in [
+        ("select count(*) from regimen.ai_usage where cost_micros > 0", 1),
+        ("select cost_micros from regimen.jobs where state = 'succeeded'", 0),
+        ("select count(*) from regimen.plan_origins where provider = 'openai'", 1),
+    ] {
+        assert_eq!(fleet.count(sql).await, found, "{sql}");
+    }
 }

@@ -122,24 +122,57 @@ async fn a_deleted_customer_loses_everything() {
     assert_eq!(worker.plan(user).await, plan("free", None, None));
 }
 
+/// A payment of `user` failed so long ago that what was lent is over.
+async fn overdue(worker: &Worker, user: Uuid, n: u32) {
+    let mut sold = subscription("past_due", Some(user));
+    (sold["id"], sold["customer"]) = (json!(format!("sub_{n}")), json!(format!("cus_{n}")));
+    // Postgres has the real time, so this payment failed long ago for it.
+    let then = 1_000_000_000;
+    let mut failed = event(&format!("evt_{n}"), "customer.subscription.updated", then, &sold);
+    failed["data"]["previous_attributes"] = json!({"status": "active"});
+    worker.env.clock.set(chrono::DateTime::from_timestamp(then, 0).unwrap());
+    worker.take(&failed).await;
+    assert_eq!(worker.plan(user).await.0, "pro");
+    worker.env.clock.set(chrono::DateTime::from_timestamp(NOW, 0).unwrap());
+}
+
 #[tokio::test]
 async fn grace_ends_by_itself() {
     let worker = Worker::new().await;
     let user = worker.profile().await;
-    // Postgres has the real time, so this payment failed long ago for it.
-    let mut overdue = event(
-        "evt_1",
-        "customer.subscription.updated",
-        1_000_000_000,
-        &subscription("past_due", Some(user)),
-    );
-    overdue["data"]["previous_attributes"] = json!({"status": "active"});
-    worker.env.clock.set(chrono::DateTime::from_timestamp(1_000_000_000, 0).unwrap());
-    worker.take(&overdue).await;
-    assert_eq!(worker.plan(user).await.0, "pro");
-    worker.env.clock.set(chrono::DateTime::from_timestamp(NOW, 0).unwrap());
+    overdue(&worker, user, 1).await;
     StripeReconciler::new(Arc::clone(&worker.env)).look().await;
     assert_eq!(worker.plan(user).await, plan("free", None, Some("cus_1")));
+}
+
+/// One user's profile cannot be changed: the grace of the others ends all the same.
+#[tokio::test]
+async fn grace_ends_beside_a_user_whose_plan_cannot_change() {
+    let worker = Worker::new().await;
+    let mut users = [worker.profile().await, worker.profile().await, worker.profile().await];
+    // In the order in which they are looked at.
+    users.sort_unstable();
+    for (n, user) in (1..).zip(users) {
+        overdue(&worker, user, n).await;
+    }
+    let poison = format!(
+        "create function regimen.refuse() returns trigger language plpgsql as
+             $$ begin raise exception 'poison'; end $$;
+         create trigger a_refuse before update on public.profiles for each row
+             when (new.id = '{}') execute function regimen.refuse()",
+        users[0]
+    );
+    worker.database.client().await.batch_execute(&poison).await.unwrap();
+    let mut reconciler = StripeReconciler::new(Arc::clone(&worker.env));
+    reconciler.look().await;
+    let plans = async || {
+        let mut plans = Vec::new();
+        for user in users {
+            plans.push(worker.plan(user).await.0);
+        }
+        plans
+    };
+    assert_eq!(plans().await, ["pro", "free", "free"]);
 }
 
 #[tokio::test]

@@ -141,6 +141,36 @@ async fn rows_of_older_releases_are_read_anew() {
     assert_eq!(worker.stripe.asked().len(), 3, "and only once");
 }
 
+/// The first one that is looked at cannot be written: the others are all the same.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_anew_keeps_no_other_from_it() {
+    let worker = Worker::with(&[OURS]).await;
+    let mut users = Vec::new();
+    for n in 0..30 {
+        let user = worker.profile().await;
+        let mut sold = selling(&[("price_cups", "prod_cups")], user);
+        (sold["id"], sold["customer"]) = (json!(format!("sub_{n}")), json!(format!("cus_{n}")));
+        worker.take(&event(&format!("evt_{n}"), "customer.subscription.created", NOW, &sold)).await;
+        worker.stripe.set(&format!("subscriptions/sub_{n}"), sold);
+        users.push(user);
+    }
+    let poison = "update public.profiles set plan_id = 'pro';
+         update regimen.subscriptions set items = null;
+         create function regimen.refuse() returns trigger language plpgsql as
+             $$ begin raise exception 'poison'; end $$;
+         create trigger a_refuse before insert or update on regimen.subscriptions for each row
+             when (new.id = 'sub_7') execute function regimen.refuse()";
+    worker.database.client().await.batch_execute(poison).await.unwrap();
+    stripe_rules::once(&worker.env).await.unwrap();
+    let left = "select array_agg(id) from regimen.subscriptions where items is null";
+    let client = worker.database.client().await;
+    let left: Vec<String> = client.query_one(left, &[]).await.unwrap().get(0);
+    assert_eq!(left, ["sub_7"]);
+    for user in users {
+        assert_eq!(worker.plan(user).await.0, "free", "the price that is known is none of ours");
+    }
+}
+
 #[tokio::test]
 async fn plans_follow_without_stripe_too() {
     let worker = Worker::with(&[OURS]).await;
