@@ -12,6 +12,7 @@ use crate::bench::{Bench, BenchError};
 use crate::chaos::{self, ChaosArgs, ChaosError};
 use crate::clock;
 use crate::down::{self, DownError};
+use crate::figures::{self, FiguresError};
 use crate::key_values::FileError;
 use crate::leash;
 use crate::migrate::{self, MigrateError};
@@ -51,6 +52,9 @@ enum Command {
     Migrate,
     /// Print access tokens that the ingress of `up` accepts.
     Token(TokenArgs),
+    /// Print how well odd replies and odd answers are read: provider calls a plan, measures, ways
+    /// of eating and allergies, from the tests that hold these figures.
+    Figures,
     /// Measure an optimised build.
     #[command(subcommand)]
     Bench(Bench),
@@ -147,6 +151,8 @@ enum CommandError {
     #[error(transparent)]
     Test(#[from] TestError),
     #[error(transparent)]
+    Figures(#[from] FiguresError),
+    #[error(transparent)]
     Migrate(#[from] MigrateError),
     #[error(transparent)]
     Secrets(#[from] FileError),
@@ -182,6 +188,7 @@ impl Command {
             Self::Test(args) => test::run(&session, &args)?,
             Self::Migrate => migrate::run(&session)?,
             Self::Token(args) => args.print(&Secrets::of(&dev)?),
+            Self::Figures => figures::run(&session)?,
             Self::Bench(bench) => bench.run(&session)?,
             Self::Chaos(args) => chaos::run(&session, &args)?,
             Self::Leash => ExitCode::SUCCESS,

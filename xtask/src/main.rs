@@ -8,6 +8,7 @@ mod cli;
 mod clock;
 mod demo;
 mod down;
+mod figures;
 mod http;
 mod key_values;
 mod leash;

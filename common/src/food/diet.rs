@@ -5,6 +5,7 @@
 //! out ("no pork", "egg-free") and what is allowed after all ("vegetarian but eats
 //! fish"). Doubt goes against the food; what is not understood is told.
 
+mod items;
 mod reader;
 mod styles;
 #[cfg(test)]

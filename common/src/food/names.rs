@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 
 use super::foods;
 use crate::lexicon::Entry;
-use crate::lexicon::spelling::distance;
+use crate::lexicon::spelling::Misspellings;
 use crate::lexicon::token;
 
 /// Key, group, locale and name by line, tab-separated; source in its header.
@@ -154,21 +154,25 @@ fn inflected(word: &str) -> Option<&'static [&'static Entry]> {
 }
 
 fn misspelt(word: &str) -> Option<&'static [&'static Entry]> {
-    let limit = match word.chars().count() {
+    let letters: Vec<char> = word.chars().collect();
+    let limit = match letters.len() {
         0..=4 => return None,
         5..=8 => 1,
         9..=24 => 2,
         _ => return None,
     };
-    NAMES
-        .by_name
-        .iter()
-        .filter(|(name, _)| name.chars().next() == word.chars().next() && !name.contains(' '))
-        .map(|(name, terms)| (distance(name, word, limit), name, terms))
-        .filter(|(edits, ..)| *edits <= limit)
-        .min_by(|left, right| (left.0, left.1).cmp(&(right.0, right.1)))
-        .map(|(_, _, terms)| terms.as_slice())
+    let (_, name) = MISSPELLINGS
+        .near(&letters, letters[0], limit)
+        .map(|(edits, name, ())| (edits, name))
+        .min()?;
+    NAMES.by_name.get(name).map(Vec::as_slice)
 }
+
+static MISSPELLINGS: LazyLock<Misspellings<()>> = LazyLock::new(|| {
+    let mut names = Misspellings::default();
+    NAMES.by_name.keys().filter(|name| !name.contains(' ')).for_each(|name| names.add(name, ()));
+    names
+});
 
 /// Names of one word without their ending, where what is left is long enough
 /// to know them by.

@@ -110,6 +110,8 @@ const FILLERS: &[&str] = &[
     "refined",
     "include",
 ];
+/// Of these, what says nothing about being served.
+const ANY: &[&str] = &["any", "added", "the", "a", "an", "all", "of", "other", "such", "as"];
 const OR: &[&str] = &["or", "nor"];
 const AND: &[&str] = &["and"];
 /// "Milk alternative" is no milk.
@@ -207,6 +209,9 @@ pub(super) fn apply(items: &mut [Item], register: Register) {
         let prose = register == Register::Prose;
         if NO.contains(&word) || (INSTEAD.contains(&word) && is(items, at + 1, OF)) {
             deny_next(items, at + 1);
+            if prose {
+                deny_bracketed(items, at);
+            }
         }
         if prose && denies_list(items, at, word) {
             let listed = list(items, at + 1);
@@ -249,6 +254,14 @@ fn is_comma(items: &[Item], at: usize) -> bool {
     matches!(items.get(at), Some(Item { what: What::Comma, .. }))
 }
 
+/// A slash or comma without a space.
+fn is_tight_comma(items: &[Item], at: usize) -> bool {
+    is_comma(items, at)
+        && at > 0
+        && items[at - 1].range.end == items[at].range.start
+        && items.get(at + 1).is_some_and(|next| next.range.start == items[at].range.end)
+}
+
 fn food(items: &mut [Item], at: usize) -> Option<&mut Food> {
     match &mut items.get_mut(at)?.what {
         What::Food(food) => Some(food),
@@ -271,7 +284,11 @@ fn promise(items: &mut [Item]) {
         let Some(last) = food(items, at - 1) else { continue };
         let mut promised = last.open.ruled_out();
         let mut first = at - 1;
-        while first >= 2 && (is(items, first - 1, AND) || is(items, first - 1, OR)) {
+        // "gluten/dairy free", too; "with gluten, dairy free" has gluten.
+        let joined = |items: &[Item], at: usize| {
+            is(items, at, AND) || is(items, at, OR) || is_tight_comma(items, at)
+        };
+        while first >= 2 && joined(items, first - 1) {
             match food(items, first - 2) {
                 Some(food) if food.generic => promised = promised.or(food.open.ruled_out()),
                 _ => break,
@@ -330,6 +347,25 @@ fn deny_next(items: &mut [Item], from: usize) {
         } else {
             return;
         }
+    }
+}
+
+/// "(no onion, garlic)", "(without milk and eggs)": in brackets nothing is served,
+/// where there is nothing but what is left out.
+fn deny_bracketed(items: &mut [Item], from: usize) {
+    let ends = |item: &Item| matches!(item.what, What::Bracket | What::Stop);
+    let begins = items[..from].iter().rposition(ends).map_or(0, |at| at + 1);
+    let end = items[from..].iter().position(ends).map_or(items.len(), |length| from + length);
+    let is_bracket = |at: usize| matches!(items.get(at), Some(Item { what: What::Bracket, .. }));
+    let left_out = |at: usize| {
+        matches!(items[at].what, What::Food(_) | What::Comma | What::Free(_))
+            || [NO, OR, AND, ANY].iter().any(|words| is(items, at, words))
+    };
+    let opened = begins > 0 && is_bracket(begins - 1);
+    // Names of styles before it are no foods: "(Halal / no pork)".
+    let nothing_before = !(begins..from).any(|at| matches!(items[at].what, What::Food(_)));
+    if opened && is_bracket(end) && nothing_before && (from..end).all(left_out) {
+        (from..end).for_each(|at| deny(items, at));
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::LazyLock;
 
 use super::{Traits, declared, foods, names, usage};
 use crate::lexicon::Entry;
-use crate::lexicon::spelling::distance;
 use crate::lexicon::token::{self, Piece};
 
 /// Words of an answer that name no food: grammar, medicine, politeness, and
@@ -102,6 +101,12 @@ fn sense(words: &[Option<&str>], ids: &[Option<u32>], piece: &Piece) -> (Kind, u
     }
 }
 
+/// Whether a word is the name of a food, and not only like one.
+pub(super) fn is_exactly_food(word: &str) -> bool {
+    let known = foods().word(word).is_some_and(|id| foods().longest(&[Some(id)]).is_some());
+    known || names::longest(&[Some(word)]).is_some()
+}
+
 /// Whether a word names no food.
 pub(super) fn is_filler(word: &str) -> bool {
     word.len() < 2 || word.chars().all(|c| c.is_ascii_digit()) || FILLERS.contains(word)
@@ -121,21 +126,23 @@ fn number(word: &str) -> Option<u32> {
 /// letter, or with its first two swapped; what is an allergen wins over what
 /// is not.
 fn nearest(word: &str) -> Option<u32> {
-    let limit = match word.chars().count() {
+    let letters: Vec<char> = word.chars().collect();
+    let limit = match letters.len() {
         0..=3 => return None,
         4..=7 => 1,
         8..=24 => 2,
         _ => return None,
     };
-    word.chars()
+    let near = |first: &char| foods().single_words().near(&letters, *first, limit);
+    letters
+        .iter()
         .take(2)
-        .flat_map(|letter| foods().single_words(letter))
-        .filter(|(known, _)| known.chars().count() >= 4)
-        .filter_map(|(known, id)| {
-            let edits = distance(known, word, limit);
+        .flat_map(near)
+        .filter(|(_, known, _)| known.chars().count() >= 4)
+        .filter_map(|(edits, known, id)| {
             let (entry, _) = foods().longest(&[Some(*id)])?;
             let allergen = !Traits(entry.own & !usage::ALL).and(declared::SHARED).is_empty();
-            (edits <= limit).then_some(((edits, !allergen, known), *id))
+            Some(((edits, !allergen, known), *id))
         })
         .min()
         .map(|(_, id)| id)

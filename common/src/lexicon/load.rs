@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Bits, Entry, Lexicon, MIN_GUESSED, spelling, token};
+use super::spelling::{self, Misspellings};
+use super::{Bits, Entry, Lexicon, MIN_GUESSED, token};
 
 /// A line of a table that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,19 +121,16 @@ impl Lexicon {
         self.single = self.single();
     }
 
-    fn single(&self) -> HashMap<char, Vec<(String, u32)>> {
-        let mut single: HashMap<char, Vec<(String, u32)>> = HashMap::new();
+    fn single(&self) -> Misspellings<u32> {
+        let mut single = Misspellings::default();
         for (word, id) in &self.words {
             let alone = self.by_first.get(id).is_some_and(|entries| {
                 entries.iter().any(|entry| self.entries[*entry].words.len() == 1)
             });
-            if let Some(letter) = word.chars().next()
-                && alone
-            {
-                single.entry(letter).or_default().push((word.clone(), *id));
+            if alone {
+                single.add(word, *id);
             }
         }
-        single.values_mut().for_each(|words| words.sort());
         single
     }
 

@@ -17,6 +17,7 @@ pub mod token;
 use std::collections::{HashMap, HashSet};
 
 pub use load::{Marks, Problem};
+use spelling::Misspellings;
 
 /// A set of marks; what a bit means is up to the owner of the table.
 pub type Bits = u128;
@@ -50,8 +51,8 @@ pub struct Lexicon {
     by_first: HashMap<u32, Vec<usize>>,
     /// Words by themselves with any one letter left out, for typing errors.
     near: HashMap<String, Vec<String>>,
-    /// Forms of the terms of one word by their first letter, sorted.
-    single: HashMap<char, Vec<(String, u32)>>,
+    /// Forms of the terms of one word.
+    single: Misspellings<u32>,
 }
 
 /// Shorter words are too close to ordinary ones to guess at.
@@ -65,9 +66,9 @@ impl Lexicon {
         self.words.get(plain).copied()
     }
 
-    /// The terms of one word that begin with a letter, in every form.
-    pub fn single_words(&self, letter: char) -> &[(String, u32)] {
-        self.single.get(&letter).map_or(&[], Vec::as_slice)
+    /// The terms of one word, in every form.
+    pub fn single_words(&self) -> &Misspellings<u32> {
+        &self.single
     }
 
     /// All terms.

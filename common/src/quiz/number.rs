@@ -34,7 +34,12 @@ pub(super) fn is_number(value: &Value) -> bool {
 pub(super) fn number_of(value: &Value, unit: Unit) -> Option<f64> {
     match unmarked(read(value)?)[..] {
         [Token::Number(number)] => Some(number.value),
-        [Token::Number(number), Token::Unit { units, .. }] if units == [unit] => Some(number.value),
+        [Token::Number(number), Token::Unit { units, .. }]
+        | [Token::Unit { units, .. }, Token::Number(number)]
+            if units == [unit] =>
+        {
+            Some(number.value)
+        }
         _ => None,
     }
 }
@@ -49,9 +54,13 @@ pub(super) fn level(value: &Value) -> Option<f64> {
     }
 }
 
-/// Without the marks between a name, a number and its unit: "age: 34 (years)".
+/// Without the marks between a name, a number and its unit: "age: 34 (years)",
+/// "34-year-old".
 fn unmarked(mut tokens: Vec<Token>) -> Vec<Token> {
     tokens.retain(|token| !matches!(token, Token::Separator | Token::Break));
+    if let [Token::Number(_), Token::Dash, Token::Unit { .. }, ..] = tokens[..] {
+        tokens.retain(|token| *token != Token::Dash);
+    }
     tokens
 }
 

@@ -24,6 +24,7 @@ const SPELLINGS: &[(&str, &str)] = &[
     ("&apos;", "'"),
     ("&nbsp;", " "),
     ("y/o", "yo"),
+    ("سانتی متر", "سانتیمتر"),
 ];
 
 /// A part of a text.
@@ -203,8 +204,10 @@ impl Lexer {
             ',' | ';' | ':' | '_' => Token::Separator,
             '(' | ')' | '[' | ']' | '/' | '|' | '=' => Token::Break,
             ' ' | '~' | '≈' | '≃' | '+' => return self.skip(1),
-            // At the end of a sentence.
-            '.' if self.peek(1).is_none_or(|next| next == ' ') => return self.skip(1),
+            // At the end of a sentence, not in "5. 10".
+            '.' if self.peek(1).is_none_or(|next| next == ' ') && !self.is_digit(2) => {
+                return self.skip(1);
+            }
             _ => return Err(Unreadable::Unknown),
         };
         self.parts.push(Part::Token(token));

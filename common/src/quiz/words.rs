@@ -87,7 +87,9 @@ const TENS: &str = "twenty thirty forty fifty sixty seventy eighty ninety";
 /// measured. No word that makes a bound of the number ("over", "under").
 const FILLERS: &str = "about out approx approximately around roughly nearly almost exactly circa ca \
     c cca my the is am im its it height weight waist neck hip hips age aged old tall high long \
-    heavy even flat weigh weighs bodyweight ungefahr etwa rund gross groß schwer alt jahrig environ presque aproximadamente \
+    heavy even flat weigh weighs bodyweight now currently today barefoot without shoes naked \
+    young stand measure tengo mido peso soy altura estatura mide ich bin wiege messe barfuß ohne schuhe aktuell jetzt \
+    je fais mesure pèse suis sono alto alta ik weeg lang gammal oud мне вешу ungefahr etwa rund gross groß schwer alt jahrig environ presque aproximadamente \
     aproximado aprox unos unas cerca quase circa quasi ongeveer okolo ok около \
     примерно рост вес возраст 约 約 大约 大約 左右 身高 身長 体重 體重 高 です 입니다 岁数 年龄 de da di von";
 
@@ -102,7 +104,7 @@ const UNITS: &[(&[Unit], &str)] = &[
     ),
     (
         &[Unit::Cm],
-        "cm cms cmt cmts ctm centi centis centimeter centimeters centimetre centimetres \
+        "cm cms sm cmt cmts ctm centi centis centimeter centimeters centimetre centimetres \
          zentimeter centimètre centimètres centímetro centímetros centimetro centimetri \
          centimetrów centymetr centymetry centymetrów centimetru centimetrů centimetara santim santimetre senti sentimeter sentti senttiä senttimetriä \
          см сантиметр сантиметра сантиметров сантиметри сантиметрів εκ εκατοστά εκατοστό \
@@ -124,7 +126,7 @@ const UNITS: &[(&[Unit], &str)] = &[
     ),
     (
         &[Unit::Foot],
-        "ft fts foot feet feets fuß fuss pied pieds pie pies pé pés piede piedi voet fot fod \
+        "ft fts foot foots feet feets fuß fuss pied pieds pie pies pé pés piede piedi voet fot fod \
          jalka jalkaa stopa stopy stóp stop stopa láb ayak fit kaki фут фута футов фути футів πόδι \
          πόδια 英尺 英呎 呎 フィート フット 피트 قدم أقدام فوت רגל פוט फुट फीट ฟุต",
     ),
@@ -135,7 +137,7 @@ const UNITS: &[(&[Unit], &str)] = &[
     ),
     (
         &[Unit::Kg],
-        "kg kgs kgr kgm kilo kilos kilogram kilograms kilogramme kilogrammes kilogramm \
+        "kg kgs kgr kgm kilogr kilo kilos kilogram kilograms kilogramme kilogrammes kilogramm \
          kilogramos kilogramo quilo quilos quilograma quilogramas chilo chili chilogrammo \
          chilogrammi kilogramma kilogrammi kilograma kilogramów kilogramy kilogramu kila kil kiloa kilogrammaa кг кило килограмм \
          килограмма килограммов кілограм кілограмів килограма κιλά κιλό κιλο χλγ 公斤 千克 キロ \

@@ -3,8 +3,7 @@
 //! `tests/fixtures/measures.jsonl` has ways to write height, weight,
 //! circumferences, age and body fat, each with what is right: a number (cm, kg,
 //! years, percent), `"refused"`, `"none"` (no answer), or a list of those that
-//! will do. `cargo test -p regimen-common --test it quiz_measures --
-//! --nocapture` prints the shares.
+//! will do. `cargo xtask figures` prints the shares.
 
 use std::collections::BTreeMap;
 
@@ -92,6 +91,15 @@ fn measures_are_read_right_or_refused() {
         let Share { read, refused, refused_wrongly, misread } = share;
         println!("{field} | {read} | {refused} | {refused_wrongly} | {misread}");
     }
+    let sum = |part: fn(&Share) -> usize| shares.values().map(part).sum::<usize>();
+    println!(
+        "figures: {} measures: {} read right, {} rightly and {} wrongly refused, {} misread",
+        LINES.lines().count(),
+        sum(|share| share.read),
+        sum(|share| share.refused),
+        sum(|share| share.refused_wrongly),
+        sum(|share| share.misread),
+    );
     assert!(wrong.is_empty(), "{} are not as they should be:\n{}", wrong.len(), wrong.join("\n"));
 }
 

@@ -54,6 +54,8 @@ pub struct Needs {
     pub fats: Band,
     /// The ways of eating to keep to.
     pub diet: Diet,
+    /// The answer about them as it was written, which a plan may quote.
+    pub diet_answer: String,
     /// What they forbid.
     pub rules: Vec<Rule>,
     /// Allergies and intolerances, from their own question and from conditions
@@ -87,6 +89,7 @@ impl Needs {
             allergies: allergies(quiz, &diet),
             rules: diet.rules(),
             diet,
+            diet_answer: quiz.dietary_style.trim().to_owned(),
             dislikes: Avoid::dislikes(&quiz.disliked_foods.join("\n")),
             meals: quiz.meals().meals(),
             training_days: quiz.frequency().training_days(),

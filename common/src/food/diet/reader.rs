@@ -1,42 +1,11 @@
 //! The grammar of answers about the way of eating.
 
-use super::super::vocabulary::{Kind, Sense, is_filler, senses};
-use super::super::{Avoid, Exception, usage};
-use super::styles::{self, Style};
-use super::{Diet, words};
+use super::super::{Avoid, Exception, Trait, Traits, usage};
+use super::Diet;
+use super::items::{Item, items};
+use super::styles::Style;
+use super::words::Word;
 use crate::lexicon::Entry;
-use crate::lexicon::spelling::distance;
-
-/// A stretch of the answer, by what it does.
-enum Item {
-    Styles(Vec<Style>, String),
-    Foods(Vec<&'static Entry>, String),
-    /// "no", "not", "without", "previously": what follows does not hold.
-    Deny,
-    /// "free": the food before is left out.
-    Free,
-    /// "allergy": the same.
-    Ailment,
-    /// "eats", "with": the food after is eaten.
-    Allow,
-    /// "ok": the food before is eaten.
-    Fine,
-    /// "except": turns round what was said.
-    Except,
-    But,
-    /// "mostly": the style after is a wish.
-    Soft,
-    /// "or", "and": the list goes on.
-    Joint,
-    /// A word that leaves everything as it is: "a", "strictly", "products".
-    Link,
-    Comma,
-    Plus,
-    Break,
-    /// Another word that is known to name nothing.
-    Other,
-    Unknown(String),
-}
 
 /// What is done with the next food or style.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,16 +15,35 @@ enum Mode {
     Allow,
 }
 
+/// A food nothing was said about yet.
+struct Named {
+    entry: &'static Entry,
+    words: String,
+    /// Whether "and" or the like stands between it and a style.
+    joined: bool,
+}
+
 struct Reader {
     diet: Diet,
     mode: Mode,
     soft: bool,
     /// The latest style or denial forbids something.
     restricts: Option<bool>,
-    /// Foods nothing was said about yet.
-    run: Vec<&'static Entry>,
+    /// The styles named last, for what is said about them afterwards.
+    latest: Vec<Style>,
+    latest_words: String,
+    /// What follows is joined to a style.
+    joined: bool,
+    /// The last word was "and" or the like.
+    list_goes_on: bool,
+    /// What was said began then and goes on.
+    goes_on: bool,
+    run: Vec<Named>,
     /// The words of foods nothing was ever said about.
     bare: Vec<String>,
+    /// The foods of "chicken and fish only".
+    only: Vec<&'static Entry>,
+    limits: bool,
 }
 
 pub(super) fn read(text: &str) -> Diet {
@@ -68,8 +56,15 @@ pub(super) fn read(text: &str) -> Diet {
         mode: Mode::Neutral,
         soft: false,
         restricts: None,
+        latest: Vec::new(),
+        latest_words: String::new(),
+        joined: false,
+        list_goes_on: false,
+        goes_on: false,
         run: Vec::new(),
         bare: Vec::new(),
+        only: Vec::new(),
+        limits: false,
     };
     let answered_no = answers_no(&items);
     for (at, item) in items.iter().enumerate() {
@@ -85,144 +80,268 @@ fn answers_no(items: &[Item]) -> Option<usize> {
     let (last, before) = items.split_last()?;
     let at = before.iter().rposition(|item| !matches!(item, Item::Comma | Item::Break))?;
     let broken = at + 1 < before.len();
-    (matches!(last, Item::Deny) && broken && matches!(items[at], Item::Styles(..))).then_some(at)
+    let is_no = matches!(last, Item::Word(Word::Deny));
+    (is_no && broken && matches!(items[at], Item::Styles(..))).then_some(at)
 }
 
 impl Reader {
     fn take(&mut self, item: &Item, rest: &[Item]) {
         match item {
             Item::Styles(styles, words) => self.styles(styles, words),
-            Item::Foods(foods, words) => self.foods(foods, words),
-            Item::Deny => self.mode = Mode::Deny,
-            Item::Free if next_is_food(rest) && self.run.is_empty() => self.mode = Mode::Deny,
-            Item::Free | Item::Ailment => self.leave_out_run(),
-            Item::Allow if self.mode == Mode::Deny => {}
-            Item::Allow => {
+            Item::Foods(foods, words) => self.foods(foods, words, rest),
+            Item::Word(word) => self.word(*word, rest),
+            Item::Plus if self.restricts == Some(true) => {
                 self.flush();
                 self.mode = Mode::Allow;
             }
-            Item::Fine => {
-                if self.mode != Mode::Deny {
-                    self.allow_run();
-                }
-                self.mode = Mode::Neutral;
-            }
-            Item::Except => {
-                self.flush();
-                self.mode = if self.restricts == Some(true) { Mode::Allow } else { Mode::Deny };
-            }
-            Item::But => {
-                // "Fish but no meat": the food is eaten.
-                if matches!(rest.first(), Some(Item::Styles(..))) {
-                    let eaten = |entry: &&&Entry| !is_generic(entry);
-                    let run = self.run.iter().filter(eaten).flat_map(|entry| Exception::of(entry));
-                    self.diet.exceptions.extend(run);
-                }
-                self.flush();
-                self.mode = match self.restricts {
-                    Some(false) if !matches!(rest.first(), Some(Item::Allow)) => Mode::Deny,
-                    Some(true) if matches!(rest.first(), Some(Item::Foods(..))) => Mode::Allow,
-                    _ => Mode::Neutral,
-                };
-            }
-            Item::Soft => self.soft = self.mode != Mode::Deny,
-            Item::Joint | Item::Link => {}
-            Item::Plus if self.restricts == Some(true) => self.mode = Mode::Allow,
             Item::Comma | Item::Plus => self.comma(rest),
-            Item::Break | Item::Other => {
-                self.flush();
-                self.mode = Mode::Neutral;
+            Item::Break => {
+                self.end_clause();
+                self.goes_on = false;
             }
             Item::Unknown(word) => self.unknown(word),
         }
+        self.list_goes_on = matches!(item, Item::Word(Word::Joint));
+    }
+
+    fn word(&mut self, word: Word, rest: &[Item]) {
+        match word {
+            Word::Deny => self.mode = Mode::Deny,
+            Word::Free | Word::Ailment | Word::Less if !self.run.is_empty() => self.leave_out_run(),
+            Word::Free if !next_is_food(rest) => {}
+            // "No allergies".
+            Word::Ailment if self.mode == Mode::Deny => self.mode = Mode::Neutral,
+            Word::Free | Word::Ailment => self.mode = Mode::Deny,
+            Word::Less => (self.mode, self.soft) = (Mode::Deny, true),
+            Word::Much => self.soft |= self.mode == Mode::Deny,
+            Word::Allow | Word::Only if self.mode == Mode::Deny => {}
+            Word::Only if !self.run.is_empty() => {
+                self.only.extend(self.run.iter().map(|named| named.entry));
+                self.allow_run();
+            }
+            Word::Allow | Word::Only => {
+                self.flush();
+                self.mode = Mode::Allow;
+                self.limits = word == Word::Only;
+            }
+            Word::Fine if self.mode == Mode::Deny => self.leave_out_run(),
+            Word::Fine => {
+                self.allow_run();
+                self.mode = Mode::Neutral;
+            }
+            Word::Except => {
+                self.flush();
+                self.mode = if self.restricts == Some(true) { Mode::Allow } else { Mode::Deny };
+            }
+            Word::But => self.but(rest),
+            Word::Soft => self.soft(rest),
+            Word::Past => self.past(rest),
+            Word::Longer if self.mode == Mode::Deny && !next_is_named(rest) => self.retract(None),
+            Word::Longer if next_is_style(rest) && self.mode != Mode::Deny => self.soft = true,
+            Word::Since => self.goes_on = true,
+            Word::Joint => self.joined |= !self.latest.is_empty(),
+            Word::Link | Word::Longer => {}
+            Word::Other => {
+                self.doubt_run();
+                self.flush();
+                self.mode = Mode::Neutral;
+            }
+        }
+    }
+
+    fn but(&mut self, rest: &[Item]) {
+        // "Fish but no meat": the food is eaten.
+        if matches!(rest.first(), Some(Item::Styles(..) | Item::Word(Word::Deny))) {
+            let eaten = self.run.iter().filter(|named| !is_generic(named.entry));
+            let eaten = eaten.flat_map(|named| Exception::of(named.entry));
+            self.diet.exceptions.extend(eaten);
+        }
+        self.flush();
+        self.mode = match (self.restricts, rest.first()) {
+            (Some(false), Some(Item::Word(Word::Allow | Word::Only))) => Mode::Neutral,
+            (Some(false), _) => Mode::Deny,
+            (Some(true), Some(Item::Foods(..))) => Mode::Allow,
+            _ => Mode::Neutral,
+        };
+    }
+
+    /// "Mostly vegetarian", "vegetarian on weekdays"; but "sometimes fish" is eaten.
+    fn soft(&mut self, rest: &[Item]) {
+        if self.mode == Mode::Deny {
+            self.soft = next_is_food(rest);
+        } else if next_is_food(rest) {
+            self.flush();
+            self.mode = Mode::Allow;
+        } else if next_is_style(rest) || self.latest.is_empty() {
+            self.soft = true;
+        } else {
+            self.retract(Some(Style::Flexible));
+        }
+    }
+
+    /// "Once vegan", "vegan in the past"; not "vegan since 2 years ago".
+    fn past(&mut self, rest: &[Item]) {
+        if next_is_style(rest) {
+            self.mode = Mode::Deny;
+        } else if !self.goes_on {
+            self.retract(None);
+        }
+    }
+
+    /// Takes back the styles named last, and tells it.
+    fn retract(&mut self, instead: Option<Style>) {
+        self.mode = Mode::Neutral;
+        let latest = std::mem::take(&mut self.latest);
+        if latest.iter().all(|style| style.forbids().is_empty()) {
+            return;
+        }
+        let diet = &mut self.diet;
+        diet.styles.retain(|style| !latest.contains(style));
+        diet.styles.extend(instead.filter(|style| !diet.styles.contains(style)));
+        diet.unread.push(std::mem::take(&mut self.latest_words));
+        self.restricts = None;
     }
 
     fn styles(&mut self, styles: &[Style], words: &str) {
+        // "Fish and vegetarian": the food is eaten.
+        if self.list_goes_on && self.mode == Mode::Neutral {
+            let eaten =
+                |named: &&Named| styles.iter().any(|style| is_forbidden_by(named.entry, *style));
+            let eaten = self.run.iter().filter(eaten);
+            self.diet.exceptions.extend(eaten.flat_map(|named| Exception::of(named.entry)));
+            self.run.retain(|named| is_generic(named.entry));
+        }
         self.flush();
+        (self.joined, self.latest) = (false, Vec::new());
         if self.mode == Mode::Deny {
             // What is denied forbids nothing; the list may go on.
             self.restricts = None;
             return;
         }
         for style in styles {
-            let style = if self.soft { Style::Flexible } else { *style };
-            if style.is_unchecked() {
-                self.diet.unread.push(words.to_owned());
-            }
-            if style != Style::Unchecked && !self.diet.styles.contains(&style) {
-                self.diet.styles.push(style);
-            }
-            self.restricts = Some(style != Style::Anything);
+            self.add_style(*style, words);
         }
         self.soft = false;
         self.mode = Mode::Neutral;
     }
 
-    fn foods(&mut self, foods: &[&'static Entry], words: &str) {
+    fn add_style(&mut self, style: Style, words: &str) {
+        let style = if self.soft { Style::Flexible } else { style };
+        if style.is_unchecked() {
+            self.diet.unread.push(words.to_owned());
+        }
+        if style != Style::Unchecked && !self.diet.styles.contains(&style) {
+            self.diet.styles.push(style);
+        }
+        self.restricts = Some(style != Style::Anything);
+        self.latest.push(style);
+        words.clone_into(&mut self.latest_words);
+    }
+
+    fn foods(&mut self, foods: &[&'static Entry], words: &str, rest: &[Item]) {
         let promise = foods.iter().any(|entry| entry.own & usage::FREES != 0);
+        // "Egg allergy" in one.
+        let ailing = foods.iter().any(|entry| entry.own & usage::CONDITION != 0);
         match self.mode {
             Mode::Deny => {
-                foods.iter().for_each(|entry| self.diet.avoid.add_term(entry));
+                for entry in foods {
+                    match style_without(entry) {
+                        Some(style) => self.add_style(style, words),
+                        None => self.diet.avoid.add_term(entry),
+                    }
+                }
                 self.restricts = Some(true);
             }
             Mode::Neutral if promise => {
                 foods.iter().for_each(|entry| self.diet.avoid.add_term(entry));
             }
-            Mode::Allow => {
+            Mode::Allow if !ailing && !is_left_out(rest) => {
                 let all = foods.iter().flat_map(|entry| Exception::of(entry));
                 self.diet.exceptions.extend(all);
+                self.only.extend(foods.iter().filter(|_| self.limits));
             }
-            Mode::Neutral => {
-                self.run.extend(foods);
+            Mode::Allow | Mode::Neutral => {
+                let named = |entry: &&'static Entry| Named {
+                    entry,
+                    words: words.to_owned(),
+                    joined: self.joined && !ailing,
+                };
+                self.run.extend(foods.iter().map(named));
                 self.bare.push(words.to_owned());
             }
         }
     }
 
     fn unknown(&mut self, word: &str) {
-        self.flush();
+        self.doubt_run();
         if self.mode == Mode::Deny {
             self.diet.avoid = std::mem::take(&mut self.diet.avoid).and(&Avoid::allergies(word));
         }
         self.diet.unread.push(word.to_owned());
-        self.mode = Mode::Neutral;
+        self.end_clause();
     }
 
     fn comma(&mut self, rest: &[Item]) {
         self.soft = false;
-        if !next_is_food(rest) || is_said_fine(rest) {
-            self.mode = Mode::Neutral;
+        if next_is_food(rest) && !is_said_fine(rest) {
+            return;
         }
-        if !next_is_food(rest) {
-            self.flush();
-        }
+        self.end_clause();
+    }
+
+    fn end_clause(&mut self) {
+        self.flush();
+        self.joined = false;
+        self.mode = Mode::Neutral;
+    }
+
+    /// After words whose meaning is not known, being joined to a style says nothing.
+    fn doubt_run(&mut self) {
+        self.run.iter_mut().for_each(|named| named.joined = false);
     }
 
     fn leave_out_run(&mut self) {
-        for entry in std::mem::take(&mut self.run) {
-            self.diet.avoid.add_term(entry);
+        for Named { entry, words, .. } in std::mem::take(&mut self.run) {
+            match style_without(entry) {
+                Some(style) => self.add_style(style, &words),
+                None => self.diet.avoid.add_term(entry),
+            }
             self.restricts = Some(true);
         }
+        self.mode = Mode::Neutral;
         self.bare.clear();
     }
 
     fn allow_run(&mut self) {
         let run = std::mem::take(&mut self.run);
-        self.diet.exceptions.extend(run.into_iter().flat_map(Exception::of));
+        self.diet.exceptions.extend(run.into_iter().flat_map(|named| Exception::of(named.entry)));
         self.bare.clear();
     }
 
-    /// A condition or the name of an allergen alone ("Celiac", "gluten") is left out.
+    /// What becomes of foods nothing more was said about. What a style forbids is
+    /// eaten when it is joined to it ("vegetarian and fish"); beside it ("vegan,
+    /// honey") it is told. A condition or the name of an allergen alone ("Celiac",
+    /// "gluten") is left out.
     fn flush(&mut self) {
-        for entry in std::mem::take(&mut self.run) {
-            if is_generic(entry) {
+        for Named { entry, words, joined } in std::mem::take(&mut self.run) {
+            let forbidden = self.diet.styles.iter().any(|style| is_forbidden_by(entry, *style));
+            if forbidden && joined && self.mode != Mode::Deny {
+                self.diet.exceptions.extend(Exception::of(entry));
+            } else if is_generic(entry) {
                 self.diet.avoid.add_term(entry);
+            } else if forbidden && !self.diet.unread.contains(&words) {
+                self.diet.unread.push(words);
             }
         }
     }
 
     fn finish(mut self) -> Diet {
         self.flush();
+        if let Some(style) = limited_to(&self.only)
+            && !self.diet.styles.iter().any(|style| style.forbids().contains(Trait::Meat))
+        {
+            self.diet.styles.push(style);
+        }
         let diet = &mut self.diet;
         diet.avoid.except(&diet.exceptions);
         if diet.styles.is_empty() && diet.avoid.is_empty() && diet.exceptions.is_empty() {
@@ -232,204 +351,75 @@ impl Reader {
     }
 }
 
+/// Whether a style forbids a food for what it openly is.
+fn is_forbidden_by(entry: &Entry, style: Style) -> bool {
+    !Traits(entry.open & !usage::ALL).and(style.forbids()).is_empty()
+}
+
+/// The way of eating of whoever leaves this out altogether.
+fn style_without(entry: &Entry) -> Option<Style> {
+    let own = Traits(entry.own & !usage::ALL);
+    let all = entry.own & (usage::GENERIC | usage::WHOLE) != 0;
+    [
+        (Trait::Meat, Style::Vegetarian),
+        (Trait::Sugar, Style::NoSugar),
+        (Trait::Alcohol, Style::NoAlcohol),
+    ]
+    .into_iter()
+    .find(|(one, _)| own == Traits::of(&[*one]) && (all || entry.term == one.mark()))
+    .map(|(_, style)| style)
+}
+
+/// The way of eating of whoever eats only this flesh.
+fn limited_to(foods: &[&'static Entry]) -> Option<Style> {
+    let all = foods.iter().fold(Traits::NONE, |all, entry| all.or(Traits(entry.own & !usage::ALL)));
+    let red = [Trait::Meat, Trait::Pork, Trait::Beef, Trait::Lamb].map(|one| all.contains(one));
+    let seafood = [Trait::Fish, Trait::Crustacean, Trait::Mollusc]
+        .map(|one| all.contains(one))
+        .contains(&true);
+    match (all.contains(Trait::Poultry), seafood) {
+        _ if red.contains(&true) => None,
+        (true, true) => Some(Style::PolloPescatarian),
+        (true, false) => Some(Style::Pollotarian),
+        (false, true) => Some(Style::Pescatarian),
+        (false, false) => None,
+    }
+}
+
 fn is_generic(entry: &Entry) -> bool {
     entry.own & (usage::GENERIC | usage::CONDITION) != 0
 }
 
+/// What comes next, but for words that leave everything as it is.
+fn next(rest: &[Item]) -> Option<&Item> {
+    rest.iter().find(|item| !matches!(item, Item::Word(Word::Joint | Word::Link)))
+}
+
 fn next_is_food(rest: &[Item]) -> bool {
-    let next = rest.iter().find(|item| !matches!(item, Item::Joint | Item::Link));
-    matches!(next, Some(Item::Foods(..)))
+    matches!(next(rest), Some(Item::Foods(..)))
+}
+
+fn next_is_style(rest: &[Item]) -> bool {
+    matches!(next(rest), Some(Item::Styles(..)))
+}
+
+fn next_is_named(rest: &[Item]) -> bool {
+    next_is_food(rest) || next_is_style(rest)
+}
+
+/// What is said about the foods of a list that goes on here.
+fn after_foods(rest: &[Item]) -> Option<&Item> {
+    let of_list =
+        |item: &&Item| !matches!(item, Item::Foods(..) | Item::Word(Word::Joint | Word::Link));
+    rest.iter().find(of_list)
 }
 
 /// Whether the foods that come next are followed by "ok".
 fn is_said_fine(rest: &[Item]) -> bool {
-    let next = rest.iter().find(|item| !matches!(item, Item::Foods(..) | Item::Joint | Item::Link));
-    matches!(next, Some(Item::Fine))
+    matches!(after_foods(rest), Some(Item::Word(Word::Fine)))
 }
 
-fn items(text: &str) -> Vec<Item> {
-    let senses = split(senses(text));
-    let words: Vec<&str> = senses.iter().map(|sense| sense.words.as_str()).collect();
-    let mut items = Vec::new();
-    let mut at = 0;
-    while at < senses.len() {
-        if let Some((styles, length)) = style_at(&senses[at..]) {
-            let all: Vec<&str> =
-                words[at..at + length].iter().copied().filter(|w| !w.is_empty()).collect();
-            items.push(Item::Styles(styles, all.join(" ")));
-            at += length;
-            continue;
-        }
-        items.push(item(&senses[at], text));
-        at += 1;
-    }
-    items
-}
-
-fn item(sense: &Sense, text: &str) -> Item {
-    let word = sense.words.as_str();
-    match &sense.kind {
-        Kind::Comma if text.get(sense.range.clone()) == Some("+") => Item::Plus,
-        Kind::Comma if text.get(sense.range.clone()) == Some("/") => Item::Joint,
-        Kind::Comma => Item::Comma,
-        Kind::Bracket | Kind::Stop => Item::Break,
-        Kind::Food(_) | Kind::Filler | Kind::Unknown if words::DENY.contains(&word) => Item::Deny,
-        Kind::Food(foods) => Item::Foods(foods.clone(), word.to_owned()),
-        Kind::Filler | Kind::Unknown => match word {
-            _ if words::FREE.contains(&word) => Item::Free,
-            _ if words::AILMENTS.contains(&word) => Item::Ailment,
-            _ if words::EXCEPT.contains(&word) => Item::Except,
-            _ if words::BUT.contains(&word) => Item::But,
-            _ if words::FINE.contains(&word) => Item::Fine,
-            _ if words::ALLOW.contains(&word) => Item::Allow,
-            _ if words::SOFT.contains(&word) => Item::Soft,
-            _ if words::JOINTS.contains(&word) => Item::Joint,
-            _ if words::LINKS.contains(&word) => Item::Link,
-            _ if sense.kind == Kind::Filler || words::OTHERS.contains(&word) => Item::Other,
-            _ => Item::Unknown(word.to_owned()),
-        },
-    }
-}
-
-/// The senses as single words where a style or a compound may begin inside
-/// them: "nonvegetarian", "eggfree", "Eifrei".
-fn split(senses: Vec<Sense>) -> Vec<Sense> {
-    let mut out = Vec::with_capacity(senses.len());
-    for sense in senses {
-        let word = sense.words.as_str();
-        if word.contains(' ') || word.is_empty() || styles::names().word(word).is_some() {
-            out.push(sense);
-            continue;
-        }
-        let part = |words: &str, kind: Kind| Sense {
-            words: words.to_owned(),
-            range: sense.range.clone(),
-            kind,
-        };
-        let negated = ["non", "anti"].iter().find_map(|prefix| {
-            word.strip_prefix(prefix)
-                .filter(|rest| single(rest).is_some())
-                .map(|rest| (*prefix, rest))
-        });
-        let freed = ["free", "frei", "vrij", "fritt", "fri"].iter().find_map(|suffix| {
-            let first = word.strip_suffix(suffix).filter(|first| first.len() > 1)?;
-            let found = vocabulary_of(first).or_else(|| vocabulary_of(first.strip_suffix('s')?))?;
-            Some((first, found))
-        });
-        match (negated, freed) {
-            (Some((prefix, rest)), _) => {
-                out.push(part(prefix, Kind::Filler));
-                out.push(part(rest, Kind::Filler));
-            }
-            (None, Some((first, kind))) => {
-                out.push(part(first, kind));
-                out.push(part("free", Kind::Filler));
-            }
-            (None, None) => out.push(sense),
-        }
-    }
-    out
-}
-
-fn vocabulary_of(word: &str) -> Option<Kind> {
-    let found = senses(word);
-    found.into_iter().next().map(|sense| sense.kind).filter(|kind| matches!(kind, Kind::Food(_)))
-}
-
-/// The styles named by the senses that begin here, and how many senses that is.
-fn style_at(senses: &[Sense]) -> Option<(Vec<Style>, usize)> {
-    // A sense may be several words, and "16:8" has a mark inside.
-    let mut ids = Vec::new();
-    let mut ends = Vec::new();
-    for (at, sense) in senses.iter().enumerate().take(8) {
-        let inside_number = sense.kind == Kind::Comma
-            && at > 0
-            && [at.checked_sub(1), Some(at + 1)].into_iter().flatten().all(|at| {
-                senses
-                    .get(at)
-                    .is_some_and(|sense| sense.words.starts_with(|c: char| c.is_ascii_digit()))
-            });
-        if inside_number {
-            continue;
-        }
-        if sense.words.is_empty() {
-            break;
-        }
-        for word in sense.words.split(' ') {
-            ids.push(style_word(word, &sense.kind));
-            ends.push((at, false));
-        }
-        if let Some(end) = ends.last_mut() {
-            end.1 = true;
-        }
-    }
-    let found = styles::names().longest(&ids).map(|(entry, length)| (entry.own, length));
-    if let Some((bits, length)) = found
-        && let Some((at, true)) = ends.get(length - 1)
-    {
-        return Some((styles::of(bits).collect(), at + 1));
-    }
-    let sense = senses.first()?;
-    let bits = unspaced(&sense.words).filter(|_| !matches!(sense.kind, Kind::Filler))?;
-    Some((styles::of(bits).collect(), 1))
-}
-
-fn style_word(word: &str, kind: &Kind) -> Option<u32> {
-    // Vegetables are no way of eating.
-    if word == "veggies" {
-        return None;
-    }
-    styles::names().word(word).or_else(|| match kind {
-        Kind::Unknown => single(word),
-        // A near miss of a style may be nearer to some food.
-        Kind::Food(_) if super::super::foods().word(word).is_none() => single(word),
-        _ => None,
-    })
-}
-
-/// The style of one word that a word is or is a misspelling of.
-fn single(word: &str) -> Option<u32> {
-    let exact =
-        styles::names().word(word).filter(|id| styles::names().longest(&[Some(*id)]).is_some());
-    exact.or_else(|| {
-        let limit = match word.chars().count() {
-            0..=4 => return None,
-            5..=7 => 1,
-            _ => 2,
-        };
-        if is_filler(word) {
-            return None;
-        }
-        let letter = word.chars().next()?;
-        let known = styles::names().single_words(letter).iter();
-        known
-            .filter(|(name, _)| name.chars().count() >= 4)
-            .map(|(name, id)| (distance(name, word, limit), !same_letters(name, word), name, *id))
-            .filter(|(edits, ..)| *edits <= limit)
-            .min()
-            .map(|(.., id)| id)
-    })
-}
-
-/// Whether only the order of the letters differs, the likelier mistake.
-fn same_letters(left: &str, right: &str) -> bool {
-    let sorted = |word: &str| {
-        let mut letters: Vec<char> = word.chars().collect();
-        letters.sort_unstable();
-        letters
-    };
-    sorted(left) == sorted(right)
-}
-
-/// A style inside a word of a script without spaces, unless it is negated.
-fn unspaced(word: &str) -> Option<u128> {
-    const NOT: [char; 6] = ['非', '不', '无', '無', '没', '未'];
-    if !word.chars().any(|c| ('\u{e00}'..='\u{e7f}').contains(&c) || c >= '\u{3040}') {
-        return None;
-    }
-    let names = styles::names().entries().iter();
-    let inside = names.filter_map(|entry| Some((entry, word.find(entry.term.as_str())?)));
-    let (entry, at) = inside.max_by_key(|(entry, _)| entry.term.len())?;
-    let negated = word[..at].chars().next_back().is_some_and(|c| NOT.contains(&c));
-    (!negated && !entry.term.is_empty()).then_some(entry.own)
+/// Whether the foods here are followed by "free" or "allergy".
+fn is_left_out(rest: &[Item]) -> bool {
+    matches!(after_foods(rest), Some(Item::Word(Word::Free | Word::Ailment)))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::super::{Exception, Trait, Traits};
+use super::super::{Exception, Trait, Traits, foods};
 use crate::lexicon::{Bits, Lexicon, Marks, Problem};
 
 macro_rules! styles {
@@ -204,6 +204,11 @@ impl Style {
         match self {
             Self::Pollotarian | Self::PolloPescatarian => {
                 vec![Exception::Group(Traits::of(&[Trait::Poultry]))]
+            }
+            // Brewed from wheat, and a spoonful at a time.
+            Self::Keto | Self::LowCarb => {
+                let term = foods().longest(&["soy", "sauce"].map(|word| foods().word(word)));
+                term.map(|(entry, _)| Exception::Food(entry)).into_iter().collect()
             }
             _ => Vec::new(),
         }

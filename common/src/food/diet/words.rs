@@ -1,333 +1,95 @@
-//! The little words of answers about the way of eating, in plain letters.
+//! The little words of answers about the way of eating.
 
-/// What follows does not hold, or is left out.
-pub(super) const DENY: &[&str] = &[
-    "no",
-    "non",
-    "not",
-    "never",
-    "neither",
-    "nor",
-    "isnt",
-    "arent",
-    "without",
-    "avoid",
-    "avoids",
-    "avoiding",
-    "dont",
-    "doesnt",
-    "didnt",
-    "cant",
-    "cannot",
-    "wont",
-    "zero",
-    "minus",
-    "exclude",
-    "excludes",
-    "excluding",
-    "nope",
-    "anti",
-    "ex",
-    "former",
-    "formerly",
-    "previously",
-    "previous",
-    "was",
-    "were",
-    "used",
-    "stopped",
-    "quit",
-    "skip",
-    "sin",
-    "sem",
-    "senza",
-    "ohne",
-    "zonder",
-    "utan",
-    "bez",
-    "без",
-    "sans",
-    "kein",
-    "keine",
-    "keinen",
-    "nicht",
-    "geen",
-    "niet",
-    "nie",
-    "ingen",
-    "inget",
-    "inga",
-    "inte",
-    "pas",
-    "pa",
-    "не",
-    "he",
-    "nao",
-    "ikke",
-    "nada",
-    "hate",
-    "dislike",
-    "allergic",
-    "allergisch",
-    "intolerant",
-    "ditched",
-];
-/// The food before is left out.
-pub(super) const FREE: &[&str] = &["free", "frei", "vrij", "fri", "fritt", "less"];
-/// The same.
-pub(super) const AILMENTS: &[&str] = &[
-    "allergy",
-    "allergies",
-    "intolerance",
-    "intolerances",
-    "allergie",
-    "alergia",
-    "allergia",
-    "allergi",
-    "sensitivity",
-    "unvertraglichkeit",
-];
-/// Turns round what was said before.
-pub(super) const EXCEPT: &[&str] = &[
-    "except",
-    "besides",
-    "excepting",
-    "ausser",
-    "behalve",
-    "sauf",
-    "excepto",
-    "salvo",
-    "eccetto",
-    "tranne",
-    "exceto",
-    "utom",
-    "oprocz",
-    "kpome",
-    "barring",
-    "save",
-];
-/// Begins a new thought.
-pub(super) const BUT: &[&str] =
-    &["but", "aber", "maar", "pero", "ma", "mas", "mais", "men", "ale", "ho", "however", "though"];
-/// The food before is eaten.
-pub(super) const FINE: &[&str] = &[
-    "ok",
-    "okay",
-    "fine",
-    "allowed",
-    "good",
-    "okej",
-    "erlaubt",
-    "permitido",
-    "permitida",
-    "welcome",
-    "acceptable",
-];
-/// The food after is eaten.
-pub(super) const ALLOW: &[&str] = &[
-    "eat",
-    "eats",
-    "eating",
-    "ate",
-    "consume",
-    "consumes",
-    "include",
-    "includes",
-    "including",
-    "allow",
-    "allows",
-    "allowing",
-    "with",
-    "plus",
-    "also",
-    "sometimes",
-    "w",
-    "occasionally",
-    "occasional",
-    "have",
-    "mit",
-    "isst",
-    "esse",
-    "met",
-    "con",
-    "com",
-    "avec",
-    "med",
-    "mange",
-    "como",
-    "mangio",
-    "only",
-    "just",
-    "some",
-    "add",
-    "adding",
-];
-/// The style after is a wish, not a rule.
-pub(super) const SOFT: &[&str] = &[
-    "mostly",
-    "mainly",
-    "primarily",
-    "usually",
-    "semi",
-    "demi",
-    "quasi",
-    "partly",
-    "partially",
-    "largely",
-    "almost",
-    "flexible",
-    "weekday",
-    "weekdays",
-    "nearly",
-    "predominantly",
-    "meist",
-    "meistens",
-    "uberwiegend",
-    "hauptsachlich",
-    "casual",
-    "aspiring",
-    "transitioning",
-    "sort",
-    "kinda",
-    "leaning",
-    "try",
-    "trying",
-    "learning",
-];
-/// Joins a list.
-pub(super) const JOINTS: &[&str] =
-    &["or", "and", "nor", "und", "oder", "y", "o", "e", "et", "ou", "en", "of", "och", "i", "lub"];
-/// Leaves everything as it is.
-pub(super) const LINKS: &[&str] = &[
-    "a",
-    "an",
-    "the",
-    "any",
-    "all",
-    "strictly",
-    "strict",
-    "really",
-    "fully",
-    "totally",
-    "completely",
-    "entirely",
-    "quite",
-    "being",
-    "be",
-    "to",
-    "longer",
-    "very",
-    "exactly",
-    "necessarily",
-    "yet",
-    "for",
-    "from",
-    "of",
-    "is",
-    "are",
-    "am",
-    "im",
-    "it",
-    "its",
-    "added",
-    "extra",
-    "product",
-    "products",
-    "type",
-    "kind",
-    "containing",
-    "would",
-    "diet",
-    "food",
-    "foods",
-    "ein",
-    "eine",
-    "een",
-    "ist",
-    "sind",
-    "un",
-    "una",
-    "using",
-    "use",
-    "100",
-    "like",
-    "that",
-    "which",
-    "who",
-    "on",
-    "i",
-    "much",
-    "too",
-];
-/// Words nobody needs to be told about.
-pub(super) const OTHERS: &[&str] = &[
-    "certified",
-    "friendly",
-    "based",
-    "lifestyle",
-    "person",
-    "since",
-    "years",
-    "style",
-    "now",
-    "currently",
-    "today",
-    "diets",
-    "healthy",
-    "eater",
-    "eaters",
-    "way",
-    "home",
-    "cooked",
-    "options",
-    "option",
-    "preference",
-    "preferences",
-    "religious",
-    "ethical",
-    "reasons",
-    "reason",
-    "religion",
-    "because",
-    "life",
-    "whole",
-    "traditional",
-    "indian",
-    "asian",
-    "american",
-    "european",
-    "african",
-    "kost",
-    "ernahrung",
-    "dieta",
-    "dieet",
-    "regime",
-    "alimentazione",
-    "alimentacion",
-    "alimentacao",
-    "питание",
-    "диета",
-    "питahиe",
-    "диeta",
-    "strikt",
-    "streng",
-    "voeding",
-    "born",
-    "rule",
-    "rules",
-    "friend",
-    "non",
-    "ich",
-    "esse",
-    "bin",
-    "je",
-    "suis",
-    "soy",
-    "sou",
-    "sono",
-    "jestem",
-    "jag",
-    "ar",
-    "ik",
-    "ben",
-];
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::lexicon::token;
+
+/// What a little word does to the words beside it; the table says it in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    Deny,
+    Free,
+    Less,
+    Ailment,
+    Except,
+    But,
+    Fine,
+    Only,
+    Allow,
+    Soft,
+    Past,
+    Longer,
+    Since,
+    Much,
+    Joint,
+    Link,
+    Other,
+}
+
+const TABLE: &str = include_str!("../data/diet_words.txt");
+
+/// By plain letters: words in Latin letters, and in others, of which some look
+/// the same ("не" is no "he").
+static WORDS: LazyLock<[HashMap<String, Word>; 2]> = LazyLock::new(|| {
+    let mut words = [HashMap::new(), HashMap::new()];
+    for (kind, list) in TABLE.lines().filter_map(|line| line.split_once(" = ")) {
+        let Some(kind) = Word::named(kind) else { continue };
+        for word in list.split_whitespace() {
+            let same_letters = &mut words[usize::from(is_foreign(word))];
+            same_letters.entry(token::plain(word)).or_insert(kind);
+        }
+    }
+    words
+});
+
+/// What a word in plain letters does, by the letters it was written in.
+pub(super) fn word(plain: &str, written: &str) -> Option<Word> {
+    WORDS[usize::from(is_foreign(written))].get(plain).copied()
+}
+
+/// Whether there are Greek or Cyrillic letters in a word.
+fn is_foreign(word: &str) -> bool {
+    word.chars().any(|c| ('\u{370}'..='\u{52f}').contains(&c))
+}
+
+impl Word {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "deny" => Self::Deny,
+            "free" => Self::Free,
+            "less" => Self::Less,
+            "ailment" => Self::Ailment,
+            "except" => Self::Except,
+            "but" => Self::But,
+            "fine" => Self::Fine,
+            "only" => Self::Only,
+            "allow" => Self::Allow,
+            "soft" => Self::Soft,
+            "past" => Self::Past,
+            "longer" => Self::Longer,
+            "since" => Self::Since,
+            "much" => Self::Much,
+            "joint" => Self::Joint,
+            "link" => Self::Link,
+            "other" => Self::Other,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_table_is_read() {
+        let lines = TABLE.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        for line in lines {
+            let kind = line.split_once(" = ").and_then(|(kind, _)| Word::named(kind));
+            assert!(kind.is_some(), "{line}");
+        }
+        assert_eq!(word("he", "не"), Some(Word::Deny));
+        assert_eq!(word("he", "he"), None);
+    }
+}

@@ -246,7 +246,7 @@ fn next_amount(
         return if readings.is_empty() { Err(MeasureError::Mixed) } else { Ok((readings, 3)) };
     }
     if let [second, ..] = tail
-        && second.gap != Gap::Break
+        && (second.gap != Gap::Break || is_smaller_part(first, second))
     {
         let pair = if first.units.is_empty() && second.units.is_empty() {
             // Only heights are written as two bare numbers.
@@ -266,6 +266,14 @@ fn next_amount(
         }
     }
     Ok((single(first, own, bounds), 1))
+}
+
+/// "5 ft / 10 in", "11 st (4 lb)": too little to say the same in another unit.
+fn is_smaller_part(first: &Term, second: &Term) -> bool {
+    let (a, b) = (first.number, second.number);
+    let less_than_one = (first.is(Unit::Foot) && second.is(Unit::Inch) && b.value < 12.0)
+        || (first.is(Unit::Stone) && second.is(Unit::Lb) && b.value < LBS_PER_STONE);
+    a.is_whole() && a.value > 0.0 && less_than_one
 }
 
 /// Two terms that make one amount: its readings, none where the numbers do not
@@ -290,39 +298,42 @@ fn compound(first: &Term, second: &Term) -> Option<Vec<Reading>> {
     let feet =
         || (a.is_whole() && b.value <= 12.0).then(|| part(Unit::Foot, Unit::Inch)).into_iter();
     let one_of = |units: &[Unit]| units.iter().any(|unit| second.is(*unit));
-    let readings: Vec<Reading> = if first.is(Unit::Foot) && (bare || one_of(&[Unit::Inch])) {
-        if a.value == 0.0 && !bare {
-            vec![Reading::of(&[(b.value, Unit::Inch)], b.step())]
-        } else if bare && first.mark {
-            feet().chain(metres()).collect()
-        } else if a.is_whole() {
+    // People mix up the marks: 5"10, 5'10'.
+    let by_marks = first.mark && (bare || second.mark);
+    let readings: Vec<Reading> =
+        if first.is(Unit::Foot) && (by_marks || bare || one_of(&[Unit::Inch])) {
+            if a.value == 0.0 && !bare {
+                vec![Reading::of(&[(b.value, Unit::Inch)], b.step())]
+            } else if by_marks {
+                feet().chain(metres()).collect()
+            } else if a.is_whole() {
+                feet().collect()
+            } else {
+                return None;
+            }
+        } else if (first.units.is_empty() || first.mark) && one_of(&[Unit::M, Unit::Cm]) {
+            let readings: Vec<Reading> = metres().collect();
+            let apart = first.units.is_empty() && second.gap == Gap::Dash;
+            return (!apart && !readings.is_empty()).then_some(readings);
+        } else if first.is(Unit::Inch) && by_marks {
+            feet().filter(|_| (3.0..=8.0).contains(&a.value)).chain(metres()).collect()
+        } else if first.units.is_empty() && one_of(&[Unit::Inch]) {
             feet().collect()
+        } else if first.is(Unit::M) && a.is_whole() && (bare || one_of(&[Unit::Cm, Unit::Mm])) {
+            if one_of(&[Unit::Mm]) {
+                vec![part(Unit::M, Unit::Mm)]
+            } else {
+                after_unit(a.value, Unit::M, b, bare, Unit::Cm)
+            }
+        } else if first.is(Unit::Kg) && a.is_whole() && (bare || one_of(&[Unit::G])) {
+            after_unit(a.value, Unit::Kg, b, bare, Unit::G)
+        } else if first.is(Unit::Stone) && a.is_whole() && (bare || one_of(&[Unit::Lb])) {
+            below(LBS_PER_STONE).then(|| part(Unit::Stone, Unit::Lb)).into_iter().collect()
+        } else if first.is(Unit::Lb) && one_of(&[Unit::Oz]) {
+            below(16.0).then(|| part(Unit::Lb, Unit::Oz)).into_iter().collect()
         } else {
             return None;
-        }
-    } else if (first.units.is_empty() || first.mark) && one_of(&[Unit::M, Unit::Cm]) {
-        let readings: Vec<Reading> = metres().collect();
-        let apart = first.units.is_empty() && second.gap == Gap::Dash;
-        return (!apart && !readings.is_empty()).then_some(readings);
-    } else if first.is(Unit::Inch) && first.mark && bare {
-        metres().collect()
-    } else if first.units.is_empty() && one_of(&[Unit::Inch]) {
-        feet().collect()
-    } else if first.is(Unit::M) && a.is_whole() && (bare || one_of(&[Unit::Cm, Unit::Mm])) {
-        if one_of(&[Unit::Mm]) {
-            vec![part(Unit::M, Unit::Mm)]
-        } else {
-            after_unit(a.value, Unit::M, b, bare, Unit::Cm)
-        }
-    } else if first.is(Unit::Kg) && a.is_whole() && (bare || one_of(&[Unit::G])) {
-        after_unit(a.value, Unit::Kg, b, bare, Unit::G)
-    } else if first.is(Unit::Stone) && a.is_whole() && (bare || one_of(&[Unit::Lb])) {
-        below(LBS_PER_STONE).then(|| part(Unit::Stone, Unit::Lb)).into_iter().collect()
-    } else if first.is(Unit::Lb) && one_of(&[Unit::Oz]) {
-        below(16.0).then(|| part(Unit::Lb, Unit::Oz)).into_iter().collect()
-    } else {
-        return None;
-    };
+        };
     Some(readings)
 }
 
@@ -447,7 +458,7 @@ pub(super) fn choose(
 }
 
 /// Several amounts in one answer must say the same, as near as they are
-/// written. A metric one is taken, unless it is coarse ("2 m").
+/// written; two in the same units ("72 or 73") were not rounded. A metric one is taken, unless it is coarse ("2 m").
 pub(super) fn agreed(mut found: Vec<Reading>) -> Result<Reading, MeasureError> {
     /// An inch. What differs by more is not only rounded.
     const MOST: f64 = 2.54;
@@ -458,8 +469,11 @@ pub(super) fn agreed(mut found: Vec<Reading>) -> Result<Reading, MeasureError> {
         .map(|(index, _)| index)
         .ok_or(MeasureError::Missing)?;
     let best = found.remove(best);
+    let units = |reading: &Reading| reading.parts.iter().map(|(_, unit)| *unit).collect::<Vec<_>>();
     let agrees = |other: &Reading| {
-        (other.amount() - best.amount()).abs() <= other.grain.max(best.grain).min(MOST) + 1e-6
+        let rounded =
+            if units(other) == units(&best) { 0.0 } else { other.grain.max(best.grain).min(MOST) };
+        (other.amount() - best.amount()).abs() <= rounded + 1e-6
     };
     if found.iter().all(agrees) {
         return Ok(best);

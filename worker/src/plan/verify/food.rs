@@ -1,6 +1,8 @@
 //! What the plan says to eat, against allergies, dislikes and ways of eating.
 
-use regimen_common::food::{Avoid, Found, Literals, Rule, Style, Trait, find};
+use std::borrow::Cow;
+
+use regimen_common::food::{Avoid, Found, Literals, Register, Rule, Style, Trait, find};
 use regimen_common::lexicon::token::{plain, tokens};
 use serde_json::Value;
 
@@ -18,10 +20,26 @@ const EATING_WINDOW_HOURS: f64 = 12.0;
 pub(super) fn check(plan: &Plan, json: &Value, needs: &Needs, violations: &mut Vec<Violation>) {
     check_foreign(json, violations);
     texts::about_food(plan, json, &mut |text| {
+        let own = unquoted(text, &needs.diet_answer);
+        let text = &text.with(&own);
         allergens(text, &needs.allergies, violations);
         dislikes(text, &needs.dislikes, violations);
         styles(text, &needs.rules, violations);
     });
+}
+
+/// A sentence without the person's own answer in brackets or quotation marks, which
+/// says what the plan keeps to ("without onion", "pork not allowed"); as long as before.
+fn unquoted<'t>(text: &Text<'t>, answer: &str) -> Cow<'t, str> {
+    const MARKS: [(&str, &str); 4] = [("(", ")"), ("\"", "\""), ("“", "”"), ("'", "'")];
+    if answer.is_empty() || text.register() != Register::Prose {
+        return Cow::Borrowed(text.text);
+    }
+    let quotes = MARKS.map(|(open, close)| format!("{open}{answer}{close}"));
+    match quotes.iter().find(|quote| text.text.contains(quote.as_str())) {
+        Some(quote) => Cow::Owned(text.text.replace(quote, &" ".repeat(quote.len()))),
+        None => Cow::Borrowed(text.text),
+    }
 }
 
 fn allergens(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {

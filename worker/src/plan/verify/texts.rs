@@ -51,6 +51,11 @@ const MOVEMENTS: &[&str] = &[
 ];
 
 impl Text<'_> {
+    /// Another text in its place.
+    pub(super) fn with<'t>(&'t self, text: &'t str) -> Text<'t> {
+        Text { text, of: self.of, path: self.path }
+    }
+
     /// The JSON pointer.
     pub(super) fn pointer(&self) -> String {
         self.path.iter().fold(String::new(), |pointer, step| match step {

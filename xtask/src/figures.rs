@@ -1,0 +1,88 @@
+//! `cargo xtask figures`: how well odd replies and odd answers are read, from the
+//! tests that hold the figures where they are. It measures nothing itself.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::process::{Output, Process, ProcessError};
+use crate::session::Session;
+
+/// What a line with a figure begins with.
+const MARK: &str = "figures: ";
+/// The tests that print figures, a line each.
+const TESTS: [&str; 4] = [
+    "calls_per_plan_while_three_replies_in_ten_are_odd",
+    "measures_are_read_right_or_refused",
+    "what_people_answer_keeps_foods_out_and_lets_others_in",
+    "what_people_declare_keeps_them_from_what_they_must_not_eat_and_from_little_else",
+];
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FiguresError {
+    /// The tests do not compile, or one of them failed.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The file with what the tests print is out of reach.
+    #[error("cannot use {}: {source}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A test was renamed or prints nothing more.
+    #[error("{found} figures instead of {expected}; see {}", log.display())]
+    Missing {
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+        /// What the tests printed.
+        log: PathBuf,
+    },
+}
+
+/// Runs the tests and prints their figures.
+///
+/// # Errors
+/// A test failed, or a figure is missing.
+pub(crate) fn run(session: &Session) -> Result<ExitCode, FiguresError> {
+    let path = session.workspace.place("figures.log");
+    let failed = |source| FiguresError::Log { path: path.clone(), source };
+    // A log is written after what is in it.
+    std::fs::write(&path, "").map_err(failed)?;
+    session.say("running the tests that print figures");
+    let mut test = session.workspace.cargo();
+    test.args(["test", "--workspace", "--no-fail-fast", "--", "--nocapture"]);
+    test.args(TESTS);
+    Process::run(session, "cargo test", test, Output::Log(&path))?;
+
+    let log = std::fs::read_to_string(&path).map_err(failed)?;
+    let figures: Vec<&str> = figures(&log).collect();
+    if figures.len() != TESTS.len() {
+        let found = figures.len();
+        return Err(FiguresError::Missing { found, expected: TESTS.len(), log: path });
+    }
+    let mut out = std::io::stdout().lock();
+    // Fails only when the reader has gone, who then has what it wanted.
+    let _ = figures.iter().try_for_each(|figure| writeln!(out, "{figure}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The figures in what tests printed; the name of the test may stand before one.
+fn figures(log: &str) -> impl Iterator<Item = &str> {
+    log.lines().filter_map(|line| line.split_once(MARK)).map(|(_, figure)| figure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_found_wherever_they_stand_in_a_line() {
+        let log = "test a ... figures: 1 of 2\nok\nfigures: 3\nother";
+        assert_eq!(figures(log).collect::<Vec<_>>(), ["1 of 2", "3"]);
+    }
+}
