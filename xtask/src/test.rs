@@ -158,10 +158,15 @@ fn remove_leftovers(parent: &Path) -> Result<(), TestError> {
     Ok(())
 }
 
-/// Removes the folder of a run with everything of it.
+/// Removes the folder of a run with everything of it. A run that only skipped
+/// suites has none.
 fn remove(folder: &Path) -> Result<(), TestError> {
-    let failed = |source| TestError::Remove { path: folder.to_owned(), source };
-    servers::remove_data(folder).and_then(|()| std::fs::remove_dir_all(folder)).map_err(failed)
+    match servers::remove_data(folder).and_then(|()| std::fs::remove_dir_all(folder)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(TestError::Remove { path: folder.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Cargo's own code; 1 where a signal ended it.
@@ -181,6 +186,7 @@ mod tests {
         let of = |pid: u32| dir.path().join(format!("{FOLDER_PREFIX}{pid}"));
         let (ours, old) = (of(std::process::id()), of(ended.id()));
         let other = dir.path().join("test-data");
+        remove(&ours).unwrap();
         for folder in [&ours, &old, &other] {
             std::fs::create_dir(folder).unwrap();
         }
