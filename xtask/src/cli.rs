@@ -15,6 +15,7 @@ use crate::down::{self, DownError};
 use crate::figures::{self, FiguresError};
 use crate::key_values::FileError;
 use crate::leash;
+use crate::load::{self, LoadError};
 use crate::migrate::{self, MigrateError};
 use crate::secrets::Secrets;
 use crate::session::{Session, SessionError};
@@ -58,6 +59,12 @@ enum Command {
     /// Measure an optimised build.
     #[command(subcommand)]
     Bench(Bench),
+    /// Put load on the API with k6 and hold it to the thresholds of load-tests/k6.
+    ///
+    /// Without --api-url it is a stack of its own on free ports of this machine, with the AI
+    /// simulator as provider; nothing of it is left. The summaries, as JSON and HTML, go to
+    /// target/load/summaries; the exit code says whether every threshold held.
+    Load(LoadArgs),
     /// Take everything from a fleet under load that can be taken, and check that nothing is lost
     /// or done twice.
     ///
@@ -122,6 +129,27 @@ pub(crate) struct TestArgs {
     pub(crate) rest: Vec<String>,
 }
 
+/// What `cargo xtask load` takes.
+#[derive(Args)]
+pub(crate) struct LoadArgs {
+    /// Only these scripts, such as `api-test` or `soak`; all of them when none is named.
+    #[arg(value_name = "NAME")]
+    pub(crate) scripts: Vec<String>,
+    /// A few seconds each.
+    #[arg(long)]
+    pub(crate) brisk: bool,
+    /// Aim at this deployment instead, as API_URL does. Its credentials come from the
+    /// environment: JWT_SECRET or TOKENS_FILE, and STRIPE_WEBHOOK_SECRET.
+    #[arg(long, value_name = "URL")]
+    pub(crate) api_url: Option<String>,
+    /// Compile the stack with optimisation.
+    #[arg(long, conflicts_with = "api_url")]
+    pub(crate) release: bool,
+    /// Take the binaries as they are.
+    #[arg(long, hide = true, conflicts_with = "api_url")]
+    pub(crate) no_build: bool,
+}
+
 /// What `cargo xtask token` takes.
 #[derive(Args)]
 pub(crate) struct TokenArgs {
@@ -160,6 +188,8 @@ enum CommandError {
     Bench(#[from] BenchError),
     #[error(transparent)]
     Chaos(#[from] ChaosError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
     #[error("the leash cannot read: {0}")]
     Leash(#[source] std::io::Error),
 }
@@ -191,6 +221,7 @@ impl Command {
             Self::Figures => figures::run(&session)?,
             Self::Bench(bench) => bench.run(&session)?,
             Self::Chaos(args) => chaos::run(&session, &args)?,
+            Self::Load(args) => load::run(&session, &args)?,
             Self::Leash => ExitCode::SUCCESS,
         })
     }

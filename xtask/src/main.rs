@@ -12,6 +12,7 @@ mod figures;
 mod http;
 mod key_values;
 mod leash;
+mod load;
 mod migrate;
 mod orphans;
 mod postgres;

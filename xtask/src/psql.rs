@@ -1,7 +1,7 @@
 //! Reading a PostgreSQL database through its own client program, which every
 //! installation of the server has beside it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
@@ -44,7 +44,7 @@ pub(crate) struct Row(Vec<String>);
 
 impl Psql {
     /// The superuser of a private server: `folder` has the programs.
-    pub(crate) fn new(folder: &std::path::Path, port: u16, password: &str) -> Self {
+    pub(crate) fn new(folder: &Path, port: u16, password: &str) -> Self {
         Self {
             program: folder.join("psql"),
             port: port.to_string(),
@@ -73,8 +73,22 @@ impl Psql {
     /// # Errors
     /// See [`PsqlError`].
     pub(crate) fn run(&self, sql: &str) -> Result<String, PsqlError> {
+        self.output(self.command("psql", sql))
+    }
+
+    /// Runs a file, which may use commands of psql's own; what it prints.
+    ///
+    /// # Errors
+    /// See [`PsqlError`].
+    pub(crate) fn run_file(&self, path: &Path) -> Result<String, PsqlError> {
+        let mut psql = self.session("psql");
+        psql.arg("-f").arg(path);
+        self.output(psql)
+    }
+
+    fn output(&self, mut psql: Command) -> Result<String, PsqlError> {
         let failed = |source| PsqlError::Run { program: self.program.clone(), source };
-        let output = self.command("psql", sql).output().map_err(failed)?;
+        let output = psql.output().map_err(failed)?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             return Err(PsqlError::Query(said));
@@ -84,9 +98,15 @@ impl Psql {
 
     /// The client program, ready to run statements in a session called `name`.
     pub(crate) fn command(&self, name: &str, sql: &str) -> Command {
+        let mut psql = self.session(name);
+        psql.args(["-c", sql]);
+        psql
+    }
+
+    fn session(&self, name: &str) -> Command {
         let mut psql = Command::new(&self.program);
         psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]);
-        psql.args(["-p", &self.port, "-d", &self.database, "-c", sql]);
+        psql.args(["-p", &self.port, "-d", &self.database]);
         // In the environment: arguments can be read by every user of the machine.
         psql.env("PGPASSWORD", &self.password).env("PGCONNECT_TIMEOUT", "5");
         // Limits that a run gives to the role are not for us.

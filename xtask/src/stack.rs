@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::key_values::{self, FileError};
 use crate::process::{Output, Process, ProcessError};
+use crate::psql::Psql;
 use crate::resp::{Connection, RespError};
 use crate::secrets::Secrets;
 use crate::servers::Servers;
@@ -310,6 +311,18 @@ impl Stack {
     /// The ingress's process.
     pub(crate) fn ingress_pid(&self) -> u32 {
         self.ingress.process.id()
+    }
+
+    /// The names and process ids of the ingress and the workers.
+    pub(crate) fn members(&self) -> Vec<(String, u32)> {
+        let services = std::iter::once(&self.ingress).chain(&self.workers);
+        services.map(|service| (service.name.clone(), service.process.id())).collect()
+    }
+
+    /// Its database.
+    pub(crate) fn psql(&self) -> Psql {
+        let programs = &self.servers.programs.postgres.folder;
+        Psql::new(programs, self.servers.postgres.port, &self.secrets.passwords.postgres)
     }
 
     /// Where the simulator is.

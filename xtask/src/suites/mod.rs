@@ -4,7 +4,7 @@
 //! Each brings its own packages under `target`. Where its language is missing
 //! the suite is skipped, and says so loudly; in CI (`CI=true`) that is a failure.
 
-mod python;
+pub(crate) mod python;
 mod schemathesis;
 
 use std::io;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::http::HttpError;
 use crate::key_values::FileError;
+use crate::load;
 use crate::process::ProcessError;
 use crate::provision::Programs;
 use crate::secrets::Secrets;
@@ -27,16 +28,21 @@ struct Suite {
 }
 
 /// All of them, in the order they run.
-const SUITES: [Suite; 1] = [Suite { name: "schemathesis", run: schemathesis::run }];
+const SUITES: [Suite; 2] = [
+    Suite { name: "schemathesis", run: schemathesis::run },
+    Suite { name: "k6", run: load::rehearse },
+];
 
 /// What a suite may use.
 pub(crate) struct Place<'a> {
     /// The run it belongs to.
     pub(crate) session: &'a Session,
     /// PostgreSQL and Redis.
-    programs: &'a Programs,
+    pub(crate) programs: &'a Programs,
     /// A folder of its own.
-    folder: &'a Path,
+    pub(crate) folder: &'a Path,
+    /// How the binaries were compiled.
+    pub(crate) profile: Profile,
 }
 
 /// What a suite needs and this machine lacks.
@@ -74,6 +80,9 @@ pub(crate) enum SuiteError {
     /// A process of ours does not start.
     #[error(transparent)]
     Stack(#[from] StackError),
+    /// Load tests whose thresholds did not hold.
+    #[error("these load tests failed: {0}")]
+    Load(String),
     /// A request to the stack failed.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -102,7 +111,8 @@ pub(crate) fn run(
     let mut all_passed = true;
     for Suite { name, run, .. } in wanted {
         session.say(format_args!("running the suite {name}"));
-        let place = Place { session, programs, folder: &folder.join(name) };
+        let folder = &folder.join(name);
+        let place = Place { session, programs, folder, profile: Profile::Dev };
         let passed = match run(&place) {
             Ok(()) => {
                 session.say(format_args!("suite {name}: passed"));
@@ -132,8 +142,8 @@ fn skipped(lack: &Unavailable) -> String {
 }
 
 impl Place<'_> {
-    /// A stack of the binaries that `cargo xtask test` compiled, with servers
-    /// and data of its own and the simulator as provider.
+    /// A stack of the binaries as they were compiled, with servers and data of
+    /// its own and the simulator as provider.
     ///
     /// # Errors
     /// Something of it does not start.
@@ -147,7 +157,7 @@ impl Place<'_> {
         let servers = Servers::start(self.session, programs, self.folder, passwords)?;
         let plan = StackPlan {
             folder: self.folder,
-            binaries: &self.session.workspace.binaries(Profile::Dev),
+            binaries: &self.session.workspace.binaries(self.profile),
             secrets: &secrets,
             workers: 1,
             providers: Providers::Simulator,

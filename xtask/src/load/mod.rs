@@ -1,0 +1,208 @@
+//! `cargo xtask load`: the k6 scripts of `load-tests/k6`, against a stack of
+//! their own or a deployment that is named; their thresholds are the verdict.
+//! Short versions of all of them are a suite of `cargo xtask test`.
+
+mod k6;
+mod processes;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::cli::LoadArgs;
+use crate::process::ProcessError;
+use crate::provision::{self, ProvisionError};
+use crate::psql::PsqlError;
+use crate::servers;
+use crate::session::Session;
+use crate::stack::{Stack, StackError};
+use crate::state::{Lock, LockError};
+use crate::suites::{Place, SuiteError};
+use crate::up;
+use crate::workspace::Profile;
+use k6::{K6, Outcome};
+use processes::Processes;
+
+/// The folder of the command's stack and summaries under `target`.
+const FOLDER: &str = "load";
+
+/// All scripts, in the order they run: those that leave the most jobs behind are the last.
+const SCRIPTS: [&str; 7] = [
+    "ai-generation-test",
+    "polling-test",
+    "sse-test",
+    "stripe-webhook-test",
+    "soak-test",
+    "api-test",
+    "spike-test",
+];
+
+/// What the scripts do to the database, read right after them.
+const DATABASE_SQL: &str = "load-tests/k6/database.sql";
+
+/// Settings for a deployment elsewhere that must not reach a stack of ours.
+const FOREIGN: [&str; 4] = ["TOKENS_FILE", "JWT_ISSUER", "JWT_AUDIENCE", "STRIPE_PRICE"];
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// There is no such script.
+    #[error("there is no load test {0}; there are: {known}", known = SCRIPTS.join(", "))]
+    Unknown(String),
+    /// Another run is at work.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// PostgreSQL or Redis is missing.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// The code does not compile, or k6 cannot be run.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// k6 is missing, or the stack does not start.
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
+    /// The stack does not say where it is.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    /// The database did not tell how it fared.
+    #[error(transparent)]
+    Psql(#[from] PsqlError),
+    /// A folder of the run is out of reach.
+    #[error("cannot use {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Runs the command; the exit code says whether every threshold held.
+///
+/// # Errors
+/// See [`LoadError`].
+pub(crate) fn run(session: &Session, args: &LoadArgs) -> Result<ExitCode, LoadError> {
+    let scripts = chosen(&args.scripts)?;
+    let folder = session.workspace.place(FOLDER);
+    let _lock = Lock::take(&folder)?;
+    let summaries = folder.join("summaries");
+    let failed = |source| LoadError::Folder { path: summaries.clone(), source };
+    std::fs::create_dir_all(&summaries).map_err(failed)?;
+    let mut k6 = K6::find(session)?;
+    k6.set("SUMMARY_DIR", &summaries.display().to_string());
+    k6.set("BRISK", if args.brisk { "1" } else { "" });
+    let named = std::env::var("API_URL").ok().filter(|url| !url.is_empty());
+    let outcomes = match args.api_url.clone().or(named) {
+        Some(url) => {
+            session.say(format_args!("the load goes to {url}"));
+            k6.set("API_URL", &url);
+            k6.run_all(session, &scripts)?
+        }
+        None => at_own_stack(session, args, &mut k6, &scripts)?,
+    };
+    let _ = std::io::stdout().write_all(table(&outcomes).as_bytes());
+    session.say(format_args!("summaries: {}", session.workspace.show(&summaries)));
+    let passed = outcomes.iter().all(Outcome::passed);
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The suite: all scripts, a few seconds each.
+///
+/// # Errors
+/// A threshold failed, or k6 or its stack cannot run.
+pub(crate) fn rehearse(place: &Place<'_>) -> Result<(), SuiteError> {
+    let mut k6 = K6::find(place.session)?;
+    k6.set("BRISK", "1");
+    let stack = start(place, &mut k6)?;
+    let outcomes = k6.run_all(place.session, &SCRIPTS)?;
+    drop(stack);
+    let failed: Vec<_> =
+        outcomes.iter().filter(|outcome| !outcome.passed()).map(|outcome| outcome.script).collect();
+    if failed.is_empty() { Ok(()) } else { Err(SuiteError::Load(failed.join(", "))) }
+}
+
+fn at_own_stack(
+    session: &Session,
+    args: &LoadArgs,
+    k6: &mut K6,
+    scripts: &[&'static str],
+) -> Result<Vec<Outcome>, LoadError> {
+    let programs = provision::programs(session)?;
+    let profile = if args.release { Profile::Release } else { Profile::Dev };
+    if !args.no_build {
+        up::build(session, profile)?;
+    }
+    let folder = session.workspace.place(FOLDER);
+    servers::remove_data(&folder)
+        .map_err(|source| LoadError::Folder { path: folder.clone(), source })?;
+    let place = Place { session, programs: &programs, folder: &folder, profile };
+    let stack = start(&place, k6)?;
+    let outcomes = k6.run_all(session, scripts)?;
+    let told = stack.psql().run_file(&session.workspace.root().join(DATABASE_SQL))?;
+    let path = folder.join("summaries").join("database.txt");
+    std::fs::write(&path, told).map_err(|source| LoadError::Folder { path, source })?;
+    Ok(outcomes)
+}
+
+/// Starts a stack, and tells the scripts what they need to know of it.
+fn start(place: &Place<'_>, k6: &mut K6) -> Result<Stack, SuiteError> {
+    let (stack, secrets) = place.stack(&[], &[])?;
+    FOREIGN.iter().for_each(|name| k6.set(name, ""));
+    k6.set("API_URL", &stack.ingress_url()?);
+    k6.set("SIMULATOR_URL", &stack.simulator_url()?);
+    k6.set("JWT_SECRET", &secrets.jwt);
+    k6.set("STRIPE_WEBHOOK_SECRET", &secrets.stripe_webhook);
+    let processes = Processes::serve(stack.members())
+        .map_err(|source| SuiteError::File { path: place.folder.to_owned(), source })?;
+    k6.set("METRICS_URLS", &processes.map(|processes| processes.url).unwrap_or_default());
+    Ok(stack)
+}
+
+/// The scripts named, with or without `-test`; all of them when none is.
+fn chosen(names: &[String]) -> Result<Vec<&'static str>, LoadError> {
+    if names.is_empty() {
+        return Ok(SCRIPTS.to_vec());
+    }
+    let find = |name: &String| {
+        let is_meant =
+            |script: &&&str| **script == name || script.trim_end_matches("-test") == name;
+        SCRIPTS.iter().find(is_meant).copied().ok_or_else(|| LoadError::Unknown(name.clone()))
+    };
+    names.iter().map(find).collect()
+}
+
+/// One line a script.
+fn table(outcomes: &[Outcome]) -> String {
+    let width = outcomes.iter().map(|outcome| outcome.script.len()).max().unwrap_or_default();
+    outcomes.iter().fold(String::new(), |mut table, outcome| {
+        let _ = writeln!(table, "{:width$}  {}", outcome.script, outcome.verdict());
+        table
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_script_of_the_folder_is_run() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../load-tests/k6");
+        let files = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut found: Vec<_> =
+            files.filter_map(|name| Some(name.to_str()?.strip_suffix(".js")?.to_owned())).collect();
+        found.sort();
+        let mut known = SCRIPTS;
+        known.sort_unstable();
+        assert_eq!(found, known);
+    }
+
+    #[test]
+    fn scripts_are_named_with_or_without_their_ending() {
+        let names = ["api", "soak-test"].map(str::to_owned);
+        assert_eq!(chosen(&names).unwrap(), ["api-test", "soak-test"]);
+        assert_eq!(chosen(&[]).unwrap(), SCRIPTS);
+        let error = chosen(&["ap".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("no load test ap;") && error.contains("api-test"), "{error}");
+    }
+}
