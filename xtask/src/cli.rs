@@ -62,7 +62,7 @@ enum Command {
     /// Put load on the API with k6 and hold it to the thresholds of load-tests/k6.
     ///
     /// Without --api-url it is a stack of its own on free ports of this machine, with the AI
-    /// simulator as provider; nothing of it is left. The summaries, as JSON and HTML, go to
+    /// simulator as provider; nothing of it is left running. The summaries, as JSON and HTML, go to
     /// target/load/summaries; the exit code says whether every threshold held.
     Load(LoadArgs),
     /// Take everything from a fleet under load that can be taken, and check that nothing is lost
