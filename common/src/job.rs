@@ -67,7 +67,7 @@ impl JobState {
 /// What a job appends to its history; the names are the SSE event names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum EventKind {
+pub enum JobEventKind {
     /// The ingress committed the job.
     Accepted,
     /// A worker holds it now.
@@ -76,7 +76,7 @@ pub enum EventKind {
     AttemptStarted,
     /// That call failed; says the class and when it is tried again.
     AttemptFailed,
-    /// The next provider of the ladder takes over.
+    /// The next provider takes over.
     FellBack,
     /// A reply is being checked against the user's needs.
     Verifying,
@@ -84,20 +84,20 @@ pub enum EventKind {
     Repaired,
     /// The plan is stored; the job succeeded.
     Saved,
-    /// The whole ladder failed for now; another round comes later.
+    /// The whole fallback failed for now; another round comes later.
     RetryScheduled,
     /// Ended by its owner or an operator.
     Cancelled,
-    /// Handed back by a worker that is shutting down.
+    /// Released by a worker that is shutting down.
     Drained,
-    /// Its worker vanished; handed back.
+    /// Its worker vanished; requeued.
     LeaseLost,
     /// Nobody could start it in time.
     Expired,
     /// Ended without a plan.
     Failed,
 }
-named!(EventKind, "event kind", {
+named!(JobEventKind, "event kind", {
     Accepted => "accepted", Claimed => "claimed", AttemptStarted => "attempt_started",
     AttemptFailed => "attempt_failed", FellBack => "fell_back", Verifying => "verifying",
     Repaired => "repaired", Saved => "saved", RetryScheduled => "retry_scheduled",
@@ -105,7 +105,7 @@ named!(EventKind, "event kind", {
     Expired => "expired", Failed => "failed",
 });
 
-impl EventKind {
+impl JobEventKind {
     /// Whether nothing can follow this event.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Saved | Self::Cancelled | Self::Expired | Self::Failed)
@@ -159,7 +159,7 @@ impl FailureCode {
 /// What users are told of an attempt that ended as `outcome`: the kind of
 /// failure and nothing of the provider's own words, which may name accounts,
 /// addresses and keys. Operators find those with the attempt.
-pub fn attempt_gist(outcome: &str) -> &'static str {
+pub fn attempt_summary(outcome: &str) -> &'static str {
     match outcome {
         "connect" => "the provider could not be reached",
         "timeout" => "the provider took too long",
@@ -246,7 +246,7 @@ pub struct Life {
     pub state: JobState,
     /// Claims, but for those that ended in a drain.
     pub attempts: i32,
-    /// The latest claim was handed back by a drain, so the next one replaces it.
+    /// The latest claim was released by a drain, so the next one replaces it.
     pub drained: bool,
     /// Workers it lost.
     pub lost: i32,
@@ -279,7 +279,7 @@ impl Life {
     ///
     /// # Errors
     /// The change does not apply; the job stays as it is.
-    pub fn after(self, change: Change) -> Result<(Self, EventKind), ChangeRefused> {
+    pub fn after(self, change: Change) -> Result<(Self, JobEventKind), ChangeRefused> {
         if self.state.is_terminal() {
             return Err(ChangeRefused::Ended);
         }
@@ -295,29 +295,29 @@ impl Life {
                 next.drained = false;
                 next.fence = fence;
                 next.started = true;
-                EventKind::Claimed
+                JobEventKind::Claimed
             }
             Change::Succeed { fence } => {
                 self.must_be_held_under(fence)?;
                 next.state = JobState::Succeeded;
-                EventKind::Saved
+                JobEventKind::Saved
             }
             Change::Fail { fence } => {
                 self.must_be_held_under(fence)?;
                 next.state = JobState::Failed;
-                EventKind::Failed
+                JobEventKind::Failed
             }
             Change::RetryLater { fence } => {
                 self.must_be_held_under(fence)?;
                 next.state = JobState::Queued;
                 next.rounds += 1;
-                EventKind::RetryScheduled
+                JobEventKind::RetryScheduled
             }
             Change::Drain { fence } => {
                 self.must_be_held_under(fence)?;
                 next.state = JobState::Queued;
                 next.drained = true;
-                EventKind::Drained
+                JobEventKind::Drained
             }
             Change::LoseLease => {
                 if self.state != JobState::Running {
@@ -326,15 +326,15 @@ impl Life {
                 next.lost += 1;
                 if next.lost >= LOST_WORKERS_LIMIT {
                     next.state = JobState::Failed;
-                    EventKind::Failed
+                    JobEventKind::Failed
                 } else {
                     next.state = JobState::Queued;
-                    EventKind::LeaseLost
+                    JobEventKind::LeaseLost
                 }
             }
             Change::Cancel => {
                 next.state = JobState::Cancelled;
-                EventKind::Cancelled
+                JobEventKind::Cancelled
             }
             Change::Expire => {
                 self.must_be_queued()?;
@@ -342,7 +342,7 @@ impl Life {
                     return Err(ChangeRefused::AlreadyStarted);
                 }
                 next.state = JobState::Expired;
-                EventKind::Expired
+                JobEventKind::Expired
             }
         };
         Ok((next, event))
@@ -371,7 +371,7 @@ pub struct JobEvent {
     /// When it happened.
     pub at: DateTime<Utc>,
     /// What happened.
-    pub kind: EventKind,
+    pub kind: JobEventKind,
     /// Details by kind.
     pub data: serde_json::Value,
 }

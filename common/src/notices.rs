@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, timeout};
 use uuid::Uuid;
 
-use crate::job::EventKind;
-use crate::kv::{Kv, KvError, Trouble};
+use crate::job::JobEventKind;
+use crate::redis::{Redis, RedisError, Trouble};
 
 const CHANNEL: &str = "job-notices";
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
@@ -21,24 +21,24 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 /// still stands this often,
 const PING_EVERY: Duration = Duration::from_secs(1);
 /// and given up after this without an answer.
-const PING_PATIENCE: Duration = Duration::from_secs(1);
+const PING_LIMIT: Duration = Duration::from_secs(1);
 
 /// A job has a new event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
+pub struct JobNotice {
     /// The job.
     pub job: Uuid,
     /// The number of its newest event.
     pub seq: i32,
     /// What happened.
-    pub kind: EventKind,
+    pub kind: JobEventKind,
 }
 
 /// What a listener hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     /// A job changed.
-    Notice(Notice),
+    Notice(JobNotice),
     /// The line is up (again): what happened before may have been missed.
     Connected,
     /// The line is down: nothing will be heard until the next `Connected`.
@@ -47,21 +47,21 @@ pub enum Heard {
 
 /// Tells every listener of job changes. Failure costs time, never truth, so it
 /// is logged here and not returned.
-pub async fn publish(kv: &Kv, notices: &[Notice]) {
+pub async fn publish(redis: &Redis, notices: &[JobNotice]) {
     // A server that only takes no writes still relays what it is told.
-    if notices.is_empty() || kv.trouble().is_some_and(Trouble::is_silence) {
+    if notices.is_empty() || redis.trouble().is_some_and(Trouble::is_silence) {
         return;
     }
-    let channel = kv.key(CHANNEL);
+    let channel = redis.key(CHANNEL);
     let mut pipeline = redis::pipe();
     for notice in notices {
         if let Ok(payload) = serde_json::to_string(notice) {
             pipeline.publish(&channel, payload).ignore();
         }
     }
-    let send = async || pipeline.query_async::<()>(&mut kv.clone()).await;
+    let send = async || pipeline.query_async::<()>(&mut redis.clone()).await;
     let mut sent = send().await;
-    if sent.is_err() && kv.works() {
+    if sent.is_err() && redis.works() {
         // Often only the connection was bad; told twice does no harm.
         sent = send().await;
     }
@@ -71,9 +71,9 @@ pub async fn publish(kv: &Kv, notices: &[Notice]) {
 }
 
 /// Hears every notice until `heard` is closed, reconnecting by itself.
-pub async fn listen(kv: Kv, heard: mpsc::Sender<Heard>) {
+pub async fn listen(redis: Redis, heard: mpsc::Sender<Heard>) {
     while !heard.is_closed() {
-        if let Err(error) = relay(&kv, &heard).await {
+        if let Err(error) = relay(&redis, &heard).await {
             tracing::debug!(%error, "the notice channel broke; reconnecting");
         }
         if heard.send(Heard::Disconnected).await.is_err() {
@@ -85,9 +85,9 @@ pub async fn listen(kv: Kv, heard: mpsc::Sender<Heard>) {
 
 /// Relays what one subscription hears, until it ends, goes silent, or the
 /// shared connection was given up: this one may lead to the same server.
-async fn relay(kv: &Kv, heard: &mpsc::Sender<Heard>) -> Result<(), KvError> {
-    let mut given_up = kv.connections_given_up();
-    let (mut line, mut messages) = kv.subscribe(&kv.key(CHANNEL)).await?.split();
+async fn relay(redis: &Redis, heard: &mpsc::Sender<Heard>) -> Result<(), RedisError> {
+    let mut given_up = redis.connections_given_up();
+    let (mut line, mut messages) = redis.subscribe(&redis.key(CHANNEL)).await?.split();
     if heard.send(Heard::Connected).await.is_err() {
         return Ok(());
     }
@@ -97,7 +97,7 @@ async fn relay(kv: &Kv, heard: &mpsc::Sender<Heard>) -> Result<(), KvError> {
         tokio::select! {
             message = messages.next() => {
                 let Some(message) = message else { return Ok(()) };
-                match serde_json::from_slice::<Notice>(message.get_payload_bytes()) {
+                match serde_json::from_slice::<JobNotice>(message.get_payload_bytes()) {
                     Ok(notice) if heard.send(Heard::Notice(notice)).await.is_err() => return Ok(()),
                     Ok(_) => {}
                     // A newer release may know events this one does not.
@@ -105,8 +105,8 @@ async fn relay(kv: &Kv, heard: &mpsc::Sender<Heard>) -> Result<(), KvError> {
                 }
             }
             _ = pings.tick() => {
-                let pong = timeout(PING_PATIENCE, line.ping::<redis::Value>()).await;
-                pong.map_err(|_| KvError::Away(Trouble::Silent))??;
+                let pong = timeout(PING_LIMIT, line.ping::<redis::Value>()).await;
+                pong.map_err(|_| RedisError::Away(Trouble::Silent))??;
             }
             _ = given_up.changed() => return Ok(()),
             () = heard.closed() => return Ok(()),

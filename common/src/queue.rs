@@ -13,11 +13,11 @@ use redis::{Script, cmd};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::kv::{BlockingLink, Kv, KvError};
+use crate::redis::{BlockingLink, Redis, RedisError};
 
 /// The version of [`Message`] this build writes.
 const MESSAGE_VERSION: u8 = 1;
-/// How long the ring of a bell is kept for an owner that does not hear it, seconds.
+/// How long a wake-up is kept for a process that does not read it, seconds.
 const RING_SECONDS: i64 = 60;
 
 static POP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("queue_pop.lua")));
@@ -143,35 +143,35 @@ pub type Taken = Vec<(List, Message)>;
 /// A list of its owner's own. Whoever blocks on it beside the dispatch lists
 /// can be called away without losing what Redis hands out at that moment.
 #[derive(Debug, Clone)]
-pub struct Bell(String);
+pub struct WakeUpKey(String);
 
 /// Handle on the dispatch lists. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    kv: Kv,
+    redis: Redis,
 }
 
 impl Queue {
-    /// The lists reached through `kv`.
-    pub fn new(kv: Kv) -> Self {
-        Self { kv }
+    /// The lists reached through `redis`.
+    pub fn new(redis: Redis) -> Self {
+        Self { redis }
     }
 
     /// Whether Redis works; else the work is taken from Postgres.
     pub fn works(&self) -> bool {
-        self.kv.works()
+        self.redis.works()
     }
 
     /// Something went wrong: whether Redis works is to be found out now.
     pub fn doubt(&self) {
-        self.kv.doubt();
+        self.redis.doubt();
     }
 
     /// Puts messages, oldest first, behind those that stand in `list`.
     ///
     /// # Errors
     /// Redis is away; the reconciler dispatches what was not pushed.
-    pub async fn push(&self, list: List, messages: &[Message]) -> Result<(), KvError> {
+    pub async fn push(&self, list: List, messages: &[Message]) -> Result<(), RedisError> {
         self.put("LPUSH", list, messages.iter()).await
     }
 
@@ -180,7 +180,7 @@ impl Queue {
     ///
     /// # Errors
     /// As [`Queue::push`].
-    pub async fn push_before(&self, list: List, messages: &[Message]) -> Result<(), KvError> {
+    pub async fn push_before(&self, list: List, messages: &[Message]) -> Result<(), RedisError> {
         self.put("RPUSH", list, messages.iter().rev()).await
     }
 
@@ -188,7 +188,7 @@ impl Queue {
     ///
     /// # Errors
     /// As [`Queue::push`].
-    pub async fn put_back(&self, taken: &Taken) -> Result<(), KvError> {
+    pub async fn put_back(&self, taken: &Taken) -> Result<(), RedisError> {
         for list in List::ALL {
             let of_list = taken.iter().filter(|(from, _)| *from == list);
             self.put("RPUSH", list, of_list.map(|(_, message)| message).rev()).await?;
@@ -201,14 +201,14 @@ impl Queue {
         end: &str,
         list: List,
         messages: impl Iterator<Item = &Message>,
-    ) -> Result<(), KvError> {
+    ) -> Result<(), RedisError> {
         let payloads: Vec<String> =
             messages.map(|message| serde_json::to_string(message).unwrap_or_default()).collect();
         if payloads.is_empty() {
             return Ok(());
         }
         self.unless_away()?;
-        self.kv.query(cmd(end).arg(self.list_key(list)).arg(payloads)).await
+        self.redis.query(cmd(end).arg(self.list_key(list)).arg(payloads)).await
     }
 
     /// Takes up to `count` messages from the old ends of the two `lists`, in
@@ -223,18 +223,18 @@ impl Queue {
         weights: Weights,
         turn: u64,
         count: usize,
-    ) -> Result<Taken, KvError> {
+    ) -> Result<Taken, RedisError> {
         let mut call = POP.prepare_invoke();
         call.key(self.list_key(lists.0)).key(self.list_key(lists.1));
         call.arg(count).arg(weights.first).arg(weights.second).arg(turn);
-        let (first, second): (Vec<String>, Vec<String>) = self.kv.invoke(&call).await?;
+        let (first, second): (Vec<String>, Vec<String>) = self.redis.invoke(&call).await?;
         let mut taken = decoded(lists.0, &first);
         taken.append(&mut decoded(lists.1, &second));
         Ok(taken)
     }
 
     /// Takes up to `count` messages from the first of `lists` that has some.
-    /// While all are empty it waits until one has, `bell` rings, or `at_most`
+    /// While all are empty it waits until one has, `wake_up_key` has an entry, or `at_most`
     /// has passed; the latter two bring nothing.
     ///
     /// # Errors
@@ -243,12 +243,12 @@ impl Queue {
         &self,
         link: &mut BlockingLink,
         lists: &[List],
-        bell: &Bell,
+        wake_up_key: &WakeUpKey,
         count: usize,
         at_most: Duration,
-    ) -> Result<Taken, KvError> {
+    ) -> Result<Taken, RedisError> {
         let mut take = cmd("BLMPOP");
-        take.arg(at_most.as_secs_f64()).arg(1 + lists.len()).arg(&bell.0);
+        take.arg(at_most.as_secs_f64()).arg(1 + lists.len()).arg(&wake_up_key.0);
         for &list in lists {
             take.arg(self.list_key(list));
         }
@@ -263,35 +263,35 @@ impl Queue {
         Ok(decoded(list, &payloads))
     }
 
-    /// A bell nobody else has.
-    pub fn bell(&self) -> Bell {
-        Bell(self.kv.key(&format!("bell:{}", Uuid::new_v4())))
+    /// A key nobody else has.
+    pub fn wake_up_key(&self) -> WakeUpKey {
+        WakeUpKey(self.redis.key(&format!("wake_up_key:{}", Uuid::new_v4())))
     }
 
-    /// Calls whoever waits with `bell`, or is about to, away.
+    /// Wakes whoever blocks on `wake_up_key`, or is about to.
     ///
     /// # Errors
     /// Redis is away.
-    pub async fn ring(&self, bell: &Bell) -> Result<(), KvError> {
+    pub async fn wake(&self, wake_up_key: &WakeUpKey) -> Result<(), RedisError> {
         let mut ring = redis::pipe();
-        ring.lpush(&bell.0, 1).ignore().expire(&bell.0, RING_SECONDS).ignore();
-        Ok(ring.query_async(&mut self.kv.clone()).await?)
+        ring.lpush(&wake_up_key.0, 1).ignore().expire(&wake_up_key.0, RING_SECONDS).ignore();
+        Ok(ring.query_async(&mut self.redis.clone()).await?)
     }
 
     /// A connection for [`Queue::wait`].
     ///
     /// # Errors
     /// Redis is away.
-    pub async fn blocking(&self) -> Result<BlockingLink, KvError> {
-        self.kv.blocking().await
+    pub async fn blocking(&self) -> Result<BlockingLink, RedisError> {
+        self.redis.blocking().await
     }
 
     /// How many messages stand in `list`.
     ///
     /// # Errors
     /// Redis is away.
-    pub async fn depth(&self, list: List) -> Result<u64, KvError> {
-        self.kv.query(cmd("LLEN").arg(self.list_key(list))).await
+    pub async fn depth(&self, list: List) -> Result<u64, RedisError> {
+        self.redis.query(cmd("LLEN").arg(self.list_key(list))).await
     }
 
     /// When the oldest message of `list` was put there, by the database's clock.
@@ -299,20 +299,20 @@ impl Queue {
     ///
     /// # Errors
     /// Redis is away: it may say what it holds, but takes nothing new.
-    pub async fn oldest(&self, list: List) -> Result<Option<DateTime<Utc>>, KvError> {
+    pub async fn oldest(&self, list: List) -> Result<Option<DateTime<Utc>>, RedisError> {
         self.unless_away()?;
         let payload: Option<String> =
-            self.kv.query(cmd("LINDEX").arg(self.list_key(list)).arg(-1)).await?;
+            self.redis.query(cmd("LINDEX").arg(self.list_key(list)).arg(-1)).await?;
         let message = payload.and_then(|payload| decode(&payload));
         Ok(message.and_then(|message| DateTime::from_timestamp_millis(message.at)))
     }
 
-    fn unless_away(&self) -> Result<(), KvError> {
-        self.kv.trouble().map_or(Ok(()), |trouble| Err(KvError::Away(trouble)))
+    fn unless_away(&self) -> Result<(), RedisError> {
+        self.redis.trouble().map_or(Ok(()), |trouble| Err(RedisError::Away(trouble)))
     }
 
     fn list_key(&self, list: List) -> String {
-        self.kv.key(&format!("queue:{}", list.as_str()))
+        self.redis.key(&format!("queue:{}", list.as_str()))
     }
 }
 

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::address_file;
 use crate::db::{DbError, Pool};
-use crate::kv::Kv;
+use crate::redis::Redis;
 use crate::shutdown::Shutdown;
 
 /// Why a process could not start.
@@ -145,12 +145,12 @@ fn place(url: &SecretString) -> String {
 
 /// Says in the log what is wrong with the stores, where something is. The
 /// process goes on: a store that is away comes back.
-pub async fn look_at_stores(url: SecretString, db: Pool, kv: Kv) {
+pub async fn look_at_stores(url: SecretString, db: Pool, redis: Redis) {
     if let Err(error) = db.get().await {
         let problem = of_database(&url, error);
         tracing::error!(%problem, "started without the database; trying again with each request");
     }
-    let ping: Result<String, _> = kv.query(&redis::cmd("PING")).await;
+    let ping: Result<String, _> = redis.query(&redis::cmd("PING")).await;
     if let Err(error) = ping {
         tracing::error!(
             problem = %error,

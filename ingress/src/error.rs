@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::billing::CallError;
-use crate::limits::Repeated;
+use crate::idempotency::Repeated;
 use crate::middleware::BodyRefused;
 
 /// The media type of every error body.

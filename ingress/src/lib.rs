@@ -11,6 +11,7 @@ pub mod error;
 pub mod etag;
 mod explained;
 pub mod extract;
+pub mod idempotency;
 pub mod limits;
 mod measurement;
 pub mod middleware;
@@ -28,7 +29,7 @@ use axum::Router;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use regimen_common::db::DbError;
-use regimen_common::kv;
+use regimen_common::redis;
 use regimen_common::start::{self, StartError};
 use tokio::net::TcpListener;
 
@@ -62,10 +63,11 @@ pub async fn run(
 ) -> Result<(), RunError> {
     state.db.inspect().await?;
     let (api_address, metrics_address) = (api.local_addr()?, operators.local_addr()?);
-    tokio::spawn(kv::watch(state.kv.clone()));
+    tokio::spawn(redis::watch(state.redis.clone()));
     tokio::spawn(state.watching.changes.clone().run());
-    let (url, db, kv) = (state.config.database_url.clone(), state.db.clone(), state.kv.clone());
-    tokio::spawn(start::look_at_stores(url, db, kv));
+    let (url, db, redis) =
+        (state.config.database_url.clone(), state.db.clone(), state.redis.clone());
+    tokio::spawn(start::look_at_stores(url, db, redis));
     let authenticator = Arc::clone(&state.authenticator);
     tokio::spawn(async move { authenticator.look_at_keys().await });
     state.limits.sweep_while_alive();
@@ -85,7 +87,7 @@ pub async fn run(
     let mut limits = config.limits.clone();
     limits.max_connections =
         descriptors::room_for(limits.max_connections, config.database_pool_size);
-    let app = middleware::wrap(routes::router(state), &limits);
+    let app = middleware::wrap(routes::router(state), &limits, routes::is_flood_exempt);
     let served = serve::serve(api, app, &limits, shutdown.drain.cancelled(), config.grace);
     tokio::select! {
         () = served => {}

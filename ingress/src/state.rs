@@ -6,8 +6,8 @@ use axum::extract::FromRef;
 use regimen_common::clock::Clock;
 use regimen_common::db::Pool;
 use regimen_common::db::{self, DbError};
-use regimen_common::kv::{Kv, KvError};
 use regimen_common::queue::Queue;
+use regimen_common::redis::{Redis, RedisError};
 use regimen_common::shutdown::Shutdown;
 
 use crate::auth::{AuthSetupError, Authenticator};
@@ -24,7 +24,7 @@ pub struct AppState {
     /// Postgres.
     pub db: Pool,
     /// Redis.
-    pub kv: Kv,
+    pub redis: Redis,
     /// The dispatch lists.
     pub queue: Queue,
     /// Who is calling.
@@ -49,7 +49,7 @@ pub enum StateError {
     Db(#[from] DbError),
     /// The Redis settings are unusable.
     #[error(transparent)]
-    Kv(#[from] KvError),
+    Redis(#[from] RedisError),
     /// The HTTP client of Stripe's API could not be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
@@ -67,18 +67,18 @@ impl AppState {
     pub fn new(config: IngressConfig, shutdown: Shutdown) -> Result<Self, StateError> {
         let clock = Clock::system();
         let db = db::pool(&config.database_url, config.database_pool_size, "regimen-ingress")?;
-        let kv = Kv::new(&config.redis_url, &config.redis_prefix)?;
+        let redis = Redis::new(&config.redis_url, &config.redis_prefix)?;
         let access = config.stripe.access.clone();
         let stripe = StripeApi::new(access, config.stripe.timeout, rand::make_rng())?;
         Ok(Self {
             stripe: Arc::new(stripe),
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
-            limits: Arc::new(Limits::new(config.usage.clone(), kv.clone(), db.clone())),
-            queue: Queue::new(kv.clone()),
-            watching: Watching::new(kv.clone(), db.clone(), config.watching),
+            limits: Arc::new(Limits::new(config.usage.clone(), redis.clone(), db.clone())),
+            queue: Queue::new(redis.clone()),
+            watching: Watching::new(redis.clone(), db.clone(), config.watching),
             config: Arc::new(config),
             db,
-            kv,
+            redis,
             clock,
             shutdown,
         })

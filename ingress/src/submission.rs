@@ -8,7 +8,7 @@ use regimen_common::account::PlanTier;
 use regimen_common::callbacks::Rules;
 use regimen_common::db::accounts;
 use regimen_common::db::generations::Month;
-use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs, NextJob};
+use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs, NextJob, Replay};
 use regimen_common::food::{Unread, unread};
 use regimen_common::job::{JobClass, JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
@@ -100,11 +100,19 @@ impl Links {
 
 /// What became of a submission.
 #[derive(Debug)]
-pub enum Submitted {
-    /// Accepted now.
-    New(Accepted),
-    /// Answered before under the same key; the body is the one given then.
-    Replayed(Value),
+pub struct Submitted {
+    /// The jobs, in the order asked for. Unknown where an earlier release accepted them.
+    pub jobs: Vec<Uuid>,
+    /// The answer: the one just made, or the one given before under the same key.
+    pub body: Value,
+    /// It was given before.
+    pub replayed: bool,
+}
+
+impl From<Replay> for Submitted {
+    fn from(Replay { response, jobs }: Replay) -> Self {
+        Self { jobs, body: response, replayed: true }
+    }
 }
 
 /// Freshly accepted jobs.
@@ -130,7 +138,7 @@ pub struct Accepted {
 pub async fn submit(
     state: &AppState,
     mut submission: Submission,
-    render: impl Fn(&Accepted) -> Value,
+    render: impl FnOnce(&Accepted) -> Value,
 ) -> Result<Submitted, ApiError> {
     let user_id = submission.user_id;
     let key = submission.idempotency_key.take();
@@ -162,7 +170,7 @@ async fn answered_before(
 ) -> Result<Option<Submitted>, ApiError> {
     let mut client = state.db.get().await?;
     match jobs::answered_before(&mut client, user_id, &key.key, &key.body_hash).await? {
-        Some(Acceptance::Replayed(replay)) => Ok(Some(Submitted::Replayed(replay.response))),
+        Some(Acceptance::Replayed(replay)) => Ok(Some(replay.into())),
         Some(Acceptance::OtherBody) => Err(ApiError::IdempotencyMismatch),
         Some(Acceptance::InFlight) => Err(ApiError::IdempotencyInFlight),
         _ => Ok(None),
@@ -173,21 +181,26 @@ async fn accept(
     state: &AppState,
     submission: Submission,
     key: Option<&Key>,
-    render: impl Fn(&Accepted) -> Value,
+    render: impl FnOnce(&Accepted) -> Value,
 ) -> Result<Submitted, ApiError> {
-    let (nutrition, warnings) = validate(&submission, state.config.callbacks.as_ref())?;
-    let accepted = Accepted { jobs: new_links(&submission.kinds), nutrition, warnings };
-    let idempotency = key.map(|key| key.keeping(render(&accepted)));
+    let quiz = validate(&submission, state.config.callbacks.as_ref())?;
+    let accepted = Accepted {
+        jobs: new_links(&submission.kinds),
+        nutrition: Nutrition::of(&quiz),
+        warnings: unread(&quiz),
+    };
+    let body = render(&accepted);
+    let idempotency = key.map(|key| key.keeping(body.clone()));
     let now = state.clock.now();
     // Before a connection is taken: it may need one itself, and whoever waits
     // for a second one while holding the first can wait for ever.
     let room = state.limits.backpressure.admit(submission.kinds.len()).await?;
     let mut client = state.db.get().await?;
     let tier = accounts::plan_tier(&client, submission.user_id).await?;
-    let new = new_jobs(state, submission, &accepted, tier);
+    let new = new_jobs(state, submission, &quiz, &accepted, tier);
     let dispatch = match jobs::accept(&mut client, &new, idempotency.as_ref()).await? {
         Acceptance::Accepted { dispatch } => dispatch,
-        Acceptance::Replayed(replay) => return Ok(Submitted::Replayed(replay.response)),
+        Acceptance::Replayed(replay) => return Ok(replay.into()),
         Acceptance::OtherBody => return Err(ApiError::IdempotencyMismatch),
         Acceptance::InFlight => return Err(ApiError::IdempotencyInFlight),
         Acceptance::QuizMissing => return Err(quiz_not_found(&new)),
@@ -197,13 +210,11 @@ async fn accept(
     room.keep();
     count(&new);
     announce(state, &new, &dispatch);
-    Ok(Submitted::New(accepted))
+    let jobs = accepted.jobs.iter().map(|job| job.id).collect();
+    Ok(Submitted { jobs, body, replayed: false })
 }
 
-fn validate(
-    submission: &Submission,
-    callbacks: Option<&Rules>,
-) -> Result<(Nutrition, Vec<Unread>), ApiError> {
+fn validate(submission: &Submission, callbacks: Option<&Rules>) -> Result<Quiz, ApiError> {
     let mut errors = Vec::new();
     let mut wrong = |pointer: &str, message: String| {
         errors.push(FieldError { pointer: pointer.to_owned(), message });
@@ -228,7 +239,7 @@ fn validate(
     }
     let quiz = Quiz::read(&submission.answers);
     match quiz {
-        Ok(quiz) if errors.is_empty() => Ok((Nutrition::of(&quiz), unread(&quiz))),
+        Ok(quiz) if errors.is_empty() => Ok(quiz),
         Ok(_) => Err(ApiError::Invalid(errors)),
         Err(invalid) => {
             errors.extend(invalid.problems.into_iter().map(|problem| FieldError {
@@ -300,6 +311,7 @@ fn new_links(kinds: &[PlanKind]) -> Vec<JobLink> {
 fn new_jobs(
     state: &AppState,
     submission: Submission,
+    quiz: &Quiz,
     accepted: &Accepted,
     tier: Option<PlanTier>,
 ) -> NewJobs {
@@ -318,7 +330,7 @@ fn new_jobs(
         quiz_result_id: submission.quiz_result_id,
         calculations: json!(accepted.nutrition.calculations()),
         input: json!({
-            "answers": submission.answers,
+            "quiz": quiz,
             "nutrition": accepted.nutrition,
             "provider": submission.provider,
             "model": submission.model,

@@ -11,13 +11,13 @@ use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use crate::budget::BudgetSettings;
-use crate::callbacks::CallbackSettings;
+use crate::budget::BudgetConfig;
+use crate::llm::catalogue::Catalogue;
+use crate::llm::config::FallbackConfig;
+use crate::llm::policy::FallbackPolicy;
 use crate::mail::MailConfig;
-use crate::providers::catalogue::Catalogue;
-use crate::providers::policy::Policy;
-use crate::providers::settings::LadderSettings;
-use crate::stripe::StripeSettings;
+use crate::stripe::StripeConfig;
+use crate::webhook::WebhookConfig;
 
 /// Everything the worker can be told.
 #[derive(Debug)]
@@ -50,20 +50,20 @@ pub struct WorkerConfig {
     pub retry_rounds: Vec<Duration>,
     /// `RECONCILE_SECONDS`: between two looks for what faults left behind.
     pub reconcile_every: Duration,
-    /// The AI providers and the ladder over them.
-    pub providers: LadderSettings,
-    /// `PROVIDER_*`: attempts, waits and timeouts of the ladder.
-    pub ladder: Policy,
+    /// The AI providers, in the order they are asked.
+    pub providers: FallbackConfig,
+    /// `PROVIDER_*`: attempts, waits and timeouts of provider calls.
+    pub fallback: FallbackPolicy,
     /// `MODEL_CATALOGUE`: what is known about models.
     pub catalogue: Catalogue,
     /// Stripe's events.
-    pub stripe: StripeSettings,
+    pub stripe: StripeConfig,
     /// The mail server; without one no mails are sent.
     pub mail: Option<MailConfig>,
     /// Telling callers of the end of their jobs.
-    pub callbacks: CallbackSettings,
+    pub callbacks: WebhookConfig,
     /// `BUDGET_*`: what may be spent.
-    pub budgets: BudgetSettings,
+    pub budgets: BudgetConfig,
 }
 
 impl WorkerConfig {
@@ -106,13 +106,13 @@ impl WorkerConfig {
             drain: env.seconds("DRAIN_SECONDS", 90.0),
             retry_rounds: waits(env, "RETRY_ROUNDS_SECONDS", &[30, 120, 600]),
             reconcile_every: env.seconds("RECONCILE_SECONDS", 1.0),
-            providers: LadderSettings::from_env(env),
-            stripe: StripeSettings::from_env(env, environment),
+            providers: FallbackConfig::from_env(env),
+            stripe: StripeConfig::from_env(env, environment),
             mail: MailConfig::from_env(env, environment),
-            callbacks: CallbackSettings::from_env(env),
-            ladder: Policy::from_env(env),
+            callbacks: WebhookConfig::from_env(env),
+            fallback: FallbackPolicy::from_env(env),
             catalogue: Catalogue::from_env(env)?,
-            budgets: BudgetSettings::from_env(env),
+            budgets: BudgetConfig::from_env(env),
         };
         Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
     }

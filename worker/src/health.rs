@@ -6,22 +6,22 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 
-use crate::env::Env;
+use crate::deps::Deps;
 
 /// `/metrics` for Prometheus, `/livez` (the process answers), `/readyz` (it
 /// takes jobs: Postgres does, and no drain has begun).
-pub fn router(metrics: PrometheusHandle, env: Arc<Env>) -> Router {
+pub fn router(metrics: PrometheusHandle, deps: Arc<Deps>) -> Router {
     Router::new()
         .route("/metrics", get(move || std::future::ready(metrics.render())))
         .route("/livez", get(|| std::future::ready("alive\n")))
-        .route("/readyz", get(move || ready(Arc::clone(&env))))
+        .route("/readyz", get(move || ready(Arc::clone(&deps))))
 }
 
-async fn ready(env: Arc<Env>) -> (StatusCode, &'static str) {
-    if env.shutdown.drain.is_cancelled() {
+async fn ready(deps: Arc<Deps>) -> (StatusCode, &'static str) {
+    if deps.shutdown.drain.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
     }
-    match env.db.ready().await {
+    match deps.db.ready().await {
         Ok(()) => (StatusCode::OK, "ready\n"),
         Err(error) => {
             tracing::warn!(%error, "not ready");

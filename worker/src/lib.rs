@@ -1,51 +1,37 @@
 //! The worker pool: claims jobs, calls AI providers, verifies and saves
 //! plans, applies Stripe events, tells callers of the end.
 
-pub mod announce;
-pub mod aside;
 pub mod budget;
-pub mod callbacks;
 pub mod commands;
 pub mod config;
-pub mod drain;
-pub mod env;
-pub mod error;
-pub mod event_intake;
-pub mod hand_back;
+pub mod deps;
 pub mod health;
-pub mod heartbeat;
-pub mod holdings;
-pub mod intake;
 pub mod jobs;
 pub mod json;
+pub mod llm;
 pub mod mail;
-pub mod models;
-pub mod patience;
-pub mod pauses;
+pub mod periodic;
 pub mod plan;
 pub mod prompts;
-pub mod providers;
-pub mod queue;
-pub mod source;
+pub mod runner;
 pub mod stripe;
+pub mod webhook;
 
 use std::sync::Arc;
 
-use apalis_core::monitor::Monitor;
-use apalis_core::worker::builder::WorkerBuilder;
-use apalis_core::worker::ext::parallelize::ParallelizeExt;
+use apalis_core::monitor::{Monitor, MonitorError};
 use metrics_exporter_prometheus::PrometheusHandle;
 use regimen_common::db::DbError;
-use regimen_common::job::EventKind;
-use regimen_common::kv;
+use regimen_common::job::JobEventKind;
 use regimen_common::notices::{self, Heard};
+use regimen_common::redis;
 use regimen_common::start::{self, StartError};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use callbacks::feed as callback_feed;
-use env::Env;
-use queue::FedBackend;
+use deps::Deps;
+use runner::shutdown::DrainError;
+use runner::{heartbeat, shutdown};
 
 /// Why a worker ended other than by its signals.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +47,7 @@ pub enum RunError {
     Socket(#[from] std::io::Error),
     /// apalis gave up.
     #[error("the job runner stopped: {0}")]
-    Runner(#[from] apalis_core::monitor::MonitorError),
+    Runner(#[from] MonitorError),
     /// apalis ended without being asked to.
     #[error("the job runner stopped by itself")]
     RunnerEnded,
@@ -71,78 +57,48 @@ pub enum RunError {
 /// finish for `DRAIN_SECONDS` (or until the second signal), hands the rest back.
 ///
 /// # Errors
-/// The process cannot go on; what it held is handed back first.
+/// The process cannot go on; the jobs it held are released first.
 pub async fn run(
-    env: Arc<Env>,
+    deps: Arc<Deps>,
     listener: TcpListener,
     metrics: PrometheusHandle,
 ) -> Result<(), RunError> {
-    env.db.inspect().await?;
+    deps.db.inspect().await?;
     let address = listener.local_addr()?;
-    let health = health::router(metrics, Arc::clone(&env));
+    let health = health::router(metrics, Arc::clone(&deps));
     tokio::spawn(async move { axum::serve(listener, health).await });
-    let (url, db, kv) = (env.config.database_url.clone(), env.db.clone(), env.kv.clone());
-    tokio::spawn(start::look_at_stores(url, db, kv));
-    let (pulse, holdings) = (env.pulse.clone(), env.holdings.clone());
-    tokio::spawn(kv::watch(env.kv.clone()));
-    tokio::spawn(heartbeat::run(pulse, holdings, env.config.claim.lease));
-    tokio::spawn(jobs::reconcile::run(Arc::clone(&env)));
-    tokio::spawn(jobs::stripe_reconcile::run(Arc::clone(&env)));
-    env.tasks.spawn(jobs::stripe_rules::run(Arc::clone(&env)));
-    env.tasks.spawn(models::run(Arc::clone(&env)));
-    tokio::spawn(pauses::run(Arc::clone(&env)));
-    env.tasks.spawn(jobs::backfill::run(Arc::clone(&env)));
-    tokio::spawn(hear_cancellations(Arc::clone(&env)));
-    if let Some(path) = &env.config.address_file {
-        let worker_id = env.config.claim.worker_id.clone();
-        let reported = [("METRICS_URL", format!("http://{address}")), ("WORKER_ID", worker_id)];
+    let (url, db, redis) = (deps.config.database_url.clone(), deps.db.clone(), deps.redis.clone());
+    tokio::spawn(start::look_at_stores(url, db, redis));
+    tokio::spawn(redis::watch(deps.redis.clone()));
+    let (heartbeat_db, in_flight) = (deps.heartbeat_db.clone(), deps.in_flight.clone());
+    tokio::spawn(heartbeat::run(heartbeat_db, in_flight, deps.config.claim.lease));
+    periodic::spawn(&deps);
+    tokio::spawn(hear_cancellations(Arc::clone(&deps)));
+    let worker_id = &deps.config.claim.worker_id;
+    if let Some(path) = &deps.config.address_file {
+        let reported =
+            [("METRICS_URL", format!("http://{address}")), ("WORKER_ID", worker_id.clone())];
         start::tell_address(path, &reported)?;
     }
-    tracing::info!(worker = env.config.claim.worker_id, %address, slots = env.config.slots, "worker ready");
+    tracing::info!(worker = worker_id, %address, slots = deps.config.slots, "worker ready");
+    let context = deps.context();
     let ran = tokio::select! {
-        ran = drain::until_drained(&env, run_jobs(Arc::clone(&env))) => ran,
-        refused = env.db.refused() => Err(refused.into()),
+        ran = shutdown::until_drained(&context, run_jobs(Arc::clone(&deps))) => {
+            ran.map_err(|error| match error {
+                DrainError::Jobs(error) => error,
+                DrainError::Panicked => RunError::RunnerEnded,
+            })
+        }
+        refused = deps.db.refused() => Err(refused.into()),
     };
     tracing::info!("worker stopped");
     ran
 }
 
-/// Runs the handlers until a drain begins and every handler is done.
-async fn run_jobs(env: Arc<Env>) -> Result<(), RunError> {
-    let drain = env.shutdown.drain.clone();
-    let (events, callbacks) = (Arc::clone(&env), Arc::clone(&env));
-    let monitor = Monitor::new()
-        .register(move |_| {
-            let (sender, receiver) = mpsc::channel(env.config.slots);
-            // Tracked: a claim under way must be known before the last hand-back.
-            let feed = env.tasks.track_future(intake::feed(Arc::clone(&env), sender));
-            WorkerBuilder::new("plans")
-                .backend(FedBackend::new(receiver, feed))
-                .data(Arc::clone(&env))
-                .parallelize(tokio::spawn)
-                .build(jobs::generate::handle)
-        })
-        .register(move |_| {
-            let (sender, receiver) = mpsc::channel(events.config.stripe.slots);
-            // Tracked: an id that came too late is put back. What is claimed and not
-            // begun comes again.
-            let feed = event_intake::feed(Arc::clone(&events), sender);
-            let feed = events.tasks.track_future(feed);
-            WorkerBuilder::new("events")
-                .backend(FedBackend::new(receiver, feed))
-                .data(Arc::clone(&events))
-                .parallelize(tokio::spawn)
-                .build(event_intake::handle)
-        })
-        .register(move |_| {
-            let (sender, receiver) = mpsc::channel(callbacks.config.callbacks.slots);
-            let feed = callback_feed::feed(Arc::clone(&callbacks), sender);
-            WorkerBuilder::new("callbacks")
-                .backend(FedBackend::new(receiver, feed))
-                .data(Arc::clone(&callbacks))
-                .parallelize(tokio::spawn)
-                .build(callback_feed::handle)
-        });
+/// Runs the consumers until a drain begins and every handler is done.
+async fn run_jobs(deps: Arc<Deps>) -> Result<(), RunError> {
+    let drain = deps.shutdown.drain.clone();
+    let monitor = jobs::register(Monitor::new(), &deps);
     let context = monitor.context();
     let signal = drain.clone();
     tokio::spawn(async move {
@@ -157,15 +113,15 @@ async fn run_jobs(env: Arc<Env>) -> Result<(), RunError> {
 /// Drops the work on a job within moments of its cancellation. The fence is
 /// what makes this safe; the notice only makes it quick. After a gap in the
 /// notices the heartbeat looks which jobs are still ours.
-async fn hear_cancellations(env: Arc<Env>) {
+async fn hear_cancellations(deps: Arc<Deps>) {
     let (sender, mut heard) = mpsc::channel(1024);
-    tokio::spawn(notices::listen(env.kv.clone(), sender));
+    tokio::spawn(notices::listen(deps.redis.clone(), sender));
     while let Some(heard) = heard.recv().await {
         match heard {
-            Heard::Notice(notice) if notice.kind == EventKind::Cancelled => {
-                env.holdings.abandon(notice.job);
+            Heard::Notice(notice) if notice.kind == JobEventKind::Cancelled => {
+                deps.in_flight.abandon(notice.job);
             }
-            Heard::Connected => env.holdings.doubt(),
+            Heard::Connected => deps.in_flight.request_lease_check(),
             Heard::Notice(_) | Heard::Disconnected => {}
         }
     }

@@ -13,7 +13,7 @@ use super::object::{CheckoutSession, Dispute, Invoice, Subscription, customer_us
 use super::record::{Basis, Record, Standing};
 use super::state::{CustomerState, Link, LinkSource};
 use super::verdict::{
-    Alert, Answer, Answers, Notice, NoticeKind, Question, Settlement, Verdict, customer_of,
+    Alert, Answer, Answers, BillingNotice, NoticeKind, Question, Settlement, Verdict, customer_of,
 };
 
 /// The effect of `event` on `state`, the customer it is about, or the
@@ -295,12 +295,18 @@ impl<'a> Work<'a> {
         self.done.state.link = self.done.state.link.max(Some(link));
     }
 
-    fn tell(&mut self, user: Option<Uuid>, details: impl FnOnce(&mut Notice), kind: NoticeKind) {
+    fn tell(
+        &mut self,
+        user: Option<Uuid>,
+        details: impl FnOnce(&mut BillingNotice),
+        kind: NoticeKind,
+    ) {
         let Some(user) = user else {
             self.done.unresolved = true;
             return;
         };
-        let mut notice = Notice { kind, user, amount: None, currency: None, url: None, at: None };
+        let mut notice =
+            BillingNotice { kind, user, amount: None, currency: None, url: None, at: None };
         details(&mut notice);
         self.done.notice = Some(notice);
     }

@@ -70,7 +70,7 @@ pub enum Access {
 
 /// What entitles, and how long a failed payment may take to mend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
+pub struct EntitlementPolicy {
     /// Access in status `past_due` lasts this long, counted from its start.
     pub past_due_grace: Duration,
     /// The prices and products that are ours; everything, when there are none
@@ -78,14 +78,14 @@ pub struct Policy {
     pub entitling: Vec<String>,
 }
 
-impl Default for Policy {
+impl Default for EntitlementPolicy {
     /// Two weeks: Stripe's default schedule of retries.
     fn default() -> Self {
         Self { past_due_grace: Duration::from_secs(14 * 86_400), entitling: Vec::new() }
     }
 }
 
-impl Policy {
+impl EntitlementPolicy {
     /// What a subscription in `status` gives. `past_due_since` is in Unix
     /// seconds and only matters in that status.
     pub fn access(&self, status: Status, past_due_since: Option<i64>) -> Access {
@@ -121,7 +121,7 @@ impl Entitlement {
     /// What `records`, the subscriptions of one user, give at `now`.
     pub fn of<'a>(
         records: impl IntoIterator<Item = &'a Record>,
-        policy: &Policy,
+        policy: &EntitlementPolicy,
         now: DateTime<Utc>,
     ) -> Self {
         let mut best: Option<(Rank<'a>, &'a Record)> = None;
@@ -167,7 +167,7 @@ struct Rank<'a> {
 }
 
 impl<'a> Rank<'a> {
-    fn of(record: &'a Record, policy: &Policy, now: DateTime<Utc>) -> Self {
+    fn of(record: &'a Record, policy: &EntitlementPolicy, now: DateTime<Utc>) -> Self {
         let pro = match record.access(policy, now.timestamp()) {
             Access::Full => true,
             Access::Grace { until } => now.timestamp() < until,
@@ -189,7 +189,10 @@ mod tests {
 
     #[test]
     fn every_known_status_has_its_access() {
-        let policy = Policy { past_due_grace: Duration::from_secs(100), ..Policy::default() };
+        let policy = EntitlementPolicy {
+            past_due_grace: Duration::from_secs(100),
+            ..EntitlementPolicy::default()
+        };
         let access = |word: &str| policy.access(word.parse().unwrap(), Some(50));
         assert_eq!(access("active"), Access::Full);
         assert_eq!(access("trialing"), Access::Full);

@@ -10,7 +10,7 @@
 
 use uuid::Uuid;
 
-use super::entitlement::{Access, Policy, Status};
+use super::entitlement::{Access, EntitlementPolicy, Status};
 use super::object::{Pause, Subscription};
 use crate::named::UnknownName;
 
@@ -200,7 +200,7 @@ impl Record {
     }
 
     /// What it gives its user at `now`, in Unix seconds.
-    pub fn access(&self, policy: &Policy, now: i64) -> Access {
+    pub fn access(&self, policy: &EntitlementPolicy, now: i64) -> Access {
         let paused = self.pause.is_some_and(|pause| pause.resumes_at.is_none_or(|at| now < at));
         if self.customer_deleted || paused || !self.is_ours(policy) {
             return Access::None;
@@ -210,7 +210,7 @@ impl Record {
 
     /// Whether it is for something that is ours. One that only its checkout told
     /// of is, if that was made for a user: what it sold is told later.
-    pub fn is_ours(&self, policy: &Policy) -> bool {
+    pub fn is_ours(&self, policy: &EntitlementPolicy) -> bool {
         let ours = |id: &String| policy.entitling.contains(id);
         policy.entitling.is_empty()
             || match (&self.items, &self.price) {
@@ -221,7 +221,7 @@ impl Record {
     }
 
     /// Whether it is paid for, by status, and gives nothing because it is not ours.
-    pub fn is_foreign(&self, policy: &Policy) -> bool {
+    pub fn is_foreign(&self, policy: &EntitlementPolicy) -> bool {
         let live = matches!(self.status, Status::Active | Status::Trialing | Status::PastDue);
         live && !self.customer_deleted && !self.is_ours(policy)
     }
@@ -334,8 +334,10 @@ mod tests {
 
     #[test]
     fn the_start_of_a_failing_payment_is_the_one_an_event_told() {
-        let policy =
-            Policy { past_due_grace: std::time::Duration::from_secs(10), ..Policy::default() };
+        let policy = EntitlementPolicy {
+            past_due_grace: std::time::Duration::from_secs(10),
+            ..EntitlementPolicy::default()
+        };
         let mut known = record(Status::Active, Basis::Event(5));
         let mut overdue = record(Status::PastDue, Basis::Event(50));
         overdue.seen_due_at = Some(50);
@@ -350,8 +352,10 @@ mod tests {
 
     #[test]
     fn only_what_is_ours_and_collected_gives_access() {
-        let policy =
-            Policy { entitling: vec!["price_1".into(), "prod_1".into()], ..Policy::default() };
+        let policy = EntitlementPolicy {
+            entitling: vec!["price_1".into(), "prod_1".into()],
+            ..EntitlementPolicy::default()
+        };
         let sold = |items: &[&str]| {
             let mut record = record(Status::Active, Basis::Event(5));
             record.items = Some(items.iter().map(|&id| id.to_owned()).collect());
@@ -365,7 +369,11 @@ mod tests {
             (&[], Access::None),
         ] {
             assert_eq!(sold(items).access(&policy, 0), access, "{items:?}");
-            assert_eq!(sold(items).access(&Policy::default(), 0), Access::Full, "{items:?}");
+            assert_eq!(
+                sold(items).access(&EntitlementPolicy::default(), 0),
+                Access::Full,
+                "{items:?}"
+            );
             assert_eq!(sold(items).is_foreign(&policy), access == Access::None, "{items:?}");
         }
         let mut old = record(Status::Active, Basis::Event(5));

@@ -56,7 +56,7 @@ pub struct Settlement {
     /// The customer, where only an answer told it.
     pub customer: Option<String>,
     /// What to tell the user.
-    pub notice: Option<Notice>,
+    pub notice: Option<BillingNotice>,
     /// What to tell the operators.
     pub alerts: Vec<Alert>,
     /// Whether the event could not be brought home to a user.
@@ -90,7 +90,7 @@ named!(Alert, "alert", {
 
 /// Something to tell a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub struct BillingNotice {
     /// What happened.
     pub kind: NoticeKind,
     /// To whom.

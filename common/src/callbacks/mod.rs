@@ -1,6 +1,6 @@
 //! Telling a caller's own server that a job has ended: what may be called, what
 //! is said, and how it is signed. Pure; the worker sends, `db::callbacks` keeps
-//! what is owed.
+//! what is sent.
 //!
 //! The form is that of Standard Webhooks (<https://www.standardwebhooks.com>).
 

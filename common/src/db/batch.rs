@@ -13,11 +13,11 @@ use super::planner;
 
 /// So many rows to blame are found in one batch. With more of them the rest of
 /// the batch waits for the next look.
-const MOST_SPOILED: usize = 16;
+const MOST_POISONED: usize = 16;
 
 /// A row that cannot be changed, and what Postgres says to it.
 #[derive(Debug)]
-pub struct Spoiled<K> {
+pub struct PoisonRow<K> {
     /// Which row.
     pub key: K,
     /// What it said.
@@ -30,7 +30,7 @@ pub struct Outcome<K, T> {
     /// What was changed.
     pub done: Vec<T>,
     /// Rows that could not be.
-    pub spoiled: Vec<Spoiled<K>>,
+    pub poisoned: Vec<PoisonRow<K>>,
     /// Rows that were not tried any more.
     pub untried: Vec<K>,
     /// Why not, where Postgres failed in between.
@@ -40,7 +40,7 @@ pub struct Outcome<K, T> {
 impl<K, T> Outcome<K, T> {
     /// Everything went well.
     pub(super) fn of(done: Vec<T>) -> Self {
-        Self { done, spoiled: Vec::new(), untried: Vec::new(), broken_off: None }
+        Self { done, poisoned: Vec::new(), untried: Vec::new(), broken_off: None }
     }
 }
 
@@ -131,8 +131,8 @@ async fn halves<B: Batch>(
     let mut failed = vec![(keys, error)];
     while let Some((part, error)) = failed.pop() {
         match part {
-            [key] => outcome.spoiled.push(Spoiled { key: key.clone(), error }),
-            part if outcome.spoiled.len() >= MOST_SPOILED || outcome.broken_off.is_some() => {
+            [key] => outcome.poisoned.push(PoisonRow { key: key.clone(), error }),
+            part if outcome.poisoned.len() >= MOST_POISONED || outcome.broken_off.is_some() => {
                 outcome.untried.extend_from_slice(part);
             }
             part => {

@@ -1,4 +1,4 @@
-//! SQL of callbacks: what is owed, who sends it, what came of it. Rows are
+//! SQL of callbacks: what is to be sent, who sends it, what came of it. Rows are
 //! written by a trigger in the transaction that ends the job (V9).
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::planner::by_index;
 use super::{DbError, elapsed};
 use crate::callbacks::JobCallback;
 
-/// A page of the hosts that something is owed to.
+/// A page of the hosts with callbacks due.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hosts {
     /// Those to which something may be sent now.
@@ -24,7 +24,7 @@ pub struct Hosts {
 }
 
 /// Looks at up to `limit` hosts after `after`. Goes from host to host along
-/// the index, so that a host that is owed much costs no more than another.
+/// the index, so that a host with many callbacks costs no more than another.
 ///
 /// # Errors
 /// Postgres failed.
@@ -80,7 +80,7 @@ pub struct Room {
 
 /// A callback this process is to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owed {
+pub struct ClaimedCallback {
     /// Whose job it is about.
     pub user_id: Uuid,
     /// Where to.
@@ -101,7 +101,7 @@ pub struct Due<'a> {
     /// Claimed for so long.
     pub hold: Duration,
     /// Callbacks to leave alone, by their jobs.
-    pub aside: &'a [Uuid],
+    pub quarantine: &'a [Uuid],
 }
 
 /// Claims what is due within the room. Of each host only the thousand oldest
@@ -109,13 +109,16 @@ pub struct Due<'a> {
 ///
 /// # Errors
 /// Nothing was claimed.
-pub async fn claim(client: &mut Client, due: &Due<'_>) -> Result<Outcome<Uuid, Owed>, DbError> {
+pub async fn claim(
+    client: &mut Client,
+    due: &Due<'_>,
+) -> Result<Outcome<Uuid, ClaimedCallback>, DbError> {
     batch::run(client, due).await
 }
 
 impl Batch for Due<'_> {
     type Key = Uuid;
-    type Done = Owed;
+    type Done = ClaimedCallback;
 
     async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<Uuid>, DbError> {
         let statement = tx
@@ -146,12 +149,19 @@ impl Batch for Due<'_> {
         let (users, held): (Vec<Uuid>, Vec<i64>) = self.room.users.iter().copied().unzip();
         let (per_user, limit) = (self.room.per_user, self.room.limit);
         let rows = tx
-            .query(&statement, &[&hosts, &rooms, &users, &held, &per_user, &limit, &self.aside])
+            .query(
+                &statement,
+                &[&hosts, &rooms, &users, &held, &per_user, &limit, &self.quarantine],
+            )
             .await?;
         rows.iter().map(|row| Ok(row.try_get("job_id")?)).collect()
     }
 
-    async fn change(&self, tx: &Transaction<'_>, jobs: &[Uuid]) -> Result<Vec<Owed>, DbError> {
+    async fn change(
+        &self,
+        tx: &Transaction<'_>,
+        jobs: &[Uuid],
+    ) -> Result<Vec<ClaimedCallback>, DbError> {
         let statement = tx
             .prepare_cached(
                 "-- claim callbacks
@@ -173,14 +183,14 @@ impl Batch for Due<'_> {
             )
             .await?;
         let rows = tx.query(&statement, &[&jobs, &self.hold.as_secs_f64()]).await?;
-        Ok(readable("claim_callbacks", rows.iter().map(owed)))
+        Ok(readable("claim_callbacks", rows.iter().map(claimed)))
     }
 }
 
-fn owed(row: &Row) -> Result<Owed, DbError> {
+fn claimed(row: &Row) -> Result<ClaimedCallback, DbError> {
     let ended_at: DateTime<Utc> = row.try_get("finished_at")?;
     let (kind, state) = (named(row, "kind")?, named(row, "state")?);
-    Ok(Owed {
+    Ok(ClaimedCallback {
         user_id: row.try_get("user_id")?,
         url: row.try_get("url")?,
         host: row.try_get("host")?,
@@ -197,7 +207,7 @@ fn owed(row: &Row) -> Result<Owed, DbError> {
 
 /// What came of sending a callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sent {
+pub enum CallbackOutcome {
     /// The receiver has it.
     Delivered,
     /// The receiver wants no more of it.
@@ -214,8 +224,8 @@ pub enum Sent {
 /// Postgres failed.
 pub async fn ended(
     client: &impl GenericClient,
-    owed: &Owed,
-    sent: &Sent,
+    claimed: &ClaimedCallback,
+    sent: &CallbackOutcome,
     http_status: Option<u16>,
     error: Option<&str>,
 ) -> Result<bool, DbError> {
@@ -230,14 +240,15 @@ pub async fn ended(
         )
         .await?;
     let (state, wait) = match sent {
-        Sent::Delivered => ("delivered", 0.0),
-        Sent::Gone => ("gone", 0.0),
-        Sent::Later(wait) => ("waiting", wait.as_secs_f64()),
-        Sent::Dead => ("dead", 0.0),
+        CallbackOutcome::Delivered => ("delivered", 0.0),
+        CallbackOutcome::Gone => ("gone", 0.0),
+        CallbackOutcome::Later(wait) => ("waiting", wait.as_secs_f64()),
+        CallbackOutcome::Dead => ("dead", 0.0),
     };
-    let (job, status) = (owed.message.data.id, http_status.map(i32::from));
-    let ended =
-        client.execute(&statement, &[&job, &owed.attempts, &state, &status, &error, &wait]).await?;
+    let (job, status) = (claimed.message.data.id, http_status.map(i32::from));
+    let ended = client
+        .execute(&statement, &[&job, &claimed.attempts, &state, &status, &error, &wait])
+        .await?;
     Ok(ended == 1)
 }
 

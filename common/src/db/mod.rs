@@ -22,7 +22,7 @@ mod pooler;
 pub mod spend;
 pub mod usage;
 
-pub use batch::{Outcome, Spoiled};
+pub use batch::{Outcome, PoisonRow};
 pub use client::{Client, GenericClient, Transaction};
 pub use connect::{connect, pool, pool_with};
 pub use error::{Asked, DbError, RootCertificatesProblem};

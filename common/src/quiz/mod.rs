@@ -20,6 +20,7 @@ mod words;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use fields::Fields;
@@ -41,10 +42,11 @@ pub const BODY_FAT_PERCENT: RangeInclusive<f64> = 5.0..=50.0;
 pub const LEVEL: RangeInclusive<u8> = 1..=10;
 
 /// Valid answers of one person. Text is trimmed and never empty; lists hold
-/// no empty items.
+/// no empty items. Serialised it is what a job keeps of its request; [`Quiz::read`]
+/// reads what clients send.
 ///
 /// `Debug` shows nothing: the answers are health data and must not reach logs.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Quiz {
     /// In years, within [`AGE`].
     pub age: u8,

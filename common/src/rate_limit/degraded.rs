@@ -15,7 +15,7 @@ use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::Units;
-use super::policy::{Check, Decision, Policy};
+use super::policy::{Check, Decision, RatePolicy};
 
 /// The limiters, made as policies come up.
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct Limiter {
 }
 
 impl Degraded {
-    pub(super) fn decide(&self, units: Units, subject: &str, policies: &[Policy]) -> Decision {
+    pub(super) fn decide(&self, units: Units, subject: &str, policies: &[RatePolicy]) -> Decision {
         let limiters: Vec<_> = policies.iter().map(|policy| self.limiter(policy)).collect();
         let pairs = || policies.iter().zip(&limiters);
         if units == Units::GiveBack {
@@ -64,7 +64,7 @@ impl Degraded {
         }
     }
 
-    fn limiter(&self, policy: &Policy) -> Arc<Limiter> {
+    fn limiter(&self, policy: &RatePolicy) -> Arc<Limiter> {
         let key = (Arc::clone(&policy.name), policy.quota.get(), policy.window);
         Arc::clone(self.lock().entry(key).or_insert_with(|| Arc::new(Limiter::new(policy))))
     }
@@ -75,7 +75,7 @@ impl Degraded {
 }
 
 impl Limiter {
-    fn new(policy: &Policy) -> Self {
+    fn new(policy: &RatePolicy) -> Self {
         // None only for an interval of zero, which a policy does not have.
         let quota = Quota::with_period(policy.interval())
             .unwrap_or_else(|| Quota::per_hour(policy.quota))
@@ -85,7 +85,7 @@ impl Limiter {
         Self { governor, states, clock }
     }
 
-    fn take(&self, subject: &str, policy: &Policy) -> Check {
+    fn take(&self, subject: &str, policy: &RatePolicy) -> Check {
         let policy = policy.clone();
         match self.governor.check_key(&subject.to_owned()) {
             Ok(snapshot) => Check {
@@ -102,7 +102,7 @@ impl Limiter {
         }
     }
 
-    fn give_back(&self, subject: &str, policy: &Policy) {
+    fn give_back(&self, subject: &str, policy: &RatePolicy) {
         let interval = Nanos::from(policy.interval()).as_u64();
         if let Some(state) = self.states.lock().get_mut(subject) {
             *state = Nanos::from(state.as_u64().saturating_sub(interval));
@@ -159,12 +159,12 @@ mod tests {
 
     use super::*;
 
-    fn policy(name: &str, quota: u32) -> Policy {
+    fn policy(name: &str, quota: u32) -> RatePolicy {
         let quota = NonZeroU32::new(quota).unwrap();
-        Policy { name: name.into(), quota, window: Duration::from_secs(3600), shadow: false }
+        RatePolicy { name: name.into(), quota, window: Duration::from_secs(3600), shadow: false }
     }
 
-    fn taken(degraded: &Degraded, policies: &[Policy]) -> usize {
+    fn taken(degraded: &Degraded, policies: &[RatePolicy]) -> usize {
         let takes = (0..100).map(|_| degraded.decide(Units::Take, "user", policies));
         takes.take_while(Decision::passes).count()
     }
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn quiet_users_are_forgotten() {
-        let quick = Policy { window: Duration::from_micros(1), ..policy("quick", 1) };
+        let quick = RatePolicy { window: Duration::from_micros(1), ..policy("quick", 1) };
         let degraded = Degraded::default();
         degraded.decide(Units::Take, "user", std::slice::from_ref(&quick));
         let states = degraded.limiter(&quick).states.clone();

@@ -1,13 +1,13 @@
-//! `RateLimit-Policy` and `RateLimit`, as draft-ietf-httpapi-ratelimit-headers-11
+//! `RateLimit-RatePolicy` and `RateLimit`, as draft-ietf-httpapi-ratelimit-headers-11
 //! defines them: lists of structured-field strings with parameters (RFC 9651).
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::policy::{Check, Decision, Policy};
+use super::policy::{Check, Decision, RatePolicy};
 
-/// `RateLimit-Policy`: what is granted, the same on every answer.
-pub fn policy_field<'a>(policies: impl IntoIterator<Item = &'a Policy>) -> String {
+/// `RateLimit-RatePolicy`: what is granted, the same on every answer.
+pub fn policy_field<'a>(policies: impl IntoIterator<Item = &'a RatePolicy>) -> String {
     list(policies.into_iter().map(|policy| {
         let window = whole_seconds(policy.window).max(1);
         format!("{};q={};w={window}", string(&policy.name), policy.quota)
@@ -53,9 +53,9 @@ mod tests {
 
     use super::*;
 
-    fn policy(name: &str) -> Policy {
+    fn policy(name: &str) -> RatePolicy {
         let (quota, window) = (NonZeroU32::new(5).unwrap(), Duration::from_secs(3600));
-        Policy { name: name.into(), quota, window, shadow: false }
+        RatePolicy { name: name.into(), quota, window, shadow: false }
     }
 
     #[test]

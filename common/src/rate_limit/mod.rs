@@ -18,10 +18,10 @@ use redis::Script;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::kv::{Kv, KvError};
+use crate::redis::{Redis, RedisError};
 use degraded::Degraded;
 
-pub use policy::{Check, Decision, Policy};
+pub use policy::{Check, Decision, RatePolicy};
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rate_limit.lua")));
 
@@ -40,7 +40,7 @@ enum Units {
 #[derive(Debug, thiserror::Error)]
 enum RedisAway {
     #[error(transparent)]
-    Kv(#[from] KvError),
+    Redis(#[from] RedisError),
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
     #[error("the script's reply has another shape")]
@@ -50,7 +50,7 @@ enum RedisAway {
 /// Counts and decides. One a process.
 #[derive(Debug)]
 pub struct RateLimiter {
-    kv: Kv,
+    redis: Redis,
     patience: Duration,
     degraded: Degraded,
     is_degraded: AtomicBool,
@@ -59,12 +59,12 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// A limiter over `kv`. Slower than `patience` and Redis counts as away:
+    /// A limiter over `redis`. Slower than `patience` and Redis counts as away:
     /// a request waits for the answer.
-    pub fn new(kv: Kv, patience: Duration) -> Self {
+    pub fn new(redis: Redis, patience: Duration) -> Self {
         metrics::gauge!("regimen_rate_limiter_mode").set(0.0);
         Self {
-            kv,
+            redis,
             patience,
             degraded: Degraded::default(),
             is_degraded: AtomicBool::new(false),
@@ -73,18 +73,18 @@ impl RateLimiter {
     }
 
     /// Takes one unit of every policy for `subject`, or of none.
-    pub async fn take(&self, subject: &str, policies: &[Policy]) -> Decision {
+    pub async fn take(&self, subject: &str, policies: &[RatePolicy]) -> Decision {
         self.decide(Units::Take, subject, policies).await
     }
 
     /// What is left, without taking anything.
-    pub async fn look(&self, subject: &str, policies: &[Policy]) -> Decision {
+    pub async fn look(&self, subject: &str, policies: &[RatePolicy]) -> Decision {
         self.decide(Units::Look, subject, policies).await
     }
 
     /// Gives back what [`RateLimiter::take`] took: the request it was for came
     /// to nothing. Returns what is left then.
-    pub async fn give_back(&self, subject: &str, policies: &[Policy]) -> Decision {
+    pub async fn give_back(&self, subject: &str, policies: &[RatePolicy]) -> Decision {
         self.decide(Units::GiveBack, subject, policies).await
     }
 
@@ -98,7 +98,7 @@ impl RateLimiter {
         self.degraded.retain_recent();
     }
 
-    async fn decide(&self, units: Units, subject: &str, policies: &[Policy]) -> Decision {
+    async fn decide(&self, units: Units, subject: &str, policies: &[RatePolicy]) -> Decision {
         if policies.is_empty() {
             return Decision::default();
         }
@@ -113,10 +113,10 @@ impl RateLimiter {
         &self,
         units: Units,
         subject: &str,
-        policies: &[Policy],
+        policies: &[RatePolicy],
         clock_offset_micros: i64,
     ) -> Option<Decision> {
-        if !self.kv.works() {
+        if !self.redis.works() {
             self.set_mode(true);
             return None;
         }
@@ -130,7 +130,7 @@ impl RateLimiter {
             }
             Err(error) => {
                 *self.paused_until.lock().await = Some(Instant::now() + PAUSE);
-                self.kv.doubt();
+                self.redis.doubt();
                 self.set_mode(true);
                 tracing::debug!(%error, "the rate limiter decides without Redis");
                 None
@@ -143,17 +143,17 @@ impl RateLimiter {
         &self,
         units: Units,
         subject: &str,
-        policies: &[Policy],
+        policies: &[RatePolicy],
         clock_offset_micros: i64,
     ) -> Result<(i64, Decision), RedisAway> {
         let mut invocation = SCRIPT.prepare_invoke();
         invocation.arg(units as i64).arg(clock_offset_micros);
         for policy in policies {
-            invocation.key(self.kv.key(&policy.key(subject)));
+            invocation.key(self.redis.key(&policy.key(subject)));
             invocation.arg(policy.interval_micros()).arg(policy.quota.get());
             invocation.arg(u8::from(!policy.shadow));
         }
-        let reply: Vec<i64> = timeout(self.patience, self.kv.invoke(&invocation))
+        let reply: Vec<i64> = timeout(self.patience, self.redis.invoke(&invocation))
             .await
             .map_err(|_| RedisAway::TimedOut(self.patience))??;
         read_reply(&reply, policies).ok_or(RedisAway::Reply)
@@ -173,7 +173,7 @@ impl RateLimiter {
 }
 
 /// Four numbers a policy after the time, as the script documents.
-fn read_reply(reply: &[i64], policies: &[Policy]) -> Option<(i64, Decision)> {
+fn read_reply(reply: &[i64], policies: &[RatePolicy]) -> Option<(i64, Decision)> {
     let (&now, rest) = reply.split_first()?;
     let (groups, left_over) = rest.as_chunks::<4>();
     if groups.len() != policies.len() || !left_over.is_empty() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// `quota` units at once, one more every `window / quota`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
+pub struct RatePolicy {
     /// Its name in keys, headers and metrics: `a-z`, `0-9` and `-`.
     pub name: Arc<str>,
     /// Units of the whole window.
@@ -17,7 +17,7 @@ pub struct Policy {
     pub shadow: bool,
 }
 
-impl Policy {
+impl RatePolicy {
     /// The time one unit takes to come back; at least a microsecond.
     pub fn interval(&self) -> Duration {
         Duration::from_micros(self.interval_micros())
@@ -39,7 +39,7 @@ impl Policy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// The policy.
-    pub policy: Policy,
+    pub policy: RatePolicy,
     /// Whether this policy alone would let the request pass.
     pub passes: bool,
     /// Units left after the decision.

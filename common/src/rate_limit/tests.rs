@@ -11,12 +11,12 @@ use secrecy::SecretString;
 use super::*;
 use crate::test_support::TestRedis;
 
-fn policy(name: &str, quota: u32, window: Duration) -> Policy {
+fn policy(name: &str, quota: u32, window: Duration) -> RatePolicy {
     let quota = NonZeroU32::new(quota).unwrap();
-    Policy { name: name.into(), quota, window, shadow: false }
+    RatePolicy { name: name.into(), quota, window, shadow: false }
 }
 
-fn hourly(name: &str, quota: u32) -> Policy {
+fn hourly(name: &str, quota: u32) -> RatePolicy {
     policy(name, quota, Duration::from_secs(3600))
 }
 
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn limiter(redis: &TestRedis) -> RateLimiter {
     let url = SecretString::from(redis.url().to_owned());
-    RateLimiter::new(Kv::new(&url, redis.prefix()).unwrap(), PATIENCE)
+    RateLimiter::new(Redis::new(&url, redis.prefix()).unwrap(), PATIENCE)
 }
 
 /// GCRA as written down: the latest theoretical arrival times, nothing else.
@@ -36,14 +36,14 @@ struct Model {
 
 impl Model {
     /// Whether a request at `now` passes all policies; counts it when it does.
-    fn take(&mut self, now: i64, policies: &[Policy]) -> bool {
+    fn take(&mut self, now: i64, policies: &[RatePolicy]) -> bool {
         self.tats.resize(policies.len(), 0);
         let next: Vec<i64> = policies
             .iter()
             .zip(&self.tats)
             .map(|(policy, tat)| (*tat).max(now) + interval(policy))
             .collect();
-        let fits = |(policy, next): (&Policy, &i64)| {
+        let fits = |(policy, next): (&RatePolicy, &i64)| {
             next - interval(policy) * i64::from(policy.quota.get()) <= now
         };
         let passes = policies.iter().zip(&next).all(fits);
@@ -53,13 +53,13 @@ impl Model {
         passes
     }
 
-    fn remaining(&self, now: i64, policy: &Policy, at: usize) -> i64 {
+    fn remaining(&self, now: i64, policy: &RatePolicy, at: usize) -> i64 {
         let span = interval(policy) * i64::from(policy.quota.get());
         (span - (self.tats[at] - now).max(0)) / interval(policy)
     }
 }
 
-fn interval(policy: &Policy) -> i64 {
+fn interval(policy: &RatePolicy) -> i64 {
     i64::try_from(policy.interval_micros()).unwrap()
 }
 
@@ -130,7 +130,7 @@ async fn asking_again_after_the_wait_passes_and_a_microsecond_before_does_not() 
 async fn two_hundred_at_once_never_pass_more_than_the_quota() {
     let redis = TestRedis::new();
     let limiters = [Arc::new(limiter(&redis)), Arc::new(limiter(&redis))];
-    let policies: Arc<[Policy]> = [hourly("a", 7), hourly("b", 9)].into();
+    let policies: Arc<[RatePolicy]> = [hourly("a", 7), hourly("b", 9)].into();
     let barrier = Arc::new(tokio::sync::Barrier::new(200));
     let requests = (0..200).map(|number| {
         let (limiter, policies) = (Arc::clone(&limiters[number % 2]), Arc::clone(&policies));
@@ -154,7 +154,7 @@ async fn a_refusal_counts_nowhere_and_a_shadow_never_refuses() {
     let redis = TestRedis::new();
     let limiter = limiter(&redis);
     let (wide, narrow) = (hourly("wide", 4), hourly("narrow", 1));
-    let shadow = Policy { shadow: true, ..hourly("shadow", 2) };
+    let shadow = RatePolicy { shadow: true, ..hourly("shadow", 2) };
     let all = [wide.clone(), narrow, shadow.clone()];
     assert!(limiter.take("user", &all).await.passes());
     let refused = limiter.take("user", &all).await;
@@ -193,13 +193,13 @@ async fn keys_share_one_cluster_slot_and_expire() {
     for user in ["one", "two"] {
         limiter.take(user, &policies).await;
     }
-    let kv = &limiter.kv;
-    let pattern = kv.key("rate:*").replace('{', "\\{");
-    let keys: Vec<String> = kv.query(cmd("KEYS").arg(pattern)).await.unwrap();
+    let store = &limiter.redis;
+    let pattern = store.key("rate:*").replace('{', "\\{");
+    let keys: Vec<String> = store.query(cmd("KEYS").arg(pattern)).await.unwrap();
     assert_eq!(keys.len(), 6);
     let mut slots = HashSet::new();
     for key in &keys {
-        let left: i64 = kv.query(cmd("PTTL").arg(key)).await.unwrap();
+        let left: i64 = store.query(cmd("PTTL").arg(key)).await.unwrap();
         assert!(left > 0 && left <= 3_600_000, "{key} stays for {left} ms");
         slots.insert(hash_slot(key));
     }
@@ -226,8 +226,8 @@ fn the_slot_is_computed_as_redis_does() {
 
 #[tokio::test]
 async fn without_redis_the_same_quota_holds_in_this_process() {
-    let kv = Kv::new(&SecretString::from("redis://127.0.0.1:1/0"), "away").unwrap();
-    let limiter = RateLimiter::new(kv, PATIENCE);
+    let store = Redis::new(&SecretString::from("redis://127.0.0.1:1/0"), "away").unwrap();
+    let limiter = RateLimiter::new(store, PATIENCE);
     let policies = [hourly("a", 5)];
     for left in (0..5).rev() {
         let decision = limiter.take("user", &policies).await;

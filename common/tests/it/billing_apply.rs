@@ -1,7 +1,7 @@
 //! The effect of single events: links, doubts, notices and alerts.
 
 use regimen_common::billing::apply::apply;
-use regimen_common::billing::entitlement::{Access, Entitlement, Policy, Status};
+use regimen_common::billing::entitlement::{Access, Entitlement, EntitlementPolicy, Status};
 use regimen_common::billing::event::Event;
 use regimen_common::billing::object::Subscription;
 use regimen_common::billing::record::Basis;
@@ -61,7 +61,7 @@ fn after(events: &[Event]) -> Settlement {
 
 fn is_pro(state: &CustomerState) -> bool {
     let now = chrono::DateTime::from_timestamp(1_797_000_000, 0).unwrap();
-    Entitlement::of(&state.records, &Policy::default(), now).pro
+    Entitlement::of(&state.records, &EntitlementPolicy::default(), now).pro
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn deleting_a_customer_revokes_what_is_known_and_what_comes_late() {
     let active = event("customer.subscription.updated", 5, subscription("active"));
     for order in [[active.clone(), deleted.clone()], [deleted, active]] {
         let state = after(&order).state;
-        assert_eq!(state.records[0].access(&Policy::default(), 0), Access::None);
+        assert_eq!(state.records[0].access(&EntitlementPolicy::default(), 0), Access::None);
         assert!(!is_pro(&state));
     }
 }

@@ -46,7 +46,7 @@ async fn a_silent_holder_is_replaced_and_changes_nothing_any_more() {
     assert!(!backfill::complete(&client, "first", &Tally::default()).await.unwrap());
     let failure = Failure { code: "stripe_away", detail: "no answer" };
     assert!(!backfill::fail(&client, "first", &failure).await.unwrap());
-    backfill::let_go(&client, "first").await.unwrap();
+    backfill::cancellation(&client, "first").await.unwrap();
     let standing = backfill::standing(&client).await.unwrap();
     assert_eq!((standing.holder.as_deref(), standing.failures), (Some("second"), 0));
 }
@@ -59,7 +59,7 @@ async fn it_is_time_a_day_after_the_last_complete_run_and_whenever_asked() {
     assert!(backfill::complete(&client, "first", &Tally::default()).await.unwrap());
     assert!(!begin(&client, "second", DAILY).await);
     assert!(begin(&client, "second", Occasion::Asked).await);
-    backfill::let_go(&client, "second").await.unwrap();
+    backfill::cancellation(&client, "second").await.unwrap();
     assert!(!begin(&client, "second", DAILY).await, "broken off, but the first was complete");
     pass(&client, "complete_at", "24 hours").await;
     assert!(begin(&client, "second", DAILY).await);

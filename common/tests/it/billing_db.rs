@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use regimen_common::billing::Mode;
-use regimen_common::billing::entitlement::{Policy, Status};
+use regimen_common::billing::entitlement::{EntitlementPolicy, Status};
 use regimen_common::billing::event::Event;
 use regimen_common::billing::record::{Basis, Record};
 use regimen_common::billing::state::{CustomerState, Link, LinkSource};
-use regimen_common::billing::verdict::{Notice, NoticeKind};
+use regimen_common::billing::verdict::{BillingNotice, NoticeKind};
 use regimen_common::db::Client;
-use regimen_common::db::billing::claims::{self, Claimed, DueEvents, Ending, Failure};
+use regimen_common::db::billing::claims::{self, ClaimedEvent, DueEvents, Ending, Failure};
 use regimen_common::db::billing::events::{self, EventState, NewEvent, Replayed, Source, Stored};
-use regimen_common::db::billing::notices::{self, DueMails, Mail, Sent};
+use regimen_common::db::billing::notices::{self, DueMails, Mail, MailOutcome};
 use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisoned};
 use regimen_common::db::billing::{customers, profiles};
 use regimen_common::test_support::TestDatabase;
@@ -42,7 +42,7 @@ async fn replay(client: &Client, id: &str, mode: Mode) -> Replayed {
     events::replay(client, id, mode).await.unwrap()
 }
 
-async fn claim(client: &Client, id: &str) -> Option<Claimed> {
+async fn claim(client: &Client, id: &str) -> Option<ClaimedEvent> {
     claims::claim(client, &[id.to_owned()], HOLD).await.unwrap().pop()
 }
 
@@ -82,7 +82,7 @@ async fn save(client: &mut Client, customer: &str, after: &CustomerState) {
     for user in customers::save(&tx, customer, &before, after).await.unwrap() {
         let had = before.users.contains(&user);
         let now: DateTime<Utc> = "2026-12-01T00:00:00Z".parse().unwrap();
-        profiles::refresh(&tx, user, had, &Policy::default(), now).await.unwrap();
+        profiles::refresh(&tx, user, had, &EntitlementPolicy::default(), now).await.unwrap();
     }
     tx.commit().await.unwrap();
 }
@@ -149,7 +149,7 @@ async fn a_claim_is_held_by_one_and_settled_once() {
     let claimed = claim(&client, "evt_1").await.unwrap();
     assert_eq!((claimed.attempts, claimed.trace_context.as_deref()), (1, Some("00-a-b-01")));
     assert!(claim(&client, "evt_1").await.is_none());
-    let due = DueEvents { limit: 10, hold: HOLD, aside: &[] };
+    let due = DueEvents { limit: 10, hold: HOLD, quarantine: &[] };
     assert!(claims::claim_due(&mut client, &due).await.unwrap().done.is_empty());
     assert!(claims::lock(&client, "evt_1").await.unwrap());
     let ending = Ending { state: EventState::Applied, reason: None, customer: Some("cus_7") };
@@ -185,7 +185,7 @@ async fn what_redis_lost_and_what_takes_workers_down_is_found() {
     let mut client = database.client().await;
     store(&client, "evt_1", None).await;
     let lost = async |patience| {
-        let lost = LostIds { popped_before: None, patience, limit: 10, aside: &[] };
+        let lost = LostIds { popped_before: None, patience, limit: 10, quarantine: &[] };
         let mut client = database.client().await;
         repairs::dispatch_lost(&mut client, &lost).await.unwrap().done.len()
     };
@@ -193,7 +193,7 @@ async fn what_redis_lost_and_what_takes_workers_down_is_found() {
     assert_eq!(lost(Duration::ZERO).await, 1);
     let long_ago = Some(DateTime::<Utc>::UNIX_EPOCH);
     let standing =
-        LostIds { popped_before: long_ago, patience: Duration::ZERO, limit: 10, aside: &[] };
+        LostIds { popped_before: long_ago, patience: Duration::ZERO, limit: 10, quarantine: &[] };
     let standing = repairs::dispatch_lost(&mut client, &standing).await.unwrap().done;
     assert!(standing.is_empty(), "still stands in the list");
     // A claim given back is no lost worker.
@@ -203,9 +203,9 @@ async fn what_redis_lost_and_what_takes_workers_down_is_found() {
     for _ in 0..2 {
         assert_eq!(claims::claim(&client, &ids, Duration::ZERO).await.unwrap().len(), 1);
     }
-    let poisoned = Poisoned { holders: 3, limit: 10, aside: &[] };
+    let poisoned = Poisoned { holders: 3, limit: 10, quarantine: &[] };
     assert!(repairs::bury_poisoned(&mut client, &poisoned).await.unwrap().done.is_empty());
-    let due = DueEvents { limit: 10, hold: Duration::ZERO, aside: &[] };
+    let due = DueEvents { limit: 10, hold: Duration::ZERO, quarantine: &[] };
     assert_eq!(claims::claim_due(&mut client, &due).await.unwrap().done.len(), 1);
     assert_eq!(repairs::bury_poisoned(&mut client, &poisoned).await.unwrap().done, ["evt_1"]);
 }
@@ -214,7 +214,7 @@ async fn what_redis_lost_and_what_takes_workers_down_is_found() {
 async fn unresolved_events_wake_with_their_customer_or_in_time() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
-    let due = DueUnresolved { limit: 10, aside: &[] };
+    let due = DueUnresolved { limit: 10, quarantine: &[] };
     let unresolved = Ending {
         state: EventState::Unresolved,
         reason: Some("unknown_user"),
@@ -383,7 +383,7 @@ async fn a_notice_is_told_once_and_its_mail_sent_once() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
     let user = profile(&client, "free").await;
-    let notice = Notice {
+    let notice = BillingNotice {
         kind: NoticeKind::PaymentFailed,
         user,
         amount: Some(999),
@@ -401,7 +401,7 @@ async fn a_notice_is_told_once_and_its_mail_sent_once() {
     let shown: Vec<String> = shown.iter().map(|row| row.get(0)).collect();
     assert_eq!(shown, ["A payment failed.", "Old news."]);
 
-    let all = DueMails { limit: 10, hold: Duration::ZERO, aside: &[] };
+    let all = DueMails { limit: 10, hold: Duration::ZERO, quarantine: &[] };
     let mails = notices::claim_mails(&mut client, None, &all).await.unwrap().done;
     let all = DueMails { hold: HOLD, ..all };
     let [stale] = mails.as_slice() else { panic!("{mails:?}") };
@@ -409,14 +409,14 @@ async fn a_notice_is_told_once_and_its_mail_sent_once() {
     let ids = ["evt_1".to_owned(), "evt_2".to_owned()];
     let mails = notices::claim_mails(&mut client, Some(&ids), &all).await.unwrap().done;
     let [fresh] = mails.as_slice() else { panic!("{mails:?}") };
-    assert!(!notices::mail_ended(&client, stale, &Sent::Delivered).await.unwrap());
-    let later = Sent::Later(Duration::ZERO, "greylisted");
+    assert!(!notices::mail_ended(&client, stale, &MailOutcome::Delivered).await.unwrap());
+    let later = MailOutcome::Later(Duration::ZERO, "greylisted");
     assert!(notices::mail_ended(&client, fresh, &later).await.unwrap());
-    let lost = LostIds { popped_before: None, patience: HOLD, limit: 10, aside: &[] };
+    let lost = LostIds { popped_before: None, patience: HOLD, limit: 10, quarantine: &[] };
     let lost = repairs::dispatch_lost_mails(&mut client, &lost).await.unwrap().done;
     let lost: Vec<String> = lost.into_iter().map(|message| message.id).collect();
     assert_eq!(lost, ["evt_1"]);
     let mails = notices::claim_mails(&mut client, Some(&lost), &all).await.unwrap().done;
-    assert!(notices::mail_ended(&client, &mails[0], &Sent::Delivered).await.unwrap());
+    assert!(notices::mail_ended(&client, &mails[0], &MailOutcome::Delivered).await.unwrap());
     assert!(notices::claim_mails(&mut client, None, &all).await.unwrap().done.is_empty());
 }

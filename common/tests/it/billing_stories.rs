@@ -15,7 +15,7 @@ use proptest::test_runner::{Config, TestRunner};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use regimen_common::billing::apply::apply;
-use regimen_common::billing::entitlement::{Entitlement, Policy};
+use regimen_common::billing::entitlement::{Entitlement, EntitlementPolicy};
 use regimen_common::billing::event::Event;
 use regimen_common::billing::object::Subscription;
 use regimen_common::billing::record::Record;
@@ -256,7 +256,7 @@ impl World {
 
     /// What the code under test gives `user`: plan, and date of renewal.
     fn given(&self, user: Uuid, now: i64) -> (bool, Option<String>) {
-        let policy = Policy {
+        let policy = EntitlementPolicy {
             past_due_grace: Duration::from_secs(GRACE as u64),
             entitling: our_prices().collect(),
         };

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use regimen_common::db::Client;
-use regimen_common::db::callbacks::{self, Due, Owed, Room, Sent};
+use regimen_common::db::callbacks::{self, CallbackOutcome, ClaimedCallback, Due, Room};
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
@@ -42,14 +42,14 @@ fn room(hosts: &[(&str, i64)], limit: i64) -> Room {
     Room { hosts, users: Vec::new(), per_user: 100, limit }
 }
 
-async fn claim(client: &mut Client, room: &Room) -> Vec<Owed> {
-    let due = Due { room, hold: HOLD, aside: &[] };
+async fn claim(client: &mut Client, room: &Room) -> Vec<ClaimedCallback> {
+    let due = Due { room, hold: HOLD, quarantine: &[] };
     let outcome = callbacks::claim(client, &due).await.unwrap();
-    assert!(outcome.spoiled.is_empty(), "{:?}", outcome.spoiled);
+    assert!(outcome.poisoned.is_empty(), "{:?}", outcome.poisoned);
     outcome.done
 }
 
-fn jobs(owed: &[Owed]) -> HashSet<Uuid> {
+fn jobs(owed: &[ClaimedCallback]) -> HashSet<Uuid> {
     owed.iter().map(|owed| owed.message.data.id).collect()
 }
 
@@ -101,7 +101,7 @@ async fn whoever_claims_first_has_it_until_the_claim_runs_out() {
         claim(&mut database.client().await, &room(&[("one.example", 50)], 20)).await
     });
     let claimed = futures_util::future::join_all(claims).await;
-    let all: Vec<Owed> = claimed.into_iter().flatten().collect();
+    let all: Vec<ClaimedCallback> = claimed.into_iter().flatten().collect();
     assert_eq!(jobs(&all).len(), all.len(), "nothing twice");
     let rest = claim(&mut client, &room(&[("one.example", 50)], 50)).await;
     assert_eq!(all.len() + rest.len(), 50);
@@ -109,8 +109,10 @@ async fn whoever_claims_first_has_it_until_the_claim_runs_out() {
     let again = claim(&mut client, &room(&[("one.example", 50)], 1)).await.remove(0);
     assert_eq!(again.attempts, 2);
     // The first holder comes too late, the second one settles it.
-    let first = Owed { attempts: 1, ..again.clone() };
-    let end = async |owed| callbacks::ended(&client, owed, &Sent::Delivered, Some(200), None).await;
+    let first = ClaimedCallback { attempts: 1, ..again.clone() };
+    let end = async |owed| {
+        callbacks::ended(&client, owed, &CallbackOutcome::Delivered, Some(200), None).await
+    };
     assert!(!end(&first).await.unwrap());
     assert!(end(&again).await.unwrap());
     assert!(!end(&again).await.unwrap(), "settled is settled");

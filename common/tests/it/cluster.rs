@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
-use regimen_common::kv::{Kv, RESPONSE_TIMEOUT};
 use regimen_common::queue::{List, Message, Queue};
-use regimen_common::rate_limit::{Policy, RateLimiter};
+use regimen_common::rate_limit::{RateLimiter, RatePolicy};
+use regimen_common::redis::{RESPONSE_TIMEOUT, Redis};
 use regimen_common::test_support::PrivateRedis;
 use secrecy::SecretString;
 
@@ -16,9 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Enough that both nodes have some: each prefix is a slot of its own.
 const PREFIXES: usize = 12;
 
-fn hourly(name: &str, quota: u32) -> Policy {
+fn hourly(name: &str, quota: u32) -> RatePolicy {
     let quota = NonZeroU32::new(quota).unwrap();
-    Policy { name: name.into(), quota, window: Duration::from_secs(3600), shadow: false }
+    RatePolicy { name: name.into(), quota, window: Duration::from_secs(3600), shadow: false }
 }
 
 /// Only one node is named; the other is found through it.
@@ -30,10 +30,10 @@ fn cluster_url(node: &PrivateRedis) -> String {
 async fn several_policies_are_one_call_on_whichever_node_has_the_slot() {
     let [first, second] = PrivateRedis::start_cluster(None).await;
     let node = cluster_url(&first);
-    let policies: Arc<[Policy]> = [hourly("a", 3), hourly("b", 5)].into();
+    let policies: Arc<[RatePolicy]> = [hourly("a", 3), hourly("b", 5)].into();
     for number in 0..PREFIXES {
-        let kv = Kv::new(&SecretString::from(node.clone()), &format!("p{number}")).unwrap();
-        let limiter = Arc::new(RateLimiter::new(kv, PATIENCE));
+        let store = Redis::new(&SecretString::from(node.clone()), &format!("p{number}")).unwrap();
+        let limiter = Arc::new(RateLimiter::new(store, PATIENCE));
         let takes = (0..20).map(|_| {
             let (limiter, policies) = (Arc::clone(&limiter), Arc::clone(&policies));
             tokio::spawn(async move { limiter.take("user", &policies).await })
@@ -61,13 +61,14 @@ async fn an_idle_worker_blocks_for_longer_than_other_commands_may_take() {
     let [first, _second] = PrivateRedis::start_cluster(None).await;
     let url = SecretString::from(cluster_url(&first));
     let waits = (0..PREFIXES).map(|number| {
-        let queue = Queue::new(Kv::new(&url, &format!("p{number}")).unwrap());
+        let queue = Queue::new(Redis::new(&url, &format!("p{number}")).unwrap());
         async move {
-            let (mut link, bell) = (queue.blocking().await.unwrap(), queue.bell());
+            let (mut link, wake_up_key) = (queue.blocking().await.unwrap(), queue.wake_up_key());
             let long = RESPONSE_TIMEOUT + Duration::from_secs(2);
-            let mut wait = async || queue.wait(&mut link, &[List::Free], &bell, 5, long).await;
+            let mut wait =
+                async || queue.wait(&mut link, &[List::Free], &wake_up_key, 5, long).await;
             assert_eq!(wait().await.unwrap(), [], "nothing came");
-            queue.ring(&bell).await.unwrap();
+            queue.wake(&wake_up_key).await.unwrap();
             assert_eq!(wait().await.unwrap(), [], "called away");
             let message = Message::new("id", DateTime::UNIX_EPOCH, None);
             queue.push(List::Free, std::slice::from_ref(&message)).await.unwrap();

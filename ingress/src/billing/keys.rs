@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::error::ApiError;
 use crate::extract::is_plain;
-use crate::routes::plans::idempotency_key;
+use crate::idempotency::idempotency_key;
 
 /// The key for `action` of `actor`, from the request's headers or fresh.
 ///

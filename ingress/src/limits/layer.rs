@@ -1,22 +1,23 @@
 //! The rate limit in front of the limited routes, and its headers.
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use regimen_common::rate_limit::fields::{limit_field, policy_field, whole_seconds};
-use regimen_common::rate_limit::{Decision, Policy};
+use regimen_common::rate_limit::{Decision, RatePolicy};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
 use crate::auth::Caller;
 use crate::error::{ApiError, QuotaExceeded};
 use crate::extract::{read_body, without_mark};
-use crate::routes::plans::IDEMPOTENCY_KEY;
+use crate::idempotency::{IDEMPOTENCY_KEY, Repeated};
 use crate::state::AppState;
 
 const POLICY_HEADER: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -57,29 +58,7 @@ impl Action {
             Self::Billing => false,
         }
     }
-
-    /// The action of a matched route, if it is limited.
-    pub fn of(method: &Method, route: &str) -> Option<Self> {
-        match route {
-            "/api/stripe/invoices" if method == Method::GET => Some(Self::Billing),
-            _ if method != Method::POST => None,
-            "/v1/plans" | "/generate-plans" | "/generate-complete-plan" => {
-                Some(Self::GeneratePlans)
-            }
-            "/generate-meal-plan" => Some(Self::MealPlan),
-            "/generate-workout-plan" => Some(Self::WorkoutPlan),
-            "/v1/billing/checkout"
-            | "/v1/billing/portal"
-            | "/api/stripe/create-checkout-session" => Some(Self::Billing),
-            _ => None,
-        }
-    }
 }
-
-/// Marks the answer to a request that was sent before under the same
-/// idempotency key: the limits neither count nor refuse it.
-#[derive(Debug, Clone, Copy)]
-pub struct Repeated;
 
 /// What stands against a request, if anything: beyond its limit it may only get
 /// the answer it was given before.
@@ -94,20 +73,25 @@ impl<S: Send + Sync> FromRequestParts<S> for OverLimit {
     }
 }
 
+/// `routes`, each request to which counts as one `action` of its user.
+pub fn limited(
+    state: &AppState,
+    action: Action,
+    routes: OpenApiRouter<AppState>,
+) -> OpenApiRouter<AppState> {
+    routes.route_layer(from_fn_with_state((state.clone(), action), enforce))
+}
+
 /// Refuses a limited request when its user's quota is used up; else lets it
 /// through and tells on its answer what is left.
 ///
 /// # Errors
 /// 401 and 403 by [`Caller`], 429 by the limits.
-pub async fn enforce(
-    State(state): State<AppState>,
+async fn enforce(
+    State((state, action)): State<(AppState, Action)>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let Some(action) = route.and_then(|route| Action::of(request.method(), route)) else {
-        return Ok(next.run(request).await);
-    };
     let (mut parts, body) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &state).await?;
     let (user, body) = limited_user(&caller, body).await?;
@@ -172,7 +156,7 @@ fn is_repeated(response: &Response) -> bool {
     response.extensions().get::<Repeated>().is_some()
 }
 
-fn refusal(policies: &[Policy], decision: &Decision) -> QuotaExceeded {
+fn refusal(policies: &[RatePolicy], decision: &Decision) -> QuotaExceeded {
     let retry_after = decision.retry_after();
     let names: Vec<String> =
         decision.violated().map(|check| check.policy.name.to_string()).collect();

@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use regimen_common::config::Env;
 use regimen_common::db::Pool;
-use regimen_common::kv::Kv;
 use regimen_common::rate_limit::RateLimiter;
+use regimen_common::redis::Redis;
 
 pub use backpressure::Backpressure;
-pub use layer::{Action, OverLimit, Repeated, enforce};
+pub use layer::{Action, OverLimit, limited};
 pub use rates::{Rate, RateConfig};
 pub use tiers::Tiers;
 
@@ -66,9 +66,9 @@ pub struct Limits {
 
 impl Limits {
     /// Over the process's Redis and Postgres.
-    pub fn new(config: UsageLimits, kv: Kv, db: Pool) -> Self {
+    pub fn new(config: UsageLimits, redis: Redis, db: Pool) -> Self {
         Self {
-            limiter: RateLimiter::new(kv, config.patience),
+            limiter: RateLimiter::new(redis, config.patience),
             tiers: Tiers::new(db.clone()),
             backpressure: Backpressure::new(db, config.max_queued),
             config,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use regimen_common::account::PlanTier;
 use regimen_common::config::Env;
-use regimen_common::rate_limit::Policy;
+use regimen_common::rate_limit::RatePolicy;
 
 use super::Action;
 
@@ -96,7 +96,7 @@ impl RateConfig {
     }
 
     /// What limits `action` for a user of `tier`.
-    pub fn policies(&self, action: Action, tier: PlanTier) -> Vec<Policy> {
+    pub fn policies(&self, action: Action, tier: PlanTier) -> Vec<RatePolicy> {
         let own = match action {
             Action::GeneratePlans => self.generate_plans,
             Action::MealPlan => self.meal_plan,
@@ -109,21 +109,21 @@ impl RateConfig {
     }
 
     /// Every policy of a user of `tier`, each once.
-    pub fn all(&self, tier: PlanTier) -> Vec<Policy> {
-        let mut all: Vec<Policy> =
+    pub fn all(&self, tier: PlanTier) -> Vec<RatePolicy> {
+        let mut all: Vec<RatePolicy> =
             Action::ALL.into_iter().flat_map(|action| self.policies(action, tier)).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all.dedup();
         all
     }
 
-    fn policy(&self, name: &str, rate: Rate, tier: PlanTier) -> Policy {
+    fn policy(&self, name: &str, rate: Rate, tier: PlanTier) -> RatePolicy {
         let quota = match tier {
             PlanTier::Free => rate.quota,
             PlanTier::Pro => rate.quota.saturating_mul(self.pro_factor),
         };
         let shadow = self.shadow.iter().any(|shadowed| shadowed == name);
-        Policy { name: name.into(), quota, window: rate.window, shadow }
+        RatePolicy { name: name.into(), quota, window: rate.window, shadow }
     }
 }
 

@@ -14,7 +14,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use regimen_common::config::{Env, Environment};
 
-use super::refuse::Gate;
+use super::refuse::EarlyRefusals;
 use crate::client_address::{AddressGroup, ClientAddress};
 use crate::error::{ApiError, QuotaExceeded};
 
@@ -119,15 +119,15 @@ fn count(number: usize) -> f64 {
     number as f64
 }
 
-/// Sweeps on a timer until the gate is dropped.
-pub(super) fn sweep_while_alive(gate: &Arc<Gate>) {
-    let gate: Weak<Gate> = Arc::downgrade(gate);
+/// Sweeps on a timer until the router is dropped.
+pub(super) fn sweep_while_alive(refusals: &Arc<EarlyRefusals>) {
+    let refusals: Weak<EarlyRefusals> = Arc::downgrade(refusals);
     tokio::spawn(async move {
         let mut timer = tokio::time::interval(SWEEP_EVERY);
         loop {
             timer.tick().await;
-            let Some(gate) = gate.upgrade() else { return };
-            if let Some(flood) = &gate.flood {
+            let Some(refusals) = refusals.upgrade() else { return };
+            if let Some(flood) = &refusals.flood {
                 flood.sweep();
             }
         }

@@ -17,7 +17,6 @@ pub(crate) use config::HEADER_LINES;
 pub use config::LimitsConfig;
 pub use cors::AllowedOrigins;
 pub use flood::{FloodConfig, FloodGuard};
-pub(crate) use refuse::is_guarded;
 
 tokio::task_local! {
     static REQUEST_ID: String;
@@ -28,7 +27,7 @@ pub fn current_request_id() -> String {
     REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
 }
 
-/// Puts `router` behind the gate. Must be called inside a Tokio runtime.
+/// Wraps `router`. Must be called inside a Tokio runtime.
 ///
 /// The order of refusal, the same for every route:
 ///
@@ -42,17 +41,21 @@ pub fn current_request_id() -> String {
 /// 8. monthly quota, spend, backpressure: 429, 503 (the handler's one call)
 ///
 /// A preflight request is answered before all of these.
-pub fn wrap<S>(router: Router<S>, limits: &LimitsConfig) -> Router<S>
+pub fn wrap<S>(
+    router: Router<S>,
+    limits: &LimitsConfig,
+    is_flood_exempt: fn(&str) -> bool,
+) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    let gate = Arc::new(refuse::Gate::new(limits));
-    flood::sweep_while_alive(&gate);
+    let refusals = Arc::new(refuse::EarlyRefusals::new(limits, is_flood_exempt));
+    flood::sweep_while_alive(&refusals);
     // The last layer added is the first to see a request.
     router
         .fallback(refuse::unknown_route)
         .method_not_allowed_fallback(refuse::unknown_method)
-        .layer(from_fn_with_state(gate, refuse::refuse_early))
+        .layer(from_fn_with_state(refusals, refuse::refuse_early))
         .layer(from_fn(observe::answer_panics))
         .layer(cors::layer(&limits.allowed_origins))
         .layer(from_fn(observe::observe))

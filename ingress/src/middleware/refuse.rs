@@ -15,23 +15,22 @@ use super::flood::FloodGuard;
 use crate::client_address::ClientAddress;
 use crate::error::{ApiError, Part};
 
-/// Stripe retries for days and health checks come often, each from few
-/// addresses: the flood guard leaves them alone.
-const UNGUARDED: [&str; 4] = ["/api/stripe/webhook", "/health", "/livez", "/readyz"];
-
 /// What the early refusals need to know.
-pub(super) struct Gate {
+pub(super) struct EarlyRefusals {
     limits: LimitsConfig,
     pub(super) flood: Option<FloodGuard>,
+    /// The routes the flood guard leaves alone.
+    is_flood_exempt: fn(&str) -> bool,
     /// Warns of a proxy that is not declared, once.
     undeclared: Once,
 }
 
-impl Gate {
-    pub(super) fn new(limits: &LimitsConfig) -> Self {
+impl EarlyRefusals {
+    pub(super) fn new(limits: &LimitsConfig, is_flood_exempt: fn(&str) -> bool) -> Self {
         Self {
             limits: limits.clone(),
             flood: FloodGuard::new(&limits.flood),
+            is_flood_exempt,
             undeclared: Once::new(),
         }
     }
@@ -49,7 +48,7 @@ impl Gate {
             && request
                 .extensions()
                 .get::<MatchedPath>()
-                .is_none_or(|path| is_guarded(path.as_str()))
+                .is_none_or(|path| !(self.is_flood_exempt)(path.as_str()))
         {
             flood.check(client)?;
         }
@@ -73,11 +72,6 @@ impl Gate {
             );
         });
     }
-}
-
-/// Whether the flood guard stands before this route.
-pub(crate) fn is_guarded(route: &str) -> bool {
-    !UNGUARDED.contains(&route)
 }
 
 fn check_url(uri: &Uri) -> Result<(), ApiError> {
@@ -109,11 +103,11 @@ fn check_announced_length(headers: &HeaderMap, limit: usize) -> Result<(), ApiEr
 
 /// Steps 1 to 3 of [`super::wrap`].
 pub(super) async fn refuse_early(
-    State(gate): State<Arc<Gate>>,
+    State(refusals): State<Arc<EarlyRefusals>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let client = match gate.check(&request) {
+    let client = match refusals.check(&request) {
         Ok(client) => client,
         Err(refusal) => {
             if matches!(refusal, ApiError::TooLarge { part: Part::Body, .. }) {
@@ -123,7 +117,7 @@ pub(super) async fn refuse_early(
         }
     };
     request.extensions_mut().insert(client);
-    let limits = &gate.limits;
+    let limits = &refusals.limits;
     let request = request.map(|body| body::guard(body, limits.body_bytes, limits.body_timeout));
     Ok(next.run(request).await)
 }

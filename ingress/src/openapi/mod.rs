@@ -91,11 +91,11 @@ pub struct Served {
 }
 
 /// Completes what the routes collected.
-pub fn finish(collected: &utoipa::openapi::OpenApi) -> Served {
+pub fn finish(collected: &utoipa::openapi::OpenApi, is_flood_exempt: fn(&str) -> bool) -> Served {
     // Serialising plain data cannot fail; an empty document would fail the tests.
     let mut document = serde_json::to_value(collected).unwrap_or_else(|_| json!({}));
     document["info"]["version"] = Value::from(env!("CARGO_PKG_VERSION"));
-    refusals::add(&mut document);
+    refusals::add(&mut document, is_flood_exempt);
     webhooks::add(&mut document);
     Served { page: page::render(&document).into(), json: document.to_string().into() }
 }

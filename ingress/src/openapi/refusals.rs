@@ -6,14 +6,14 @@ use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use crate::error::{ApiError, FieldError, PROBLEM_JSON, Part, QuotaExceeded, type_uri};
-use crate::middleware::is_guarded;
 
 /// Adds to every operation what it can refuse, unless its handler says more.
-pub(super) fn add(document: &mut Value) {
+pub(super) fn add(document: &mut Value, is_flood_exempt: fn(&str) -> bool) {
     let Some(paths) = document["paths"].as_object_mut() else { return };
     for (path, item) in paths.iter_mut() {
         for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
-            for refusal in refusals_of(path, operation) {
+            let flood = (!is_flood_exempt(path)).then(quota_exceeded);
+            for refusal in refusals_of(path, operation).into_iter().chain(flood) {
                 let problem = refusal.problem_type();
                 let responses = &mut operation["responses"];
                 if responses[problem.status.as_str()].is_null() {
@@ -30,9 +30,6 @@ fn refusals_of(path: &str, operation: &Value) -> Vec<ApiError> {
         ApiError::TooLarge { part: Part::Headers, limit: 49_152 },
         ApiError::internal("example"),
     ];
-    if is_guarded(path) {
-        refusals.push(quota_exceeded());
-    }
     if operation["security"].is_array() {
         refusals.extend([
             ApiError::BadRequest("user_id must be given once and be a UUID".to_owned()),

@@ -16,15 +16,17 @@ use crate::billing::replies::Invoice;
 use crate::billing::{is_stripe_id, keys};
 use crate::error::{ApiError, FieldError, Problem};
 use crate::extract::{Json as JsonBody, Query};
+use crate::limits::{Action, limited};
 use crate::state::AppState;
 
 /// The billing routes.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn router(state: &AppState) -> OpenApiRouter<AppState> {
+    let routes = OpenApiRouter::new()
         .routes(routes!(create_checkout))
         .routes(routes!(create_portal))
         .routes(routes!(create_checkout_session))
-        .routes(routes!(invoices))
+        .routes(routes!(invoices));
+    limited(state, Action::Billing, routes)
 }
 
 /// What can go wrong where Stripe is called.

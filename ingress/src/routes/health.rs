@@ -3,13 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use regimen_common::kv::Trouble;
+use regimen_common::redis::Trouble;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::state::AppState;
+
+/// Health checks come often, each from few addresses.
+pub const FLOOD_EXEMPT: &[&str] = &["/health", "/livez", "/readyz"];
 
 /// The health routes.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -87,7 +90,7 @@ pub struct Readiness {
     (status = OK, body = Readiness, description = "Ready, or degraded: Redis is away"),
     (status = SERVICE_UNAVAILABLE, body = Readiness, description = "Postgres takes no jobs")))]
 async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
-    let (postgres, trouble) = (postgres_takes_jobs(&state).await, state.kv.trouble());
+    let (postgres, trouble) = (postgres_takes_jobs(&state).await, state.redis.trouble());
     let redis = trouble.is_none();
     let (code, status) = match (postgres, redis) {
         (true, true) => (StatusCode::OK, "ready"),

@@ -21,11 +21,11 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::jobs::{JobView, Waited, wait_until_ended};
-use super::plans::{idempotency_key, job_ids, mark_replayed};
 use crate::auth::Caller;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Id, JsonAndBytes};
-use crate::limits::OverLimit;
+use crate::idempotency::{idempotency_key, mark_replayed};
+use crate::limits::{Action, OverLimit, limited};
 use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::state::AppState;
 use crate::submission::{Accepted, Submission, Submitted, submit};
@@ -38,12 +38,16 @@ const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
 const NOT_FINISHED: &str = "the plan was never finished; send the quiz again";
 
 /// The legacy plan routes.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn router(state: &AppState) -> OpenApiRouter<AppState> {
+    let both = OpenApiRouter::new()
         .routes(routes!(generate_plans))
-        .routes(routes!(generate_complete_plan))
-        .routes(routes!(generate_meal_plan))
-        .routes(routes!(generate_workout_plan))
+        .routes(routes!(generate_complete_plan));
+    let meal = OpenApiRouter::new().routes(routes!(generate_meal_plan));
+    let workout = OpenApiRouter::new().routes(routes!(generate_workout_plan));
+    OpenApiRouter::new()
+        .merge(limited(state, Action::GeneratePlans, both))
+        .merge(limited(state, Action::MealPlan, meal))
+        .merge(limited(state, Action::WorkoutPlan, workout))
         .routes(routes!(plan_status))
 }
 
@@ -166,16 +170,8 @@ async fn generate_both(
     body: JsonAndBytes<GeneratePlans>,
 ) -> Result<Response, ApiError> {
     let submission = submission(caller, over_limit, &headers, body, PlanKind::ALL.to_vec())?;
-    let (started, replayed) = start(&state, submission).await?;
-    Ok(answer(Json(started).into_response(), replayed))
-}
-
-/// What a submission is answered with, and whether it was answered before.
-async fn start(state: &AppState, submission: Submission) -> Result<(Value, bool), ApiError> {
-    Ok(match submit(state, submission, render).await? {
-        Submitted::New(accepted) => (render(&accepted), false),
-        Submitted::Replayed(body) => (body, true),
-    })
+    let Submitted { body, replayed, .. } = submit(&state, submission, render).await?;
+    Ok(answer(Json(body).into_response(), replayed))
 }
 
 fn answer(mut response: Response, replayed: bool) -> Response {
@@ -240,8 +236,9 @@ async fn generate_one(
 ) -> Result<Response, ApiError> {
     let submission = submission(caller, over_limit, &headers, body, vec![kind])?;
     let user_id = submission.user_id;
-    let (started, replayed) = start(&state, submission).await?;
-    let ended = match wait_until_ended(&state, user_id, &job_ids(&started), PLAN_WAIT).await? {
+    let submitted = submit(&state, submission, render).await?;
+    let Submitted { jobs, body: started, replayed } = submitted;
+    let ended = match wait_until_ended(&state, user_id, &jobs, PLAN_WAIT).await? {
         Waited::Ended(jobs) => jobs.into_iter().next(),
         Waited::TimeUp | Waited::NotHeld => None,
     };

@@ -11,23 +11,27 @@ pub mod stripe_admin;
 pub mod usage;
 
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::{Extension, Router};
 use regimen_common::db::Limits;
 use regimen_common::db::limits::within;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::openapi;
 use crate::state::AppState;
-use crate::{limits, openapi};
 
-/// Every route of the API, behind the users' limits.
+/// Whether the flood guard lets every request to this path through.
+pub fn is_flood_exempt(path: &str) -> bool {
+    [health::FLOOD_EXEMPT, stripe::FLOOD_EXEMPT].iter().any(|exempt| exempt.contains(&path))
+}
+
+/// Every route of the API. Each module says beside its routes what limits them.
 pub fn router(state: AppState) -> Router {
-    let (routes, collected) = described().split_for_parts();
+    let (routes, collected) = described(&state).split_for_parts();
     routes
-        .layer(from_fn_with_state(state.clone(), limits::enforce))
         .layer(from_fn(wait_for_postgres_within_limits))
-        .layer(Extension(openapi::finish(&collected)))
+        .layer(Extension(openapi::finish(&collected, is_flood_exempt)))
         .with_state(state)
 }
 
@@ -38,14 +42,14 @@ async fn wait_for_postgres_within_limits(request: Request, next: Next) -> Respon
 }
 
 /// The table: each route with its description.
-fn described() -> OpenApiRouter<AppState> {
+fn described(state: &AppState) -> OpenApiRouter<AppState> {
     openapi::base()
         .merge(admin::router())
-        .merge(billing::router())
+        .merge(billing::router(state))
         .merge(health::router())
         .merge(jobs::router())
-        .merge(legacy::router())
-        .merge(plans::router())
+        .merge(legacy::router(state))
+        .merge(plans::router(state))
         .merge(stripe::router())
         .merge(stripe_admin::router())
         .merge(usage::router())

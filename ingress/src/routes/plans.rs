@@ -20,22 +20,21 @@ use uuid::Uuid;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::extract::{JsonAndBytes, Word};
-use crate::limits::{OverLimit, Repeated};
+use crate::idempotency::{idempotency_key, mark_replayed};
+use crate::limits::{Action, OverLimit, limited};
 use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::prefer::{self, Prefer};
 use crate::routes::jobs::{JobView, Waited, wait_until_ended};
 use crate::state::AppState;
 use crate::submission::{Accepted, JobLink, Submission, Submitted, submit};
 
-/// Carries the client's key for repeating a request safely.
-pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-const REPLAYED: &str = "idempotency-replayed";
 /// When a first look at a fresh job makes sense.
 const FIRST_LOOK_SECONDS: u32 = 2;
 
 /// The plan routes.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create)).routes(routes!(active))
+pub fn router(state: &AppState) -> OpenApiRouter<AppState> {
+    let create = OpenApiRouter::new().routes(routes!(create));
+    limited(state, Action::GeneratePlans, create).routes(routes!(active))
 }
 
 /// A request for plans.
@@ -118,11 +117,7 @@ async fn create(
         over_limit,
     };
     let submitted = submit(&state, submission, render).await?;
-    let (body, replayed) = match submitted {
-        Submitted::New(accepted) => (render(&accepted), false),
-        Submitted::Replayed(body) => (body, true),
-    };
-    answer(&state, user_id, body, replayed, prefer.wait).await
+    answer(&state, user_id, submitted, prefer.wait).await
 }
 
 fn render(accepted: &Accepted) -> Value {
@@ -133,28 +128,17 @@ fn render(accepted: &Accepted) -> Value {
     })
 }
 
-/// The idempotency key of a request, if it has one.
-pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = key
-        .to_str()
-        .map_err(|_| ApiError::BadRequest("Idempotency-Key must be printable ASCII".to_owned()))?;
-    Ok(Some(key.to_owned()))
-}
-
 /// 202 with the jobs, or 200 with the plans when the caller would wait and
 /// they are done in time.
 async fn answer(
     state: &AppState,
     user_id: Uuid,
-    body: Value,
-    replayed: bool,
+    Submitted { jobs: ids, body, replayed }: Submitted,
     wait: Option<Duration>,
 ) -> Result<Response, ApiError> {
-    let ids = job_ids(&body);
     let waited = match wait {
-        Some(wait) => wait_until_ended(state, user_id, &ids, wait).await?,
-        None => Waited::NotHeld,
+        Some(wait) if !ids.is_empty() => wait_until_ended(state, user_id, &ids, wait).await?,
+        Some(_) | None => Waited::NotHeld,
     };
     let mut response = match &waited {
         Waited::Ended(jobs) => (StatusCode::OK, Json(with_plans(&body, jobs))).into_response(),
@@ -169,12 +153,6 @@ async fn answer(
     Ok(response)
 }
 
-/// Says on `response` that it was given before; the limits then do not count it.
-pub fn mark_replayed(response: &mut Response) {
-    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-    response.extensions_mut().insert(Repeated);
-}
-
 fn accepted(body: &Value, ids: &[Uuid]) -> Response {
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
     let headers = response.headers_mut();
@@ -185,15 +163,6 @@ fn accepted(body: &Value, ids: &[Uuid]) -> Response {
     }
     headers.insert(header::RETRY_AFTER, HeaderValue::from(FIRST_LOOK_SECONDS));
     response
-}
-
-/// The ids in an answer, kept or fresh.
-pub fn job_ids(body: &Value) -> Vec<Uuid> {
-    let jobs = body.get("jobs").and_then(Value::as_array);
-    jobs.into_iter()
-        .flatten()
-        .filter_map(|job| job.get("id").and_then(Value::as_str)?.parse().ok())
-        .collect()
 }
 
 fn with_plans(body: &Value, jobs: &[JobView]) -> Value {

@@ -22,7 +22,10 @@ use crate::state::AppState;
 
 /// How long the acknowledgement waits for Redis; the reconciler dispatches
 /// what was not pushed.
-const PUSH_PATIENCE: Duration = Duration::from_millis(200);
+const PUSH_LIMIT: Duration = Duration::from_millis(200);
+
+/// Stripe delivers from few addresses, and again for days what is refused.
+pub const FLOOD_EXEMPT: &[&str] = &["/api/stripe/webhook"];
 
 /// The webhook's routes.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -116,7 +119,7 @@ async fn receive(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<R
 async fn push(state: &AppState, id: &str, at: DateTime<Utc>) {
     let message = Message::new(id, at, None);
     let pushed = state.queue.push(List::Stripe, std::slice::from_ref(&message));
-    match tokio::time::timeout(PUSH_PATIENCE, pushed).await {
+    match tokio::time::timeout(PUSH_LIMIT, pushed).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(event_id = id, %error, "stored a Stripe event without telling a worker");

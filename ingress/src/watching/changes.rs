@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use regimen_common::db::Pool;
 use regimen_common::db::{DbError, jobs};
-use regimen_common::kv::Kv;
 use regimen_common::notices::{self, Heard};
+use regimen_common::redis::Redis;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ type Watched = Arc<Mutex<HashMap<Uuid, watch::Sender<i32>>>>;
 #[derive(Debug, Clone)]
 pub struct Changes {
     watched: Watched,
-    kv: Kv,
+    redis: Redis,
     db: Pool,
 }
 
@@ -77,9 +77,9 @@ impl Drop for Watcher {
 }
 
 impl Changes {
-    /// Hears the notices in `kv`, and looks into Postgres where they fail.
-    pub fn new(kv: Kv, db: Pool) -> Self {
-        Self { watched: Watched::default(), kv, db }
+    /// Hears the notices in `redis`, and looks into Postgres where they fail.
+    pub fn new(redis: Redis, db: Pool) -> Self {
+        Self { watched: Watched::default(), redis, db }
     }
 
     /// Registers interest in a job. Register before reading the job, so that
@@ -93,7 +93,7 @@ impl Changes {
     /// Listens until the process ends.
     pub async fn run(self) {
         let (sender, mut heard) = mpsc::channel(4096);
-        tokio::spawn(notices::listen(self.kv.clone(), sender));
+        tokio::spawn(notices::listen(self.redis.clone(), sender));
         let mut ticks = tokio::time::interval(BLIND_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut connected, mut tick) = (false, 0_u32);

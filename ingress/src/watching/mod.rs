@@ -9,7 +9,7 @@ mod lookup;
 mod seats;
 
 use regimen_common::db::Pool;
-use regimen_common::kv::Kv;
+use regimen_common::redis::Redis;
 
 pub use changes::{Changes, Watcher};
 pub use config::WatchingConfig;
@@ -39,9 +39,9 @@ pub struct Watching {
 impl Watching {
     /// Starts the look-ups; must be called inside a Tokio runtime. Changes are
     /// heard once [`Changes::run`] runs.
-    pub fn new(kv: Kv, db: Pool, config: WatchingConfig) -> Self {
+    pub fn new(redis: Redis, db: Pool, config: WatchingConfig) -> Self {
         Self {
-            changes: Changes::new(kv, db.clone()),
+            changes: Changes::new(redis, db.clone()),
             marks: Lookups::new(db.clone()),
             details: Lookups::new(db.clone()),
             histories: Lookups::new(db.clone()),

@@ -23,7 +23,7 @@ async fn a_job_pushed_by_an_ingress_ahead_of_time_says_when_it_was_dispatched() 
         let post = ingress.client.post(url).header("x-user-id", Uuid::new_v4().to_string());
         let answer = post.json(&request).send().await.unwrap();
         assert_eq!(answer.status(), 202, "{:?}", answer.text().await);
-        let queue = Queue::new(ingress.state.kv.clone());
+        let queue = Queue::new(ingress.state.redis.clone());
         let pushed = async {
             loop {
                 if let Some(at) = queue.oldest(List::Free).await.unwrap() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use regimen_common::billing::signature::sign;
 use regimen_common::db::billing::events::{self, EventState, Summary};
-use regimen_common::kv::Kv;
 use regimen_common::queue::{List, Queue, Weights};
+use regimen_common::redis::Redis;
 use regimen_common::test_support::{TestDatabase, TestRedis};
 use reqwest::{Response, StatusCode};
 use secrecy::SecretString;
@@ -63,7 +63,7 @@ impl Setup {
     /// The ids that stand in the list of Stripe events.
     async fn queued(&self) -> Vec<String> {
         let url = SecretString::from(self.redis.url());
-        let queue = Queue::new(Kv::new(&url, self.redis.prefix()).unwrap());
+        let queue = Queue::new(Redis::new(&url, self.redis.prefix()).unwrap());
         let weights = Weights { first: 1, second: 1 };
         let lists = (List::Stripe, List::Notify);
         let taken = queue.pop(lists, weights, 0, 100).await.unwrap();

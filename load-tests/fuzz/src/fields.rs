@@ -1,4 +1,4 @@
-//! The writer of `RateLimit-Policy` and `RateLimit`: whatever a policy is
+//! The writer of `RateLimit-RatePolicy` and `RateLimit`: whatever a policy is
 //! called, what comes out is the structured field it should be.
 
 use std::num::NonZeroU32;
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use regimen_common::rate_limit::fields::{limit_field, policy_field};
-use regimen_common::rate_limit::{Check, Decision, Policy};
+use regimen_common::rate_limit::{Check, Decision, RatePolicy};
 
 /// A line a policy: its name, and numbers made of its bytes.
 pub(crate) fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let policies: Vec<Policy> = text.split('\n').take(8).map(policy).collect();
+    let policies: Vec<RatePolicy> = text.split('\n').take(8).map(policy).collect();
     let written = policy_field(&policies);
     let members = parse(&written);
     assert_eq!(members.len(), policies.len(), "{written}");
@@ -34,9 +34,9 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
-fn policy(name: &str) -> Policy {
+fn policy(name: &str) -> RatePolicy {
     let number = name.bytes().fold(1_u32, |sum, byte| sum.wrapping_mul(31) ^ u32::from(byte));
-    Policy {
+    RatePolicy {
         name: name.into(),
         quota: NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN),
         window: Duration::from_millis(u64::from(number) * 7),
@@ -44,7 +44,7 @@ fn policy(name: &str) -> Policy {
     }
 }
 
-fn check(policy: &Policy) -> Check {
+fn check(policy: &RatePolicy) -> Check {
     Check {
         remaining: policy.quota.get() / 3,
         next_unit: policy.interval(),

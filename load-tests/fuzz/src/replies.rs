@@ -1,9 +1,9 @@
 //! The readers of the providers' replies, whole and streamed.
 
-use regimen_worker::providers::http::Assemble;
-use regimen_worker::providers::sse::{Decoder, Event};
-use regimen_worker::providers::{ProviderError, ProviderName, RawReply, interpret};
-use regimen_worker::providers::{anthropic, gemini, openai};
+use regimen_worker::llm::http::Assemble;
+use regimen_worker::llm::sse::{Decoder, Event};
+use regimen_worker::llm::{ProviderError, ProviderName, RawReply, interpret};
+use regimen_worker::llm::{anthropic, gemini, openai};
 use serde_json::Value;
 
 /// A bound on one streamed event.

@@ -16,7 +16,7 @@ use redis::Script;
 use regimen_common::config::Env;
 use regimen_common::db::Pool;
 use regimen_common::db::{DbError, usage};
-use regimen_common::kv::{Kv, KvError};
+use regimen_common::redis::{Redis, RedisError};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ pub struct Limits {
 
 /// The limits, and how often what was spent is looked at again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BudgetSettings {
+pub struct BudgetConfig {
     /// What may be spent.
     pub limits: Limits,
     /// `BUDGET_RECOUNT_SECONDS`: counters are filled anew from Postgres after this.
@@ -56,7 +56,7 @@ pub struct BudgetSettings {
     pub pause: Duration,
 }
 
-impl BudgetSettings {
+impl BudgetConfig {
     /// These limits with the usual times.
     pub fn new(limits: Limits) -> Self {
         let [recount, pause] = [RECOUNT_SECONDS, PAUSE_SECONDS].map(Duration::from_secs_f64);
@@ -178,7 +178,7 @@ enum Basis {
 
 /// The budgets of all users.
 pub struct Budgets {
-    kv: Kv,
+    redis: Redis,
     limits: Limits,
     recount: Duration,
     ledger: Box<dyn Ledger>,
@@ -209,10 +209,10 @@ enum Tried {
 }
 
 impl Budgets {
-    /// Budgets counted in `kv` and known for good by `ledger`.
-    pub fn new(kv: Kv, settings: BudgetSettings, ledger: Box<dyn Ledger>) -> Self {
+    /// Budgets counted in `redis` and known for good by `ledger`.
+    pub fn new(redis: Redis, settings: BudgetConfig, ledger: Box<dyn Ledger>) -> Self {
         Self {
-            kv,
+            redis,
             limits: settings.limits,
             recount: settings.recount,
             ledger,
@@ -269,7 +269,7 @@ impl Budgets {
         let (user, day) = self.keys(reservation.user, reservation.at);
         let mut call = self.settle.key(user);
         call.key(day).arg(difference);
-        if answered(self.kv.invoke::<u8>(&call)).await.is_none() {
+        if answered(self.redis.invoke::<u8>(&call)).await.is_none() {
             tracing::warn!("a reservation stays until its counter is filled anew");
         }
     }
@@ -281,7 +281,7 @@ impl Budgets {
         micros: u64,
         now: DateTime<Utc>,
     ) -> Result<Option<Counted>, DbError> {
-        if !self.kv.works() || !self.drop_doubtful().await {
+        if !self.redis.works() || !self.drop_doubtful().await {
             return Ok(None);
         }
         for _ in 0..TRIES {
@@ -303,7 +303,7 @@ impl Budgets {
             .arg(countable(micros))
             .arg(limit(self.limits.user_monthly))
             .arg(limit(self.limits.daily));
-        let Some((verdict, detail)) = answered(self.kv.invoke::<(u8, u64)>(&call)).await else {
+        let Some((verdict, detail)) = answered(self.redis.invoke::<(u8, u64)>(&call)).await else {
             self.doubt([user_key, day_key]);
             return None;
         };
@@ -333,7 +333,8 @@ impl Budgets {
             return true;
         }
         // All have the prefix's hash tag, so that one command reaches them in a cluster.
-        let dropped = answered(self.kv.query::<u64>(redis::cmd("DEL").arg(&keys))).await.is_some();
+        let dropped =
+            answered(self.redis.query::<u64>(redis::cmd("DEL").arg(&keys))).await.is_some();
         if !dropped {
             self.doubt(keys);
         }
@@ -351,7 +352,7 @@ impl Budgets {
         let keep = u64::try_from(self.recount.as_millis()).unwrap_or(u64::MAX);
         let mut put = redis::cmd("SET");
         put.arg(key).arg(spent).arg("NX").arg("PX").arg(keep.clamp(1, LONGEST_KEPT));
-        Ok(answered(self.kv.query::<Option<String>>(&put)).await.is_some())
+        Ok(answered(self.redis.query::<Option<String>>(&put)).await.is_some())
     }
 
     /// Decides without Redis. Workers that ask at the same time may each pass.
@@ -377,7 +378,7 @@ impl Budgets {
     fn keys(&self, user: Uuid, at: DateTime<Utc>) -> (String, String) {
         let user = format!("budget:user:{user}:{}", at.format("%Y-%m"));
         let day = format!("budget:day:{}", at.format("%Y-%m-%d"));
-        (self.kv.key(&user), self.kv.key(&day))
+        (self.redis.key(&user), self.redis.key(&day))
     }
 }
 
@@ -392,7 +393,7 @@ fn countable(micros: u64) -> i64 {
 }
 
 /// What Redis answered, if it did so in time.
-async fn answered<T>(asked: impl Future<Output = Result<T, KvError>>) -> Option<T> {
+async fn answered<T>(asked: impl Future<Output = Result<T, RedisError>>) -> Option<T> {
     match timeout(PATIENCE, asked).await {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) => {

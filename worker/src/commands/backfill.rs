@@ -7,8 +7,8 @@ use regimen_common::db::billing::backfill::{Occasion, standing};
 use regimen_common::{process, start};
 
 use crate::config::WorkerConfig;
-use crate::env::Env;
-use crate::jobs::backfill::{self, DAYS, HOLD, Outcome};
+use crate::deps::Deps;
+use crate::periodic::backfill::{self, DAYS, HOLD, Outcome};
 use crate::stripe::StripeError;
 
 /// What `regimen-worker backfill` takes.
@@ -39,15 +39,15 @@ enum Refusal {
 pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let config = WorkerConfig::read(Settings::from_process())?;
     process::runtime()?.block_on(async {
-        let env = Env::new(config, start::signals()?)?;
-        env.db.inspect().await?;
+        let deps = Deps::new(config, start::signals()?)?;
+        deps.db.inspect().await?;
         // Before anything else: what is wrong with the database is told by its name.
-        let reached = env.db.get().await;
-        drop(reached.map_err(|error| start::of_database(&env.config.database_url, error))?);
-        if !env.stripe.is_configured() {
+        let reached = deps.db.get().await;
+        drop(reached.map_err(|error| start::of_database(&deps.config.database_url, error))?);
+        if !deps.stripe.is_configured() {
             return Err(StripeError::NoKey.into());
         }
-        match backfill::once(&env, Occasion::Asked, args.days).await? {
+        match backfill::once(&deps, Occasion::Asked, args.days).await? {
             Outcome::Complete(tally) => {
                 let days = args.days;
                 process::say(&format!(
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
                 Ok(())
             }
             Outcome::NotNow => {
-                let client = env.db.get().await?;
+                let client = deps.db.get().await?;
                 let holder = standing(&client).await?.holder;
                 Err(holder.map_or(Refusal::Overtaken, Refusal::Busy).into())
             }

@@ -12,9 +12,9 @@ use regimen_common::db::migrate::{MigrateError, TURN, migrate_telling};
 use regimen_common::{process, start, telemetry};
 
 use crate::config::WorkerConfig;
-use crate::env::Env;
+use crate::deps::Deps;
 
-/// Worker of Regimen. Features a command it claims jobs until SIGTERM. Every
+/// Worker of Regimen. Without a command it claims jobs until SIGTERM. Every
 /// setting is an environment variable; .env.example lists them.
 #[derive(Debug, Parser)]
 #[command(name = "regimen-worker", version, disable_help_subcommand = true)]
@@ -54,8 +54,8 @@ fn work() -> Result<(), Box<dyn Error>> {
     let telemetry = telemetry::init(&config.telemetry, "regimen-worker")?;
     process::runtime()?.block_on(async {
         let listener = start::listen("METRICS_ADDR", config.metrics_addr).await?;
-        let env = Env::new(config, start::signals()?)?;
-        crate::run(env, listener, telemetry.metrics.clone()).await?;
+        let deps = Deps::new(config, start::signals()?)?;
+        crate::run(deps, listener, telemetry.metrics.clone()).await?;
         Ok(())
     })
 }

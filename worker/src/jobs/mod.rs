@@ -1,15 +1,36 @@
-//! The job list.
+//! The kinds of work, one room each; `register` is the list of them.
 
-pub mod attempts;
-pub mod backfill;
 pub mod callback;
-pub mod conclude;
-pub mod generate;
-pub mod notify;
-pub mod order;
-pub mod reconcile;
+pub mod mail;
+pub mod plan;
 pub mod stripe_event;
-pub mod stripe_reconcile;
-pub mod stripe_rules;
-pub mod stripe_settle;
-pub mod verifier;
+
+use std::sync::Arc;
+
+use apalis_core::monitor::Monitor;
+
+use crate::deps::Deps;
+use crate::runner::consumer::{self, Kind};
+
+/// Registers a consumer for every kind of work.
+pub fn register(monitor: Monitor, deps: &Arc<Deps>) -> Monitor {
+    let config = &deps.config;
+    let kind = |name, slots| Kind {
+        name,
+        slots,
+        deps: Arc::clone(deps),
+        drain: deps.shutdown.drain.clone(),
+        tasks: deps.tasks.clone(),
+    };
+    let monitor = consumer::register(monitor, kind("plans", config.slots), plan::claim::Plans::new);
+    let monitor = consumer::register(
+        monitor,
+        kind("stripe_events", config.stripe.slots),
+        stripe_event::claim::Events::new,
+    );
+    consumer::register(
+        monitor,
+        kind("callbacks", config.callbacks.slots),
+        callback::claim::Callbacks::new,
+    )
+}

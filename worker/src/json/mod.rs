@@ -1,4 +1,4 @@
-//! JSON from hosts and models, read with patience: what has one meaning only
+//! JSON from hosts and models, read leniently: what has one meaning only
 //! is taken, what is ambiguous is refused.
 
 mod lenient;

@@ -1,7 +1,7 @@
 //! What users are told, in the app and by mail.
 
 use chrono::DateTime;
-use regimen_common::billing::verdict::{Notice, NoticeKind};
+use regimen_common::billing::verdict::{BillingNotice, NoticeKind};
 use regimen_common::db::billing::notices::ClaimedMail;
 use url::Url;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ pub(super) struct Letter {
 }
 
 /// The one sentence the app shows.
-pub fn in_app_text(notice: &Notice) -> String {
+pub fn in_app_text(notice: &BillingNotice) -> String {
     let amount = amount(notice).map(|amount| format!(" of {amount}")).unwrap_or_default();
     match notice.kind {
         NoticeKind::PaymentFailed => match date(notice) {
@@ -138,7 +138,7 @@ fn one_line(name: &str) -> String {
 }
 
 /// The amount in the currency's usual unit.
-fn amount(notice: &Notice) -> Option<String> {
+fn amount(notice: &BillingNotice) -> Option<String> {
     let (amount, currency) = (notice.amount?, notice.currency.as_deref()?);
     let currency = currency.to_ascii_uppercase();
     let digits = decimals(&currency);
@@ -161,7 +161,7 @@ fn decimals(currency: &str) -> u32 {
     }
 }
 
-fn date(notice: &Notice) -> Option<String> {
+fn date(notice: &BillingNotice) -> Option<String> {
     let date = DateTime::from_timestamp(notice.at?, 0)?;
     Some(date.format("%-d %B %Y").to_string())
 }
@@ -170,8 +170,8 @@ fn date(notice: &Notice) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn notice(kind: NoticeKind, amount: i64, currency: &str, at: Option<i64>) -> Notice {
-        Notice {
+    fn notice(kind: NoticeKind, amount: i64, currency: &str, at: Option<i64>) -> BillingNotice {
+        BillingNotice {
             kind,
             user: Uuid::nil(),
             amount: Some(amount),

@@ -1,4 +1,4 @@
-//! Reads a plan out of a provider's reply: strict on its shape, patient with
+//! Reads a plan out of a provider's reply: strict on its shape, lenient with
 //! how it is written. Numbers may come as text and text as numbers; which of
 //! them is due the schema says.
 

@@ -1,4 +1,4 @@
-//! Prompt texts, versioned, with quiz text delimited as data.
+//! PromptTexts texts, versioned, with quiz text delimited as data.
 //!
 //! The texts are files of their own beside this one. What a person typed
 //! reaches a prompt only through `clean`, between two lines that carry the
@@ -43,7 +43,7 @@ const WORKOUT: &str = include_str!("workout.txt");
 
 /// What a provider is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prompt {
+pub struct PromptTexts {
     /// The rules.
     pub system: String,
     /// The task, the person's answers as data, and the targets.
@@ -57,14 +57,14 @@ pub fn build(
     nutrition: &Nutrition,
     needs: &Needs,
     seed: Uuid,
-) -> Prompt {
+) -> PromptTexts {
     let task = match kind {
         PlanKind::Meal => meal_task(needs),
         PlanKind::Workout => WORKOUT.replace("{days}", &training_days(needs).to_string()),
     };
     let answers = answers::lines(quiz, nutrition);
     let targets = targets(kind, quiz, needs, seed);
-    Prompt {
+    PromptTexts {
         system: SYSTEM.replace("{id}", &seed.to_string()),
         user: format!(
             "{task}\nBEGIN ANSWERS {seed}\n{answers}END ANSWERS {seed}\n\nREGIMEN-TARGETS: {targets}\n"

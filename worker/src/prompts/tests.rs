@@ -28,7 +28,7 @@ fn answers() -> Value {
     })
 }
 
-fn prompt_of(answers: &Value, kind: PlanKind) -> Prompt {
+fn prompt_of(answers: &Value, kind: PlanKind) -> PromptTexts {
     let quiz = Quiz::read(answers).unwrap();
     let nutrition = Nutrition::of(&quiz);
     build(kind, &quiz, &nutrition, &Needs::of(&quiz, &nutrition), SEED)
@@ -125,7 +125,7 @@ fn injected_text_stays_between_the_markers_in_every_field() {
     }
 }
 
-fn check_contained(prompt: &Prompt, name: &str) {
+fn check_contained(prompt: &PromptTexts, name: &str) {
     let (task, data, after) = parts(&prompt.user);
     assert!(!prompt.system.contains("pancakes") && !task.contains("pancakes"), "{name}");
     let data_lines = data.lines().all(|line| {

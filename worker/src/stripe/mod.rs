@@ -20,7 +20,7 @@ use reqwest::{Client, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-pub use config::StripeSettings;
+pub use config::StripeConfig;
 pub use error::StripeError;
 
 const CONNECT: Duration = Duration::from_secs(3);

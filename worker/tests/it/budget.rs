@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, join_all};
 use regimen_common::db::DbError;
-use regimen_common::kv::Kv;
+use regimen_common::redis::Redis;
 use regimen_common::test_support::{PrivateRedis, TestRedis};
-use regimen_worker::budget::{BudgetError, BudgetSettings, Budgets, Ledger, Limits, Scope};
+use regimen_worker::budget::{BudgetConfig, BudgetError, Budgets, Ledger, Limits, Scope};
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -52,8 +52,8 @@ fn now() -> DateTime<Utc> {
 
 /// One worker's budgets on this Redis.
 fn worker(redis: &TestRedis, limits: Limits, book: &Book) -> Budgets {
-    let kv = Kv::new(&SecretString::from(redis.url()), redis.prefix()).unwrap();
-    Budgets::new(kv, BudgetSettings::new(limits), Box::new(book.clone()))
+    let store = Redis::new(&SecretString::from(redis.url()), redis.prefix()).unwrap();
+    Budgets::new(store, BudgetConfig::new(limits), Box::new(book.clone()))
 }
 
 fn daily(limit: u64) -> Limits {
@@ -61,11 +61,13 @@ fn daily(limit: u64) -> Limits {
 }
 
 async fn forget(redis: &TestRedis) {
-    let kv = Kv::new(&SecretString::from(redis.url()), redis.prefix()).unwrap();
-    let keys: Vec<String> =
-        kv.query(redis::cmd("KEYS").arg(format!("{{{}}}:budget:*", redis.prefix()))).await.unwrap();
+    let store = Redis::new(&SecretString::from(redis.url()), redis.prefix()).unwrap();
+    let keys: Vec<String> = store
+        .query(redis::cmd("KEYS").arg(format!("{{{}}}:budget:*", redis.prefix())))
+        .await
+        .unwrap();
     if !keys.is_empty() {
-        let _: u64 = kv.query(redis::cmd("DEL").arg(keys)).await.unwrap();
+        let _: u64 = store.query(redis::cmd("DEL").arg(keys)).await.unwrap();
     }
 }
 
@@ -152,8 +154,8 @@ async fn lost_counters_are_filled_from_the_ledger() {
 #[tokio::test]
 async fn without_redis_the_ledger_decides() {
     let book = Book::default();
-    let kv = Kv::new(&SecretString::from("redis://127.0.0.1:1/"), "away").unwrap();
-    let budgets = Budgets::new(kv, BudgetSettings::new(daily(1_000)), Box::new(book.clone()));
+    let store = Redis::new(&SecretString::from("redis://127.0.0.1:1/"), "away").unwrap();
+    let budgets = Budgets::new(store, BudgetConfig::new(daily(1_000)), Box::new(book.clone()));
     let reservation = budgets.reserve(Uuid::new_v4(), 900, now()).await.unwrap();
     book.add(900);
     budgets.settle(reservation, 900).await;
@@ -163,8 +165,8 @@ async fn without_redis_the_ledger_decides() {
 #[tokio::test]
 async fn without_limits_nobody_is_asked() {
     let book = Book::default();
-    let kv = Kv::new(&SecretString::from("redis://127.0.0.1:1/"), "away").unwrap();
-    let budgets = Budgets::new(kv, BudgetSettings::new(Limits::default()), Box::new(book.clone()));
+    let store = Redis::new(&SecretString::from("redis://127.0.0.1:1/"), "away").unwrap();
+    let budgets = Budgets::new(store, BudgetConfig::new(Limits::default()), Box::new(book.clone()));
     budgets.settle(budgets.reserve(Uuid::new_v4(), u64::MAX, now()).await.unwrap(), 1).await;
     assert_eq!(book.asked(), 0);
 }
@@ -174,8 +176,8 @@ async fn without_limits_nobody_is_asked() {
 #[tokio::test]
 async fn a_reservation_whose_answer_never_came_is_not_kept() {
     let (redis, book) = (PrivateRedis::start().await, Book::default());
-    let kv = || Kv::new(&SecretString::from(redis.url()), "slow").unwrap();
-    let budgets = Budgets::new(kv(), BudgetSettings::new(daily(1_000)), Box::new(book.clone()));
+    let store = || Redis::new(&SecretString::from(redis.url()), "slow").unwrap();
+    let budgets = Budgets::new(store(), BudgetConfig::new(daily(1_000)), Box::new(book.clone()));
     let user = Uuid::new_v4();
     budgets.settle(budgets.reserve(user, 100, now()).await.unwrap(), 100).await;
     book.add(100);
@@ -208,20 +210,20 @@ async fn only_the_counter_that_is_missing_is_filled() {
 async fn what_is_no_counter_is_filled_from_the_ledger() {
     let (redis, book) = (TestRedis::new(), Book::default());
     book.add(400);
-    let kv = Kv::new(&SecretString::from(redis.url()), redis.prefix()).unwrap();
-    let day = kv.key("budget:day:2026-11-22");
+    let store = Redis::new(&SecretString::from(redis.url()), redis.prefix()).unwrap();
+    let day = store.key("budget:day:2026-11-22");
     let budgets = worker(&redis, daily(1_000), &book);
     for odd in
         ["", "much", "1e3", "0x10", "-", "nan", "9223372036854775807", "99999999999999999999"]
     {
-        let _: () = kv.query(redis::cmd("SET").arg(&day).arg(odd)).await.unwrap();
+        let _: () = store.query(redis::cmd("SET").arg(&day).arg(odd)).await.unwrap();
         let reservation = budgets.reserve(Uuid::new_v4(), 600, now()).await.unwrap();
         assert!(budgets.reserve(Uuid::new_v4(), 1, now()).await.is_err(), "{odd:?}: 400 and 600");
-        let _: () = kv.query(redis::cmd("SET").arg(&day).arg(odd)).await.unwrap();
+        let _: () = store.query(redis::cmd("SET").arg(&day).arg(odd)).await.unwrap();
         budgets.settle(reservation, 0).await;
-        let _: u64 = kv.query(redis::cmd("DEL").arg(&day)).await.unwrap();
+        let _: u64 = store.query(redis::cmd("DEL").arg(&day)).await.unwrap();
     }
-    let _: u64 = kv.query(redis::cmd("RPUSH").arg(&day).arg("1")).await.unwrap();
+    let _: u64 = store.query(redis::cmd("RPUSH").arg(&day).arg("1")).await.unwrap();
     let reservation = budgets.reserve(Uuid::new_v4(), 600, now()).await.unwrap();
     budgets.settle(reservation, 600).await;
     assert!(budgets.reserve(Uuid::new_v4(), 1, now()).await.is_err());

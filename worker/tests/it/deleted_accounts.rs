@@ -102,8 +102,8 @@ async fn a_job_or_an_account_that_cannot_be_worked_off_is_set_aside() {
     fleet.until_count(CANCELLED, 1).await;
     assert_eq!(fleet.history(of_one[1]).await, ["accepted", "cancelled"]);
     for step in ["cancel_of_deleted", "deleted_accounts"] {
-        let aside = format!("regimen_rows_set_aside{{step=\"{step}\"}}");
-        fleet.until_metric(&worker, &aside, 1.0).await;
+        let quarantine = format!("regimen_rows_set_aside{{step=\"{step}\"}}");
+        fleet.until_metric(&worker, &quarantine, 1.0).await;
     }
     assert_eq!(fleet.history(of_two).await, ["accepted"]);
 }

@@ -16,7 +16,7 @@ const IN_FLIGHT: usize = 500;
 /// how long 250 endings take is the machine's affair.
 #[tokio::test]
 async fn five_hundred_jobs_in_flight_finish_or_are_handed_back() {
-    // No lease runs out meanwhile: what comes back was handed back.
+    // No lease runs out meanwhile: what comes back was released.
     let settings = [("WORKER_SLOTS", "500"), ("DRAIN_SECONDS", "3600"), ("LEASE_SECONDS", "60")];
     let fleet = Fleet::new(&settings).await;
     let mut jobs = Vec::with_capacity(IN_FLIGHT);

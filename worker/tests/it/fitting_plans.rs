@@ -50,7 +50,7 @@ fn person(rng: &mut StdRng) -> Value {
 async fn answer(
     client: &reqwest::Client,
     simulator: &Simulator,
-    prompt: &prompts::Prompt,
+    prompt: &prompts::PromptTexts,
 ) -> String {
     let body = json!({
         "model": "gpt-6-luna",

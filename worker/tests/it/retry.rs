@@ -59,7 +59,7 @@ async fn after_three_more_rounds_the_job_has_failed() {
 
 #[tokio::test]
 async fn a_provider_that_hangs_costs_no_more_than_the_deadline() {
-    // Five seconds are the least the ladder thinks worth a call.
+    // Five seconds are the least the fallback thinks worth a call.
     let settings = [("JOB_DEADLINE_SECONDS", "6"), ("RETRY_ROUNDS_SECONDS", "3600")];
     let fleet = Fleet::new(&settings).await;
     let ingress = fleet.ingress().await;

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::DateTime;
-use regimen_common::kv::Kv;
 use regimen_common::queue::{List, Message, Queue, Taken, Weights};
+use regimen_common::redis::Redis;
 use regimen_common::test_support::PrivateRedis;
-use regimen_worker::pauses::PausedQueues;
-use regimen_worker::source::Source;
+use regimen_worker::runner::paused::PausedQueues;
+use regimen_worker::runner::redis_source::RedisSource;
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(4);
 /// What a source needs, with a Redis of its own: it tells how many clients block.
 struct World {
     _redis: PrivateRedis,
-    kv: Kv,
+    store: Redis,
     queue: Queue,
     paused: PausedQueues,
     drain: CancellationToken,
@@ -32,21 +32,21 @@ struct World {
 impl World {
     async fn new() -> Self {
         let redis = PrivateRedis::start().await;
-        let kv = Kv::new(&SecretString::from(redis.url()), "source").unwrap();
-        let (queue, paused) = (Queue::new(kv.clone()), PausedQueues::default());
-        Self { _redis: redis, kv, queue, paused, drain: CancellationToken::new() }
+        let store = Redis::new(&SecretString::from(redis.url()), "source").unwrap();
+        let (queue, paused) = (Queue::new(store.clone()), PausedQueues::default());
+        Self { _redis: redis, store, queue, paused, drain: CancellationToken::new() }
     }
 
     /// A source that has found the lists empty.
-    async fn idle(&self) -> Source {
+    async fn idle(&self) -> RedisSource {
         let (queue, paused) = (self.queue.clone(), self.paused.clone());
-        let mut source = Source::new(queue, paused, self.drain.clone(), PLANS, WEIGHTS);
+        let mut source = RedisSource::new(queue, paused, self.drain.clone(), PLANS, WEIGHTS);
         assert_eq!(ids(source.take(5).await.unwrap()), [""; 0]);
         source
     }
 
     /// Takes from an idle source; returns once it blocks.
-    async fn blocked(&self, mut source: Source) -> JoinHandle<(Source, Vec<String>)> {
+    async fn blocked(&self, mut source: RedisSource) -> JoinHandle<(RedisSource, Vec<String>)> {
         let task = tokio::spawn(async move {
             let taken = source.take(5).await.unwrap();
             (source, ids(taken))
@@ -58,7 +58,8 @@ impl World {
     async fn until_one_blocks(&self) {
         let info = redis::cmd("INFO").arg("clients").to_owned();
         let blocks = async {
-            while !self.kv.query::<String>(&info).await.unwrap().contains("blocked_clients:1\r") {
+            while !self.store.query::<String>(&info).await.unwrap().contains("blocked_clients:1\r")
+            {
                 tokio::task::yield_now().await;
             }
         };
@@ -157,7 +158,7 @@ async fn a_broken_connection_is_told_and_made_anew() {
     });
     world.until_one_blocks().await;
     let kill = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).to_owned();
-    let _: u64 = world.kv.query(&kill).await.unwrap();
+    let _: u64 = world.store.query(&kill).await.unwrap();
     let (mut source, broken) = ended(task).await;
     assert!(broken);
     assert_eq!(ids(source.take(5).await.unwrap()), [""; 0]);

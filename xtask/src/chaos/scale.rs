@@ -84,7 +84,7 @@ pub(super) const INGRESS_SETTINGS: [(&str, &str); 7] = [
 ];
 
 /// Lease, reconciler and cap are the defaults. Shorter are a provider's
-/// silence, the ladder's waits, the retry rounds and the drain.
+/// silence, the fallback's waits, the retry rounds and the drain.
 pub(super) const WORKER_SETTINGS: [(&str, &str); 13] = [
     ("LEASE_SECONDS", "10"),
     ("RECONCILE_SECONDS", "1"),

@@ -134,7 +134,7 @@ pub async fn fail(
 ///
 /// # Errors
 /// Postgres failed.
-pub async fn let_go(client: &impl GenericClient, holder: &str) -> Result<(), DbError> {
+pub async fn cancellation(client: &impl GenericClient, holder: &str) -> Result<(), DbError> {
     let statement = client
         .prepare_cached(
             "-- let go of stripe backfill

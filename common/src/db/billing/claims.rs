@@ -16,7 +16,7 @@ use crate::db::batch::{self, Batch, Outcome};
 
 /// An event this worker is to apply.
 #[derive(Debug, Clone)]
-pub struct Claimed {
+pub struct ClaimedEvent {
     /// Its id.
     pub id: String,
     /// What was signed.
@@ -31,7 +31,7 @@ pub struct Claimed {
     pub trace_context: Option<String>,
 }
 
-impl From<&Row> for Claimed {
+impl From<&Row> for ClaimedEvent {
     fn from(row: &Row) -> Self {
         Self {
             id: row.get("id"),
@@ -52,7 +52,7 @@ pub async fn claim(
     client: &impl GenericClient,
     ids: &[String],
     hold: Duration,
-) -> Result<Vec<Claimed>, DbError> {
+) -> Result<Vec<ClaimedEvent>, DbError> {
     let statement = client
         .prepare_cached(
             "-- claim stripe events
@@ -73,7 +73,7 @@ pub async fn claim(
         )
         .await?;
     let rows = client.query(&statement, &[&ids, &hold.as_secs_f64()]).await?;
-    Ok(rows.iter().map(Claimed::from).collect())
+    Ok(rows.iter().map(ClaimedEvent::from).collect())
 }
 
 /// The same; where one of `ids` cannot be claimed for what stands in its row,
@@ -85,9 +85,9 @@ pub async fn claim_each(
     client: &mut Client,
     ids: &[String],
     hold: Duration,
-) -> Result<Outcome<String, Claimed>, DbError> {
+) -> Result<Outcome<String, ClaimedEvent>, DbError> {
     let claimed = claim(client, ids, hold).await;
-    let due = DueEvents { limit: 0, hold, aside: &[] };
+    let due = DueEvents { limit: 0, hold, quarantine: &[] };
     batch::or_in_halves(client, &due, ids, claimed).await
 }
 
@@ -96,10 +96,10 @@ pub async fn claim_each(
 pub struct DueEvents<'a> {
     /// At most so many, oldest first.
     pub limit: i64,
-    /// Claimed for so long.
+    /// ClaimedEvent for so long.
     pub hold: Duration,
     /// Events to leave alone.
-    pub aside: &'a [String],
+    pub quarantine: &'a [String],
 }
 
 /// Claims events that are due: for when nobody tells of them.
@@ -109,13 +109,13 @@ pub struct DueEvents<'a> {
 pub async fn claim_due(
     client: &mut Client,
     due: &DueEvents<'_>,
-) -> Result<Outcome<String, Claimed>, DbError> {
+) -> Result<Outcome<String, ClaimedEvent>, DbError> {
     batch::run(client, due).await
 }
 
 impl Batch for DueEvents<'_> {
     type Key = String;
-    type Done = Claimed;
+    type Done = ClaimedEvent;
 
     async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<String>, DbError> {
         let statement = tx
@@ -128,11 +128,15 @@ impl Batch for DueEvents<'_> {
                  order by run_at limit $1 for update skip locked",
             )
             .await?;
-        let rows = tx.query(&statement, &[&self.limit, &self.aside]).await?;
+        let rows = tx.query(&statement, &[&self.limit, &self.quarantine]).await?;
         rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
 
-    async fn change(&self, tx: &Transaction<'_>, ids: &[String]) -> Result<Vec<Claimed>, DbError> {
+    async fn change(
+        &self,
+        tx: &Transaction<'_>,
+        ids: &[String],
+    ) -> Result<Vec<ClaimedEvent>, DbError> {
         claim(tx, ids, self.hold).await
     }
 }
@@ -204,7 +208,7 @@ pub struct Failure<'a> {
 /// Postgres failed.
 pub async fn retry_later(
     client: &impl GenericClient,
-    claimed: &Claimed,
+    claimed: &ClaimedEvent,
     after: Duration,
     failure: &Failure<'_>,
 ) -> Result<bool, DbError> {
@@ -229,7 +233,7 @@ pub async fn retry_later(
 /// Postgres failed.
 pub async fn bury(
     client: &impl GenericClient,
-    claimed: &Claimed,
+    claimed: &ClaimedEvent,
     failure: &Failure<'_>,
 ) -> Result<bool, DbError> {
     let statement = client

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{seconds, time};
-use crate::billing::verdict::{Notice, NoticeKind};
+use crate::billing::verdict::{BillingNotice, NoticeKind};
 use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome, readable};
 use crate::db::jobs::read::named;
@@ -43,7 +43,7 @@ impl Mail {
 pub async fn add(
     tx: &impl GenericClient,
     event_id: &str,
-    notice: &Notice,
+    notice: &BillingNotice,
     message: &str,
     mail: Mail,
 ) -> Result<bool, DbError> {
@@ -101,7 +101,7 @@ pub struct ClaimedMail {
     /// The event it tells of.
     pub event_id: String,
     /// What to tell.
-    pub notice: Notice,
+    pub notice: BillingNotice,
     /// Where to; absent when the user or the address is gone.
     pub address: Option<String>,
     /// The user's name, where they gave one.
@@ -118,7 +118,7 @@ pub struct DueMails<'a> {
     /// Claimed for so long.
     pub hold: Duration,
     /// Mails to leave alone, by their events.
-    pub aside: &'a [String],
+    pub quarantine: &'a [String],
 }
 
 /// Claims those of the given events' mails that are due, or any when `None`. One
@@ -151,7 +151,7 @@ impl Batch for DueMails<'_> {
                  order by run_at limit $1 for update skip locked",
             )
             .await?;
-        let rows = tx.query(&statement, &[&self.limit, &self.aside]).await?;
+        let rows = tx.query(&statement, &[&self.limit, &self.quarantine]).await?;
         rows.iter().map(|row| Ok(row.try_get("event_id")?)).collect()
     }
 
@@ -191,7 +191,7 @@ fn claimed(row: &Row) -> Result<ClaimedMail, DbError> {
     let kind: NoticeKind = named(row, "kind")?;
     Ok(ClaimedMail {
         event_id: row.get("event_id"),
-        notice: Notice {
+        notice: BillingNotice {
             kind,
             user: row.get("user_id"),
             amount: row.get("amount"),
@@ -207,7 +207,7 @@ fn claimed(row: &Row) -> Result<ClaimedMail, DbError> {
 
 /// How sending a mail ended.
 #[derive(Debug, Clone)]
-pub enum Sent<'a> {
+pub enum MailOutcome<'a> {
     /// The server took it.
     Delivered,
     /// Try again after a while.
@@ -223,7 +223,7 @@ pub enum Sent<'a> {
 pub async fn mail_ended(
     client: &impl GenericClient,
     mail: &ClaimedMail,
-    sent: &Sent<'_>,
+    sent: &MailOutcome<'_>,
 ) -> Result<bool, DbError> {
     let statement = client
         .prepare_cached(
@@ -235,9 +235,9 @@ pub async fn mail_ended(
         )
         .await?;
     let (state, error, wait) = match sent {
-        Sent::Delivered => ("sent", None, 0.0),
-        Sent::Later(after, why) => ("waiting", Some(*why), after.as_secs_f64()),
-        Sent::Failed(why) => ("failed", Some(*why), 0.0),
+        MailOutcome::Delivered => ("sent", None, 0.0),
+        MailOutcome::Later(after, why) => ("waiting", Some(*why), after.as_secs_f64()),
+        MailOutcome::Failed(why) => ("failed", Some(*why), 0.0),
     };
     let ended = client
         .execute(&statement, &[&mail.event_id, &mail.attempts, &state, &error, &wait])

@@ -27,7 +27,7 @@ pub struct Payer {
 }
 
 /// What is known of `user`; nothing without a profile. `entitling` as in
-/// [`Policy`](crate::billing::entitlement::Policy).
+/// [`EntitlementPolicy`](crate::billing::entitlement::EntitlementPolicy).
 ///
 /// # Errors
 /// Postgres failed.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::customers::{record, records_of_user};
-use crate::billing::entitlement::{Entitlement, Policy};
+use crate::billing::entitlement::{Entitlement, EntitlementPolicy};
 use crate::billing::record::Record;
 use crate::db::DbError;
 use crate::db::planner::by_index;
@@ -31,7 +31,7 @@ pub async fn refresh(
     tx: &impl GenericClient,
     user: Uuid,
     had: bool,
-    policy: &Policy,
+    policy: &EntitlementPolicy,
     now: DateTime<Utc>,
 ) -> Result<Refreshed, DbError> {
     let statement = tx
@@ -220,13 +220,13 @@ pub async fn subscribed(
 }
 
 /// Live subscriptions that no account of this release has told of, in no order,
-/// but for those of `aside`.
+/// but for those of `quarantine`.
 ///
 /// # Errors
 /// Postgres failed.
 pub async fn unread(
     client: &impl GenericClient,
-    aside: &[String],
+    quarantine: &[String],
     limit: i64,
 ) -> Result<Vec<(String, String)>, DbError> {
     let statement = client
@@ -238,6 +238,6 @@ pub async fn unread(
              order by random() limit $1",
         )
         .await?;
-    let rows = client.query(&statement, &[&limit, &aside]).await?;
+    let rows = client.query(&statement, &[&limit, &quarantine]).await?;
     Ok(rows.iter().map(|row| (row.get("id"), row.get("customer_id"))).collect())
 }

@@ -20,7 +20,7 @@ pub struct Poisoned<'a> {
     /// At most so many events.
     pub limit: i64,
     /// Events to leave alone.
-    pub aside: &'a [String],
+    pub quarantine: &'a [String],
 }
 
 /// Gives up events that lost so many holders: they take workers down. Returns
@@ -49,7 +49,7 @@ impl Batch for Poisoned<'_> {
                  order by lost desc, run_at desc limit $2 for update skip locked",
             )
             .await?;
-        ids(&tx.query(&statement, &[&self.holders, &self.limit, &self.aside]).await?)
+        ids(&tx.query(&statement, &[&self.holders, &self.limit, &self.quarantine]).await?)
     }
 
     async fn change(&self, tx: &Transaction<'_>, keys: &[String]) -> Result<Vec<String>, DbError> {
@@ -79,7 +79,7 @@ pub struct DueUnresolved<'a> {
     /// At most so many.
     pub limit: i64,
     /// Events to leave alone.
-    pub aside: &'a [String],
+    pub quarantine: &'a [String],
 }
 
 /// Wakes unresolved events whose next look is due, up to 30 days after they
@@ -107,7 +107,7 @@ impl Batch for DueUnresolved<'_> {
                  order by run_at limit $1 for update skip locked",
             )
             .await?;
-        ids(&tx.query(&statement, &[&self.limit, &self.aside]).await?)
+        ids(&tx.query(&statement, &[&self.limit, &self.quarantine]).await?)
     }
 
     /// What is too old to be woken leaves the head of the line for good.
@@ -147,7 +147,7 @@ pub struct LostIds<'a> {
     /// At most so many.
     pub limit: i64,
     /// Rows to leave alone.
-    pub aside: &'a [String],
+    pub quarantine: &'a [String],
 }
 
 /// Marks due events as dispatched whose message is lost. Returns them, to be pushed.
@@ -270,11 +270,12 @@ async fn find(
     lost: &LostIds<'_>,
 ) -> Result<Vec<String>, DbError> {
     let statement = tx.prepare_cached(never_sent).await?;
-    let mut found = ids(&tx.query(&statement, &[&lost.limit, &lost.aside]).await?)?;
+    let mut found = ids(&tx.query(&statement, &[&lost.limit, &lost.quarantine]).await?)?;
     let left = lost.limit - i64::try_from(found.len()).unwrap_or(lost.limit);
     let (statement, patience) =
         (tx.prepare_cached(sent_before).await?, lost.patience.as_secs_f64());
-    let rows = tx.query(&statement, &[&lost.popped_before, &patience, &left, &lost.aside]).await?;
+    let rows =
+        tx.query(&statement, &[&lost.popped_before, &patience, &left, &lost.quarantine]).await?;
     found.extend(ids(&rows)?);
     Ok(found)
 }

@@ -71,10 +71,10 @@ pub struct Idempotency {
 /// An answer given before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replay {
-    /// Its status.
-    pub status: i32,
     /// Its body.
     pub response: Value,
+    /// The jobs it is about; unknown of answers kept by an earlier release.
+    pub jobs: Vec<Uuid>,
 }
 
 const ACCEPT: &str = "-- accept jobs
@@ -106,11 +106,12 @@ const ACCEPT: &str = "-- accept jobs
 
 const KEEP_ANSWER: &str = "-- keep idempotent answer
     insert into regimen.idempotency_keys
-        (user_id, key, body_hash, status, response, created_at, expires_at)
-    values ($1, $2, $3, $4, $5, now(), now() + interval '24 hours')
+        (user_id, key, body_hash, status, response, job_ids, created_at, expires_at)
+    values ($1, $2, $3, $4, $5, $6, now(), now() + interval '24 hours')
     on conflict (user_id, key) do update set
         body_hash = excluded.body_hash, status = excluded.status,
-        response = excluded.response, created_at = excluded.created_at,
+        response = excluded.response, job_ids = excluded.job_ids,
+        created_at = excluded.created_at,
         expires_at = excluded.expires_at
     where regimen.idempotency_keys.expires_at <= now()";
 
@@ -195,7 +196,7 @@ async fn write(
         generations::take(tx, new.user_id, new.generation_id, new.monthly_quota),
         insert_jobs(tx, new),
         set_calculations(tx, new),
-        keep_answer(tx, new.user_id, idempotency),
+        keep_answer(tx, new, idempotency),
     )?;
     Ok(match (counted, own_quiz) {
         (_, QuizOwnership::Missing) => Acceptance::QuizMissing,
@@ -233,7 +234,7 @@ async fn earlier_answer(
     let statement = tx
         .prepare_cached(
             "-- find idempotent answer
-             select body_hash, status, response from regimen.idempotency_keys
+             select body_hash, response, job_ids from regimen.idempotency_keys
              where user_id = $1 and key = $2 and expires_at > now()",
         )
         .await?;
@@ -244,8 +245,8 @@ async fn earlier_answer(
         return Ok(Some(Acceptance::OtherBody));
     }
     Ok(Some(Acceptance::Replayed(Replay {
-        status: row.get("status"),
         response: row.get("response"),
+        jobs: row.get::<_, Option<Vec<Uuid>>>("job_ids").unwrap_or_default(),
     })))
 }
 
@@ -277,19 +278,21 @@ async fn insert_jobs(tx: &Transaction<'_>, new: &NewJobs) -> Result<Vec<NextJob>
 
 async fn keep_answer(
     tx: &Transaction<'_>,
-    user_id: Uuid,
+    new: &NewJobs,
     idempotency: Option<&Idempotency>,
 ) -> Result<(), DbError> {
     let Some(idempotency) = idempotency else { return Ok(()) };
+    let jobs: Vec<Uuid> = new.jobs.iter().map(|job| job.id).collect();
     let statement = tx.prepare_cached(KEEP_ANSWER).await?;
     tx.execute(
         &statement,
         &[
-            &user_id,
+            &new.user_id,
             &idempotency.key,
             &idempotency.body_hash,
             &idempotency.status,
             &Json(&idempotency.response),
+            &jobs,
         ],
     )
     .await?;

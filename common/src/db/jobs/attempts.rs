@@ -32,7 +32,7 @@ pub struct NewAttempt<'a> {
 
 /// Tokens and money of one call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct AttemptUsage {
     /// Prompt tokens, cached ones included.
     pub input_tokens: i64,
     /// Prompt tokens read from the provider's cache.
@@ -45,7 +45,7 @@ pub struct Usage {
     pub estimated: bool,
 }
 
-impl Usage {
+impl AttemptUsage {
     /// The same within what one call can cost and count at all. A number beyond
     /// that is a mistake of whoever told it; it must not reach the ledger.
     fn believable(self) -> Self {
@@ -84,12 +84,12 @@ pub struct AttemptOutcome<'a> {
     /// The provider's request id.
     pub request_id: Option<&'a str>,
     /// What it cost; `None` leaves what is known.
-    pub usage: Option<Usage>,
+    pub usage: Option<AttemptUsage>,
 }
 
 /// A stored reply that may still become a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RawReply {
+pub struct StoredRawReply {
     /// The attempt it belongs to.
     pub attempt_id: Uuid,
     /// The attempt's number in the job.
@@ -239,7 +239,7 @@ pub async fn judge_attempt<C: GenericClient>(
              from job where a.id = $1",
         )
         .await?;
-    let usage = outcome.usage.map(Usage::believable);
+    let usage = outcome.usage.map(AttemptUsage::believable);
     let judged = client
         .execute(
             &statement,
@@ -270,7 +270,7 @@ pub async fn judge_attempt<C: GenericClient>(
 pub async fn usable_reply<C: GenericClient>(
     client: &C,
     job_id: Uuid,
-) -> Result<Option<RawReply>, DbError> {
+) -> Result<Option<StoredRawReply>, DbError> {
     let statement = client
         .prepare_cached(
             "-- usable reply
@@ -283,7 +283,7 @@ pub async fn usable_reply<C: GenericClient>(
         .await?;
     let row = client.query_opt(&statement, &[&job_id, &INHERITED]).await?;
     row.map(|row| {
-        Ok(RawReply {
+        Ok(StoredRawReply {
             attempt_id: row.try_get("id")?,
             n: row.try_get("n")?,
             provider: row.try_get("provider")?,

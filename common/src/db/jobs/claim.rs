@@ -29,7 +29,7 @@ pub struct ClaimPolicy {
 
 /// A job this worker holds.
 #[derive(Debug, Clone)]
-pub struct Claimed {
+pub struct ClaimedJob {
     /// The job.
     pub id: Uuid,
     /// Proof of the claim: every write of the holder carries it.
@@ -60,7 +60,7 @@ pub struct Claimed {
     pub last_seq: i32,
 }
 
-impl Claimed {
+impl ClaimedJob {
     fn from_row(row: &Row) -> Result<Self, DbError> {
         let Json(input) = row.try_get("input")?;
         Ok(Self {
@@ -160,13 +160,13 @@ pub async fn claim<C: GenericClient>(
     client: &C,
     ids: &[Uuid],
     policy: &ClaimPolicy,
-) -> Result<Vec<Claimed>, DbError> {
+) -> Result<Vec<ClaimedJob>, DbError> {
     let statement = client.prepare_cached(CLAIM).await?;
     let (lease, deadline) = (policy.lease.as_secs_f64(), policy.deadline.as_secs_f64());
     let rows = client
         .query(&statement, &[&ids, &policy.worker_id, &lease, &deadline, &policy.per_user])
         .await?;
-    Ok(readable("claim", rows.iter().map(Claimed::from_row)))
+    Ok(readable("claim", rows.iter().map(ClaimedJob::from_row)))
 }
 
 /// The same; where one of `ids` cannot be claimed for what stands in its row,
@@ -178,7 +178,7 @@ pub async fn claim_each(
     client: &mut Client,
     ids: &[Uuid],
     policy: &ClaimPolicy,
-) -> Result<Outcome<Uuid, Claimed>, DbError> {
+) -> Result<Outcome<Uuid, ClaimedJob>, DbError> {
     let claimed = claim(client, ids, policy).await;
     batch::or_in_halves(client, &Named(policy), ids, claimed).await
 }
@@ -188,13 +188,13 @@ struct Named<'a>(&'a ClaimPolicy);
 
 impl Batch for Named<'_> {
     type Key = Uuid;
-    type Done = Claimed;
+    type Done = ClaimedJob;
 
     async fn pick(&self, _: &Transaction<'_>) -> Result<Vec<Uuid>, DbError> {
         Ok(Vec::new())
     }
 
-    async fn change(&self, tx: &Transaction<'_>, ids: &[Uuid]) -> Result<Vec<Claimed>, DbError> {
+    async fn change(&self, tx: &Transaction<'_>, ids: &[Uuid]) -> Result<Vec<ClaimedJob>, DbError> {
         claim(tx, ids, self.0).await
     }
 }
@@ -211,7 +211,7 @@ pub struct Turns<'a> {
     /// On which conditions.
     pub policy: &'a ClaimPolicy,
     /// Jobs to leave alone.
-    pub aside: &'a [Uuid],
+    pub quarantine: &'a [Uuid],
 }
 
 /// Claims jobs whose turn it is straight from Postgres.
@@ -221,13 +221,13 @@ pub struct Turns<'a> {
 pub async fn claim_waiting(
     client: &mut Client,
     turns: &Turns<'_>,
-) -> Result<Outcome<Uuid, Claimed>, DbError> {
+) -> Result<Outcome<Uuid, ClaimedJob>, DbError> {
     batch::run(client, turns).await
 }
 
 impl Batch for Turns<'_> {
     type Key = Uuid;
-    type Done = Claimed;
+    type Done = ClaimedJob;
 
     async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<Uuid>, DbError> {
         let statement = tx
@@ -250,7 +250,7 @@ impl Batch for Turns<'_> {
             .await?;
         let limit = i64::try_from(self.count).unwrap_or(i64::MAX);
         let (mut pro, mut free) = (Vec::new(), Vec::new());
-        for row in tx.query(&statement, &[&limit, &self.aside]).await? {
+        for row in tx.query(&statement, &[&limit, &self.quarantine]).await? {
             let list = if row.try_get::<_, &str>("class")? == "pro" { &mut pro } else { &mut free };
             list.push(row.try_get::<_, Uuid>("id")?);
         }
@@ -262,7 +262,7 @@ impl Batch for Turns<'_> {
         Ok(pro)
     }
 
-    async fn change(&self, tx: &Transaction<'_>, ids: &[Uuid]) -> Result<Vec<Claimed>, DbError> {
+    async fn change(&self, tx: &Transaction<'_>, ids: &[Uuid]) -> Result<Vec<ClaimedJob>, DbError> {
         claim(tx, ids, self.policy).await
     }
 }

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::cancel::{CancelOutcome, Canceller, cancel};
 use super::finish::Ended;
 use crate::db::DbError;
-use crate::db::batch::{self, Batch, Outcome, Spoiled};
-use crate::job::EventKind;
+use crate::db::batch::{self, Batch, Outcome, PoisonRow};
+use crate::job::JobEventKind;
 
 /// Deleted accounts whose jobs may not have ended yet, those first that nobody
 /// has looked at for longest.
@@ -22,7 +22,7 @@ pub struct DeletedAccounts<'a> {
     /// At most so many.
     pub limit: i64,
     /// Accounts to leave alone.
-    pub aside: &'a [Uuid],
+    pub quarantine: &'a [Uuid],
 }
 
 /// An account, and when it was deleted.
@@ -52,7 +52,7 @@ impl Batch for DeletedAccounts<'_> {
                  order by looked_at limit $1 for update skip locked",
             )
             .await?;
-        let rows = tx.query(&statement, &[&self.limit, &self.aside]).await?;
+        let rows = tx.query(&statement, &[&self.limit, &self.quarantine]).await?;
         rows.iter().map(|row| Ok(row.try_get("user_id")?)).collect()
     }
 
@@ -80,7 +80,7 @@ impl Batch for DeletedAccounts<'_> {
 }
 
 /// Cancels up to `limit` jobs that were accepted before the account's deletion,
-/// but for those of `aside`; when none is left the account is done. A job that
+/// but for those of `quarantine`; when none is left the account is done. A job that
 /// cannot be cancelled keeps no other from it.
 ///
 /// # Errors
@@ -90,7 +90,7 @@ pub async fn cancel_of_account(
     (user_id, deleted_at): DeletedAccount,
     limit: i64,
     per_user: i64,
-    aside: &[Uuid],
+    quarantine: &[Uuid],
 ) -> Result<Outcome<Uuid, Ended>, DbError> {
     let statement = client
         .prepare_cached(
@@ -111,13 +111,13 @@ pub async fn cancel_of_account(
     let mut outcome = Outcome::of(Vec::with_capacity(rows.len()));
     for row in &rows {
         let job_id = row.try_get("id")?;
-        if aside.contains(&job_id) {
+        if quarantine.contains(&job_id) {
             continue;
         }
         match cancel_alone(client, job_id, per_user).await {
             Ok(ended) => outcome.done.extend(ended),
             Err(error) if error.blames_a_row() => {
-                outcome.spoiled.push(Spoiled { key: job_id, error });
+                outcome.poisoned.push(PoisonRow { key: job_id, error });
             }
             Err(error) => {
                 outcome.broken_off = Some(error);
@@ -141,7 +141,7 @@ async fn cancel_alone(
     tx.commit().await?;
     Ok(match outcome {
         CancelOutcome::Cancelled { seq, next } => {
-            Some(Ended { job_id, kind: EventKind::Cancelled, seq, next })
+            Some(Ended { job_id, kind: JobEventKind::Cancelled, seq, next })
         }
         _ => None,
     })

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Held;
 use crate::db::DbError;
-use crate::job::{EventKind, JobEvent};
+use crate::job::{JobEvent, JobEventKind};
 
 /// Appends an event and sets the stage, if the holder still holds the job.
 /// Returns the event's number, or `None` when it does not.
@@ -17,7 +17,7 @@ use crate::job::{EventKind, JobEvent};
 pub async fn append_event<C: GenericClient>(
     client: &C,
     held: Held,
-    kind: EventKind,
+    kind: JobEventKind,
     stage: &str,
     data: &Value,
 ) -> Result<Option<i32>, DbError> {

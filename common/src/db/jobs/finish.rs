@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Held;
 use super::dispatch::{NextJob, dispatch_next_or_later};
 use crate::db::DbError;
-use crate::job::{EventKind, FailureCode};
+use crate::job::{FailureCode, JobEventKind};
 
 /// What a finished job leaves behind.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub struct Ended {
     /// The job.
     pub job_id: Uuid,
     /// What happened to it.
-    pub kind: EventKind,
+    pub kind: JobEventKind,
     /// The number of the event that records it.
     pub seq: i32,
     /// The jobs whose turn has come by it.
@@ -80,7 +80,7 @@ pub async fn succeed(
             &[&held.id, &held.fence, &success.plan_id, &success.provider, &success.model],
         )
         .await?;
-    finish(tx, held.id, EventKind::Saved, row, per_user).await
+    finish(tx, held.id, JobEventKind::Saved, row, per_user).await
 }
 
 /// Notes that the plan of a job this transaction ended went into a row that was
@@ -152,7 +152,7 @@ pub async fn fail(
     let row = tx
         .query_opt(&statement, &[&held.id, &held.fence, &code.as_str(), &detail, &Json(&data)])
         .await?;
-    finish(tx, held.id, EventKind::Failed, row, per_user).await
+    finish(tx, held.id, JobEventKind::Failed, row, per_user).await
 }
 
 /// Sends the job back to wait for another round, `after` from now, without
@@ -195,7 +195,7 @@ pub async fn retry_later(
             &[&held.id, &held.fence, &stage, &after.as_secs_f64(), &reason, &counts_as_round],
         )
         .await?;
-    finish(tx, held.id, EventKind::RetryScheduled, row, per_user).await
+    finish(tx, held.id, JobEventKind::RetryScheduled, row, per_user).await
 }
 
 /// Copies the jobs' paid attempts into the ledger, each once; a cost that
@@ -254,7 +254,7 @@ pub(super) async fn settle(tx: &Transaction<'_>, jobs: &[Uuid]) -> Result<(), Db
 async fn finish(
     tx: &Transaction<'_>,
     job_id: Uuid,
-    kind: EventKind,
+    kind: JobEventKind,
     row: Option<tokio_postgres::Row>,
     per_user: i64,
 ) -> Result<Option<Ended>, DbError> {

@@ -14,7 +14,7 @@ pub struct OverAnswers<'a> {
     /// At most so many.
     pub limit: i64,
     /// Answers to leave alone.
-    pub aside: &'a [AnswerKey],
+    pub quarantine: &'a [AnswerKey],
 }
 
 /// Whose answer under which `Idempotency-Key`.
@@ -52,13 +52,13 @@ impl Batch for OverAnswers<'_> {
                 "-- find kept answers that are over
                  select user_id, key from regimen.idempotency_keys
                  where expires_at <= now()
-                   and not exists (select from unnest($2::uuid[], $3::text[]) as aside (user_id, key)
-                                   where aside.user_id = idempotency_keys.user_id
-                                     and aside.key = idempotency_keys.key)
+                   and not exists (select from unnest($2::uuid[], $3::text[]) as quarantine (user_id, key)
+                                   where quarantine.user_id = idempotency_keys.user_id
+                                     and quarantine.key = idempotency_keys.key)
                  order by expires_at limit $1 for update skip locked",
             )
             .await?;
-        let (users, keys) = columns(self.aside);
+        let (users, keys) = columns(self.quarantine);
         let rows = tx.query(&statement, &[&self.limit, &users, &keys]).await?;
         let read = rows.iter().map(|row| {
             Ok(AnswerKey { user_id: row.try_get("user_id")?, key: row.try_get("key")? })

@@ -23,12 +23,12 @@ mod watch;
 
 pub use accept::{Acceptance, Idempotency, NewJob, NewJobs, Replay, accept, answered_before};
 pub use attempts::{
-    AttemptOutcome, NewAttempt, RawReply, Usage, judge_attempt, start_attempt, store_reply,
-    usable_reply,
+    AttemptOutcome, AttemptUsage, NewAttempt, StoredRawReply, judge_attempt, start_attempt,
+    store_reply, usable_reply,
 };
 pub use cancel::{CancelOutcome, Canceller, cancel};
 pub use claim::{
-    ClaimPolicy, Claimed, Held, Turns, claim, claim_each, claim_waiting, extend_leases, held_by,
+    ClaimPolicy, ClaimedJob, Held, Turns, claim, claim_each, claim_waiting, extend_leases, held_by,
 };
 pub use deleted::{DeletedAccount, DeletedAccounts, cancel_of_account, deleted_accounts};
 pub use depth::{Backlog, DepthPage, Place, backlog, count_waiting, oldest_turn};
@@ -40,7 +40,7 @@ pub use operate::{Listed, OperatorFilter, Retried, Traces, of_everybody, retry, 
 pub use read::{JobRow, ListFilter, generation_of, job, jobs_of_user, revisions};
 pub use ready::{LostMessages, ReadyPage, ReadyUsers, dispatch_ready, redispatch_lost};
 pub use reconcile::{LostLeases, Overdue, expire_overdue, recover_leases};
-pub use release::{hand_back, lose};
+pub use release::{lose, release};
 pub use watch::{
     AttemptRow, CallbackRow, Details, HistoryLine, Line, Mark, details, histories, lines, marks,
 };

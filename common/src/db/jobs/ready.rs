@@ -64,7 +64,7 @@ const FIND_DUE: &str = "-- find due jobs
     ) due on true";
 
 /// Dispatches what became due (retry rounds, freed places) and has room under
-/// its user's cap, but for the jobs `aside`.
+/// its user's cap, but for the jobs in `quarantine`.
 ///
 /// # Errors
 /// Nothing was marked.
@@ -72,11 +72,12 @@ pub async fn dispatch_ready(
     client: &mut Client,
     users: ReadyUsers,
     per_user: i64,
-    aside: &[Uuid],
+    quarantine: &[Uuid],
 ) -> Result<ReadyPage, DbError> {
     let tx = by_index(client).await?;
     let statement = tx.prepare_cached(FIND_DUE).await?;
-    let rows = tx.query(&statement, &[&users.after, &users.limit_i32(), &per_user, &aside]).await?;
+    let rows =
+        tx.query(&statement, &[&users.after, &users.limit_i32(), &per_user, &quarantine]).await?;
     tx.rollback().await?;
     let (mut due, mut last, mut looked_at) = (Vec::new(), None, 0);
     for row in &rows {
@@ -139,7 +140,7 @@ pub struct LostMessages<'a> {
     /// At most so many.
     pub limit: i64,
     /// Jobs to leave alone.
-    pub aside: &'a [Uuid],
+    pub quarantine: &'a [Uuid],
 }
 
 /// Jobs that were put into Redis before `popped_before` and still wait: their
@@ -174,7 +175,10 @@ impl Batch for LostMessages<'_> {
             .await?;
         let (class, grace) = (self.class.as_str(), self.grace.as_secs_f64());
         let rows = tx
-            .query(&statement, &[&class, &self.popped_before, &grace, &self.limit, &self.aside])
+            .query(
+                &statement,
+                &[&class, &self.popped_before, &grace, &self.limit, &self.quarantine],
+            )
             .await?;
         rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }

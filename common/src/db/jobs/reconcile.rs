@@ -13,7 +13,7 @@ use super::finish::Ended;
 use super::release::lose;
 use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome};
-use crate::job::EventKind;
+use crate::job::JobEventKind;
 
 /// Jobs whose holder is gone.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,7 @@ pub struct LostLeases<'a> {
     /// How many of a user's jobs run at once.
     pub per_user: i64,
     /// Jobs to leave alone.
-    pub aside: &'a [Uuid],
+    pub quarantine: &'a [Uuid],
 }
 
 /// Returns jobs whose lease ran out to waiting, or fails them as poisoned.
@@ -55,8 +55,9 @@ impl Batch for LostLeases<'_> {
                  order by lease_expires_at limit $1 for update skip locked",
             )
             .await?;
-        let rows =
-            tx.query(&statement, &[&self.limit, &self.grace.as_secs_f64(), &self.aside]).await?;
+        let rows = tx
+            .query(&statement, &[&self.limit, &self.grace.as_secs_f64(), &self.quarantine])
+            .await?;
         rows.iter()
             .map(|row| Ok(Held { id: row.try_get("id")?, fence: row.try_get("fence")? }))
             .collect()
@@ -95,7 +96,7 @@ pub struct Overdue<'a> {
     /// How many of a user's jobs run at once.
     pub per_user: i64,
     /// Jobs to leave alone.
-    pub aside: &'a [Uuid],
+    pub quarantine: &'a [Uuid],
 }
 
 /// Ends waiting jobs that nobody started in time.
@@ -123,7 +124,7 @@ impl Batch for Overdue<'_> {
                  order by expires_at limit $1 for update skip locked",
             )
             .await?;
-        let rows = tx.query(&statement, &[&self.limit, &self.aside]).await?;
+        let rows = tx.query(&statement, &[&self.limit, &self.quarantine]).await?;
         rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
 
@@ -157,7 +158,7 @@ impl Batch for Overdue<'_> {
         for row in &rows {
             users.push(row.try_get("user_id")?);
             let (job_id, seq) = (row.try_get("id")?, row.try_get("last_seq")?);
-            expired.push(Ended { job_id, kind: EventKind::Expired, seq, next: Vec::new() });
+            expired.push(Ended { job_id, kind: JobEventKind::Expired, seq, next: Vec::new() });
         }
         if let Some(last) = expired.last_mut() {
             last.next = dispatch_next_or_later(tx, &users, self.per_user).await?;

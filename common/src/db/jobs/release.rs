@@ -12,7 +12,7 @@ use super::finish::{Ended, settle, settle_usage};
 use super::read::named;
 use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome};
-use crate::job::{EventKind, JobClass, LOST_WORKERS_LIMIT};
+use crate::job::{JobClass, JobEventKind, LOST_WORKERS_LIMIT};
 
 /// Hands jobs back at once: their worker shuts down, or had to let them go
 /// without a result. The attempts do not count. Claims that are stale by now
@@ -20,17 +20,14 @@ use crate::job::{EventKind, JobClass, LOST_WORKERS_LIMIT};
 ///
 /// # Errors
 /// Nothing was written.
-pub async fn hand_back(
-    client: &mut Client,
-    held: &[Held],
-) -> Result<Outcome<Held, Ended>, DbError> {
+pub async fn release(client: &mut Client, held: &[Held]) -> Result<Outcome<Held, Ended>, DbError> {
     let ended = return_claims(client, held).await;
-    batch::or_in_halves(client, &HandBack, held, ended).await
+    batch::or_in_halves(client, &Release, held, ended).await
 }
 
-struct HandBack;
+struct Release;
 
-impl Batch for HandBack {
+impl Batch for Release {
     type Key = Held;
     type Done = Ended;
 
@@ -77,7 +74,7 @@ async fn return_claims<C: GenericClient>(client: &C, held: &[Held]) -> Result<Ve
     // ledger may hear of a call at any time and more than once.
     settle_usage(client, &ids).await?;
     let rows = client.query(&statement, &[&ids, &fences]).await?;
-    rows.iter().map(|row| returned(row, EventKind::Drained)).collect()
+    rows.iter().map(|row| returned(row, JobEventKind::Drained)).collect()
 }
 
 /// Records that claims ended in the loss of their worker: back to waiting, or
@@ -152,7 +149,7 @@ pub async fn lose(
         lost.push(if row.try_get("poisoned")? {
             ended_for_good(tx, row, per_user).await?
         } else {
-            returned(row, EventKind::LeaseLost)?
+            returned(row, JobEventKind::LeaseLost)?
         });
     }
     Ok(lost)
@@ -162,10 +159,10 @@ pub async fn lose(
 async fn ended_for_good(tx: &Transaction<'_>, row: &Row, per_user: i64) -> Result<Ended, DbError> {
     let job_id = row.try_get("id")?;
     let next = dispatch_next_or_later(tx, &[row.try_get("user_id")?], per_user).await?;
-    Ok(Ended { job_id, kind: EventKind::Failed, seq: row.try_get("last_seq")?, next })
+    Ok(Ended { job_id, kind: JobEventKind::Failed, seq: row.try_get("last_seq")?, next })
 }
 
-fn returned(row: &Row, kind: EventKind) -> Result<Ended, DbError> {
+fn returned(row: &Row, kind: JobEventKind) -> Result<Ended, DbError> {
     let job_id = row.try_get("id")?;
     let class: JobClass = named(row, "class")?;
     let at: DateTime<Utc> = row.try_get("created_at")?;

@@ -14,6 +14,7 @@ mod reading;
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::words::Unit;
@@ -74,10 +75,11 @@ pub const WEIGHT: Bounds = Bounds {
 
 /// A length, which remembers the unit it was entered in. Its `Display` is in
 /// that unit: `170.0 cm` or `5'10"`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Length(EnteredLength);
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum EnteredLength {
     Cm(f64),
     Feet { feet: f64, inches: f64 },
@@ -113,10 +115,11 @@ impl fmt::Display for Length {
 
 /// A weight, which remembers the unit it was entered in; stones are pounds. Its
 /// `Display` is in that unit, with one decimal: `80.0 kg` or `176.4 lbs`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Weight(EnteredWeight);
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum EnteredWeight {
     Kg(f64),
     Lbs(f64),

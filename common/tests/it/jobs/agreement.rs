@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use regimen_common::db::Client;
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Held, Success};
-use regimen_common::job::{Change, EventKind, FailureCode, JobState, Life};
+use regimen_common::job::{Change, FailureCode, JobEventKind, JobState, Life};
 use regimen_common::test_support::TestDatabase;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::shared::{
-    PER_USER, expire_overdue, hand_back, history, hold, lose_leases, one_job, policy,
+    PER_USER, expire_overdue, history, hold, lose_leases, one_job, policy, release,
 };
 
 /// A change as SQL would be asked for it. Fences are drawn by the database, so
@@ -99,12 +99,12 @@ async fn ask_sql(
     id: Uuid,
     step: Step,
     fence: &impl Fn(usize) -> i64,
-) -> Option<(EventKind, i64)> {
+) -> Option<(JobEventKind, i64)> {
     let held = |ago| Held { id, fence: fence(ago) };
     let event = match step {
         Step::Claim => {
             let claimed = jobs::claim(client, &[id], &policy("w")).await.unwrap();
-            return claimed.first().map(|claimed| (EventKind::Claimed, claimed.fence));
+            return claimed.first().map(|claimed| (JobEventKind::Claimed, claimed.fence));
         }
         Step::Succeed(ago) => {
             let tx = client.transaction().await.unwrap();
@@ -129,7 +129,7 @@ async fn ask_sql(
             ended.unwrap().map(|ended| ended.kind)
         }
         Step::Drain(ago) => {
-            let ended = hand_back(client, &[held(ago)]).await;
+            let ended = release(client, &[held(ago)]).await;
             ended.first().map(|ended| ended.kind)
         }
         // Earlier cases left jobs behind that run.
@@ -141,7 +141,7 @@ async fn ask_sql(
             let tx = client.transaction().await.unwrap();
             let outcome = jobs::cancel(&tx, id, Canceller::Operator, PER_USER).await.unwrap();
             tx.commit().await.unwrap();
-            matches!(outcome, CancelOutcome::Cancelled { .. }).then_some(EventKind::Cancelled)
+            matches!(outcome, CancelOutcome::Cancelled { .. }).then_some(JobEventKind::Cancelled)
         }
         Step::Expire => expire(client, id).await,
     };
@@ -149,7 +149,7 @@ async fn ask_sql(
 }
 
 /// Lets the job's time to start pass, looks for overdue jobs, and gives it back.
-async fn expire(client: &mut Client, id: Uuid) -> Option<EventKind> {
+async fn expire(client: &mut Client, id: Uuid) -> Option<JobEventKind> {
     let set = "update regimen.jobs set expires_at = now() + $2::int * interval '1 hour'
                where id = $1";
     client.execute(set, &[&id, &-1]).await.unwrap();
@@ -188,7 +188,7 @@ async fn a_stale_holder_changes_nothing() {
     let tx = client.transaction().await.unwrap();
     let success = Success { plan_id: Uuid::now_v7(), provider: "p".into(), model: "m".into() };
     assert_eq!(jobs::succeed(&tx, stale, &success, PER_USER).await.unwrap(), None);
-    let kind = EventKind::Repaired;
+    let kind = JobEventKind::Repaired;
     assert_eq!(jobs::append_event(&tx, stale, kind, "x", &Value::Null).await.unwrap(), None);
     let attempt = jobs::NewAttempt {
         id: Uuid::now_v7(),
@@ -200,7 +200,7 @@ async fn a_stale_holder_changes_nothing() {
     };
     assert_eq!(jobs::start_attempt(&tx, stale, &attempt).await.unwrap(), None);
     tx.commit().await.unwrap();
-    assert_eq!(hand_back(&mut client, &[stale]).await, []);
+    assert_eq!(release(&mut client, &[stale]).await, []);
     let lease = Duration::from_secs(5);
     assert_eq!(jobs::extend_leases(&mut client, &[stale], lease).await.unwrap().done, []);
     let kept = jobs::extend_leases(&mut client, &[stale, present], lease).await.unwrap().done;

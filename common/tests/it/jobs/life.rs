@@ -1,7 +1,9 @@
 //! The rules of a job's life hold for any sequence of changes.
 
 use proptest::prelude::*;
-use regimen_common::job::{Change, ChangeRefused, EventKind, JobState, LOST_WORKERS_LIMIT, Life};
+use regimen_common::job::{
+    Change, ChangeRefused, JobEventKind, JobState, LOST_WORKERS_LIMIT, Life,
+};
 
 /// Any change; fences are small, so that fresh, current and stale ones occur.
 pub(crate) fn change() -> impl Strategy<Value = Change> {
@@ -19,7 +21,7 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
 }
 
 /// The life before and after each change that applied, with its event.
-fn lived(changes: &[Change]) -> Vec<(Life, Change, Life, EventKind)> {
+fn lived(changes: &[Change]) -> Vec<(Life, Change, Life, JobEventKind)> {
     let mut life = Life::accepted();
     let mut steps = Vec::new();
     for &change in changes {
@@ -87,8 +89,8 @@ proptest! {
         let count = |kind| steps.iter().filter(|(_, _, _, event)| *event == kind).count();
         let Some((_, _, life, _)) = steps.last() else { return Ok(()) };
         // A drain is made good by the next claim; the last one may still wait for it.
-        let made_good = count(EventKind::Drained) - usize::from(life.drained);
-        let counted = count(EventKind::Claimed) - made_good;
+        let made_good = count(JobEventKind::Drained) - usize::from(life.drained);
+        let counted = count(JobEventKind::Claimed) - made_good;
         prop_assert_eq!(usize::try_from(life.attempts).unwrap(), counted);
     }
 

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
-use regimen_common::kv::{BlockingLink, Kv};
 use regimen_common::queue::{List, Message, Queue, Taken, Weights};
+use regimen_common::redis::{BlockingLink, Redis};
 use regimen_common::test_support::TestRedis;
 use secrecy::SecretString;
 
 const PLANS: (List, List) = (List::Pro, List::Free);
 const WEIGHTS: Weights = Weights { first: 4, second: 1 };
 
-fn queue(redis: &TestRedis) -> (Kv, Queue) {
-    let kv = Kv::new(&SecretString::from(redis.url().to_owned()), redis.prefix()).unwrap();
-    (kv.clone(), Queue::new(kv))
+fn queue(redis: &TestRedis) -> (Redis, Queue) {
+    let store = Redis::new(&SecretString::from(redis.url().to_owned()), redis.prefix()).unwrap();
+    (store.clone(), Queue::new(store))
 }
 
 fn messages(name: &str, count: usize) -> Vec<Message> {
@@ -135,14 +135,14 @@ const LONG: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn one_push_reaches_as_many_sleepers_as_it_takes() {
     let redis = TestRedis::new();
-    let (kv, queue) = queue(&redis);
+    let (store, queue) = queue(&redis);
     let sleeper = async |count: usize| {
         let mut link = named_link(&queue, &redis).await;
-        let (lists, bell) = ([List::Pro, List::Free], queue.bell());
-        queue.wait(&mut link, &lists, &bell, count, LONG).await.unwrap()
+        let (lists, wake_up_key) = ([List::Pro, List::Free], queue.wake_up_key());
+        queue.wait(&mut link, &lists, &wake_up_key, count, LONG).await.unwrap()
     };
     let push = async {
-        until_blocked(&kv, &redis, 3).await;
+        until_blocked(&store, &redis, 3).await;
         queue.push(List::Free, &messages("m", 4)).await.unwrap();
     };
     let (first, second, third, ()) = tokio::join!(sleeper(1), sleeper(2), sleeper(1), push);
@@ -155,23 +155,23 @@ async fn one_push_reaches_as_many_sleepers_as_it_takes() {
 #[tokio::test]
 async fn a_bell_calls_its_owner_away_and_nobody_else() {
     let redis = TestRedis::new();
-    let (kv, queue) = queue(&redis);
-    let (mine, other) = (queue.bell(), queue.bell());
-    let sleeper = async |bell| {
+    let (store, queue) = queue(&redis);
+    let (mine, other) = (queue.wake_up_key(), queue.wake_up_key());
+    let sleeper = async |wake_up_key| {
         let mut link = named_link(&queue, &redis).await;
-        ids(queue.wait(&mut link, &[List::Free], bell, 5, LONG).await.unwrap())
+        ids(queue.wait(&mut link, &[List::Free], wake_up_key, 5, LONG).await.unwrap())
     };
     let ring = async {
-        until_blocked(&kv, &redis, 2).await;
-        queue.ring(&mine).await.unwrap();
-        until_blocked(&kv, &redis, 1).await;
+        until_blocked(&store, &redis, 2).await;
+        queue.wake(&mine).await.unwrap();
+        until_blocked(&store, &redis, 1).await;
         queue.push(List::Free, &messages("m", 1)).await.unwrap();
     };
     let (called, stayed, ()) = tokio::join!(sleeper(&mine), sleeper(&other), ring);
     assert_eq!((called, stayed), (vec![], vec!["m0".to_owned()]));
     // A ring that comes first is heard, too; what stands in the lists stays.
     queue.push(List::Free, &messages("n", 1)).await.unwrap();
-    queue.ring(&mine).await.unwrap();
+    queue.wake(&mine).await.unwrap();
     assert_eq!(sleeper(&mine).await, [""; 0]);
     assert_eq!(queue.depth(List::Free).await.unwrap(), 1);
 }
@@ -185,10 +185,10 @@ async fn named_link(queue: &Queue, redis: &TestRedis) -> BlockingLink {
 }
 
 /// Waits until so many of the test's connections block.
-async fn until_blocked(kv: &Kv, redis: &TestRedis, count: usize) {
+async fn until_blocked(store: &Redis, redis: &TestRedis, count: usize) {
     let name = format!(" name={} ", redis.prefix());
     loop {
-        let clients: String = kv.query(redis::cmd("CLIENT").arg("LIST")).await.unwrap();
+        let clients: String = store.query(redis::cmd("CLIENT").arg("LIST")).await.unwrap();
         let blocked = |line: &&str| line.contains(&name) && line.contains(" flags=b ");
         if clients.lines().filter(blocked).count() == count {
             return;
@@ -200,11 +200,11 @@ async fn until_blocked(kv: &Kv, redis: &TestRedis, count: usize) {
 #[tokio::test]
 async fn messages_nobody_can_read_are_dropped_and_the_rest_served() {
     let redis = TestRedis::new();
-    let (kv, queue) = queue(&redis);
+    let (store, queue) = queue(&redis);
     let other_version = r#"{"v":99,"id":"x","at":0}"#;
     for bad in ["no json", other_version, "{}"] {
-        let key = kv.key("queue:free");
-        kv.query::<i64>(redis::cmd("LPUSH").arg(key).arg(bad)).await.unwrap();
+        let key = store.key("queue:free");
+        store.query::<i64>(redis::cmd("LPUSH").arg(key).arg(bad)).await.unwrap();
     }
     queue.push(List::Free, &messages("good", 1)).await.unwrap();
     assert_eq!(pop(&queue, 0, 10).await, ["good0"]);

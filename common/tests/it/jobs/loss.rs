@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use regimen_common::db::jobs::{self, AttemptOutcome, LostLeases, NewAttempt};
-use regimen_common::job::EventKind;
+use regimen_common::job::JobEventKind;
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
 use super::shared::{
-    PER_USER, hand_back, history, hold, lose_leases, one_job, recover_leases, state,
+    PER_USER, history, hold, lose_leases, one_job, recover_leases, release, state,
 };
 
 #[tokio::test]
@@ -19,13 +19,13 @@ async fn a_job_that_lost_three_workers_fails_with_their_names() {
     let id = one_job(&mut client).await;
     for worker in ["anna", "berta"] {
         hold(&client, id, worker).await;
-        assert_eq!(lose_leases(&mut client).await[0].kind, EventKind::LeaseLost);
+        assert_eq!(lose_leases(&mut client).await[0].kind, JobEventKind::LeaseLost);
     }
     hold(&client, id, "clara").await;
-    assert_eq!(lose_leases(&mut client).await[0].kind, EventKind::Failed);
+    assert_eq!(lose_leases(&mut client).await[0].kind, JobEventKind::Failed);
 
     let failed = history(&client, id).await.pop().unwrap();
-    assert_eq!((failed.kind, &failed.data["code"]), (EventKind::Failed, &"poisoned".into()));
+    assert_eq!((failed.kind, &failed.data["code"]), (JobEventKind::Failed, &"poisoned".into()));
     let evidence = failed.data["evidence"].as_array().unwrap();
     let workers: Vec<_> = evidence.iter().map(|lost| lost["worker"].as_str().unwrap()).collect();
     assert_eq!(workers, ["anna", "berta", "clara"]);
@@ -47,7 +47,7 @@ async fn a_lost_job_goes_before_those_that_wait() {
     let lost = lose_leases(&mut client).await;
     assert_eq!((lost[0].next[0].at, lost[0].next[0].returned), (created_at, true));
     let held = hold(&client, id, "w").await;
-    let returned = hand_back(&mut client, &[held]).await;
+    let returned = release(&mut client, &[held]).await;
     assert_eq!((returned[0].next[0].at, returned[0].next[0].returned), (created_at, true));
 }
 
@@ -62,7 +62,7 @@ async fn no_lease_is_taken_right_after_postgres_came_up() {
         .await
         .unwrap();
     let century = Duration::from_secs(3_155_760_000);
-    let lost = LostLeases { limit: 10, grace: century, per_user: PER_USER, aside: &[] };
+    let lost = LostLeases { limit: 10, grace: century, per_user: PER_USER, quarantine: &[] };
     let taken = jobs::recover_leases(&mut client, &lost).await.unwrap().done;
     assert_eq!((taken.len(), state(&client, id).await.as_str()), (0, "running"));
     let taken = recover_leases(&mut client, 10).await;

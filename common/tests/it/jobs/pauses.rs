@@ -52,9 +52,9 @@ async fn stripe_events_wait_while_theirs_is_paused() {
     events::store(&client, &new).await.unwrap();
     let ids = ["evt_1".to_owned()];
     assert!(claims::claim(&client, &ids, HOLD).await.unwrap().is_empty());
-    let all = DueEvents { limit: 9, hold: HOLD, aside: &[] };
+    let all = DueEvents { limit: 9, hold: HOLD, quarantine: &[] };
     assert!(whole(claims::claim_due(&mut client, &all).await.unwrap()).is_empty());
-    let lost = LostIds { popped_before: None, patience: Duration::ZERO, limit: 9, aside: &[] };
+    let lost = LostIds { popped_before: None, patience: Duration::ZERO, limit: 9, quarantine: &[] };
     let due = whole(repairs::dispatch_lost(&mut client, &lost).await.unwrap());
     assert!(due.is_empty(), "{due:?}");
     pauses::resume(&client, Pausable::Queue, "stripe").await.unwrap();

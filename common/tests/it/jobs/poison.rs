@@ -42,9 +42,9 @@ async fn ten_jobs(client: &mut Client) -> (Vec<Uuid>, Uuid) {
 
 /// All but the poisoned one are done, and it is named.
 fn all_but<K, T>(outcome: &Outcome<K, T>, key: impl Fn(&K) -> Uuid, poison: Uuid) {
-    let spoiled: Vec<Uuid> = outcome.spoiled.iter().map(|spoiled| key(&spoiled.key)).collect();
-    assert_eq!((outcome.done.len(), spoiled), (9, vec![poison]));
-    assert!(outcome.spoiled[0].error.to_string().contains("poison"));
+    let poisoned: Vec<Uuid> = outcome.poisoned.iter().map(|poisoned| key(&poisoned.key)).collect();
+    assert_eq!((outcome.done.len(), poisoned), (9, vec![poison]));
+    assert!(outcome.poisoned[0].error.to_string().contains("poison"));
     assert!(outcome.untried.is_empty() && outcome.broken_off.is_none());
 }
 
@@ -60,14 +60,15 @@ async fn leases_are_recovered() {
                      + case id when $1 then interval '0' else interval '1 second' end";
     client.execute(lapse, &[&poisoned]).await.unwrap();
     poison(&client, "regimen.jobs", "id", &[poisoned.to_string()]).await;
-    let lost = LostLeases { limit: 200, grace: Duration::ZERO, per_user: PER_USER, aside: &[] };
+    let lost =
+        LostLeases { limit: 200, grace: Duration::ZERO, per_user: PER_USER, quarantine: &[] };
     all_but(&jobs::recover_leases(&mut client, &lost).await.unwrap(), |held| held.id, poisoned);
 
     // It stands at the head of the line, and is left out when asked to.
-    let aside = [poisoned];
-    let head = LostLeases { limit: 1, aside: &aside, ..lost };
+    let quarantine = [poisoned];
+    let head = LostLeases { limit: 1, quarantine: &quarantine, ..lost };
     let outcome = jobs::recover_leases(&mut client, &head).await.unwrap();
-    assert!(outcome.done.is_empty() && outcome.spoiled.is_empty());
+    assert!(outcome.done.is_empty() && outcome.poisoned.is_empty());
 }
 
 #[tokio::test]
@@ -77,11 +78,11 @@ async fn overdue_jobs_expire() {
     let (_, poisoned) = ten_jobs(&mut client).await;
     client.batch_execute("update regimen.jobs set expires_at = now()").await.unwrap();
     poison(&client, "regimen.jobs", "id", &[poisoned.to_string()]).await;
-    let overdue = Overdue { limit: 200, per_user: PER_USER, aside: &[] };
+    let overdue = Overdue { limit: 200, per_user: PER_USER, quarantine: &[] };
     all_but(&jobs::expire_overdue(&mut client, &overdue).await.unwrap(), |id| *id, poisoned);
-    let aside = [poisoned];
-    let overdue = Overdue { aside: &aside, ..overdue };
-    assert!(jobs::expire_overdue(&mut client, &overdue).await.unwrap().spoiled.is_empty());
+    let quarantine = [poisoned];
+    let overdue = Overdue { quarantine: &quarantine, ..overdue };
+    assert!(jobs::expire_overdue(&mut client, &overdue).await.unwrap().poisoned.is_empty());
 }
 
 #[tokio::test]
@@ -96,7 +97,7 @@ async fn due_jobs_are_dispatched_and_the_walk_goes_on() {
     all_but(&page.marked, |id| *id, poisoned);
     assert!(page.last.is_some());
     let page = jobs::dispatch_ready(&mut client, users, PER_USER, &[poisoned]).await.unwrap();
-    assert!(page.marked.spoiled.is_empty());
+    assert!(page.marked.poisoned.is_empty());
 }
 
 #[tokio::test]
@@ -106,10 +107,10 @@ async fn lost_messages_are_dispatched_again() {
     let (_, poisoned) = ten_jobs(&mut client).await;
     poison(&client, "regimen.jobs", "id", &[poisoned.to_string()]).await;
     let (class, grace) = (JobClass::Free, Duration::ZERO);
-    let lost = LostMessages { class, popped_before: None, grace, limit: 200, aside: &[] };
+    let lost = LostMessages { class, popped_before: None, grace, limit: 200, quarantine: &[] };
     all_but(&jobs::redispatch_lost(&mut client, &lost).await.unwrap(), |id| *id, poisoned);
-    let aside = [poisoned];
-    let lost = LostMessages { aside: &aside, ..lost };
+    let quarantine = [poisoned];
+    let lost = LostMessages { quarantine: &quarantine, ..lost };
     assert_eq!(jobs::redispatch_lost(&mut client, &lost).await.unwrap().done.len(), 9);
 }
 
@@ -120,11 +121,11 @@ async fn jobs_are_claimed_with_and_without_redis() {
     let (ids, poisoned) = ten_jobs(&mut client).await;
     poison(&client, "regimen.jobs", "id", &[poisoned.to_string()]).await;
     let claimed = jobs::claim_each(&mut client, &ids[..5], &policy("w")).await.unwrap();
-    assert_eq!((claimed.done.len(), claimed.spoiled[0].key), (4, poisoned));
+    assert_eq!((claimed.done.len(), claimed.poisoned[0].key), (4, poisoned));
     let (policy, weights) = (policy("w"), Weights { first: 1, second: 1 });
-    let turns = Turns { count: 10, weights, turn: 0, policy: &policy, aside: &[] };
+    let turns = Turns { count: 10, weights, turn: 0, policy: &policy, quarantine: &[] };
     let claimed = jobs::claim_waiting(&mut client, &turns).await.unwrap();
-    assert_eq!((claimed.done.len(), claimed.spoiled[0].key), (5, poisoned));
+    assert_eq!((claimed.done.len(), claimed.poisoned[0].key), (5, poisoned));
 }
 
 #[tokio::test]
@@ -140,7 +141,7 @@ async fn leases_are_extended_and_jobs_handed_back() {
     let minute = Duration::from_secs(60);
     let extended = jobs::extend_leases(&mut client, &held, minute).await.unwrap();
     all_but(&extended, |held| held.id, poisoned);
-    all_but(&jobs::hand_back(&mut client, &held).await.unwrap(), |held| held.id, poisoned);
+    all_but(&jobs::release(&mut client, &held).await.unwrap(), |held| held.id, poisoned);
 }
 
 /// The end of a job is its own; what comes next may wait for another look.
@@ -167,13 +168,13 @@ async fn deleted_accounts_are_taken() {
     let sql = "select user_id from regimen.deleted_accounts order by looked_at limit 1";
     let poisoned: Uuid = client.query_one(sql, &[]).await.unwrap().get(0);
     poison(&client, "regimen.deleted_accounts", "user_id", &[poisoned.to_string()]).await;
-    let accounts = DeletedAccounts { limit: 50, aside: &[] };
+    let accounts = DeletedAccounts { limit: 50, quarantine: &[] };
     let taken = jobs::deleted_accounts(&mut client, &accounts).await.unwrap();
     all_but(&taken, |user| *user, poisoned);
     // It stands at the head of the line, and is left out when asked to.
-    let head = DeletedAccounts { limit: 1, aside: &[poisoned] };
+    let head = DeletedAccounts { limit: 1, quarantine: &[poisoned] };
     let taken = jobs::deleted_accounts(&mut client, &head).await.unwrap();
-    assert_eq!((taken.done.len(), taken.spoiled.len()), (1, 0));
+    assert_eq!((taken.done.len(), taken.poisoned.len()), (1, 0));
 }
 
 #[tokio::test]
@@ -184,13 +185,13 @@ async fn jobs_of_a_deleted_account_are_cancelled() {
     let (ids, _) = accept(&mut client, &request(user, JobClass::Free, 10)).await;
     let deleted_at = client.query_one("select now()", &[]).await.unwrap().get(0);
     poison(&client, "regimen.jobs", "id", &[ids[0].to_string()]).await;
-    let mut cancel = async |aside: &[Uuid]| {
+    let mut cancel = async |quarantine: &[Uuid]| {
         let account = (user, deleted_at);
-        jobs::cancel_of_account(&mut client, account, 200, PER_USER, aside).await.unwrap()
+        jobs::cancel_of_account(&mut client, account, 200, PER_USER, quarantine).await.unwrap()
     };
     all_but(&cancel(&[]).await, |id| *id, ids[0]);
     let rest = cancel(&[ids[0]]).await;
-    assert!(rest.done.is_empty() && rest.spoiled.is_empty());
+    assert!(rest.done.is_empty() && rest.poisoned.is_empty());
 }
 
 #[tokio::test]
@@ -204,14 +205,14 @@ async fn kept_answers_that_are_over_are_forgotten() {
                from generate_series(0, 10) n";
     client.batch_execute(sql).await.unwrap();
     poison(&client, "regimen.idempotency_keys", "key", &["key 3".to_owned()]).await;
-    let over = OverAnswers { limit: 200, aside: &[] };
+    let over = OverAnswers { limit: 200, quarantine: &[] };
     let outcome = jobs::forget_answers(&mut client, &over).await.unwrap();
-    assert_eq!((outcome.done.len(), outcome.spoiled.len()), (9, 1));
-    let aside = [outcome.spoiled[0].key.clone()];
-    assert!(!aside[0].to_string().contains("key 3"), "a client's own words are not logged");
-    let over = OverAnswers { limit: 200, aside: &aside };
+    assert_eq!((outcome.done.len(), outcome.poisoned.len()), (9, 1));
+    let quarantine = [outcome.poisoned[0].key.clone()];
+    assert!(!quarantine[0].to_string().contains("key 3"), "a client's own words are not logged");
+    let over = OverAnswers { limit: 200, quarantine: &quarantine };
     let outcome = jobs::forget_answers(&mut client, &over).await.unwrap();
-    assert_eq!((outcome.done.len(), outcome.spoiled.len()), (0, 0));
+    assert_eq!((outcome.done.len(), outcome.poisoned.len()), (0, 0));
     let left = "select array_agg(key order by key) from regimen.idempotency_keys";
     let left: Vec<String> = client.query_one(left, &[]).await.unwrap().get(0);
     assert_eq!(left, ["key 10", "key 3"]);
@@ -229,17 +230,17 @@ async fn many_such_rows_are_found_look_by_look() {
     let rows = client.query("select id::text from regimen.jobs order by id limit 40", &[]).await;
     let poisoned: Vec<String> = rows.unwrap().iter().map(|row| row.get(0)).collect();
     poison(&client, "regimen.jobs", "id", &poisoned).await;
-    let (mut aside, mut expired, mut looks) = (Vec::new(), 0, 0);
+    let (mut quarantine, mut expired, mut looks) = (Vec::new(), 0, 0);
     while expired < 20 {
-        let overdue = Overdue { limit: 200, per_user: PER_USER, aside: &aside };
+        let overdue = Overdue { limit: 200, per_user: PER_USER, quarantine: &quarantine };
         let outcome = jobs::expire_overdue(&mut client, &overdue).await.unwrap();
-        assert!(outcome.spoiled.len() <= 16);
+        assert!(outcome.poisoned.len() <= 16);
         expired += outcome.done.len();
-        aside.extend(outcome.spoiled.iter().map(|spoiled| spoiled.key));
+        quarantine.extend(outcome.poisoned.iter().map(|poisoned| poisoned.key));
         looks += 1;
         assert!(looks < 10);
     }
-    assert_eq!(aside.len(), aside.iter().collect::<std::collections::HashSet<_>>().len());
+    assert_eq!(quarantine.len(), quarantine.iter().collect::<std::collections::HashSet<_>>().len());
 }
 
 /// Ten of Stripe's events and of the mails about them; the fourth is poison.
@@ -261,8 +262,9 @@ async fn ten_events(client: &Client, state: &str) -> String {
 }
 
 fn nine_of_ten<T>(outcome: &Outcome<String, T>) {
-    let spoiled: Vec<&str> = outcome.spoiled.iter().map(|spoiled| spoiled.key.as_str()).collect();
-    assert_eq!((outcome.done.len(), spoiled), (9, vec!["evt_3"]));
+    let poisoned: Vec<&str> =
+        outcome.poisoned.iter().map(|poisoned| poisoned.key.as_str()).collect();
+    assert_eq!((outcome.done.len(), poisoned), (9, vec!["evt_3"]));
 }
 
 #[tokio::test]
@@ -271,17 +273,18 @@ async fn poisoned_events_are_buried_lost_ones_dispatched_and_due_ones_claimed() 
     let mut client = database.client().await;
     let poisoned = ten_events(&client, "received").await;
     poison(&client, "regimen.stripe_events", "id", &[poisoned]).await;
-    let lost = LostIds { popped_before: None, patience: Duration::ZERO, limit: 99, aside: &[] };
+    let lost =
+        LostIds { popped_before: None, patience: Duration::ZERO, limit: 99, quarantine: &[] };
     nine_of_ten(&repairs::dispatch_lost(&mut client, &lost).await.unwrap());
-    let due = DueEvents { limit: 99, hold: Duration::ZERO, aside: &[] };
+    let due = DueEvents { limit: 99, hold: Duration::ZERO, quarantine: &[] };
     nine_of_ten(&claims::claim_due(&mut client, &due).await.unwrap());
     let ids: Vec<String> = (0..10).map(|n| format!("evt_{n}")).collect();
     nine_of_ten(&claims::claim_each(&mut client, &ids, Duration::ZERO).await.unwrap());
-    let poisoned = Poisoned { holders: 3, limit: 99, aside: &[] };
+    let poisoned = Poisoned { holders: 3, limit: 99, quarantine: &[] };
     nine_of_ten(&repairs::bury_poisoned(&mut client, &poisoned).await.unwrap());
-    let aside = ["evt_3".to_owned()];
-    let rest = Poisoned { aside: &aside, ..poisoned };
-    assert!(repairs::bury_poisoned(&mut client, &rest).await.unwrap().spoiled.is_empty());
+    let quarantine = ["evt_3".to_owned()];
+    let rest = Poisoned { quarantine: &quarantine, ..poisoned };
+    assert!(repairs::bury_poisoned(&mut client, &rest).await.unwrap().poisoned.is_empty());
 }
 
 #[tokio::test]
@@ -290,7 +293,7 @@ async fn unresolved_events_wake() {
     let mut client = database.client().await;
     let poisoned = ten_events(&client, "unresolved").await;
     poison(&client, "regimen.stripe_events", "id", &[poisoned]).await;
-    let due = DueUnresolved { limit: 99, aside: &[] };
+    let due = DueUnresolved { limit: 99, quarantine: &[] };
     nine_of_ten(&repairs::wake_due(&mut client, &due).await.unwrap());
 }
 
@@ -300,9 +303,10 @@ async fn mails_are_dispatched_and_claimed() {
     let mut client = database.client().await;
     let poisoned = ten_events(&client, "received").await;
     poison(&client, "regimen.billing_notices", "event_id", &[poisoned]).await;
-    let lost = LostIds { popped_before: None, patience: Duration::ZERO, limit: 99, aside: &[] };
+    let lost =
+        LostIds { popped_before: None, patience: Duration::ZERO, limit: 99, quarantine: &[] };
     nine_of_ten(&repairs::dispatch_lost_mails(&mut client, &lost).await.unwrap());
-    let due = DueMails { limit: 99, hold: Duration::ZERO, aside: &[] };
+    let due = DueMails { limit: 99, hold: Duration::ZERO, quarantine: &[] };
     nine_of_ten(&notices::claim_mails(&mut client, None, &due).await.unwrap());
     let ids: Vec<String> = (0..10).map(|n| format!("evt_{n}")).collect();
     nine_of_ten(&notices::claim_mails(&mut client, Some(&ids), &due).await.unwrap());
@@ -321,10 +325,10 @@ async fn callbacks_are_claimed_though_one_cannot_be_and_another_not_be_read() {
     client.execute(endless, &[&ids[5]]).await.unwrap();
     poison(&client, "regimen.callbacks", "job_id", &[poisoned.to_string()]).await;
     let room = Room { hosts: vec![("x".into(), 99)], users: Vec::new(), per_user: 99, limit: 99 };
-    let due = Due { room: &room, hold: Duration::from_secs(60), aside: &[] };
+    let due = Due { room: &room, hold: Duration::from_secs(60), quarantine: &[] };
     let outcome = callbacks::claim(&mut client, &due).await.unwrap();
-    assert_eq!((outcome.done.len(), outcome.spoiled[0].key), (8, poisoned));
-    let aside = [poisoned];
-    let rest = Due { aside: &aside, ..due };
-    assert!(callbacks::claim(&mut client, &rest).await.unwrap().spoiled.is_empty());
+    assert_eq!((outcome.done.len(), outcome.poisoned[0].key), (8, poisoned));
+    let quarantine = [poisoned];
+    let rest = Due { quarantine: &quarantine, ..due };
+    assert!(callbacks::claim(&mut client, &rest).await.unwrap().poisoned.is_empty());
 }

@@ -21,8 +21,8 @@ use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
 use super::shared::{
-    PER_USER, claim_waiting, dispatch_ready, expire_overdue, hand_back, policy, recover_leases,
-    redispatch_lost,
+    PER_USER, claim_waiting, dispatch_ready, expire_overdue, policy, recover_leases,
+    redispatch_lost, release,
 };
 
 /// Nothing makes the statistics anew by itself.
@@ -165,10 +165,10 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     looks.end("redispatch lost, 200 jobs", 15_000).await;
     redispatch_lost(looks.client, None, Duration::from_secs(86_400), 200).await;
     looks.end("redispatch lost, none", 50).await;
-    let accounts = DeletedAccounts { limit: 50, aside: &[] };
+    let accounts = DeletedAccounts { limit: 50, quarantine: &[] };
     jobs::deleted_accounts(looks.client, &accounts).await.unwrap();
     looks.end("fifty deleted accounts", 2_000).await;
-    jobs::forget_answers(looks.client, &OverAnswers { limit: 200, aside: &[] }).await.unwrap();
+    jobs::forget_answers(looks.client, &OverAnswers { limit: 200, quarantine: &[] }).await.unwrap();
     looks.end("forget 200 kept answers", 4_000).await;
     jobs::count_waiting(looks.client, None, 10_000).await.unwrap();
     looks.end("a page of the count, 10,000 jobs", 12_000).await;
@@ -189,7 +189,7 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     looks.end("claim 64 directly", 12_000).await;
     jobs::extend_leases(looks.client, &held, Duration::from_secs(600)).await.unwrap();
     looks.end("extend 67 leases", 6_000).await;
-    hand_back(looks.client, &held[..held.len().min(2)]).await;
+    release(looks.client, &held[..held.len().min(2)]).await;
     looks.end("hand two back", 400).await;
     jobs::held_by(looks.client, "nobody").await.unwrap();
     looks.end("what a worker holds", 4_000).await;
@@ -199,16 +199,16 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     usage::spent_micros(looks.client, Some(HEAVY), today).await.unwrap();
     looks.end("spent by a user", 100).await;
 
-    let poisoned = Poisoned { holders: 3, limit: 500, aside: &[] };
+    let poisoned = Poisoned { holders: 3, limit: 500, quarantine: &[] };
     repairs::bury_poisoned(looks.client, &poisoned).await.unwrap();
     looks.end("bury poisoned events, none", 50).await;
-    let unresolved = DueUnresolved { limit: 500, aside: &[] };
+    let unresolved = DueUnresolved { limit: 500, quarantine: &[] };
     repairs::wake_due(looks.client, &unresolved).await.unwrap();
     looks.end("wake 500 unresolved events", 30_000).await;
     profiles::grace_over(looks.client, None, 60.0, 500).await.unwrap();
     looks.end("grace of 500 users", 8_000).await;
     let patience = Duration::from_secs(3_600);
-    let lost = LostIds { popped_before: None, patience, limit: 500, aside: &[] };
+    let lost = LostIds { popped_before: None, patience, limit: 500, quarantine: &[] };
     repairs::dispatch_lost(looks.client, &lost).await.unwrap();
     repairs::dispatch_lost_mails(looks.client, &lost).await.unwrap();
     looks.end("lost events and mails, those just woken", 30_000).await;
@@ -219,9 +219,9 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     let hold = Duration::from_secs(60);
     claims::claim(looks.client, &event_ids, hold).await.unwrap();
     looks.end("claim five events", 500).await;
-    claims::claim_due(looks.client, &DueEvents { limit: 5, hold, aside: &[] }).await.unwrap();
+    claims::claim_due(looks.client, &DueEvents { limit: 5, hold, quarantine: &[] }).await.unwrap();
     looks.end("claim five due events", 500).await;
-    let mails = DueMails { limit: 5, hold, aside: &[] };
+    let mails = DueMails { limit: 5, hold, quarantine: &[] };
     notices::claim_mails(looks.client, Some(&event_ids), &mails).await.unwrap();
     notices::claim_mails(looks.client, None, &mails).await.unwrap();
     looks.end("claim mails, named and due", 500).await;
@@ -230,7 +230,7 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     looks.end("fifty hosts with callbacks", 1_000).await;
     let hosts = hosts.into_iter().map(|host| (host, 5)).collect();
     let room = Room { hosts, users: vec![(HEAVY, 9)], per_user: 5, limit: 64 };
-    callbacks::claim(looks.client, &Due { room: &room, hold, aside: &[] }).await.unwrap();
+    callbacks::claim(looks.client, &Due { room: &room, hold, quarantine: &[] }).await.unwrap();
     looks.end("claim 64 callbacks", 6_000).await;
     callbacks::health(looks.client).await.unwrap();
     looks.end("health of callbacks", 12_000).await;

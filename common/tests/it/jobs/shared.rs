@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{
-    self, Acceptance, ClaimPolicy, Claimed, Ended, Held, LostLeases, LostMessages, NewJob, NewJobs,
-    NextJob, Overdue, ReadyUsers, Turns,
+    self, Acceptance, ClaimPolicy, ClaimedJob, Ended, Held, LostLeases, LostMessages, NewJob,
+    NewJobs, NextJob, Overdue, ReadyUsers, Turns,
 };
 use regimen_common::db::{Client, Outcome};
 use regimen_common::job::{JobClass, JobEvent, PlanKind};
@@ -63,7 +63,7 @@ pub(crate) async fn one_job(client: &mut Client) -> Uuid {
     accept(client, &request(Uuid::now_v7(), JobClass::Free, 1)).await.0[0]
 }
 
-pub(crate) async fn claim(client: &Client, ids: &[Uuid], worker: &str) -> Vec<Claimed> {
+pub(crate) async fn claim(client: &Client, ids: &[Uuid], worker: &str) -> Vec<ClaimedJob> {
     jobs::claim(client, ids, &policy(worker)).await.unwrap()
 }
 
@@ -96,12 +96,12 @@ pub(crate) async fn lose_leases(client: &mut Client) -> Vec<Ended> {
 
 /// Takes over what nobody holds any more.
 pub(crate) async fn recover_leases(client: &mut Client, limit: i64) -> Vec<Ended> {
-    let lost = LostLeases { limit, grace: Duration::ZERO, per_user: PER_USER, aside: &[] };
+    let lost = LostLeases { limit, grace: Duration::ZERO, per_user: PER_USER, quarantine: &[] };
     whole(jobs::recover_leases(client, &lost).await.unwrap())
 }
 
 pub(crate) async fn expire_overdue(client: &mut Client, limit: i64) -> Vec<Ended> {
-    let overdue = Overdue { limit, per_user: PER_USER, aside: &[] };
+    let overdue = Overdue { limit, per_user: PER_USER, quarantine: &[] };
     whole(jobs::expire_overdue(client, &overdue).await.unwrap())
 }
 
@@ -122,12 +122,12 @@ pub(crate) async fn redispatch_lost(
     grace: Duration,
     limit: i64,
 ) -> Vec<NextJob> {
-    let lost = LostMessages { class: JobClass::Free, popped_before, grace, limit, aside: &[] };
+    let lost = LostMessages { class: JobClass::Free, popped_before, grace, limit, quarantine: &[] };
     whole(jobs::redispatch_lost(client, &lost).await.unwrap())
 }
 
-pub(crate) async fn hand_back(client: &mut Client, held: &[Held]) -> Vec<Ended> {
-    whole(jobs::hand_back(client, held).await.unwrap())
+pub(crate) async fn release(client: &mut Client, held: &[Held]) -> Vec<Ended> {
+    whole(jobs::release(client, held).await.unwrap())
 }
 
 /// Claims jobs whose turn it is without Redis.
@@ -135,15 +135,15 @@ pub(crate) async fn claim_waiting(
     client: &mut Client,
     count: usize,
     weights: Weights,
-) -> Vec<Claimed> {
+) -> Vec<ClaimedJob> {
     let policy = policy("direct");
-    let turns = Turns { count, weights, turn: 0, policy: &policy, aside: &[] };
+    let turns = Turns { count, weights, turn: 0, policy: &policy, quarantine: &[] };
     whole(jobs::claim_waiting(client, &turns).await.unwrap())
 }
 
 /// What was done where nothing went wrong.
 pub(crate) fn whole<K: std::fmt::Debug, T>(outcome: Outcome<K, T>) -> Vec<T> {
-    assert!(outcome.spoiled.is_empty(), "{:?}", outcome.spoiled);
+    assert!(outcome.poisoned.is_empty(), "{:?}", outcome.poisoned);
     assert!(outcome.broken_off.is_none(), "{:?}", outcome.broken_off);
     outcome.done
 }

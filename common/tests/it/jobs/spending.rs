@@ -1,13 +1,13 @@
 //! What has been spent, from the ledger and from calls under way.
 
 use chrono::{DateTime, TimeDelta};
-use regimen_common::db::jobs::{self, AttemptOutcome, Held, NewAttempt, Usage};
+use regimen_common::db::jobs::{self, AttemptOutcome, AttemptUsage, Held, NewAttempt};
 use regimen_common::db::usage::{MOST_MICROS, MOST_TOKENS, spent_micros};
 use regimen_common::db::{generations, spend};
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
-use super::shared::{end, hand_back, hold, lose_leases, one_job, policy};
+use super::shared::{end, hold, lose_leases, one_job, policy, release};
 
 fn attempt(id: Uuid, most_micros: i64) -> NewAttempt<'static> {
     let (provider, model, prompt_version) = ("openai", "m", "1");
@@ -32,7 +32,7 @@ async fn calls_under_way_count_with_the_most_and_then_with_what_they_cost() {
     jobs::start_attempt(&client, held, &attempt(broken_off, 70)).await.unwrap().unwrap();
     assert_eq!(spent_micros(&mut client, Some(users[0]), long_ago).await.unwrap(), 570);
 
-    let usage = Usage {
+    let usage = AttemptUsage {
         input_tokens: 9,
         cached_tokens: 0,
         output_tokens: 9,
@@ -71,7 +71,7 @@ async fn a_cost_that_becomes_known_later_is_put_right_in_the_ledger() {
     tx.commit().await.unwrap();
     assert_eq!(spent_micros(&mut client, None, DateTime::UNIX_EPOCH).await.unwrap(), 500);
 
-    let usage = Usage { cost_micros: 30, ..Usage::default() };
+    let usage = AttemptUsage { cost_micros: 30, ..AttemptUsage::default() };
     let outcome = AttemptOutcome { outcome: "ok", usage: Some(usage), ..AttemptOutcome::default() };
     jobs::judge_attempt(&client, attempt_id, &outcome).await.unwrap();
     let held = hold(&client, id, "x").await;
@@ -92,7 +92,7 @@ async fn accounts(client: &regimen_common::db::Client, id: Uuid) -> [i64; 3] {
 }
 
 fn costing(cost_micros: i64) -> AttemptOutcome<'static> {
-    let usage = Usage { cost_micros, ..Usage::default() };
+    let usage = AttemptUsage { cost_micros, ..AttemptUsage::default() };
     AttemptOutcome { outcome: "ok", usage: Some(usage), ..AttemptOutcome::default() }
 }
 
@@ -149,7 +149,7 @@ async fn what_a_returned_job_has_cost_counts_while_it_waits() {
         jobs::start_attempt(&client, claim, &attempt(Uuid::now_v7(), 500)).await.unwrap().unwrap();
         held.push(claim);
     }
-    assert_eq!(hand_back(&mut client, &held[..1]).await.len(), 1);
+    assert_eq!(release(&mut client, &held[..1]).await.len(), 1);
     let tx = client.transaction().await.unwrap();
     assert_eq!(jobs::lose(&tx, &held[1..], "gone", 2).await.unwrap().len(), 1);
     tx.commit().await.unwrap();
@@ -165,7 +165,7 @@ async fn a_cost_that_turns_out_to_be_nothing_is_put_right_too() {
     let id = one_job(&mut client).await;
     let (held, attempt_id) = (hold(&client, id, "w").await, Uuid::now_v7());
     jobs::start_attempt(&client, held, &attempt(attempt_id, 500)).await.unwrap().unwrap();
-    hand_back(&mut client, &[held]).await;
+    release(&mut client, &[held]).await;
     jobs::judge_attempt(&client, attempt_id, &costing(0)).await.unwrap();
     let held = hold(&client, id, "x").await;
     end(&mut client, held).await;
@@ -225,7 +225,8 @@ async fn absurd_numbers_are_not_written() {
     let (held, attempt_id) = (hold(&client, id, "w").await, Uuid::now_v7());
     jobs::start_attempt(&client, held, &attempt(attempt_id, i64::MAX)).await.unwrap().unwrap();
     assert_eq!(accounts(&client, id).await, [0, MOST_MICROS, 0]);
-    let usage = Usage { input_tokens: i64::MAX, cost_micros: i64::MAX, ..Usage::default() };
+    let usage =
+        AttemptUsage { input_tokens: i64::MAX, cost_micros: i64::MAX, ..AttemptUsage::default() };
     let told = AttemptOutcome { outcome: "ok", usage: Some(usage), ..AttemptOutcome::default() };
     assert!(jobs::judge_attempt(&client, attempt_id, &told).await.unwrap());
     end(&mut client, held).await;

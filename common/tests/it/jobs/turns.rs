@@ -13,8 +13,8 @@ use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
 use super::shared::{
-    PER_USER, accept, claim, claim_waiting, dispatch_ready, end, expire_overdue, hand_back, hold,
-    lose_leases, next_ids, one_job, policy, redispatch_lost, request,
+    PER_USER, accept, claim, claim_waiting, dispatch_ready, end, expire_overdue, hold, lose_leases,
+    next_ids, one_job, policy, redispatch_lost, release, request,
 };
 
 const EVEN: Weights = Weights { first: 1, second: 1 };
@@ -255,7 +255,7 @@ async fn messages_say_the_time_of_the_database() {
     };
     assert_eq!(dispatch.len(), 2);
     let held = hold(&client, dispatch[0].id, "w").await;
-    let back = hand_back(&mut client, &[held]).await.remove(0).next;
+    let back = release(&mut client, &[held]).await.remove(0).next;
     assert!(back[0].returned);
     client.batch_execute("delete from regimen.jobs where dispatched_at is not null").await.unwrap();
     let next = jobs::dispatch_next(&client, &[new.user_id], 1).await.unwrap();

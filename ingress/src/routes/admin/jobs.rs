@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Listed, OperatorFilter, Retried};
-use regimen_common::job::{EventKind, JobClass, JobState};
-use regimen_common::notices::Notice;
+use regimen_common::job::{JobClass, JobEventKind, JobState};
+use regimen_common::notices::JobNotice;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -245,7 +245,7 @@ async fn cancel(
         CancelOutcome::Cancelled { seq, next } => {
             record(&tx, &admin, "cancel_job", &id.to_string(), &json!({})).await?;
             tx.commit().await?;
-            let notice = Notice { job: id, seq, kind: EventKind::Cancelled };
+            let notice = JobNotice { job: id, seq, kind: JobEventKind::Cancelled };
             tokio::spawn(announce(state.clone(), notice, next));
             Ok((StatusCode::ACCEPTED, cancelled))
         }

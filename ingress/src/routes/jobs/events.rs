@@ -10,7 +10,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use regimen_common::db::jobs::HistoryLine;
-use regimen_common::job::EventKind;
+use regimen_common::job::JobEventKind;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
@@ -230,7 +230,7 @@ enum Look {
 }
 
 fn is_last(line: &HistoryLine) -> bool {
-    line.kind.parse::<EventKind>().is_ok_and(EventKind::is_terminal)
+    line.kind.parse::<JobEventKind>().is_ok_and(JobEventKind::is_terminal)
 }
 
 /// The first thing sent: when to come back. It also opens the stream at once,

@@ -9,8 +9,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, ListFilter, NextJob};
-use regimen_common::job::{EventKind, JobState, PlanKind};
-use regimen_common::notices::{self, Notice};
+use regimen_common::job::{JobEventKind, JobState, PlanKind};
+use regimen_common::notices::{self, JobNotice};
 use regimen_common::queue::{List, Message};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -152,7 +152,7 @@ async fn cancel(
             "job {id} has ended as {ended} and stays so; there is nothing to cancel"
         ))),
         CancelOutcome::Cancelled { seq, next } => {
-            let notice = Notice { job: id, seq, kind: EventKind::Cancelled };
+            let notice = JobNotice { job: id, seq, kind: JobEventKind::Cancelled };
             tokio::spawn(announce(state.clone(), notice, next));
             let details = own_details(&state, id, user_id).await?;
             let view = JobView::of(&details, None, state.clock.now());
@@ -163,8 +163,8 @@ async fn cancel(
 
 /// Tells the holder and pushes the user's next jobs. On a task of its own: the
 /// answer does not wait for Redis.
-pub(super) async fn announce(state: AppState, notice: Notice, next: Vec<NextJob>) {
-    notices::publish(&state.kv, &[notice]).await;
+pub(super) async fn announce(state: AppState, notice: JobNotice, next: Vec<NextJob>) {
+    notices::publish(&state.redis, &[notice]).await;
     push(&state, &next).await;
 }
 

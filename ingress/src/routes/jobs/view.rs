@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{AttemptRow, CallbackRow, Details, JobRow, Mark};
 use regimen_common::food::Unread;
-use regimen_common::job::{JobState, PlanKind, attempt_gist};
+use regimen_common::job::{JobState, PlanKind, attempt_summary};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -39,7 +39,7 @@ pub struct JobView {
     pub eta_seconds: Option<i64>,
     /// How often a worker has taken it up.
     pub claims: i32,
-    /// How often the whole ladder of providers failed for the moment.
+    /// How often the whole fallback of providers failed for the moment.
     pub rounds: i32,
     /// Every call to a provider, oldest first, with its error; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -229,13 +229,13 @@ impl AttemptView {
 
     fn of(row: &AttemptRow) -> Self {
         let outcome = row.outcome.as_deref().filter(|outcome| *outcome != "ok");
-        let gist = outcome.map(attempt_gist);
+        let summary = outcome.map(attempt_summary);
         Self {
             n: row.n,
             provider: row.provider.clone(),
             model: row.model.clone(),
             outcome: row.outcome.clone(),
-            error: gist.map(str::to_owned),
+            error: summary.map(str::to_owned),
             http_status: row.http_status,
             started_at: row.started_at,
             finished_at: row.finished_at,

@@ -236,7 +236,7 @@ fn refund_key(
     payment: &str,
     amount: Option<i64>,
 ) -> Result<IdempotencyKey, ApiError> {
-    if headers.contains_key(super::plans::IDEMPOTENCY_KEY) {
+    if headers.contains_key(crate::idempotency::IDEMPOTENCY_KEY) {
         return keys::of_request(headers, "refund", &operate::actor(admin));
     }
     let amount = amount.map_or_else(|| "all".to_owned(), |amount| amount.to_string());

@@ -67,7 +67,7 @@ async fn what_is_held_or_of_the_other_mode_is_not_replayed() {
     event(&ingress, "evt_held", EventState::Received).await;
     let hold = Duration::from_secs(60);
     let mut client = ingress.database.client().await;
-    let due = claims::DueEvents { limit: 1, hold, aside: &[] };
+    let due = claims::DueEvents { limit: 1, hold, quarantine: &[] };
     assert_eq!(claims::claim_due(&mut client, &due).await.unwrap().done.len(), 1);
     assert_eq!(replay(&ingress, "evt_held").await.status, 409);
     event(&ingress, "evt_live", EventState::Mismatched).await;

@@ -1,6 +1,6 @@
 //! Watching goes on when notices are lost and while Redis is away.
 
-use regimen_common::job::EventKind;
+use regimen_common::job::JobEventKind;
 use regimen_common::test_support::PrivateRedis;
 use reqwest::{Method, StatusCode};
 use uuid::Uuid;
@@ -17,9 +17,9 @@ async fn a_lost_notice_only_costs_time() {
     let (held, _) = world.claim_silently(job).await;
     assert_eq!(stream.next().await, (2, "claimed".to_owned()));
     // A notice that comes too early or twice changes nothing.
-    world.tell(job, 9, EventKind::Saved).await;
-    world.tell(job, 9, EventKind::Saved).await;
-    world.append(held, EventKind::Verifying).await;
+    world.tell(job, 9, JobEventKind::Saved).await;
+    world.tell(job, 9, JobEventKind::Saved).await;
+    world.append(held, JobEventKind::Verifying).await;
     assert_eq!(stream.next().await, (3, "verifying".to_owned()));
 }
 

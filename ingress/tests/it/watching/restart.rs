@@ -5,7 +5,7 @@ use reqwest::{Client, StatusCode};
 use uuid::Uuid;
 
 use super::world::{Stream, World};
-use regimen_common::job::EventKind;
+use regimen_common::job::JobEventKind;
 
 /// An ingress process beside the world's own.
 async fn another(world: &World) -> Binary {
@@ -49,13 +49,13 @@ async fn a_stream_outlives_the_ingress_it_began_at() {
     assert_eq!(stream.rest().await, []);
     assert!(first.process.wait_exit().await.success());
 
-    world.append(held, EventKind::Verifying).await;
+    world.append(held, JobEventKind::Verifying).await;
     let mut stream = open(&second, job, user, Some(2)).await;
     assert_eq!(stream.next().await, (3, "verifying".to_owned()));
     second.process.kill9().await;
     assert_eq!(stream.rest().await, []);
 
-    world.append(held, EventKind::Repaired).await;
+    world.append(held, JobEventKind::Repaired).await;
     world.fail(held).await;
     let third = another(&world).await;
     let mut stream = open(&third, job, user, Some(3)).await;

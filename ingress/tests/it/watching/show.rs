@@ -1,7 +1,7 @@
 //! What the status of a job tells, and the tag that stands for it.
 
 use futures_util::future::join_all;
-use regimen_common::job::EventKind;
+use regimen_common::job::JobEventKind;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ async fn every_attempt_is_shown_with_its_error_and_what_it_cost() {
     let held = world.claim(job).await;
     let first = world.ask(held, "openai").await;
     world.judge(first, "unavailable", Some("gw-7 of org-x is overloaded")).await;
-    world.append(held, EventKind::AttemptFailed).await;
+    world.append(held, JobEventKind::AttemptFailed).await;
     world.ask(held, "anthropic").await;
     let running = world.show(job, user).await.body;
     assert_eq!((&running["status"], &running["stage"]), (&json!("running"), &json!("generating")));

@@ -1,7 +1,7 @@
 //! A job's events as they happen, from any point on.
 
 use futures_util::future::join_all;
-use regimen_common::job::EventKind;
+use regimen_common::job::JobEventKind;
 use reqwest::{Method, StatusCode};
 use uuid::Uuid;
 
@@ -29,7 +29,7 @@ async fn a_jobs_whole_life_is_streamed_as_it_happens() {
     let asked = stream.event().await.unwrap();
     assert_eq!(asked.event, "attempt_started");
     assert_eq!(asked.data["data"]["provider"], "openai");
-    world.append(held, EventKind::AttemptFailed).await;
+    world.append(held, JobEventKind::AttemptFailed).await;
     assert_eq!(stream.next().await, (4, "attempt_failed".to_owned()));
     world.fail(held).await;
     assert_eq!(stream.next().await, (5, "failed".to_owned()));
@@ -42,7 +42,7 @@ async fn a_client_resumes_where_it_was_by_header_or_query() {
     let user = Uuid::now_v7();
     let job = world.job(user).await;
     let held = world.claim(job).await;
-    world.append(held, EventKind::Verifying).await;
+    world.append(held, JobEventKind::Verifying).await;
     world.fail(held).await;
     let path = format!("/v1/jobs/{job}/events");
     let open = |path: String, header: Option<&str>| {
@@ -137,10 +137,10 @@ async fn all_streams_of_a_process_share_one_subscription() {
     for stream in &mut streams {
         assert_eq!(stream.next().await, (1, "accepted".to_owned()));
     }
-    let kv = &world.ingress.state.kv;
-    let channel = kv.key("job-notices");
+    let store = &world.ingress.state.redis;
+    let channel = store.key("job-notices");
     let heard: (String, i64) =
-        kv.query(redis::cmd("PUBSUB").arg("NUMSUB").arg(&channel)).await.unwrap();
+        store.query(redis::cmd("PUBSUB").arg("NUMSUB").arg(&channel)).await.unwrap();
     assert_eq!(heard, (channel, 1));
     // One job's event reaches its ten streams, and no other.
     let held = world.claim(jobs[7]).await;

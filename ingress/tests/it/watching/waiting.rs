@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use regimen_common::job::EventKind;
+use regimen_common::job::JobEventKind;
 use reqwest::{Method, StatusCode};
 use uuid::Uuid;
 
@@ -74,7 +74,7 @@ async fn without_a_known_version_any_change_ends_the_wait() {
     let held = world.claim(job).await;
     let changes = async {
         loop {
-            world.append(held, EventKind::Repaired).await;
+            world.append(held, JobEventKind::Repaired).await;
         }
     };
     let answer = soon(async {

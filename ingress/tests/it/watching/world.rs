@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use regimen_common::db::accounts;
 use regimen_common::db::jobs::{
-    self, AttemptOutcome, ClaimPolicy, Ended, Held, NewAttempt, Success, Usage,
+    self, AttemptOutcome, AttemptUsage, ClaimPolicy, Ended, Held, NewAttempt, Success,
 };
 use regimen_common::db::plans::{self, NewPlan, PlanColumns};
-use regimen_common::job::{EventKind, FailureCode};
-use regimen_common::notices::{self, Notice};
+use regimen_common::job::{FailureCode, JobEventKind};
+use regimen_common::notices::{self, JobNotice};
 use regimen_common::test_support::{TestDatabase, TestRedis};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -98,8 +98,8 @@ impl World {
     }
 
     /// Tells the ingress of an event, as whoever wrote it does.
-    pub(super) async fn tell(&self, job: Uuid, seq: i32, kind: EventKind) {
-        notices::publish(&self.ingress.state.kv, &[Notice { job, seq, kind }]).await;
+    pub(super) async fn tell(&self, job: Uuid, seq: i32, kind: JobEventKind) {
+        notices::publish(&self.ingress.state.redis, &[JobNotice { job, seq, kind }]).await;
     }
 
     /// A worker claims the job and tells nobody.
@@ -118,7 +118,7 @@ impl World {
     /// A worker claims the job.
     pub(super) async fn claim(&self, job: Uuid) -> Held {
         let (held, seq) = self.claim_silently(job).await;
-        self.tell(job, seq, EventKind::Claimed).await;
+        self.tell(job, seq, JobEventKind::Claimed).await;
         held
     }
 
@@ -130,7 +130,7 @@ impl World {
         let attempt = NewAttempt { id, provider, model, prompt_version, most_micros, warning };
         let client = self.database.client().await;
         let (_, seq) = jobs::start_attempt(&client, held, &attempt).await.unwrap().unwrap();
-        self.tell(held.id, seq, EventKind::AttemptStarted).await;
+        self.tell(held.id, seq, JobEventKind::AttemptStarted).await;
         id
     }
 
@@ -141,19 +141,19 @@ impl World {
             error_detail: detail,
             http_status: Some(if outcome == "ok" { 200 } else { 529 }),
             request_id: None,
-            usage: Some(Usage {
+            usage: Some(AttemptUsage {
                 input_tokens: 1_000,
                 cached_tokens: 0,
                 output_tokens: 500,
                 cost_micros: 1_250,
-                ..Usage::default()
+                ..AttemptUsage::default()
             }),
         };
         jobs::judge_attempt(&self.database.client().await, attempt, &judged).await.unwrap();
     }
 
     /// The holder tells of something.
-    pub(super) async fn append(&self, held: Held, kind: EventKind) -> i32 {
+    pub(super) async fn append(&self, held: Held, kind: JobEventKind) -> i32 {
         let client = self.database.client().await;
         let data = json!({"n": 1});
         let seq = jobs::append_event(&client, held, kind, "generating", &data).await.unwrap();
@@ -169,7 +169,7 @@ impl World {
         let (code, detail) = (FailureCode::Refused, "no provider would write this plan");
         let ended = jobs::fail(&tx, held, code, detail, &json!([]), PER_USER).await.unwrap();
         tx.commit().await.unwrap();
-        self.tell_end(held, ended, EventKind::Failed).await
+        self.tell_end(held, ended, JobEventKind::Failed).await
     }
 
     /// The holder saves a plan; returns the plan's id.
@@ -186,11 +186,11 @@ impl World {
             NewPlan { id: plan_id, user_id: user, quiz_result_id: None, plan_data: plan, columns };
         plans::save_plan(&tx, &row).await.unwrap();
         tx.commit().await.unwrap();
-        assert!(self.tell_end(held, ended, EventKind::Saved).await);
+        assert!(self.tell_end(held, ended, JobEventKind::Saved).await);
         plan_id
     }
 
-    async fn tell_end(&self, held: Held, ended: Option<Ended>, kind: EventKind) -> bool {
+    async fn tell_end(&self, held: Held, ended: Option<Ended>, kind: JobEventKind) -> bool {
         let Some(ended) = ended else { return false };
         self.tell(held.id, ended.seq, kind).await;
         true

@@ -37,7 +37,7 @@ passion fruit | passion fruit; passionfruit";
 const CLEAN: &str = "Chicken breast; Turkey breast; Lean beef; Pork loin; Lamb chop; Brown rice; \
 White rice; Quinoa; Millet; Sweet potato; Potatoes; Polenta; Corn tortillas; Black beans; Lentils; \
 Chickpeas; Broccoli; Spinach; Kale; Carrots; Courgette; Cauliflower rice; Butternut squash; \
-Eggplant; Water chestnuts; Oyster mushrooms; Bell peppers; Tomatoes; Cucumber; Avocado; Olive oil; \
+Eggplant; Water chestnuts; Oyster mushrooms; WakeUpKey peppers; Tomatoes; Cucumber; Avocado; Olive oil; \
 Coconut milk; Coconut yoghurt (dairy-free); Rice milk; Banana; Apple; Blueberries; Pumpkin seeds; \
 Sunflower seeds; Chia seeds; Butter beans; Cream of tartar; Buckwheat; Rice noodles; \
 Nutritional yeast; Nutmeg; Cocoa powder; Maple syrup; Green tea; Red onion";

@@ -13,10 +13,10 @@ use regimen_common::db;
 use regimen_common::db::jobs::{self, Acceptance, NewJob, NewJobs};
 use regimen_common::db::{Client, Pool};
 use regimen_common::job::{JobClass, PlanKind};
-use regimen_common::kv::Kv;
 use regimen_common::nutrition::Nutrition;
 use regimen_common::queue::{List, Message, Queue};
 use regimen_common::quiz::Quiz;
+use regimen_common::redis::Redis;
 use regimen_common::test_support::{
     Binary, LIMITS, PrivatePostgres, PrivateRedis, Process, TestDatabase, TestRedis,
 };
@@ -187,12 +187,12 @@ impl Fleet {
     }
 
     /// A look at what Redis repeats of it.
-    pub(crate) fn kv(&self) -> Kv {
+    pub(crate) fn store(&self) -> Redis {
         let prefix = match &self.stores {
             Stores::Shared { redis, .. } => redis.prefix(),
             Stores::Private => "regimen",
         };
-        Kv::new(&SecretString::from(self.settings["REDIS_URL"].clone()), prefix).unwrap()
+        Redis::new(&SecretString::from(self.settings["REDIS_URL"].clone()), prefix).unwrap()
     }
 
     /// One number out of the database.
@@ -241,7 +241,7 @@ impl Fleet {
     pub(crate) async fn push(&self, class: JobClass, jobs: &[Uuid]) {
         let now = Clock::system().now();
         let messages: Vec<_> = jobs.iter().map(|job| Message::new(job, now, None)).collect();
-        Queue::new(self.kv()).push(class.into(), &messages).await.unwrap();
+        Queue::new(self.store()).push(class.into(), &messages).await.unwrap();
     }
 
     /// The jobs that wait and whose turn it is, oldest first.
@@ -254,15 +254,15 @@ impl Fleet {
 
     /// How many ids of free users' jobs stand in Redis.
     pub(crate) async fn queued_in_redis(&self) -> u64 {
-        Queue::new(self.kv()).depth(List::Free).await.unwrap()
+        Queue::new(self.store()).depth(List::Free).await.unwrap()
     }
 
     /// Whether the id of a free user's job stands in Redis.
     pub(crate) async fn stands_in_redis(&self, job: Uuid) -> bool {
-        let (kv, id) = (self.kv(), job.to_string());
+        let (store, id) = (self.store(), job.to_string());
         let mut all = redis::cmd("LRANGE");
-        all.arg(kv.key("queue:free")).arg(0).arg(-1);
-        kv.query::<Vec<String>>(&all).await.unwrap().iter().any(|message| message.contains(&id))
+        all.arg(store.key("queue:free")).arg(0).arg(-1);
+        store.query::<Vec<String>>(&all).await.unwrap().iter().any(|message| message.contains(&id))
     }
 
     /// A job whose call the simulator holds back as the rule `reply`.

@@ -1,4 +1,4 @@
-//! A ladder of real adapters in front of the simulator.
+//! A fallback of real adapters in front of the simulator.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -9,18 +9,18 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use regimen_common::clock::Clock;
 use regimen_common::job::PlanKind;
-use regimen_common::kv::Kv;
+use regimen_common::redis::Redis;
 use regimen_simulator::{Settings, Simulator};
+use regimen_worker::llm::catalogue::Catalogue;
+use regimen_worker::llm::config::{FallbackConfig, ProviderConfig};
+use regimen_worker::llm::fallback::{Fallback, Request};
+use regimen_worker::llm::http::Transport;
+use regimen_worker::llm::log::{AttemptLog, End, Judge, Judgement, Start};
+use regimen_worker::llm::outcome::{Delivered, FallbackError};
+use regimen_worker::llm::policy::FallbackPolicy;
+use regimen_worker::llm::slot::Limits;
+use regimen_worker::llm::{Prompt, ProviderName, RawReply, Reply, ReplySchema};
 use regimen_worker::plan;
-use regimen_worker::providers::catalogue::Catalogue;
-use regimen_worker::providers::fallback::{Ladder, Request};
-use regimen_worker::providers::http::Transport;
-use regimen_worker::providers::log::{AttemptLog, End, Judge, Judgement, Start};
-use regimen_worker::providers::outcome::{Delivered, LadderError};
-use regimen_worker::providers::policy::Policy;
-use regimen_worker::providers::rung::Limits;
-use regimen_worker::providers::settings::{LadderSettings, ProviderSettings};
-use regimen_worker::providers::{Prompt, ProviderName, RawReply, Reply, ReplySchema};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -65,10 +65,10 @@ impl Sim {
         body
     }
 
-    /// Settings of a ladder that asks `order` here.
-    pub(crate) fn settings(&self, order: &[ProviderName]) -> LadderSettings {
+    /// Settings of a fallback that asks `order` here.
+    pub(crate) fn settings(&self, order: &[ProviderName]) -> FallbackConfig {
         let limits = Limits { per_second: NonZeroU32::MAX, concurrent: 1_000 };
-        let rung = |name: &ProviderName| {
+        let slot = |name: &ProviderName| {
             let (path, model) = match name {
                 ProviderName::Openai => ("/v1", "gpt-6-luna"),
                 ProviderName::Anthropic => ("", "claude-haiku-5-5"),
@@ -77,27 +77,32 @@ impl Sim {
             };
             let base = format!("{}{path}", self.simulator.url()).parse().unwrap();
             let key = SecretString::from("sk-test");
-            ProviderSettings { name: *name, key, base, model: model.to_owned(), limits }
+            ProviderConfig { name: *name, key, base, model: model.to_owned(), limits }
         };
-        LadderSettings { rungs: order.iter().map(rung).collect() }
+        FallbackConfig { slots: order.iter().map(slot).collect() }
     }
 
-    pub(crate) fn ladder(&self, order: &[ProviderName], policy: Policy, kv: Option<Kv>) -> Ladder {
-        let rungs = Ladder::rungs_over(&self.settings(order), &self.transport);
+    pub(crate) fn fallback(
+        &self,
+        order: &[ProviderName],
+        policy: FallbackPolicy,
+        store: Option<Redis>,
+    ) -> Fallback {
+        let slots = Fallback::slots_over(&self.settings(order), &self.transport);
         let catalogue = Catalogue::built_in().unwrap();
-        Ladder::new(rungs, catalogue, policy, kv, Clock::system(), StdRng::seed_from_u64(7))
+        Fallback::new(slots, catalogue, policy, store, Clock::system(), StdRng::seed_from_u64(7))
     }
 }
 
 /// Real waits, only shorter.
-pub(crate) fn quick() -> Policy {
-    Policy {
+pub(crate) fn quick() -> FallbackPolicy {
+    FallbackPolicy {
         backoff_base: Duration::from_millis(2),
         backoff_cap: Duration::from_millis(10),
         floor: Duration::from_millis(50),
         first_byte: Duration::from_secs(2),
         stall: Duration::from_secs(2),
-        ..Policy::default()
+        ..FallbackPolicy::default()
     }
 }
 
@@ -215,4 +220,4 @@ impl AttemptLog for Kept {
     }
 }
 
-pub(crate) type Ran = Result<Delivered<u64>, LadderError<std::convert::Infallible>>;
+pub(crate) type Ran = Result<Delivered<u64>, FallbackError<std::convert::Infallible>>;

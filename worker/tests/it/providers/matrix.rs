@@ -1,19 +1,19 @@
 //! The outage matrix: each provider with each kind of failure at each
-//! position of the ladder, over sockets. Prints who delivered and how many
+//! position of the fallback, over sockets. Prints who delivered and how many
 //! calls it took.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use regimen_worker::providers::ProviderName;
-use regimen_worker::providers::outcome::LadderError;
-use regimen_worker::providers::policy::Policy;
+use regimen_worker::llm::ProviderName;
+use regimen_worker::llm::outcome::FallbackError;
+use regimen_worker::llm::policy::FallbackPolicy;
 use serde_json::{Value, json};
 
 use super::bench::{Counts, Kept, Ran, Sim, quick, small_request};
 
-/// The whole ladder.
+/// The whole fallback.
 pub(super) const PROVIDERS: [ProviderName; 4] = ProviderName::ALL;
 
 /// A kind of failure: its name, the simulator's action, and how many calls
@@ -107,10 +107,11 @@ async fn play(sim: &Sim, case: &Case) -> (Ran, u32) {
     }
     let provider = case.provider.as_str();
     sim.rule(json!({ "provider": provider, "marker": seed, "action": case.failure.action })).await;
-    let policy = Policy { stall: SILENCE, first_byte: SILENCE, ..quick() };
-    let ladder = sim.ladder(&order, policy, None);
-    let ran =
-        ladder.run(&small_request(&seed, Duration::from_secs(60)), &Counts, &Kept::default()).await;
+    let policy = FallbackPolicy { stall: SILENCE, first_byte: SILENCE, ..quick() };
+    let fallback = sim.fallback(&order, policy, None);
+    let ran = fallback
+        .run(&small_request(&seed, Duration::from_secs(60)), &Counts, &Kept::default())
+        .await;
     let seen = sim.get(&format!("/control/stats?marker={seed}")).await;
     (ran, u32::try_from(seen["calls"].as_u64().unwrap()).unwrap())
 }
@@ -131,14 +132,14 @@ fn check(case: &Case, ran: &Ran, calls: u32) -> String {
             assert!(last, "{at}: {error}");
             assert_eq!(calls, own_calls, "{at}: {:?}", error.failures());
             let end = match error {
-                LadderError::Exhausted { retryable: true, .. } => "retry",
-                LadderError::Exhausted { retryable: false, .. } => "give up",
-                LadderError::BadRequest { .. } => "bad request",
-                LadderError::Refused { .. } => "refused",
-                LadderError::Unverifiable { .. } => "unverifiable",
-                LadderError::DeadlineExceeded { .. } => "out of time",
-                LadderError::NoProvider => "nobody",
-                LadderError::Stopped(never) => match *never {},
+                FallbackError::Exhausted { retryable: true, .. } => "retry",
+                FallbackError::Exhausted { retryable: false, .. } => "give up",
+                FallbackError::BadRequest { .. } => "bad request",
+                FallbackError::Refused { .. } => "refused",
+                FallbackError::Unverifiable { .. } => "unverifiable",
+                FallbackError::DeadlineExceeded { .. } => "out of time",
+                FallbackError::NoProvider => "nobody",
+                FallbackError::Stopped(never) => match *never {},
             };
             assert_eq!(end, case.failure.alone, "{at}: {error}");
             format!("{end} ({calls})")
@@ -186,12 +187,12 @@ async fn calls_per_plan_while_three_calls_in_ten_fail() {
     const PLANS: u32 = 200;
     let sim = Sim::start().await;
     sim.control(json!({ "mix": { "percent": 30, "seed": 4 } })).await;
-    let policy = Policy { stall: SILENCE, first_byte: SILENCE, ..quick() };
-    let ladder = sim.ladder(&PROVIDERS, policy, None);
-    let (ladder, within) = (&ladder, Duration::from_secs(120));
+    let policy = FallbackPolicy { stall: SILENCE, first_byte: SILENCE, ..quick() };
+    let fallback = sim.fallback(&PROVIDERS, policy, None);
+    let (fallback, within) = (&fallback, Duration::from_secs(120));
     let run = async |n| {
         let request = small_request(&format!("mix-{n}"), within);
-        ladder.run(&request, &Counts, &Kept::default()).await
+        fallback.run(&request, &Counts, &Kept::default()).await
     };
     let mut runs = stream::iter(0..PLANS).map(run).buffer_unordered(40);
     let mut by_provider: BTreeMap<ProviderName, u32> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The providers and the ladder over real sockets and a real Redis.
+//! The providers and the fallback over real sockets and a real Redis.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
@@ -12,7 +12,7 @@ mod wire;
 
 use regimen_common::clock::Clock;
 use regimen_common::process::install_crypto;
-use regimen_worker::providers::http::Transport;
+use regimen_worker::llm::http::Transport;
 
 fn transport() -> Transport {
     install_crypto();

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use regimen_simulator::Shape;
-use regimen_worker::providers::ProviderName;
-use regimen_worker::providers::ProviderName::{Anthropic, Gemini, Llama, Openai};
-use regimen_worker::providers::fallback::Ladder;
-use regimen_worker::providers::outcome::LadderError;
-use regimen_worker::providers::policy::Policy;
+use regimen_worker::llm::ProviderName;
+use regimen_worker::llm::ProviderName::{Anthropic, Gemini, Llama, Openai};
+use regimen_worker::llm::fallback::Fallback;
+use regimen_worker::llm::outcome::FallbackError;
+use regimen_worker::llm::policy::FallbackPolicy;
 use serde_json::{Value, json};
 
 use super::bench::{Counts, Kept, Reads, Sim, quick, request, small_request};
@@ -28,8 +28,8 @@ async fn a_good_reply_in_an_odd_shape_costs_one_call() {
     let play = async |(provider, shape): (ProviderName, Value)| {
         let seed = format!("{provider}-{}", shape.as_str().unwrap());
         sim.rule(json!({ "marker": seed, "action": { "do": "odd", "shape": shape } })).await;
-        let (ladder, kept) = (sim.ladder(&[provider], quick(), None), Kept::default());
-        let ran = ladder.run(&request(&seed, WITHIN), &Reads, &kept).await;
+        let (fallback, kept) = (sim.fallback(&[provider], quick(), None), Kept::default());
+        let ran = fallback.run(&request(&seed, WITHIN), &Reads, &kept).await;
         let ends = kept.ends.into_inner().unwrap();
         let delivered = ran.unwrap_or_else(|error| panic!("{seed}: {error}: {ends:?}"));
         assert_eq!(delivered.calls, 1, "{seed}: {ends:?}");
@@ -79,9 +79,9 @@ async fn an_error_in_the_place_of_a_reply_is_named_with_its_text() {
             let seed = format!("{provider}-{how}");
             let complain = json!({ "do": "complain", "how": how });
             sim.rule(json!({ "marker": seed, "times": 1, "action": complain })).await;
-            let (ladder, kept) = (sim.ladder(&[provider], quick(), None), Kept::default());
+            let (fallback, kept) = (sim.fallback(&[provider], quick(), None), Kept::default());
             // Whether it is asked again is the retry table's.
-            let _ = ladder.run(&small_request(&seed, WITHIN), &Counts, &kept).await;
+            let _ = fallback.run(&small_request(&seed, WITHIN), &Counts, &kept).await;
             let ends = kept.ends.into_inner().unwrap();
             assert_eq!(ends[0].outcome, class, "{seed}: {ends:?}");
             assert!(ends[0].detail.contains(text), "{seed}: {ends:?}");
@@ -90,9 +90,9 @@ async fn an_error_in_the_place_of_a_reply_is_named_with_its_text() {
 }
 
 /// Runs once; who delivered after how many calls, and how each attempt ended.
-async fn run(ladder: &Ladder, seed: &str) -> (Option<ProviderName>, Vec<&'static str>) {
+async fn run(fallback: &Fallback, seed: &str) -> (Option<ProviderName>, Vec<&'static str>) {
     let kept = Kept::default();
-    let ran = ladder.run(&small_request(seed, WITHIN), &Counts, &kept).await;
+    let ran = fallback.run(&small_request(seed, WITHIN), &Counts, &kept).await;
     let ends = kept.ends.into_inner().unwrap().iter().map(|end| end.outcome).collect();
     (ran.ok().map(|delivered| delivered.provider), ends)
 }
@@ -118,15 +118,15 @@ async fn a_host_that_refuses_parts_of_a_request_is_asked_without_them_and_rememb
         ),
     ];
     let sim = Sim::start().await;
-    let ladder = sim.ladder(&[Llama, Openai], quick(), None);
+    let fallback = sim.fallback(&[Llama, Openai], quick(), None);
     for (refused, status, body) in refusals {
         let action = json!({ "do": "status", "status": status, "body": body });
         sim.rule(json!({ "provider": "llama", "marker": format!("\"{refused}\"").trim_matches('"'), "action": action })).await;
     }
-    let (by, ends) = run(&ladder, "first").await;
+    let (by, ends) = run(&fallback, "first").await;
     assert_eq!(by, Some(Llama), "{ends:?}");
     assert_eq!(ends, ["bad_request", "bad_request", "bad_request", "bad_request", "ok"]);
-    let (by, ends) = run(&ladder, "second").await;
+    let (by, ends) = run(&fallback, "second").await;
     assert_eq!((by, ends), (Some(Llama), vec!["ok"]), "it is remembered");
 
     let calls = sim.get("/control/calls?marker=second&limit=1").await;
@@ -138,11 +138,11 @@ async fn a_host_that_refuses_parts_of_a_request_is_asked_without_them_and_rememb
 #[tokio::test]
 async fn what_cannot_be_left_out_is_refused_once_and_the_next_one_is_asked() {
     let sim = Sim::start().await;
-    let ladder = sim.ladder(&[Llama, Openai], quick(), None);
+    let fallback = sim.fallback(&[Llama, Openai], quick(), None);
     let action = json!({ "do": "status", "status": 400, "message": "the field max_completion_tokens is odd, so is max_tokens" });
     sim.rule(json!({ "provider": "llama", "action": action })).await;
     for seed in ["first", "second"] {
-        let (by, ends) = run(&ladder, seed).await;
+        let (by, ends) = run(&fallback, seed).await;
         assert_eq!((by, ends), (Some(Openai), vec!["bad_request", "bad_request", "ok"]));
     }
 }
@@ -155,25 +155,25 @@ async fn only_the_same_fault_at_two_hosts_ends_a_job() {
         let action = json!({ "do": "status", "status": status, "message": message });
         sim.rule(json!({ "provider": provider.as_str(), "marker": seed, "action": action })).await;
     };
-    let ladder = sim.ladder(&[Anthropic, Llama, Gemini, Openai], quick(), None);
+    let fallback = sim.fallback(&[Anthropic, Llama, Gemini, Openai], quick(), None);
     reject("case-a-of-faults", Anthropic, 400, "Your credit balance is too low to access the API.")
         .await;
     reject("case-a-of-faults", Llama, 422, "this deployment takes no system messages").await;
-    let (by, ends) = run(&ladder, "case-a-of-faults").await;
+    let (by, ends) = run(&fallback, "case-a-of-faults").await;
     assert_eq!((by, ends), (Some(Gemini), vec!["out_of_money", "bad_request", "ok"]));
 
-    let ladder = sim.ladder(&[Llama, Gemini, Openai, Anthropic], quick(), None);
+    let fallback = sim.fallback(&[Llama, Gemini, Openai, Anthropic], quick(), None);
     reject("case-b-of-faults", Llama, 400, "this workspace has no such feature").await;
     reject("case-b-of-faults", Gemini, 400, "user location is not supported").await;
     reject("case-b-of-faults", Openai, 400, "something else again").await;
-    assert_eq!(run(&ladder, "case-b-of-faults").await.0, Some(Anthropic));
+    assert_eq!(run(&fallback, "case-b-of-faults").await.0, Some(Anthropic));
 
     reject("case-c-of-faults", Llama, 400, "This model's maximum context length is 4096 tokens")
         .await;
     reject("case-c-of-faults", Gemini, 400, "the prompt is too long for the context window").await;
     let kept = Kept::default();
-    let ran = ladder.run(&small_request("case-c-of-faults", WITHIN), &Counts, &kept).await;
-    assert!(matches!(ran, Err(LadderError::BadRequest { .. })), "{ran:?}");
+    let ran = fallback.run(&small_request("case-c-of-faults", WITHIN), &Counts, &kept).await;
+    assert!(matches!(ran, Err(FallbackError::BadRequest { .. })), "{ran:?}");
     assert_eq!(kept.ends.into_inner().unwrap().len(), 2);
 }
 
@@ -185,16 +185,16 @@ async fn calls_per_plan_while_three_replies_in_ten_are_odd() {
     sim.control(json!({ "mix": { "percent": 30, "kinds": ["odd"], "seed": 5 } })).await;
     // A busy machine is no silent provider.
     let patience = Duration::from_secs(20);
-    let policy = Policy { stall: patience, first_byte: patience, ..quick() };
-    let ladder = &sim.ladder(&PROVIDERS, policy, None);
+    let policy = FallbackPolicy { stall: patience, first_byte: patience, ..quick() };
+    let fallback = &sim.fallback(&PROVIDERS, policy, None);
     let run = async |n| {
         // Each provider in turn comes first.
         let first = PROVIDERS.into_iter().cycle().nth(n).unwrap();
-        let request = regimen_worker::providers::fallback::Request {
+        let request = regimen_worker::llm::fallback::Request {
             provider: Some(first),
             ..request(&format!("odd-{n}"), Duration::from_secs(120))
         };
-        ladder.run(&request, &Reads, &Kept::default()).await
+        fallback.run(&request, &Reads, &Kept::default()).await
     };
     let mut runs = stream::iter(0..PLANS as usize).map(run).buffer_unordered(20);
     let mut failures = Vec::new();
@@ -217,10 +217,10 @@ async fn calls_per_plan_while_three_replies_in_ten_are_odd() {
 async fn recorded_odd_replies_cost_one_call_each() {
     let sim = Sim::start().await;
     let plan = {
-        let (ladder, kept) = (sim.ladder(&[Openai], quick(), None), Kept::default());
-        ladder.run(&request("sample", WITHIN), &Reads, &kept).await.unwrap();
+        let (fallback, kept) = (sim.fallback(&[Openai], quick(), None), Kept::default());
+        fallback.run(&request("sample", WITHIN), &Reads, &kept).await.unwrap();
         let raw = kept.raw.lock().unwrap()[0].clone();
-        regimen_worker::providers::interpret(Openai, &raw).unwrap().text
+        regimen_worker::llm::interpret(Openai, &raw).unwrap().text
     };
     let half = (plan.len() / 2..).find(|at| plan.is_char_boundary(*at)).unwrap();
     let recorded = include_str!("../../fixtures/odd_replies.jsonl");
@@ -254,8 +254,8 @@ async fn recorded_odd_replies_cost_one_call_each() {
             // A marker that is the start of no other.
             let seed = format!("{provider}-recorded-{number:04}");
             sim.rule(json!({ "marker": seed, "action": action })).await;
-            let (ladder, kept) = (sim.ladder(&[*provider], quick(), None), Kept::default());
-            let ran = ladder.run(&request(&seed, WITHIN), &Reads, &kept).await;
+            let (fallback, kept) = (sim.fallback(&[*provider], quick(), None), Kept::default());
+            let ran = fallback.run(&request(&seed, WITHIN), &Reads, &kept).await;
             let ends = kept.ends.into_inner().unwrap();
             if ran.is_ok_and(|ran| ran.calls == 1) && ends[0].cost_micros > 0 {
                 continue;
@@ -280,9 +280,9 @@ async fn recorded_failures_are_named_with_their_words() {
             }
             let seed = format!("{provider}-failure-{number}");
             sim.rule(json!({ "marker": seed, "times": 1, "action": case["action"] })).await;
-            let (ladder, kept) = (sim.ladder(&[provider], quick(), None), Kept::default());
+            let (fallback, kept) = (sim.fallback(&[provider], quick(), None), Kept::default());
             // Whether it is asked again is the retry table's.
-            let _ = ladder.run(&small_request(&seed, WITHIN), &Counts, &kept).await;
+            let _ = fallback.run(&small_request(&seed, WITHIN), &Counts, &kept).await;
             let end = kept.ends.into_inner().unwrap().remove(0);
             let says = case["says"].as_str().unwrap().to_lowercase();
             if case["class"] != end.outcome || !end.detail.to_lowercase().contains(&says) {

@@ -6,40 +6,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use regimen_common::kv::Kv;
+use regimen_common::redis::Redis;
 use regimen_common::test_support::TestRedis;
-use regimen_worker::providers::gate::{Admission, Gate};
-use regimen_worker::providers::policy::Policy;
-use regimen_worker::providers::retry::Health;
+use regimen_worker::llm::breaker::{Admission, Breakers};
+use regimen_worker::llm::policy::FallbackPolicy;
+use regimen_worker::llm::retry::Health;
 use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use url::Url;
 
-const RUNG: &str = "openai:test:m";
+const SLOT: &str = "openai:test:m";
 
-fn kv(url: &str, prefix: &str) -> Kv {
-    Kv::new(&SecretString::from(url), prefix).unwrap()
+fn store(url: &str, prefix: &str) -> Redis {
+    Redis::new(&SecretString::from(url), prefix).unwrap()
 }
 
 /// Three workers' gates on one Redis.
-fn fleet(redis: &TestRedis, policy: Policy) -> Vec<Gate> {
-    (0..3).map(|_| Gate::new(Some(kv(redis.url(), redis.prefix())), policy)).collect()
+fn fleet(redis: &TestRedis, policy: FallbackPolicy) -> Vec<Breakers> {
+    (0..3).map(|_| Breakers::new(Some(store(redis.url(), redis.prefix())), policy)).collect()
 }
 
-fn policy() -> Policy {
-    Policy {
+fn policy() -> FallbackPolicy {
+    FallbackPolicy {
         breaker_threshold: 3,
         breaker_open: Duration::from_millis(200),
         breaker_cap: Duration::from_secs(1),
-        ..Policy::default()
+        ..FallbackPolicy::default()
     }
 }
 
-/// What the gate says once it says anything but "not yet"; waits as long as it is told to.
-async fn when_free(gate: &Gate) -> Admission {
+/// What the breakers says once it says anything but "not yet"; waits as long as it is told to.
+async fn when_free(breakers: &Breakers) -> Admission {
     loop {
-        match gate.admit(RUNG).await {
+        match breakers.admit(SLOT).await {
             Admission::Cooling(wait) | Admission::Open(wait) => sleep(wait).await,
             free => return free,
         }
@@ -51,46 +51,46 @@ async fn one_workers_rate_limit_cools_all_workers_down() {
     let redis = TestRedis::new();
     let fleet = fleet(&redis, policy());
     let hint = Duration::from_secs(20);
-    fleet[0].record(RUNG, Health::Busy, Some(hint)).await;
-    for gate in &fleet {
-        let Admission::Cooling(wait) = gate.admit(RUNG).await else { panic!("not cooling") };
+    fleet[0].record(SLOT, Health::Busy, Some(hint)).await;
+    for breakers in &fleet {
+        let Admission::Cooling(wait) = breakers.admit(SLOT).await else { panic!("not cooling") };
         assert!(wait <= hint && wait > hint - Duration::from_secs(5), "{wait:?}");
-        assert!(gate.blocked(RUNG).is_some());
+        assert!(breakers.blocked(SLOT).is_some());
     }
     // Another model of the provider is another limit.
     assert_eq!(fleet[1].admit("openai:test:n").await, Admission::Call);
     // A shorter hint does not shorten the longer one.
-    fleet[1].record(RUNG, Health::Busy, Some(Duration::from_millis(1))).await;
-    assert!(matches!(fleet[2].admit(RUNG).await, Admission::Cooling(_)));
+    fleet[1].record(SLOT, Health::Busy, Some(Duration::from_millis(1))).await;
+    assert!(matches!(fleet[2].admit(SLOT).await, Admission::Cooling(_)));
 }
 
 #[tokio::test]
 async fn failures_of_all_workers_open_one_breaker_and_one_of_them_probes() {
     let redis = TestRedis::new();
     let fleet = fleet(&redis, policy());
-    for gate in &fleet {
-        assert_eq!(gate.admit(RUNG).await, Admission::Call);
+    for breakers in &fleet {
+        assert_eq!(breakers.admit(SLOT).await, Admission::Call);
     }
-    for gate in &fleet {
-        gate.record(RUNG, Health::Failing(1), None).await;
+    for breakers in &fleet {
+        breakers.record(SLOT, Health::Failing(1), None).await;
     }
-    for gate in &fleet {
-        assert!(matches!(gate.admit(RUNG).await, Admission::Open(_)));
+    for breakers in &fleet {
+        assert!(matches!(breakers.admit(SLOT).await, Admission::Open(_)));
     }
-    let Admission::Open(wait) = fleet[0].admit(RUNG).await else { panic!("not open") };
+    let Admission::Open(wait) = fleet[0].admit(SLOT).await else { panic!("not open") };
     sleep(wait).await;
-    let answers = join_all(fleet.iter().map(|gate| gate.admit(RUNG))).await;
+    let answers = join_all(fleet.iter().map(|breakers| breakers.admit(SLOT))).await;
     let probes = answers.iter().filter(|answer| **answer == Admission::Probe).count();
     assert_eq!(probes, 1, "{answers:?}");
 
     // The probe fails: open for twice as long. Then one succeeds: closed for all.
-    fleet[0].record(RUNG, Health::Failing(1), None).await;
-    let Admission::Open(wait) = fleet[1].admit(RUNG).await else { panic!("not open") };
+    fleet[0].record(SLOT, Health::Failing(1), None).await;
+    let Admission::Open(wait) = fleet[1].admit(SLOT).await else { panic!("not open") };
     assert!(wait > Duration::from_millis(200), "{wait:?}");
     assert_eq!(when_free(&fleet[2]).await, Admission::Probe);
-    fleet[2].record(RUNG, Health::Fine, None).await;
-    for gate in &fleet {
-        assert_eq!(gate.admit(RUNG).await, Admission::Call);
+    fleet[2].record(SLOT, Health::Fine, None).await;
+    for breakers in &fleet {
+        assert_eq!(breakers.admit(SLOT).await, Admission::Call);
     }
 }
 
@@ -111,9 +111,9 @@ async fn money_and_keys_open_the_breaker_for_long() {
 async fn one_reply_shuts_a_model_for_minutes_and_repetition_for_longer() {
     let redis = TestRedis::new();
     let (broke, misconfigured) = (Duration::from_secs(2), Duration::from_secs(3));
-    let policy = Policy { broke, misconfigured, ..policy() };
+    let policy = FallbackPolicy { broke, misconfigured, ..policy() };
     let fleet = fleet(&redis, policy);
-    let open = async |rung: &str| match fleet[0].admit(rung).await {
+    let open = async |slot: &str| match fleet[0].admit(slot).await {
         Admission::Open(wait) => wait,
         other => panic!("{other:?}"),
     };
@@ -122,32 +122,32 @@ async fn one_reply_shuts_a_model_for_minutes_and_repetition_for_longer() {
     fleet[1].record("money", Health::Broke, week).await;
     assert!(open("money").await <= broke);
     // Whoever was under way does not make it longer.
-    for gate in &fleet {
-        gate.record(RUNG, Health::Misconfigured, None).await;
+    for breakers in &fleet {
+        breakers.record(SLOT, Health::Misconfigured, None).await;
     }
-    let wait = open(RUNG).await;
+    let wait = open(SLOT).await;
     assert!(wait <= broke, "{wait:?}");
     sleep(wait).await;
     assert_eq!(when_free(&fleet[1]).await, Admission::Probe);
-    fleet[1].record(RUNG, Health::Misconfigured, None).await;
-    let wait = open(RUNG).await;
+    fleet[1].record(SLOT, Health::Misconfigured, None).await;
+    let wait = open(SLOT).await;
     assert!(wait > broke && wait <= misconfigured, "{wait:?}");
     let probed = when_free(&fleet[1]).await;
     assert_eq!(probed, Admission::Probe);
-    fleet[1].record(RUNG, Health::Fine, None).await;
-    assert_eq!(fleet[0].admit(RUNG).await, Admission::Call);
+    fleet[1].record(SLOT, Health::Fine, None).await;
+    assert_eq!(fleet[0].admit(SLOT).await, Admission::Call);
 }
 
 #[tokio::test]
 async fn nothing_stays_in_redis_for_ever() {
     let redis = TestRedis::new();
-    let gate = &fleet(&redis, policy())[0];
-    gate.record("a", Health::Failing(1), None).await;
-    gate.record("b", Health::Broke, None).await;
-    gate.record("c", Health::Busy, None).await;
-    let kv = kv(redis.url(), redis.prefix());
+    let breakers = &fleet(&redis, policy())[0];
+    breakers.record("a", Health::Failing(1), None).await;
+    breakers.record("b", Health::Broke, None).await;
+    breakers.record("c", Health::Busy, None).await;
+    let store = store(redis.url(), redis.prefix());
     for key in ["breaker:a", "breaker:b", "cool:c"] {
-        let ttl: i64 = kv.query(redis::cmd("PTTL").arg(kv.key(key))).await.unwrap();
+        let ttl: i64 = store.query(redis::cmd("PTTL").arg(store.key(key))).await.unwrap();
         assert!(ttl > 0, "{key}: {ttl}");
     }
 }
@@ -184,11 +184,11 @@ impl Line {
         Self { address, up }
     }
 
-    fn gate(&self, redis: &TestRedis) -> Gate {
+    fn breakers(&self, redis: &TestRedis) -> Breakers {
         let mut url = Url::parse(redis.url()).unwrap();
         url.set_ip_host(self.address.ip()).unwrap();
         url.set_port(Some(self.address.port())).unwrap();
-        Gate::new(Some(kv(url.as_str(), redis.prefix())), policy())
+        Breakers::new(Some(store(url.as_str(), redis.prefix())), policy())
     }
 }
 
@@ -196,16 +196,16 @@ impl Line {
 async fn without_redis_each_worker_goes_by_what_it_knows_and_comes_back() {
     let redis = TestRedis::new();
     let line = Line::to(&redis).await;
-    let (cut_off, other) = (line.gate(&redis), &fleet(&redis, policy())[0]);
+    let (cut_off, other) = (line.breakers(&redis), &fleet(&redis, policy())[0]);
     other.record("known", Health::Busy, Some(Duration::from_secs(30))).await;
     assert!(matches!(cut_off.admit("known").await, Admission::Cooling(_)));
 
     line.up.store(false, Ordering::SeqCst);
     assert!(matches!(cut_off.admit("known").await, Admission::Cooling(_)), "remembered");
-    assert_eq!(cut_off.admit(RUNG).await, Admission::Call);
-    cut_off.record(RUNG, Health::Busy, Some(Duration::from_secs(30))).await;
-    assert!(matches!(cut_off.admit(RUNG).await, Admission::Cooling(_)), "its own rules go on");
-    assert_eq!(other.admit(RUNG).await, Admission::Call, "the other one cannot know");
+    assert_eq!(cut_off.admit(SLOT).await, Admission::Call);
+    cut_off.record(SLOT, Health::Busy, Some(Duration::from_secs(30))).await;
+    assert!(matches!(cut_off.admit(SLOT).await, Admission::Cooling(_)), "its own rules go on");
+    assert_eq!(other.admit(SLOT).await, Admission::Call, "the other one cannot know");
 
     line.up.store(true, Ordering::SeqCst);
     other.record("new", Health::Busy, Some(Duration::from_secs(30))).await;

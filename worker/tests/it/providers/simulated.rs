@@ -8,17 +8,17 @@ use regimen_common::job::PlanKind;
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
 use regimen_simulator::{Settings, Simulator};
-use regimen_worker::plan::verify::verify;
-use regimen_worker::plan::{self, Needs};
-use regimen_worker::prompts;
-use regimen_worker::providers::anthropic::Messages;
-use regimen_worker::providers::feature::Features;
-use regimen_worker::providers::gemini::GenerateContent;
-use regimen_worker::providers::openai::{ChatCompletions, Dialect};
-use regimen_worker::providers::{
+use regimen_worker::llm::anthropic::Messages;
+use regimen_worker::llm::feature::Features;
+use regimen_worker::llm::gemini::GenerateContent;
+use regimen_worker::llm::openai::{ChatCompletions, Dialect};
+use regimen_worker::llm::{
     GenerateRequest, LazyPrompt, Prompt, Provider, Reasoning, ReplySchema, Timeouts, hashed_user,
     interpret,
 };
+use regimen_worker::plan::verify::verify;
+use regimen_worker::plan::{self, Needs};
+use regimen_worker::prompts;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use uuid::Uuid;

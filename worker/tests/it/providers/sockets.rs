@@ -1,11 +1,11 @@
-//! Single behaviours of the ladder that only show on a socket.
+//! Single behaviours of the fallback that only show on a socket.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use regimen_common::kv::Kv;
+use regimen_common::redis::Redis;
 use regimen_common::test_support::TestRedis;
-use regimen_worker::providers::{ProviderName, interpret};
+use regimen_worker::llm::{ProviderName, interpret};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -16,10 +16,10 @@ use super::matrix::PROVIDERS;
 async fn every_provider_delivers_and_its_stored_reply_reads_the_same_again() {
     let sim = Sim::start().await;
     for name in PROVIDERS {
-        let (ladder, log) = (sim.ladder(&[name], quick(), None), Kept::default());
+        let (fallback, log) = (sim.fallback(&[name], quick(), None), Kept::default());
         let seed = format!("plain-{name}");
         let delivered =
-            ladder.run(&request(&seed, Duration::from_secs(60)), &Reads, &log).await.unwrap();
+            fallback.run(&request(&seed, Duration::from_secs(60)), &Reads, &log).await.unwrap();
         assert_eq!((delivered.provider, delivered.calls), (name, 1));
         assert!(delivered.usage.input > 0 && delivered.usage.output > 0, "{:?}", delivered.usage);
         let ends = log.ends.lock().unwrap();
@@ -37,9 +37,9 @@ async fn dropping_a_run_closes_the_connection_to_the_provider() {
         for action in ["hang", "hang_after_headers"] {
             let seed = format!("dropped-{name}-{action}");
             sim.rule(json!({ "marker": seed, "action": { "do": action } })).await;
-            let (ladder, log) = (sim.ladder(&[name], quick(), None), Kept::default());
+            let (fallback, log) = (sim.fallback(&[name], quick(), None), Kept::default());
             let request = request(&seed, Duration::from_secs(60));
-            let mut run = Box::pin(ladder.run(&request, &Reads, &log));
+            let mut run = Box::pin(fallback.run(&request, &Reads, &log));
             let arrived = format!("/control/wait?marker={seed}&open=1");
             tokio::select! {
                 _ = &mut run => panic!("nobody answers this call"),
@@ -61,8 +61,8 @@ async fn after_a_rate_limit_no_worker_calls_until_the_hint_has_passed() {
     let name = ProviderName::Openai;
     let limit = json!({ "do": "status", "status": 429, "retry_after_ms": HINT_MS });
     sim.rule(json!({ "provider": "openai", "times": 1, "action": limit })).await;
-    let kv = || Kv::new(&SecretString::from(redis.url()), redis.prefix()).unwrap();
-    let fleet: Vec<_> = (0..3).map(|_| sim.ladder(&[name], quick(), Some(kv()))).collect();
+    let store = || Redis::new(&SecretString::from(redis.url()), redis.prefix()).unwrap();
+    let fleet: Vec<_> = (0..3).map(|_| sim.fallback(&[name], quick(), Some(store()))).collect();
 
     let first = request("cool-first", Duration::from_secs(60));
     let log = Kept::default();

@@ -9,11 +9,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use http::StatusCode;
-use regimen_worker::providers::anthropic::Messages;
-use regimen_worker::providers::feature::Features;
-use regimen_worker::providers::gemini::GenerateContent;
-use regimen_worker::providers::openai::{ChatCompletions, Dialect};
-use regimen_worker::providers::{
+use regimen_worker::llm::anthropic::Messages;
+use regimen_worker::llm::feature::Features;
+use regimen_worker::llm::gemini::GenerateContent;
+use regimen_worker::llm::openai::{ChatCompletions, Dialect};
+use regimen_worker::llm::{
     Correction, GenerateRequest, LazyPrompt, Prompt, Provider, Reasoning, ReplySchema, Timeouts,
 };
 use secrecy::SecretString;

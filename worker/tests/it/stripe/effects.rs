@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regimen_common::billing::Mode;
 use regimen_common::db::billing::events::{self, EventState, Replayed};
-use regimen_worker::jobs::stripe_reconcile::StripeReconciler;
+use regimen_worker::periodic::stripe_reconcile::StripeReconciler;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -105,7 +105,7 @@ async fn a_payment_that_came_before_the_profile_waits_for_it() {
     worker.add_profile(user).await;
     let sql = "update regimen.stripe_events set run_at = now()";
     worker.database.client().await.batch_execute(sql).await.unwrap();
-    StripeReconciler::new(Arc::clone(&worker.env)).look().await;
+    StripeReconciler::new(Arc::clone(&worker.deps)).look().await;
     worker.drain().await;
     assert_eq!(worker.plan(user).await.0, "pro");
     assert_eq!(worker.state("evt_1").await, ("applied", None));
@@ -130,10 +130,10 @@ async fn overdue(worker: &Worker, user: Uuid, n: u32) {
     let then = 1_000_000_000;
     let mut failed = event(&format!("evt_{n}"), "customer.subscription.updated", then, &sold);
     failed["data"]["previous_attributes"] = json!({"status": "active"});
-    worker.env.clock.set(chrono::DateTime::from_timestamp(then, 0).unwrap());
+    worker.deps.clock.set(chrono::DateTime::from_timestamp(then, 0).unwrap());
     worker.take(&failed).await;
     assert_eq!(worker.plan(user).await.0, "pro");
-    worker.env.clock.set(chrono::DateTime::from_timestamp(NOW, 0).unwrap());
+    worker.deps.clock.set(chrono::DateTime::from_timestamp(NOW, 0).unwrap());
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn grace_ends_by_itself() {
     let worker = Worker::new().await;
     let user = worker.profile().await;
     overdue(&worker, user, 1).await;
-    StripeReconciler::new(Arc::clone(&worker.env)).look().await;
+    StripeReconciler::new(Arc::clone(&worker.deps)).look().await;
     assert_eq!(worker.plan(user).await, plan("free", None, Some("cus_1")));
 }
 
@@ -163,7 +163,7 @@ async fn grace_ends_beside_a_user_whose_plan_cannot_change() {
         users[0]
     );
     worker.database.client().await.batch_execute(&poison).await.unwrap();
-    let mut reconciler = StripeReconciler::new(Arc::clone(&worker.env));
+    let mut reconciler = StripeReconciler::new(Arc::clone(&worker.deps));
     reconciler.look().await;
     let plans = async || {
         let mut plans = Vec::new();

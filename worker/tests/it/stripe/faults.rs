@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use regimen_common::billing::Mode;
 use regimen_common::db::billing::claims;
 use regimen_common::db::billing::events::{self, EventState, Replayed};
-use regimen_worker::jobs::stripe_event;
+use regimen_worker::jobs::stripe_event::handler;
 use serde_json::json;
 
 use super::stripe_api::HoldUp;
@@ -42,9 +42,9 @@ async fn an_answer_that_was_overtaken_does_not_count() {
         let over = subscription("unpaid", Some(user));
         worker.store(&event("evt_3", "customer.subscription.updated", NOW + 60, &over)).await;
         let mut client = worker.database.client().await;
-        let due = claims::DueEvents { limit: 10, hold: stripe_event::HOLD, aside: &[] };
+        let due = claims::DueEvents { limit: 10, hold: handler::HOLD, quarantine: &[] };
         let due = claims::claim_due(&mut client, &due).await.unwrap().done;
-        stripe_event::handle(&worker.env, &due[0]).await;
+        handler::handle(&worker.deps, &due[0]).await;
         held_up.go.notify_one();
     };
     tokio::join!(tie(&worker, user), overtake);

@@ -4,8 +4,9 @@
 use regimen_common::billing::event::Event;
 use regimen_common::billing::verdict::Alert;
 use regimen_common::db::billing::claims;
-use regimen_worker::jobs::stripe_settle::{self, Settled};
-use regimen_worker::jobs::{stripe_event, stripe_rules};
+use regimen_worker::jobs::stripe_event::handler;
+use regimen_worker::jobs::stripe_event::settle::{self, Settled};
+use regimen_worker::periodic::stripe_rules;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -32,11 +33,11 @@ fn selling(items: &[(&str, &str)], user: Uuid) -> Value {
 async fn settle(worker: &Worker, event: &Value) -> Settled {
     worker.store(event).await;
     let mut client = worker.database.client().await;
-    let due = claims::DueEvents { limit: 1, hold: stripe_event::HOLD, aside: &[] };
+    let due = claims::DueEvents { limit: 1, hold: handler::HOLD, quarantine: &[] };
     let due = claims::claim_due(&mut client, &due).await.unwrap().done;
     drop(client);
     let parsed = Event::from_value(event.clone()).unwrap();
-    stripe_settle::settle(&worker.env, &due[0], &parsed).await.unwrap()
+    settle::settle(&worker.deps, &due[0], &parsed).await.unwrap()
 }
 
 #[tokio::test]
@@ -58,11 +59,11 @@ async fn a_paused_collection_gives_nothing_until_it_is_resumed() {
         worker.take(&told(3, &sold)).await;
         assert_eq!(worker.plan(user).await.0, "free", "{behavior}");
         // Stripe resumes by itself; its event is late.
-        worker.env.clock.set(chrono::DateTime::from_timestamp(NOW + 50, 0).unwrap());
-        stripe_rules::once(&worker.env).await.unwrap();
+        worker.deps.clock.set(chrono::DateTime::from_timestamp(NOW + 50, 0).unwrap());
+        stripe_rules::once(&worker.deps).await.unwrap();
         assert_eq!(worker.plan(user).await.0, "pro", "{behavior}");
-        worker.env.clock.set(chrono::DateTime::from_timestamp(NOW, 0).unwrap());
-        stripe_rules::once(&worker.env).await.unwrap();
+        worker.deps.clock.set(chrono::DateTime::from_timestamp(NOW, 0).unwrap());
+        stripe_rules::once(&worker.deps).await.unwrap();
         assert_eq!(worker.plan(user).await.0, "free", "{behavior}");
         sold["pause_collection"] = json!(null);
         worker.take(&told(4, &sold)).await;
@@ -131,13 +132,13 @@ async fn rows_of_older_releases_are_read_anew() {
     (sold["id"], sold["metadata"]) = (json!("sub_bought"), json!({"user_id": bought}));
     sold["pause_collection"] = json!(null);
     worker.stripe.set("subscriptions/sub_bought", sold);
-    stripe_rules::once(&worker.env).await.unwrap();
+    stripe_rules::once(&worker.deps).await.unwrap();
     assert_eq!(worker.plan(paused).await.0, "free");
     assert_eq!(worker.plan(bought).await.0, "pro");
     assert_eq!(worker.plan(gone).await.0, "free", "Stripe knows no more than we do");
     assert_eq!(worker.plan(gift).await.0, "pro", "what an operator gave stays");
     assert_eq!(worker.stripe.asked().len(), 3, "only what is live is asked about");
-    stripe_rules::once(&worker.env).await.unwrap();
+    stripe_rules::once(&worker.deps).await.unwrap();
     assert_eq!(worker.stripe.asked().len(), 3, "and only once");
 }
 
@@ -161,7 +162,7 @@ async fn a_row_that_cannot_be_read_anew_keeps_no_other_from_it() {
          create trigger a_refuse before insert or update on regimen.subscriptions for each row
              when (new.id = 'sub_7') execute function regimen.refuse()";
     worker.database.client().await.batch_execute(poison).await.unwrap();
-    stripe_rules::once(&worker.env).await.unwrap();
+    stripe_rules::once(&worker.deps).await.unwrap();
     let left = "select array_agg(id) from regimen.subscriptions where items is null";
     let client = worker.database.client().await;
     let left: Vec<String> = client.query_one(left, &[]).await.unwrap().get(0);
@@ -185,7 +186,7 @@ async fn plans_follow_without_stripe_too() {
     client.execute("update regimen.subscriptions set items = null", &[]).await.unwrap();
     drop(client);
     worker.stripe.fail_with(Some((axum::http::StatusCode::SERVICE_UNAVAILABLE, json!({}))));
-    assert!(stripe_rules::once(&worker.env).await.is_err());
+    assert!(stripe_rules::once(&worker.deps).await.is_err());
     assert_eq!(worker.plan(user).await.0, "free");
 }
 

@@ -16,8 +16,8 @@ use regimen_common::billing::Mode;
 use regimen_common::db::billing::claims::{self, DueEvents};
 use regimen_common::db::billing::events;
 use regimen_common::test_support::stripe_story::{Owner, Payment, Step, Stripe, our_prices};
-use regimen_worker::jobs::stripe_event;
-use regimen_worker::jobs::stripe_reconcile::StripeReconciler;
+use regimen_worker::jobs::stripe_event::handler;
+use regimen_worker::periodic::stripe_reconcile::StripeReconciler;
 use uuid::Uuid;
 
 use super::worker::{NOW, Worker};
@@ -75,7 +75,7 @@ async fn work(worker: Arc<Worker>, seed: u64, stop: tokio::sync::watch::Receiver
     loop {
         let mut client = worker.database.client().await;
         let limit = rng.random_range(1..4);
-        let due = DueEvents { limit, hold: stripe_event::HOLD, aside: &[] };
+        let due = DueEvents { limit, hold: handler::HOLD, quarantine: &[] };
         let due = claims::claim_due(&mut client, &due).await.unwrap().done;
         if due.is_empty() && *stop.borrow() {
             return;
@@ -84,7 +84,7 @@ async fn work(worker: Arc<Worker>, seed: u64, stop: tokio::sync::watch::Receiver
         for claimed in due {
             let life = Duration::from_micros(rng.random_range(0..20_000));
             let dies = rng.random_bool(0.1);
-            let handled = stripe_event::handle(&worker.env, &claimed);
+            let handled = handler::handle(&worker.deps, &claimed);
             if !dies {
                 handled.await;
             } else if tokio::time::timeout(life, handled).await.is_err() {
@@ -229,7 +229,7 @@ async fn tell_chapter(worker: &Arc<Worker>, chapter: usize, seed: u64) -> Vec<St
 
     let world = world.lock().unwrap().clone();
     let now = world[0].now;
-    worker.env.clock.set(DateTime::from_timestamp(now, 0).unwrap());
+    worker.deps.clock.set(DateTime::from_timestamp(now, 0).unwrap());
     refresh_all(worker, &world).await;
     for stripe in &world {
         for user in [stripe.buyer, stripe.friend] {
@@ -253,12 +253,12 @@ async fn settle_what_waits(worker: &Worker) {
 
 /// Time has passed since the last event: profiles follow as of now.
 async fn refresh_all(worker: &Worker, world: &[Stripe]) {
-    StripeReconciler::new(Arc::clone(&worker.env)).look().await;
-    let policy = &worker.env.config.stripe.policy;
+    StripeReconciler::new(Arc::clone(&worker.deps)).look().await;
+    let policy = &worker.deps.config.stripe.policy;
     for user in world.iter().flat_map(|stripe| [stripe.buyer, stripe.friend]) {
         let mut client = worker.database.client().await;
         let tx = client.transaction().await.unwrap();
-        let now = worker.env.clock.now();
+        let now = worker.deps.clock.now();
         regimen_common::db::billing::profiles::refresh(&tx, user, false, policy, now)
             .await
             .unwrap();

@@ -11,8 +11,8 @@ use regimen_common::db::billing::events::{self, NewEvent, Source, Summary};
 use regimen_common::shutdown::Shutdown;
 use regimen_common::test_support::{TestDatabase, TestRedis};
 use regimen_worker::config::WorkerConfig;
-use regimen_worker::env::Env;
-use regimen_worker::jobs::stripe_event;
+use regimen_worker::deps::Deps;
+use regimen_worker::jobs::stripe_event::handler;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ pub(crate) const NOW: i64 = 1_795_392_000;
 
 /// A worker, its stores, and the Stripe it asks.
 pub(crate) struct Worker {
-    pub(crate) env: Arc<Env>,
+    pub(crate) deps: Arc<Deps>,
     pub(crate) database: TestDatabase,
     pub(crate) stripe: StripeApi,
     _redis: TestRedis,
@@ -51,11 +51,11 @@ impl Worker {
         let unset = |(name, _): &&(&str, &str)| !settings.iter().any(|(set, _)| set == name);
         let pairs = basics.iter().filter(unset).chain(settings).copied();
         let config = WorkerConfig::read(Settings::from_pairs(pairs)).unwrap();
-        let mut env = Env::new(config, Shutdown::default()).unwrap();
+        let mut deps = Deps::new(config, Shutdown::default()).unwrap();
         let clock = Clock::fixed(DateTime::from_timestamp(NOW, 0).unwrap());
-        Arc::get_mut(&mut env).unwrap().clock = clock;
+        Arc::get_mut(&mut deps).unwrap().clock = clock;
         stripe.truth.lock().unwrap().now = Some(NOW);
-        Self { env, database, stripe, _redis: redis }
+        Self { deps, database, stripe, _redis: redis }
     }
 
     /// Stores an event as the webhook does.
@@ -77,14 +77,14 @@ impl Worker {
         let mut handled = 0;
         loop {
             let mut client = self.database.client().await;
-            let due = claims::DueEvents { limit: 10, hold: stripe_event::HOLD, aside: &[] };
+            let due = claims::DueEvents { limit: 10, hold: handler::HOLD, quarantine: &[] };
             let due = claims::claim_due(&mut client, &due).await.unwrap().done;
             drop(client);
             if due.is_empty() {
                 return handled;
             }
             for claimed in due {
-                stripe_event::handle(&self.env, &claimed).await;
+                handler::handle(&self.deps, &claimed).await;
                 handled += 1;
             }
         }

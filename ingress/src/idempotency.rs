@@ -1,0 +1,31 @@
+//! The headers by which a client repeats a request safely: the key it sends, and
+//! the mark on an answer that was given before.
+
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::Response;
+
+use crate::error::ApiError;
+
+/// Carries the client's key for repeating a request safely.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const REPLAYED: &str = "idempotency-replayed";
+
+/// Marks the answer to a request that was sent before under the same key: the
+/// limits neither count nor refuse it.
+#[derive(Debug, Clone, Copy)]
+pub struct Repeated;
+
+/// The idempotency key of a request, if it has one.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = key
+        .to_str()
+        .map_err(|_| ApiError::BadRequest("Idempotency-Key must be printable ASCII".to_owned()))?;
+    Ok(Some(key.to_owned()))
+}
+
+/// Says on `response` that it was given before; the limits then do not count it.
+pub fn mark_replayed(response: &mut Response) {
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    response.extensions_mut().insert(Repeated);
+}

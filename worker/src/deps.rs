@@ -1,0 +1,147 @@
+//! Everything a job may use, built once in main. No globals.
+
+use std::sync::Arc;
+
+use regimen_common::clock::Clock;
+use regimen_common::db::Pool;
+use regimen_common::db::{self, DbError, Limits};
+use regimen_common::queue::{List, Queue, Weights};
+use regimen_common::redis::{Redis, RedisError};
+use regimen_common::shutdown::Shutdown;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::budget::Budgets;
+use crate::config::WorkerConfig;
+use crate::llm::fallback::Fallback;
+use crate::mail::Mailer;
+use crate::runner;
+use crate::runner::announce::Announcer;
+use crate::runner::in_flight::InFlight;
+use crate::runner::paused::PausedQueues;
+use crate::runner::redis_source::RedisSource;
+use crate::stripe::StripeReader;
+use crate::webhook::{SystemLookup, WebhookSender};
+
+/// The worker's dependencies.
+#[derive(Debug)]
+pub struct Deps {
+    /// The settings.
+    pub config: WorkerConfig,
+    /// Postgres.
+    pub db: Pool,
+    /// The heartbeat's own connection.
+    pub heartbeat_db: Pool,
+    /// Redis.
+    pub redis: Redis,
+    /// The dispatch lists.
+    pub queue: Queue,
+    /// What this process holds.
+    pub in_flight: InFlight,
+    /// Tells the fleet what was committed.
+    pub announcer: Announcer,
+    /// Which queues operators have paused.
+    pub paused: PausedQueues,
+    /// What may be spent.
+    pub budgets: Budgets,
+    /// The AI providers, in the order they are asked.
+    pub fallback: Fallback,
+    /// Reads from Stripe.
+    pub stripe: StripeReader,
+    /// Sends mails, if there is a mail server.
+    pub mailer: Option<Mailer>,
+    /// Sends callbacks, if there is a secret to sign them with.
+    pub webhook_sender: Option<WebhookSender>,
+    /// The time.
+    pub clock: Clock,
+    /// Drain and stop.
+    pub shutdown: Shutdown,
+    /// Cancelled when a drain is over: what cannot be written now is left.
+    pub cancellation: CancellationToken,
+    /// What must come to its end before the process does, beside the handlers.
+    pub tasks: TaskTracker,
+}
+
+/// Why the worker could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum DepsError {
+    /// The Postgres settings are unusable.
+    #[error("DATABASE_URL: {0}")]
+    Db(#[from] DbError),
+    /// The Redis settings are unusable.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// An HTTP client could not be set up.
+    #[error("cannot set up the HTTP client: {0}")]
+    Http(#[from] reqwest::Error),
+    /// TLS to the mail server could not be set up.
+    #[error("cannot set up the mail server's TLS: {0}")]
+    Mail(#[from] lettre::transport::smtp::Error),
+}
+
+impl Deps {
+    /// Builds the dependencies. Nothing is connected yet: a store that is away
+    /// delays work, not the start.
+    ///
+    /// # Errors
+    /// A setting is unusable.
+    pub fn new(config: WorkerConfig, shutdown: Shutdown) -> Result<Arc<Self>, DepsError> {
+        let (url, size) = (&config.database_url, config.database_pool_size);
+        let db = db::pool_with(url, size, "regimen-worker", Limits::WORK)?;
+        let redis = Redis::new(&config.redis_url, &config.redis_prefix)?;
+        let heartbeat_db = db::pool(url, 1, "regimen-worker-heartbeat")?;
+        let clock = Clock::system();
+        let mailer = config.mail.clone().map(|mail| Mailer::new(mail, clock.clone()));
+        let (lookup, rng) = (Arc::new(SystemLookup), rand::make_rng());
+        let webhook_sender = WebhookSender::new(&config.callbacks, lookup, clock.clone(), rng)?;
+        Ok(Arc::new(Self {
+            cancellation: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            heartbeat_db,
+            queue: Queue::new(redis.clone()),
+            in_flight: InFlight::default(),
+            paused: PausedQueues::default(),
+            announcer: Announcer::start(redis.clone()),
+            budgets: Budgets::new(redis.clone(), config.budgets, Box::new(db.clone())),
+            fallback: fallback(&config, redis.clone())?,
+            stripe: StripeReader::new(config.stripe.access.clone(), clock.clone())?,
+            mailer: mailer.transpose()?,
+            webhook_sender,
+            clock,
+            redis,
+            db,
+            config,
+            shutdown,
+        }))
+    }
+}
+
+impl Deps {
+    /// What the runner is to know of this process.
+    pub fn context(&self) -> runner::Context {
+        runner::Context {
+            db: self.db.clone(),
+            in_flight: self.in_flight.clone(),
+            announcer: self.announcer.clone(),
+            shutdown: self.shutdown.clone(),
+            cancellation: self.cancellation.clone(),
+            tasks: self.tasks.clone(),
+            worker_id: self.config.claim.worker_id.clone(),
+            drain: self.config.drain,
+        }
+    }
+
+    /// The two `lists` in these shares, until a drain begins.
+    pub fn redis_source(&self, lists: (List, List), weights: Weights) -> RedisSource {
+        let drain = self.shutdown.drain.clone();
+        RedisSource::new(self.queue.clone(), self.paused.clone(), drain, lists, weights)
+    }
+}
+
+fn fallback(config: &WorkerConfig, redis: Redis) -> Result<Fallback, DepsError> {
+    let clock = Clock::system();
+    let slots = Fallback::slots(&config.providers, clock.clone())?;
+    let catalogue = config.catalogue.clone();
+    let rng = rand::make_rng();
+    Ok(Fallback::new(slots, catalogue, config.fallback, Some(redis), clock, rng))
+}

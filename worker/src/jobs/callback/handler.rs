@@ -1,0 +1,116 @@
+//! Tells a caller's server that its job has ended.
+//!
+//! Contract: at least once, always under the same `webhook-id`. The claim is
+//! committed before the request and its outcome after it; a crash between the
+//! two sends it again when the claim runs out, because losing it would be
+//! worse. 2xx is the end, 410 too; everything else is tried again by
+//! `CALLBACK_RETRY_SECONDS` and then dead, with the reason kept in the job.
+//! Redirects are failures: where they lead was not asked for.
+
+use regimen_common::db::callbacks::{self, CallbackOutcome, ClaimedCallback};
+
+use crate::deps::Deps;
+use crate::webhook::{DeliveryError, WebhookSender};
+
+/// What is kept of a callback whose workers vanished every time.
+const VANISHED: &str = "the workers that sent it stopped before they could tell what came of it";
+/// The status by which a receiver wants no more.
+const GONE: u16 = 410;
+
+/// Sends a claimed callback and records what came of it.
+pub async fn handle(deps: &Deps, claimed: &ClaimedCallback) {
+    let Some(sender) = &deps.webhook_sender else { return };
+    let outcome = if sender.is_exhausted(claimed.attempts) {
+        Outcome { sent: CallbackOutcome::Dead, status: None, error: Some(VANISHED.to_owned()) }
+    } else {
+        Outcome::of(sender, claimed, sender.deliver(claimed).await)
+    };
+    record(deps, claimed, &outcome).await;
+}
+
+/// Records that the handler broke: sent again like after a failure that may pass.
+pub async fn panicked(deps: &Deps, claimed: &ClaimedCallback) {
+    let later = deps.webhook_sender.as_ref().and_then(|sender| sender.wait_after(claimed.attempts));
+    let sent = later.map_or(CallbackOutcome::Dead, CallbackOutcome::Later);
+    let error = Some("the sender panicked; the log has the details".to_owned());
+    record(deps, claimed, &Outcome { sent, status: None, error }).await;
+}
+
+async fn record(deps: &Deps, claimed: &ClaimedCallback, outcome: &Outcome) {
+    outcome.count(claimed);
+    let recorded =
+        crate::runner::write_retry::until_written(&deps.cancellation, "callback", async || {
+            let client = deps.db.get().await?;
+            callbacks::ended(
+                &client,
+                claimed,
+                &outcome.sent,
+                outcome.status,
+                outcome.error.as_deref(),
+            )
+            .await
+        });
+    let job_id = claimed.message.data.id;
+    match recorded.await {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(%job_id, "a callback took longer than its claim held"),
+        Err(error) => {
+            tracing::error!(%job_id, %error, "could not record what became of a callback");
+        }
+    }
+}
+
+struct Outcome {
+    sent: CallbackOutcome,
+    status: Option<u16>,
+    error: Option<String>,
+}
+
+impl Outcome {
+    fn of(
+        sender: &WebhookSender,
+        claimed: &ClaimedCallback,
+        delivered: Result<u16, DeliveryError>,
+    ) -> Self {
+        let error = match delivered {
+            Ok(status) => {
+                return Self {
+                    sent: CallbackOutcome::Delivered,
+                    status: Some(status),
+                    error: None,
+                };
+            }
+            Err(error) => error,
+        };
+        if let DeliveryError::NotPublic(refused) = &error {
+            // For the operators alone: the owner must not learn what is inside.
+            let (host, job_id) = (&claimed.host, claimed.message.data.id);
+            tracing::warn!(%job_id, host, %refused, "a callback leads into a network; not called");
+        }
+        let sent = match &error {
+            DeliveryError::Status(GONE) => CallbackOutcome::Gone,
+            DeliveryError::Refused(_) => CallbackOutcome::Dead,
+            DeliveryError::NotPublic(_)
+            | DeliveryError::Unreachable { .. }
+            | DeliveryError::TimedOut(_)
+            | DeliveryError::Status(_) => sender
+                .wait_after(claimed.attempts)
+                .map_or(CallbackOutcome::Dead, CallbackOutcome::Later),
+        };
+        Self { sent, status: error.status(), error: Some(error.to_string()) }
+    }
+
+    fn count(&self, claimed: &ClaimedCallback) {
+        let label = match self.sent {
+            CallbackOutcome::Delivered => "delivered",
+            CallbackOutcome::Gone => "gone",
+            CallbackOutcome::Later(_) => "retry",
+            CallbackOutcome::Dead => "dead",
+        };
+        metrics::counter!("regimen_callbacks_total", "outcome" => label).increment(1);
+        if let (CallbackOutcome::Dead, Some(error)) = (&self.sent, &self.error) {
+            let (job_id, attempts) = (claimed.message.data.id, claimed.attempts);
+            tracing::warn!(%job_id, host = claimed.host, attempts, error, "a callback is given up");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! A callback: claimed, sent, recorded.
+
+pub mod claim;
+pub mod handler;

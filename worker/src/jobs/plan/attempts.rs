@@ -1,0 +1,217 @@
+//! The Postgres side of calls to providers: a row before each call, the raw
+//! reply before it is read, the judgement after.
+//!
+//! Contract: a crash before the reply is stored may pay again; after it, never.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use regimen_common::db::jobs::{self, AttemptOutcome, AttemptUsage, Held, NewAttempt};
+use regimen_common::job::{JobEventKind, attempt_summary};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::budget::Reservation;
+use crate::deps::Deps;
+use crate::jobs::plan::error::JobError;
+use crate::llm::fallback::StoredReply;
+use crate::llm::log::{AttemptLog, End, Start};
+use crate::llm::{ProviderName, RawReply};
+use crate::runner::write_retry::until_written;
+
+/// Writes one claim's attempts and events.
+#[derive(Debug)]
+pub struct Attempts {
+    deps: Arc<Deps>,
+    held: Held,
+    user: Uuid,
+    prompt_version: &'static str,
+    /// What is reserved for calls under way. A call that is broken off stays
+    /// counted with the most it can cost, here as in its row.
+    reservations: Mutex<HashMap<i32, Reservation>>,
+    /// The rows of this run's attempts, by their number within the job.
+    rows: Mutex<HashMap<i32, Uuid>>,
+    /// The attempt whose reply the job that this one retries has paid for.
+    inherited: OnceLock<i32>,
+}
+
+impl Attempts {
+    /// The attempts of one claim.
+    pub fn new(deps: Arc<Deps>, held: Held, user: Uuid, prompt_version: &'static str) -> Self {
+        let (rows, reservations) = (Mutex::default(), Mutex::default());
+        let inherited = OnceLock::new();
+        Self { deps, held, user, prompt_version, rows, reservations, inherited }
+    }
+
+    /// The job they belong to.
+    pub fn job_id(&self) -> Uuid {
+        self.held.id
+    }
+
+    /// A stored reply whose plan nobody has saved: the previous holder did not
+    /// live to, or the job that this one retries could not.
+    ///
+    /// # Errors
+    /// Postgres failed.
+    pub async fn usable(&self) -> Result<Option<StoredReply>, JobError> {
+        let client = self.deps.db.get().await?;
+        let Some(stored) = jobs::usable_reply(&client, self.held.id).await? else {
+            return Ok(None);
+        };
+        // A provider this release does not know cannot be read; it is asked anew.
+        let Ok(provider) = stored.provider.parse::<ProviderName>() else { return Ok(None) };
+        self.remember(stored.n, stored.attempt_id);
+        if stored.inherited {
+            self.inherited.get_or_init(|| stored.n);
+        }
+        let status = stored.http_status.and_then(|status| u16::try_from(status).ok());
+        Ok(Some(StoredReply {
+            n: stored.n,
+            provider,
+            model: stored.model,
+            raw: RawReply {
+                status: status.unwrap_or(200),
+                body: stored.raw,
+                request_id: stored.request_id,
+            },
+        }))
+    }
+
+    /// Appends an event of the claim.
+    ///
+    /// # Errors
+    /// [`JobError::Stale`] when the job is not ours any more.
+    pub async fn event(
+        &self,
+        kind: JobEventKind,
+        stage: &str,
+        data: Value,
+    ) -> Result<(), JobError> {
+        let client = self.deps.db.get().await?;
+        let seq = jobs::append_event(&client, self.held, kind, stage, &data).await?;
+        drop(client);
+        self.deps.announcer.event(self.held.id, seq.ok_or(JobError::Stale)?, kind);
+        Ok(())
+    }
+
+    /// Writes the row and the event of a call; its number, the event's, and the row's id.
+    async fn announce(&self, start: &Start) -> Result<(i32, i32, Uuid), JobError> {
+        let id = Uuid::now_v7();
+        let attempt = NewAttempt {
+            id,
+            provider: start.provider.as_str(),
+            model: &start.model,
+            prompt_version: self.prompt_version,
+            most_micros: i64::try_from(start.most_micros).unwrap_or(i64::MAX),
+            warning: start.warning.as_deref(),
+        };
+        let client = self.deps.db.get().await?;
+        let (n, seq) =
+            jobs::start_attempt(&client, self.held, &attempt).await?.ok_or(JobError::Stale)?;
+        Ok((n, seq, id))
+    }
+
+    fn reserved(&self, n: i32) -> Option<Reservation> {
+        self.reservations.lock().unwrap_or_else(PoisonError::into_inner).remove(&n)
+    }
+
+    fn remember(&self, n: i32, row: Uuid) {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).insert(n, row);
+    }
+
+    fn row(&self, n: i32) -> Result<Uuid, JobError> {
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.get(&n).copied().ok_or(JobError::Stale)
+    }
+}
+
+impl AttemptLog for Attempts {
+    type Stop = JobError;
+
+    async fn started(&self, start: &Start) -> Result<i32, JobError> {
+        let budgets = &self.deps.budgets;
+        let reservation =
+            budgets.reserve(self.user, start.most_micros, self.deps.clock.now()).await?;
+        let (n, seq, id) = match self.announce(start).await {
+            Ok(started) => started,
+            Err(error) => {
+                budgets.settle(reservation, 0).await;
+                return Err(error);
+            }
+        };
+        self.remember(n, id);
+        self.reservations.lock().unwrap_or_else(PoisonError::into_inner).insert(n, reservation);
+        self.deps.announcer.event(self.held.id, seq, JobEventKind::AttemptStarted);
+        Ok(n)
+    }
+
+    /// Goes on by itself when the run is dropped: the reply is paid for.
+    async fn replied(&self, n: i32, raw: &RawReply) -> Result<(), JobError> {
+        let (deps, held, row, raw) = (Arc::clone(&self.deps), self.held, self.row(n)?, raw.clone());
+        let write = deps.in_flight.write(held);
+        let stored = self.deps.tasks.clone().spawn(async move {
+            // Held until the reply is stored, or never will be.
+            let _write = write;
+            until_written(&deps.cancellation, "reply", async || {
+                let client = deps.db.get().await?;
+                let (status, request) = (Some(i32::from(raw.status)), raw.request_id.as_deref());
+                jobs::store_reply(&client, held, row, &raw.body, status, request).await
+            })
+            .await
+        });
+        // A panic in there would have been a defect; the lease hands the job over.
+        let seq = stored.await.map_err(|_| JobError::Stale)??;
+        if let Some(seq) = seq {
+            self.deps.announcer.event(self.held.id, seq, JobEventKind::Verifying);
+        }
+        Ok(())
+    }
+
+    async fn finished(&self, n: i32, end: &End) -> Result<(), JobError> {
+        let row = self.row(n)?;
+        let outcome = AttemptOutcome {
+            outcome: end.outcome,
+            error_detail: Some(end.detail.as_str()).filter(|detail| !detail.is_empty()),
+            http_status: end.http_status.map(i32::from),
+            request_id: end.request_id.as_deref(),
+            usage: (self.inherited.get() != Some(&n)).then(|| usage(end)),
+        };
+        let judged = until_written(&self.deps.cancellation, "judgement", async || {
+            let client = self.deps.db.get().await?;
+            jobs::judge_attempt(&client, row, &outcome).await
+        })
+        .await?;
+        if !judged {
+            // The job has ended, with this attempt counted as it stood.
+            return Err(JobError::Stale);
+        }
+        if let Some(reservation) = self.reserved(n) {
+            self.deps.budgets.settle(reservation, end.cost_micros).await;
+        }
+        if end.outcome == "ok" {
+            return Ok(());
+        }
+        let retry_in = end.retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        // Users read events: the provider's own words stay with the attempt.
+        let detail = attempt_summary(end.outcome);
+        let data =
+            json!({ "n": n, "class": end.outcome, "detail": detail, "retry_in_ms": retry_in });
+        self.event(JobEventKind::AttemptFailed, "generating", data).await
+    }
+
+    async fn fell_back(&self, from: ProviderName, to: ProviderName) -> Result<(), JobError> {
+        let data = json!({ "from": from.as_str(), "to": to.as_str() });
+        self.event(JobEventKind::FellBack, "generating", data).await
+    }
+}
+
+fn usage(end: &End) -> AttemptUsage {
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    AttemptUsage {
+        input_tokens: count(end.usage.input),
+        cached_tokens: count(end.usage.cached),
+        output_tokens: count(end.usage.output),
+        cost_micros: count(end.cost_micros),
+        estimated: end.estimated,
+    }
+}

@@ -1,0 +1,144 @@
+//! Where plan jobs come from: ids popped from Redis, or straight from Postgres
+//! while Redis is away, claimed in one statement.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use regimen_common::db::jobs::{self, ClaimedJob, Held, Turns};
+use regimen_common::db::limits;
+use regimen_common::db::{Client, DbError, Outcome};
+use regimen_common::queue::{List, Message, Taken};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::handler::PlanJob;
+use crate::deps::Deps;
+use crate::runner::consumer;
+use crate::runner::quarantine::Quarantine;
+use crate::runner::redis_source::RedisSource;
+
+/// Between two looks at an empty queue without Redis.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Claims plan jobs.
+#[derive(Debug)]
+pub struct Plans {
+    deps: Arc<Deps>,
+    source: RedisSource,
+    /// Postgres is asked for a connection before the next id is taken.
+    postgres_failed: bool,
+    /// A claim may have been made whose answer did not arrive.
+    answer_lost: bool,
+    /// Jobs that cannot be claimed for what stands in their rows.
+    quarantine: Quarantine<Uuid>,
+}
+
+impl consumer::Source<Deps> for Plans {
+    type Job = PlanJob;
+
+    async fn claim(&mut self, free: usize) -> Result<Vec<PlanJob>, DbError> {
+        let claimed = self.claim_next(free).await;
+        self.postgres_failed = claimed.is_err();
+        claimed
+    }
+}
+
+impl Plans {
+    /// Claims for this process.
+    pub fn new(deps: &Arc<Deps>) -> Self {
+        Self {
+            source: deps.redis_source((List::Pro, List::Free), deps.config.weights),
+            deps: Arc::clone(deps),
+            postgres_failed: false,
+            answer_lost: false,
+            quarantine: Quarantine::new("claim"),
+        }
+    }
+
+    /// Takes what was claimed in flight, and announces it. The lease counts from
+    /// before the claim was sent.
+    fn held(&self, claimed: Vec<ClaimedJob>, asked_at: Instant) -> Vec<PlanJob> {
+        let lease_until = asked_at + self.deps.config.claim.lease;
+        let hold = |claimed: ClaimedJob| {
+            let held = Held { id: claimed.id, fence: claimed.fence };
+            PlanJob::new(claimed, self.deps.in_flight.take(held, lease_until))
+        };
+        self.deps.announcer.claimed(&claimed);
+        claimed.into_iter().map(hold).collect()
+    }
+
+    /// Claims what Redis hands out, or what is due while Redis is away. What
+    /// cannot be claimed now goes back to Redis.
+    async fn claim_next(&mut self, free: usize) -> Result<Vec<PlanJob>, DbError> {
+        if self.postgres_failed {
+            drop(self.postgres().await?);
+        }
+        let Some(taken) = self.source.next(free).await else {
+            return self.claim_directly(free).await;
+        };
+        if taken.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut client = match self.postgres().await {
+            Ok(client) => client,
+            Err(error) => {
+                self.source.put_back(&taken).await;
+                return Err(error);
+            }
+        };
+        let asked_at = Instant::now();
+        let mut ids = job_ids(&taken);
+        ids.retain(|id| !self.quarantine.holds(id));
+        let claimed = jobs::claim_each(&mut client, &ids, &self.deps.config.claim).await;
+        drop(client);
+        if claimed.is_err() {
+            self.answer_lost = true;
+            self.source.put_back(&taken).await;
+        }
+        Ok(self.held_of(claimed?, asked_at))
+    }
+
+    /// The same for what became of a batch. Jobs that cannot be claimed now stay
+    /// out for a while.
+    fn held_of(&mut self, outcome: Outcome<Uuid, ClaimedJob>, asked_at: Instant) -> Vec<PlanJob> {
+        let (claimed, failed) = self.quarantine.take(outcome, |id| *id);
+        if let Some(error) = failed {
+            self.answer_lost = true;
+            tracing::warn!(%error, "could not claim all jobs; trying again");
+        }
+        self.held(claimed, asked_at)
+    }
+
+    /// A connection. After a claim without an answer, what may stand in our
+    /// name is released first.
+    async fn postgres(&mut self) -> Result<Client, DbError> {
+        let client = self.deps.db.within(limits::CLAIM).get().await?;
+        if self.answer_lost {
+            let claims = jobs::held_by(&client, &self.deps.config.claim.worker_id).await?;
+            self.deps.in_flight.disown(claims);
+            self.answer_lost = false;
+        }
+        Ok(client)
+    }
+
+    async fn claim_directly(&mut self, free: usize) -> Result<Vec<PlanJob>, DbError> {
+        let mut client = self.postgres().await?;
+        let (weights, turn) = self.source.shares();
+        let (policy, asked_at) = (&self.deps.config.claim, Instant::now());
+        let quarantine = self.quarantine.rows();
+        let turns = Turns { count: free, weights, turn, policy, quarantine: &quarantine };
+        let claimed = jobs::claim_waiting(&mut client, &turns).await;
+        self.answer_lost = claimed.is_err();
+        drop(client);
+        let claimed = claimed?;
+        self.source.picked(claimed.done.len());
+        if claimed.done.is_empty() {
+            self.deps.shutdown.drain.run_until_cancelled(sleep(PAUSE)).await;
+        }
+        Ok(self.held_of(claimed, asked_at))
+    }
+}
+
+fn job_ids(taken: &Taken) -> Vec<Uuid> {
+    taken.iter().filter_map(|(_, message)| Message::job_id(message)).collect()
+}

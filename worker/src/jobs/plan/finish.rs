@@ -1,0 +1,298 @@
+//! Ends a claim: whatever came of it is written in one transaction that checks
+//! the fence, then announced.
+//!
+//! Contract: idempotent by the fence; while Postgres is away it keeps the
+//! result and tries again; a crash before the commit leaves the claim to its
+//! lease, after it to the reconciler's dispatch. What cannot be written for
+//! lack of Postgres is released when the job is dropped. What Postgres
+//! refuses to write gets another round, which goes on from the stored reply.
+
+use std::time::Duration;
+
+use regimen_common::db::jobs::{self, CancelOutcome, Canceller, ClaimedJob, Ended, Held, Success};
+use regimen_common::db::plans::{self, NewPlan, PlanColumns};
+use regimen_common::db::{Client, DbError};
+use regimen_common::job::{FailureCode, JobEventKind};
+use serde_json::Value;
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use crate::deps::Deps;
+use crate::jobs::plan::error::JobError;
+use crate::runner::in_flight::InFlightJob;
+use crate::runner::write_retry::until_written;
+
+/// A verified plan ready to be saved.
+#[derive(Debug)]
+pub struct Finished {
+    /// The plan's id.
+    pub plan_id: Uuid,
+    /// The plan as the front end reads it.
+    pub plan_data: Value,
+    /// What the app keeps beside it.
+    pub beside: Beside,
+    /// Who wrote it.
+    pub provider: String,
+    /// With which model.
+    pub model: String,
+}
+
+/// What the app keeps beside a plan, in its own words.
+#[derive(Debug)]
+pub enum Beside {
+    /// Of a meal plan.
+    Meal {
+        /// kcal a day.
+        daily_calories: i32,
+        /// JSON text of the quiz's `preferredExercise`.
+        preferences: String,
+        /// The quiz's `dietaryStyle`.
+        restrictions: String,
+    },
+    /// Of a workout plan.
+    Workout {
+        /// JSON text of the quiz's `preferredExercise`.
+        workout_type: String,
+        /// The quiz's `exerciseFrequency`.
+        duration_per_session: String,
+        /// Training days a week.
+        frequency_per_week: i32,
+    },
+}
+
+impl Finished {
+    fn row<'a>(&'a self, claimed: &ClaimedJob) -> NewPlan<'a> {
+        let columns = match &self.beside {
+            Beside::Meal { daily_calories, preferences, restrictions } => {
+                PlanColumns::Meal { daily_calories: *daily_calories, preferences, restrictions }
+            }
+            Beside::Workout { workout_type, duration_per_session, frequency_per_week } => {
+                PlanColumns::Workout {
+                    workout_type,
+                    duration_per_session,
+                    frequency_per_week: *frequency_per_week,
+                }
+            }
+        };
+        NewPlan {
+            id: self.plan_id,
+            user_id: claimed.user_id,
+            quiz_result_id: claimed.quiz_result_id,
+            plan_data: &self.plan_data,
+            columns,
+        }
+    }
+}
+
+/// What came of a round.
+pub type Outcome = Result<Finished, JobError>;
+
+/// Writes the end of a claim, whatever came of it, and concludes it
+/// unless Postgres could not be reached.
+pub async fn conclude(
+    deps: &Deps,
+    claimed: &ClaimedJob,
+    in_flight: &InFlightJob,
+    outcome: Outcome,
+) {
+    let held = in_flight.held();
+    let (written, tried_for_long) = match outcome {
+        Ok(finished) => (succeed(deps, claimed, &finished).await, true),
+        // Of what fails in the middle of a round nothing was tried again yet.
+        Err(JobError::Db(error)) => (Err(error), false),
+        Err(error) => (unsuccessful(deps, claimed, error).await, true),
+    };
+    let written = match written {
+        Err(error) if !error.is_unavailable() || (tried_for_long && says_no(deps, &error)) => {
+            tracing::error!(job_id = %held.id, %error, "the end of a claim cannot be written");
+            let detail = "the plan could not be stored; the log has the details";
+            match next_round(deps, claimed) {
+                // It goes on from the stored reply, so that nothing is paid twice.
+                Some(after) => retry(deps, held, "waiting_retry", after, detail, true).await,
+                None => fail(deps, held, FailureCode::Internal, detail, &Value::Null).await,
+            }
+        }
+        other => other,
+    };
+    match written {
+        Err(error) if error.is_unavailable() => {
+            tracing::warn!(job_id = %held.id, %error, "lost touch with Postgres; releasing the job");
+        }
+        Err(error) => {
+            // Released, it would come to the same end again without an attempt counted.
+            tracing::error!(job_id = %held.id, %error, "could not end the claim; its lease will run out");
+            in_flight.conclude();
+        }
+        Ok(()) => in_flight.conclude(),
+    }
+}
+
+/// Whether it was the server's answer to this write, again and again, and not
+/// the want of one or the end of the process.
+fn says_no(deps: &Deps, error: &DbError) -> bool {
+    let of_the_statement =
+        [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE, SqlState::INTERNAL_ERROR];
+    !deps.cancellation.is_cancelled()
+        && error.code().is_some_and(|code| of_the_statement.contains(code))
+}
+
+async fn succeed(deps: &Deps, claimed: &ClaimedJob, finished: &Finished) -> Result<(), DbError> {
+    let held = Held { id: claimed.id, fence: claimed.fence };
+    let plan = finished.row(claimed);
+    let success = Success {
+        plan_id: finished.plan_id,
+        provider: finished.provider.clone(),
+        model: finished.model.clone(),
+    };
+    let ended = until_written(&deps.cancellation, "plan", async || {
+        let mut client = deps.db.get().await?;
+        let tx = client.transaction().await?;
+        let Some(ended) = jobs::succeed(&tx, held, &success, per_user(deps)).await? else {
+            return Ok(None);
+        };
+        match plans::save_plan(&tx, &plan).await? {
+            Some(saved) => {
+                if saved != plan.id {
+                    jobs::saved_in(&tx, held.id, plan.id, saved).await?;
+                }
+                tx.commit().await?;
+                Ok(Some(ended))
+            }
+            None => {
+                // The account was deleted meanwhile: there is nobody to have the plan.
+                tx.rollback().await?;
+                cancel_with_account(&mut client, held.id, per_user(deps)).await
+            }
+        }
+    })
+    .await?;
+    match ended.as_ref().map(|ended| ended.kind) {
+        Some(JobEventKind::Cancelled) => count_finished("cancelled", "account_deleted"),
+        Some(_) => count_finished("succeeded", plan.columns.kind().as_str()),
+        None => {}
+    }
+    announce(deps, held, ended);
+    Ok(())
+}
+
+async fn cancel_with_account(
+    client: &mut Client,
+    job_id: Uuid,
+    per_user: i64,
+) -> Result<Option<Ended>, DbError> {
+    let tx = client.transaction().await?;
+    let outcome = jobs::cancel(&tx, job_id, Canceller::AccountDeletion, per_user).await?;
+    tx.commit().await?;
+    Ok(match outcome {
+        CancelOutcome::Cancelled { seq, next } => {
+            Some(Ended { job_id, kind: JobEventKind::Cancelled, seq, next })
+        }
+        CancelOutcome::Ended(_) | CancelOutcome::Missing => None,
+    })
+}
+
+/// Ends the claim in the way its error says.
+async fn unsuccessful(deps: &Deps, claimed: &ClaimedJob, error: JobError) -> Result<(), DbError> {
+    let held = Held { id: claimed.id, fence: claimed.fence };
+    match error {
+        JobError::Retry { reason } => match next_round(deps, claimed) {
+            Some(after) => retry(deps, held, "waiting_retry", after, &reason, true).await,
+            None => fail(deps, held, FailureCode::ProvidersExhausted, &reason, &Value::Null).await,
+        },
+        JobError::OverBudget { reason, renewed_at } => {
+            // Looked at again before that: a limit may be raised, a reservation come back.
+            let renewed_in = (renewed_at - deps.clock.now()).to_std().unwrap_or_default();
+            let pause = deps.config.budgets.pause.min(renewed_in);
+            retry(deps, held, "budget", pause, &reason, false).await
+        }
+        JobError::Fail { code, detail, evidence } => {
+            fail(deps, held, code, &detail, &evidence).await
+        }
+        JobError::Panicked => panicked(deps, held).await,
+        JobError::Stale => Ok(()),
+        JobError::Db(error) => Err(error),
+    }
+}
+
+/// Records that the handler itself broke, as the loss of a worker would be.
+async fn panicked(deps: &Deps, held: Held) -> Result<(), DbError> {
+    let ended = until_written(&deps.cancellation, "panic", async || {
+        let mut client = deps.db.get().await?;
+        let tx = client.transaction().await?;
+        let lost = jobs::lose(&tx, &[held], "its handler panicked", per_user(deps)).await?;
+        tx.commit().await?;
+        Ok(lost)
+    })
+    .await?;
+    announce(deps, held, ended.into_iter().next());
+    Ok(())
+}
+
+fn next_round(deps: &Deps, claimed: &ClaimedJob) -> Option<Duration> {
+    usize::try_from(claimed.rounds)
+        .ok()
+        .and_then(|round| deps.config.retry_rounds.get(round))
+        .copied()
+}
+
+async fn retry(
+    deps: &Deps,
+    held: Held,
+    stage: &str,
+    after: Duration,
+    reason: &str,
+    counts: bool,
+) -> Result<(), DbError> {
+    let ended = until_written(&deps.cancellation, "retry", async || {
+        let mut client = deps.db.get().await?;
+        let tx = client.transaction().await?;
+        let per_user = per_user(deps);
+        let ended = jobs::retry_later(&tx, held, stage, after, reason, counts, per_user).await?;
+        tx.commit().await?;
+        Ok(ended)
+    })
+    .await?;
+    announce(deps, held, ended);
+    Ok(())
+}
+
+async fn fail(
+    deps: &Deps,
+    held: Held,
+    code: FailureCode,
+    detail: &str,
+    evidence: &Value,
+) -> Result<(), DbError> {
+    let ended = until_written(&deps.cancellation, "failure", async || {
+        let mut client = deps.db.get().await?;
+        let tx = client.transaction().await?;
+        let ended = jobs::fail(&tx, held, code, detail, evidence, per_user(deps)).await?;
+        tx.commit().await?;
+        Ok(ended)
+    })
+    .await?;
+    if ended.is_some() {
+        // Without the detail, which may name what a person must not eat.
+        tracing::info!(job_id = %held.id, code = code.as_str(), "job failed");
+        count_finished("failed", code.as_str());
+    }
+    announce(deps, held, ended);
+    Ok(())
+}
+
+fn per_user(deps: &Deps) -> i64 {
+    deps.config.claim.per_user
+}
+
+fn count_finished(state: &'static str, code: &'static str) {
+    metrics::counter!("regimen_jobs_finished_total", "state" => state, "code" => code).increment(1);
+}
+
+fn announce(deps: &Deps, held: Held, ended: Option<Ended>) {
+    match ended {
+        Some(ended) => deps.announcer.ended(&ended),
+        None => {
+            tracing::info!(job_id = %held.id, "refused a stale write: the job is not ours any more")
+        }
+    }
+}

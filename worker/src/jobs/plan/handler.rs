@@ -1,0 +1,202 @@
+//! Generates one plan: prompt, provider, verification, save.
+//!
+//! Contract: idempotent by the fence of its claim. The whole round has one
+//! deadline. On cancel or lost lease the provider call is dropped at once and
+//! nothing is written. A crash before a reply is stored asks again, after it
+//! goes on from the stored reply. A panic counts as a lost worker.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use regimen_common::db::jobs::{ClaimedJob, Held};
+use regimen_common::food::unread;
+use regimen_common::job::{FailureCode, PlanKind, attempt_summary};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::attempts::Attempts;
+use super::error::JobError;
+use super::finish::{self, Beside, Finished};
+use super::order::Order;
+use super::verify::Verifier;
+use crate::deps::Deps;
+use crate::llm::fallback::Request;
+use crate::llm::log::AttemptFailure;
+use crate::llm::outcome::{Delivered, FallbackError};
+use crate::llm::{self, LazyPrompt, Prompt, ReplySchema};
+use crate::plan::{self, Plan};
+use crate::prompts;
+use crate::runner::consumer;
+use crate::runner::in_flight::InFlightJob;
+
+/// What may come after the providers' deadline: judging and writing.
+const DEADLINE_GRACE: Duration = Duration::from_secs(5);
+
+/// Tokens the visible JSON of a plan needs at most.
+const OUTPUT_TOKENS: u32 = 12_000;
+
+static MEAL: LazyLock<Arc<ReplySchema>> = LazyLock::new(|| reply_schema(PlanKind::Meal));
+static WORKOUT: LazyLock<Arc<ReplySchema>> = LazyLock::new(|| reply_schema(PlanKind::Workout));
+
+fn reply_schema(kind: PlanKind) -> Arc<ReplySchema> {
+    Arc::new(ReplySchema::new(plan::schema(kind)))
+}
+
+/// A claimed plan job.
+#[derive(Debug)]
+pub struct PlanJob {
+    claimed: ClaimedJob,
+    /// Released when dropped, unless the job was ended or taken over.
+    in_flight: InFlightJob,
+}
+
+impl PlanJob {
+    /// The job of a claim.
+    pub fn new(claimed: ClaimedJob, in_flight: InFlightJob) -> Self {
+        Self { claimed, in_flight }
+    }
+}
+
+impl consumer::Job<Deps> for PlanJob {
+    async fn run(&self, deps: &Arc<Deps>) {
+        let (started, claimed) = (Instant::now(), &self.claimed);
+        metrics::histogram!("regimen_pickup_seconds")
+            .record((claimed.claimed_at - claimed.created_at).to_std().unwrap_or_default());
+        tokio::select! {
+            biased;
+            () = self.in_flight.abandoned() => {
+                tracing::info!(job_id = %claimed.id, "let go of a job");
+            }
+            outcome = round(deps, claimed) => {
+                finish::conclude(deps, claimed, &self.in_flight, outcome).await;
+            }
+        }
+        metrics::histogram!("regimen_round_seconds", "kind" => claimed.kind.as_str())
+            .record(started.elapsed());
+    }
+
+    async fn panicked(&self, deps: &Arc<Deps>) {
+        finish::conclude(deps, &self.claimed, &self.in_flight, Err(JobError::Panicked)).await;
+    }
+}
+
+/// One round. `Fallback::run` keeps the deadline; the outer limit covers all else.
+async fn round(deps: &Arc<Deps>, claimed: &ClaimedJob) -> Result<Finished, JobError> {
+    let left = (claimed.deadline_at - claimed.claimed_at).to_std().unwrap_or_default();
+    let deadline = Instant::now() + left;
+    let work = generate(deps, claimed, deadline);
+    match tokio::time::timeout_at(deadline + DEADLINE_GRACE, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(JobError::Retry {
+            reason: format!("no plan within the deadline of {} s", left.as_secs()),
+        }),
+    }
+}
+
+/// Prompt, providers and verification.
+async fn generate(
+    deps: &Arc<Deps>,
+    claimed: &ClaimedJob,
+    deadline: Instant,
+) -> Result<Finished, JobError> {
+    let held = Held { id: claimed.id, fence: claimed.fence };
+    let attempts = Attempts::new(Arc::clone(deps), held, claimed.user_id, prompts::VERSION);
+    let order = Arc::new(Order::read(claimed)?);
+    let stored = if claimed.fresh { None } else { attempts.usable().await? };
+    let request = Request { stored, ..request(&order, claimed.user_id, deadline) };
+    let verifier = Verifier { order: &order, attempts: &attempts };
+    let delivered = deps.fallback.run(&request, &verifier, &attempts).await.map_err(job_error)?;
+    Ok(finished(&delivered, &order))
+}
+
+fn request(order: &Arc<Order>, user: Uuid, deadline: Instant) -> Request {
+    let schema = match order.kind {
+        PlanKind::Meal => &MEAL,
+        PlanKind::Workout => &WORKOUT,
+    };
+    let prompt_bytes = order.prompt_bytes() + schema.size();
+    let (of, schema) = (Arc::clone(order), Arc::clone(schema));
+    let prompt = LazyPrompt::new(move || {
+        let texts = of.prompt();
+        Prompt {
+            system: texts.system,
+            user: texts.user,
+            schema: Arc::clone(&schema),
+            schema_name: format!("{}_plan", of.kind),
+            user_hash: llm::hashed_user(user),
+        }
+    });
+    let input = &order.input;
+    Request {
+        prompt: Arc::new(prompt),
+        prompt_bytes,
+        output_tokens: OUTPUT_TOKENS,
+        provider: input.provider.as_deref().and_then(|name| name.parse().ok()),
+        model: input.model.clone(),
+        deadline,
+        stored: None,
+    }
+}
+
+/// What the failure of all providers means for the job.
+fn job_error(error: FallbackError<JobError>) -> JobError {
+    let reason = error.to_string();
+    match error {
+        FallbackError::Stopped(stop) => stop,
+        FallbackError::Exhausted { retryable: true, .. }
+        | FallbackError::DeadlineExceeded { .. } => JobError::Retry { reason },
+        other => JobError::Fail {
+            code: other.code().unwrap_or(FailureCode::Internal),
+            detail: reason,
+            evidence: other.failures().iter().map(evidence).collect(),
+        },
+    }
+}
+
+/// Users read it: no provider's own words.
+fn evidence(failure: &AttemptFailure) -> Value {
+    let class = failure.error.class();
+    json!({
+        "n": failure.n, "provider": failure.provider.as_str(), "model": failure.model,
+        "class": class, "detail": attempt_summary(class),
+    })
+}
+
+/// The plan as it is stored. What was not understood of the person's answers
+/// about food stands in it, so that whoever reads the plan knows what nobody checked.
+fn with_unchecked(plan: &Plan, order: &Order) -> Value {
+    let mut data = json!(plan);
+    let unchecked = unread(&order.quiz);
+    if let Some(members) = data.as_object_mut()
+        && !unchecked.is_empty()
+    {
+        members.insert("unchecked".to_owned(), json!(unchecked));
+    }
+    data
+}
+
+fn finished(delivered: &Delivered<Plan>, order: &Order) -> Finished {
+    let (plan, quiz, input) = (&delivered.plan, &order.quiz, &order.input);
+    let exercise = json!(quiz.preferred_exercise).to_string();
+    let beside = match plan {
+        Plan::Meal(_) => Beside::Meal {
+            daily_calories: i32::try_from(input.nutrition.goal_calories).unwrap_or(i32::MAX),
+            preferences: exercise,
+            restrictions: quiz.dietary_style.clone(),
+        },
+        Plan::Workout(week) => Beside::Workout {
+            workout_type: exercise,
+            duration_per_session: quiz.exercise_frequency.clone(),
+            frequency_per_week: i32::try_from(week.weekly_summary.total_workout_days)
+                .unwrap_or_default(),
+        },
+    };
+    Finished {
+        plan_id: Uuid::now_v7(),
+        plan_data: with_unchecked(plan, order),
+        beside,
+        provider: delivered.provider.as_str().to_owned(),
+        model: delivered.model.clone(),
+    }
+}

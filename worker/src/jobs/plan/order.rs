@@ -1,0 +1,86 @@
+//! What a job asks for, read from its row.
+
+use std::sync::OnceLock;
+
+use regimen_common::db::jobs::ClaimedJob;
+use regimen_common::job::{FailureCode, PlanKind};
+use regimen_common::nutrition::Nutrition;
+use regimen_common::quiz::Quiz;
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::jobs::plan::error::JobError;
+use crate::plan::Needs;
+use crate::prompts;
+
+/// What the ingress handed over with a job.
+#[derive(Debug, Deserialize)]
+pub struct Input {
+    /// The quiz as [`Quiz`] serialises it.
+    quiz: Option<Value>,
+    /// The quiz as it was sent: jobs of ingresses before this release.
+    answers: Option<Value>,
+    /// The targets computed at the submit.
+    pub nutrition: Nutrition,
+    /// Whom the user wants asked.
+    pub provider: Option<String>,
+    /// With which model.
+    pub model: Option<String>,
+}
+
+/// One job's order.
+#[derive(Debug)]
+pub struct Order {
+    /// The job.
+    pub job: Uuid,
+    /// Which plan.
+    pub kind: PlanKind,
+    /// What came with it.
+    pub input: Input,
+    /// The person's answers.
+    pub quiz: Quiz,
+    prompt_bytes: usize,
+    needs: OnceLock<Needs>,
+}
+
+impl Order {
+    /// Reads what stands in the job's row.
+    ///
+    /// # Errors
+    /// It is not what the ingress writes: the job fails for good.
+    pub fn read(claimed: &ClaimedJob) -> Result<Self, JobError> {
+        let unreadable = |what: String| {
+            JobError::fail(
+                FailureCode::Internal,
+                format!("the stored request cannot be read: {what}"),
+            )
+        };
+        let input: Input = serde_json::from_str(claimed.input.get())
+            .map_err(|error| unreadable(error.to_string()))?;
+        let (quiz, texts) = match (&input.quiz, &input.answers) {
+            (Some(quiz), _) => (Quiz::deserialize(quiz).map_err(|e| e.to_string()), quiz),
+            (None, Some(answers)) => (Quiz::read(answers).map_err(|e| e.to_string()), answers),
+            (None, None) => return Err(unreadable("it has no quiz".to_owned())),
+        };
+        let prompt_bytes = prompts::most_bytes(texts);
+        let quiz = quiz.map_err(unreadable)?;
+        let (job, kind, needs) = (claimed.id, claimed.kind, OnceLock::new());
+        Ok(Self { job, kind, input, quiz, prompt_bytes, needs })
+    }
+
+    /// What a plan for this person must satisfy, worked out once.
+    pub fn needs(&self) -> &Needs {
+        self.needs.get_or_init(|| Needs::of(&self.quiz, &self.input.nutrition))
+    }
+
+    /// The texts of the prompt.
+    pub fn prompt(&self) -> prompts::PromptTexts {
+        prompts::build(self.kind, &self.quiz, &self.input.nutrition, self.needs(), self.job)
+    }
+
+    /// Those texts are not longer, bytes.
+    pub fn prompt_bytes(&self) -> usize {
+        self.prompt_bytes
+    }
+}

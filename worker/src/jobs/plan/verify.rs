@@ -1,0 +1,87 @@
+//! Decides whether a reply is a plan this person can be given: reads it, mends
+//! what arithmetic can mend, checks the rest.
+//!
+//! Contract: pure but for metrics and one event; the same reply gives the same
+//! judgement, so that a stored reply can be judged again after a crash.
+
+use std::collections::BTreeMap;
+
+use regimen_common::job::{JobEventKind, PlanKind};
+use serde_json::json;
+
+use super::attempts::Attempts;
+use super::order::Order;
+use crate::llm::Reply;
+use crate::llm::log::{Judge, Judgement};
+use crate::plan::verify::{Repair, Verdict, Violation, correction, repair, verify};
+use crate::plan::{self, Plan};
+
+/// Judges the replies of one claim.
+#[derive(Debug)]
+pub struct Verifier<'a> {
+    /// What was asked for.
+    pub order: &'a Order,
+    /// Told of repairs.
+    pub attempts: &'a Attempts,
+}
+
+impl Judge for Verifier<'_> {
+    type Plan = Plan;
+
+    async fn judge(&self, reply: &Reply) -> Judgement<Plan> {
+        let mut plan = match plan::parse(self.order.kind, &reply.text) {
+            Ok(plan) => plan,
+            Err(error) => {
+                count(self.order.kind, "unreadable");
+                return Judgement::Invalid(error.to_string());
+            }
+        };
+        let (kind, needs) = (self.order.kind, self.order.needs());
+        let repairs = repair(&mut plan, needs);
+        let verdict = verify(&plan, needs);
+        count_violations(&verdict);
+        if !verdict.is_clean() {
+            self.log(&verdict);
+            count(kind, if verdict.is_dangerous() { "dangerous" } else { "refused" });
+            return Judgement::Correct(correction(&verdict.violations));
+        }
+        count(kind, if repairs.is_empty() { "clean" } else { "repaired" });
+        self.record(&repairs).await;
+        Judgement::Accept(plan)
+    }
+}
+
+impl Verifier<'_> {
+    /// Kinds and counts only: the violations themselves quote the quiz.
+    fn log(&self, verdict: &Verdict) {
+        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+        for class in verdict.violations.iter().map(Violation::class) {
+            *kinds.entry(class).or_default() += 1;
+        }
+        tracing::info!(job_id = %self.attempts.job_id(), ?kinds, "a reply breaks rules");
+    }
+
+    async fn record(&self, repairs: &[Repair]) {
+        if repairs.is_empty() {
+            return;
+        }
+        let classes: Vec<_> = repairs.iter().map(Repair::class).collect();
+        let data = json!({ "repairs": classes });
+        let recorded = self.attempts.event(JobEventKind::Repaired, "verifying", data).await;
+        // If the claim is stale, the fenced finish says so; the event is history only.
+        if let Err(error) = recorded {
+            tracing::debug!(%error, "could not record repairs");
+        }
+    }
+}
+
+fn count(kind: PlanKind, outcome: &'static str) {
+    metrics::counter!("regimen_plans_verified_total", "kind" => kind.as_str(), "outcome" => outcome)
+        .increment(1);
+}
+
+fn count_violations(verdict: &Verdict) {
+    for class in verdict.violations.iter().map(Violation::class) {
+        metrics::counter!("regimen_plan_violations_total", "class" => class).increment(1);
+    }
+}

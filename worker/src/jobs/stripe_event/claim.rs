@@ -1,0 +1,136 @@
+//! Where Stripe events and mails come from: ids popped from Redis, or straight
+//! from Postgres while Redis is away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use regimen_common::db::billing::claims::{self, ClaimedEvent, DueEvents};
+use regimen_common::db::billing::notices::{self, ClaimedMail, DueMails};
+use regimen_common::db::{DbError, limits};
+use regimen_common::queue::{List, Taken, Weights};
+use tokio::time::sleep;
+
+use super::handler;
+use crate::deps::Deps;
+use crate::jobs::mail;
+use crate::runner::consumer;
+use crate::runner::quarantine::Quarantine;
+use crate::runner::redis_source::RedisSource;
+
+/// Between two looks at an empty queue without Redis.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Events before mails: what was paid for comes first.
+const WEIGHTS: Weights = Weights { first: 4, second: 1 };
+
+/// A claimed event, or the mail about one.
+#[derive(Debug)]
+pub enum EventJob {
+    /// To be applied.
+    Event(ClaimedEvent),
+    /// To be sent.
+    Mail(ClaimedMail),
+}
+
+impl consumer::Job<Deps> for EventJob {
+    async fn run(&self, deps: &Arc<Deps>) {
+        match self {
+            Self::Event(claimed) => handler::handle(deps, claimed).await,
+            Self::Mail(mail) => mail::handle(deps, mail).await,
+        }
+    }
+
+    async fn panicked(&self, deps: &Arc<Deps>) {
+        match self {
+            Self::Event(claimed) => handler::panicked(deps, claimed).await,
+            Self::Mail(mail) => mail::panicked(deps, mail).await,
+        }
+    }
+}
+
+/// Claims events and mails.
+#[derive(Debug)]
+pub struct Events {
+    deps: Arc<Deps>,
+    source: RedisSource,
+    /// Events and mails that cannot be claimed for what stands in their rows.
+    events_quarantine: Quarantine<String>,
+    mails_quarantine: Quarantine<String>,
+}
+
+impl consumer::Source<Deps> for Events {
+    type Job = EventJob;
+
+    async fn claim(&mut self, free: usize) -> Result<Vec<EventJob>, DbError> {
+        let Some(taken) = self.source.next(free).await else {
+            let claimed = self.claim_some(None, free).await?;
+            if claimed.is_empty() {
+                self.deps.shutdown.drain.run_until_cancelled(sleep(PAUSE)).await;
+            }
+            return Ok(claimed);
+        };
+        if taken.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = self.ids(&taken);
+        let claimed = self.claim_some(Some(&ids), free).await;
+        if claimed.is_err() {
+            self.source.put_back(&taken).await;
+        }
+        claimed
+    }
+}
+
+impl Events {
+    /// Claims for this process.
+    pub fn new(deps: &Arc<Deps>) -> Self {
+        Self {
+            source: deps.redis_source((List::Stripe, List::Notify), WEIGHTS),
+            deps: Arc::clone(deps),
+            events_quarantine: Quarantine::new("claim_events"),
+            mails_quarantine: Quarantine::new("claim_mails"),
+        }
+    }
+
+    /// An id says of neither list; an event and its mail have the same one. A
+    /// mail is claimed only when its event is no longer waiting.
+    async fn claim_some(
+        &mut self,
+        ids: Option<&[String]>,
+        free: usize,
+    ) -> Result<Vec<EventJob>, DbError> {
+        let mut client = self.deps.db.within(limits::CLAIM).get().await?;
+        let limit = i64::try_from(free).unwrap_or(i64::MAX);
+        let quarantine = self.events_quarantine.rows();
+        let due = DueEvents { limit, hold: handler::HOLD, quarantine: &quarantine };
+        let events = match ids {
+            Some(ids) => claims::claim_each(&mut client, ids, handler::HOLD).await?,
+            None => claims::claim_due(&mut client, &due).await?,
+        };
+        let (events, failed) = self.events_quarantine.take(events, String::clone);
+        let left = limit - i64::try_from(events.len()).unwrap_or(limit);
+        let mut work: Vec<EventJob> = events.into_iter().map(EventJob::Event).collect();
+        if failed.is_none() && left > 0 && self.deps.mailer.is_some() {
+            let quarantine = self.mails_quarantine.rows();
+            let due = DueMails { limit: left, hold: mail::HOLD, quarantine: &quarantine };
+            match notices::claim_mails(&mut client, ids, &due).await {
+                Ok(mails) => {
+                    let (mails, _) = self.mails_quarantine.take(mails, String::clone);
+                    work.extend(mails.into_iter().map(EventJob::Mail));
+                }
+                // What is claimed already is handled all the same.
+                Err(error) => tracing::warn!(%error, "could not claim mails; trying again"),
+            }
+        }
+        match failed {
+            Some(error) if work.is_empty() => Err(error),
+            _ => Ok(work),
+        }
+    }
+
+    /// The ids of what was taken, but for those that cannot be claimed for now.
+    fn ids(&self, taken: &Taken) -> Vec<String> {
+        let ids = taken.iter().map(|(_, message)| message.id.clone());
+        ids.filter(|id| !self.events_quarantine.holds(id) && !self.mails_quarantine.holds(id))
+            .collect()
+    }
+}

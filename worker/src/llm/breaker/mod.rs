@@ -1,0 +1,244 @@
+//! Who may be called now: cool-downs and breakers per provider and model,
+//! shared by all workers through Redis. While Redis is away each worker goes
+//! by what it learned itself, under the same rules.
+
+mod local;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::Script;
+use regimen_common::redis::Redis;
+use tokio::time::{Instant, timeout};
+
+use self::local::Local;
+use super::policy::FallbackPolicy;
+use super::retry::Health;
+
+/// Redis answers in well under a millisecond; beyond this we go on without it.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// After a failure Redis is left out for this long, so that calls do not queue up behind it.
+const AWAY: Duration = Duration::from_secs(2);
+/// A probe that takes longer than this is given up for lost.
+const PROBE: Duration = Duration::from_secs(60);
+
+/// Whether a call may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes.
+    Call,
+    /// Yes, as the one call that finds out whether the provider is back.
+    Probe,
+    /// Not before this much time has passed: it asked to be left alone.
+    Cooling(Duration),
+    /// Not before this much time has passed: its breaker is open.
+    Open(Duration),
+}
+
+/// How a breaker stands; the number is the gauge's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breaker {
+    /// Calls go through.
+    Closed = 0,
+    /// One call finds out whether the provider is back.
+    HalfOpen = 1,
+    /// No call goes through.
+    Open = 2,
+}
+
+/// The shared knowledge about all providers.
+pub struct Breakers {
+    shared: Option<Shared>,
+    local: Mutex<Local>,
+    policy: FallbackPolicy,
+}
+
+struct Shared {
+    redis: Redis,
+    admit: Script,
+    record: Script,
+    away_until: Mutex<Option<Instant>>,
+}
+
+impl std::fmt::Debug for Breakers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Breakers").field("shared", &self.shared.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Breakers {
+    /// Breakers shared through `redis`, or for this process alone.
+    pub fn new(redis: Option<Redis>, policy: FallbackPolicy) -> Self {
+        let shared = redis.map(|redis| Shared {
+            redis,
+            admit: Script::new(include_str!("admit.lua")),
+            record: Script::new(include_str!("record.lua")),
+            away_until: Mutex::default(),
+        });
+        Self { shared, local: Mutex::default(), policy }
+    }
+
+    /// Asks whether `slot` may be called.
+    pub async fn admit(&self, slot: &str) -> Admission {
+        let now = Instant::now();
+        // A cool-down we know of never gets shorter, whatever Redis still knows.
+        if let Some(wait) = self.locally(|local| local.cooling(slot, now)) {
+            return Admission::Cooling(wait);
+        }
+        let Some(reply) = self.ask_shared(slot, now).await else {
+            return self.locally(|local| local.admit(slot, now, PROBE));
+        };
+        match reply {
+            Admission::Cooling(wait) => {
+                self.locally(|local| local.learn(slot, now, wait, Duration::ZERO))
+            }
+            Admission::Open(wait) => {
+                self.locally(|local| local.learn(slot, now, Duration::ZERO, wait))
+            }
+            Admission::Call => self.locally(|local| local.close(slot)),
+            // What the probe finds is still to come.
+            Admission::Probe => {}
+        }
+        reply
+    }
+
+    /// How long `slot` is known to be blocked, without asking anybody.
+    pub fn blocked(&self, slot: &str) -> Option<Duration> {
+        self.locally(|local| local.blocked(slot, Instant::now()))
+    }
+
+    /// How the breaker of `slot` stands, as far as this process knows.
+    pub fn breaker(&self, slot: &str) -> Breaker {
+        self.locally(|local| local.breaker(slot, Instant::now()))
+    }
+
+    /// What is left of the cool-down of `slot`, as far as this process knows.
+    pub fn cooling(&self, slot: &str) -> Option<Duration> {
+        self.locally(|local| local.cooling(slot, Instant::now()))
+    }
+
+    /// Records what a call to `slot` said about it. `hint` is the wait the provider asked for.
+    pub async fn record(&self, slot: &str, health: Health, hint: Option<Duration>) {
+        let now = Instant::now();
+        let mark = Mark::of(health, hint, &self.policy);
+        self.locally(|local| local.record(slot, now, mark, &self.policy));
+        if let Some((cooling, open)) = self.tell_shared(slot, now, mark).await {
+            self.locally(|local| local.learn(slot, now, cooling, open));
+        }
+    }
+
+    fn locally<T>(&self, use_it: impl FnOnce(&mut Local) -> T) -> T {
+        use_it(&mut self.local.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn ask_shared(&self, slot: &str, now: Instant) -> Option<Admission> {
+        let shared = self.shared.as_ref().filter(|shared| shared.present(now))?;
+        let mut call = shared.admit.key(shared.redis.key(&format!("cool:{slot}")));
+        call.key(shared.redis.key(&format!("breaker:{slot}"))).arg(millis(PROBE));
+        let (verdict, wait): (u8, u64) =
+            shared.answer(timeout(PATIENCE, shared.redis.invoke(&call)).await)?;
+        let wait = Duration::from_millis(wait);
+        Some(match verdict {
+            0 => Admission::Call,
+            1 => Admission::Probe,
+            2 => Admission::Cooling(wait),
+            _ => Admission::Open(wait),
+        })
+    }
+
+    async fn tell_shared(
+        &self,
+        slot: &str,
+        now: Instant,
+        mark: Mark,
+    ) -> Option<(Duration, Duration)> {
+        let shared = self.shared.as_ref().filter(|shared| shared.present(now))?;
+        let (what, amount) = mark.words();
+        let mut call = shared.record.key(shared.redis.key(&format!("cool:{slot}")));
+        call.key(shared.redis.key(&format!("breaker:{slot}")))
+            .arg(what)
+            .arg(amount)
+            .arg(self.policy.breaker_threshold)
+            .arg(millis(self.policy.breaker_open))
+            .arg(millis(self.policy.breaker_cap))
+            .arg(mark.longest().map_or(0, millis));
+        let (cooling, open): (u64, u64) =
+            shared.answer(timeout(PATIENCE, shared.redis.invoke(&call)).await)?;
+        Some((Duration::from_millis(cooling), Duration::from_millis(open)))
+    }
+}
+
+impl Shared {
+    fn present(&self, now: Instant) -> bool {
+        if !self.redis.works() {
+            return false;
+        }
+        let away = self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
+        away.is_none_or(|until| until <= now)
+    }
+
+    fn answer<T, E: std::fmt::Display>(
+        &self,
+        answer: Result<Result<T, E>, tokio::time::error::Elapsed>,
+    ) -> Option<T> {
+        let problem = match answer {
+            Ok(Ok(answer)) => return Some(answer),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} ms", PATIENCE.as_millis()),
+        };
+        let mut away = self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
+        *away = Some(Instant::now() + AWAY);
+        self.redis.doubt();
+        tracing::warn!(problem, "provider cool-downs and breakers are local for now");
+        None
+    }
+}
+
+/// What is recorded about a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Ok,
+    Failing(u32),
+    Busy(Duration),
+    /// Shut at once, for `first`; found again after that, for twice as long, up to `longest`.
+    Shut {
+        first: Duration,
+        longest: Duration,
+    },
+}
+
+impl Mark {
+    fn of(health: Health, hint: Option<Duration>, policy: &FallbackPolicy) -> Self {
+        match health {
+            Health::Fine => Self::Ok,
+            Health::Failing(weight) => Self::Failing(weight),
+            Health::Busy => Self::Busy(hint.unwrap_or(policy.cool_down)),
+            // Whoever pays wants it back soon, whatever the reply said.
+            Health::Broke => Self::Shut { first: policy.broke, longest: policy.broke },
+            Health::Misconfigured => {
+                Self::Shut { first: policy.broke, longest: policy.misconfigured }
+            }
+        }
+    }
+
+    fn words(self) -> (&'static str, u64) {
+        match self {
+            Self::Ok => ("ok", 0),
+            Self::Failing(weight) => ("failing", weight.into()),
+            Self::Busy(wait) => ("busy", millis(wait).max(1)),
+            Self::Shut { first, .. } => ("shut", millis(first).max(1)),
+        }
+    }
+
+    fn longest(self) -> Option<Duration> {
+        match self {
+            Self::Shut { longest, .. } => Some(longest),
+            Self::Ok | Self::Failing(_) | Self::Busy(_) => None,
+        }
+    }
+}
+
+/// Rounded up, so that no wait ends early.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,311 @@
+//! Everything that can go wrong with a call, by what has to be done about it.
+//! Secrets and prompts never get in: what a provider says is cut short and
+//! scrubbed before it becomes a message.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::TokenUsage;
+use super::failure_words::{refuses, too_long};
+use super::feature::{Feature, Features, Names, spoken_of};
+
+/// Why a call brought no usable reply.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ProviderError {
+    /// No connection: name, TCP or TLS. Nothing was sent.
+    #[error("could not connect: {detail}")]
+    Connect {
+        /// The cause, as the network stack tells it.
+        detail: String,
+    },
+    /// Too long without an answer.
+    #[error("no {phase} within {} ms", after.as_millis())]
+    Timeout {
+        /// What was waited for.
+        phase: Phase,
+        /// How long.
+        after: Duration,
+    },
+    /// The reply broke off before its end, or something on the way put its own
+    /// in its place.
+    #[error("the reply broke off: {detail}")]
+    Cut {
+        /// Where or how.
+        detail: String,
+    },
+    /// The reply outgrew every plan.
+    #[error("the reply is longer than {limit} bytes")]
+    TooLarge {
+        /// The limit it passed.
+        limit: usize,
+    },
+    /// A success without any text.
+    #[error("the reply holds no text (finish: {finish:?})")]
+    Empty {
+        /// The reason given for stopping, if any.
+        finish: String,
+        /// What it cost all the same.
+        usage: TokenUsage,
+    },
+    /// The provider is down, overloaded or busy.
+    #[error("unavailable: {0}")]
+    Unavailable(ErrorReply),
+    /// Too many requests or tokens for now.
+    #[error("rate limited: {0}")]
+    RateLimited(ErrorReply),
+    /// A quota that only comes back tomorrow.
+    #[error("daily quota used up: {0}")]
+    QuotaSpent(ErrorReply),
+    /// The account has no money or has reached its spend limit.
+    #[error("out of money: {0}")]
+    OutOfMoney(ErrorReply),
+    /// The key is wrong or may not do this.
+    #[error("not authorised: {0}")]
+    Unauthorized(ErrorReply),
+    /// The model does not exist, or no longer does.
+    #[error("model not found: {0}")]
+    ModelNotFound(ErrorReply),
+    /// The provider does not accept the request as it is.
+    #[error("request rejected: {0}")]
+    BadRequest(ErrorReply),
+    /// The output cap was reached before the JSON was complete.
+    #[error("truncated at the output cap after {} tokens", usage.output)]
+    Truncated {
+        /// What it cost all the same.
+        usage: TokenUsage,
+    },
+    /// The provider will not write this.
+    #[error("refused: {reason}")]
+    Refused {
+        /// The category or reason it gave.
+        reason: String,
+        /// What it cost all the same.
+        usage: TokenUsage,
+    },
+    /// The reply is not what was asked for.
+    #[error("invalid reply: {detail}")]
+    Invalid {
+        /// What is wrong with it.
+        detail: String,
+        /// What it cost all the same.
+        usage: TokenUsage,
+    },
+}
+
+/// The part of a call a timeout ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Until the first byte of the body.
+    FirstByte,
+    /// Between two reads.
+    Stall,
+    /// The whole call.
+    Total,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FirstByte => "first byte",
+            Self::Stall => "further byte",
+            Self::Total => "complete reply",
+        })
+    }
+}
+
+/// What a provider said when it did not answer with a plan.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ErrorReply {
+    /// The HTTP status; for an error inside a stream, the status it stands for.
+    pub status: u16,
+    /// The provider's own code or type, empty when it gave none.
+    pub code: String,
+    /// Its message, cut short and scrubbed.
+    pub message: String,
+    /// Its id for the call.
+    pub request_id: Option<String>,
+    /// How long it asks us to wait.
+    pub wait: Option<Duration>,
+    /// Its word on whether a retry makes sense (`x-should-retry`).
+    pub should_retry: Option<bool>,
+    /// The parts of the request that it speaks of, which it may do without.
+    pub refused: Features,
+}
+
+impl ErrorReply {
+    fn words(&self) -> String {
+        format!("{} {}", self.code, self.message).to_lowercase()
+    }
+}
+
+impl fmt::Display for ErrorReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        for part in [&self.code, &self.message] {
+            if !part.is_empty() {
+                write!(f, " {part}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a host finds wrong with a request itself. Two hosts that find the same
+/// are believed; what is wrong with one host only says nothing about the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not to be written.
+    Unwanted,
+    /// It is too long.
+    TooLong,
+    /// In these words, under this status.
+    Said(u16, String),
+}
+
+/// What is known about the price of a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Billed {
+    /// Nothing was generated.
+    Nothing,
+    /// These tokens.
+    Tokens(TokenUsage),
+    /// The provider may have generated, and charge for, anything up to the cap.
+    Unknown,
+}
+
+impl ProviderError {
+    /// The failure a status stands for, where nothing in the body says better.
+    pub(crate) fn by_status(reply: ErrorReply) -> Self {
+        match reply.status {
+            401 | 403 => Self::Unauthorized(reply),
+            402 => Self::OutOfMoney(reply),
+            404 => Self::ModelNotFound(reply),
+            429 => Self::RateLimited(reply),
+            408 | 409 | 500.. => Self::Unavailable(reply),
+            _ => Self::BadRequest(reply),
+        }
+    }
+
+    /// The class in events, metrics and the ledger.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "connect",
+            Self::Timeout { .. } => "timeout",
+            Self::Cut { .. } => "cut",
+            Self::TooLarge { .. } => "too_large",
+            Self::Empty { .. } => "empty",
+            Self::Unavailable(_) => "unavailable",
+            Self::RateLimited(_) => "rate_limited",
+            Self::QuotaSpent(_) => "quota_spent",
+            Self::OutOfMoney(_) => "out_of_money",
+            Self::Unauthorized(_) => "unauthorized",
+            Self::ModelNotFound(_) => "model_not_found",
+            Self::BadRequest(_) => "bad_request",
+            Self::Truncated { .. } => "truncated",
+            Self::Refused { .. } => "refused",
+            Self::Invalid { .. } => "invalid",
+        }
+    }
+
+    /// What it cost, where that is known, to be put within bounds.
+    pub(crate) fn usage_mut(&mut self) -> Option<&mut TokenUsage> {
+        match self {
+            Self::Empty { usage, .. }
+            | Self::Truncated { usage }
+            | Self::Refused { usage, .. }
+            | Self::Invalid { usage, .. } => Some(usage),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the request itself, if that is what it says.
+    pub fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Refused { .. } => Some(Fault::Unwanted),
+            Self::BadRequest(reply) if reply.status == 413 || too_long(&reply.words()) => {
+                Some(Fault::TooLong)
+            }
+            // A host that does not know a field is one host's own matter, and who
+            // says nothing says not the same.
+            Self::BadRequest(reply) => {
+                let words = reply.words();
+                let own = !reply.refused.is_empty() || refuses(&words) || words.trim().is_empty();
+                (!own).then_some(Fault::Said(reply.status, words))
+            }
+            _ => None,
+        }
+    }
+
+    /// The same with the parts of the request, out of `names`, that it speaks of:
+    /// where it was read, nobody knew them.
+    #[must_use]
+    pub(crate) fn naming(mut self, names: Names) -> Self {
+        if let Self::BadRequest(reply) = &mut self
+            && reply.refused.is_empty()
+            && !too_long(&reply.words())
+        {
+            reply.refused = spoken_of(names, &reply.words());
+        }
+        self
+    }
+
+    /// What the host can be asked without, if it refuses a part of the request
+    /// that is not left out yet.
+    pub fn refused(&self, without: Features) -> Option<Feature> {
+        let Self::BadRequest(reply) = self else { return None };
+        reply.refused.first_but(without)
+    }
+
+    /// What the failed call cost, as far as can be known.
+    pub fn billed(&self) -> Billed {
+        match self {
+            Self::Connect { .. }
+            | Self::Unavailable(_)
+            | Self::RateLimited(_)
+            | Self::QuotaSpent(_)
+            | Self::OutOfMoney(_)
+            | Self::Unauthorized(_)
+            | Self::ModelNotFound(_)
+            | Self::BadRequest(_) => Billed::Nothing,
+            Self::Empty { usage, .. }
+            | Self::Truncated { usage }
+            | Self::Refused { usage, .. }
+            | Self::Invalid { usage, .. } => Billed::Tokens(*usage),
+            Self::Timeout { .. } | Self::Cut { .. } | Self::TooLarge { .. } => Billed::Unknown,
+        }
+    }
+
+    /// What the provider said in place of a reply, if it did.
+    pub fn reply(&self) -> Option<&ErrorReply> {
+        match self {
+            Self::Unavailable(reply)
+            | Self::RateLimited(reply)
+            | Self::QuotaSpent(reply)
+            | Self::OutOfMoney(reply)
+            | Self::Unauthorized(reply)
+            | Self::ModelNotFound(reply)
+            | Self::BadRequest(reply) => Some(reply),
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Cut { .. }
+            | Self::TooLarge { .. }
+            | Self::Empty { .. }
+            | Self::Truncated { .. }
+            | Self::Refused { .. }
+            | Self::Invalid { .. } => None,
+        }
+    }
+}
+
+/// At most `limit` characters of `text`, on one line.
+pub(crate) fn cut_short(text: &str, limit: usize) -> String {
+    let mut short: String = text
+        .chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .take(limit)
+        .collect();
+    if text.chars().nth(limit).is_some() {
+        short.push('…');
+    }
+    short
+}

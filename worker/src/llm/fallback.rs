@@ -1,0 +1,297 @@
+//! Fallback: the requested provider first, then the configured order, until
+//! one delivers, all had their turn, or the time is up.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use regimen_common::clock::Clock;
+use regimen_common::redis::Redis;
+use secrecy::ExposeSecret;
+use tokio::time::{Instant, sleep_until};
+
+use super::breaker::{Admission, Breakers};
+use super::catalogue::{Catalogue, Resolved};
+use super::config::FallbackConfig;
+use super::http::Transport;
+use super::log::{AttemptLog, Judge};
+use super::outcome::{Delivered, FallbackError};
+use super::paused::PausedProviders;
+use super::policy::FallbackPolicy;
+use super::run::{Asked, FallbackRun};
+use super::slice::Slice;
+use super::slot::ProviderSlot;
+use super::{LazyPrompt, ProviderName, RawReply};
+
+/// All providers of this worker, in order.
+#[derive(Debug)]
+pub struct Fallback {
+    slots: Vec<ProviderSlot>,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) breakers: Breakers,
+    pub(crate) policy: FallbackPolicy,
+    clock: Clock,
+    rng: Mutex<StdRng>,
+    /// Who is left out for now.
+    pub paused: PausedProviders,
+}
+
+/// One run: what to ask, whom first, until when.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What is asked.
+    pub prompt: Arc<LazyPrompt>,
+    /// The prompt with its schema is not longer, bytes: what it can cost is
+    /// known before it is written.
+    pub prompt_bytes: usize,
+    /// Tokens the visible JSON needs at most; head-room for reasoning is added per model.
+    pub output_tokens: u32,
+    /// Whom the user wants asked first.
+    pub provider: Option<ProviderName>,
+    /// The model the user wants from that provider.
+    pub model: Option<String>,
+    /// No call goes on beyond this.
+    pub deadline: Instant,
+    /// A reply that was stored by an earlier run and never judged.
+    pub stored: Option<StoredReply>,
+}
+
+/// A paid reply from before a crash.
+#[derive(Debug, Clone)]
+pub struct StoredReply {
+    /// Its attempt's number within the job.
+    pub n: i32,
+    /// Who wrote it.
+    pub provider: ProviderName,
+    /// The model that was asked.
+    pub model: String,
+    /// The reply itself.
+    pub raw: RawReply,
+}
+
+/// A slot with the model to ask there.
+pub(crate) struct Step<'a> {
+    pub(crate) slot: &'a ProviderSlot,
+    pub(crate) model: Resolved,
+    pub(crate) key: String,
+    /// What has to be said about the model the job asked for.
+    pub(crate) warning: Option<String>,
+    /// The model is set or listed here, and not only what some job asks for.
+    pub(crate) known: bool,
+}
+
+impl Fallback {
+    /// Asks `slots` in this order; cool-downs and breakers are shared through `redis`.
+    pub fn new(
+        slots: Vec<ProviderSlot>,
+        catalogue: Catalogue,
+        policy: FallbackPolicy,
+        redis: Option<Redis>,
+        clock: Clock,
+        rng: StdRng,
+    ) -> Self {
+        let breakers = Breakers::new(redis, policy);
+        Self {
+            slots,
+            catalogue,
+            breakers,
+            policy,
+            clock,
+            rng: Mutex::new(rng),
+            paused: PausedProviders::default(),
+        }
+    }
+
+    /// The slots `settings` describe, for [`Fallback::new`].
+    ///
+    /// # Errors
+    /// The HTTP client could not be set up.
+    pub fn slots(
+        settings: &FallbackConfig,
+        clock: Clock,
+    ) -> Result<Vec<ProviderSlot>, reqwest::Error> {
+        Ok(Self::slots_over(settings, &Transport::new(clock)?))
+    }
+
+    /// As [`Fallback::slots`], over an HTTP client that is already there.
+    pub fn slots_over(settings: &FallbackConfig, transport: &Transport) -> Vec<ProviderSlot> {
+        let adapters = settings.connect(transport);
+        let slots = adapters.into_iter().zip(&settings.slots).map(|(provider, settings)| {
+            let key = settings.key.expose_secret().as_bytes();
+            let configuration = [key, settings.base.as_str().as_bytes()];
+            ProviderSlot::new(provider, settings.model.clone(), settings.limits, &configuration)
+        });
+        slots.collect()
+    }
+
+    /// The models asked where a job names none, as they are set, by provider.
+    pub fn models(&self) -> impl Iterator<Item = (ProviderName, &str)> {
+        self.slots.iter().map(|slot| (slot.name(), slot.model.as_str()))
+    }
+
+    /// What is known about models.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Sets the gauges of the models that are set: how each breaker stands, as
+    /// far as this process knows, and what is left of a cool-down. Models that
+    /// only jobs ask for have none, or their users would make the labels.
+    pub fn report(&self) {
+        let today = self.clock.now().date_naive();
+        for slot in &self.slots {
+            let model = self.catalogue.resolve(&slot.model, today).id;
+            let key = slot.key(&model, self.paused.lifts(slot.name()));
+            let labels = [("provider", slot.name().as_str().to_owned()), ("model", model)];
+            let breaker = self.breakers.breaker(&key);
+            metrics::gauge!("regimen_provider_breaker", &labels).set(f64::from(breaker as u8));
+            let cooling = self.breakers.cooling(&key).unwrap_or_default();
+            metrics::gauge!("regimen_provider_cooling_seconds", &labels).set(cooling.as_secs_f64());
+        }
+    }
+
+    /// Asks until `judge` accepts a reply. Dropping the future closes the
+    /// connection to the provider.
+    ///
+    /// # Errors
+    /// As [`FallbackError`] lists them; every failed attempt is kept in it.
+    pub async fn run<J: Judge, L: AttemptLog>(
+        &self,
+        request: &Request,
+        judge: &J,
+        log: &L,
+    ) -> Result<Delivered<J::Plan>, FallbackError<L::Stop>> {
+        let steps = self.steps(request);
+        if steps.is_empty() {
+            return Err(FallbackError::NoProvider);
+        }
+        let mut run = FallbackRun::new(self, request, judge, log);
+        if let Some(delivered) = run.resume().await? {
+            return Ok(delivered);
+        }
+        let mut turns: Vec<&Step<'_>> = steps.iter().collect();
+        loop {
+            let (mut blocked, mut free_at) = (Vec::new(), None::<Instant>);
+            let paused = |step: &Step<'_>| self.paused.contains(step.slot.name());
+            let any_paused = turns.iter().any(|step| paused(step));
+            for (index, step) in turns.iter().enumerate() {
+                if paused(step) {
+                    continue;
+                }
+                let behind = turns.iter().skip(index + 1).filter(|step| !paused(step));
+                let behind: Vec<_> = behind.copied().collect();
+                let Some(slice) = self.slice(&behind, request.deadline) else {
+                    return Err(run.out_of_time());
+                };
+                match self.breakers.admit(&step.key).await {
+                    Admission::Call | Admission::Probe => {}
+                    Admission::Cooling(wait) | Admission::Open(wait) => {
+                        let at = Instant::now() + wait;
+                        free_at = free_at.map_or(Some(at), |sooner| Some(at.min(sooner)));
+                        blocked.push(*step);
+                        continue;
+                    }
+                }
+                match run.ask(step, slice).await? {
+                    Asked::Delivered(delivered) => return Ok(delivered),
+                    Asked::FellOver => {}
+                    Asked::Settled(settled) => return Err(run.settled(settled)),
+                }
+            }
+            match free_at {
+                // A blocked provider has not had its turn: wait for it while there is time.
+                Some(at) if at.max(Instant::now()) + self.policy.floor <= request.deadline => {
+                    sleep_until(at).await;
+                    turns = blocked;
+                }
+                // Who is paused may be asked in another round.
+                _ => return Err(run.all_failed(free_at.or(any_paused.then(Instant::now)))),
+            }
+        }
+    }
+
+    /// The share of a slot that has these `behind` it, blocked ones left out.
+    fn slice(&self, behind: &[&Step<'_>], deadline: Instant) -> Option<Slice> {
+        let free = behind.iter().filter(|step| self.breakers.blocked(&step.key).is_none()).count();
+        Slice::first_of(1 + free, Instant::now(), deadline, &self.policy)
+    }
+
+    /// The slots in the order in which this request asks them.
+    fn steps(&self, request: &Request) -> Vec<Step<'_>> {
+        let wish = Wish::of(request, &self.catalogue);
+        let today = self.clock.now().date_naive();
+        let (first, others): (Vec<_>, Vec<_>) =
+            self.slots.iter().partition(|slot| Some(slot.name()) == wish.provider);
+        let mut steps: Vec<Step<'_>> = first
+            .into_iter()
+            .chain(others)
+            .map(|slot| {
+                let asked = wish.model_of(slot.name());
+                let id = asked.unwrap_or(&slot.model);
+                let model = self.catalogue.resolve(id, today);
+                Step {
+                    slot,
+                    key: slot.key(&model.id, self.paused.lifts(slot.name())),
+                    known: asked.is_none() || self.catalogue.model(id).is_some(),
+                    warning: asked
+                        .and_then(|id| self.catalogue.notice(id, today))
+                        .map(|notice| notice.to_string()),
+                    model,
+                }
+            })
+            .collect();
+        let unmet = wish.unmet(|name| steps.iter().any(|step| step.slot.name() == name));
+        if let (Some(unmet), Some(step)) = (unmet, steps.first_mut()) {
+            step.warning = Some(unmet);
+        }
+        steps
+    }
+
+    /// The highest output cap of `model`.
+    pub(crate) fn max_output(&self, model: &str) -> u32 {
+        self.catalogue.resolve(model, self.clock.now().date_naive()).max_output
+    }
+
+    /// A draw from 0 up to 1.
+    pub(crate) fn jitter(&self) -> f64 {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+}
+
+/// What a request says about whom to ask.
+struct Wish<'a> {
+    provider: Option<ProviderName>,
+    model: Option<&'a str>,
+    /// Whose model that is, if it is known.
+    whose: Option<ProviderName>,
+}
+
+impl<'a> Wish<'a> {
+    fn of(request: &'a Request, catalogue: &Catalogue) -> Self {
+        let model = request.model.as_deref();
+        let whose = model.and_then(|id| Some(catalogue.model(id)?.provider));
+        Self { provider: request.provider.or(whose), model, whose }
+    }
+
+    /// The model wanted from `name`. One of another provider is no wish of this one's.
+    fn model_of(&self, name: ProviderName) -> Option<&'a str> {
+        let its = self.provider == Some(name) && self.whose.is_none_or(|whose| whose == name);
+        self.model.filter(|_| its)
+    }
+
+    /// Why the wish cannot be met, if so, where the providers that `has` says are set.
+    fn unmet(&self, has: impl Fn(ProviderName) -> bool) -> Option<String> {
+        match (self.provider, self.model, self.whose) {
+            (Some(name), _, _) if !has(name) => {
+                Some(format!("{name} was asked for and has no key here; others are asked"))
+            }
+            (Some(name), Some(id), Some(whose)) if whose != name => {
+                Some(format!("{id} is a model of {whose}, not of {name}; {name}'s own is asked"))
+            }
+            (None, Some(id), _) => {
+                Some(format!("{id} is not known here and not asked; name its provider too"))
+            }
+            _ => None,
+        }
+    }
+}

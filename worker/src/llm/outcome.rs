@@ -1,0 +1,162 @@
+//! How a fallback run ends.
+
+use std::time::Duration;
+
+use regimen_common::job::{FailureCode, attempt_summary};
+
+use super::log::AttemptFailure;
+use super::retry::{Again, Health, Settled, rule};
+use super::{ProviderError, ProviderName, TokenUsage};
+
+/// A run that brought a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivered<T> {
+    /// What the judge accepted.
+    pub plan: T,
+    /// Who wrote it.
+    pub provider: ProviderName,
+    /// The model that was asked.
+    pub model: String,
+    /// The attempt that brought it.
+    pub n: i32,
+    /// What that attempt took.
+    pub usage: TokenUsage,
+    /// Calls made in this run.
+    pub calls: u32,
+    /// The attempts that failed before.
+    pub failures: Vec<AttemptFailure>,
+}
+
+/// A run that brought none.
+#[derive(Debug, thiserror::Error)]
+pub enum FallbackError<S> {
+    /// Nobody can be asked.
+    #[error(
+        "no AI provider has a key: set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or LLAMA_API_KEY"
+    )]
+    NoProvider,
+    /// Every provider failed, or must be left alone for now.
+    #[error("every provider failed{}", summary(failures))]
+    Exhausted {
+        /// Whether another round later may go better.
+        retryable: bool,
+        /// When the first blocked provider may be called again.
+        free_in: Option<Duration>,
+        /// Every failed attempt.
+        failures: Vec<AttemptFailure>,
+    },
+    /// Two providers, or the only one, refused to write this plan.
+    #[error("refused{}", summary(failures))]
+    Refused {
+        /// Every failed attempt.
+        failures: Vec<AttemptFailure>,
+    },
+    /// Two providers, or the only one, rejected the request itself.
+    #[error("the request was rejected{}", summary(failures))]
+    BadRequest {
+        /// Every failed attempt.
+        failures: Vec<AttemptFailure>,
+    },
+    /// Replies came, and none was good enough.
+    #[error("no reply passed verification{}", summary(failures))]
+    Unverifiable {
+        /// Every failed attempt.
+        failures: Vec<AttemptFailure>,
+    },
+    /// The time ran out before every provider had its turn.
+    #[error("the deadline passed{}", summary(failures))]
+    DeadlineExceeded {
+        /// Every failed attempt.
+        failures: Vec<AttemptFailure>,
+    },
+    /// The log stopped the run.
+    #[error("the run was stopped")]
+    Stopped(S),
+}
+
+impl<S> FallbackError<S> {
+    /// Whether another round later may go better. A stopped run is for its log to judge.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::Exhausted { retryable, .. } => *retryable,
+            Self::NoProvider
+            | Self::Refused { .. }
+            | Self::BadRequest { .. }
+            | Self::Unverifiable { .. }
+            | Self::DeadlineExceeded { .. }
+            | Self::Stopped(_) => false,
+        }
+    }
+
+    /// The code of a job that ends this way; none when the log stopped the run.
+    pub fn code(&self) -> Option<FailureCode> {
+        match self {
+            Self::NoProvider => Some(FailureCode::NoProvider),
+            Self::Exhausted { .. } => Some(FailureCode::ProvidersExhausted),
+            Self::Refused { .. } => Some(FailureCode::Refused),
+            Self::BadRequest { .. } => Some(FailureCode::BadRequest),
+            Self::Unverifiable { .. } => Some(FailureCode::Unverifiable),
+            Self::DeadlineExceeded { .. } => Some(FailureCode::DeadlineExceeded),
+            Self::Stopped(_) => None,
+        }
+    }
+
+    /// Every failed attempt of the run.
+    pub fn failures(&self) -> &[AttemptFailure] {
+        match self {
+            Self::NoProvider | Self::Stopped(_) => &[],
+            Self::Exhausted { failures, .. }
+            | Self::Refused { failures }
+            | Self::BadRequest { failures }
+            | Self::Unverifiable { failures }
+            | Self::DeadlineExceeded { failures } => failures,
+        }
+    }
+
+    /// The end of a run in which every provider had its turn or was blocked.
+    /// `blocked` says when the first blocked one is free again.
+    pub(crate) fn all_failed(failures: Vec<AttemptFailure>, blocked: Option<Duration>) -> Self {
+        if blocked.is_some() || failures.iter().any(|failure| may_pass(&failure.error)) {
+            return Self::Exhausted { retryable: true, free_in: blocked, failures };
+        }
+        let has =
+            |test: fn(&ProviderError) -> bool| failures.iter().any(|failure| test(&failure.error));
+        if has(|error| {
+            matches!(error, ProviderError::Invalid { .. } | ProviderError::Truncated { .. })
+        }) {
+            Self::Unverifiable { failures }
+        } else if has(|error| matches!(error, ProviderError::Refused { .. })) {
+            Self::Refused { failures }
+        } else if has(|error| matches!(error, ProviderError::BadRequest(_))) {
+            Self::BadRequest { failures }
+        } else {
+            Self::Exhausted { retryable: false, free_in: None, failures }
+        }
+    }
+
+    pub(crate) fn settled(settled: Settled, failures: Vec<AttemptFailure>) -> Self {
+        match settled {
+            Settled::Refused => Self::Refused { failures },
+            Settled::BadRequest => Self::BadRequest { failures },
+        }
+    }
+}
+
+/// Whether time may mend it. Money counts: an alert is out, and somebody may pay.
+fn may_pass(error: &ProviderError) -> bool {
+    let rule = rule(error);
+    match rule.health {
+        Health::Failing(_) | Health::Busy | Health::Broke => true,
+        Health::Fine => rule.again == Again::Later,
+        Health::Misconfigured => false,
+    }
+}
+
+/// Users read it: no provider's own words.
+fn summary(failures: &[AttemptFailure]) -> String {
+    let said = |failure: &AttemptFailure| {
+        let (count, summary) = (failures.len(), attempt_summary(failure.error.class()));
+        format!(": {count} attempts, last {}: {summary}", failure.provider)
+    };
+    failures.last().map(said).unwrap_or_default()
+}

@@ -1,0 +1,165 @@
+//! What to do after a failed call: one table ([`rule`]) for every kind of
+//! failure, and the arithmetic that applies it ([`decide`]).
+
+use std::time::Duration;
+
+use super::ProviderError;
+use super::policy::FallbackPolicy;
+
+/// What a kind of failure calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Whether the same provider is asked again.
+    pub again: Again,
+    /// What it says about the provider.
+    pub health: Health,
+    /// Somebody has to do something: raise the alert counter.
+    pub alert: bool,
+}
+
+/// Whether and how the same provider is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// After a backoff, or after the provider's own hint.
+    Later,
+    /// One plain repeat.
+    Once,
+    /// One repeat with a doubled output cap.
+    HigherCap,
+    /// No: the next provider.
+    No,
+    /// Only without what it refuses of the request. Otherwise no, and when a
+    /// second provider finds the same wrong, nobody is asked any more.
+    Settled(Settled),
+}
+
+/// An answer that a second provider may confirm, after which the job ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Providers refuse to write this.
+    Refused,
+    /// Providers reject the request itself.
+    BadRequest,
+}
+
+/// What a failure says about the provider and model, for all workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Nothing.
+    Fine,
+    /// It may be down; the weight counts towards opening the breaker.
+    Failing(u32),
+    /// It wants to be left alone for a while.
+    Busy,
+    /// It cannot work until somebody pays.
+    Broke,
+    /// It cannot work until the configuration changes.
+    Misconfigured,
+}
+
+/// A failure that held a slot for its whole slice weighs more than a quick one.
+const QUICK: Health = Health::Failing(1);
+const SLOW: Health = Health::Failing(3);
+
+/// The row for `error`, under the provider's own word on retrying
+/// (`x-should-retry`), which counts above the status but not above money.
+pub fn rule(error: &ProviderError) -> Rule {
+    let rule = table(error);
+    match error.reply().and_then(|reply| reply.should_retry) {
+        Some(true) if rule.health == Health::Broke => rule,
+        Some(true) if rule.again != Again::Later => {
+            Rule { again: Again::Later, health: QUICK, alert: false }
+        }
+        Some(false) if rule.again == Again::Later => Rule { again: Again::No, ..rule },
+        Some(_) | None => rule,
+    }
+}
+
+/// The table. Exhaustive on purpose: a new kind of failure needs its row.
+fn table(error: &ProviderError) -> Rule {
+    let row = |again, health, alert| Rule { again, health, alert };
+    match error {
+        ProviderError::Connect { .. } => row(Again::Later, QUICK, false),
+        ProviderError::Timeout { .. } => row(Again::Later, SLOW, false),
+        ProviderError::Cut { .. } => row(Again::Later, QUICK, false),
+        ProviderError::TooLarge { .. } => row(Again::No, QUICK, false),
+        ProviderError::Empty { .. } => row(Again::Later, QUICK, false),
+        ProviderError::Unavailable(_) => row(Again::Later, QUICK, false),
+        ProviderError::RateLimited(_) => row(Again::Later, Health::Busy, false),
+        ProviderError::QuotaSpent(_) => row(Again::No, Health::Broke, true),
+        ProviderError::OutOfMoney(_) => row(Again::No, Health::Broke, true),
+        ProviderError::Unauthorized(_) => row(Again::No, Health::Misconfigured, true),
+        ProviderError::ModelNotFound(_) => row(Again::No, Health::Misconfigured, true),
+        ProviderError::BadRequest(_) => {
+            row(Again::Settled(Settled::BadRequest), Health::Fine, true)
+        }
+        ProviderError::Truncated { .. } => row(Again::HigherCap, Health::Fine, false),
+        ProviderError::Refused { .. } => row(Again::Settled(Settled::Refused), Health::Fine, false),
+        ProviderError::Invalid { .. } => row(Again::Once, Health::Fine, false),
+    }
+}
+
+/// Where a job stands when a call fails.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Calls to this provider so far, the failed one included.
+    pub calls: u32,
+    /// A repeat for an invalid reply was made.
+    pub repeated: bool,
+    /// A repeat with a higher cap was made.
+    pub raised: bool,
+    /// The cap can still be raised.
+    pub can_raise: bool,
+    /// The request can be made without what this provider refuses of it.
+    pub refused: bool,
+    /// An earlier provider found the same wrong with the request.
+    pub confirmed: bool,
+    /// What is left of this provider's slice of the deadline.
+    pub left: Duration,
+}
+
+/// The next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Ask the same provider again after this wait.
+    Again(Duration),
+    /// Ask it again at once with a higher cap.
+    Raise,
+    /// Ask it again at once without what it refuses.
+    Amend,
+    /// Ask the next provider.
+    FallOver,
+    /// Ask nobody: a second provider confirmed the answer.
+    End(Settled),
+}
+
+/// Applies the table. `jitter` is drawn from 0 up to 1.
+pub fn decide(error: &ProviderError, at: Standing, policy: &FallbackPolicy, jitter: f64) -> Next {
+    let fits = |wait: Duration| at.calls < policy.attempts && wait + policy.floor <= at.left;
+    let later = |wait: Duration| if fits(wait) { Next::Again(wait) } else { Next::FallOver };
+    let wait = hint(error).unwrap_or_else(|| backoff(at.calls, policy, jitter));
+    match rule(error).again {
+        Again::Later => later(wait),
+        Again::Once if !at.repeated && fits(Duration::ZERO) => Next::Again(Duration::ZERO),
+        Again::HigherCap if !at.raised && at.can_raise && fits(Duration::ZERO) => Next::Raise,
+        Again::Settled(_) if at.refused && policy.floor <= at.left => Next::Amend,
+        Again::Settled(settled) if at.confirmed => Next::End(settled),
+        Again::Once | Again::HigherCap | Again::No | Again::Settled(_) => Next::FallOver,
+    }
+}
+
+/// Full jitter: anything from nothing to a ceiling that doubles with each call.
+pub fn backoff(calls: u32, policy: &FallbackPolicy, jitter: f64) -> Duration {
+    let doublings = calls.saturating_sub(1).min(16);
+    let ceiling = policy.backoff_base.saturating_mul(1 << doublings).min(policy.backoff_cap);
+    ceiling.mul_f64(jitter.clamp(0.0, 1.0))
+}
+
+/// The wait the provider itself asked for.
+pub fn hint(error: &ProviderError) -> Option<Duration> {
+    error.reply().and_then(|reply| reply.wait)
+}
+
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod tests;

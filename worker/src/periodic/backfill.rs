@@ -1,0 +1,315 @@
+//! Looks for Stripe events that were never delivered, and stores what is
+//! missing as the webhook would have.
+//!
+//! Contract: one worker at a time, once in `BACKFILL_HOURS` over the whole
+//! fleet, and whenever somebody asks for it. Idempotent: events are stored by
+//! id, so a run that dies, or two at once, only cost time. A worker that
+//! vanishes is replaced after [`HOLD`]; a failed run is tried again after a
+//! minute, then after longer waits. A draining worker lets go at once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regimen_common::billing::event::{Event, EventKind};
+use regimen_common::db::DbError;
+use regimen_common::db::billing::backfill::{self, Occasion, Tally};
+use regimen_common::db::billing::claims::Failure;
+use regimen_common::db::billing::events::{self, NewEvent, Source, Stored};
+use regimen_common::queue::{List, Message};
+use serde_json::Value;
+use tokio::time::{MissedTickBehavior, timeout};
+
+use crate::deps::Deps;
+use crate::stripe::{Page, StripeError};
+
+/// Stripe keeps events that long, in days.
+pub const DAYS: u16 = 30;
+/// How long a holder counts without a sign of life; longer than any page takes.
+pub const HOLD: Duration = Duration::from_secs(60);
+/// Pages of a hundred events that one walk turns at most.
+const MAX_PAGES: usize = 10_000;
+/// Waits before a page is asked for again.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// Looks of the reconciler between two looks whether it is time.
+const LOOKS: u32 = 5;
+/// How long Redis may take; without it the reconciler tells the workers.
+const PUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// Why a run did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BackfillError {
+    /// Stripe could not be asked, or refused.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
+    /// Postgres failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// This worker stood still for so long that another one took over.
+    #[error("another worker has taken over the look for undelivered events")]
+    Overtaken,
+    /// There is more than one run should look at.
+    #[error(
+        "Stripe has more than {} events; look at fewer days: regimen-worker backfill --days N",
+        MAX_PAGES * 100
+    )]
+    TooMany,
+}
+
+impl BackfillError {
+    /// One word for metrics and the table.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Stripe(error) => error.code(),
+            Self::Db(_) => "database",
+            Self::Overtaken => "overtaken",
+            Self::TooMany => "too_many",
+        }
+    }
+}
+
+/// What came of an occasion to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is not time yet, or another worker is at it.
+    NotNow,
+    /// Everything was looked at.
+    Complete(Tally),
+    /// The process has to end; whoever comes next looks at everything.
+    BrokenOff,
+}
+
+/// What a walk over Stripe's events looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Walk {
+    /// What Stripe knows it could not deliver: few, and surely missing.
+    Undelivered,
+    /// What does something here, delivered or not: Stripe may believe us to
+    /// have what a restored database has lost. The rest is left out, or every
+    /// type that no endpoint asked for would be stored.
+    Effective,
+}
+
+/// Runs whenever it is time until the process drains.
+pub async fn run(deps: Arc<Deps>) {
+    let Some(every) = deps.config.stripe.backfill_every else { return };
+    if !deps.stripe.is_configured() {
+        tracing::info!("without STRIPE_SECRET_KEY nobody looks for undelivered Stripe events");
+        return;
+    }
+    let mut ticks = tokio::time::interval(deps.config.reconcile_every * LOOKS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let drain = deps.shutdown.drain.clone();
+    while drain.run_until_cancelled(ticks.tick()).await.is_some() {
+        // Its failures are told where they happen.
+        let _ = once(&deps, Occasion::Due(every), DAYS).await;
+        report(&deps).await;
+    }
+}
+
+/// Looks at the events of the last `days` days, if it is this worker's turn.
+///
+/// # Errors
+/// The run failed; what it had stored stays.
+pub async fn once(deps: &Deps, occasion: Occasion, days: u16) -> Result<Outcome, BackfillError> {
+    let holder = deps.config.claim.worker_id.as_str();
+    match turn(deps, holder, occasion, days).await {
+        Ok(outcome) => {
+            if let Outcome::Complete(tally) = outcome {
+                tell(&tally, days);
+            }
+            Ok(outcome)
+        }
+        Err(error) => {
+            metrics::counter!("regimen_stripe_backfills_total", "outcome" => error.code())
+                .increment(1);
+            tracing::error!(%error, "could not look for undelivered Stripe events; trying again later");
+            Err(error)
+        }
+    }
+}
+
+async fn turn(
+    deps: &Deps,
+    holder: &str,
+    occasion: Occasion,
+    days: u16,
+) -> Result<Outcome, BackfillError> {
+    let client = deps.db.get().await?;
+    if !backfill::begin(&client, holder, occasion, HOLD).await? {
+        return Ok(Outcome::NotNow);
+    }
+    drop(client);
+    let looked = deps.shutdown.drain.run_until_cancelled(look(deps, holder, days)).await;
+    let client = deps.db.get().await?;
+    match looked {
+        Some(Ok(tally)) => match backfill::complete(&client, holder, &tally).await? {
+            true => Ok(Outcome::Complete(tally)),
+            false => Err(BackfillError::Overtaken),
+        },
+        Some(Err(error)) => {
+            let detail = error.to_string();
+            let failure = Failure { code: error.code(), detail: &detail };
+            backfill::fail(&client, holder, &failure).await?;
+            Err(error)
+        }
+        None => {
+            backfill::cancellation(&client, holder).await?;
+            Ok(Outcome::BrokenOff)
+        }
+    }
+}
+
+async fn look(deps: &Deps, holder: &str, days: u16) -> Result<Tally, BackfillError> {
+    let since = deps.clock.now().timestamp() - i64::from(days) * 86_400;
+    let mut tally = Tally::default();
+    for walk in [Walk::Undelivered, Walk::Effective] {
+        walk_over(deps, holder, since, walk, &mut tally).await?;
+    }
+    Ok(tally)
+}
+
+/// Turns the pages from the newest event to the oldest.
+async fn walk_over(
+    deps: &Deps,
+    holder: &str,
+    since: i64,
+    walk: Walk,
+    tally: &mut Tally,
+) -> Result<(), BackfillError> {
+    let mut after: Option<String> = None;
+    for _ in 0..MAX_PAGES {
+        let page = turn_page(deps, since, after.as_deref(), walk).await?;
+        let last = page.data.last().and_then(|event| event.get("id")?.as_str()).map(str::to_owned);
+        let client = deps.db.get().await?;
+        if !backfill::hold_on(&client, holder, HOLD).await? {
+            return Err(BackfillError::Overtaken);
+        }
+        if walk == Walk::Effective {
+            tally.looked_at += page.data.len() as u64;
+        }
+        let fresh = store_missing(deps, &client, page.data, walk, tally).await?;
+        drop(client);
+        push(deps, &fresh).await;
+        match last {
+            _ if !page.has_more => return Ok(()),
+            // A page that leads nowhere would be turned for ever.
+            Some(last) if after.as_ref() != Some(&last) => after = Some(last),
+            _ => return Err(StripeError::Unreadable.into()),
+        }
+    }
+    Err(BackfillError::TooMany)
+}
+
+/// A page; asked for again when Stripe is away for a moment.
+async fn turn_page(
+    deps: &Deps,
+    since: i64,
+    after: Option<&str>,
+    walk: Walk,
+) -> Result<Page, StripeError> {
+    for pause in PAUSES {
+        match deps.stripe.events(since, after, walk == Walk::Undelivered).await {
+            Err(error @ (StripeError::Away(_) | StripeError::Busy { .. })) => {
+                tracing::warn!(%error, "a page of Stripe's events is asked for again");
+                tokio::time::sleep(pause).await;
+            }
+            done => return done,
+        }
+    }
+    deps.stripe.events(since, after, walk == Walk::Undelivered).await
+}
+
+/// Stores what is not there yet; returns the ids of what is to be applied.
+async fn store_missing(
+    deps: &Deps,
+    client: &regimen_common::db::Client,
+    page: Vec<Value>,
+    walk: Walk,
+    tally: &mut Tally,
+) -> Result<Vec<Message>, DbError> {
+    let told: Vec<(Event, String)> =
+        page.into_iter().filter_map(read).filter(|(event, _)| walk.wants(event)).collect();
+    let ids: Vec<String> = told.iter().map(|(event, _)| event.id.clone()).collect();
+    let known: BTreeSet<String> = events::known(client, &ids).await?.into_iter().collect();
+    let mut fresh = Vec::new();
+    for (event, payload) in told.iter().filter(|(event, _)| !known.contains(&event.id)) {
+        let mismatch = deps.config.stripe.mode.mismatch(event);
+        let source = Source::Backfill;
+        let new = NewEvent { event, payload, source, mismatch, trace_context: None };
+        let Stored::New { at } = events::store(client, &new).await? else {
+            continue; // Delivered this very moment.
+        };
+        tally.recovered += 1;
+        match mismatch {
+            None => fresh.push(Message::new(&event.id, at, None)),
+            Some(reason) => {
+                tally.mismatched += 1;
+                metrics::counter!("regimen_stripe_alerts_total", "alert" => reason).increment(1);
+            }
+        }
+    }
+    Ok(fresh)
+}
+
+impl Walk {
+    fn wants(self, event: &Event) -> bool {
+        self == Self::Undelivered || event.kind != EventKind::Other
+    }
+}
+
+/// An event of a list and its text.
+fn read(value: Value) -> Option<(Event, String)> {
+    let payload = value.to_string();
+    match Event::from_value(value) {
+        Ok(event) => Some((event, payload)),
+        Err(error) => {
+            tracing::warn!(%error, "Stripe lists something that is no event; leaving it out");
+            None
+        }
+    }
+}
+
+/// Wakes the workers, if Redis is quick about it.
+async fn push(deps: &Deps, fresh: &[Message]) {
+    if fresh.is_empty() {
+        return;
+    }
+    let pushed = timeout(PUSH_LIMIT, deps.queue.push(List::Stripe, fresh)).await;
+    if !matches!(pushed, Ok(Ok(()))) {
+        tracing::warn!(events = fresh.len(), "recovered events wait for the reconciler");
+    }
+}
+
+fn tell(tally: &Tally, days: u16) {
+    metrics::counter!("regimen_stripe_backfills_total", "outcome" => "complete").increment(1);
+    metrics::counter!("regimen_stripe_events_recovered_total").increment(tally.recovered);
+    if tally.mismatched > 0 {
+        tracing::error!(
+            events = tally.mismatched,
+            "Stripe lists events that do not belong to this deployment; STRIPE_SECRET_KEY and STRIPE_LIVEMODE do not fit each other"
+        );
+    }
+    let Tally { looked_at, recovered, .. } = *tally;
+    if recovered == 0 {
+        tracing::info!(looked_at, days, "no Stripe event is missing");
+    } else {
+        tracing::warn!(looked_at, recovered, days, "stored Stripe events that were not delivered");
+    }
+}
+
+/// The age operators alert by.
+async fn report(deps: &Deps) {
+    let standing = async {
+        let client = deps.db.get().await?;
+        backfill::standing(&client).await
+    };
+    match standing.await {
+        Ok(standing) => {
+            let age = standing.age.map_or(f64::INFINITY, |age| age.as_secs_f64());
+            metrics::gauge!("regimen_stripe_backfill_age_seconds").set(age);
+        }
+        Err(error) => tracing::warn!(%error, "cannot tell when events were last looked for"),
+    }
+}

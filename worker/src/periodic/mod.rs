@@ -1,0 +1,23 @@
+//! What each worker does again and again, whatever the queues hold.
+
+pub mod backfill;
+pub mod model_usage;
+pub mod pauses;
+pub mod reconcile;
+pub mod stripe_reconcile;
+pub mod stripe_rules;
+
+use std::sync::Arc;
+
+use crate::deps::Deps;
+
+/// Starts all of it. What may stand in the middle of a write when a drain begins
+/// is tracked, so that it comes to its end.
+pub fn spawn(deps: &Arc<Deps>) {
+    tokio::spawn(reconcile::run(Arc::clone(deps)));
+    tokio::spawn(stripe_reconcile::run(Arc::clone(deps)));
+    tokio::spawn(pauses::run(Arc::clone(deps)));
+    deps.tasks.spawn(stripe_rules::run(Arc::clone(deps)));
+    deps.tasks.spawn(model_usage::run(Arc::clone(deps)));
+    deps.tasks.spawn(backfill::run(Arc::clone(deps)));
+}

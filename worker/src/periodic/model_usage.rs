@@ -1,0 +1,86 @@
+//! Tells which models this worker asks, and warns of those that are retired or
+//! soon will be: in the log, and through Postgres to every ingress.
+//!
+//! Contract: renewed while the process lives and withdrawn when it drains; a
+//! crash leaves rows that go out of date by themselves. Nothing waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use regimen_common::db::DbError;
+use regimen_common::db::models::{self, EndOfLife, FRESH, ModelInUse};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::deps::Deps;
+
+/// Well within the time after which rows are out of date.
+const RENEW: Duration = Duration::from_secs(FRESH.as_secs() / 6);
+/// The log says it again after so many renewals, about once a day.
+const REMIND: u64 = 24 * 3600 / RENEW.as_secs();
+
+/// What withdrawing may take; nothing waits for it longer.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Runs until the process drains.
+pub async fn run(deps: Arc<Deps>) {
+    let mut ticks = interval(RENEW);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let drain = deps.shutdown.drain.clone();
+    for round in 0_u64.. {
+        if drain.run_until_cancelled(ticks.tick()).await.is_none() {
+            break;
+        }
+        if round.is_multiple_of(REMIND) {
+            warn(&deps);
+        }
+        if let Err(error) = publish(&deps).await {
+            tracing::debug!(%error, "could not tell which models are asked; trying again");
+        }
+    }
+    if !matches!(timeout(LAST_WORDS, withdraw(&deps)).await, Ok(Ok(()))) {
+        tracing::debug!("could not withdraw the models asked; they go out of date");
+    }
+}
+
+fn warn(deps: &Deps) {
+    let (fallback, today) = (&deps.fallback, deps.clock.now().date_naive());
+    for (provider, model) in fallback.models() {
+        let provider = provider.as_str();
+        if let Some(notice) = fallback.catalogue().notice(model, today) {
+            tracing::warn!(provider, model, retired = notice.retired, "{notice}");
+        } else if fallback.catalogue().model(model).is_none() {
+            tracing::info!(
+                provider,
+                model,
+                "the model is not in the catalogue: its calls are counted at a high price"
+            );
+        }
+    }
+}
+
+async fn publish(deps: &Deps) -> Result<(), DbError> {
+    let fallback = &deps.fallback;
+    let end = |model: &str| {
+        let end = fallback.catalogue().end(model)?;
+        Some(EndOfLife {
+            retires_on: end.retires,
+            warn_from: end.warned_from,
+            successor: end.successor,
+        })
+    };
+    let used: Vec<ModelInUse> = fallback
+        .models()
+        .map(|(provider, model)| ModelInUse {
+            provider: provider.as_str(),
+            model: model.to_owned(),
+            end: end(model),
+        })
+        .collect();
+    let client = deps.db.get().await?;
+    models::publish(&client, &deps.config.claim.worker_id, &used).await
+}
+
+async fn withdraw(deps: &Deps) -> Result<(), DbError> {
+    let client = deps.db.get().await?;
+    models::withdraw(&client, &deps.config.claim.worker_id).await
+}

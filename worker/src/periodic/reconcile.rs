@@ -1,0 +1,326 @@
+//! Repairs what faults left behind: lost messages, expired leases, overdue
+//! jobs, waits that are over, jobs of deleted accounts; and forgets kept answers
+//! that are over.
+//!
+//! Contract: runs on every worker, in small batches, any number at once, any
+//! number of times; a crash in between loses nothing, the next run finds it. A
+//! step that fails keeps no other step from its turn, a row that cannot be
+//! changed no other row.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regimen_common::db::jobs::{
+    self, AnswerKey, DeletedAccounts, DepthPage, Ended, LostLeases, LostMessages, OverAnswers,
+    Overdue, Place, ReadyUsers,
+};
+use regimen_common::db::{DbError, PoisonRow};
+use regimen_common::job::{JobClass, JobEventKind};
+use regimen_common::queue::List;
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+use uuid::Uuid;
+
+use crate::deps::Deps;
+use crate::runner::quarantine::Quarantine;
+
+/// Rows per statement.
+const BATCH: i64 = 200;
+/// Statements of one kind per look, so that the other kinds get their turn.
+const ROUNDS: usize = 50;
+/// Users per look whose waiting jobs are considered.
+const USERS: i64 = 1_000;
+/// A message younger than this may still be on its way.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long Redis may take to say what it holds.
+const REDIS_LIMIT: Duration = Duration::from_secs(1);
+/// Between two counts of everything that waits.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// Waiting jobs counted in one look; a longer line is counted over several.
+const COUNTED: i64 = 5_000;
+/// Deleted accounts per look.
+const ACCOUNTS: i64 = 50;
+
+/// Runs every `RECONCILE_SECONDS` until the process drains.
+pub async fn run(deps: Arc<Deps>) {
+    let mut ticks = tokio::time::interval(deps.config.reconcile_every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let drain = deps.shutdown.drain.clone();
+    let mut reconciler = Reconciler::new(deps);
+    while drain.run_until_cancelled(ticks.tick()).await.is_some() {
+        reconciler.deps.fallback.report();
+        if !reconciler.look().await {
+            reconciler.know_nothing();
+        }
+    }
+}
+
+/// Counts and logs a step that failed; false when there is no use in going on
+/// with the next ones now.
+pub(super) fn went_on(step: &'static str, outcome: Result<(), DbError>) -> bool {
+    let Err(error) = outcome else { return true };
+    metrics::counter!("regimen_reconcile_failures_total", "step" => step).increment(1);
+    tracing::warn!(%error, step, "could not reconcile; trying again");
+    !error.is_unavailable()
+}
+
+struct Reconciler {
+    deps: Arc<Deps>,
+    /// Where the walk over users with waiting jobs has come to.
+    after: Option<Uuid>,
+    depth: Depth,
+    lost_leases: Quarantine<Uuid>,
+    overdue: Quarantine<Uuid>,
+    ready: Quarantine<Uuid>,
+    lost_messages: Quarantine<Uuid>,
+    deleted: Quarantine<Uuid>,
+    uncancelled: Quarantine<Uuid>,
+    over_answers: Quarantine<AnswerKey>,
+}
+
+impl Reconciler {
+    fn new(deps: Arc<Deps>) -> Self {
+        Self {
+            deps,
+            // Workers start at random, so that a fleet walks faster than one.
+            after: Some(Uuid::new_v4()),
+            depth: Depth::default(),
+            lost_leases: Quarantine::new("recover_leases"),
+            overdue: Quarantine::new("expire_overdue"),
+            ready: Quarantine::new("dispatch_ready"),
+            lost_messages: Quarantine::new("redispatch_lost"),
+            deleted: Quarantine::new("deleted_accounts"),
+            uncancelled: Quarantine::new("cancel_of_deleted"),
+            over_answers: Quarantine::new("forget_answers"),
+        }
+    }
+
+    /// One look at everything. What was done before a failure stays done. False
+    /// when it is not known what waits.
+    async fn look(&mut self) -> bool {
+        went_on("cancel_of_deleted", self.cancel_of_deleted().await)
+            && went_on("recover_leases", self.recover_leases().await)
+            && went_on("expire_overdue", self.expire_overdue().await)
+            && went_on("dispatch_ready", self.dispatch_ready().await)
+            && went_on("redispatch_lost", self.redispatch_lost().await)
+            && went_on("forget_answers", self.forget_answers().await)
+            && self.reported().await
+    }
+
+    async fn reported(&mut self) -> bool {
+        let reported = self.report().await;
+        let known = reported.is_ok();
+        went_on("report", reported) && known
+    }
+
+    /// Ends what accounts that were deleted still had waiting or running. One
+    /// account, or job, that cannot be worked off holds up no other.
+    async fn cancel_of_deleted(&mut self) -> Result<(), DbError> {
+        let per_user = self.deps.config.claim.per_user;
+        let mut client = self.deps.db.get().await?;
+        let quarantine = self.deleted.rows();
+        let accounts = DeletedAccounts { limit: ACCOUNTS, quarantine: &quarantine };
+        let outcome = jobs::deleted_accounts(&mut client, &accounts).await?;
+        let (accounts, mut failed) = self.deleted.take(outcome, |user| *user);
+        for account in accounts {
+            let quarantine = self.uncancelled.rows();
+            match jobs::cancel_of_account(&mut client, account, BATCH, per_user, &quarantine).await
+            {
+                Ok(outcome) => {
+                    let (ended, broken_off) = self.uncancelled.take(outcome, |job| *job);
+                    count_finished("cancelled", "account_deleted", ended.len());
+                    self.announce(&ended);
+                    failed = failed.or(broken_off);
+                }
+                Err(error) if error.blames_a_row() => {
+                    self.deleted.note(vec![PoisonRow { key: account.0, error }], |user| *user);
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+            if failed.is_some() {
+                break;
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn recover_leases(&mut self) -> Result<(), DbError> {
+        let (lease, per_user) = (self.deps.config.claim.lease, self.deps.config.claim.per_user);
+        for _ in 0..ROUNDS {
+            let mut client = self.deps.db.get().await?;
+            let quarantine = self.lost_leases.rows();
+            // Within one beat of the heartbeat whoever lives has spoken up.
+            let lost =
+                LostLeases { limit: BATCH, grace: lease / 3, per_user, quarantine: &quarantine };
+            let outcome = jobs::recover_leases(&mut client, &lost).await?;
+            drop(client);
+            let (recovered, failed) = self.lost_leases.take(outcome, |held| held.id);
+            if !recovered.is_empty() {
+                tracing::warn!(jobs = recovered.len(), "took over jobs of workers that vanished");
+                metrics::counter!("regimen_leases_lost_total").increment(recovered.len() as u64);
+                let poisoned = recovered.iter().filter(|ended| ended.kind == JobEventKind::Failed);
+                count_finished("failed", "poisoned", poisoned.count());
+                self.announce(&recovered);
+            }
+            match failed {
+                Some(error) => return Err(error),
+                None if recovered.is_empty() => return Ok(()),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn expire_overdue(&mut self) -> Result<(), DbError> {
+        let per_user = self.deps.config.claim.per_user;
+        for _ in 0..ROUNDS {
+            let mut client = self.deps.db.get().await?;
+            let quarantine = self.overdue.rows();
+            let overdue = Overdue { limit: BATCH, per_user, quarantine: &quarantine };
+            let outcome = jobs::expire_overdue(&mut client, &overdue).await?;
+            drop(client);
+            let (expired, failed) = self.overdue.take(outcome, |id| *id);
+            count_finished("expired", "expired", expired.len());
+            self.announce(&expired);
+            match failed {
+                Some(error) => return Err(error),
+                None if expired.is_empty() => return Ok(()),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks on over the users with waiting jobs; after the last one it starts over.
+    async fn dispatch_ready(&mut self) -> Result<(), DbError> {
+        let mut client = self.deps.db.get().await?;
+        let per_user = self.deps.config.claim.per_user;
+        let users = ReadyUsers { after: self.after, limit: USERS };
+        let page = jobs::dispatch_ready(&mut client, users, per_user, &self.ready.rows()).await?;
+        drop(client);
+        self.after = page.last;
+        let (next, failed) = self.ready.take(page.marked, |id| *id);
+        self.deps.announcer.dispatch(&next);
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn redispatch_lost(&mut self) -> Result<(), DbError> {
+        for &class in JobClass::ALL {
+            for _ in 0..ROUNDS {
+                // While Redis is away there is nothing to push to.
+                let oldest = timeout(REDIS_LIMIT, self.deps.queue.oldest(List::from(class)));
+                let Ok(Ok(popped_before)) = oldest.await else { return Ok(()) };
+                let quarantine = self.lost_messages.rows();
+                let lost = LostMessages {
+                    class,
+                    popped_before,
+                    grace: GRACE,
+                    limit: BATCH,
+                    quarantine: &quarantine,
+                };
+                let mut client = self.deps.db.get().await?;
+                let outcome = jobs::redispatch_lost(&mut client, &lost).await?;
+                drop(client);
+                let (lost, failed) = self.lost_messages.take(outcome, |id| *id);
+                if !lost.is_empty() {
+                    let name = class.as_str();
+                    tracing::info!(
+                        class = name,
+                        jobs = lost.len(),
+                        "dispatched again what Redis lost"
+                    );
+                    metrics::counter!("regimen_messages_lost_total", "class" => name)
+                        .increment(lost.len() as u64);
+                    self.deps.announcer.dispatch(&lost);
+                }
+                match failed {
+                    Some(error) => return Err(error),
+                    None if lost.is_empty() => break,
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One batch a look: they were kept for a day, and may be for a little more.
+    async fn forget_answers(&mut self) -> Result<(), DbError> {
+        let mut client = self.deps.db.get().await?;
+        let quarantine = self.over_answers.rows();
+        let over = OverAnswers { limit: BATCH, quarantine: &quarantine };
+        let outcome = jobs::forget_answers(&mut client, &over).await?;
+        self.over_answers.take(outcome, AnswerKey::clone).1.map_or(Ok(()), Err)
+    }
+
+    /// The gauges operators scale and alert by.
+    async fn report(&mut self) -> Result<(), DbError> {
+        metrics::gauge!("regimen_jobs_held").set(self.deps.in_flight.len() as f64);
+        if !self.depth.is_due() {
+            return Ok(());
+        }
+        let mut client = self.deps.db.get().await?;
+        let page = jobs::count_waiting(&mut client, self.depth.next.as_ref(), COUNTED).await?;
+        self.depth.add(page);
+        for &class in JobClass::ALL {
+            let oldest = jobs::oldest_turn(&mut client, class).await?.unwrap_or_default();
+            metrics::gauge!("regimen_jobs_waiting", "class" => class.as_str())
+                .set(self.depth.of(class) as f64);
+            metrics::gauge!("regimen_oldest_claimable_seconds", "class" => class.as_str())
+                .set(oldest.as_secs_f64());
+        }
+        Ok(())
+    }
+
+    /// Nobody can say what waits: neither nothing nor what it was.
+    fn know_nothing(&mut self) {
+        for class in JobClass::ALL {
+            let class = class.as_str();
+            metrics::gauge!("regimen_jobs_waiting", "class" => class).set(f64::NAN);
+            metrics::gauge!("regimen_oldest_claimable_seconds", "class" => class).set(f64::NAN);
+        }
+        self.depth = Depth::default();
+    }
+
+    fn announce(&self, ended: &[Ended]) {
+        ended.iter().for_each(|ended| self.deps.announcer.ended(ended));
+    }
+}
+
+/// A count of everything that waits, page by page: one page for a usual line,
+/// one page a look for a long one.
+#[derive(Debug, Default)]
+struct Depth {
+    next: Option<Place>,
+    counted: HashMap<JobClass, i64>,
+    /// The last count that came to its end.
+    known: HashMap<JobClass, i64>,
+    ended_at: Option<Instant>,
+}
+
+impl Depth {
+    fn is_due(&self) -> bool {
+        self.next.is_some() || self.ended_at.is_none_or(|at| at.elapsed() >= REPORT_EVERY)
+    }
+
+    fn add(&mut self, page: DepthPage) {
+        for (class, n) in page.counted {
+            *self.counted.entry(class).or_default() += n;
+        }
+        self.next = page.next;
+        if self.next.is_none() {
+            self.known = std::mem::take(&mut self.counted);
+            self.ended_at = Some(Instant::now());
+        }
+    }
+
+    /// The last whole count, or more where the present one has found more.
+    fn of(&self, class: JobClass) -> i64 {
+        let of = |counts: &HashMap<JobClass, i64>| counts.get(&class).copied().unwrap_or_default();
+        of(&self.known).max(of(&self.counted))
+    }
+}
+
+fn count_finished(state: &'static str, code: &'static str, jobs: usize) {
+    metrics::counter!("regimen_jobs_finished_total", "state" => state, "code" => code)
+        .increment(jobs as u64);
+}

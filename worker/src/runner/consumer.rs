@@ -1,0 +1,163 @@
+//! The one consumer loop: waits for a free slot, claims work for the free
+//! slots, and hands it to apalis, which runs it through its layers.
+//!
+//! Invariant: never more is claimed than there are free slots. What is claimed
+//! starts at once; nothing waits in a buffer under a lease. A drain ends waits,
+//! never a claim that is under way.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apalis::layers::WorkerBuilderExt;
+use apalis::layers::tracing::TraceLayer;
+use apalis_core::error::BoxDynError;
+use apalis_core::monitor::Monitor;
+use apalis_core::task::Task;
+use apalis_core::task::data::Data;
+use apalis_core::worker::builder::WorkerBuilder;
+use apalis_core::worker::ext::parallelize::ParallelizeExt;
+use regimen_common::db::DbError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::backend::FedBackend;
+use super::panics::RecordPanics;
+
+/// Between two claims after one failed.
+const BACKOFF: Duration = Duration::from_millis(250);
+
+/// Claimed work. `D` is what handlers are given.
+pub trait Job<D>: Debug + Send + Sync + 'static {
+    /// Runs it, and records what came of it.
+    fn run(&self, deps: &Arc<D>) -> impl Future<Output = ()> + Send;
+
+    /// Records that `run` panicked.
+    fn panicked(&self, deps: &Arc<D>) -> impl Future<Output = ()> + Send;
+}
+
+/// Where work of one kind comes from.
+pub trait Source<D>: Send + 'static {
+    /// What it claims.
+    type Job: Job<D>;
+
+    /// Claims up to `free` jobs. Where there is nothing to do it waits, at most
+    /// until a drain begins, and returns nothing.
+    ///
+    /// # Errors
+    /// Postgres failed; what was taken for the claim is put back.
+    fn claim(
+        &mut self,
+        free: usize,
+    ) -> impl Future<Output = Result<Vec<Self::Job>, DbError>> + Send;
+}
+
+/// A kind of work, as the loop needs to know it.
+#[derive(Debug)]
+pub struct Kind<D> {
+    /// Its name in logs and metrics.
+    pub name: &'static str,
+    /// How much of it runs at once.
+    pub slots: usize,
+    /// What its handlers are given.
+    pub deps: Arc<D>,
+    /// Cancelled when nothing new is to be claimed.
+    pub drain: CancellationToken,
+    /// Knows of claims under way until they have come to their end.
+    pub tasks: TaskTracker,
+}
+
+impl<D> Clone for Kind<D> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name,
+            slots: self.slots,
+            deps: Arc::clone(&self.deps),
+            drain: self.drain.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+}
+
+/// A claimed job with its slot, which is free again when both are dropped.
+#[derive(Debug)]
+pub struct Claimed<J> {
+    pub(super) job: J,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// Registers a consumer of `kind` that claims from `source`.
+pub fn register<D, S>(
+    monitor: Monitor,
+    kind: Kind<D>,
+    source: impl Fn(&Arc<D>) -> S + Send + Sync + 'static,
+) -> Monitor
+where
+    D: Send + Sync + 'static,
+    S: Source<D>,
+{
+    monitor.register(move |_| {
+        let Kind { name, slots, deps, drain, tasks } = kind.clone();
+        let (sender, receiver) = mpsc::channel(slots);
+        let feed = feed(name, slots, source(&deps), drain, sender);
+        WorkerBuilder::new(name)
+            .backend(FedBackend::new(receiver, tasks.track_future(feed)))
+            .data(Arc::clone(&deps))
+            .parallelize(tokio::spawn)
+            .layer(RecordPanics::new(name, deps))
+            .catch_panic()
+            .layer(
+                TraceLayer::new()
+                    .make_span_with(move |_: &Task<_>| tracing::info_span!("job", consumer = name)),
+            )
+            .build(run::<D, S::Job>)
+    })
+}
+
+async fn run<D, J>(claimed: Arc<Claimed<J>>, deps: Data<Arc<D>>) -> Result<(), BoxDynError>
+where
+    D: Send + Sync + 'static,
+    J: Job<D>,
+{
+    claimed.job.run(&deps).await;
+    Ok(())
+}
+
+/// Feeds `tasks` until `drain` is cancelled.
+async fn feed<D, S: Source<D>>(
+    name: &'static str,
+    slots: usize,
+    mut source: S,
+    drain: CancellationToken,
+    tasks: mpsc::Sender<Arc<Claimed<S::Job>>>,
+) {
+    let slots = Arc::new(Semaphore::new(slots));
+    loop {
+        let slot = drain.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await;
+        let Some(Ok(slot)) = slot.filter(|_| !drain.is_cancelled()) else { return };
+        let claimed = match source.claim(1 + slots.available_permits()).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                metrics::counter!("regimen_claim_failures_total").increment(1);
+                tracing::warn!(%error, consumer = name, "could not claim work; trying again");
+                drain.run_until_cancelled(sleep(BACKOFF)).await;
+                continue;
+            }
+        };
+        let mut slot = Some(slot);
+        for job in claimed {
+            let Some(slot) = slot.take().or_else(|| Arc::clone(&slots).try_acquire_owned().ok())
+            else {
+                // Unreachable while sources keep to `free`. Dropped, it is released
+                // or its claim runs out.
+                tracing::error!(?job, consumer = name, "claimed without a free slot");
+                continue;
+            };
+            if tasks.send(Arc::new(Claimed { job, _slot: slot })).await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Keeps the leases of everything this process holds, in one statement.
+//!
+//! Runs on its own task and its own connection: it never waits for a handler,
+//! a buffer, or a connection that handlers use.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use regimen_common::db::{DbError, Outcome, Pool, jobs, limits};
+use tokio::time::{Instant, sleep};
+
+use crate::runner::in_flight::{Held, InFlight};
+
+/// Beats three times per lease for as long as the process lives; after a
+/// failure much sooner, so that Postgres is told as soon as it is back.
+pub async fn run(pool: Pool, in_flight: InFlight, lease: Duration) {
+    let soon = (lease / 20).clamp(Duration::from_millis(20), Duration::from_millis(500));
+    loop {
+        in_flight.abandon_overdue(Instant::now());
+        let pause = if beat(&pool, &in_flight, lease).await { lease / 3 } else { soon };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = in_flight.lease_check_requested() => {}
+        }
+    }
+}
+
+/// One beat; false when it has to be repeated soon.
+async fn beat(pool: &Pool, in_flight: &InFlight, lease: Duration) -> bool {
+    let mut asked = in_flight.all();
+    if asked.is_empty() {
+        return true;
+    }
+    // The lease counts from before the statement is sent, never from its answer.
+    let lease_until = Instant::now() + lease;
+    match limits::within(lease / 3, extend(pool, &asked, lease)).await {
+        Ok(outcome) => {
+            // What could not be extended for what stands in its row is still ours,
+            // until its lease runs out; what was not tried comes at once.
+            let open: HashSet<Held> = outcome
+                .poisoned
+                .iter()
+                .map(|poisoned| poisoned.key)
+                .chain(outcome.untried.iter().copied())
+                .collect();
+            asked.retain(|held| !open.contains(held));
+            in_flight.extended(&asked, &outcome.done, lease_until);
+            for poisoned in &outcome.poisoned {
+                metrics::counter!("regimen_poison_rows_total", "step" => "extend_leases")
+                    .increment(1);
+                tracing::error!(job_id = %poisoned.key.id, error = %poisoned.error, "cannot extend the lease of this job");
+            }
+            if outcome.untried.is_empty() {
+                return true;
+            }
+            tracing::warn!(error = ?outcome.broken_off, "could not extend all leases; trying again");
+        }
+        Err(error) => tracing::warn!(%error, "could not extend leases; trying again"),
+    }
+    metrics::counter!("regimen_heartbeat_failures_total").increment(1);
+    false
+}
+
+async fn extend(
+    pool: &Pool,
+    held: &[Held],
+    lease: Duration,
+) -> Result<Outcome<Held, Held>, DbError> {
+    let mut client = pool.get().await?;
+    jobs::extend_leases(&mut client, held, lease).await
+}

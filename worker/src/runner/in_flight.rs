@@ -1,0 +1,253 @@
+//! The jobs this process has claimed and not finished, with their leases.
+//!
+//! Invariant: a job is in flight from its claim until its handler is done with
+//! it, and a handler whose job was abandoned writes nothing more. A job that
+//! leaves without a result is released: another worker may claim it at once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use regimen_common::db::jobs::Held;
+
+#[derive(Debug)]
+struct Entry {
+    fence: i64,
+    abandoned: CancellationToken,
+    /// When the lease runs out unless it is extended.
+    lease_until: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    held: HashMap<Uuid, Entry>,
+    released: Vec<Held>,
+    /// Writes under way that the next holder must find, by claim.
+    writes: HashMap<Held, usize>,
+    /// To be released once a write under way is done.
+    writing: HashSet<Held>,
+}
+
+impl Table {
+    fn release(&mut self, held: Held) {
+        if self.writes.contains_key(&held) {
+            self.writing.insert(held);
+        } else {
+            self.released.push(held);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    table: Mutex<Table>,
+    /// Notified when a job left.
+    left: Notify,
+    /// Notified when leases are to be checked at once.
+    lease_check: Notify,
+}
+
+/// The jobs in flight in this process. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct InFlight(Arc<Shared>);
+
+/// One job in flight; dropping it ends that.
+#[derive(Debug)]
+pub struct InFlightJob {
+    in_flight: InFlight,
+    held: Held,
+    abandoned: CancellationToken,
+    concluded: AtomicBool,
+}
+
+impl InFlightJob {
+    /// The job and the fence of its claim.
+    pub fn held(&self) -> Held {
+        self.held
+    }
+
+    /// Resolves when the handler must stop: the job was cancelled or taken
+    /// over, its lease could not be kept, or a drain is over.
+    pub async fn abandoned(&self) {
+        self.abandoned.cancelled().await;
+    }
+
+    /// Says that the claim's end is written, or is not this process's to
+    /// write. Without it the job is released when this is dropped.
+    pub fn conclude(&self) {
+        self.concluded.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for InFlightJob {
+    fn drop(&mut self) {
+        let mut table = self.in_flight.table();
+        if table.held.get(&self.held.id).is_some_and(|entry| entry.fence == self.held.fence) {
+            table.held.remove(&self.held.id);
+        }
+        if !self.concluded.load(Ordering::Relaxed) {
+            table.release(self.held);
+        }
+        drop(table);
+        self.in_flight.0.left.notify_waiters();
+    }
+}
+
+/// A write that outlives its handler. Until it is dropped the job is not
+/// released, so that the next holder finds what was written.
+#[derive(Debug)]
+pub struct Write {
+    in_flight: InFlight,
+    held: Held,
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        let mut table = self.in_flight.table();
+        if let Some(writes) = table.writes.get_mut(&self.held) {
+            *writes -= 1;
+            if *writes == 0 {
+                table.writes.remove(&self.held);
+                if table.writing.remove(&self.held) {
+                    table.released.push(self.held);
+                }
+            }
+        }
+        drop(table);
+        self.in_flight.0.left.notify_waiters();
+    }
+}
+
+impl InFlight {
+    /// Takes in a claimed job, with a lease until `lease_until`.
+    pub fn take(&self, held: Held, lease_until: Instant) -> InFlightJob {
+        let abandoned = CancellationToken::new();
+        let entry = Entry { fence: held.fence, abandoned: abandoned.clone(), lease_until };
+        self.table().held.insert(held.id, entry);
+        InFlightJob { in_flight: self.clone(), held, abandoned, concluded: AtomicBool::new(false) }
+    }
+
+    /// Announces a write of the claim `held` that goes on without its handler.
+    pub fn write(&self, held: Held) -> Write {
+        *self.table().writes.entry(held).or_default() += 1;
+        Write { in_flight: self.clone(), held }
+    }
+
+    /// How many jobs are in flight.
+    pub fn len(&self) -> usize {
+        self.table().held.len()
+    }
+
+    /// Whether no job is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.table().held.is_empty()
+    }
+
+    /// Resolves when no job is in flight.
+    pub async fn emptied(&self) {
+        self.when_left(|table| table.held.is_empty().then_some(())).await;
+    }
+
+    /// Abandons one job, if it is in flight: its owner cancelled it.
+    pub fn abandon(&self, job_id: Uuid) {
+        if let Some(entry) = self.table().held.get(&job_id) {
+            entry.abandoned.cancel();
+        }
+    }
+
+    /// Abandons everything, when a drain has run out of time.
+    pub fn abandon_all(&self) {
+        self.table().held.values().for_each(|entry| entry.abandoned.cancel());
+    }
+
+    /// Has leases checked at once: a cancellation may have been missed.
+    pub fn request_lease_check(&self) {
+        self.0.lease_check.notify_one();
+    }
+
+    /// Resolves when an immediate lease check is requested.
+    pub(crate) async fn lease_check_requested(&self) {
+        self.0.lease_check.notified().await;
+    }
+
+    /// Everything in flight now.
+    pub(crate) fn all(&self) -> Vec<Held> {
+        self.table().held.iter().map(|(&id, entry)| Held { id, fence: entry.fence }).collect()
+    }
+
+    /// Releases claims in this process's name that no handler has.
+    pub(crate) fn disown(&self, claims: Vec<Held>) {
+        let mut table = self.table();
+        for claim in claims {
+            if table.held.get(&claim.id).is_none_or(|entry| entry.fence != claim.fence) {
+                table.release(claim);
+            }
+        }
+        drop(table);
+        self.0.left.notify_waiters();
+    }
+
+    /// What is to be released, once there is something.
+    pub(crate) async fn released(&self) -> Vec<Held> {
+        let some = |table: &mut Table| {
+            (!table.released.is_empty()).then(|| std::mem::take(&mut table.released))
+        };
+        self.when_left(some).await
+    }
+
+    /// What is to be released so far.
+    pub(crate) fn take_released(&self) -> Vec<Held> {
+        std::mem::take(&mut self.table().released)
+    }
+
+    /// After a heartbeat: what it extended lives on, the rest is not ours any more.
+    pub(crate) fn extended(&self, asked: &[Held], kept: &[Held], lease_until: Instant) {
+        let kept: HashMap<Uuid, i64> = kept.iter().map(|held| (held.id, held.fence)).collect();
+        let mut table = self.table();
+        for held in asked {
+            let Some(entry) = table.held.get_mut(&held.id) else { continue };
+            if entry.fence != held.fence {
+                continue;
+            }
+            if kept.get(&held.id) == Some(&held.fence) {
+                entry.lease_until = lease_until;
+            } else {
+                entry.abandoned.cancel();
+            }
+        }
+    }
+
+    /// Abandons what could not be extended before its lease ran out: another
+    /// worker may hold it by now.
+    pub(crate) fn abandon_overdue(&self, now: Instant) {
+        for (job_id, entry) in &self.table().held {
+            if entry.lease_until <= now && !entry.abandoned.is_cancelled() {
+                tracing::warn!(%job_id, "the lease ran out before it could be extended; abandoning the job");
+                metrics::counter!("regimen_leases_abandoned_total").increment(1);
+                entry.abandoned.cancel();
+            }
+        }
+    }
+
+    async fn when_left<T>(&self, mut look: impl FnMut(&mut Table) -> Option<T>) -> T {
+        loop {
+            let left = self.0.left.notified();
+            tokio::pin!(left);
+            // Registered before the look, so that nothing leaves in between unseen.
+            left.as_mut().enable();
+            if let Some(found) = look(&mut self.table()) {
+                return found;
+            }
+            left.await;
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

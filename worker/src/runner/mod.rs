@@ -1,0 +1,44 @@
+//! Runs claimed work: takes it, keeps its leases, ends with the process. Knows
+//! no kind of work; what a kind claims and does is its [`consumer::Source`]
+//! and its [`consumer::Job`].
+
+use std::time::Duration;
+
+use regimen_common::db::Pool;
+use regimen_common::shutdown::Shutdown;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub mod announce;
+pub mod backend;
+pub mod consumer;
+pub mod heartbeat;
+pub mod in_flight;
+pub mod panics;
+pub mod paused;
+pub mod quarantine;
+pub mod redis_source;
+pub mod release;
+pub mod shutdown;
+pub mod write_retry;
+
+/// What the runner knows of its process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Postgres.
+    pub db: Pool,
+    /// The jobs this process has claimed.
+    pub in_flight: in_flight::InFlight,
+    /// Tells the fleet what was committed.
+    pub announcer: announce::Announcer,
+    /// Drain and stop.
+    pub shutdown: Shutdown,
+    /// Cancelled when a drain is over: what cannot be written now is left.
+    pub cancellation: CancellationToken,
+    /// What must come to its end before the process does, beside the handlers.
+    pub tasks: TaskTracker,
+    /// Under which claims stand in Postgres.
+    pub worker_id: String,
+    /// How long running jobs may finish after SIGTERM.
+    pub drain: Duration,
+}

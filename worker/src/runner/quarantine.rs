@@ -1,0 +1,134 @@
+//! Rows that could not be changed, left out of further looks for a while: a
+//! row at the head of a queue that fails every time must not block the rows
+//! behind it. Each is reported once, with its id; then it is tried again after
+//! growing waits, so that it goes on by itself when its cause is mended.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::time::Duration;
+
+use regimen_common::db::{Outcome, PoisonRow};
+use tokio::time::Instant;
+
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// More are not remembered; the statements stay small.
+const CAPACITY: usize = 1_000;
+
+#[derive(Debug)]
+struct Entry {
+    until: Instant,
+    wait: Duration,
+}
+
+/// The rows one periodic step leaves out.
+#[derive(Debug)]
+pub struct Quarantine<K> {
+    step: &'static str,
+    rows: HashMap<K, Entry>,
+}
+
+impl<K: Clone + Display + Eq + Hash> Quarantine<K> {
+    /// Nothing is left out yet. `step` is what metrics and log call it.
+    pub fn new(step: &'static str) -> Self {
+        Self { step, rows: HashMap::new() }
+    }
+
+    /// The rows to leave out now.
+    pub fn rows(&self) -> Vec<K> {
+        let now = Instant::now();
+        let out = self.rows.iter().filter(|(_, entry)| entry.until > now);
+        out.map(|(row, _)| row.clone()).collect()
+    }
+
+    /// Whether to leave this row out now.
+    pub fn holds(&self, row: &K) -> bool {
+        self.rows.get(row).is_some_and(|entry| entry.until > Instant::now())
+    }
+
+    /// Takes over which rows failed, `key` being the id of each. Those of `done`
+    /// have recovered.
+    pub fn note<S>(&mut self, poisoned: Vec<PoisonRow<S>>, key: impl Fn(&S) -> K) {
+        let now = Instant::now();
+        // What was not tried for so long has left the queue some other way.
+        self.rows.retain(|_, entry| entry.until + 2 * LONGEST_WAIT > now);
+        for PoisonRow { key: row, error } in poisoned {
+            let id = key(&row);
+            let wait = match self.rows.get(&id) {
+                Some(entry) => (entry.wait * 2).min(LONGEST_WAIT),
+                None => {
+                    metrics::counter!("regimen_poison_rows_total", "step" => self.step)
+                        .increment(1);
+                    tracing::error!(
+                        step = self.step, row = %id, %error,
+                        "this row cannot be changed: it is left out for now, the others go on; \
+                         mend what the error names, it is tried again by itself"
+                    );
+                    FIRST_WAIT
+                }
+            };
+            if self.rows.len() < CAPACITY || self.rows.contains_key(&id) {
+                self.rows.insert(id, Entry { until: now + wait, wait });
+            }
+        }
+        let waiting = self.rows.values().filter(|entry| entry.until > now).count();
+        metrics::gauge!("regimen_rows_set_aside", "step" => self.step).set(waiting as f64);
+    }
+
+    /// The same for the outcome of a batch; what was done, or why nothing more was.
+    ///
+    /// # Errors
+    /// Postgres failed in between; `done` is announced first.
+    pub fn take<S, T>(
+        &mut self,
+        outcome: Outcome<S, T>,
+        key: impl Fn(&S) -> K,
+    ) -> (Vec<T>, Option<regimen_common::db::DbError>) {
+        self.note(outcome.poisoned, key);
+        (outcome.done, outcome.broken_off)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regimen_common::db::DbError;
+
+    use super::*;
+
+    fn poisoned(row: u32) -> Vec<PoisonRow<u32>> {
+        vec![PoisonRow { key: row, error: DbError::Url }]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_row_comes_back_after_growing_waits() {
+        let mut quarantine = Quarantine::new("test");
+        for wait in [30, 60, 120] {
+            quarantine.note(poisoned(7), |row| *row);
+            quarantine.note(Vec::<PoisonRow<u32>>::new(), |row| *row);
+            assert_eq!(
+                (quarantine.rows(), quarantine.holds(&7), quarantine.holds(&8)),
+                (vec![7], true, false)
+            );
+            tokio::time::advance(Duration::from_secs(wait)).await;
+            assert_eq!(quarantine.rows(), [0; 0], "{wait}");
+        }
+        for _ in 0..20 {
+            quarantine.note(poisoned(7), |row| *row);
+        }
+        tokio::time::advance(LONGEST_WAIT).await;
+        assert!(!quarantine.holds(&7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_so_many_are_remembered_and_none_for_ever() {
+        let mut quarantine = Quarantine::new("test");
+        for row in 0..2_000 {
+            quarantine.note(poisoned(row), |row| *row);
+        }
+        assert_eq!(quarantine.rows().len(), CAPACITY);
+        tokio::time::advance(3 * LONGEST_WAIT).await;
+        quarantine.note(poisoned(5_000), |row| *row);
+        assert_eq!(quarantine.rows(), [5_000]);
+    }
+}

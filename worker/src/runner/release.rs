@@ -1,0 +1,73 @@
+//! Requeues the jobs this process stopped working on without a result: cut short
+//! by a drain, with a lease that could not be kept, or never handled. They run
+//! elsewhere at once, and no attempt is counted.
+//!
+//! Contract: checks the fence, so that what was cancelled or taken over stays
+//! as it is; while Postgres is away it keeps trying; a crash leaves the jobs
+//! to their leases.
+
+use regimen_common::db::{DbError, jobs};
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use super::in_flight::Held;
+use super::write_retry::until_written;
+
+/// Rows per statement.
+const BATCH: usize = 500;
+
+/// Releases until `stop`; then what is left, once more.
+pub async fn run(context: &Context, stop: CancellationToken) {
+    while let Some(held) = stop.run_until_cancelled(context.in_flight.released()).await {
+        release(context, &held).await;
+    }
+    release(context, &context.in_flight.take_released()).await;
+}
+
+/// Releases what stands in this worker's name in Postgres although it holds
+/// nothing any more: claims whose answer never arrived.
+///
+/// # Errors
+/// Postgres is away; the leases will run out.
+pub async fn sweep(context: &Context) -> Result<(), DbError> {
+    let client = context.db.get().await?;
+    let held = jobs::held_by(&client, &context.worker_id).await?;
+    drop(client);
+    release(context, &held).await;
+    Ok(())
+}
+
+async fn release(context: &Context, held: &[Held]) {
+    for held in held.chunks(BATCH) {
+        let written = until_written(&context.cancellation, "hand-back", async || {
+            let mut client = context.db.get().await?;
+            jobs::release(&mut client, held).await
+        });
+        match written.await {
+            Ok(outcome) => {
+                for poisoned in &outcome.poisoned {
+                    metrics::counter!("regimen_poison_rows_total", "step" => "release")
+                        .increment(1);
+                    tracing::error!(job_id = %poisoned.key.id, error = %poisoned.error, "cannot hand this job back; its lease will run out");
+                }
+                if !outcome.untried.is_empty() {
+                    tracing::warn!(
+                        jobs = outcome.untried.len(),
+                        error = ?outcome.broken_off,
+                        "could not hand jobs back; their leases will run out"
+                    );
+                }
+                let ended = outcome.done;
+                ended.iter().for_each(|ended| context.announcer.ended(ended));
+                if !ended.is_empty() {
+                    metrics::counter!("regimen_jobs_handed_back_total")
+                        .increment(ended.len() as u64);
+                    tracing::info!(jobs = ended.len(), "handed jobs back");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, jobs = held.len(), "could not hand jobs back; their leases will run out");
+            }
+        }
+    }
+}

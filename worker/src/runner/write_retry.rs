@@ -1,0 +1,43 @@
+//! Writes that must not be lost: tried again while Postgres is away.
+
+use std::time::Duration;
+
+use regimen_common::db::DbError;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Short, so that results are there before anybody redoes the work.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// After so long another holder surely has the job.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Runs `write` until it succeeds, fails for a reason that stays, ten minutes
+/// have passed, or the process has to end (`cancellation`). Every write it is used
+/// for checks the fence or may happen twice, so a late success does no harm.
+///
+/// # Errors
+/// The last failure.
+pub async fn until_written<T, F>(
+    cancellation: &CancellationToken,
+    what: &'static str,
+    mut write: impl FnMut() -> F,
+) -> Result<T, DbError>
+where
+    F: Future<Output = Result<T, DbError>>,
+{
+    let give_up = Instant::now() + PATIENCE;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let last = cancellation.is_cancelled() || Instant::now() >= give_up;
+        match write().await {
+            Err(error) if !last && (error.is_unavailable() || error.is_conflict()) => {
+                metrics::counter!("regimen_postgres_retries_total").increment(1);
+                tracing::warn!(%error, what, "not written; keeping it and trying again");
+                cancellation.run_until_cancelled(tokio::time::sleep(pause)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
