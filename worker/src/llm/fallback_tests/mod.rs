@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use self::harness::{Act, Bench, down, error_reply, limited};
 use super::ProviderName::{Anthropic, Gemini, Llama, Openai};
+use super::error::ErrorReply;
 use super::fallback::StoredReply;
 use super::outcome::FallbackError;
 use super::policy::FallbackPolicy;
@@ -156,7 +157,10 @@ async fn a_refusal_needs_a_second_one_to_end_the_job() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rejected_request_falls_over_once() {
-    let rejected = || Act::Fail(ProviderError::BadRequest(error_reply(400, None)));
+    let rejected = || {
+        let message = "the schema has no type".to_owned();
+        Act::Fail(ProviderError::BadRequest(ErrorReply { message, ..error_reply(400, None) }))
+    };
     let bench = Bench::new(vec![
         (Openai, vec![rejected()]),
         (Anthropic, vec![rejected()]),
@@ -166,6 +170,15 @@ async fn a_rejected_request_falls_over_once() {
     assert!(matches!(error, FallbackError::BadRequest { .. }));
     assert!(!error.retryable());
     assert_eq!(bench.asked(), [Openai, Anthropic]);
+
+    // Who says nothing says not the same.
+    let silent = || Act::Fail(ProviderError::BadRequest(error_reply(400, None)));
+    let bench = Bench::new(vec![
+        (Openai, vec![silent()]),
+        (Anthropic, vec![silent()]),
+        (Gemini, vec![GOOD]),
+    ]);
+    assert_eq!(bench.run().await.unwrap().provider, Gemini);
 }
 
 #[tokio::test(start_paused = true)]
