@@ -304,7 +304,7 @@ fn compound(first: &Term, second: &Term) -> Option<Vec<Reading>> {
         if first.is(Unit::Foot) && (by_marks || bare || one_of(&[Unit::Inch])) {
             if a.value == 0.0 && !bare {
                 vec![Reading::of(&[(b.value, Unit::Inch)], b.step())]
-            } else if by_marks {
+            } else if by_marks && (!one_of(&[Unit::Inch]) || b.value > 12.0) {
                 feet().chain(metres()).collect()
             } else if a.is_whole() {
                 feet().collect()
@@ -458,7 +458,8 @@ pub(super) fn choose(
 }
 
 /// Several amounts in one answer must say the same, as near as they are
-/// written; two in the same units ("72 or 73") were not rounded. A metric one is taken, unless it is coarse ("2 m").
+/// written; two in the same units ("72 or 73") were not rounded. A metric one is
+/// taken, unless it is coarse ("2 m").
 pub(super) fn agreed(mut found: Vec<Reading>) -> Result<Reading, MeasureError> {
     /// An inch. What differs by more is not only rounded.
     const MOST: f64 = 2.54;
