@@ -13,14 +13,13 @@ pub mod callbacks;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod dispatch;
 pub mod food;
 pub mod job;
 pub mod lexicon;
 pub mod named;
-pub mod notices;
 pub mod nutrition;
 pub mod process;
-pub mod queue;
 pub mod quiz;
 pub mod rate_limit;
 pub mod redis;
@@ -30,3 +29,4 @@ pub mod telemetry;
 
 #[cfg(feature = "test-support")]
 pub mod test_support;
+pub mod weights;

@@ -6,7 +6,7 @@ use axum::extract::FromRef;
 use regimen_common::clock::Clock;
 use regimen_common::db::Pool;
 use regimen_common::db::{self, DbError};
-use regimen_common::queue::Queue;
+use regimen_common::dispatch::Queue;
 use regimen_common::redis::{Redis, RedisError};
 use regimen_common::shutdown::Shutdown;
 

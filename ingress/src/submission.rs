@@ -12,7 +12,6 @@ use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs, N
 use regimen_common::food::{Unread, unread};
 use regimen_common::job::{JobClass, JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
-use regimen_common::queue::{List, Message};
 use regimen_common::quiz::Quiz;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -209,7 +208,7 @@ async fn accept(
     drop(client);
     room.keep();
     count(&new);
-    announce(state, &new, &dispatch);
+    push(state, dispatch);
     let jobs = accepted.jobs.iter().map(|job| job.id).collect();
     Ok(Submitted { jobs, body, replayed: false })
 }
@@ -376,17 +375,7 @@ fn count(new: &NewJobs) {
 }
 
 /// Pushes on a task of its own: the answer does not wait for Redis.
-fn announce(state: &AppState, new: &NewJobs, dispatch: &[NextJob]) {
-    let list = List::from(new.class);
-    let messages: Vec<Message> = dispatch
-        .iter()
-        .map(|job| Message::new(job.id, job.at, new.trace_context.clone()))
-        .collect();
+fn push(state: &AppState, next: Vec<NextJob>) {
     let queue = state.queue.clone();
-    tokio::spawn(async move {
-        if let Err(error) = queue.push(list, &messages).await {
-            metrics::counter!("regimen_push_failures_total").increment(1);
-            tracing::debug!(%error, "could not push jobs; the reconciler dispatches them");
-        }
-    });
+    tokio::spawn(async move { queue.push_jobs(&next).await });
 }

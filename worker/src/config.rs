@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use regimen_common::config::{ConfigErrors, Env, Environment, database_url};
 use regimen_common::db::jobs::ClaimPolicy;
-use regimen_common::queue::Weights;
+use regimen_common::dispatch::Weights;
 use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use regimen_common::clock::Clock;
 use regimen_common::db::Pool;
 use regimen_common::db::{self, DbError, Limits};
-use regimen_common::queue::{List, Queue, Weights};
+use regimen_common::dispatch::{List, Queue, Weights};
 use regimen_common::redis::{Redis, RedisError};
 use regimen_common::shutdown::Shutdown;
 use tokio_util::sync::CancellationToken;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
-use regimen_common::queue::{List, Message, Queue};
+use regimen_common::dispatch::{List, Message, Queue};
 use regimen_common::rate_limit::{RateLimiter, RatePolicy};
 use regimen_common::redis::{RESPONSE_TIMEOUT, Redis};
 use regimen_common::test_support::PrivateRedis;

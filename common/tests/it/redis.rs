@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
+use regimen_common::dispatch::notices::{self, Heard, JobNotice};
+use regimen_common::dispatch::{List, Message, Queue};
 use regimen_common::job::JobEventKind;
-use regimen_common::notices::{self, Heard, JobNotice};
-use regimen_common::queue::{List, Message, Queue};
 use regimen_common::redis::{Redis, RedisError, Trouble};
 use regimen_common::test_support::{PrivateRedis, Proxy};
 use secrecy::SecretString;
@@ -196,7 +196,7 @@ async fn everything_works(url: &str) {
     queue.push(List::Free, std::slice::from_ref(&sent)).await.unwrap();
     let taken = queue.wait(&mut link, &[List::Free], &wake_up_key, 5, LIMIT).await.unwrap();
     assert_eq!(taken, [(List::Free, sent)]);
-    let weights = regimen_common::queue::Weights { first: 1, second: 1 };
+    let weights = regimen_common::dispatch::Weights { first: 1, second: 1 };
     assert_eq!(queue.pop((List::Pro, List::Free), weights, 0, 5).await.unwrap(), []);
     let mut is_proven = redis::cmd("EXISTS");
     is_proven.arg(store.key("proof"));

@@ -1,8 +1,6 @@
 //! The Stripe webhook: verify, store, acknowledge. Nothing else happens here;
 //! a worker applies what is stored.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -10,7 +8,7 @@ use chrono::{DateTime, Utc};
 use regimen_common::billing::event::Event;
 use regimen_common::db::DbError;
 use regimen_common::db::billing::events::{self, NewEvent, Source, Stored};
-use regimen_common::queue::{List, Message};
+use regimen_common::dispatch::{List, Message};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -21,8 +19,6 @@ use crate::extract::RawBody;
 use crate::state::AppState;
 
 /// How long the acknowledgement waits for Redis; the reconciler dispatches
-/// what was not pushed.
-const PUSH_LIMIT: Duration = Duration::from_millis(200);
 
 /// Stripe delivers from few addresses, and again for days what is refused.
 pub const FLOOD_EXEMPT: &[&str] = &["/api/stripe/webhook"];
@@ -67,7 +63,7 @@ async fn webhook(
     };
     metrics::counter!("regimen_stripe_webhooks_total", "outcome" => label).increment(1);
     match outcome {
-        Ok(Receipt::Stored { id, at }) => push(&state, &id, at).await,
+        Ok(Receipt::Stored { id, at }) => wake(&state, &id, at),
         Ok(Receipt::Duplicate | Receipt::Mismatched) => {}
         Err(refusal) => return Err(refusal.into()),
     }
@@ -115,19 +111,10 @@ async fn receive(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<R
     })
 }
 
-/// Wakes a worker, if Redis is quick about it.
-async fn push(state: &AppState, id: &str, at: DateTime<Utc>) {
-    let message = Message::new(id, at, None);
-    let pushed = state.queue.push(List::Stripe, std::slice::from_ref(&message));
-    match tokio::time::timeout(PUSH_LIMIT, pushed).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(event_id = id, %error, "stored a Stripe event without telling a worker");
-        }
-        Err(_) => {
-            tracing::warn!(event_id = id, "stored a Stripe event; Redis did not answer in time");
-        }
-    }
+/// Wakes a worker, on a task of its own: Stripe's answer does not wait for Redis.
+fn wake(state: &AppState, id: &str, at: DateTime<Utc>) {
+    let (queue, message) = (state.queue.clone(), Message::new(id, at, None));
+    tokio::spawn(async move { queue.push_ids(List::Stripe, &[message]).await });
 }
 
 fn alert(event: &Event, reason: &'static str) {

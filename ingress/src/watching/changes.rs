@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use regimen_common::db::Pool;
 use regimen_common::db::{DbError, jobs};
-use regimen_common::notices::{self, Heard};
+use regimen_common::dispatch::notices::{self, Heard};
 use regimen_common::redis::Redis;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use regimen_common::clock::Clock;
-use regimen_common::queue::{List, Queue};
+use regimen_common::dispatch::{List, Queue};
 use regimen_common::test_support::{TestDatabase, TestRedis};
 use serde_json::json;
 use uuid::Uuid;

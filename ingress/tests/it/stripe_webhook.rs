@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regimen_common::billing::signature::sign;
 use regimen_common::db::billing::events::{self, EventState, Summary};
-use regimen_common::queue::{List, Queue, Weights};
+use regimen_common::dispatch::{List, Queue, Weights};
 use regimen_common::redis::Redis;
 use regimen_common::test_support::{TestDatabase, TestRedis};
 use reqwest::{Response, StatusCode};

@@ -16,9 +16,9 @@ use regimen_common::db::DbError;
 use regimen_common::db::billing::backfill::{self, Occasion, Tally};
 use regimen_common::db::billing::claims::Failure;
 use regimen_common::db::billing::events::{self, NewEvent, Source, Stored};
-use regimen_common::queue::{List, Message};
+use regimen_common::dispatch::{List, Message};
 use serde_json::Value;
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::MissedTickBehavior;
 
 use crate::deps::Deps;
 use crate::stripe::{Page, StripeError};
@@ -35,7 +35,6 @@ const PAUSES: [Duration; 3] =
 /// Looks of the reconciler between two looks whether it is time.
 const LOOKS: u32 = 5;
 /// How long Redis may take; without it the reconciler tells the workers.
-const PUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why a run did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -191,7 +190,7 @@ async fn walk_over(
         }
         let fresh = store_missing(deps, &client, page.data, walk, tally).await?;
         drop(client);
-        push(deps, &fresh).await;
+        deps.queue.push_ids(List::Stripe, &fresh).await;
         match last {
             _ if !page.has_more => return Ok(()),
             // A page that leads nowhere would be turned for ever.
@@ -268,17 +267,6 @@ fn read(value: Value) -> Option<(Event, String)> {
             tracing::warn!(%error, "Stripe lists something that is no event; leaving it out");
             None
         }
-    }
-}
-
-/// Wakes the workers, if Redis is quick about it.
-async fn push(deps: &Deps, fresh: &[Message]) {
-    if fresh.is_empty() {
-        return;
-    }
-    let pushed = timeout(PUSH_LIMIT, deps.queue.push(List::Stripe, fresh)).await;
-    if !matches!(pushed, Ok(Ok(()))) {
-        tracing::warn!(events = fresh.len(), "recovered events wait for the reconciler");
     }
 }
 

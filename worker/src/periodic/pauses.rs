@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use regimen_common::db::DbError;
 use regimen_common::db::pauses::{self, Pausable};
-use regimen_common::queue::List;
+use regimen_common::dispatch::List;
 use tokio::time::MissedTickBehavior;
 
 use crate::deps::Deps;

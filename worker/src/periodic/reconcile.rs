@@ -16,8 +16,8 @@ use regimen_common::db::jobs::{
     Overdue, Place, ReadyUsers,
 };
 use regimen_common::db::{DbError, PoisonRow};
+use regimen_common::dispatch::List;
 use regimen_common::job::{JobClass, JobEventKind};
-use regimen_common::queue::List;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 use uuid::Uuid;
 

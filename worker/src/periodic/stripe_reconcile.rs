@@ -9,10 +9,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisoned};
+use regimen_common::db::billing::repairs::{self, DispatchedId, DueUnresolved, LostIds, Poisoned};
 use regimen_common::db::billing::{events, profiles};
-use regimen_common::db::{DbError, Outcome, PoisonRow};
-use regimen_common::queue::{List, Message};
+use regimen_common::db::{DbError, PoisonRow};
+use regimen_common::dispatch::{List, Message};
 use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
@@ -145,13 +145,13 @@ impl StripeReconciler {
         let rows = quarantine.rows();
         let lost = LostIds { popped_before, patience: PATIENCE, limit: BATCH, quarantine: &rows };
         let mut client = self.deps.db.get().await?;
-        let outcome: Outcome<String, Message> = match list {
+        let outcome = match list {
             List::Notify => repairs::dispatch_lost_mails(&mut client, &lost).await?,
             _ => repairs::dispatch_lost(&mut client, &lost).await?,
         };
         drop(client);
         let (lost, failed) = quarantine.take(outcome, String::clone);
-        push(&self.deps, list, &lost).await;
+        push(&self.deps, list, lost).await;
         failed.map_or(Ok(()), Err)
     }
 
@@ -173,13 +173,13 @@ impl StripeReconciler {
     }
 }
 
-async fn push(deps: &Deps, list: List, messages: &[Message]) {
-    if messages.is_empty() {
+async fn push(deps: &Deps, list: List, lost: Vec<DispatchedId>) {
+    if lost.is_empty() {
         return;
     }
     metrics::counter!("regimen_messages_lost_total", "class" => list.as_str())
-        .increment(messages.len() as u64);
-    if let Err(error) = deps.queue.push(list, messages).await {
-        tracing::warn!(%error, list = list.as_str(), "could not dispatch; trying again");
-    }
+        .increment(lost.len() as u64);
+    let message = |lost: DispatchedId| Message::new(lost.id, lost.at, lost.trace_context);
+    let messages: Vec<_> = lost.into_iter().map(message).collect();
+    deps.queue.push_ids(list, &messages).await;
 }

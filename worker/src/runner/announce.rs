@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regimen_common::db::jobs::{ClaimedJob, Ended, NextJob};
+use regimen_common::dispatch::Queue;
+use regimen_common::dispatch::notices::{self, JobNotice};
 use regimen_common::job::JobEventKind;
-use regimen_common::notices::{self, JobNotice};
-use regimen_common::queue::{List, Message, Queue};
 use regimen_common::redis::Redis;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -102,7 +102,7 @@ async fn tell(redis: Redis, mut announcements: mpsc::Receiver<Announcement>) {
                 Announcement::Flushed(sender) => flushed.push(sender),
             }
         }
-        tokio::join!(push(&queue, &mut next), notices::publish(&redis, &notices));
+        tokio::join!(queue.push_jobs(&next), notices::publish(&redis, &notices));
         for sender in flushed {
             // Nobody waits any more when the time was up.
             let _ = sender.send(());
@@ -120,21 +120,5 @@ async fn gather(announcements: &mut mpsc::Receiver<Announcement>, batch: &mut Ve
         let Ok(Some(announcement)) = timeout_at(until, announcements.recv()).await else { return };
         waiting = can_wait(&announcement);
         batch.push(announcement);
-    }
-}
-
-/// Pushes each job to its list: those that ran before to the front, oldest first.
-async fn push(queue: &Queue, next: &mut [NextJob]) {
-    next.sort_by_key(|job| job.at);
-    for list in List::ALL {
-        let of_list = || next.iter().filter(|job| job.list == list);
-        let message = |job: &NextJob| Message::new(job.id, job.at, None);
-        let new: Vec<_> = of_list().filter(|job| !job.returned).map(message).collect();
-        let back: Vec<_> = of_list().filter(|job| job.returned).map(message).collect();
-        let pushed = tokio::try_join!(queue.push_before(list, &back), queue.push(list, &new));
-        if let Err(error) = pushed {
-            metrics::counter!("regimen_push_failures_total").increment(1);
-            tracing::debug!(%error, "could not push jobs; the reconciler dispatches them");
-        }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use regimen_common::queue::{List, Weights};
+use regimen_common::dispatch::{List, Weights};
 use tokio::sync::watch;
 
 /// Which queues are paused. Cheap to clone.

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use regimen_common::queue::{List, Queue, Taken, WakeUpKey, Weights};
+use regimen_common::dispatch::{List, Queue, Taken, WakeUpKey, Weights};
 use regimen_common::redis::{BlockingLink, RedisError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;

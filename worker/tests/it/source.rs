@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::DateTime;
-use regimen_common::queue::{List, Message, Queue, Taken, Weights};
+use regimen_common::dispatch::{List, Message, Queue, Taken, Weights};
 use regimen_common::redis::Redis;
 use regimen_common::test_support::PrivateRedis;
 use regimen_worker::runner::paused::PausedQueues;

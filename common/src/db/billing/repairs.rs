@@ -10,7 +10,6 @@ use tokio_postgres::Row;
 
 use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome};
-use crate::queue::Message;
 
 /// Events that took workers down.
 #[derive(Debug, Clone, Copy)]
@@ -150,6 +149,17 @@ pub struct LostIds<'a> {
     pub quarantine: &'a [String],
 }
 
+/// What was marked as dispatched, to be pushed after the commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DispatchedId {
+    /// The event's id.
+    pub id: String,
+    /// When it was marked, by the database's clock.
+    pub at: DateTime<Utc>,
+    /// W3C `traceparent` of the request that caused it.
+    pub trace_context: Option<String>,
+}
+
 /// Marks due events as dispatched whose message is lost. Returns them, to be pushed.
 ///
 /// # Errors
@@ -157,7 +167,7 @@ pub struct LostIds<'a> {
 pub async fn dispatch_lost(
     client: &mut Client,
     lost: &LostIds<'_>,
-) -> Result<Outcome<String, Message>, DbError> {
+) -> Result<Outcome<String, DispatchedId>, DbError> {
     batch::run(client, &LostEvents(*lost)).await
 }
 
@@ -168,7 +178,7 @@ pub async fn dispatch_lost(
 pub async fn dispatch_lost_mails(
     client: &mut Client,
     lost: &LostIds<'_>,
-) -> Result<Outcome<String, Message>, DbError> {
+) -> Result<Outcome<String, DispatchedId>, DbError> {
     batch::run(client, &LostMails(*lost)).await
 }
 
@@ -176,7 +186,7 @@ struct LostEvents<'a>(LostIds<'a>);
 
 impl Batch for LostEvents<'_> {
     type Key = String;
-    type Done = Message;
+    type Done = DispatchedId;
 
     async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<String>, DbError> {
         find(
@@ -200,7 +210,11 @@ impl Batch for LostEvents<'_> {
         .await
     }
 
-    async fn change(&self, tx: &Transaction<'_>, keys: &[String]) -> Result<Vec<Message>, DbError> {
+    async fn change(
+        &self,
+        tx: &Transaction<'_>,
+        keys: &[String],
+    ) -> Result<Vec<DispatchedId>, DbError> {
         let statement = tx
             .prepare_cached(
                 "-- dispatch lost stripe events
@@ -215,7 +229,7 @@ impl Batch for LostEvents<'_> {
                  returning e.id, e.dispatched_at, e.trace_context",
             )
             .await?;
-        messages(&tx.query(&statement, &[&keys]).await?)
+        dispatched(&tx.query(&statement, &[&keys]).await?)
     }
 }
 
@@ -223,7 +237,7 @@ struct LostMails<'a>(LostIds<'a>);
 
 impl Batch for LostMails<'_> {
     type Key = String;
-    type Done = Message;
+    type Done = DispatchedId;
 
     async fn pick(&self, tx: &Transaction<'_>) -> Result<Vec<String>, DbError> {
         find(
@@ -243,7 +257,11 @@ impl Batch for LostMails<'_> {
         .await
     }
 
-    async fn change(&self, tx: &Transaction<'_>, keys: &[String]) -> Result<Vec<Message>, DbError> {
+    async fn change(
+        &self,
+        tx: &Transaction<'_>,
+        keys: &[String],
+    ) -> Result<Vec<DispatchedId>, DbError> {
         let statement = tx
             .prepare_cached(
                 "-- dispatch lost mails
@@ -258,7 +276,7 @@ impl Batch for LostMails<'_> {
                  returning n.event_id as id, n.dispatched_at, null::text as trace_context",
             )
             .await?;
-        messages(&tx.query(&statement, &[&keys]).await?)
+        dispatched(&tx.query(&statement, &[&keys]).await?)
     }
 }
 
@@ -284,10 +302,13 @@ fn ids(rows: &[Row]) -> Result<Vec<String>, DbError> {
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
 
-fn messages(rows: &[Row]) -> Result<Vec<Message>, DbError> {
-    let message = |row: &Row| {
-        let at: DateTime<Utc> = row.try_get("dispatched_at")?;
-        Ok(Message::new(row.try_get::<_, &str>("id")?, at, row.try_get("trace_context")?))
+fn dispatched(rows: &[Row]) -> Result<Vec<DispatchedId>, DbError> {
+    let id = |row: &Row| {
+        Ok(DispatchedId {
+            id: row.try_get("id")?,
+            at: row.try_get("dispatched_at")?,
+            trace_context: row.try_get("trace_context")?,
+        })
     };
-    rows.iter().map(message).collect()
+    rows.iter().map(id).collect()
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome, readable};
 use crate::job::PlanKind;
-use crate::queue::Weights;
+use crate::weights::Weights;
 
 /// Under which conditions a worker claims.
 #[derive(Debug, Clone)]

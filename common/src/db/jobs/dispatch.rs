@@ -14,15 +14,14 @@ use uuid::Uuid;
 use super::read::named;
 use crate::db::DbError;
 use crate::job::JobClass;
-use crate::queue::List;
 
 /// A job whose turn has come: to be pushed after the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NextJob {
     /// The job.
     pub id: Uuid,
-    /// Where to push it.
-    pub list: List,
+    /// Whose list it goes to.
+    pub class: JobClass,
     /// What its message says: since when it stands there, by the database's clock.
     pub at: DateTime<Utc>,
     /// The job ran before and came back: it goes before all others, as it
@@ -34,7 +33,7 @@ impl NextJob {
     pub(super) fn from_row(row: &Row) -> Result<Self, DbError> {
         let class: JobClass = named(row, "class")?;
         let at = row.try_get("at")?;
-        Ok(Self { id: row.try_get("id")?, list: class.into(), at, returned: false })
+        Ok(Self { id: row.try_get("id")?, class, at, returned: false })
     }
 }
 

@@ -166,7 +166,7 @@ fn returned(row: &Row, kind: JobEventKind) -> Result<Ended, DbError> {
     let job_id = row.try_get("id")?;
     let class: JobClass = named(row, "class")?;
     let at: DateTime<Utc> = row.try_get("created_at")?;
-    let next = NextJob { id: job_id, list: class.into(), at, returned: true };
+    let next = NextJob { id: job_id, class, at, returned: true };
     Ok(Ended { job_id, kind, seq: row.try_get("last_seq")?, next: vec![next] })
 }
 

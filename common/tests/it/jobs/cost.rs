@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use regimen_common::db::Client;
 use regimen_common::db::jobs::{self, Held};
+use regimen_common::dispatch::Weights;
 use regimen_common::job::JobClass;
-use regimen_common::queue::Weights;
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 

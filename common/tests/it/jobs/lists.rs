@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
-use regimen_common::queue::{List, Message, Queue, Taken, Weights};
+use regimen_common::dispatch::{List, Message, Queue, Taken, Weights};
 use regimen_common::redis::{BlockingLink, Redis};
 use regimen_common::test_support::TestRedis;
 use secrecy::SecretString;

@@ -12,8 +12,8 @@ use regimen_common::db::callbacks::{self, Due, Room};
 use regimen_common::db::jobs::{
     self, DeletedAccounts, LostLeases, LostMessages, OverAnswers, Overdue, ReadyUsers, Turns,
 };
+use regimen_common::dispatch::Weights;
 use regimen_common::job::JobClass;
-use regimen_common::queue::Weights;
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 

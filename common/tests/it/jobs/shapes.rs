@@ -15,8 +15,8 @@ use regimen_common::db::billing::{events, profiles};
 use regimen_common::db::callbacks::{self, Due, Room};
 use regimen_common::db::jobs::{self, DeletedAccounts, Held, OverAnswers};
 use regimen_common::db::{models, pauses, usage};
+use regimen_common::dispatch::Weights;
 use regimen_common::job::JobClass;
-use regimen_common::queue::Weights;
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 

@@ -8,8 +8,8 @@ use regimen_common::db::jobs::{
     NewJobs, NextJob, Overdue, ReadyUsers, Turns,
 };
 use regimen_common::db::{Client, Outcome};
+use regimen_common::dispatch::Weights;
 use regimen_common::job::{JobClass, JobEvent, PlanKind};
-use regimen_common::queue::Weights;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

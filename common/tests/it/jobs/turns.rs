@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use regimen_common::db::jobs::{Acceptance, Held};
 use regimen_common::db::{self, jobs};
+use regimen_common::dispatch::Weights;
 use regimen_common::job::JobClass;
-use regimen_common::queue::Weights;
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 

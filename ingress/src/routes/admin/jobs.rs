@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Listed, OperatorFilter, Retried};
+use regimen_common::dispatch::notices::JobNotice;
 use regimen_common::job::{JobClass, JobEventKind, JobState};
-use regimen_common::notices::JobNotice;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -19,7 +19,7 @@ use crate::auth::Admin;
 use crate::billing::operate::actor;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Id, Query, is_plain};
-use crate::routes::jobs::{JobView, announce, push};
+use crate::routes::jobs::{JobView, announce};
 use crate::state::AppState;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
@@ -202,7 +202,7 @@ async fn retry(
             let detail = json!({ "retried_as": as_id, "user_id": user_id });
             record(&tx, &admin, "retry_job", &id.to_string(), &detail).await?;
             tx.commit().await?;
-            tokio::spawn(async move { push(&state, &next).await });
+            tokio::spawn(async move { state.queue.push_jobs(&next).await });
             let body = JobRetried { id: as_id, retry_of: id, created: true };
             Ok((StatusCode::ACCEPTED, Json(body)))
         }

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use regimen_common::db::pauses::{self, Pausable, Pause};
-use regimen_common::queue::List;
+use regimen_common::dispatch::List;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;

@@ -9,9 +9,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, ListFilter, NextJob};
+use regimen_common::dispatch::notices::{self, JobNotice};
 use regimen_common::job::{JobEventKind, JobState, PlanKind};
-use regimen_common::notices::{self, JobNotice};
-use regimen_common::queue::{List, Message};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -165,16 +164,5 @@ async fn cancel(
 /// answer does not wait for Redis.
 pub(super) async fn announce(state: AppState, notice: JobNotice, next: Vec<NextJob>) {
     notices::publish(&state.redis, &[notice]).await;
-    push(&state, &next).await;
-}
-
-/// Pushes jobs whose turn has come; what is not pushed, the reconciler finds.
-pub(super) async fn push(state: &AppState, next: &[NextJob]) {
-    for list in List::ALL {
-        let of_list = next.iter().filter(|job| job.list == list);
-        let messages: Vec<_> = of_list.map(|job| Message::new(job.id, job.at, None)).collect();
-        if let Err(error) = state.queue.push(list, &messages).await {
-            tracing::debug!(%error, "could not push jobs; the reconciler dispatches them");
-        }
-    }
+    state.queue.push_jobs(&next).await;
 }

@@ -9,8 +9,8 @@ use regimen_common::db::jobs::{
     self, AttemptOutcome, AttemptUsage, ClaimPolicy, Ended, Held, NewAttempt, Success,
 };
 use regimen_common::db::plans::{self, NewPlan, PlanColumns};
+use regimen_common::dispatch::notices::{self, JobNotice};
 use regimen_common::job::{FailureCode, JobEventKind};
-use regimen_common::notices::{self, JobNotice};
 use regimen_common::test_support::{TestDatabase, TestRedis};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};

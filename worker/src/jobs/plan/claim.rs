@@ -7,7 +7,7 @@ use std::time::Duration;
 use regimen_common::db::jobs::{self, ClaimedJob, Held, Turns};
 use regimen_common::db::limits;
 use regimen_common::db::{Client, DbError, Outcome};
-use regimen_common::queue::{List, Message, Taken};
+use regimen_common::dispatch::{List, Message, Taken};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 

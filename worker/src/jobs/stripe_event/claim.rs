@@ -7,7 +7,7 @@ use std::time::Duration;
 use regimen_common::db::billing::claims::{self, ClaimedEvent, DueEvents};
 use regimen_common::db::billing::notices::{self, ClaimedMail, DueMails};
 use regimen_common::db::{DbError, limits};
-use regimen_common::queue::{List, Taken, Weights};
+use regimen_common::dispatch::{List, Taken, Weights};
 use tokio::time::sleep;
 
 use super::handler;

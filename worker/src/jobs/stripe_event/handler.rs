@@ -12,7 +12,7 @@ use std::time::Duration;
 use regimen_common::billing::event::{BadPayload, Event};
 use regimen_common::db::DbError;
 use regimen_common::db::billing::claims::{self, ClaimedEvent, Failure};
-use regimen_common::queue::{List, Message};
+use regimen_common::dispatch::{List, Message};
 use tokio::time::Instant;
 
 use super::settle::{self, Settled};
@@ -152,9 +152,7 @@ async fn after_commit(deps: &Deps, claimed: &ClaimedEvent, settled: &Settled) {
     }
     if settled.mail {
         let message = Message::new(&claimed.id, claimed.claimed_at, None);
-        if let Err(error) = deps.queue.push(List::Notify, &[message]).await {
-            tracing::warn!(event_id = claimed.id, %error, "a mail waits for the reconciler");
-        }
+        deps.queue.push_ids(List::Notify, &[message]).await;
     }
 }
 

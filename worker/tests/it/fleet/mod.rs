@@ -12,9 +12,9 @@ use regimen_common::clock::Clock;
 use regimen_common::db;
 use regimen_common::db::jobs::{self, Acceptance, NewJob, NewJobs};
 use regimen_common::db::{Client, Pool};
+use regimen_common::dispatch::{List, Message, Queue};
 use regimen_common::job::{JobClass, PlanKind};
 use regimen_common::nutrition::Nutrition;
-use regimen_common::queue::{List, Message, Queue};
 use regimen_common::quiz::Quiz;
 use regimen_common::redis::Redis;
 use regimen_common::test_support::{

@@ -1,9 +1,13 @@
-//! The dispatch lists in Redis: ids only, Postgres holds the truth.
+//! The dispatch lists in Redis: ids only, Postgres holds the truth. `push` is the
+//! only way into them, `notices` tells of changes of jobs.
 //!
 //! One list per class under one hash tag. While there is work, workers pop by
 //! weight; an idle worker blocks on the lists themselves, so that Redis hands a
 //! pushed id to one of them at once. Messages may be lost, doubled or
 //! reordered: a claim in Postgres decides, the reconciler repairs.
+
+pub mod notices;
+mod push;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -13,14 +17,17 @@ use redis::{Script, cmd};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::job::JobClass;
 use crate::redis::{BlockingLink, Redis, RedisError};
+
+pub use crate::weights::Weights;
 
 /// The version of [`Message`] this build writes.
 const MESSAGE_VERSION: u8 = 1;
 /// How long a wake-up is kept for a process that does not read it, seconds.
 const RING_SECONDS: i64 = 60;
 
-static POP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("queue_pop.lua")));
+static POP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("pop.lua")));
 
 /// The lists of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,7 +38,7 @@ pub enum List {
     Free,
     /// Stored Stripe events to apply.
     Stripe,
-    /// Notices to send: e-mails and callbacks.
+    /// Mails to send.
     Notify,
 }
 
@@ -50,11 +57,11 @@ impl List {
     }
 }
 
-impl From<crate::job::JobClass> for List {
-    fn from(class: crate::job::JobClass) -> Self {
+impl From<JobClass> for List {
+    fn from(class: JobClass) -> Self {
         match class {
-            crate::job::JobClass::Pro => Self::Pro,
-            crate::job::JobClass::Free => Self::Free,
+            JobClass::Pro => Self::Pro,
+            JobClass::Free => Self::Free,
         }
     }
 }
@@ -84,56 +91,6 @@ impl Message {
     /// The id as a job's.
     pub fn job_id(&self) -> Option<Uuid> {
         self.id.parse().ok()
-    }
-}
-
-/// The plan lists' shares when both have work: so many of the first for each of
-/// the second. A list without turns is left alone, whatever the other one holds.
-#[derive(Debug, Clone, Copy)]
-pub struct Weights {
-    /// Turns of the first list.
-    pub first: u32,
-    /// Turns of the second list.
-    pub second: u32,
-}
-
-impl Weights {
-    /// The same shares, but no turns for lists that are paused.
-    pub fn without(self, first_paused: bool, second_paused: bool) -> Self {
-        let unless = |paused, turns| if paused { 0 } else { turns };
-        Self { first: unless(first_paused, self.first), second: unless(second_paused, self.second) }
-    }
-
-    /// The lists that have turns, the one whose turn pick number `turn` is first.
-    pub fn order<T>(self, (first, second): (T, T), turn: u64) -> Vec<T> {
-        let cycle = u64::from(self.first) + u64::from(self.second);
-        let mut order = Vec::with_capacity(2);
-        order.extend((self.first > 0).then_some(first));
-        order.extend((self.second > 0).then_some(second));
-        if turn % cycle.max(1) >= u64::from(self.first) {
-            order.reverse();
-        }
-        order
-    }
-
-    /// How many to take of each list for `want` picks from pick number `turn`
-    /// on, when `have` stand there. The rule of `queue_pop.lua`, for jobs that
-    /// are not taken through Redis.
-    pub fn shares(self, turn: u64, want: usize, have: (usize, usize)) -> (usize, usize) {
-        let cycle = u64::from(self.first) + u64::from(self.second);
-        let (mut first, mut second) = (0, 0);
-        let there = |turns, count| if turns > 0 { count } else { 0 };
-        let have = (there(self.first, have.0), there(self.second, have.1));
-        for pick in 0..want as u64 {
-            let firsts_turn = turn.wrapping_add(pick) % cycle.max(1) < u64::from(self.first);
-            let (first_left, second_left) = (first < have.0, second < have.1);
-            match (firsts_turn, first_left, second_left) {
-                (_, false, false) => break,
-                (true, true, _) | (false, true, false) => first += 1,
-                (false, _, true) | (true, false, true) => second += 1,
-            }
-        }
-        (first, second)
     }
 }
 
