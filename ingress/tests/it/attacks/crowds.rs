@@ -1,10 +1,12 @@
 //! Attacks by number: connections that only stay.
 
+use std::ops::{Deref, DerefMut};
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::harness::{Ingress, plans};
@@ -16,17 +18,37 @@ const OTHER_FILES: u64 = 1_000;
 /// What one idle connection may cost the ingress, kilobytes.
 const MOST_KILOBYTES: u64 = 32;
 
+/// Two whole crowds are more files than a process is allowed.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Connections that stay until it is dropped.
+pub(super) struct Crowd {
+    streams: Vec<TcpStream>,
+    _turn: Option<MutexGuard<'static, ()>>,
+}
+
+impl Deref for Crowd {
+    type Target = [TcpStream];
+
+    fn deref(&self) -> &[TcpStream] {
+        &self.streams
+    }
+}
+
+impl DerefMut for Crowd {
+    fn deref_mut(&mut self) -> &mut [TcpStream] {
+        &mut self.streams
+    }
+}
+
 /// Connections that send one byte of a request and nothing more.
-pub(super) async fn idle(address: &str, count: usize) -> Vec<TcpStream> {
+pub(super) async fn idle(address: &str, count: usize) -> Crowd {
     crowd(address, count, |_| "G".to_owned()).await
 }
 
 /// Connections that each send their opening, by number, and stay.
-pub(super) async fn crowd(
-    address: &str,
-    count: usize,
-    opening: impl Fn(usize) -> String,
-) -> Vec<TcpStream> {
+pub(super) async fn crowd(address: &str, count: usize, opening: impl Fn(usize) -> String) -> Crowd {
+    let _turn = if count < CROWD { None } else { Some(TURN.lock().await) };
     let mut crowd = Vec::with_capacity(count);
     while crowd.len() < count {
         // In batches: a full accept queue would leave connections only we believe in.
@@ -40,7 +62,7 @@ pub(super) async fn crowd(
         });
         crowd.extend(futures_util::future::join_all(batch).await);
     }
-    crowd
+    Crowd { streams: crowd, _turn }
 }
 
 /// Lets this process and its children open as many files as the system allows.

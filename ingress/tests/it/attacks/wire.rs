@@ -123,9 +123,9 @@ async fn slow_heads_and_bodies_are_cut_off() {
 #[tokio::test]
 async fn idle_connections_neither_stay_nor_block_others() {
     let ingress = Ingress::start(&[("HEADER_TIMEOUT_SECONDS", "3")]).await;
-    let idle = idle(ingress.address(), 900).await;
+    let mut idle = idle(ingress.address(), 900).await;
     assert_eq!(ingress.get("/v1/usage", Uuid::new_v4()).await.status, 200);
-    for mut stream in idle {
+    for stream in idle.iter_mut() {
         // Ends only because the server closes.
         let _ = stream.read_to_end(&mut Vec::new()).await;
     }
