@@ -265,6 +265,24 @@ impl Env {
             .unwrap_or_default()
     }
 
+    /// A list of waits in seconds, each up to a day, or `default` where nothing is set.
+    pub fn waits(&mut self, name: &'static str, default: &[u64]) -> Vec<Duration> {
+        let waits = self.list(name);
+        if waits.is_empty() {
+            return default.iter().copied().map(Duration::from_secs).collect();
+        }
+        let mut read = Vec::with_capacity(waits.len());
+        for text in &waits {
+            match text.parse::<f64>() {
+                Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => {
+                    read.push(Duration::from_secs_f64(seconds));
+                }
+                _ => self.error(name, format!("{text:?} is not a number of seconds up to a day")),
+            }
+        }
+        read
+    }
+
     /// Records a mistake a single variable cannot show, such as two that contradict.
     pub fn error(&mut self, name: &str, problem: impl Into<String>) {
         self.errors.push(ConfigError { name: name.to_owned(), problem: problem.into() });

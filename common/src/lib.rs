@@ -1,10 +1,10 @@
 //! What the ingress and the worker share: the domain (pure), the SQL, the
-//! queue handle and the plumbing of a process.
+//! dispatch lists and the plumbing of a process.
 //!
-//! Arrows point inwards: `db`, `queue` and `rate_limit` may use the domain
-//! modules (`account`, `billing`, `callbacks`, `food`, `job`, `lexicon`,
-//! `nutrition`, `quiz`); those import
-//! nothing of ours that does I/O.
+//! Arrows point inwards: `dispatch` uses `db` and `redis`, `db` and `rate_limit`
+//! the domain modules (`account`, `billing`, `callbacks`, `food`, `job`,
+//! `lexicon`, `nutrition`, `quiz`, `weights`); those import nothing of ours that
+//! does I/O.
 
 pub mod account;
 pub mod address_file;

@@ -104,7 +104,7 @@ impl WorkerConfig {
                 second: env.number("WEIGHT_FREE", 1, 1..=1_000),
             },
             drain: env.seconds("DRAIN_SECONDS", 90.0),
-            retry_rounds: waits(env, "RETRY_ROUNDS_SECONDS", &[30, 120, 600]),
+            retry_rounds: env.waits("RETRY_ROUNDS_SECONDS", &[30, 120, 600]),
             reconcile_every: env.seconds("RECONCILE_SECONDS", 1.0),
             providers: FallbackConfig::from_env(env),
             stripe: StripeConfig::from_env(env, environment),
@@ -116,26 +116,6 @@ impl WorkerConfig {
         };
         Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
     }
-}
-
-/// A list of waits in seconds, or `default` where nothing is set.
-pub(crate) fn waits(env: &mut Env, name: &'static str, default: &[u64]) -> Vec<Duration> {
-    let waits = env.list(name);
-    if waits.is_empty() {
-        return default.iter().copied().map(Duration::from_secs).collect();
-    }
-    waits
-        .iter()
-        .filter_map(|text| match text.parse::<f64>() {
-            Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => {
-                Some(Duration::from_secs_f64(seconds))
-            }
-            _ => {
-                env.error(name, format!("{text:?} is not a number of seconds up to a day"));
-                None
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@ use std::time::Duration;
 use regimen_common::callbacks::{Rules, Signer};
 use regimen_common::config::Env;
 
-use crate::config::waits;
-
 /// Waits between the tries where nothing is set: those Standard Webhooks
 /// proposes, ten tries within 76 hours.
 const RETRY_SECONDS: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
@@ -34,7 +32,7 @@ impl WebhookConfig {
     /// Reads the settings; mistakes are recorded in `env`.
     pub fn from_env(env: &mut Env) -> Self {
         let timeout = env.number("CALLBACK_TIMEOUT_SECONDS", 15.0, 0.1..=60.0);
-        let retries = waits(env, "CALLBACK_RETRY_SECONDS", &RETRY_SECONDS);
+        let retries = env.waits("CALLBACK_RETRY_SECONDS", &RETRY_SECONDS);
         if retries.len() > MAX_RETRIES {
             env.error("CALLBACK_RETRY_SECONDS", format!("has more than {MAX_RETRIES} waits"));
         }
