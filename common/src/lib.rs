@@ -20,6 +20,7 @@ pub mod lexicon;
 pub mod named;
 pub mod nutrition;
 pub mod process;
+pub mod provider;
 pub mod quiz;
 pub mod rate_limit;
 pub mod redis;

@@ -12,6 +12,7 @@ use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs, N
 use regimen_common::food::{Unread, unread};
 use regimen_common::job::{JobClass, JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
+use regimen_common::provider::ProviderName;
 use regimen_common::quiz::Quiz;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,8 +23,6 @@ use uuid::Uuid;
 use crate::error::{ApiError, FieldError, QuotaExceeded};
 use crate::state::AppState;
 
-/// Names a caller may ask for as provider.
-pub const PROVIDERS: [&str; 4] = ["openai", "anthropic", "gemini", "llama"];
 const MAX_MODEL_CHARS: usize = 100;
 
 /// A request as a route understood it, before validation.
@@ -222,9 +221,9 @@ fn validate(submission: &Submission, callbacks: Option<&Rules>) -> Result<Quiz, 
         wrong("/kinds", "must name meal, workout or both".to_owned());
     }
     if let Some(provider) = &submission.provider
-        && !PROVIDERS.contains(&provider.as_str())
+        && provider.parse::<ProviderName>().is_err()
     {
-        wrong("/provider", format!("must be one of {}", PROVIDERS.join(", ")));
+        wrong("/provider", format!("must be one of {}", ProviderName::list()));
     }
     if let Some(model) = &submission.model
         && !is_model_name(model)

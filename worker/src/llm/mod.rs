@@ -22,7 +22,6 @@ pub mod finish;
 pub mod gemini;
 pub mod http;
 pub mod log;
-pub mod name;
 pub mod openai;
 pub mod outcome;
 pub mod paused;
@@ -54,7 +53,7 @@ use self::feature::{Feature, Features};
 use self::schema::Subset;
 
 pub use error::ProviderError;
-pub use name::ProviderName;
+pub use regimen_common::provider::ProviderName;
 pub use schema::ReplySchema;
 pub use usage::TokenUsage;
 

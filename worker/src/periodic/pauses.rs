@@ -59,7 +59,7 @@ async fn look(
         let value = f64::from(paused.contains(list.as_str()));
         metrics::gauge!("regimen_queue_paused", "class" => list.as_str()).set(value);
     }
-    for provider in ProviderName::ALL {
+    for &provider in ProviderName::ALL {
         let value = f64::from(paused_providers.contains(provider.as_str()));
         metrics::gauge!("regimen_provider_paused", "provider" => provider.as_str()).set(value);
     }

@@ -6,6 +6,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use regimen_common::db::pauses::{self, Pausable, Pause};
 use regimen_common::dispatch::List;
+use regimen_common::provider::ProviderName;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -18,7 +19,6 @@ use crate::billing::operate::actor;
 use crate::error::ApiError;
 use crate::extract::Name;
 use crate::state::AppState;
-use crate::submission::PROVIDERS;
 
 /// The queues that can be paused. Mails go out while events wait: they tell of
 /// what has happened.
@@ -173,8 +173,8 @@ fn known_queue(class: &str) -> Result<List, ApiError> {
 }
 
 fn known_provider(name: &str) -> Result<&'static str, ApiError> {
-    PROVIDERS
-        .into_iter()
-        .find(|known| *known == name)
-        .ok_or_else(|| ApiError::NotFound(format!("a provider is one of {}", PROVIDERS.join(", "))))
+    let known = name.parse::<ProviderName>();
+    known
+        .map(ProviderName::as_str)
+        .map_err(|_| ApiError::NotFound(format!("a provider is one of {}", ProviderName::list())))
 }

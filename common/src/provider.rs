@@ -1,0 +1,31 @@
+//! The AI providers a plan can come from, with one spelling for requests,
+//! settings, SQL, Redis keys, metrics and logs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::named::named;
+
+/// One of the services that can be asked; `ALL` is the default order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderName {
+    /// OpenAI, Chat Completions.
+    Openai,
+    /// Anthropic, Messages.
+    Anthropic,
+    /// Google Gemini, generateContent.
+    Gemini,
+    /// Any host that speaks OpenAI's Chat Completions; empty until configured.
+    Llama,
+}
+
+named!(ProviderName, "provider", {
+    Openai => "openai", Anthropic => "anthropic", Gemini => "gemini", Llama => "llama",
+});
+
+impl ProviderName {
+    /// All names, for messages.
+    pub fn list() -> String {
+        Self::ALL.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
