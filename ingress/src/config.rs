@@ -10,9 +10,9 @@ use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 
 use crate::auth::AuthConfig;
-use crate::billing::StripeConfig;
 use crate::limits::UsageLimits;
 use crate::middleware::LimitsConfig;
+use crate::stripe_api::StripeConfig;
 use crate::watching::WatchingConfig;
 
 /// Everything the ingress can be told.

@@ -13,9 +13,11 @@ use regimen_common::db::DbError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::billing::CallError;
-use crate::idempotency::Repeated;
-use crate::middleware::BodyRefused;
+use crate::idempotency::{Repeated, UnreadableKey};
+use crate::request_id;
+
+/// A cause, for the log only.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The media type of every error body.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -175,7 +177,7 @@ pub enum ApiError {
         what: &'static str,
         /// For the log only.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Cause,
     },
     /// The database did not say whether it did what was asked.
     #[error(
@@ -193,7 +195,7 @@ pub enum ApiError {
         retry_after: Duration,
         /// For the log only.
         #[source]
-        source: Box<crate::auth::FetchError>,
+        source: Cause,
     },
     /// A plan that the caller waited for could not be generated.
     #[error("{0}")]
@@ -203,10 +205,10 @@ pub enum ApiError {
         "Stripe does not answer right now; what was asked may or may not be done: send the request \
          again, with its Idempotency-Key if it had one"
     )]
-    StripeAway(#[source] Box<CallError>),
+    StripeAway(#[source] Cause),
     /// Stripe refuses what our settings make us ask.
     #[error("Stripe refused what this deployment asked; its operators find the reason in the log")]
-    StripeRefused(#[source] Box<CallError>),
+    StripeRefused(#[source] Cause),
     /// Stripe refuses what an operator asked.
     #[error("{0}")]
     StripeRejected(String),
@@ -215,7 +217,7 @@ pub enum ApiError {
     NotConfigured(String),
     /// A defect of ours.
     #[error("something went wrong on our side; the request id helps us find it")]
-    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Internal(#[source] Cause),
 }
 
 /// The fixed part of a problem type.
@@ -227,7 +229,7 @@ pub(crate) struct ProblemType {
 
 impl ApiError {
     /// Wraps a defect of ours.
-    pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn internal(source: impl Into<Cause>) -> Self {
         Self::Internal(source.into())
     }
 
@@ -317,23 +319,15 @@ impl ApiError {
             }
             // Anybody can make up key ids: no line for each in the log.
             Self::KeysUnavailable { source, .. } => {
-                tracing::debug!(
-                    request_id,
-                    error = &**source as &dyn std::error::Error,
-                    "keys unavailable"
-                );
+                tracing::debug!(request_id, error = &**source, "keys unavailable");
             }
             Self::StripeAway(source) => {
-                tracing::warn!(
-                    request_id,
-                    error = &**source as &dyn std::error::Error,
-                    "Stripe is away"
-                );
+                tracing::warn!(request_id, error = &**source, "Stripe is away");
             }
             Self::StripeRefused(source) => {
                 tracing::error!(
                     request_id,
-                    error = &**source as &dyn std::error::Error,
+                    error = &**source,
                     "Stripe refused what our settings ask; look at STRIPE_SECRET_KEY and STRIPE_PRICES"
                 );
             }
@@ -398,13 +392,9 @@ pub(crate) fn type_uri(code: &str) -> String {
     }
 }
 
-impl From<BodyRefused> for ApiError {
-    fn from(refused: BodyRefused) -> Self {
-        match refused {
-            BodyRefused::TooLarge { limit } => Self::TooLarge { part: Part::Body, limit },
-            BodyRefused::TooSlow => Self::Timeout,
-            BodyRefused::Broken => Self::BadRequest(refused.to_string()),
-        }
+impl From<UnreadableKey> for ApiError {
+    fn from(error: UnreadableKey) -> Self {
+        Self::BadRequest(error.to_string())
     }
 }
 
@@ -430,7 +420,6 @@ impl From<Arc<DbError>> for ApiError {
 impl IntoResponse for ApiError {
     /// The middleware that knows the request's id sets it through a task-local.
     fn into_response(self) -> Response {
-        let request_id = crate::middleware::current_request_id();
-        self.into_response_for(&request_id)
+        self.into_response_for(&request_id::current())
     }
 }

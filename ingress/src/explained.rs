@@ -13,8 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use uuid::Uuid;
 
 use crate::error::{ApiError, PROBLEM_JSON, Part, Problem, ProblemType, type_uri};
-use crate::middleware::HEADER_LINES;
-use crate::serve::MAX_BUFFER_BYTES;
+use crate::middleware::{HEADER_LINES, MAX_BUFFER_BYTES};
 
 /// A connection whose bare refusals are explained.
 #[derive(Debug)]

@@ -4,8 +4,6 @@
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 
-use crate::error::ApiError;
-
 /// Carries the client's key for repeating a request safely.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const REPLAYED: &str = "idempotency-replayed";
@@ -15,13 +13,18 @@ const REPLAYED: &str = "idempotency-replayed";
 #[derive(Debug, Clone, Copy)]
 pub struct Repeated;
 
+/// An idempotency key that is no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("Idempotency-Key must be printable ASCII")]
+pub struct UnreadableKey;
+
 /// The idempotency key of a request, if it has one.
-pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+///
+/// # Errors
+/// It is no printable ASCII.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, UnreadableKey> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    let key = key
-        .to_str()
-        .map_err(|_| ApiError::BadRequest("Idempotency-Key must be printable ASCII".to_owned()))?;
-    Ok(Some(key.to_owned()))
+    key.to_str().map(|key| Some(key.to_owned())).map_err(|_| UnreadableKey)
 }
 
 /// Says on `response` that it was given before; the limits then do not count it.

@@ -1,6 +1,7 @@
 //! The thin door: authenticates, validates, limits, verifies webhooks,
 //! commits jobs and answers. It does no slow work itself.
 
+mod announce;
 pub mod auth;
 pub mod billing;
 pub mod client_address;
@@ -17,10 +18,14 @@ mod measurement;
 pub mod middleware;
 pub mod openapi;
 pub mod prefer;
+pub mod request_id;
 pub mod routes;
 pub mod serve;
 pub mod state;
+pub mod stripe_api;
 pub mod submission;
+pub mod views;
+pub mod waiting;
 pub mod watching;
 
 use std::sync::Arc;

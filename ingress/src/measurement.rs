@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use regimen_common::db::{DbError, Limits, limits};
+use regimen_common::db::{DbError, StatementLimits, limits};
 use tokio::time::Instant;
 
 type Measured<T> = Result<Arc<T>, Arc<DbError>>;
@@ -70,7 +70,7 @@ impl<T: Send + Sync + 'static> Measurement<T> {
     ) -> Shared<BoxFuture<'static, Measured<T>>> {
         let state = Arc::clone(&self.state);
         let task = tokio::spawn(async move {
-            let measured = limits::within(Limits::REQUEST.usual, measure).await;
+            let measured = limits::within(StatementLimits::REQUEST.usual, measure).await;
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.under_way = None;
             let measured = Arc::new(measured.map_err(Arc::new)?);
@@ -127,6 +127,6 @@ mod tests {
         let never = Measurement::<u8>::new(SECOND);
         let started = Instant::now();
         assert!(never.get(std::future::pending).await.is_err());
-        assert_eq!(started.elapsed(), Limits::REQUEST.usual);
+        assert_eq!(started.elapsed(), StatementLimits::REQUEST.usual);
     }
 }

@@ -22,10 +22,8 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use crate::explained::Explained;
-use crate::middleware::{HEADER_LINES, LimitsConfig};
+use crate::middleware::{HEADER_LINES, LimitsConfig, MAX_BUFFER_BYTES};
 
-/// The read buffer of a connection, and with it the largest head.
-pub(crate) const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// Pause after a failed accept, usually a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

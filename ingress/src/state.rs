@@ -11,9 +11,9 @@ use regimen_common::redis::{Redis, RedisError};
 use regimen_common::shutdown::Shutdown;
 
 use crate::auth::{AuthSetupError, Authenticator};
-use crate::billing::StripeApi;
 use crate::config::IngressConfig;
-use crate::limits::Limits;
+use crate::limits::RateLimits;
+use crate::stripe_api::StripeApi;
 use crate::watching::Watching;
 
 /// The ingress's dependencies. Cheap to clone.
@@ -30,7 +30,7 @@ pub struct AppState {
     /// Who is calling.
     pub authenticator: Arc<Authenticator>,
     /// How often users may do what.
-    pub limits: Arc<Limits>,
+    pub limits: Arc<RateLimits>,
     /// Calls to Stripe.
     pub stripe: Arc<StripeApi>,
     /// Job changes for waiting requests, and how jobs stand.
@@ -73,7 +73,7 @@ impl AppState {
         Ok(Self {
             stripe: Arc::new(stripe),
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
-            limits: Arc::new(Limits::new(config.usage.clone(), redis.clone(), db.clone())),
+            limits: Arc::new(RateLimits::new(config.usage.clone(), redis.clone(), db.clone())),
             queue: Queue::new(redis.clone()),
             watching: Watching::new(redis.clone(), db.clone(), config.watching),
             config: Arc::new(config),
@@ -88,5 +88,11 @@ impl AppState {
 impl FromRef<AppState> for Arc<Authenticator> {
     fn from_ref(state: &AppState) -> Self {
         Arc::clone(&state.authenticator)
+    }
+}
+
+impl FromRef<AppState> for Arc<RateLimits> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.limits)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regimen_common::clock::Clock;
 use regimen_common::db::Pool;
-use regimen_common::db::{self, DbError, Limits};
+use regimen_common::db::{self, DbError, StatementLimits};
 use regimen_common::dispatch::{List, Queue, Weights};
 use regimen_common::redis::{Redis, RedisError};
 use regimen_common::shutdown::Shutdown;
@@ -87,7 +87,7 @@ impl Deps {
     /// A setting is unusable.
     pub fn new(config: WorkerConfig, shutdown: Shutdown) -> Result<Arc<Self>, DepsError> {
         let (url, size) = (&config.database_url, config.database_pool_size);
-        let db = db::pool_with(url, size, "regimen-worker", Limits::WORK)?;
+        let db = db::pool_with(url, size, "regimen-worker", StatementLimits::WORK)?;
         let redis = Redis::new(&config.redis_url, &config.redis_prefix)?;
         let heartbeat_db = db::pool(url, 1, "regimen-worker-heartbeat")?;
         let clock = Clock::system();

@@ -8,7 +8,7 @@
 use uuid::Uuid;
 
 use super::entitlement::Status;
-use super::event::{Event, EventKind};
+use super::event::{Event, StripeEventKind};
 use super::object::{CheckoutSession, Dispute, Invoice, Subscription, customer_user};
 use super::record::{Basis, Record, Standing};
 use super::state::{CustomerState, Link, LinkSource};
@@ -43,7 +43,7 @@ impl<'a> Work<'a> {
             notice: None,
             alerts: Vec::new(),
             unresolved: false,
-            handled: event.kind != EventKind::Other,
+            handled: event.kind != StripeEventKind::Other,
         };
         Self { event, answers, done, questions: Vec::new(), needed: false }
     }
@@ -60,25 +60,27 @@ impl<'a> Work<'a> {
 
     fn event(&mut self) {
         match self.event.kind {
-            EventKind::CheckoutCompleted
-            | EventKind::CheckoutPaid
-            | EventKind::CheckoutPaymentFailed => self.checkout(),
-            EventKind::SubscriptionCreated
-            | EventKind::SubscriptionChanged
-            | EventKind::SubscriptionDeleted => self.subscription(),
-            EventKind::TrialWillEnd => {
+            StripeEventKind::CheckoutCompleted
+            | StripeEventKind::CheckoutPaid
+            | StripeEventKind::CheckoutPaymentFailed => self.checkout(),
+            StripeEventKind::SubscriptionCreated
+            | StripeEventKind::SubscriptionChanged
+            | StripeEventKind::SubscriptionDeleted => self.subscription(),
+            StripeEventKind::TrialWillEnd => {
                 self.subscription();
                 self.trial_will_end();
             }
-            EventKind::InvoicePaid => self.invoice(None),
-            EventKind::PaymentFailed => self.invoice(Some(NoticeKind::PaymentFailed)),
-            EventKind::PaymentActionRequired => self.invoice(Some(NoticeKind::ActionRequired)),
-            EventKind::ChargeRefunded => self.look_again(),
-            EventKind::DisputeCreated => self.dispute(true),
-            EventKind::DisputeClosed => self.dispute(false),
-            EventKind::CustomerChanged => self.customer(),
-            EventKind::CustomerDeleted => self.customer_deleted(),
-            EventKind::Other => {}
+            StripeEventKind::InvoicePaid => self.invoice(None),
+            StripeEventKind::PaymentFailed => self.invoice(Some(NoticeKind::PaymentFailed)),
+            StripeEventKind::PaymentActionRequired => {
+                self.invoice(Some(NoticeKind::ActionRequired))
+            }
+            StripeEventKind::ChargeRefunded => self.look_again(),
+            StripeEventKind::DisputeCreated => self.dispute(true),
+            StripeEventKind::DisputeClosed => self.dispute(false),
+            StripeEventKind::CustomerChanged => self.customer(),
+            StripeEventKind::CustomerDeleted => self.customer_deleted(),
+            StripeEventKind::Other => {}
         }
     }
 
@@ -127,7 +129,7 @@ impl<'a> Work<'a> {
             return;
         };
         let basis = match self.event.kind {
-            EventKind::SubscriptionCreated => Basis::Created(self.event.created),
+            StripeEventKind::SubscriptionCreated => Basis::Created(self.event.created),
             _ => Basis::Event(self.event.created),
         };
         match Record::from_subscription(&id, &customer, &subscription, basis) {
@@ -232,8 +234,8 @@ impl<'a> Work<'a> {
         }
         let paying = matches!(record.status, Status::Active | Status::Trialing);
         match self.event.kind {
-            EventKind::InvoicePaid => !paying || invoice.paid_until() > record.period_end,
-            EventKind::PaymentFailed => paying,
+            StripeEventKind::InvoicePaid => !paying || invoice.paid_until() > record.period_end,
+            StripeEventKind::PaymentFailed => paying,
             _ => false,
         }
     }

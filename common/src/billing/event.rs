@@ -26,7 +26,7 @@ pub struct Event {
     /// `evt_…`: the same for every delivery of the event.
     pub id: String,
     /// What happened.
-    pub kind: EventKind,
+    pub kind: StripeEventKind,
     /// The type as Stripe spells it.
     pub type_name: String,
     /// When, in Unix seconds by Stripe's clock. 0 when the event does not say.
@@ -60,7 +60,7 @@ struct Envelope {
 impl Event {
     /// Reads a delivery's body. Events of Stripe's second generation
     /// (`v2.core.event`), which carry no data, are accepted as
-    /// [`EventKind::Other`].
+    /// [`StripeEventKind::Other`].
     ///
     /// # Errors
     /// The body is not JSON, or not an event.
@@ -83,7 +83,11 @@ impl Event {
         }
         let mut data = envelope.data;
         let mut part = |name| data.get_mut(name).map(Value::take).unwrap_or_default();
-        let kind = if thin { EventKind::Other } else { EventKind::from_name(&envelope.type_name) };
+        let kind = if thin {
+            StripeEventKind::Other
+        } else {
+            StripeEventKind::from_name(&envelope.type_name)
+        };
         Ok(Self {
             id: envelope.id,
             kind,
@@ -130,7 +134,7 @@ fn seconds(created: &Value) -> i64 {
 
 /// The events that do something here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EventKind {
+pub enum StripeEventKind {
     /// A checkout ended well, though its payment may still be under way.
     CheckoutCompleted,
     /// The payment of a completed checkout arrived.
@@ -165,7 +169,7 @@ pub enum EventKind {
     Other,
 }
 
-impl EventKind {
+impl StripeEventKind {
     /// The kind of the event type that Stripe calls `name`.
     pub fn from_name(name: &str) -> Self {
         match name {
@@ -205,7 +209,7 @@ mod tests {
     fn the_least_an_event_can_be_is_accepted() {
         let event = Event::parse(br#"{"id":"evt_1","object":"event","type":"invoice.paid"}"#);
         let event = event.unwrap();
-        assert_eq!((event.kind, event.created), (EventKind::InvoicePaid, 0));
+        assert_eq!((event.kind, event.created), (StripeEventKind::InvoicePaid, 0));
         assert_eq!((event.livemode, event.customer()), (None, None));
     }
 
@@ -245,7 +249,7 @@ mod tests {
             "created": "2026-11-22T10:00:00.000Z", "livemode": false,
         }))
         .unwrap();
-        assert_eq!(event.kind, EventKind::Other);
+        assert_eq!(event.kind, StripeEventKind::Other);
         assert_eq!(event.created, 1_795_341_600);
     }
 

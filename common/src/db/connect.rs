@@ -16,7 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
 
 use super::error::{Asked, DbError, RootCertificatesProblem};
-use super::limits::Limits;
+use super::limits::StatementLimits;
 use super::planner;
 use super::pool::Pool;
 use super::pooler::{self, Sessions};
@@ -53,7 +53,7 @@ const PROCESS: &str = "select pg_backend_pid()";
 /// # Errors
 /// The URL or the certificate file is unusable.
 pub fn pool(url: &SecretString, size: usize, application_name: &str) -> Result<Pool, DbError> {
-    pool_with(url, size, application_name, Limits::REQUEST)
+    pool_with(url, size, application_name, StatementLimits::REQUEST)
 }
 
 /// The same with other limits.
@@ -64,7 +64,7 @@ pub fn pool_with(
     url: &SecretString,
     size: usize,
     application_name: &str,
-    limits: Limits,
+    limits: StatementLimits,
 ) -> Result<Pool, DbError> {
     Pool::new(url, size, application_name, limits)
 }
@@ -113,7 +113,7 @@ impl Endpoint {
 
     /// Has the server give up by itself. What a role or database is given less
     /// time for stays so.
-    pub(super) fn limited(mut self, limits: &Limits) -> Self {
+    pub(super) fn limited(mut self, limits: &StatementLimits) -> Self {
         let at_most = |name: &str, limit: Duration| {
             let limit = limit.as_millis();
             format!(

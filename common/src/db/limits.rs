@@ -13,7 +13,7 @@ use super::error::{Asked, DbError};
 
 /// What the connections of one pool may be asked.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct StatementLimits {
     /// For getting a connection and for each statement, where nothing else is said.
     pub usual: Duration,
     /// The longest that [`super::Pool::within`] may ask for. The server itself
@@ -24,7 +24,7 @@ pub struct Limits {
     pub lock: Duration,
 }
 
-impl Limits {
+impl StatementLimits {
     /// Whoever waits is a client of ours.
     pub const REQUEST: Self = Self {
         usual: Duration::from_secs(5),
@@ -66,7 +66,7 @@ pub async fn within<F: Future>(budget: Duration, work: F) -> F::Output {
 /// # Errors
 /// It took too long.
 pub async fn wait<F: Future>(work: F) -> Result<F::Output, DbError> {
-    let limit = left(Limits::REQUEST.usual);
+    let limit = left(StatementLimits::REQUEST.usual);
     let _wait = Wait::begin();
     let done = tokio::time::timeout(limit, work).await;
     done.map_err(|_| DbError::TimedOut { asked: Asked::Step, limit })

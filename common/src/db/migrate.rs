@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::error::SqlState;
 
 use super::error::describe;
-use super::{Client, DbError, GenericClient, Limits, pool_with};
+use super::{Client, DbError, GenericClient, StatementLimits, pool_with};
 
 /// Session lock that makes concurrent starts queue up; an arbitrary number
 /// that nothing else in the database uses.
@@ -24,7 +24,7 @@ const RUN: Duration = Duration::from_secs(3_600);
 
 /// A migration may rebuild an index for long, but must not wait for a table
 /// for long: everybody else queues up behind it.
-const LIMITS: Limits = Limits {
+const LIMITS: StatementLimits = StatementLimits {
     usual: Duration::from_secs(30),
     longest: Duration::from_secs(4_000),
     lock: Duration::from_secs(5),

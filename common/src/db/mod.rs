@@ -26,7 +26,7 @@ pub use batch::{Outcome, PoisonRow};
 pub use client::{Client, GenericClient, Transaction};
 pub use connect::{connect, pool, pool_with};
 pub use error::{Asked, DbError, RootCertificatesProblem};
-pub use limits::Limits;
+pub use limits::StatementLimits;
 pub use pool::Pool;
 
 /// A stretch of time as the database tells it; one without end is as long as can be.

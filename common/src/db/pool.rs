@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Client, Watch};
 use super::connect::Endpoint;
 use super::error::{Asked, DbError};
-use super::limits::{self, Limits, PROBE, Wait};
+use super::limits::{self, PROBE, StatementLimits, Wait};
 use super::pooler::{self, Sessions};
 
 /// How old a connection may become; each a little less, so that they do not go at once.
@@ -45,7 +45,7 @@ pub(super) type Pooled = managed::Object<Manager>;
 #[derive(Debug, Clone)]
 pub struct Pool {
     connections: managed::Pool<Manager>,
-    limits: Limits,
+    limits: StatementLimits,
 }
 
 impl Pool {
@@ -53,7 +53,7 @@ impl Pool {
         url: &SecretString,
         size: usize,
         application_name: &str,
-        limits: Limits,
+        limits: StatementLimits,
     ) -> Result<Self, DbError> {
         let endpoint = Endpoint::read(url, application_name)?.limited(&limits);
         let connections = managed::Pool::builder(Manager(Arc::new(Shared::new(endpoint))))
@@ -68,7 +68,10 @@ impl Pool {
     #[must_use]
     pub fn within(&self, limit: Duration) -> Self {
         let usual = limit.min(self.limits.longest);
-        Self { connections: self.connections.clone(), limits: Limits { usual, ..self.limits } }
+        Self {
+            connections: self.connections.clone(),
+            limits: StatementLimits { usual, ..self.limits },
+        }
     }
 
     /// A connection.

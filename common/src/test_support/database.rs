@@ -16,7 +16,7 @@ const TEMPLATE_LOCK: i64 = 0x5265_6769_6d65_6e02;
 const POOL_SIZE: usize = 16;
 
 /// Tests wait for locks on purpose, on machines that are busy.
-pub const LIMITS: db::Limits = db::Limits {
+pub const LIMITS: db::StatementLimits = db::StatementLimits {
     usual: Duration::from_secs(120),
     longest: Duration::from_secs(120),
     lock: Duration::from_secs(100),

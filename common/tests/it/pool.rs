@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use regimen_common::db::{self, Asked, Client, DbError, Limits, Pool, limits};
+use regimen_common::db::{self, Asked, Client, DbError, Pool, StatementLimits, limits};
 use regimen_common::test_support::{Proxy, TestDatabase};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout};
@@ -39,7 +39,7 @@ async fn until_idle(database: &TestDatabase) {
 async fn a_statement_over_its_limit_is_stopped_and_its_connection_not_used_again() {
     let database = TestDatabase::new().await;
     // The server would let it run for longer than anybody here waits.
-    let limits = Limits { longest: 10 * SOON, ..Limits::REQUEST };
+    let limits = StatementLimits { longest: 10 * SOON, ..StatementLimits::REQUEST };
     let pool = db::pool_with(&database.secret_url(), 1, "regimen-pool-test", limits).unwrap();
     let before = process(&pool.get().await.unwrap()).await;
     let client = pool.within(SHORT).get().await.unwrap();
@@ -176,7 +176,7 @@ async fn the_server_gives_up_by_itself_and_stricter_settings_stay() {
                                   current_setting('lock_timeout'))";
     let client = pool(&database, 1).get().await.unwrap();
     assert_eq!(text(&client, settings).await, "4500ms 4s");
-    let work = db::pool_with(&database.secret_url(), 1, "test", Limits::WORK).unwrap();
+    let work = db::pool_with(&database.secret_url(), 1, "test", StatementLimits::WORK).unwrap();
     assert_eq!(text(&work.get().await.unwrap(), settings).await, "9s 4s");
 
     let admin = database.client().await;

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use regimen_common::billing::is_stripe_id;
 use regimen_common::db::accounts;
 use regimen_common::db::billing::payers::{self, Payer};
 use stripe::{IdempotencyKey, StripeRequest};
@@ -19,11 +20,12 @@ use stripe_checkout::checkout_session::{
 use stripe_core::customer::RetrieveCustomer;
 use uuid::Uuid;
 
-use super::replies::{Customer, Invoice, List, Session};
-use super::{CallError, Refusal, is_stripe_id, keys, one_checkout, return_url};
+use super::{keys, one_checkout, return_url};
 use crate::auth::Caller;
 use crate::error::{ApiError, FieldError};
 use crate::state::AppState;
+use crate::stripe_api::replies::{Customer, Invoice, List, Session};
+use crate::stripe_api::{CallError, Refusal};
 
 /// The metadata key that carries our user's id.
 const USER_ID: &str = regimen_common::billing::object::USER_ID;
@@ -66,7 +68,7 @@ pub async fn checkout(
     for _ in 0..CUSTOMERS {
         let payer = payer(state, user).await?;
         if payer.subscribed {
-            return Err(subscribed());
+            return Err(one_checkout::subscribed());
         }
         let customer = own_customer(state, caller, user, &payer).await?;
         let email = caller.email.as_deref().unwrap_or(&payer.email);
@@ -137,12 +139,6 @@ async fn payer(state: &AppState, user: Uuid) -> Result<Payer, ApiError> {
     let client = state.db.get().await?;
     let entitling = &state.config.stripe.offers.entitling;
     Ok(payers::payer(&client, user, entitling).await?.unwrap_or_default())
-}
-
-pub(super) fn subscribed() -> ApiError {
-    ApiError::Conflict(
-        "you have a subscription; change or end it through /v1/billing/portal".to_owned(),
-    )
 }
 
 /// Notes that Stripe does not know the user's customer, for the next call and
@@ -249,7 +245,7 @@ async fn own_customer(
     let named = match (&payer.customer, &payer.named) {
         (Some(own), _) => return Ok(Some(own.clone())),
         (None, None) => return Ok(None),
-        (None, Some(named)) if !super::is_stripe_id(named) => return Ok(None),
+        (None, Some(named)) if !is_stripe_id(named) => return Ok(None),
         (None, Some(named)) => named,
     };
     let request = RetrieveCustomer::new(named.as_str()).build();

@@ -1,25 +1,33 @@
-//! Stripe, seen from the door: settings and the calls made for a caller.
+//! What callers buy and manage at Stripe, and what operators change there.
 //!
-//! - [`api`]: one call, repeated under one key; [`keys`]: which key.
 //! - [`checkout`]: buying and managing one's own subscription.
 //! - [`one_checkout`]: one open payment page a user.
 //! - [`return_url`]: where Stripe may send people back to.
 //! - [`operate`]: what operators change in other people's subscriptions.
 //! - [`revenue`]: what all subscriptions together bring.
-//! - [`replies`]: what is read of Stripe's objects.
+//! - [`keys`]: under which idempotency key Stripe is called.
 
-pub mod api;
 pub mod checkout;
-mod config;
-mod error;
 pub mod keys;
 pub mod one_checkout;
 pub mod operate;
-pub mod replies;
 pub mod return_url;
 pub mod revenue;
 
-pub use api::StripeApi;
-pub use config::StripeConfig;
-pub use error::{CallError, Refusal};
-pub use regimen_common::billing::is_stripe_id;
+use regimen_common::billing::is_stripe_id;
+
+use crate::error::{ApiError, FieldError};
+
+/// The id of one of Stripe's objects at `pointer`.
+///
+/// # Errors
+/// 422 at `pointer` when it is missing or no such id.
+pub fn stripe_id<'a>(pointer: &str, id: Option<&'a str>) -> Result<&'a str, ApiError> {
+    let message = match id {
+        Some(id) if is_stripe_id(id) => return Ok(id),
+        Some(_) => "must be an id of Stripe's: letters, digits, _ and -",
+        None => "is required",
+    };
+    let (pointer, message) = (pointer.to_owned(), message.to_owned());
+    Err(ApiError::Invalid(vec![FieldError { pointer, message }]))
+}

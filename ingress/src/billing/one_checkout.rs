@@ -11,10 +11,11 @@ use stripe::StripeRequest;
 use stripe_checkout::checkout_session::{ExpireCheckoutSession, RetrieveCheckoutSession};
 use uuid::Uuid;
 
-use super::replies::Session;
-use super::{CallError, keys};
+use super::keys;
 use crate::error::ApiError;
 use crate::state::AppState;
+use crate::stripe_api::CallError;
+use crate::stripe_api::replies::Session;
 
 /// Tabs that open a checkout at the same moment as this one.
 const RIVALS: usize = 4;
@@ -103,7 +104,7 @@ async fn close(state: &AppState, session: &str) -> Result<End, ApiError> {
     };
     Ok(match session.status.as_deref() {
         Some("complete") => End::Paid(session.subscription.map(|sold| sold.id().to_owned())),
-        Some("open") => return Err(ApiError::StripeAway(Box::new(CallError::InFlight))),
+        Some("open") => return Err(ApiError::StripeAway(CallError::InFlight.into())),
         _ => End::Closed,
     })
 }
@@ -125,12 +126,18 @@ async fn already_paid(
     }
     let entitling = &state.config.stripe.offers.entitling;
     let payer = payers::payer(&client, user, entitling).await?.unwrap_or_default();
-    Ok(payer.subscribed.then(super::checkout::subscribed))
+    Ok(payer.subscribed.then(subscribed))
 }
 
 fn in_progress() -> ApiError {
     ApiError::Conflict(
         "your payment of a moment ago is being processed; look at your plan again in a minute"
             .to_owned(),
+    )
+}
+
+pub(super) fn subscribed() -> ApiError {
+    ApiError::Conflict(
+        "you have a subscription; change or end it through /v1/billing/portal".to_owned(),
     )
 }

@@ -12,12 +12,11 @@ use stripe_billing::subscription::{
 };
 use stripe_core::refund::{CreateRefund, CreateRefundReason};
 
-use super::CallError;
-use super::api::Reply;
-use super::replies::{Invoice, Refund, Subscription};
 use crate::auth::Admin;
 use crate::error::ApiError;
 use crate::state::AppState;
+use crate::stripe_api::replies::{Invoice, Refund, Subscription};
+use crate::stripe_api::{CallError, Reply};
 
 /// A change to make.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,14 +2,15 @@
 //! fetched from Stripe once.
 
 use chrono::TimeDelta;
+use regimen_common::billing::is_stripe_id;
 use regimen_common::billing::metrics::{Metrics, Price, Standing, WINDOW_DAYS};
 use regimen_common::db::billing::payers;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 
-use super::replies::PriceObject;
-use super::{CallError, is_stripe_id};
 use crate::error::ApiError;
 use crate::state::AppState;
+use crate::stripe_api::CallError;
+use crate::stripe_api::replies::PriceObject;
 
 /// The numbers of this moment, and what they were made from.
 ///

@@ -1,7 +1,9 @@
 //! The rate limit in front of the limited routes, and its headers.
 
+use std::sync::Arc;
+
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRef, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
@@ -14,11 +16,11 @@ use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
-use crate::auth::Caller;
+use super::RateLimits;
+use crate::auth::{Authenticator, Caller};
 use crate::error::{ApiError, QuotaExceeded};
 use crate::extract::{read_body, without_mark};
 use crate::idempotency::{IDEMPOTENCY_KEY, Repeated};
-use crate::state::AppState;
 
 const POLICY_HEADER: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT_HEADER: HeaderName = HeaderName::from_static("ratelimit");
@@ -74,11 +76,12 @@ impl<S: Send + Sync> FromRequestParts<S> for OverLimit {
 }
 
 /// `routes`, each request to which counts as one `action` of its user.
-pub fn limited(
-    state: &AppState,
-    action: Action,
-    routes: OpenApiRouter<AppState>,
-) -> OpenApiRouter<AppState> {
+pub fn limited<S>(state: &S, action: Action, routes: OpenApiRouter<S>) -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Arc<RateLimits>: FromRef<S>,
+    Arc<Authenticator>: FromRef<S>,
+{
     routes.route_layer(from_fn_with_state((state.clone(), action), enforce))
 }
 
@@ -87,11 +90,16 @@ pub fn limited(
 ///
 /// # Errors
 /// 401 and 403 by [`Caller`], 429 by the limits.
-async fn enforce(
-    State((state, action)): State<(AppState, Action)>,
+async fn enforce<S>(
+    State((state, action)): State<(S, Action)>,
     request: Request,
     next: Next,
-) -> Result<Response, ApiError> {
+) -> Result<Response, ApiError>
+where
+    S: Send + Sync,
+    Arc<RateLimits>: FromRef<S>,
+    Arc<Authenticator>: FromRef<S>,
+{
     let (mut parts, body) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &state).await?;
     let (user, body) = limited_user(&caller, body).await?;
@@ -100,7 +108,7 @@ async fn enforce(
         // A backend that names nobody: the handler says so.
         return Ok(next.run(request).await);
     };
-    let limits = &state.limits;
+    let limits = Arc::<RateLimits>::from_ref(&state);
     let policies = limits.config.rates.policies(action, limits.tiers.of(user).await);
     let subject = user.to_string();
     let taken = limits.limiter.take(&subject, &policies).await;

@@ -1,9 +1,8 @@
 //! How often a user may start generations, and how much may wait at all.
 //!
-//! [`enforce`] stands in front of every route and limits those that
-//! [`Action::of`] names. It takes a unit before the handler runs and gives it
-//! back when nothing came of the request, so an invalid body or a repeated
-//! answer uses nothing up. Beyond the limit a request with an idempotency key is
+//! [`limited`] stands in front of the routes it is given. It takes a unit before
+//! the handler runs and gives it back when nothing came of the request, so an
+//! invalid body or a repeated answer uses nothing up. Beyond the limit a request with an idempotency key is
 //! still let through, as [`OverLimit`], to get the answer it was given before.
 
 mod backpressure;
@@ -53,7 +52,7 @@ impl UsageLimits {
 
 /// The limiter and what it needs to know of users.
 #[derive(Debug)]
-pub struct Limits {
+pub struct RateLimits {
     /// The settings.
     pub config: UsageLimits,
     /// Counts.
@@ -64,7 +63,7 @@ pub struct Limits {
     pub backpressure: Backpressure,
 }
 
-impl Limits {
+impl RateLimits {
     /// Over the process's Redis and Postgres.
     pub fn new(config: UsageLimits, redis: Redis, db: Pool) -> Self {
         Self {

@@ -12,6 +12,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::error::{ApiError, Part};
+
 /// Why reading a body was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyRefused {
@@ -27,6 +29,16 @@ pub enum BodyRefused {
     /// The connection broke.
     #[error("the connection ended inside the body")]
     Broken,
+}
+
+impl From<BodyRefused> for ApiError {
+    fn from(refused: BodyRefused) -> Self {
+        match refused {
+            BodyRefused::TooLarge { limit } => Self::TooLarge { part: Part::Body, limit },
+            BodyRefused::TooSlow => Self::Timeout,
+            BodyRefused::Broken => Self::BadRequest(refused.to_string()),
+        }
+    }
 }
 
 /// Lets `limit` bytes through within `timeout`.

@@ -31,6 +31,8 @@ pub struct LimitsConfig {
 pub(super) const URL_BYTES: usize = 8 * 1024;
 /// All header names and values together: a long token and much beside it.
 pub(super) const HEADER_BYTES: usize = 48 * 1024;
+/// The read buffer of a connection, and with it the largest head.
+pub(crate) const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// Header lines of one request.
 pub(crate) const HEADER_LINES: usize = 100;
 

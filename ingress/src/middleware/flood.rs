@@ -6,15 +6,12 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use axum::http::HeaderMap;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use regimen_common::config::{Env, Environment};
 
-use super::refuse::EarlyRefusals;
 use crate::client_address::{AddressGroup, ClientAddress};
 use crate::error::{ApiError, QuotaExceeded};
 
@@ -22,7 +19,6 @@ use crate::error::{ApiError, QuotaExceeded};
 const MAX_ADDRESSES: usize = 100_000;
 /// Buckets that all further addresses share.
 const SHARED_BUCKETS: u64 = 4_096;
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// What one address may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,24 +115,10 @@ fn count(number: usize) -> f64 {
     number as f64
 }
 
-/// Sweeps on a timer until the router is dropped.
-pub(super) fn sweep_while_alive(refusals: &Arc<EarlyRefusals>) {
-    let refusals: Weak<EarlyRefusals> = Arc::downgrade(refusals);
-    tokio::spawn(async move {
-        let mut timer = tokio::time::interval(SWEEP_EVERY);
-        loop {
-            timer.tick().await;
-            let Some(refusals) = refusals.upgrade() else { return };
-            if let Some(flood) = &refusals.flood {
-                flood.sweep();
-            }
-        }
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::time::Duration;
 
     use super::*;
 

@@ -13,19 +13,10 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 
 pub use body::BodyRefused;
-pub(crate) use config::HEADER_LINES;
 pub use config::LimitsConfig;
+pub(crate) use config::{HEADER_LINES, MAX_BUFFER_BYTES};
 pub use cors::AllowedOrigins;
 pub use flood::{FloodConfig, FloodGuard};
-
-tokio::task_local! {
-    static REQUEST_ID: String;
-}
-
-/// The id of the request this task is answering, or an empty text outside of one.
-pub fn current_request_id() -> String {
-    REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
-}
 
 /// Wraps `router`. Must be called inside a Tokio runtime.
 ///
@@ -50,7 +41,7 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let refusals = Arc::new(refuse::EarlyRefusals::new(limits, is_flood_exempt));
-    flood::sweep_while_alive(&refusals);
+    refuse::sweep_while_alive(&refusals);
     // The last layer added is the first to see a request.
     router
         .fallback(refuse::unknown_route)

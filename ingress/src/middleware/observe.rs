@@ -8,19 +8,15 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
-use uuid::Uuid;
 
-use super::REQUEST_ID;
 use crate::error::ApiError;
-
-const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
-const MAX_REQUEST_ID_BYTES: usize = 64;
+use crate::request_id::{self, REQUEST_ID_HEADER};
 
 /// Sent with every answer that does not say otherwise.
 const DEFAULT_HEADERS: [(HeaderName, &str); 6] = [
@@ -34,14 +30,14 @@ const DEFAULT_HEADERS: [(HeaderName, &str); 6] = [
 
 /// The outermost layer.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
-    let id = request_id(request.headers());
+    let id = request_id::choose(request.headers());
     let method = method_label(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", request_id = id, method, route);
     let started = Instant::now();
 
-    let answer = REQUEST_ID.scope(id.clone(), next.run(request));
+    let answer = request_id::scope(id.clone(), next.run(request));
     let mut response = answer.instrument(span.clone()).await;
 
     let seconds = started.elapsed().as_secs_f64();
@@ -73,16 +69,6 @@ struct Panicked(String);
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
-}
-
-/// The client's own id when it is harmless in logs and headers, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    let sane = |id: &&str| {
-        (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-    };
-    let given = headers.get(REQUEST_ID_HEADER).and_then(|id| id.to_str().ok()).filter(sane);
-    given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
 /// Methods as labels; made-up ones share one.

@@ -1,13 +1,14 @@
 //! Refusals that need nothing but the request's head and its sender.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Once, Weak};
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
-use std::sync::{Arc, Once};
 
 use super::body;
 use super::config::{HEADER_BYTES, HEADER_LINES, LimitsConfig, URL_BYTES};
@@ -15,10 +16,13 @@ use super::flood::FloodGuard;
 use crate::client_address::ClientAddress;
 use crate::error::{ApiError, Part};
 
+/// How often the flood guard forgets the addresses that are quiet.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
 /// What the early refusals need to know.
 pub(super) struct EarlyRefusals {
     limits: LimitsConfig,
-    pub(super) flood: Option<FloodGuard>,
+    flood: Option<FloodGuard>,
     /// The routes the flood guard leaves alone.
     is_flood_exempt: fn(&str) -> bool,
     /// Warns of a proxy that is not declared, once.
@@ -72,6 +76,21 @@ impl EarlyRefusals {
             );
         });
     }
+}
+
+/// Sweeps the flood guard on a timer until the router is dropped.
+pub(super) fn sweep_while_alive(refusals: &Arc<EarlyRefusals>) {
+    let refusals: Weak<EarlyRefusals> = Arc::downgrade(refusals);
+    tokio::spawn(async move {
+        let mut timer = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            timer.tick().await;
+            let Some(refusals) = refusals.upgrade() else { return };
+            if let Some(flood) = &refusals.flood {
+                flood.sweep();
+            }
+        }
+    });
 }
 
 fn check_url(uri: &Uri) -> Result<(), ApiError> {

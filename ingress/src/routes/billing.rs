@@ -5,19 +5,20 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, IntoResponses, ToSchema};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::auth::Caller;
 use crate::billing::checkout::{self, Wish};
-use crate::billing::replies::Invoice;
-use crate::billing::{is_stripe_id, keys};
-use crate::error::{ApiError, FieldError, Problem};
+use crate::billing::{keys, stripe_id};
+use crate::error::ApiError;
 use crate::extract::{Json as JsonBody, Query};
 use crate::limits::{Action, limited};
+use crate::openapi::{StripeRefusals, UnknownAtStripe};
 use crate::state::AppState;
+use crate::stripe_api::replies::Invoice;
 
 /// The billing routes.
 pub fn router(state: &AppState) -> OpenApiRouter<AppState> {
@@ -27,29 +28,6 @@ pub fn router(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(routes!(create_checkout_session))
         .routes(routes!(invoices));
     limited(state, Action::Billing, routes)
-}
-
-/// What can go wrong where Stripe is called.
-#[derive(IntoResponses)]
-pub enum StripeRefusals {
-    /// Stripe's state does not allow it, or a request with this Idempotency-Key is being answered
-    #[response(status = CONFLICT, content_type = "application/problem+json")]
-    Conflict(#[to_schema] Problem),
-    /// Stripe refused what this deployment asked
-    #[response(status = BAD_GATEWAY, content_type = "application/problem+json")]
-    Refused(#[to_schema] Problem),
-    /// Stripe, or the database, does not answer
-    #[response(status = SERVICE_UNAVAILABLE, content_type = "application/problem+json",
-        headers(("Retry-After" = u32)))]
-    Away(#[to_schema] Problem),
-}
-
-/// What else can go wrong where a request names one of Stripe's objects.
-#[derive(IntoResponses)]
-pub enum UnknownAtStripe {
-    /// There is no such object, or none of the caller's
-    #[response(status = NOT_FOUND, content_type = "application/problem+json")]
-    Missing(#[to_schema] Problem),
 }
 
 /// What to buy, and where to go afterwards.
@@ -191,15 +169,4 @@ async fn invoices(
     let customer = stripe_id("?customer_id", query.customer_id.as_deref())?;
     let invoices = checkout::invoices(&state, &caller, customer).await?;
     Ok(Json(Invoices { success: true, invoices }))
-}
-
-/// The id of one of Stripe's objects at `pointer`.
-pub(super) fn stripe_id<'a>(pointer: &str, id: Option<&'a str>) -> Result<&'a str, ApiError> {
-    let message = match id {
-        Some(id) if is_stripe_id(id) => return Ok(id),
-        Some(_) => "must be an id of Stripe's: letters, digits, _ and -",
-        None => "is required",
-    };
-    let (pointer, message) = (pointer.to_owned(), message.to_owned());
-    Err(ApiError::Invalid(vec![FieldError { pointer, message }]))
 }

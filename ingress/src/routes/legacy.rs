@@ -20,7 +20,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::jobs::{JobView, Waited, wait_until_ended};
 use crate::auth::Caller;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Id, JsonAndBytes};
@@ -29,6 +28,8 @@ use crate::limits::{Action, OverLimit, limited};
 use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::state::AppState;
 use crate::submission::{Accepted, Submission, Submitted, submit};
+use crate::views::JobView;
+use crate::waiting::{Waited, wait_until_ended};
 
 /// How long the one-plan routes hold the line, as the old service did.
 const PLAN_WAIT: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod billing;
+pub mod documentation;
 pub mod health;
 pub mod jobs;
 pub mod legacy;
@@ -14,11 +15,11 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::{Extension, Router};
-use regimen_common::db::Limits;
+use regimen_common::db::StatementLimits;
 use regimen_common::db::limits::within;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::openapi;
+use crate::openapi::{self, Document};
 use crate::state::AppState;
 
 /// Whether the flood guard lets every request to this path through.
@@ -31,14 +32,14 @@ pub fn router(state: AppState) -> Router {
     let (routes, collected) = described(&state).split_for_parts();
     routes
         .layer(from_fn(wait_for_postgres_within_limits))
-        .layer(Extension(openapi::finish(&collected, is_flood_exempt)))
+        .layer(Extension(Document::of(&collected, is_flood_exempt)))
         .with_state(state)
 }
 
 /// However much a request asks of Postgres, it waits no longer for all of it
 /// than for one statement.
 async fn wait_for_postgres_within_limits(request: Request, next: Next) -> Response {
-    within(Limits::REQUEST.usual, next.run(request)).await
+    within(StatementLimits::REQUEST.usual, next.run(request)).await
 }
 
 /// The table: each route with its description.
@@ -46,6 +47,7 @@ fn described(state: &AppState) -> OpenApiRouter<AppState> {
     openapi::base()
         .merge(admin::router())
         .merge(billing::router(state))
+        .merge(documentation::router())
         .merge(health::router())
         .merge(jobs::router())
         .merge(legacy::router(state))

@@ -24,9 +24,10 @@ use crate::idempotency::{idempotency_key, mark_replayed};
 use crate::limits::{Action, OverLimit, limited};
 use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::prefer::{self, Prefer};
-use crate::routes::jobs::{JobView, Waited, wait_until_ended};
 use crate::state::AppState;
 use crate::submission::{Accepted, JobLink, Submission, Submitted, submit};
+use crate::views::JobView;
+use crate::waiting::{Waited, wait_until_ended};
 
 /// When a first look at a fresh job makes sense.
 const FIRST_LOOK_SECONDS: u32 = 2;

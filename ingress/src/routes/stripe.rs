@@ -18,8 +18,6 @@ use crate::error::ApiError;
 use crate::extract::RawBody;
 use crate::state::AppState;
 
-/// How long the acknowledgement waits for Redis; the reconciler dispatches
-
 /// Stripe delivers from few addresses, and again for days what is refused.
 pub const FLOOD_EXEMPT: &[&str] = &["/api/stripe/webhook"];
 

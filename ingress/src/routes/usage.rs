@@ -24,7 +24,8 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 /// A user's limits and what is left of them.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Usage {
+#[schema(as = Usage)]
+pub struct UsageView {
     /// `free` or `pro`: which limits apply.
     pub tier: &'static str,
     /// How often requests may be sent.
@@ -93,8 +94,8 @@ pub struct ModelWarning {
 
 /// What is left of your limits
 #[utoipa::path(get, path = "/v1/usage", tag = "account", security(("token" = [])),
-    responses((status = OK, body = Usage)))]
-async fn usage(State(state): State<AppState>, caller: Caller) -> Result<Json<Usage>, ApiError> {
+    responses((status = OK, body = UsageView)))]
+async fn usage(State(state): State<AppState>, caller: Caller) -> Result<Json<UsageView>, ApiError> {
     let user_id = caller.acting_for(None)?;
     let limits = &state.limits;
     let tier = limits.tiers.of(user_id).await;
@@ -102,7 +103,7 @@ async fn usage(State(state): State<AppState>, caller: Caller) -> Result<Json<Usa
     let decision = limits.limiter.look(&user_id.to_string(), &policies).await;
     let client = state.db.get().await?;
     let month = generations::month(&client, user_id).await?;
-    Ok(Json(Usage {
+    Ok(Json(UsageView {
         tier: tier_name(tier),
         rates: decision.checks.iter().map(RateUsage::from).collect(),
         generations: GenerationUsage {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use regimen_common::db::jobs::{self, Details, HistoryLine, Mark};
 use regimen_common::db::{Client, Pool};
-use regimen_common::db::{DbError, Limits, limits};
+use regimen_common::db::{DbError, StatementLimits, limits};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use uuid::Uuid;
 
@@ -181,7 +181,7 @@ async fn answer<L: Lookup>(db: &Pool, askers: HashMap<L::Key, Askers<L>>) {
         let client = db.get().await?;
         L::find(&client, &keys).await
     };
-    let found = limits::within(Limits::REQUEST.usual, found)
+    let found = limits::within(StatementLimits::REQUEST.usual, found)
         .await
         .map_err(|error| LookupError::Db(Arc::new(error)));
     for (key, askers) in askers {

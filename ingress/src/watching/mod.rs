@@ -6,7 +6,7 @@ mod changes;
 mod config;
 mod line;
 mod lookup;
-mod seats;
+mod slots;
 
 use regimen_common::db::Pool;
 use regimen_common::redis::Redis;
@@ -15,7 +15,7 @@ pub use changes::{Changes, Watcher};
 pub use config::WatchingConfig;
 pub use line::{LineView, Lines, Place};
 pub use lookup::{DetailsLookup, HistoryLookup, LookupError, Lookups, MarkLookup};
-pub use seats::{Seat, Seats};
+pub use slots::{WaitSlot, WaitSlots};
 
 /// Everything watchers use. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub struct Watching {
     /// How long the line is and how fast it moves.
     pub lines: Lines,
     /// What each user holds open.
-    pub seats: Seats,
+    pub slots: WaitSlots,
     /// The settings.
     pub config: WatchingConfig,
 }
@@ -46,7 +46,7 @@ impl Watching {
             details: Lookups::new(db.clone()),
             histories: Lookups::new(db.clone()),
             lines: Lines::new(db),
-            seats: Seats::new(config.streams_per_user),
+            slots: WaitSlots::new(config.streams_per_user),
             config,
         }
     }

@@ -1,9 +1,11 @@
 //! The description is true: every answer of every test here is held against
 //! it, so that no route and no status in use is missing from it.
 
+use std::io::Read;
 use std::sync::OnceLock;
 
-use reqwest::header::CONTENT_TYPE;
+use flate2::read::GzDecoder;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use uuid::Uuid;
@@ -84,7 +86,7 @@ async fn every_operation_is_described_completely() {
             assert!(operation["tags"][0].is_string(), "{name} has no tag");
             let responses = operation["responses"].as_object().unwrap();
             assert!(
-                responses.keys().any(|status| status.starts_with('2')),
+                responses.keys().any(|status| status.starts_with(['2', '3'])),
                 "{name} never succeeds"
             );
             for (status, response) in responses {
@@ -108,17 +110,69 @@ async fn every_operation_is_described_completely() {
 }
 
 #[tokio::test]
-async fn the_page_lists_every_route_and_runs_nothing() {
+async fn the_page_comes_whole_from_here() {
     let ingress = Ingress::start(&[]).await;
-    let page = ingress.anonymous(Method::GET, "/docs").answer().await;
-    assert_eq!(page.media_type(), Some("text/html"));
-    let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.contains("default-src 'none'") && !policy.contains("script-src"), "{policy}");
-    let html = page.body.as_str().unwrap();
-    for path in DOCUMENT.get().unwrap()["paths"].as_object().unwrap().keys() {
-        assert!(html.contains(&format!("<code>{path}</code>")), "{path}");
+    let follow_none = reqwest::redirect::Policy::none();
+    let client = Client::builder().redirect(follow_none).build().unwrap();
+    let start = ingress.anonymous(Method::GET, "/docs").build().unwrap();
+    let start = client.execute(start).await.unwrap();
+    must_describe(&Method::GET, "/docs", &start);
+    assert_eq!(start.headers()["location"], "/docs/");
+
+    let html = page_file(&ingress, "").await;
+    let mut named: Vec<&str> = Vec::new();
+    for attribute in ["src=\"", "href=\""] {
+        named.extend(html.split(attribute).skip(1).filter_map(|rest| rest.split('"').next()));
     }
-    assert!(!html.contains("<script") && !html.contains("http://"), "self-contained");
+    assert!(named.len() >= 5, "styles, scripts and icons: {html}");
+    for name in named {
+        let name = name.strip_prefix("./").unwrap_or(name);
+        assert!(!name.contains([':', '/']), "{name} lies beside the page");
+        let content = page_file(&ingress, name).await;
+        assert!(!content.is_empty(), "{name}");
+        if name == "swagger-initializer.js" {
+            assert!(content.contains("\"url\": \"/openapi.json\""), "{content}");
+            assert!(content.contains("\"validatorUrl\": \"none\""), "{content}");
+            assert!(!content.contains("://"), "no other host: {content}");
+        }
+    }
+    for none in ["/docs/nothing.js", "/docs/..%2fopenapi.json", "/docs/swagger-ui.css.gz"] {
+        let answer = ingress.anonymous(Method::GET, none).answer().await;
+        assert_eq!((answer.status, answer.problem()), (StatusCode::NOT_FOUND, "not-found"));
+    }
+}
+
+/// A file of the page as a browser reads it. Its policy lets the page run its
+/// own script and ask this API, and nothing else.
+async fn page_file(ingress: &Ingress, name: &str) -> String {
+    let file = send(ingress.anonymous(Method::GET, &format!("/docs/{name}"))).await;
+    assert_eq!(file.status(), StatusCode::OK, "{name}");
+    let policy = file.headers()["content-security-policy"].to_str().unwrap();
+    let mut words: Vec<&str> = policy.split([' ', ';']).filter(|word| !word.is_empty()).collect();
+    assert_eq!(words[..2], ["default-src", "'none'"]);
+    words.retain(|word| !word.ends_with("-src") && !["'none'", "'self'", "data:"].contains(word));
+    assert_eq!(words, ["base-uri", "form-action", "frame-ancestors"], "{policy}");
+    let media_type = file.headers()[CONTENT_TYPE].to_str().unwrap();
+    assert_eq!(media_type == "text/html", name.is_empty(), "{name}: {media_type}");
+    let gzipped = file.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
+    let bytes = file.bytes().await.unwrap();
+    let mut content = Vec::new();
+    if gzipped {
+        GzDecoder::new(&*bytes).read_to_end(&mut content).unwrap();
+    } else {
+        content.extend(&bytes);
+    }
+    String::from_utf8_lossy(&content).into_owned()
+}
+
+#[tokio::test]
+async fn only_the_page_may_run_a_script() {
+    let ingress = Ingress::start(&[]).await;
+    for path in ["/openapi.json", "/docs/nothing.js", "/health", "/v1/jobs"] {
+        let answer = ingress.anonymous(Method::GET, path).answer().await;
+        let policy = answer.header("content-security-policy");
+        assert_eq!(policy, Some("default-src 'none'; frame-ancestors 'none'"), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -191,11 +191,6 @@ impl Answer {
         Self { status, headers, body }
     }
 
-    /// The media type.
-    pub(crate) fn media_type(&self) -> Option<&str> {
-        self.header("content-type")?.split(';').next()
-    }
-
     /// A header as text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())

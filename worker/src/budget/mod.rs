@@ -38,7 +38,7 @@ const TRIES: usize = 4;
 
 /// The limits, in millionths of a US dollar; none is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct BudgetLimits {
     /// `BUDGET_USER_MONTHLY_USD`: one user in a calendar month (UTC).
     pub user_monthly: Option<u64>,
     /// `BUDGET_DAILY_USD`: everybody in a day (UTC).
@@ -49,7 +49,7 @@ pub struct Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetConfig {
     /// What may be spent.
-    pub limits: Limits,
+    pub limits: BudgetLimits,
     /// `BUDGET_RECOUNT_SECONDS`: counters are filled anew from Postgres after this.
     pub recount: Duration,
     /// `BUDGET_PAUSE_SECONDS`: how long a job over budget waits before it asks again.
@@ -58,7 +58,7 @@ pub struct BudgetConfig {
 
 impl BudgetConfig {
     /// These limits with the usual times.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: BudgetLimits) -> Self {
         let [recount, pause] = [RECOUNT_SECONDS, PAUSE_SECONDS].map(Duration::from_secs_f64);
         Self { limits, recount, pause }
     }
@@ -66,14 +66,14 @@ impl BudgetConfig {
     /// Reads the settings.
     pub fn from_env(env: &mut Env) -> Self {
         Self {
-            limits: Limits::from_env(env),
+            limits: BudgetLimits::from_env(env),
             recount: env.seconds("BUDGET_RECOUNT_SECONDS", RECOUNT_SECONDS),
             pause: env.seconds("BUDGET_PAUSE_SECONDS", PAUSE_SECONDS),
         }
     }
 }
 
-impl Limits {
+impl BudgetLimits {
     /// Reads the limits.
     pub fn from_env(env: &mut Env) -> Self {
         Self {
@@ -179,7 +179,7 @@ enum Basis {
 /// The budgets of all users.
 pub struct Budgets {
     redis: Redis,
-    limits: Limits,
+    limits: BudgetLimits,
     recount: Duration,
     ledger: Box<dyn Ledger>,
     reserve: Script,
@@ -232,7 +232,7 @@ impl Budgets {
         micros: u64,
         now: DateTime<Utc>,
     ) -> Result<Reservation, BudgetError> {
-        if self.limits == Limits::default() {
+        if self.limits == BudgetLimits::default() {
             return Ok(Reservation { user, at: now, micros, basis: Basis::Free });
         }
         let counted = match self.count(user, micros, now).await? {

@@ -10,7 +10,7 @@ use super::anthropic::Messages;
 use super::gemini::GenerateContent;
 use super::http::Transport;
 use super::openai::{ChatCompletions, Dialect};
-use super::slot::Limits;
+use super::slot::SlotLimits;
 use super::{Provider, ProviderName};
 
 /// Calls begun per second where nothing is set.
@@ -30,7 +30,7 @@ pub struct ProviderConfig {
     /// The model to ask when a job names none.
     pub model: String,
     /// What this worker allows itself towards it.
-    pub limits: Limits,
+    pub limits: SlotLimits,
 }
 
 /// The fallback as configured: providers with a key, in the order they are asked.
@@ -124,7 +124,7 @@ fn provider(env: &mut Env, name: ProviderName) -> Option<ProviderConfig> {
     let key = env.secret(variables.key);
     let base = env.optional::<Url>(variables.base);
     let model = env.text(variables.model);
-    let limits = Limits {
+    let limits = SlotLimits {
         per_second: env.number(variables.per_second, PER_SECOND, NonZeroU32::MIN..=NonZeroU32::MAX),
         concurrent: env.number(variables.concurrent, CONCURRENT, 1..=100_000),
     };

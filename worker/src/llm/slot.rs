@@ -12,7 +12,7 @@ use super::{Provider, ProviderName};
 
 /// What one worker allows itself towards one provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct SlotLimits {
     /// Calls begun per second; as many may begin at once.
     pub per_second: NonZeroU32,
     /// Calls under way at once.
@@ -39,7 +39,7 @@ impl ProviderSlot {
     pub fn new(
         provider: Box<dyn Provider>,
         model: String,
-        limits: Limits,
+        limits: SlotLimits,
         configuration: &[&[u8]],
     ) -> Self {
         let mut hash = Sha256::new();

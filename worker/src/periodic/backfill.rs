@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regimen_common::billing::event::{Event, EventKind};
+use regimen_common::billing::event::{Event, StripeEventKind};
 use regimen_common::db::DbError;
 use regimen_common::db::billing::backfill::{self, Occasion, Tally};
 use regimen_common::db::billing::claims::Failure;
@@ -34,7 +34,6 @@ const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// Looks of the reconciler between two looks whether it is time.
 const LOOKS: u32 = 5;
-/// How long Redis may take; without it the reconciler tells the workers.
 
 /// Why a run did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -254,7 +253,7 @@ async fn store_missing(
 
 impl Walk {
     fn wants(self, event: &Event) -> bool {
-        self == Self::Undelivered || event.kind != EventKind::Other
+        self == Self::Undelivered || event.kind != StripeEventKind::Other
     }
 }
 

@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, join_all};
 use regimen_common::db::DbError;
 use regimen_common::redis::Redis;
 use regimen_common::test_support::{PrivateRedis, TestRedis};
-use regimen_worker::budget::{BudgetConfig, BudgetError, Budgets, Ledger, Limits, Scope};
+use regimen_worker::budget::{BudgetConfig, BudgetError, BudgetLimits, Budgets, Ledger, Scope};
 use secrecy::SecretString;
 use uuid::Uuid;
 
@@ -51,13 +51,13 @@ fn now() -> DateTime<Utc> {
 }
 
 /// One worker's budgets on this Redis.
-fn worker(redis: &TestRedis, limits: Limits, book: &Book) -> Budgets {
+fn worker(redis: &TestRedis, limits: BudgetLimits, book: &Book) -> Budgets {
     let store = Redis::new(&SecretString::from(redis.url()), redis.prefix()).unwrap();
     Budgets::new(store, BudgetConfig::new(limits), Box::new(book.clone()))
 }
 
-fn daily(limit: u64) -> Limits {
-    Limits { daily: Some(limit), user_monthly: None }
+fn daily(limit: u64) -> BudgetLimits {
+    BudgetLimits { daily: Some(limit), user_monthly: None }
 }
 
 async fn forget(redis: &TestRedis) {
@@ -121,7 +121,7 @@ async fn even_a_forgetful_redis_lets_each_worker_overspend_by_one_attempt_at_mos
 #[tokio::test]
 async fn the_refusal_names_the_budget_and_when_it_starts_anew() {
     let (redis, book) = (TestRedis::new(), Book::default());
-    let limits = Limits { user_monthly: Some(100), daily: Some(150) };
+    let limits = BudgetLimits { user_monthly: Some(100), daily: Some(150) };
     let budgets = worker(&redis, limits, &book);
     let (ann, bob) = (Uuid::new_v4(), Uuid::new_v4());
     budgets.settle(budgets.reserve(ann, 80, now()).await.unwrap(), 80).await;
@@ -166,7 +166,8 @@ async fn without_redis_the_ledger_decides() {
 async fn without_limits_nobody_is_asked() {
     let book = Book::default();
     let store = Redis::new(&SecretString::from("redis://127.0.0.1:1/"), "away").unwrap();
-    let budgets = Budgets::new(store, BudgetConfig::new(Limits::default()), Box::new(book.clone()));
+    let budgets =
+        Budgets::new(store, BudgetConfig::new(BudgetLimits::default()), Box::new(book.clone()));
     budgets.settle(budgets.reserve(Uuid::new_v4(), u64::MAX, now()).await.unwrap(), 1).await;
     assert_eq!(book.asked(), 0);
 }
@@ -233,7 +234,7 @@ async fn what_is_no_counter_is_filled_from_the_ledger() {
 #[tokio::test]
 async fn absurd_amounts_are_counted_as_very_much() {
     let (redis, book) = (TestRedis::new(), Book::default());
-    let limits = Limits { daily: Some(10_000_000_000_000), user_monthly: None };
+    let limits = BudgetLimits { daily: Some(10_000_000_000_000), user_monthly: None };
     let budgets = worker(&redis, limits, &book);
     assert!(budgets.reserve(Uuid::new_v4(), u64::MAX, now()).await.is_err());
     let small = budgets.reserve(Uuid::new_v4(), 1, now()).await.unwrap();

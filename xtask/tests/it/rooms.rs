@@ -23,7 +23,7 @@ type Graph = BTreeMap<String, BTreeSet<String>>;
 
 #[test]
 fn modules_form_no_circles() {
-    for name in ["common", "worker"] {
+    for name in ["common", "ingress", "worker"] {
         let graph = graph(&source(name));
         assert!(graph.len() > 5, "{name}: the sources were not read");
         assert_eq!(circle(&graph), None, "a circle of modules in {name}");
@@ -47,6 +47,18 @@ fn rooms_name_only_what_is_their_business() {
 fn what_handlers_are_given_names_no_job() {
     for (path, code) in files_of(&source("worker"), "deps") {
         assert!(!code.contains("crate::jobs"), "{} names a job", path.display());
+    }
+}
+
+#[test]
+fn routes_are_on_top() {
+    for (module, named) in graph(&source("ingress")) {
+        assert!(!named.contains("routes"), "{module} names routes");
+    }
+    for (path, code) in files_of(&source("ingress"), "routes") {
+        let beside = path.with_file_name("").ends_with("routes") || path.ends_with("mod.rs");
+        let other = code.contains("crate::routes") || (beside && code.contains("super::"));
+        assert!(!other, "{} names another route", path.display());
     }
 }
 

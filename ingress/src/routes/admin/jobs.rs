@@ -15,12 +15,13 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::{cut_before_next, page_size, record, wrong};
+use crate::announce::announce;
 use crate::auth::Admin;
 use crate::billing::operate::actor;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Id, Query, is_plain};
-use crate::routes::jobs::{JobView, announce};
 use crate::state::AppState;
+use crate::views::JobView;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()

@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::show::own_mark;
 use crate::auth::Caller;
 use crate::error::{ApiError, QuotaExceeded};
 use crate::extract::{Id, Query};
 use crate::state::AppState;
-use crate::watching::{LookupError, Seat, Seats, Watcher, Watching};
+use crate::waiting::own_mark;
+use crate::watching::{LookupError, WaitSlot, WaitSlots, Watcher, Watching};
 
 /// Clients come back so long after the end of a stream, and up to a second
 /// later: an ingress that stops sends all of its clients to the others.
@@ -86,8 +86,8 @@ pub(super) async fn stream(
     if mark.state.is_terminal() && after == mark.seq {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let seat = state.watching.seats.take(user_id);
-    let seat = seat.ok_or_else(|| too_many_streams(&state.watching.seats))?;
+    let slot = state.watching.slots.take(user_id);
+    let slot = slot.ok_or_else(|| too_many_streams(&state.watching.slots))?;
     let history = History {
         job: id,
         // A number the job has not reached is not from this stream.
@@ -99,7 +99,7 @@ pub(super) async fn stream(
         watcher,
         watching: state.watching.clone(),
         drain: state.shutdown.drain.clone(),
-        _seat: seat,
+        _slot: slot,
     };
     let events = stream::unfold(history, |mut history| async move {
         // A draining ingress ends the stream; the client resumes at another one.
@@ -124,12 +124,12 @@ fn event_id(text: &str) -> Option<i32> {
     text.trim().parse().ok().filter(|seq| *seq >= 0)
 }
 
-fn too_many_streams(seats: &Seats) -> ApiError {
+fn too_many_streams(slots: &WaitSlots) -> ApiError {
     ApiError::QuotaExceeded(Box::new(QuotaExceeded {
         detail: format!(
             "you have {} event streams and held requests open here; close some, or watch \
              several jobs through GET /v1/jobs",
-            seats.per_user()
+            slots.per_user()
         ),
         retry_after: Duration::from_secs(5),
         policies: vec!["open-streams".to_owned()],
@@ -148,7 +148,7 @@ struct History {
     watcher: Watcher,
     watching: Watching,
     drain: CancellationToken,
-    _seat: Seat,
+    _slot: WaitSlot,
 }
 
 /// Events read and not yet sent; shared with other streams of the job.

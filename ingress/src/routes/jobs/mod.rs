@@ -2,14 +2,13 @@
 
 mod events;
 mod show;
-mod view;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use regimen_common::db::jobs::{self, CancelOutcome, Canceller, ListFilter, NextJob};
-use regimen_common::dispatch::notices::{self, JobNotice};
+use regimen_common::db::jobs::{self, CancelOutcome, Canceller, ListFilter};
+use regimen_common::dispatch::notices::JobNotice;
 use regimen_common::job::{JobEventKind, JobState, PlanKind};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -17,15 +16,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use events::{JobEventFrame, Resume};
-pub use show::{Waited, wait_until_ended};
-pub use view::{AttemptView, JobErrorView, JobView};
 
+use crate::announce::announce;
 use crate::auth::Caller;
 use crate::cursor::Cursor;
 use crate::error::{ApiError, FieldError, Problem};
 use crate::extract::{Id, Query};
 use crate::state::AppState;
-use show::{not_found, own_details};
+use crate::views::JobView;
+use crate::waiting::{not_found, own_details};
 
 const DEFAULT_PAGE: i64 = 20;
 const MAX_PAGE: i64 = 100;
@@ -158,11 +157,4 @@ async fn cancel(
             Ok((StatusCode::ACCEPTED, Json(view)).into_response())
         }
     }
-}
-
-/// Tells the holder and pushes the user's next jobs. On a task of its own: the
-/// answer does not wait for Redis.
-pub(super) async fn announce(state: AppState, notice: JobNotice, next: Vec<NextJob>) {
-    notices::publish(&state.redis, &[notice]).await;
-    state.queue.push_jobs(&next).await;
 }

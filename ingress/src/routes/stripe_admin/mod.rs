@@ -19,15 +19,15 @@ use self::views::{
     CustomerDetails, MetricsView, RefundDone, Resent, SubscriberPage, SubscriberView,
     SubscriptionChanged,
 };
-use super::billing::{StripeRefusals, UnknownAtStripe, stripe_id};
 use crate::auth::Admin;
-use crate::billing::api::Reply;
 use crate::billing::operate::{self, Change, Reason, Repayment};
-use crate::billing::replies::Customer;
-use crate::billing::{CallError, checkout, keys, revenue};
+use crate::billing::{checkout, keys, revenue, stripe_id};
 use crate::error::{ApiError, FieldError};
 use crate::extract::{Json as JsonBody, Query, is_plain};
+use crate::openapi::{StripeRefusals, UnknownAtStripe};
 use crate::state::AppState;
+use crate::stripe_api::replies::Customer;
+use crate::stripe_api::{CallError, Reply};
 
 pub mod views;
 

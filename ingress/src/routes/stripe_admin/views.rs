@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::billing::replies::{Customer, Invoice, Refund, Subscription};
+use crate::stripe_api::replies::{Customer, Invoice, Refund, Subscription};
 
 /// A subscription after the change.
 #[derive(Debug, Serialize, ToSchema)]

@@ -259,7 +259,7 @@ async fn hold_lines(ingress: &Ingress, report: &mut Vec<String>) {
         unanswered: count,
         welcome: 0,
     };
-    let seats = STREAMS_PER_USER;
+    let slots = STREAMS_PER_USER;
     for held in [
         silent("idle connections", CROWD, &|_| "G".to_owned(), None),
         silent("dripped heads", 300, &half_a_head, Some(b'a')),
@@ -270,16 +270,16 @@ async fn hold_lines(ingress: &Ingress, report: &mut Vec<String>) {
             opening: &stream,
             drip: None,
             unanswered: 0,
-            welcome: seats,
+            welcome: slots,
         },
         Held {
             attack: "held requests of one user",
             count: CALLERS,
             opening: &wait,
             drip: None,
-            unanswered: seats,
+            unanswered: slots,
             // Who holds enough is answered at once.
-            welcome: CALLERS - seats,
+            welcome: CALLERS - slots,
         },
     ] {
         held.run(ingress, report).await;

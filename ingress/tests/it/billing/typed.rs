@@ -1,7 +1,7 @@
 //! The stand-in's objects are whole: async-stripe's typed client, which refuses
 //! an object over one missing field, reads all of them. Of localstripe's, which
 //! are of 2017, it reads customers and refunds only. Our own calls read both
-//! (`regimen_ingress::billing::replies`).
+//! (`regimen_ingress::stripe_api::replies`).
 
 use axum::body::Bytes;
 use regimen_common::test_support::{Language, Scripted};

@@ -22,7 +22,7 @@ async fn wait(world: &World, job: Uuid, user: Uuid, seconds: u32, tag: Option<&s
 /// Somebody waits.
 async fn until_held(world: &World) {
     soon(async {
-        while world.ingress.state.watching.seats.taken() == 0 {
+        while world.ingress.state.watching.slots.taken() == 0 {
             tokio::task::yield_now().await;
         }
     })

@@ -19,7 +19,7 @@ use crate::llm::fallback::{Fallback, Request};
 use crate::llm::log::{AttemptLog, End, Judge, Judgement, Start};
 use crate::llm::outcome::{Delivered, FallbackError};
 use crate::llm::policy::FallbackPolicy;
-use crate::llm::slot::{Limits, ProviderSlot};
+use crate::llm::slot::{ProviderSlot, SlotLimits};
 use crate::llm::*;
 
 /// What a scripted provider does with one call.
@@ -194,7 +194,7 @@ impl Bench {
         let slots = scripts.into_iter().map(|(name, script)| {
             let calls = Arc::clone(&calls);
             let provider = Scripted { name, script: Mutex::new(script.into()), calls, begun };
-            let limits = Limits { per_second: NonZeroU32::MAX, concurrent: 100 };
+            let limits = SlotLimits { per_second: NonZeroU32::MAX, concurrent: 100 };
             ProviderSlot::new(Box::new(provider), default_model(name).to_owned(), limits, &[])
         });
         let clock =

@@ -18,7 +18,7 @@ use regimen_worker::llm::http::Transport;
 use regimen_worker::llm::log::{AttemptLog, End, Judge, Judgement, Start};
 use regimen_worker::llm::outcome::{Delivered, FallbackError};
 use regimen_worker::llm::policy::FallbackPolicy;
-use regimen_worker::llm::slot::Limits;
+use regimen_worker::llm::slot::SlotLimits;
 use regimen_worker::llm::{Prompt, ProviderName, RawReply, Reply, ReplySchema};
 use regimen_worker::plan;
 use secrecy::SecretString;
@@ -67,7 +67,7 @@ impl Sim {
 
     /// Settings of a fallback that asks `order` here.
     pub(crate) fn settings(&self, order: &[ProviderName]) -> FallbackConfig {
-        let limits = Limits { per_second: NonZeroU32::MAX, concurrent: 1_000 };
+        let limits = SlotLimits { per_second: NonZeroU32::MAX, concurrent: 1_000 };
         let slot = |name: &ProviderName| {
             let (path, model) = match name {
                 ProviderName::Openai => ("/v1", "gpt-6-luna"),

@@ -249,7 +249,7 @@ impl AttemptView {
 
 /// The tag of a job's view. Strong, but for waiting jobs: their place in the
 /// line moves while everything else stays, so their tag is a weak one.
-pub(super) fn tag(mark: &Mark) -> EntityTag {
+pub(crate) fn tag(mark: &Mark) -> EntityTag {
     let edited = mark.plan_edited.unwrap_or_default();
     let opaque = format!("{SHAPE}-{}-{}-{edited:x}-{}", mark.seq, mark.judged, mark.told);
     match mark.state {

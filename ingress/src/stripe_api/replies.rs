@@ -161,7 +161,7 @@ pub struct Customer {
     pub deleted: bool,
     /// What was attached to them.
     #[serde(default, skip_serializing)]
-    pub(super) metadata: serde_json::Value,
+    pub(crate) metadata: serde_json::Value,
 }
 
 /// A price, as [`Price`] keeps it.

@@ -8,49 +8,49 @@ use uuid::Uuid;
 
 type Taken = Arc<Mutex<HashMap<Uuid, usize>>>;
 
-/// Gives out seats, so many a user. Cheap to clone.
+/// Gives out slots, so many a user. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Seats {
+pub struct WaitSlots {
     taken: Taken,
     per_user: usize,
 }
 
-/// One seat; free again when dropped.
+/// One slot; free again when dropped.
 #[derive(Debug)]
-pub struct Seat {
+pub struct WaitSlot {
     user_id: Uuid,
     taken: Taken,
 }
 
-impl Seats {
-    /// So many seats for each user.
+impl WaitSlots {
+    /// So many slots for each user.
     pub fn new(per_user: usize) -> Self {
         Self { taken: Taken::default(), per_user }
     }
 
-    /// A seat of `user_id`, if one is free.
-    pub fn take(&self, user_id: Uuid) -> Option<Seat> {
+    /// A slot of `user_id`, if one is free.
+    pub fn take(&self, user_id: Uuid) -> Option<WaitSlot> {
         let mut taken = lock(&self.taken);
         let mine = taken.entry(user_id).or_default();
         if *mine >= self.per_user {
             return None;
         }
         *mine += 1;
-        Some(Seat { user_id, taken: Arc::clone(&self.taken) })
+        Some(WaitSlot { user_id, taken: Arc::clone(&self.taken) })
     }
 
-    /// How many seats are taken, by all users.
+    /// How many slots are taken, by all users.
     pub fn taken(&self) -> usize {
         lock(&self.taken).values().sum()
     }
 
-    /// The number of seats a user has.
+    /// The number of slots a user has.
     pub fn per_user(&self) -> usize {
         self.per_user
     }
 }
 
-impl Drop for Seat {
+impl Drop for WaitSlot {
     fn drop(&mut self) {
         let mut taken = lock(&self.taken);
         if let Some(mine) = taken.get_mut(&self.user_id) {
@@ -72,15 +72,15 @@ mod tests {
 
     #[test]
     fn each_user_has_its_own_seats_and_gets_them_back() {
-        let (seats, ada, ben) = (Seats::new(2), Uuid::from_u128(1), Uuid::from_u128(2));
-        let first = seats.take(ada);
-        let second = seats.take(ada);
+        let (slots, ada, ben) = (WaitSlots::new(2), Uuid::from_u128(1), Uuid::from_u128(2));
+        let first = slots.take(ada);
+        let second = slots.take(ada);
         assert!(first.is_some() && second.is_some());
-        assert!(seats.take(ada).is_none());
-        assert!(seats.take(ben).is_some());
+        assert!(slots.take(ada).is_none());
+        assert!(slots.take(ben).is_some());
         drop(first);
-        assert!(seats.take(ada).is_some());
+        assert!(slots.take(ada).is_some());
         drop(second);
-        assert!(lock(&seats.taken).is_empty(), "nothing stays of users who left");
+        assert!(lock(&slots.taken).is_empty(), "nothing stays of users who left");
     }
 }

@@ -1,0 +1,126 @@
+//! Requests that wait for a job of the caller's: until it changes, or until it
+//! has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use regimen_common::db::jobs::{Details, Mark};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::error::ApiError;
+use crate::etag::IfNoneMatch;
+use crate::state::AppState;
+use crate::views::JobView;
+use crate::views::job::tag;
+use crate::watching::Watcher;
+
+/// Holds the request until the job changes, its time is up or the process
+/// drains. Returns the wait if the wish for it was honoured: a user who holds
+/// too many lines already is answered at once.
+pub(crate) async fn wait_until_changed(
+    state: &AppState,
+    user_id: Uuid,
+    id: Uuid,
+    known: &IfNoneMatch,
+    wait: Duration,
+) -> Result<Option<Duration>, ApiError> {
+    let Some(_slot) = state.watching.slots.take(user_id) else { return Ok(None) };
+    let deadline = Instant::now() + wait;
+    let mut watcher = state.watching.changes.job(id);
+    let first = own_mark(state, id, user_id).await?;
+    watcher.saw(first.seq);
+    let is_news = *known != IfNoneMatch::Absent && !known.has(&tag(&first));
+    if first.state.is_terminal() || is_news {
+        return Ok(Some(wait));
+    }
+    while heard_before(state, &mut watcher, deadline).await {
+        let mark = own_mark(state, id, user_id).await?;
+        watcher.saw(mark.seq);
+        if mark != first {
+            break;
+        }
+    }
+    Ok(Some(wait))
+}
+
+/// Whether something may have changed before the time was up or the process
+/// drained.
+async fn heard_before(state: &AppState, watcher: &mut Watcher, deadline: Instant) -> bool {
+    tokio::select! {
+        biased;
+        () = state.shutdown.drain.cancelled() => false,
+        () = tokio::time::sleep_until(deadline) => false,
+        () = watcher.changed() => true,
+    }
+}
+
+/// What came of waiting for the end of jobs.
+#[derive(Debug)]
+pub enum Waited {
+    /// All have ended.
+    Ended(Vec<JobView>),
+    /// The time was up before.
+    TimeUp,
+    /// The user holds too many lines already, so this one was not held.
+    NotHeld,
+}
+
+/// Waits until all of `ids` have ended, at most for `wait`.
+///
+/// # Errors
+/// A job is not the user's, or Postgres failed.
+pub async fn wait_until_ended(
+    state: &AppState,
+    user_id: Uuid,
+    ids: &[Uuid],
+    wait: Duration,
+) -> Result<Waited, ApiError> {
+    let Some(_slot) = state.watching.slots.take(user_id) else { return Ok(Waited::NotHeld) };
+    let deadline = Instant::now() + wait;
+    for &id in ids {
+        let mut watcher = state.watching.changes.job(id);
+        loop {
+            let mark = own_mark(state, id, user_id).await?;
+            watcher.saw(mark.seq);
+            if mark.state.is_terminal() {
+                break;
+            }
+            if !heard_before(state, &mut watcher, deadline).await {
+                return Ok(Waited::TimeUp);
+            }
+        }
+    }
+    let mut ended = Vec::with_capacity(ids.len());
+    for &id in ids {
+        let details = own_details(state, id, user_id).await?;
+        ended.push(JobView::of(&details, None, state.clock.now()));
+    }
+    Ok(Waited::Ended(ended))
+}
+
+/// The version of a job of this user.
+///
+/// # Errors
+/// 404 when there is none; somebody else's job looks the same.
+pub(crate) async fn own_mark(state: &AppState, id: Uuid, user_id: Uuid) -> Result<Mark, ApiError> {
+    let mark = state.watching.marks.find(id).await?;
+    mark.filter(|mark| mark.user_id == user_id).ok_or_else(|| not_found(id))
+}
+
+/// A job of this user.
+///
+/// # Errors
+/// As [`own_mark`].
+pub(crate) async fn own_details(
+    state: &AppState,
+    id: Uuid,
+    user_id: Uuid,
+) -> Result<Arc<Details>, ApiError> {
+    let details = state.watching.details.find(id).await?;
+    details.filter(|details| details.row.user_id == user_id).ok_or_else(|| not_found(id))
+}
+
+pub(crate) fn not_found(id: Uuid) -> ApiError {
+    ApiError::NotFound(format!("there is no job {id} of yours"))
+}
