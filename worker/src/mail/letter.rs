@@ -1,5 +1,6 @@
 //! What users are told, in the app and by mail.
 
+use askama::Template;
 use chrono::DateTime;
 use regimen_common::billing::verdict::{BillingNotice, NoticeKind};
 use regimen_common::db::billing::notices::ClaimedMail;
@@ -41,7 +42,10 @@ pub fn in_app_text(notice: &BillingNotice) -> String {
 }
 
 /// The mail for a notice. `app_url`: where users manage their plan.
-pub(super) fn write(mail: &ClaimedMail, app_url: Option<&Url>) -> Letter {
+///
+/// # Errors
+/// None in practice: the template asks for nothing that could fail.
+pub(super) fn write(mail: &ClaimedMail, app_url: Option<&Url>) -> askama::Result<Letter> {
     let notice = &mail.notice;
     let words = words(notice.kind);
     let name = mail.name.as_deref().map(one_line).filter(|name| !name.is_empty());
@@ -50,12 +54,12 @@ pub(super) fn write(mail: &ClaimedMail, app_url: Option<&Url>) -> Letter {
     let web = |url: &&str| url.starts_with("https://") || url.starts_with("http://");
     let link = notice.url.as_deref().filter(web).or(app_url.map(Url::as_str));
     let id = format!("stripe:mail:{}", mail.event_id);
-    Letter {
+    Ok(Letter {
         id: Uuid::new_v5(&Uuid::NAMESPACE_URL, id.as_bytes()),
         subject: words.subject,
         text: text(&greeting, &news, words, link),
-        html: html(&greeting, &news, words, link),
-    }
+        html: Html { greeting: &greeting, news: &news, words, link }.render()?,
+    })
 }
 
 /// The fixed words of a kind of mail.
@@ -96,40 +100,14 @@ fn text(greeting: &str, news: &str, words: Words, link: Option<&str>) -> String 
     format!("{greeting}\n\n{news} {}{link}\n", words.advice)
 }
 
-fn html(greeting: &str, news: &str, words: Words, link: Option<&str>) -> String {
-    let button = link.map(|link| {
-        format!(
-            "<p><a href=\"{}\" style=\"display:inline-block;padding:10px 18px;border-radius:6px;\
-             background:#1d6b43;color:#ffffff;text-decoration:none\">{}</a></p>",
-            escaped(link),
-            words.button
-        )
-    });
-    format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\
-         <body style=\"font-family:sans-serif;line-height:1.5;color:#1a1a1a\">\
-         <p>{}</p><p>{} {}</p>{}</body></html>",
-        words.subject,
-        escaped(greeting),
-        escaped(news),
-        words.advice,
-        button.unwrap_or_default()
-    )
-}
-
-/// `text` where HTML expects text or a quoted attribute.
-fn escaped(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-        escaped
-    })
+/// The mail as HTML; everything put into it is escaped.
+#[derive(Template)]
+#[template(path = "mail.html")]
+struct Html<'a> {
+    greeting: &'a str,
+    news: &'a str,
+    words: Words,
+    link: Option<&'a str>,
 }
 
 /// What a user typed as their name, fit for a line of text.
@@ -204,14 +182,14 @@ mod tests {
             name: Some("Ana <script>\r\nBcc: x".to_owned()),
             attempts: 1,
         };
-        let letter = write(&mail, None);
+        let letter = write(&mail, None).unwrap();
         assert!(letter.text.contains("Hello Ana <script>Bcc: x,\n"));
-        assert!(letter.html.contains("Ana &lt;script&gt;Bcc: x"));
-        assert!(letter.html.contains("href=\"https://pay.example.test/?a=1&amp;b=&quot;2&quot;\""));
+        assert!(letter.html.contains("Ana &#60;script&#62;Bcc: x"));
+        assert!(letter.html.contains("href=\"https://pay.example.test/?a=1&#38;b=&#34;2&#34;\""));
         for part in [&letter.text, &letter.html] {
             assert!(part.contains("confirm a payment of 9.99 EUR."), "{part}");
         }
-        assert_eq!(letter.id, write(&mail, None).id);
+        assert_eq!(letter.id, write(&mail, None).unwrap().id);
     }
 
     #[test]
@@ -224,8 +202,8 @@ mod tests {
             attempts: 1,
         };
         mail.notice.url = Some("javascript:alert(1)".to_owned());
-        assert!(!write(&mail, None).html.contains("href"));
+        assert!(!write(&mail, None).unwrap().html.contains("href"));
         let app = Url::parse("https://app.example.test/plan").unwrap();
-        assert!(write(&mail, Some(&app)).text.contains("https://app.example.test/plan"));
+        assert!(write(&mail, Some(&app)).unwrap().text.contains("https://app.example.test/plan"));
     }
 }

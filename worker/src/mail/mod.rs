@@ -39,6 +39,9 @@ pub enum MailError {
     /// The mail could not be put together.
     #[error("the mail could not be put together: {0}")]
     Malformed(#[from] lettre::error::Error),
+    /// Its HTML could not be written.
+    #[error("the mail could not be put together: {0}")]
+    Template(#[from] askama::Error),
     /// The server refused it for good.
     #[error("the mail server refused it: {0}")]
     Refused(lettre::transport::smtp::Error),
@@ -54,7 +57,7 @@ impl MailError {
     /// Whether the same mail may go out later.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::NoAddress | Self::Malformed(_) | Self::Refused(_) => false,
+            Self::NoAddress | Self::Malformed(_) | Self::Template(_) | Self::Refused(_) => false,
             Self::Away(_) | Self::TooSlow => true,
         }
     }
@@ -102,7 +105,7 @@ impl Mailer {
     fn message(&self, mail: &ClaimedMail) -> Result<Message, MailError> {
         let address = mail.address.as_deref().and_then(|address| address.trim().parse().ok());
         let address = address.ok_or(MailError::NoAddress)?;
-        let letter = letter::write(mail, self.config.app_url.as_ref());
+        let letter = letter::write(mail, self.config.app_url.as_ref())?;
         let domain = self.config.from.email.domain();
         Ok(Message::builder()
             .from(self.config.from.clone())
