@@ -12,19 +12,21 @@ use crate::db::{Client, Transaction};
 use super::DbError;
 
 /// For every session of ours. Tables are read along their indexes, and rows
-/// are found one by one, not by merging an index from its beginning. Compiling
-/// plans would take longer than any of our statements; it is tempted to where
-/// there is no other way than a closed one.
+/// are found one by one: an index is not merged, hashed or kept as a whole to
+/// find some of its rows, as pays while it is one page. Compiling plans would
+/// take longer than any of our statements; it is tempted to where there is no
+/// other way than a closed one.
 pub(super) const SESSION: &str = "set enable_seqscan = off;
     set enable_mergejoin = off;
+    set enable_hashjoin = off;
+    set enable_material = off;
     set jit = off";
 
 const BY_INDEX: &str = "set local enable_sort = off;
     set local enable_incremental_sort = off;
-    set local enable_bitmapscan = off;
-    set local enable_hashjoin = off";
+    set local enable_bitmapscan = off";
 
-const ANY_WAY: &str = "set local enable_sort = on; set local enable_hashjoin = on";
+const ANY_WAY: &str = "set local enable_sort = on";
 
 /// A transaction for statements that read along one index each: nothing is
 /// sorted in it. Its statements must ask for an order that only their index

@@ -99,18 +99,19 @@ const CLAIM: &str = "-- claim jobs
         select id, user_id, class, state, run_at, expires_at, created_at, first_claimed_at
         from regimen.jobs where id = any((select $1::uuid[])::uuid[])
         for update skip locked
+    ), queued as materialized (
+        -- `offset 0`: looked up for each, never joined with everybody's profiles.
+        select *, exists (select from public.profiles p where p.id = user_id offset 0) as known
+        from named where state = 'queued'
     ), wanted as (
-        select id, user_id, created_at from named
-        where state = 'queued' and run_at <= now()
+        select id, user_id, created_at from queued
+        where known and run_at <= now()
           and (first_claimed_at is not null or expires_at > now())
-          and exists (select from public.profiles p where p.id = user_id)
           and not exists (select from regimen.pauses p where p.what = 'queue' and p.name = class)
     ), orphans as (
         -- Their jobs are cancelled, not run.
         insert into regimen.deleted_accounts as known (user_id)
-        select distinct user_id from named
-        where state = 'queued'
-          and not exists (select from public.profiles p where p.id = user_id)
+        select distinct user_id from queued where not queued.known
         on conflict (user_id) do update set deleted_at = excluded.deleted_at, jobs_ended_at = null
         where known.jobs_ended_at is not null
     ), users as (
@@ -146,7 +147,7 @@ const CLAIM: &str = "-- claim jobs
     )
     select id, fence, user_id, kind, quiz_result_id, input, attempts,
            first_claimed_at = updated_at and not exists (
-               select from regimen.job_retries r where r.retried_as = claimed.id) as fresh,
+               select from regimen.job_retries r where r.retried_as = claimed.id offset 0) as fresh,
            rounds, deadline_at, updated_at, created_at, trace_context, last_seq
     from claimed";
 

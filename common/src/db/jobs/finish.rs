@@ -207,6 +207,15 @@ pub(super) async fn settle_usage<C: GenericClient>(
     let statement = client
         .prepare_cached(
             "-- settle usage
+             with paid as materialized (
+                 -- Found by job and sorted after that: the order of ids leads through
+                 -- everybody's attempts. `offset 0`: looked up for each of them.
+                 select * from regimen.job_attempts a
+                 where job_id = any((select $1::uuid[])::uuid[])
+                   and (cost_micros > 0 or input_tokens > 0 or output_tokens > 0
+                        or exists (select from regimen.ai_usage u
+                                   where u.attempt_id = a.id offset 0))
+             )
              insert into regimen.ai_usage (attempt_id, job_id, user_id, at, provider, model,
                                            input_tokens, cached_tokens, output_tokens, cost_micros,
                                            estimated)
@@ -215,10 +224,7 @@ pub(super) async fn settle_usage<C: GenericClient>(
                     regimen.believable_tokens(cached_tokens),
                     regimen.believable_tokens(output_tokens),
                     regimen.believable_micros(cost_micros), estimated
-             from regimen.job_attempts a
-             where job_id = any($1)
-               and (cost_micros > 0 or input_tokens > 0 or output_tokens > 0
-                    or exists (select from regimen.ai_usage u where u.attempt_id = a.id))
+             from paid
              order by id
              on conflict (attempt_id) do update set
                  input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
