@@ -19,7 +19,7 @@ pub(super) struct Args {
     days: u16,
 }
 
-/// Why there was no look.
+/// Why there was no look, or no whole one.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(
@@ -31,6 +31,10 @@ enum Refusal {
         "another worker began to look for undelivered events and ended at this moment; run the command again"
     )]
     Overtaken,
+    #[error(
+        "{0} of the missing events cannot be stored, the others are; mend what the errors above name and run the command again"
+    )]
+    Refused(usize),
     #[error("broken off; what was found so far is stored, and the next run looks at everything")]
     BrokenOff,
 }
@@ -60,7 +64,13 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
                         tally.mismatched
                     ));
                 }
-                Ok(())
+                for (id, error) in &tally.refused {
+                    process::say(&format!("{id} cannot be stored: {error}"));
+                }
+                match tally.refused.len() {
+                    0 => Ok(()),
+                    count => Err(Refusal::Refused(count).into()),
+                }
             }
             Outcome::NotNow => {
                 let client = deps.db.get().await?;

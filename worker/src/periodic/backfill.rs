@@ -5,7 +5,9 @@
 //! fleet, and whenever somebody asks for it. Idempotent: events are stored by
 //! id, so a run that dies, or two at once, only cost time. A worker that
 //! vanishes is replaced after [`HOLD`]; a failed run is tried again after a
-//! minute, then after longer waits. A draining worker lets go at once.
+//! minute, then after longer waits. A draining worker lets go at once. An event
+//! that Postgres refuses is reported and keeps no other from being stored; each
+//! run tries it again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -68,11 +70,11 @@ impl BackfillError {
 }
 
 /// What came of an occasion to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It is not time yet, or another worker is at it.
     NotNow,
-    /// Everything was looked at.
+    /// Everything was looked at, and stored but for what Postgres refused.
     Complete(Tally),
     /// The process has to end; whoever comes next looks at everything.
     BrokenOff,
@@ -114,8 +116,8 @@ pub async fn once(deps: &Deps, occasion: Occasion, days: u16) -> Result<Outcome,
     let holder = deps.config.claim.worker_id.as_str();
     match turn(deps, holder, occasion, days).await {
         Ok(outcome) => {
-            if let Outcome::Complete(tally) = outcome {
-                tell(&tally, days);
+            if let Outcome::Complete(tally) = &outcome {
+                tell(tally, days);
             }
             Ok(outcome)
         }
@@ -232,12 +234,21 @@ async fn store_missing(
     let ids: Vec<String> = told.iter().map(|(event, _)| event.id.clone()).collect();
     let known: BTreeSet<String> = events::known(client, &ids).await?.into_iter().collect();
     let mut fresh = Vec::new();
-    for (event, payload) in told.iter().filter(|(event, _)| !known.contains(&event.id)) {
+    for (event, payload) in &told {
+        if known.contains(&event.id) || tally.refused.contains_key(&event.id) {
+            continue;
+        }
         let mismatch = deps.config.stripe.mode.mismatch(event);
         let source = Source::Backfill;
         let new = NewEvent { event, payload, source, mismatch, trace_context: None };
-        let Stored::New { at } = events::store(client, &new).await? else {
-            continue; // Delivered this very moment.
+        let at = match events::store(client, &new).await {
+            Ok(Stored::New { at }) => at,
+            Ok(Stored::Duplicate) => continue, // Delivered this very moment.
+            Err(error) if error.blames_a_row() => {
+                refuse(&event.id, &error, tally);
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         tally.recovered += 1;
         match mismatch {
@@ -249,6 +260,17 @@ async fn store_missing(
         }
     }
     Ok(fresh)
+}
+
+/// Reports an event that cannot be stored, by its id alone.
+fn refuse(id: &str, error: &DbError, tally: &mut Tally) {
+    metrics::counter!("regimen_poison_rows_total", "step" => "backfill").increment(1);
+    tracing::error!(
+        event = id, %error,
+        "this undelivered event cannot be stored; mend what the error names, the next look for \
+         undelivered events tries it again"
+    );
+    tally.refused.insert(id.to_owned(), error.to_string());
 }
 
 impl Walk {
@@ -278,11 +300,18 @@ fn tell(tally: &Tally, days: u16) {
             "Stripe lists events that do not belong to this deployment; STRIPE_SECRET_KEY and STRIPE_LIVEMODE do not fit each other"
         );
     }
-    let Tally { looked_at, recovered, .. } = *tally;
-    if recovered == 0 {
+    let (looked_at, recovered, refused) = (tally.looked_at, tally.recovered, tally.refused.len());
+    metrics::gauge!("regimen_rows_set_aside", "step" => "backfill").set(refused as f64);
+    if recovered == 0 && refused == 0 {
         tracing::info!(looked_at, days, "no Stripe event is missing");
     } else {
-        tracing::warn!(looked_at, recovered, days, "stored Stripe events that were not delivered");
+        tracing::warn!(
+            looked_at,
+            recovered,
+            refused,
+            days,
+            "stored Stripe events that were not delivered"
+        );
     }
 }
 

@@ -4,6 +4,7 @@
 //! Invariant: one holder at a time. A holder that vanishes is replaced when
 //! its time is over; what it stored stays stored.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::db::GenericClient;
@@ -70,7 +71,7 @@ pub async fn hold_on(
 }
 
 /// What a run looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Events Stripe told of.
     pub looked_at: u64,
@@ -78,6 +79,8 @@ pub struct Tally {
     pub recovered: u64,
     /// Of these, those of the other mode or another account: kept, never applied.
     pub mismatched: u64,
+    /// Those still missing because Postgres refuses them, by id, and why.
+    pub refused: BTreeMap<String, String>,
 }
 
 /// Ends a run that looked at everything; false when it was no longer ours.

@@ -279,3 +279,49 @@ async fn events_of_the_other_mode_are_kept_told_of_and_not_applied() {
                 where state = 'mismatched' and error_code = 'livemode'";
     assert_eq!(fleet.count(kept).await, 1);
 }
+
+/// Postgres refuses one of them for what stands in it, and one of the newest,
+/// so that all the others come behind.
+#[tokio::test]
+async fn an_event_that_cannot_be_stored_is_told_by_its_id_and_holds_up_no_other() {
+    let (mut fleet, stripe) = fleet(&[]).await;
+    stripe.truth.lock().unwrap().size_of_page = 4;
+    let user = fleet.profile().await;
+    let object = subscription("active", Some(user));
+    let make =
+        |n| event(&format!("evt_{n}"), "customer.subscription.updated", now() - HOUR + n, &object);
+    stripe.truth.lock().unwrap().events = (0..10).map(make).collect();
+    let trouble = "create function regimen.refuse() returns trigger language plpgsql as $$
+                   begin raise 'no room for this one'; end $$;
+                   create trigger refuse before insert on regimen.stripe_events
+                   for each row when (new.id = 'evt_8') execute function regimen.refuse()";
+    fleet.db().await.batch_execute(trouble).await.unwrap();
+    let (code, said) = fleet.command(&["backfill"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("looked at 10 events of the last 30 days; 9 had been missing"), "{said}");
+    let told: Vec<_> = said.lines().filter(|line| line.contains("evt_")).collect();
+    assert_eq!(told, ["evt_8 cannot be stored: Postgres: no room for this one (P0001)"], "{said}");
+    assert!(said.contains("1 of the missing events cannot be stored"), "{said}");
+    assert!(!said.contains(&user.to_string()) && !said.contains("cus_"), "{said}");
+    let count = "select count(*) from regimen.stripe_events";
+    assert_eq!(fleet.count(count).await, 9);
+
+    // A worker's own look does not stop there either, and tells the log.
+    let anew = "delete from regimen.stripe_events;
+                update regimen.stripe_backfill set complete_at = null";
+    fleet.db().await.batch_execute(anew).await.unwrap();
+    fleet.set("BACKFILL_HOURS", "24");
+    let worker = fleet.worker().await;
+    let complete = "select count(*) from regimen.stripe_backfill
+                    where complete_at is not null and failures = 0 and recovered = 9";
+    fleet.until_count(complete, 1).await;
+    assert_eq!(fleet.count(count).await, 9);
+    assert!(worker.process.output().contains("evt_8"), "{}", worker.process.output());
+
+    let mended = "drop trigger refuse on regimen.stripe_events";
+    fleet.db().await.batch_execute(mended).await.unwrap();
+    let (code, said) = fleet.command(&["backfill"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("; 1 had been missing"), "{said}");
+    assert_eq!(fleet.count(count).await, 10);
+}
