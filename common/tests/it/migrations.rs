@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use regimen_common::db::migrate::{self, MigrateError, embedded, migrate, migrate_telling};
-use regimen_common::test_support::TestDatabase;
+use regimen_common::db::migrate::{self, MigrateError, Report, embedded, migrate, migrate_telling};
+use regimen_common::test_support::{Pgbouncer, TestDatabase};
+use secrecy::SecretString;
 
 use crate::snapshot;
 
@@ -165,9 +166,82 @@ async fn a_migration_waits_for_another_with_a_limit_and_a_word() {
     };
     let (report, ()) = tokio::join!(waiting, release);
     assert_eq!(report.unwrap().applied, names());
-    let left = "select count(*) from pg_locks where locktype = 'advisory'
-                and database = (select oid from pg_database where datname = current_database())";
-    assert_eq!(database.client().await.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
+    assert_eq!(locks(&database).await, 0);
+}
+
+/// Advisory locks that anybody holds in the database.
+async fn locks(database: &TestDatabase) -> i64 {
+    let sql = "select count(*) from pg_locks where locktype = 'advisory'
+               and database = (select oid from pg_database where datname = current_database())";
+    database.client().await.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// One process migrates directly, another one through a pooler that gives its
+/// sessions on as they were left.
+async fn two_roads(database: &TestDatabase) -> (Pgbouncer, [SecretString; 2]) {
+    let settings = ["pool_mode = session", "server_reset_query ="];
+    let pooler = Pgbouncer::start(database.url(), &settings).await;
+    let roads = [database.secret_url(), SecretString::from(pooler.url().to_owned())];
+    (pooler, roads)
+}
+
+/// Without waiting for anybody.
+async fn migrate_at_once(url: &SecretString) -> Result<Report, MigrateError> {
+    migrate_telling(url, Duration::ZERO, &|_| {}).await
+}
+
+#[tokio::test]
+async fn a_migration_that_ended_well_or_not_holds_up_no_other() {
+    for turned in [false, true] {
+        let database = database_with(&["create schema auth"]).await;
+        let (_pooler, mut roads) = two_roads(&database).await;
+        if turned {
+            roads.reverse();
+        }
+        for road in &roads {
+            let failed = migrate_at_once(road).await.unwrap_err();
+            assert!(matches!(failed, MigrateError::Run(_)), "{failed}");
+            assert_eq!(locks(&database).await, 0);
+        }
+        let mend = "create function auth.uid() returns uuid language sql as 'select null::uuid'";
+        database.client().await.batch_execute(mend).await.unwrap();
+        for (road, applied) in roads.iter().zip([&names()[1..], &[]]) {
+            assert_eq!(migrate_at_once(road).await.unwrap().applied, applied);
+            assert_eq!(locks(&database).await, 0);
+        }
+    }
+}
+
+/// Its session is ended while it waits for a table.
+#[tokio::test]
+async fn a_migration_that_is_cut_off_holds_up_no_other() {
+    let cut_off = async |turned: bool| {
+        let database = database_with(&[APP_TABLES]).await;
+        let (_pooler, mut roads) = two_roads(&database).await;
+        if turned {
+            roads.reverse();
+        }
+        let mut reader = database.client().await;
+        let reading = reader.transaction().await.unwrap();
+        reading.batch_execute("select from public.profiles").await.unwrap();
+        let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let tell = move |news: &str| told.send(news.to_owned()).unwrap();
+        let migrating = migrate_telling(&roads[0], Duration::ZERO, &tell);
+        let cut = async {
+            heard.recv().await.unwrap();
+            let sql = "select pg_terminate_backend(pid, 60000) from pg_stat_activity
+                       where application_name = 'regimen-migrate' and datname = current_database()";
+            let ended = database.client().await.query(sql, &[]).await.unwrap();
+            assert!(ended.iter().any(|row| row.get(0)));
+            reading.rollback().await.unwrap();
+        };
+        let (report, ()) = tokio::join!(migrating, cut);
+        assert!(!matches!(report.unwrap_err(), MigrateError::Locked { .. }));
+        assert_eq!(locks(&database).await, 0);
+        let next = migrate_at_once(&roads[1]).await.unwrap();
+        assert_eq!(next.applied.last(), names().last());
+    };
+    tokio::join!(cut_off(false), cut_off(true));
 }
 
 /// Somebody reads a table that a migration changes, and does not end.
