@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 
 use deps::Deps;
 use runner::shutdown::DrainError;
-use runner::{heartbeat, shutdown};
+use runner::{consumer, heartbeat, shutdown};
 
 /// Why a worker ended other than by its signals.
 #[derive(Debug, thiserror::Error)]
@@ -97,16 +97,8 @@ pub async fn run(
 
 /// Runs the consumers until a drain begins and every handler is done.
 async fn run_jobs(deps: Arc<Deps>) -> Result<(), RunError> {
-    let drain = deps.shutdown.drain.clone();
-    let monitor = jobs::register(Monitor::new(), &deps);
-    let context = monitor.context();
-    let signal = drain.clone();
-    tokio::spawn(async move {
-        signal.cancelled().await;
-        // An error means that it has stopped already.
-        let _ = context.shutdown();
-    });
-    monitor.run().await?;
+    let drain = &deps.shutdown.drain;
+    consumer::run(jobs::register(Monitor::new(), &deps), drain).await?;
     if drain.is_cancelled() { Ok(()) } else { Err(RunError::RunnerEnded) }
 }
 

@@ -6,17 +6,19 @@
 //! never a claim that is under way.
 
 use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::layers::WorkerBuilderExt;
 use apalis::layers::tracing::TraceLayer;
 use apalis_core::error::BoxDynError;
-use apalis_core::monitor::Monitor;
+use apalis_core::monitor::{Monitor, MonitorError};
 use apalis_core::task::Task;
 use apalis_core::task::data::Data;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::ext::parallelize::ParallelizeExt;
+use futures_util::FutureExt;
 use regimen_common::db::DbError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::sleep;
@@ -98,10 +100,12 @@ where
     D: Send + Sync + 'static,
     S: Source<D>,
 {
+    let source = Arc::new(source);
     monitor.register(move |_| {
         let Kind { name, slots, deps, drain, tasks } = kind.clone();
         let (sender, receiver) = mpsc::channel(slots);
-        let feed = feed(name, slots, source(&deps), drain, sender);
+        let (source, of) = (Arc::clone(&source), Arc::clone(&deps));
+        let feed = feed(name, slots, move || source(&of), drain, sender);
         WorkerBuilder::new(name)
             .backend(FedBackend::new(receiver, tasks.track_future(feed)))
             .data(Arc::clone(&deps))
@@ -112,11 +116,25 @@ where
                 TraceLayer::new()
                     .make_span_with(move |_: &Task<_>| tracing::info_span!("job", consumer = name)),
             )
-            .build(run::<D, S::Job>)
+            .build(handle::<D, S::Job>)
     })
 }
 
-async fn run<D, J>(claimed: Arc<Claimed<J>>, deps: Data<Arc<D>>) -> Result<(), BoxDynError>
+/// Runs the consumers until a drain begins and every handler is done.
+///
+/// # Errors
+/// apalis gave up.
+pub async fn run(monitor: Monitor, drain: &CancellationToken) -> Result<(), MonitorError> {
+    let (context, signal) = (monitor.context(), drain.clone());
+    tokio::spawn(async move {
+        signal.cancelled().await;
+        // An error means that it has stopped already.
+        let _ = context.shutdown();
+    });
+    monitor.run().await
+}
+
+async fn handle<D, J>(claimed: Arc<Claimed<J>>, deps: Data<Arc<D>>) -> Result<(), BoxDynError>
 where
     D: Send + Sync + 'static,
     J: Job<D>,
@@ -125,24 +143,32 @@ where
     Ok(())
 }
 
-/// Feeds `tasks` until `drain` is cancelled.
+/// Feeds `tasks` from a source until `drain` is cancelled. A source whose claim
+/// panicked is replaced: otherwise its consumer would stand still unnoticed.
 async fn feed<D, S: Source<D>>(
     name: &'static str,
     slots: usize,
-    mut source: S,
+    new_source: impl Fn() -> S,
     drain: CancellationToken,
     tasks: mpsc::Sender<Arc<Claimed<S::Job>>>,
 ) {
     let slots = Arc::new(Semaphore::new(slots));
+    let mut source = new_source();
     loop {
         let slot = drain.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await;
         let Some(Ok(slot)) = slot.filter(|_| !drain.is_cancelled()) else { return };
-        let claimed = match source.claim(1 + slots.available_permits()).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                metrics::counter!("regimen_claim_failures_total").increment(1);
+        let claim = AssertUnwindSafe(source.claim(1 + slots.available_permits()));
+        let claimed = match claim.catch_unwind().await {
+            Ok(Ok(claimed)) => claimed,
+            Ok(Err(error)) => {
                 tracing::warn!(%error, consumer = name, "could not claim work; trying again");
-                drain.run_until_cancelled(sleep(BACKOFF)).await;
+                back_off(&drain).await;
+                continue;
+            }
+            Err(_) => {
+                tracing::error!(consumer = name, "a claim panicked; trying again");
+                source = new_source();
+                back_off(&drain).await;
                 continue;
             }
         };
@@ -161,3 +187,13 @@ async fn feed<D, S: Source<D>>(
         }
     }
 }
+
+/// After a claim that failed.
+async fn back_off(drain: &CancellationToken) {
+    metrics::counter!("regimen_claim_failures_total").increment(1);
+    drain.run_until_cancelled(sleep(BACKOFF)).await;
+}
+
+#[cfg(test)]
+#[path = "consumer_tests.rs"]
+mod tests;

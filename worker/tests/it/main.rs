@@ -16,6 +16,7 @@ mod fleet;
 mod idempotency;
 mod logs;
 mod outage;
+mod panics;
 mod pauses;
 mod pay_once;
 mod postgres;
