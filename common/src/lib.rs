@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod address_file;
+pub mod backoff;
 pub mod billing;
 pub mod callbacks;
 pub mod clock;

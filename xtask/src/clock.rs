@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use chrono::DateTime;
+
 /// Seconds since 1970, for what other programs are told.
 pub(crate) fn seconds_since_1970() -> u64 {
     since_1970().as_secs()
@@ -20,42 +22,17 @@ fn since_1970() -> Duration {
 
 /// The day of a moment, as `YYYY-MM-DD` in UTC.
 pub(crate) fn day(seconds: i64) -> String {
-    let (year, month, day) = civil(seconds.div_euclid(86_400));
-    format!("{year:04}-{month:02}-{day:02}")
+    DateTime::from_timestamp_secs(seconds).unwrap_or_default().format("%Y-%m-%d").to_string()
 }
 
-/// Now, as the `Date` of an HTTP reply (RFC 9110, section 5.6.7).
+/// Now, as the `Date` of an HTTP reply.
 pub(crate) fn http_date() -> String {
-    date_of(i64::try_from(seconds_since_1970()).unwrap_or_default())
+    date_of(seconds_since_1970())
 }
 
 /// A moment, in the same form.
-pub(crate) fn date_of(seconds: i64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
-    let name = |names: &[&'static str], at: i64| {
-        usize::try_from(at).ok().and_then(|at| names.get(at).copied()).unwrap_or_default()
-    };
-    let (weekday, month) = (name(&DAYS, days.rem_euclid(7)), name(&MONTHS, month - 1));
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
-}
-
-/// Year, month and day of a day counted from 1970, in the Gregorian calendar.
-/// Years begin in March here, so that a leap day is their last one.
-fn civil(days: i64) -> (i64, i64, i64) {
-    // From 1 March of the year 0; 400 years have 146,097 days.
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
+pub(crate) fn date_of(seconds: u64) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 #[cfg(test)]

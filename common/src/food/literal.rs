@@ -3,7 +3,7 @@
 
 use super::{Traits, foods, usage};
 use crate::lexicon::MIN_GUESSED;
-use crate::lexicon::spelling::{distance, forms};
+use crate::lexicon::spelling::{edits, forms};
 use crate::lexicon::token::{self, Token};
 
 /// More words than this are not an answer about food but a text.
@@ -104,8 +104,9 @@ impl Phrase {
 /// Whether a word is one of these forms, or, when it is a long word that no
 /// table knows, one typing error away from one.
 fn is_one_of(word: &str, forms: &[String]) -> bool {
-    let near =
-        |form: &String| form.chars().next() == word.chars().next() && distance(form, word, 1) <= 1;
+    let near = |form: &String| {
+        form.chars().next() == word.chars().next() && edits(form, word, 1).is_some()
+    };
     forms.iter().any(|form| form == word)
         || (word.chars().count() >= MIN_GUESSED
             && foods().word(word).is_none()

@@ -154,15 +154,14 @@ fn inflected(word: &str) -> Option<&'static [&'static Entry]> {
 }
 
 fn misspelt(word: &str) -> Option<&'static [&'static Entry]> {
-    let letters: Vec<char> = word.chars().collect();
-    let limit = match letters.len() {
+    let limit = match word.chars().count() {
         0..=4 => return None,
         5..=8 => 1,
         9..=24 => 2,
         _ => return None,
     };
     let (_, name) = MISSPELLINGS
-        .near(&letters, letters[0], limit)
+        .near(word, word.chars().next()?, limit)
         .map(|(edits, name, ())| (edits, name))
         .min()?;
     NAMES.by_name.get(name).map(Vec::as_slice)

@@ -126,16 +126,14 @@ fn number(word: &str) -> Option<u32> {
 /// letter, or with its first two swapped; what is an allergen wins over what
 /// is not.
 fn nearest(word: &str) -> Option<u32> {
-    let letters: Vec<char> = word.chars().collect();
-    let limit = match letters.len() {
+    let limit = match word.chars().count() {
         0..=3 => return None,
         4..=7 => 1,
         8..=24 => 2,
         _ => return None,
     };
-    let near = |first: &char| foods().single_words().near(&letters, *first, limit);
-    letters
-        .iter()
+    let near = |first| foods().single_words().near(word, first, limit);
+    word.chars()
         .take(2)
         .flat_map(near)
         .filter(|(_, known, _)| known.chars().count() >= 4)

@@ -111,7 +111,7 @@ impl Lexicon {
             .flatten()
             .find(|known| {
                 known.chars().next() == plain.chars().next()
-                    && spelling::distance(known, plain, 1) <= 1
+                    && spelling::edits(known, plain, 1).is_some()
             })
             .and_then(|known| self.word(known))
     }

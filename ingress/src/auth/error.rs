@@ -90,6 +90,9 @@ pub enum AuthSetupError {
     /// Mode jwt without a key to verify tokens with.
     #[error("AUTH_MODE=jwt needs JWT_SECRET, JWKS_URL or both")]
     NoTokenKey,
+    /// A secret that is empty.
+    #[error("JWT_SECRET cannot be used as a key")]
+    TokenKey(#[source] jsonwebtoken::errors::Error),
     /// Mode service without keys.
     #[error("AUTH_MODE=service needs SERVICE_KEYS")]
     NoServiceKey,

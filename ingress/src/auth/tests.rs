@@ -60,7 +60,7 @@ fn token(algorithm: Algorithm, kid: Option<&str>, key: &EncodingKey, claims: &Va
 }
 
 fn hs256(claims: &Value) -> String {
-    token(Algorithm::HS256, None, &EncodingKey::from_secret(SECRET.as_bytes()), claims)
+    token(Algorithm::HS256, None, &EncodingKey::from_secret(SECRET.as_bytes()).unwrap(), claims)
 }
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -106,7 +106,7 @@ async fn wrong_tokens_are_refused() {
     assert!(matches!(refuse(with("exp", json!("never"))).await, AuthError::Invalid));
     assert!(matches!(refuse(with("exp", json!(1))).await, AuthError::Expired));
     assert!(matches!(refuse(with("role", json!("service_role"))).await, AuthError::ServiceRole));
-    let foreign = EncodingKey::from_secret(b"another secret of more than 32 bytes");
+    let foreign = EncodingKey::from_secret(b"another secret of more than 32 bytes").unwrap();
     let forged = token(Algorithm::HS256, None, &foreign, &claims());
     assert!(gate.authenticate(&with_token(&forged)).await.is_err());
 }
@@ -253,7 +253,7 @@ async fn published_keys_verify_with_their_own_algorithm_only() {
     assert!(!accepted(token(Algorithm::RS256, Some("ec"), &rsa, &claims())).await);
     assert!(!accepted(token(Algorithm::RS512, Some("rsa"), &rsa, &claims())).await);
     assert!(!accepted(token(Algorithm::ES256, None, &ec, &claims())).await);
-    let public_as_secret = EncodingKey::from_secret(ES256_1_PUBLIC);
+    let public_as_secret = EncodingKey::from_secret(ES256_1_PUBLIC).unwrap();
     assert!(!accepted(token(Algorithm::HS256, Some("ec"), &public_as_secret, &claims())).await);
     let other = EncodingKey::from_ec_pem(ES256_2).unwrap();
     assert!(!accepted(token(Algorithm::ES256, Some("ec"), &other, &claims())).await);
@@ -327,7 +327,7 @@ async fn while_one_secret_replaces_the_other_both_hold() {
     let config = AuthConfig::from_env(&mut env, regimen_common::config::Environment::Development);
     let gate = Authenticator::new(config, Clock::fixed(start())).unwrap();
     let signed = |secret: &str, claims: &Value| {
-        let key = EncodingKey::from_secret(secret.as_bytes());
+        let key = EncodingKey::from_secret(secret.as_bytes()).unwrap();
         with_token(&token(Algorithm::HS256, None, &key, claims))
     };
     for secret in [old, new, both.as_str()] {

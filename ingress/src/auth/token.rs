@@ -37,7 +37,8 @@ impl Tokens {
         // Supabase signs with the text itself, not with what it may decode to.
         let key =
             |secret: &SecretString| DecodingKey::from_secret(secret.expose_secret().as_bytes());
-        let secrets: Vec<_> = config.jwt_secrets.iter().map(key).collect();
+        let secrets = config.jwt_secrets.iter().map(key).collect::<Result<Vec<_>, _>>();
+        let secrets = secrets.map_err(AuthSetupError::TokenKey)?;
         let published = config.jwks_url.map(|url| Jwks::new(url, clock.clone())).transpose()?;
         if secrets.is_empty() && published.is_none() {
             return Err(AuthSetupError::NoTokenKey);

@@ -10,13 +10,13 @@ use std::collections::HashMap;
 use regimen_common::billing::is_stripe_id;
 use regimen_common::db::accounts;
 use regimen_common::db::billing::payers::{self, Payer};
-use stripe::{IdempotencyKey, StripeRequest};
 use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_billing::invoice::ListInvoice;
 use stripe_checkout::CheckoutSessionMode;
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionSubscriptionData,
 };
+use stripe_client_core::{IdempotencyKey, StripeRequest};
 use stripe_core::customer::RetrieveCustomer;
 use uuid::Uuid;
 

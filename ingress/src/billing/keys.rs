@@ -6,7 +6,7 @@
 
 use axum::http::HeaderMap;
 use sha2::{Digest, Sha256};
-use stripe::IdempotencyKey;
+use stripe_client_core::IdempotencyKey;
 use uuid::Uuid;
 
 use crate::error::ApiError;

@@ -7,8 +7,8 @@
 //! in between leaves nothing behind that anybody could pay.
 
 use regimen_common::db::billing::{checkouts, payers};
-use stripe::StripeRequest;
 use stripe_checkout::checkout_session::{ExpireCheckoutSession, RetrieveCheckoutSession};
+use stripe_client_core::StripeRequest;
 use uuid::Uuid;
 
 use super::keys;

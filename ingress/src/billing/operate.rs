@@ -4,12 +4,12 @@
 
 use regimen_common::db::admin_actions::{self, Action};
 use serde_json::{Value, json};
-use stripe::{IdempotencyKey, StripeRequest};
 use stripe_billing::invoice::SendInvoiceInvoice;
 use stripe_billing::subscription::{
     DiscountsDataParam, RetrieveSubscription, UpdateSubscription, UpdateSubscriptionItems,
     UpdateSubscriptionProrationBehavior, UpdateSubscriptionTrialEnd,
 };
+use stripe_client_core::{IdempotencyKey, StripeRequest};
 use stripe_core::refund::{CreateRefund, CreateRefundReason};
 
 use crate::auth::Admin;

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use regimen_common::backoff::{backoff, jittered};
 use regimen_common::billing::{API_VERSION, StripeAccess};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Method};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use stripe::IdempotencyKey;
-use stripe_client_core::{RequestBuilder, StripeMethod};
+use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod};
 use tokio::time::{Instant, sleep};
 
 use super::CallError;
@@ -29,6 +29,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// The wait before the second call; it doubles, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The share of a wait that jitter leaves of it.
+const LEAST_WAIT: f64 = 0.5;
 /// Larger replies are not read; 100 full invoices are below 1 MB.
 const MAX_REPLY: usize = 4 * 1024 * 1024;
 
@@ -135,11 +137,9 @@ impl StripeApi {
         }
     }
 
-    /// Between half of the doubled wait and all of it.
     fn wait_after(&self, calls: u32) -> Duration {
-        let wait = (FIRST_WAIT * (1 << (calls - 1).min(10))).min(LONGEST_WAIT);
-        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-        wait.mul_f64(rng.random_range(0.5..=1.0))
+        let draw = self.rng.lock().unwrap_or_else(PoisonError::into_inner).random();
+        jittered(backoff(calls, FIRST_WAIT, LONGEST_WAIT), LEAST_WAIT, draw)
     }
 
     async fn once(

@@ -249,7 +249,7 @@ pub(crate) fn claims(user: Uuid) -> Value {
 
 /// `claims` signed with the tests' secret.
 pub(crate) fn signed(claims: &Value) -> String {
-    let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
+    let key = EncodingKey::from_secret(JWT_SECRET.as_bytes()).unwrap();
     encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
 }
 

@@ -113,7 +113,7 @@ async fn both_secrets_of_a_roll_hold() {
     let both = format!("{old},{new}");
     let ingress = Ingress::start(&[("JWT_SECRET", &both)]).await;
     for secret in [old, new] {
-        let key = EncodingKey::from_secret(secret.as_bytes());
+        let key = EncodingKey::from_secret(secret.as_bytes()).unwrap();
         let token = encode(&Header::new(Algorithm::HS256), &claims(Uuid::new_v4()), &key).unwrap();
         let request = ingress.anonymous(Method::GET, "/v1/usage").bearer_auth(token);
         assert_eq!(request.answer().await.status, 200, "{secret}");

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use regimen_common::backoff::backoff;
 use regimen_common::db::DbError;
 use regimen_common::db::billing::notices::{self, ClaimedMail, MailOutcome};
 
@@ -16,6 +17,7 @@ use crate::mail::MailError;
 /// How long a claim holds; longer than the longest dialogue.
 pub const HOLD: Duration = Duration::from_secs(90);
 const ATTEMPTS: i32 = 30;
+const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Sends a claimed mail and records what came of it.
@@ -80,13 +82,11 @@ async fn record(
     write(deps, mail, &ended).await
 }
 
-/// Doubles from ten seconds, at most an hour; `None` to give up.
+/// `None` to give up.
 fn wait_after(error: &MailError, attempts: i32) -> Option<Duration> {
     error.may_pass().then(|| wait(attempts)).flatten()
 }
 
 fn wait(attempts: i32) -> Option<Duration> {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(9);
-    let wait = Duration::from_secs(10 << doublings).min(LONGEST_WAIT);
-    (attempts < ATTEMPTS).then_some(wait)
+    (attempts < ATTEMPTS).then(|| backoff(attempts.unsigned_abs(), FIRST_WAIT, LONGEST_WAIT))
 }

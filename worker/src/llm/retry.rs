@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use regimen_common::backoff::{backoff, jittered};
+
 use super::ProviderError;
 use super::policy::FallbackPolicy;
 
@@ -137,7 +139,7 @@ pub enum Next {
 pub fn decide(error: &ProviderError, at: Standing, policy: &FallbackPolicy, jitter: f64) -> Next {
     let fits = |wait: Duration| at.calls < policy.attempts && wait + policy.floor <= at.left;
     let later = |wait: Duration| if fits(wait) { Next::Again(wait) } else { Next::FallOver };
-    let wait = hint(error).unwrap_or_else(|| backoff(at.calls, policy, jitter));
+    let wait = hint(error).unwrap_or_else(|| wait_after(at.calls, policy, jitter));
     match rule(error).again {
         Again::Later => later(wait),
         Again::Once if !at.repeated && fits(Duration::ZERO) => Next::Again(Duration::ZERO),
@@ -149,10 +151,8 @@ pub fn decide(error: &ProviderError, at: Standing, policy: &FallbackPolicy, jitt
 }
 
 /// Full jitter: anything from nothing to a ceiling that doubles with each call.
-pub fn backoff(calls: u32, policy: &FallbackPolicy, jitter: f64) -> Duration {
-    let doublings = calls.saturating_sub(1).min(16);
-    let ceiling = policy.backoff_base.saturating_mul(1 << doublings).min(policy.backoff_cap);
-    ceiling.mul_f64(jitter.clamp(0.0, 1.0))
+pub fn wait_after(calls: u32, policy: &FallbackPolicy, jitter: f64) -> Duration {
+    jittered(backoff(calls, policy.backoff_base, policy.backoff_cap), 0.0, jitter)
 }
 
 /// The wait the provider itself asked for.

@@ -196,24 +196,18 @@ fn instant(number: f64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(millis)
 }
 
-/// An instant as RFC 3339 writes it, or in one of the three forms of HTTP; UTC
-/// where the zone is left out.
+/// An instant in one of the three forms of HTTP, or as RFC 3339 or a mail (RFC
+/// 2822) writes it; UTC where the zone is left out.
 fn date(text: &str) -> Option<DateTime<Utc>> {
     let zoned = || {
-        DateTime::parse_from_rfc3339(text)
-            .or_else(|_| DateTime::parse_from_rfc2822(text))
-            .map(|date| date.with_timezone(&Utc))
-            .ok()
+        let others =
+            || DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text));
+        let http = httpdate::parse_http_date(text).ok().map(DateTime::<Utc>::from);
+        http.or_else(|| others().ok().map(|date| date.to_utc()))
     };
     let plain = ["GMT", "UTC", "Z"].iter().find_map(|zone| text.strip_suffix(zone)).unwrap_or(text);
     let plain = plain.trim_end();
-    let forms = [
-        "%A, %d-%b-%y %H:%M:%S",
-        "%a %b %e %H:%M:%S %Y",
-        "%a, %d %b %Y %H:%M:%S",
-        "%Y-%m-%dT%H:%M:%S%.f",
-        "%Y-%m-%d %H:%M:%S%.f",
-    ];
+    let forms = ["%a, %d %b %Y %H:%M:%S", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
     let of = |form: &&str| NaiveDateTime::parse_from_str(plain, form).ok();
     zoned().or_else(|| forms.iter().find_map(of).map(|date| date.and_utc()))
 }

@@ -172,6 +172,6 @@ proptest! {
             Next::Amend => prop_assert!(false, "nothing was refused"),
             Next::FallOver | Next::End(_) => {}
         }
-        prop_assert!(backoff(calls, &policy, jitter) <= policy.backoff_cap);
+        prop_assert!(wait_after(calls, &policy, jitter) <= policy.backoff_cap);
     }
 }

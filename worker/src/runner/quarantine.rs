@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::hash::Hash;
 use std::time::Duration;
 
+use regimen_common::backoff::backoff;
 use regimen_common::db::{Outcome, PoisonRow};
 use tokio::time::Instant;
 
@@ -19,7 +20,7 @@ const CAPACITY: usize = 1_000;
 #[derive(Debug)]
 struct Entry {
     until: Instant,
-    wait: Duration,
+    failures: u32,
 }
 
 /// The rows one periodic step leaves out.
@@ -55,21 +56,18 @@ impl<K: Clone + Display + Eq + Hash> Quarantine<K> {
         self.rows.retain(|_, entry| entry.until + 2 * LONGEST_WAIT > now);
         for PoisonRow { key: row, error } in poisoned {
             let id = key(&row);
-            let wait = match self.rows.get(&id) {
-                Some(entry) => (entry.wait * 2).min(LONGEST_WAIT),
-                None => {
-                    metrics::counter!("regimen_poison_rows_total", "step" => self.step)
-                        .increment(1);
-                    tracing::error!(
-                        step = self.step, row = %id, %error,
-                        "this row cannot be changed: it is left out for now, the others go on; \
-                         mend what the error names, it is tried again by itself"
-                    );
-                    FIRST_WAIT
-                }
-            };
-            if self.rows.len() < CAPACITY || self.rows.contains_key(&id) {
-                self.rows.insert(id, Entry { until: now + wait, wait });
+            let failures = self.rows.get(&id).map_or(1, |entry| entry.failures.saturating_add(1));
+            if failures == 1 {
+                metrics::counter!("regimen_poison_rows_total", "step" => self.step).increment(1);
+                tracing::error!(
+                    step = self.step, row = %id, %error,
+                    "this row cannot be changed: it is left out for now, the others go on; \
+                     mend what the error names, it is tried again by itself"
+                );
+            }
+            if self.rows.len() < CAPACITY || failures > 1 {
+                let until = now + backoff(failures, FIRST_WAIT, LONGEST_WAIT);
+                self.rows.insert(id, Entry { until, failures });
             }
         }
         let waiting = self.rows.values().filter(|entry| entry.until > now).count();

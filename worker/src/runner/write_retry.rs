@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use regimen_common::backoff::backoff;
 use regimen_common::db::DbError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,15 +28,16 @@ where
     F: Future<Output = Result<T, DbError>>,
 {
     let give_up = Instant::now() + PATIENCE;
-    let mut pause = FIRST_PAUSE;
+    let mut failures = 0;
     loop {
         let last = cancellation.is_cancelled() || Instant::now() >= give_up;
         match write().await {
             Err(error) if !last && (error.is_unavailable() || error.is_conflict()) => {
                 metrics::counter!("regimen_postgres_retries_total").increment(1);
                 tracing::warn!(%error, what, "not written; keeping it and trying again");
+                failures += 1;
+                let pause = backoff(failures, FIRST_PAUSE, LONGEST_PAUSE);
                 cancellation.run_until_cancelled(tokio::time::sleep(pause)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
             }
             done => return done,
         }

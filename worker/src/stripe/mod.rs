@@ -144,8 +144,8 @@ impl StripeReader {
     /// The reply's `Date`, else our own time.
     fn made_at(&self, headers: &HeaderMap) -> i64 {
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-        date.map_or_else(|| self.clock.now().timestamp(), |date| date.timestamp())
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        date.map_or_else(|| self.clock.now(), DateTime::from).timestamp()
     }
 }
 

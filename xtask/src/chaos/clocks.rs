@@ -13,7 +13,7 @@ const AHEAD: i64 = 60;
 const BEHIND: i64 = -45;
 
 /// How far off a clock may seem that is right, seconds.
-const SLACK: i64 = 10;
+const SLACK: u64 = 10;
 
 /// Whose clocks are wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl<'a> Clocks<'a> {
     /// `now`, in the words of HTTP's `Date`, give or take [`SLACK`].
     pub(super) fn said(&self, now: u64) -> [(String, Vec<String>); 2] {
         let around = |shift: i64| -> Vec<String> {
-            let now = i64::try_from(now).unwrap_or_default() + shift;
+            let now = now.saturating_add_signed(shift);
             (now - SLACK..=now + SLACK).map(clock::date_of).collect()
         };
         [

@@ -199,8 +199,7 @@ fn single(word: &str) -> Option<u32> {
     let exact =
         styles::names().word(word).filter(|id| styles::names().longest(&[Some(*id)]).is_some());
     exact.or_else(|| {
-        let letters: Vec<char> = word.chars().collect();
-        let limit = match letters.len() {
+        let limit = match word.chars().count() {
             5..=7 => 1,
             8..=24 => 2,
             _ => return None,
@@ -208,7 +207,7 @@ fn single(word: &str) -> Option<u32> {
         if is_filler(word) {
             return None;
         }
-        let near = styles::names().single_words().near(&letters, letters[0], limit);
+        let near = styles::names().single_words().near(word, word.chars().next()?, limit);
         near.filter(|(_, name, _)| name.chars().count() >= 4)
             .map(|(edits, name, id)| (edits, !same_letters(name, word), name, *id))
             .min()

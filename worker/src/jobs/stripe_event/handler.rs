@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use regimen_common::backoff::backoff;
 use regimen_common::billing::event::{BadPayload, Event};
 use regimen_common::db::DbError;
 use regimen_common::db::billing::claims::{self, ClaimedEvent, Failure};
@@ -28,6 +29,7 @@ const LIMIT: Duration = Duration::from_secs(25);
 const PATIENT_ATTEMPTS: i32 = 22;
 /// The same for failures that look like defects.
 const IMPATIENT_ATTEMPTS: i32 = 6;
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Why an event was not applied this time.
@@ -88,15 +90,13 @@ impl EventError {
     }
 
     /// How long to wait before attempt number `attempts + 1`; `None` to give up.
-    /// Doubles from a second, at most an hour.
     fn wait_after(&self, attempts: i32) -> Option<Duration> {
         let limit = match self.prospect() {
             Prospect::Patient => PATIENT_ATTEMPTS,
             Prospect::Impatient => IMPATIENT_ATTEMPTS,
             Prospect::Hopeless => 0,
         };
-        let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(12);
-        (attempts < limit).then(|| Duration::from_secs(1 << doublings).min(LONGEST_WAIT))
+        (attempts < limit).then(|| backoff(attempts.unsigned_abs(), FIRST_WAIT, LONGEST_WAIT))
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use regimen_common::backoff::backoff;
 use tokio::time::Instant;
 
 use super::{Admission, Breaker, Mark};
@@ -111,10 +112,8 @@ impl State {
         }
         self.failures = self.failures.saturating_add(weight);
         if self.open_until.is_some() || self.failures >= policy.breaker_threshold {
-            let factor = 1 << self.opened.min(20);
-            let duration = policy.breaker_open.saturating_mul(factor).min(policy.breaker_cap);
             self.opened = self.opened.saturating_add(1);
-            self.open(now + duration);
+            self.open(now + backoff(self.opened, policy.breaker_open, policy.breaker_cap));
         }
     }
 
@@ -122,9 +121,8 @@ impl State {
         if self.shut > 0 && ahead(self.open_until, now).is_some() {
             return;
         }
-        let duration = first.saturating_mul(1 << self.shut.min(20)).min(longest);
         self.shut = self.shut.saturating_add(1);
-        self.open(now + duration);
+        self.open(now + backoff(self.shut, first, longest));
     }
 
     fn close(&mut self) {

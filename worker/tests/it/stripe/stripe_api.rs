@@ -178,7 +178,7 @@ fn answer(truth: &Truth, status: StatusCode, body: &Value) -> Response {
     let mut response = (status, axum::Json(body)).into_response();
     if let Some(now) = truth.now {
         let date = chrono::DateTime::from_timestamp(now, 0).unwrap();
-        let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let date = httpdate::fmt_http_date(date.into());
         response.headers_mut().insert(header::DATE, date.parse().unwrap());
     }
     response
