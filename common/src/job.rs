@@ -1,5 +1,6 @@
-//! The life of a plan job: its kinds, states, events and the rules that lead
-//! from one to the next. Pure; `db::jobs` writes what these rules allow.
+//! The words of a plan job: its kinds, states, events and reasons to fail. Which
+//! state may follow which is decided by the statements of `db::jobs`; the tests
+//! hold them to the rules of `tests/it/jobs/rules.rs`.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -128,15 +129,13 @@ pub enum FailureCode {
     NoProvider,
     /// The job took three workers down with it.
     Poisoned,
-    /// The total time from the first claim ran out.
-    DeadlineExceeded,
     /// A defect of ours; the log has the details.
     Internal,
 }
 named!(FailureCode, "failure code", {
     ProvidersExhausted => "providers_exhausted", Refused => "refused",
     Unverifiable => "unverifiable", BadRequest => "bad_request", NoProvider => "no_provider",
-    Poisoned => "poisoned", DeadlineExceeded => "deadline_exceeded", Internal => "internal",
+    Poisoned => "poisoned", Internal => "internal",
 });
 
 impl FailureCode {
@@ -150,7 +149,6 @@ impl FailureCode {
             | Self::BadRequest
             | Self::NoProvider
             | Self::Poisoned
-            | Self::DeadlineExceeded
             | Self::Internal => true,
         }
     }
@@ -182,186 +180,6 @@ pub fn attempt_summary(outcome: &str) -> &'static str {
 
 /// A job that took its worker down this often is `poisoned`.
 pub const LOST_WORKERS_LIMIT: i32 = 3;
-
-/// Something that happens to a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// A worker takes it, under this fresh fence.
-    Claim {
-        /// The fence drawn for this claim.
-        fence: i64,
-    },
-    /// Its holder, known by the fence, saved the plan.
-    Succeed {
-        /// The holder's fence.
-        fence: i64,
-    },
-    /// Its holder gives up for good.
-    Fail {
-        /// The holder's fence.
-        fence: i64,
-    },
-    /// Its holder wants another round later.
-    RetryLater {
-        /// The holder's fence.
-        fence: i64,
-    },
-    /// Its holder is shutting down.
-    Drain {
-        /// The holder's fence.
-        fence: i64,
-    },
-    /// Its lease ran out.
-    LoseLease,
-    /// Its owner or an operator ends it.
-    Cancel,
-    /// Nobody started it in time.
-    Expire,
-}
-
-/// Why a change does not apply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ChangeRefused {
-    /// Terminal states never change.
-    #[error("the job has ended")]
-    Ended,
-    /// The change needs a queued job.
-    #[error("the job is not waiting")]
-    NotQueued,
-    /// The change needs a running job.
-    #[error("the job is not running")]
-    NotRunning,
-    /// Somebody else holds the job now.
-    #[error("the job is held under a newer fence")]
-    StaleFence,
-    /// A started job no longer expires; its deadline counts.
-    #[error("the job was started before")]
-    AlreadyStarted,
-}
-
-/// The part of a job that the rules of its life concern.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Life {
-    /// Where it stands.
-    pub state: JobState,
-    /// Claims, but for those that ended in a drain.
-    pub attempts: i32,
-    /// The latest claim was released by a drain, so the next one replaces it.
-    pub drained: bool,
-    /// Workers it lost.
-    pub lost: i32,
-    /// Retry rounds taken.
-    pub rounds: i32,
-    /// The fence of the latest claim.
-    pub fence: i64,
-    /// The number of its latest event.
-    pub last_seq: i32,
-    /// Whether a worker ever held it.
-    pub started: bool,
-}
-
-impl Life {
-    /// A job just accepted: its first event is written with it.
-    pub fn accepted() -> Self {
-        Self {
-            state: JobState::Queued,
-            attempts: 0,
-            drained: false,
-            lost: 0,
-            rounds: 0,
-            fence: 0,
-            last_seq: 1,
-            started: false,
-        }
-    }
-
-    /// The job after `change`, and the event that records it.
-    ///
-    /// # Errors
-    /// The change does not apply; the job stays as it is.
-    pub fn after(self, change: Change) -> Result<(Self, JobEventKind), ChangeRefused> {
-        if self.state.is_terminal() {
-            return Err(ChangeRefused::Ended);
-        }
-        let mut next = Self { last_seq: self.last_seq + 1, ..self };
-        let event = match change {
-            Change::Claim { fence } => {
-                self.must_be_queued()?;
-                if fence <= self.fence {
-                    return Err(ChangeRefused::StaleFence);
-                }
-                next.state = JobState::Running;
-                next.attempts += i32::from(!self.drained);
-                next.drained = false;
-                next.fence = fence;
-                next.started = true;
-                JobEventKind::Claimed
-            }
-            Change::Succeed { fence } => {
-                self.must_be_held_under(fence)?;
-                next.state = JobState::Succeeded;
-                JobEventKind::Saved
-            }
-            Change::Fail { fence } => {
-                self.must_be_held_under(fence)?;
-                next.state = JobState::Failed;
-                JobEventKind::Failed
-            }
-            Change::RetryLater { fence } => {
-                self.must_be_held_under(fence)?;
-                next.state = JobState::Queued;
-                next.rounds += 1;
-                JobEventKind::RetryScheduled
-            }
-            Change::Drain { fence } => {
-                self.must_be_held_under(fence)?;
-                next.state = JobState::Queued;
-                next.drained = true;
-                JobEventKind::Drained
-            }
-            Change::LoseLease => {
-                if self.state != JobState::Running {
-                    return Err(ChangeRefused::NotRunning);
-                }
-                next.lost += 1;
-                if next.lost >= LOST_WORKERS_LIMIT {
-                    next.state = JobState::Failed;
-                    JobEventKind::Failed
-                } else {
-                    next.state = JobState::Queued;
-                    JobEventKind::LeaseLost
-                }
-            }
-            Change::Cancel => {
-                next.state = JobState::Cancelled;
-                JobEventKind::Cancelled
-            }
-            Change::Expire => {
-                self.must_be_queued()?;
-                if self.started {
-                    return Err(ChangeRefused::AlreadyStarted);
-                }
-                next.state = JobState::Expired;
-                JobEventKind::Expired
-            }
-        };
-        Ok((next, event))
-    }
-
-    fn must_be_queued(self) -> Result<(), ChangeRefused> {
-        if self.state == JobState::Queued { Ok(()) } else { Err(ChangeRefused::NotQueued) }
-    }
-
-    fn must_be_held_under(self, fence: i64) -> Result<(), ChangeRefused> {
-        if self.state != JobState::Running {
-            Err(ChangeRefused::NotRunning)
-        } else if self.fence != fence {
-            Err(ChangeRefused::StaleFence)
-        } else {
-            Ok(())
-        }
-    }
-}
 
 /// One line of a job's history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

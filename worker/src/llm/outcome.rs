@@ -75,29 +75,18 @@ pub enum FallbackError<S> {
 }
 
 impl<S> FallbackError<S> {
-    /// Whether another round later may go better. A stopped run is for its log to judge.
-    pub fn retryable(&self) -> bool {
-        match self {
-            Self::Exhausted { retryable, .. } => *retryable,
-            Self::NoProvider
-            | Self::Refused { .. }
-            | Self::BadRequest { .. }
-            | Self::Unverifiable { .. }
-            | Self::DeadlineExceeded { .. }
-            | Self::Stopped(_) => false,
-        }
-    }
-
-    /// The code of a job that ends this way; none when the log stopped the run.
+    /// The code of a job that ends this way; none where another round later may
+    /// go better, and where the log stopped the run.
     pub fn code(&self) -> Option<FailureCode> {
         match self {
             Self::NoProvider => Some(FailureCode::NoProvider),
-            Self::Exhausted { .. } => Some(FailureCode::ProvidersExhausted),
+            Self::Exhausted { retryable: false, .. } => Some(FailureCode::ProvidersExhausted),
             Self::Refused { .. } => Some(FailureCode::Refused),
             Self::BadRequest { .. } => Some(FailureCode::BadRequest),
             Self::Unverifiable { .. } => Some(FailureCode::Unverifiable),
-            Self::DeadlineExceeded { .. } => Some(FailureCode::DeadlineExceeded),
-            Self::Stopped(_) => None,
+            Self::Exhausted { retryable: true, .. }
+            | Self::DeadlineExceeded { .. }
+            | Self::Stopped(_) => None,
         }
     }
 

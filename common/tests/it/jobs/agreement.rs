@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use regimen_common::db::Client;
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Held, Success};
-use regimen_common::job::{Change, FailureCode, JobEventKind, JobState, Life};
+use regimen_common::job::{FailureCode, JobEventKind, JobState};
 use regimen_common::test_support::TestDatabase;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::rules::{Change, Life};
 use super::shared::{
     PER_USER, expire_overdue, history, hold, lose_leases, one_job, policy, release,
 };

@@ -1,9 +1,9 @@
 //! The rules of a job's life hold for any sequence of changes.
 
 use proptest::prelude::*;
-use regimen_common::job::{
-    Change, ChangeRefused, JobEventKind, JobState, LOST_WORKERS_LIMIT, Life,
-};
+use regimen_common::job::{JobEventKind, JobState, LOST_WORKERS_LIMIT};
+
+use super::rules::{Change, ChangeRefused, Life};
 
 /// Any change; fences are small, so that fresh, current and stale ones occur.
 pub(crate) fn change() -> impl Strategy<Value = Change> {

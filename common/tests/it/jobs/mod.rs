@@ -8,6 +8,7 @@ mod lists;
 mod loss;
 mod pauses;
 mod poison;
+mod rules;
 mod shapes;
 mod shared;
 mod spending;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use regimen_common::db::jobs::{ClaimedJob, Held};
 use regimen_common::food::unread;
-use regimen_common::job::{FailureCode, PlanKind, attempt_summary};
+use regimen_common::job::{PlanKind, attempt_summary};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -142,14 +142,13 @@ fn request(order: &Arc<Order>, user: Uuid, deadline: Instant) -> Request {
 /// What the failure of all providers means for the job.
 fn job_error(error: FallbackError<JobError>) -> JobError {
     let reason = error.to_string();
-    match error {
-        FallbackError::Stopped(stop) => stop,
-        FallbackError::Exhausted { retryable: true, .. }
-        | FallbackError::DeadlineExceeded { .. } => JobError::Retry { reason },
-        other => JobError::Fail {
-            code: other.code().unwrap_or(FailureCode::Internal),
+    match (error.code(), error) {
+        (_, FallbackError::Stopped(stop)) => stop,
+        (None, _) => JobError::Retry { reason },
+        (Some(code), error) => JobError::Fail {
+            code,
             detail: reason,
-            evidence: other.failures().iter().map(evidence).collect(),
+            evidence: error.failures().iter().map(evidence).collect(),
         },
     }
 }

@@ -5,6 +5,8 @@ mod harness;
 
 use std::time::Duration;
 
+use regimen_common::job::FailureCode;
+
 use self::harness::{Act, Bench, down, error_reply, limited};
 use super::ProviderName::{Anthropic, Gemini, Llama, Openai};
 use super::error::ErrorReply;
@@ -71,7 +73,8 @@ async fn while_a_provider_cools_down_other_jobs_go_elsewhere() {
 async fn when_all_are_cooling_down_the_first_to_be_free_is_waited_for() {
     let bench = Bench::new(vec![(Openai, vec![limited(176), GOOD])]);
     let first = bench.run().await.unwrap_err();
-    assert!(first.retryable() && first.to_string().contains("takes no more requests"), "{first}");
+    assert!(matches!(first, FallbackError::Exhausted { retryable: true, .. }));
+    assert!(first.to_string().contains("takes no more requests"), "{first}");
     tokio::time::advance(10 * SECOND).await;
     let delivered = bench.run().await.unwrap();
     assert_eq!((delivered.provider, bench.asked().len()), (Openai, 2));
@@ -168,7 +171,7 @@ async fn a_rejected_request_falls_over_once() {
     ]);
     let error = bench.run().await.unwrap_err();
     assert!(matches!(error, FallbackError::BadRequest { .. }));
-    assert!(!error.retryable());
+    assert_eq!(error.code(), Some(FailureCode::BadRequest));
     assert_eq!(bench.asked(), [Openai, Anthropic]);
 
     // Who says nothing says not the same.
@@ -240,7 +243,7 @@ async fn how_a_run_ends_says_whether_another_round_may_help() {
     assert!(matches!(run(vec![]).await, FallbackError::NoProvider));
     assert!(matches!(run(vec![bad(), bad()]).await, FallbackError::Unverifiable { .. }));
     let mixed = run(vec![bad(), down()]).await;
-    assert!(mixed.retryable(), "{mixed}");
+    assert!(matches!(mixed, FallbackError::Exhausted { retryable: true, .. }), "{mixed}");
     assert_eq!(mixed.failures().len(), 5);
     let keys = || Act::Fail(ProviderError::Unauthorized(error_reply(401, None)));
     let all_keys = run(vec![keys(), keys()]).await;
@@ -256,7 +259,9 @@ async fn the_deadline_ends_a_run_whose_providers_had_no_turn() {
         deadline: tokio::time::Instant::now() + 90 * SECOND,
         ..bench.request()
     };
-    assert!(matches!(bench.ask(&request).await, Err(FallbackError::DeadlineExceeded { .. })));
+    let error = bench.ask(&request).await.unwrap_err();
+    assert!(matches!(error, FallbackError::DeadlineExceeded { .. }), "{error}");
+    assert_eq!(error.code(), None, "another round may go better");
 }
 
 #[tokio::test(start_paused = true)]
