@@ -207,8 +207,8 @@ fn describe(event: &Event) -> String {
         "verifying" => "checking the reply".to_owned(),
         "repaired" => "mended a flaw of the reply".to_owned(),
         "retry_scheduled" => format!("another round at {}", part("at")),
-        "lease_lost" => "its worker vanished; handed back".to_owned(),
-        "drained" => "handed back by a worker that is shutting down".to_owned(),
+        "lease_lost" => "its worker vanished; queued again".to_owned(),
+        "drained" => "released by a worker that is shutting down".to_owned(),
         "failed" => format!("failed: {}", part("code")),
         other => other.replace('_', " "),
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use regimen_common::config::Env as Settings;
+use regimen_common::config::Env;
 use regimen_common::db::billing::backfill::{Occasion, standing};
 use regimen_common::{process, start};
 
@@ -41,7 +41,7 @@ enum Refusal {
 
 /// Looks, and says what was found.
 pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let config = WorkerConfig::read(Settings::from_process())?;
+    let config = WorkerConfig::read(Env::from_process())?;
     process::runtime()?.block_on(async {
         let deps = Deps::new(config, start::signals()?)?;
         deps.db.inspect().await?;

@@ -4,7 +4,7 @@
 use std::error::Error;
 
 use regimen_common::billing::Mode;
-use regimen_common::config::{Env as Settings, Environment, database_url};
+use regimen_common::config::{Env, Environment, database_url};
 use regimen_common::db::Pool;
 use regimen_common::db::billing::events::{self, EventState, Replayed, Summary};
 use regimen_common::db::{self, DbError};
@@ -59,11 +59,11 @@ enum Refusal {
 
 /// Does what was asked for.
 pub(super) fn run(command: &Command) -> Result<(), Box<dyn Error>> {
-    let mut settings = Settings::from_process();
-    let environment = settings.or("ENVIRONMENT", Environment::Production);
-    let mode = Mode::from_env(&mut settings, environment);
-    let url = database_url(&mut settings);
-    let url = settings.finish(url)?;
+    let mut env = Env::from_process();
+    let environment = env.or("ENVIRONMENT", Environment::Production);
+    let mode = Mode::from_env(&mut env, environment);
+    let url = database_url(&mut env);
+    let url = env.finish(url)?;
     process::runtime()?.block_on(async {
         let pool = db::pool(&url, 1, "regimen-events");
         let pool = pool.map_err(|error| start::of_database(&url, error))?;

@@ -7,7 +7,7 @@ mod events;
 use std::error::Error;
 
 use clap::{Parser, Subcommand};
-use regimen_common::config::{Env as Settings, database_url};
+use regimen_common::config::{Env, database_url};
 use regimen_common::db::migrate::{MigrateError, TURN, migrate_telling};
 use regimen_common::{process, start, telemetry};
 
@@ -50,7 +50,7 @@ impl Cli {
 }
 
 fn work() -> Result<(), Box<dyn Error>> {
-    let config = WorkerConfig::read(Settings::from_process())?;
+    let config = WorkerConfig::read(Env::from_process())?;
     let telemetry = telemetry::init(&config.telemetry, "regimen-worker")?;
     process::runtime()?.block_on(async {
         let listener = start::listen("METRICS_ADDR", config.metrics_addr).await?;
@@ -61,9 +61,9 @@ fn work() -> Result<(), Box<dyn Error>> {
 }
 
 fn apply_migrations() -> Result<(), Box<dyn Error>> {
-    let mut settings = Settings::from_process();
-    let url = database_url(&mut settings);
-    let url = settings.finish(url)?;
+    let mut env = Env::from_process();
+    let url = database_url(&mut env);
+    let url = env.finish(url)?;
     let report = process::runtime()?.block_on(migrate_telling(&url, TURN, &process::say));
     let report = report.map_err(|error| match error {
         MigrateError::Db(error) => start::of_database(&url, error),

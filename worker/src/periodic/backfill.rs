@@ -5,7 +5,7 @@
 //! fleet, and whenever somebody asks for it. Idempotent: events are stored by
 //! id, so a run that dies, or two at once, only cost time. A worker that
 //! vanishes is replaced after [`HOLD`]; a failed run is tried again after a
-//! minute, then after longer waits. A draining worker lets go at once. An event
+//! minute, then after longer waits. A draining worker stops at once. An event
 //! that Postgres refuses is reported and keeps no other from being stored; each
 //! run tries it again.
 

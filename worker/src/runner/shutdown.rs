@@ -65,7 +65,7 @@ pub async fn until_drained<E: Send + 'static>(
     }
 }
 
-/// After the drain time, or at the second signal, handlers are told to let go.
+/// After the drain time, or at the second signal, handlers are cancelled.
 async fn end_in_time(context: Context) {
     context.shutdown.drain.cancelled().await;
     tracing::info!(held = context.in_flight.len(), seconds = context.drain.as_secs(), "draining");

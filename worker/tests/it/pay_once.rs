@@ -94,12 +94,12 @@ async fn no_job_is_handed_back_before_its_reply_is_stored() {
     fleet.until_draining(&worker).await;
     worker.process.terminate();
     let cancellation = async {
-        while !worker.process.output().contains("let go of a job") {
+        while !worker.process.output().contains("stopped working on a job") {
             tokio::task::yield_now().await;
         }
     };
     soon("the second signal's effect", cancellation).await;
-    // Handing back takes two statements; these are more.
+    // Releasing takes two statements; these are more.
     for _ in 0..50 {
         let held = "select count(*) from regimen.jobs where state = 'running'";
         assert_eq!(fleet.count(held).await, 1);

@@ -43,7 +43,7 @@ impl Batch for Release {
 async fn return_claims<C: GenericClient>(client: &C, held: &[Held]) -> Result<Vec<Ended>, DbError> {
     let statement = client
         .prepare_cached(
-            "-- hand back
+            "-- release
              with named as materialized (
                  -- By id alone, in its order: no statistics lead elsewhere, and
                  -- statements over many jobs cannot deadlock.

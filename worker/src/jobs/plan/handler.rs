@@ -66,7 +66,7 @@ impl consumer::Job<Deps> for PlanJob {
         tokio::select! {
             biased;
             () = self.in_flight.abandoned() => {
-                tracing::info!(job_id = %claimed.id, "let go of a job");
+                tracing::info!(job_id = %claimed.id, "stopped working on a job");
             }
             outcome = round(deps, claimed) => {
                 finish::conclude(deps, claimed, &self.in_flight, outcome).await;

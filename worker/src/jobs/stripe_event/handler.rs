@@ -22,7 +22,7 @@ use crate::stripe::StripeError;
 
 /// How long a claim holds: a worker that vanishes delays its events so long.
 pub const HOLD: Duration = Duration::from_secs(30);
-/// A handler lets go well before its claim runs out.
+/// A handler gives up well before its claim runs out.
 const LIMIT: Duration = Duration::from_secs(25);
 /// After so many claims an event whose failures might pass is dead all the
 /// same: half a day.

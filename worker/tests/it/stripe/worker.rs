@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::DateTime;
 use regimen_common::billing::event::Event;
 use regimen_common::clock::Clock;
-use regimen_common::config::Env as Settings;
+use regimen_common::config::Env;
 use regimen_common::db::billing::claims;
 use regimen_common::db::billing::events::{self, NewEvent, Source, Summary};
 use regimen_common::shutdown::Shutdown;
@@ -50,7 +50,7 @@ impl Worker {
         ];
         let unset = |(name, _): &&(&str, &str)| !settings.iter().any(|(set, _)| set == name);
         let pairs = basics.iter().filter(unset).chain(settings).copied();
-        let config = WorkerConfig::read(Settings::from_pairs(pairs)).unwrap();
+        let config = WorkerConfig::read(Env::from_pairs(pairs)).unwrap();
         let mut deps = Deps::new(config, Shutdown::default()).unwrap();
         let clock = Clock::fixed(DateTime::from_timestamp(NOW, 0).unwrap());
         Arc::get_mut(&mut deps).unwrap().clock = clock;
