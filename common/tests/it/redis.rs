@@ -134,8 +134,15 @@ async fn hears(store: &Redis, heard: &mut mpsc::Receiver<Heard>) {
     let notice = JobNotice { job: Uuid::new_v4(), seq: 1, kind: JobEventKind::Saved };
     until("a notice is heard", async || {
         notices::publish(store, &[notice]).await;
-        sleep(Duration::from_millis(20)).await;
-        std::iter::from_fn(|| heard.try_recv().ok()).any(|said| said == Heard::Notice(notice))
+        let told = async {
+            while let Some(said) = heard.recv().await {
+                if said == Heard::Notice(notice) {
+                    return true;
+                }
+            }
+            false
+        };
+        timeout(Duration::from_millis(20), told).await.unwrap_or(false)
     })
     .await;
 }

@@ -101,7 +101,7 @@ impl RedisSource {
                 if since.elapsed() >= PATIENCE {
                     return None;
                 }
-                self.drain.run_until_cancelled(sleep(BACKOFF)).await;
+                self.pause().await;
                 Some(Taken::new())
             }
         }
@@ -120,6 +120,12 @@ impl RedisSource {
         self.emptied = taken.as_ref().is_ok_and(|taken| taken.len() < count);
         self.picked(taken.as_ref().map_or(0, Vec::len));
         taken
+    }
+
+    /// Waits a little, at most until a drain begins: before the next look at
+    /// Postgres while Redis is away.
+    pub async fn pause(&self) {
+        self.drain.run_until_cancelled(sleep(BACKOFF)).await;
     }
 
     /// Puts back what cannot be followed now.

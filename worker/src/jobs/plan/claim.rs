@@ -2,13 +2,12 @@
 //! while Redis is away, claimed in one statement.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use regimen_common::db::jobs::{self, ClaimedJob, Held, Turns};
 use regimen_common::db::limits;
 use regimen_common::db::{Client, DbError, Outcome};
 use regimen_common::dispatch::{List, Message, Taken};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::handler::PlanJob;
@@ -16,9 +15,6 @@ use crate::deps::Deps;
 use crate::runner::consumer;
 use crate::runner::quarantine::Quarantine;
 use crate::runner::redis_source::RedisSource;
-
-/// Between two looks at an empty queue without Redis.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// Claims plan jobs.
 #[derive(Debug)]
@@ -133,7 +129,7 @@ impl Plans {
         let claimed = claimed?;
         self.source.picked(claimed.done.len());
         if claimed.done.is_empty() {
-            self.deps.shutdown.drain.run_until_cancelled(sleep(PAUSE)).await;
+            self.source.pause().await;
         }
         Ok(self.held_of(claimed, asked_at))
     }

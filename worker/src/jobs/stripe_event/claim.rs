@@ -2,13 +2,11 @@
 //! from Postgres while Redis is away.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use regimen_common::db::billing::claims::{self, ClaimedEvent, DueEvents};
 use regimen_common::db::billing::notices::{self, ClaimedMail, DueMails};
 use regimen_common::db::{DbError, limits};
 use regimen_common::dispatch::{List, Taken, Weights};
-use tokio::time::sleep;
 
 use super::handler;
 use crate::deps::Deps;
@@ -17,8 +15,6 @@ use crate::runner::consumer;
 use crate::runner::quarantine::Quarantine;
 use crate::runner::redis_source::RedisSource;
 
-/// Between two looks at an empty queue without Redis.
-const PAUSE: Duration = Duration::from_millis(250);
 /// Events before mails: what was paid for comes first.
 const WEIGHTS: Weights = Weights { first: 4, second: 1 };
 
@@ -64,7 +60,7 @@ impl consumer::Source<Deps> for Events {
         let Some(taken) = self.source.next(free).await else {
             let claimed = self.claim_some(None, free).await?;
             if claimed.is_empty() {
-                self.deps.shutdown.drain.run_until_cancelled(sleep(PAUSE)).await;
+                self.source.pause().await;
             }
             return Ok(claimed);
         };

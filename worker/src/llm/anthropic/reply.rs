@@ -11,7 +11,7 @@ fn usage(usage: &Value) -> TokenUsage {
     let cached = count(&usage["cache_read_input_tokens"]);
     let cache_write = count(&usage["cache_creation_input_tokens"]);
     let fresh = count(&usage["input_tokens"]);
-    // Features the fresh part, the cached ones say nothing about the whole.
+    // Without the fresh part, the cached ones say nothing about the whole.
     let input =
         if fresh == 0 { 0 } else { fresh.saturating_add(cached).saturating_add(cache_write) };
     TokenUsage {

@@ -10,7 +10,7 @@ use crate::llm::{ProviderError, ProviderName, RawReply, Reply, TokenUsage};
 fn usage(usage: &Value) -> TokenUsage {
     let thoughts = count(&usage["thoughtsTokenCount"]);
     let written = count(&usage["candidatesTokenCount"]);
-    // Features the written part, the thoughts say nothing about the whole.
+    // Without the written part, the thoughts say nothing about the whole.
     let output = if written == 0 { 0 } else { written.saturating_add(thoughts) };
     TokenUsage {
         input: count(&usage["promptTokenCount"]),

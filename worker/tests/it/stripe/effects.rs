@@ -216,7 +216,7 @@ async fn users_are_told_once_however_often_an_event_is_applied() {
             ("trial_will_end", "Your free trial ends on 21 January 2027."),
         ]
     );
-    // Features a mail server nothing waits to be mailed.
+    // Without a mail server nothing waits to be mailed.
     let sql = "select count(*) from regimen.billing_notices where mail_state = 'off'";
     let client = worker.database.client().await;
     assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 4);
