@@ -14,7 +14,6 @@ use crate::clock;
 use crate::down::{self, DownError};
 use crate::figures::{self, FiguresError};
 use crate::key_values::FileError;
-use crate::leash;
 use crate::load::{self, LoadError};
 use crate::migrate::{self, MigrateError};
 use crate::secrets::Secrets;
@@ -74,9 +73,6 @@ enum Command {
     /// Then compares what the clients were told with what PostgreSQL holds. The report goes to
     /// target/chaos/report.md; the exit code says whether every promise was kept.
     Chaos(ChaosArgs),
-    /// End the processes of a parent that vanished; started by the others.
-    #[command(hide = true)]
-    Leash,
 }
 
 /// What `cargo xtask up` takes.
@@ -190,8 +186,6 @@ enum CommandError {
     Chaos(#[from] ChaosError),
     #[error(transparent)]
     Load(#[from] LoadError),
-    #[error("the leash cannot read: {0}")]
-    Leash(#[source] std::io::Error),
 }
 
 impl Cli {
@@ -206,10 +200,6 @@ impl Cli {
 
 impl Command {
     fn run(self) -> Result<ExitCode, CommandError> {
-        if let Self::Leash = self {
-            leash::hold(std::io::stdin().lock()).map_err(CommandError::Leash)?;
-            return Ok(ExitCode::SUCCESS);
-        }
         let session = Session::open()?;
         let dev = session.workspace.place(up::FOLDER);
         Ok(match self {
@@ -222,7 +212,6 @@ impl Command {
             Self::Bench(bench) => bench.run(&session)?,
             Self::Chaos(args) => chaos::run(&session, &args)?,
             Self::Load(args) => load::run(&session, &args)?,
-            Self::Leash => ExitCode::SUCCESS,
         })
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::http::{Client, Event, HttpError};
 use crate::session::Session;
 use crate::show;
-use crate::signal::Interrupted;
+use regimen_devtools::Interrupted;
 
 /// The quiz, from the workspace's root.
 pub(crate) const SAMPLE_QUIZ: &str = "common/tests/fixtures/sample_quiz.json";

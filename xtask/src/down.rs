@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::key_values::{self, FileError};
 use crate::session::Session;
-use crate::signal::{self, Interrupted};
 use crate::state::{Member, env_file, lock_holder, members};
+use regimen_devtools::{Interrupted, signal};
 
 /// How long a process may take to end after it was asked, before it is killed.
 const GRACE: Duration = Duration::from_secs(15);

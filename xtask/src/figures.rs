@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::process::{Output, Process, ProcessError};
 use crate::session::Session;
+use regimen_devtools::process::{Output, Process, ProcessError};
 
 /// What a line with a figure begins with.
 const MARK: &str = "figures: ";

@@ -1,7 +1,6 @@
 //! `cargo xtask …`: everything a developer runs, behind one command that needs
 //! nothing installed but Rust.
 
-mod account;
 mod bench;
 mod chaos;
 mod cli;
@@ -10,22 +9,18 @@ mod demo;
 mod down;
 mod figures;
 mod http;
+mod interrupts;
 mod key_values;
-mod leash;
 mod load;
 mod migrate;
 mod orphans;
-mod postgres;
-mod process;
 mod provision;
 mod psql;
-mod redis;
 mod resp;
 mod secrets;
 mod servers;
 mod session;
 mod show;
-mod signal;
 mod stack;
 mod state;
 mod suites;

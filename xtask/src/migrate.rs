@@ -4,11 +4,11 @@
 use std::process::ExitCode;
 
 use crate::key_values::{self, FileError};
-use crate::process::{Output, Process, ProcessError};
 use crate::session::Session;
 use crate::state::env_file;
 use crate::up;
 use crate::workspace::Profile;
+use regimen_devtools::process::{Output, Process, ProcessError};
 
 const VARIABLE: &str = "DATABASE_URL";
 

@@ -3,7 +3,7 @@
 //! tests are on their own.
 
 use crate::session::Session;
-use crate::signal;
+use regimen_devtools::signal;
 
 /// From now on, descendants whose parent ends become our children.
 #[cfg(target_os = "linux")]
@@ -18,11 +18,10 @@ pub(crate) fn adopt() {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn adopt() {}
 
-/// Ends every child of ours but the leash, and tells which there were.
+/// Ends every child of ours, and tells which there were.
 pub(crate) fn end(session: &Session) {
-    let known = session.leash.id();
     loop {
-        let left: Vec<_> = children().into_iter().filter(|pid| *pid != known).collect();
+        let left = signal::children(std::process::id());
         if left.is_empty() {
             return;
         }
@@ -36,12 +35,4 @@ pub(crate) fn end(session: &Session) {
             }
         }
     }
-}
-
-/// The processes whose parent we are and that still run.
-fn children() -> Vec<u32> {
-    let ourselves = std::process::id();
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| signal::parent(*pid) == Some(ourselves) && signal::is_running(*pid)).collect()
 }

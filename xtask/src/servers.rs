@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::account::{Account, AccountError, stand_in};
-use crate::postgres::{Postgres, PostgresError, PostgresPlan};
 use crate::provision::Programs;
-use crate::redis::{Redis, RedisError, RedisPlan};
 use crate::resp::{Connection, RespError};
 use crate::session::Session;
-use crate::signal;
+use regimen_devtools::account::{Account, AccountError, stand_in};
+use regimen_devtools::postgres::{self, Postgres, PostgresError, PostgresPlan};
+use regimen_devtools::redis::{self, Redis, RedisError, RedisPlan, Role};
+use regimen_devtools::signal;
+
+/// Room for the pools of several workers, the ingress and a suite of tests.
+const MAX_CONNECTIONS: u32 = 400;
 
 /// Why the pair is not there.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +90,7 @@ impl Servers {
 
     /// The URL of the database.
     pub(crate) fn database_url(&self) -> String {
-        self.postgres.url(&self.passwords.postgres)
+        postgres::url(self.postgres.port, &self.passwords.postgres)
     }
 
     /// A connection to Redis.
@@ -100,7 +103,7 @@ impl Servers {
 
     /// The URL of Redis.
     pub(crate) fn redis_url(&self) -> String {
-        self.redis.url(&self.passwords.redis)
+        redis::url(self.redis.port, &self.passwords.redis)
     }
 }
 
@@ -224,15 +227,20 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     fn postgres(&self, session: &Session, port: Option<u16>) -> Result<Postgres, PostgresError> {
-        PostgresPlan {
-            programs: &self.programs.postgres,
-            account: self.account,
-            folder: &postgres_folder(self.folder),
-            log: &self.log("postgres.log"),
-            password: &self.passwords.postgres,
+        let programs = &self.programs.postgres;
+        let plan = PostgresPlan {
+            programs: programs.folder.clone(),
+            account: self.account.cloned(),
+            folder: postgres_folder(self.folder),
+            // Data of one version does not fit another.
+            data: format!("data-{}", programs.major),
+            log: self.log("postgres.log"),
+            password: Some(self.passwords.postgres.clone()),
+            durable: true,
+            max_connections: MAX_CONNECTIONS,
             port,
-        }
-        .start(session)
+        };
+        plan.start(session)
     }
 
     fn redis(
@@ -241,14 +249,15 @@ impl Parts<'_> {
         home: RedisHome,
         port: Option<u16>,
     ) -> Result<Redis, RedisError> {
-        RedisPlan {
-            program: &self.programs.redis.path,
-            folder: &home.folder(self.folder),
-            log: &self.log("redis.log"),
-            password: &self.passwords.redis,
+        let plan = RedisPlan {
+            program: self.programs.redis.path.clone(),
+            folder: home.folder(self.folder),
+            log: self.log("redis.log"),
+            role: Role::Alone,
+            password: Some(self.passwords.redis.clone()),
             port,
-        }
-        .start(session)
+        };
+        plan.start(session)
     }
 
     fn log(&self, name: &str) -> PathBuf {

@@ -1,12 +1,13 @@
 //! What every command shares while it runs: the clock its messages show, the
-//! wish to stop, the leash, and where things are.
+//! wish to stop, and where things are.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use crate::leash::Leash;
-use crate::signal::{Interrupted, Interrupts};
+use regimen_devtools::{Interrupted, Supervisor};
+
+use crate::interrupts::Interrupts;
 use crate::workspace::Workspace;
 
 /// How often something that can only be looked at is looked at again.
@@ -16,8 +17,6 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(crate) struct Session {
     started: Instant,
     interrupts: Interrupts,
-    /// Ends our children should we be killed.
-    pub(crate) leash: Leash,
     /// Where the workspace and its products are.
     pub(crate) workspace: Workspace,
 }
@@ -25,12 +24,9 @@ pub(crate) struct Session {
 /// Why a command could not even begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
-    /// The path of this program is needed to start the leash and to find its siblings.
+    /// The path of this program is needed to find its siblings.
     #[error("cannot tell where this program is: {0}")]
     Program(#[source] std::io::Error),
-    /// The process that ends our children could not be started.
-    #[error("cannot start the process that would clean up after this one: {0}")]
-    Leash(#[source] std::io::Error),
     /// Without handlers Ctrl-C would leave children behind.
     #[error("cannot listen for Ctrl-C: {0}")]
     Interrupts(#[source] std::io::Error),
@@ -45,8 +41,7 @@ impl Session {
         let interrupts = Interrupts::listen().map_err(SessionError::Interrupts)?;
         // Taken before anything is built: a build may replace the file.
         let program = std::env::current_exe().map_err(SessionError::Program)?;
-        let leash = Leash::start(&program).map_err(SessionError::Leash)?;
-        Ok(Self { started: Instant::now(), interrupts, leash, workspace: Workspace::of(&program) })
+        Ok(Self { started: Instant::now(), interrupts, workspace: Workspace::of(&program) })
     }
 
     /// Says what is being done, with the time since the start. Goes to stderr,
@@ -75,5 +70,15 @@ impl Session {
         self.check()?;
         std::thread::sleep(LOOK_AGAIN);
         self.check()
+    }
+}
+
+impl Supervisor for Session {
+    fn pause(&self) -> Result<(), Interrupted> {
+        self.pause()
+    }
+
+    fn say(&self, text: impl Display) {
+        self.say(text);
     }
 }

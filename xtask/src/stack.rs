@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::key_values::{self, FileError};
-use crate::process::{Output, Process, ProcessError};
 use crate::psql::Psql;
 use crate::resp::{Connection, RespError};
 use crate::secrets::Secrets;
 use crate::servers::Servers;
 use crate::session::Session;
-use crate::signal::{Ending, Interrupted};
 use crate::state::env_file;
+use regimen_devtools::Interrupted;
+use regimen_devtools::process::{Output, Process, ProcessError};
+use regimen_devtools::signal::Ending;
 
 /// With one of these set, the real providers are asked.
 const PROVIDER_KEYS: [&str; 3] = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"];
@@ -113,10 +114,10 @@ impl StackPlan<'_> {
             workers => format!("starting the ingress and {workers} workers"),
         });
         let ingress = self.ingress(&servers, simulator.as_ref())?;
-        let mut pending = vec![self.spawn(session, "ingress", ingress)?];
+        let mut pending = vec![self.spawn("ingress", ingress)?];
         for number in 1..=self.workers {
             let worker = self.worker(&servers, simulator.as_ref())?;
-            pending.push(self.spawn(session, &format!("worker-{number}"), worker)?);
+            pending.push(self.spawn(&format!("worker-{number}"), worker)?);
         }
         let ready: Result<Vec<_>, _> =
             pending.into_iter().map(|pending| pending.ready(session)).collect();
@@ -157,7 +158,7 @@ impl StackPlan<'_> {
         session.say("starting the AI simulator");
         let mut simulator = self.program("regimen-simulator", servers);
         simulator.env("LISTEN_ADDR", "127.0.0.1:0");
-        Ok(Some(self.spawn(session, "simulator", simulator)?.ready(session)?))
+        Ok(Some(self.spawn("simulator", simulator)?.ready(session)?))
     }
 
     /// A binary of ours with the settings all of them share.
@@ -221,17 +222,12 @@ impl StackPlan<'_> {
     ///
     /// # Errors
     /// It cannot be started.
-    pub(crate) fn spawn(
-        &self,
-        session: &Session,
-        name: &str,
-        mut command: Command,
-    ) -> Result<Pending, StackError> {
+    pub(crate) fn spawn(&self, name: &str, mut command: Command) -> Result<Pending, StackError> {
         let address_file = self.folder.join("addresses").join(name);
         key_values::make_way(&address_file)?;
         command.env("ADDRESS_FILE", &address_file);
         let log = self.log(name);
-        let process = Process::start(session, name, command, log.as_output(), Ending::Terminate)?;
+        let process = Process::start(name, command, log.as_output(), Ending::Terminate)?;
         Ok(Pending { name: name.to_owned(), process, address_file })
     }
 

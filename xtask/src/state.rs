@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::key_values::{self, FileError};
-use crate::signal::{self, Ending};
+use regimen_devtools::signal::{self, Ending};
 
 /// A process of the stack in `env`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

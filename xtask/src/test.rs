@@ -8,12 +8,12 @@ use std::process::{Command, ExitCode, ExitStatus};
 use crate::chaos::{self, ChaosError};
 use crate::cli::TestArgs;
 use crate::orphans;
-use crate::process::{Output, Process, ProcessError};
 use crate::provision::{self, Programs, ProvisionError};
 use crate::servers::{self, Passwords, Servers, ServersError};
 use crate::session::Session;
-use crate::signal::{self, Ending};
 use crate::suites::{self, SuiteError};
+use regimen_devtools::process::{Output, Process, ProcessError};
+use regimen_devtools::signal::{self, Ending};
 
 /// What the names of the folders of test runs begin with; the process id follows.
 const FOLDER_PREFIX: &str = "test-";
@@ -118,7 +118,7 @@ fn run_tests(
     if let Some(pgbouncer) = pgbouncer {
         test.env("REGIMEN_TEST_PGBOUNCER_BIN", pgbouncer);
     }
-    let mut tests = Process::start(session, "cargo test", test, Output::Ours, Ending::Terminate)?;
+    let mut tests = Process::start("cargo test", test, Output::Ours, Ending::Terminate)?;
     Ok(tests.wait(session)?)
 }
 

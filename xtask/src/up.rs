@@ -12,16 +12,16 @@ use crate::clock;
 use crate::demo::{self, DemoError};
 use crate::http::Client;
 use crate::key_values::{self, FileError};
-use crate::process::{Output, Process, ProcessError};
 use crate::provision::{self, ProvisionError};
 use crate::secrets::Secrets;
 use crate::servers::{Servers, ServersError};
 use crate::session::Session;
-use crate::signal::Interrupted;
 use crate::stack::{Providers, Stack, StackError, StackPlan};
 use crate::state::{Lock, LockError, env_file};
 use crate::token::Claims;
 use crate::workspace::Profile;
+use regimen_devtools::Interrupted;
+use regimen_devtools::process::{Output, Process, ProcessError};
 
 /// The stack's folder under `target`.
 pub(crate) const FOLDER: &str = "dev";

@@ -1,6 +1,5 @@
 //! Where the workspace, its binaries and the commands' own files are.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -69,12 +68,4 @@ impl Workspace {
         }
         cargo
     }
-}
-
-/// A port of the loopback address that nobody listens on at the moment.
-///
-/// # Errors
-/// The system has none.
-pub(crate) fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

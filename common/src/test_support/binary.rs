@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
-use super::process::{DEADLINE, Process};
-
-/// How often a starting process is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+use super::process::{DEADLINE, LOOK_EVERY, Process};
 
 /// What a child needs of our own environment; everything else is the test's to
 /// say, so that no developer's setting leaks into a test.
@@ -45,9 +41,9 @@ impl Binary {
         while !file.exists() {
             if !process.is_running() {
                 let status = process.wait_exit().await;
-                panic!("{} ended before it was ready: {status}", process.name);
+                panic!("{} ended before it was ready: {status}", process.name());
             }
-            assert!(Instant::now() < deadline, "{} does not become ready", process.name);
+            assert!(Instant::now() < deadline, "{} does not become ready", process.name());
             sleep(LOOK_EVERY).await;
         }
         let text = std::fs::read_to_string(&file).expect("the address file");
@@ -63,7 +59,7 @@ impl Binary {
     pub fn address(&self, key: &str) -> &str {
         self.addresses.get(key).unwrap_or_else(|| {
             let known: Vec<_> = self.addresses.keys().collect();
-            panic!("{} told no {key}, only {known:?}", self.process.name)
+            panic!("{} told no {key}, only {known:?}", self.process.name())
         })
     }
 }
@@ -89,8 +85,30 @@ impl Process {
         K: AsRef<OsStr>,
         V: AsRef<OsStr>,
     {
-        let mut command = Command::new(find(name));
-        command.args(args).env_clear();
+        Self::spawn_through(
+            name,
+            |program| {
+                let mut command = Command::new(program);
+                command.args(args);
+                command
+            },
+            env,
+        )
+    }
+
+    /// The same through the command that `through` makes of the binary's path,
+    /// such as a shell that sets limits.
+    pub fn spawn_through<K, V>(
+        name: &str,
+        through: impl FnOnce(&Path) -> Command,
+        env: impl IntoIterator<Item = (K, V)>,
+    ) -> Self
+    where
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        let mut command = through(&find(name));
+        command.env_clear();
         for variable in PASSED_ON {
             if let Some(value) = std::env::var_os(variable) {
                 command.env(variable, value);
@@ -103,7 +121,7 @@ impl Process {
     }
 
     fn address_file(&self) -> PathBuf {
-        self.folder.path().join("addresses")
+        self.file("addresses")
     }
 }
 

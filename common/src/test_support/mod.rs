@@ -9,11 +9,16 @@
     reason = "only tests use this; a helper that fails is a failed test"
 )]
 
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use regimen_devtools::{Interrupted, Supervisor};
+
 mod binary;
 mod database;
 pub mod env_example;
 mod languages;
-mod leash;
 mod pgbouncer;
 mod private_postgres;
 mod private_redis;
@@ -21,7 +26,6 @@ mod process;
 mod proxy;
 mod redis;
 mod scripted;
-mod signal;
 pub mod stripe_story;
 
 pub use self::binary::Binary;
@@ -42,8 +46,37 @@ fn required_variable(name: &str) -> String {
     })
 }
 
-/// A port of the loopback address that is free at this moment.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("the address of a listener").port()
+/// Waits as long as a test may; the test has failed when that is not enough.
+struct Deadline {
+    until: Instant,
+    /// Of what is waited for.
+    log: PathBuf,
+}
+
+impl Deadline {
+    /// From now on, for what writes to `log`.
+    fn new(log: &Path) -> Self {
+        Self { until: Instant::now() + process::DEADLINE, log: log.to_owned() }
+    }
+}
+
+impl Supervisor for Deadline {
+    fn pause(&self) -> Result<(), Interrupted> {
+        if Instant::now() > self.until {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            panic!("not ready within {} s; its log:\n{log}", process::DEADLINE.as_secs());
+        }
+        std::thread::sleep(process::LOOK_EVERY);
+        Ok(())
+    }
+
+    fn say(&self, _: impl Display) {}
+}
+
+/// Runs what blocks without holding up the test's other tasks.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }

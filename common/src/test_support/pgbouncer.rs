@@ -1,20 +1,17 @@
 //! A pgbouncer of one test's own, in front of a Postgres.
 
 use std::fs::Permissions;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio::process::Command;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::private_postgres::account;
-use super::process::{DEADLINE, Process};
-
-/// How often a starting pooler is tried.
-const TRY_EVERY: Duration = Duration::from_millis(20);
+use super::process::{DEADLINE, LOOK_EVERY, Process};
 
 /// A pooler that runs. Gone with the value.
 #[derive(Debug)]
@@ -36,7 +33,7 @@ impl Pgbouncer {
         let password = target.password().map(|password| format!(" password={password}"));
         let password = password.unwrap_or_default();
         let folder = tempfile::tempdir().expect("a temporary folder for pgbouncer");
-        let own_port = super::free_port();
+        let own_port = regimen_devtools::free_port().expect("a free port");
         let file = folder.path().join("pgbouncer.ini");
         let text = format!(
             "[databases]\n{database} = host={host} port={port} user={}{password}\n\
@@ -49,11 +46,11 @@ impl Pgbouncer {
         let mut command = Command::new(program());
         command.arg(&file);
         // Like PostgreSQL, it refuses to be root.
-        if let Some(account) = account().await {
+        if let Some(account) = account() {
             for path in [folder.path(), &file] {
-                chown(path, Some(account.uid), Some(account.gid)).expect("handing it its folder");
+                account.take(path).expect("handing pgbouncer its folder");
             }
-            command.uid(account.uid).gid(account.gid);
+            account.run(&mut command);
         }
         std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("its file's mode");
         let mut process = Process::start("pgbouncer", command);
@@ -61,7 +58,7 @@ impl Pgbouncer {
         while TcpStream::connect(("127.0.0.1", own_port)).await.is_err() {
             assert!(process.is_running(), "pgbouncer ended\n{}", process.tail());
             assert!(Instant::now() < deadline, "pgbouncer does not answer\n{}", process.tail());
-            sleep(TRY_EVERY).await;
+            sleep(LOOK_EVERY).await;
         }
         let mut own = target.clone();
         own.set_host(Some("127.0.0.1")).expect("a URL that takes a host");

@@ -2,22 +2,21 @@
 //! by name, and no way to outlive the test.
 
 use std::fmt::Write;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use regimen_devtools::process::{self, Output};
+use regimen_devtools::signal::{self, Ending};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
-use tokio::time::timeout;
-
-use super::leash::Leash;
-use super::signal;
+use tokio::time::{Instant, sleep};
 
 /// How long anything of a child is waited for before the test has failed.
 /// Generous: a loaded machine is not a failure.
 pub(super) const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How often a child is looked at.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How many lines of its output a failure shows.
 const TAIL_LINES: usize = 60;
@@ -26,17 +25,15 @@ const TAIL_LINES: usize = 60;
 /// output is shown when that happens because the test failed.
 #[derive(Debug)]
 pub struct Process {
-    pub(super) name: String,
-    pub(super) child: Child,
-    pid: u32,
+    child: process::Process,
     log: PathBuf,
-    pub(super) folder: TempDir,
-    leash: Option<Leash>,
+    /// The child's own, when nobody else keeps one for it.
+    folder: Option<TempDir>,
 }
 
 impl Process {
     /// Starts `command` in a group of its own, with nothing to read and its
-    /// output in a file. Call it within a tokio runtime.
+    /// output in a file.
     pub fn start(name: &str, command: Command) -> Self {
         Self::start_with(name, command, |_, _| {})
     }
@@ -50,63 +47,79 @@ impl Process {
         let folder = tempfile::tempdir().expect("a temporary folder for a child");
         prepare(&mut command, folder.path());
         let log = folder.path().join("output.log");
-        let stdout = File::create(&log).expect("a log file for a child");
-        let stderr = stdout.try_clone().expect("a second handle of a log file");
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(stderr)
-            .process_group(0)
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
-        let pid = child.id().expect("the id of a child just started");
-        let leash = Some(Leash::hold(pid));
-        Self { name: name.to_owned(), child, pid, log, folder, leash }
+        let child = process::Process::start(name, command, Output::Log(&log), Ending::Kill)
+            .unwrap_or_else(|error| panic!("{error}"));
+        Self { child, log, folder: Some(folder) }
+    }
+
+    /// Takes over a child that writes to `log`.
+    pub(super) fn of(child: process::Process, log: PathBuf) -> Self {
+        Self { child, log, folder: None }
+    }
+
+    /// What it is called in messages.
+    pub(super) fn name(&self) -> &str {
+        self.child.name()
+    }
+
+    /// A file in its own folder.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        let folder = self.folder.as_ref().expect("a child with a folder of its own");
+        folder.path().join(name)
     }
 
     /// The system's number for it.
     pub fn id(&self) -> u32 {
-        self.pid
+        self.child.id()
     }
 
     /// SIGKILL: the crash no process can prepare for. Returns once it is gone.
     pub async fn kill9(&mut self) {
-        signal::kill(self.pid);
+        signal::kill(self.id());
         self.wait_exit().await;
     }
 
     /// SIGTERM: asks it to end, without waiting.
     pub fn terminate(&self) {
-        signal::send(self.pid, Signal::TERM);
+        signal::terminate(self.id());
     }
 
     /// SIGINT, without waiting.
     pub fn interrupt(&self) {
-        signal::send(self.pid, Signal::INT);
+        Ending::Interrupt.ask(self.id());
     }
 
     /// SIGSTOP: it stands still, as in a long pause of its machine, until
     /// [`Process::cont`]. Returns once it does.
     pub fn stop(&self) {
-        signal::stop(self.pid);
+        assert!(signal::freeze(self.id()), "{} was to be stopped, but has ended", self.name());
     }
 
     /// SIGCONT: it goes on where it was stopped.
     pub fn cont(&self) {
-        signal::send(self.pid, Signal::CONT);
+        signal::thaw(self.id());
     }
 
     /// Waits for its end, however that comes.
     pub async fn wait_exit(&mut self) -> ExitStatus {
-        match timeout(DEADLINE, self.child.wait()).await {
-            Ok(status) => status.expect("the exit status of a child"),
-            Err(_) => panic!("{} did not end within {} s", self.name, DEADLINE.as_secs()),
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.status() {
+                return status;
+            }
+            let seconds = DEADLINE.as_secs();
+            assert!(Instant::now() < deadline, "{} did not end within {seconds} s", self.name());
+            sleep(LOOK_EVERY).await;
         }
     }
 
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("the state of a child").is_none()
+        self.status().is_none()
+    }
+
+    fn status(&mut self) -> Option<ExitStatus> {
+        self.child.status().expect("the state of a child")
     }
 
     /// All it has written so far, stdout and stderr as they came.
@@ -122,7 +135,7 @@ impl Process {
         lines.iter().skip(lines.len().saturating_sub(TAIL_LINES)).fold(
             String::new(),
             |mut text, line| {
-                let _ = writeln!(text, "  {} | {line}", self.name);
+                let _ = writeln!(text, "  {} | {line}", self.name());
                 text
             },
         )
@@ -132,14 +145,8 @@ impl Process {
 impl Drop for Process {
     #[expect(clippy::print_stderr, reason = "the test harness shows it with the failed test")]
     fn drop(&mut self) {
-        signal::kill_group(self.pid);
-        // The signal cannot be refused, so this ends at once.
-        while matches!(self.child.try_wait(), Ok(None)) {
-            std::thread::yield_now();
-        }
-        drop(self.leash.take());
         if std::thread::panicking() {
-            eprintln!("output of {}:\n{}", self.name, self.tail());
+            eprintln!("output of {}:\n{}", self.name(), self.tail());
         }
     }
 }

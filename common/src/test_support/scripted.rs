@@ -2,16 +2,12 @@
 //! in a file.
 
 use std::path::Path;
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::languages::Language;
-use super::process::{DEADLINE, Process};
-
-/// How often a file that another process writes is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+use super::process::{DEADLINE, LOOK_EVERY, Process};
 
 /// A running server. It ends with the value.
 #[derive(Debug)]
@@ -29,7 +25,7 @@ impl Scripted {
         let folder = tempfile::tempdir().expect("a temporary folder for a script");
         let mut command = language.script(script);
         command.arg(folder.path()).args(args);
-        let mut server = Self { folder, port: 0, process: Process::start(script, command.into()) };
+        let mut server = Self { folder, port: 0, process: Process::start(script, command) };
         server.port = server.when_there("port").await.parse().expect("the port of a script");
         server
     }
@@ -49,7 +45,7 @@ impl Scripted {
             if let Some(text) = self.file(name) {
                 return text;
             }
-            let script = &self.process.name;
+            let script = self.process.name();
             assert!(running, "{script} ended without writing {name}");
             assert!(
                 Instant::now() < deadline,

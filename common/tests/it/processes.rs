@@ -2,11 +2,10 @@
 //! nothing outlives its test, servers come back with their data.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command as PlainCommand;
+use std::process::Command;
 
 use regimen_common::db;
 use regimen_common::test_support::{PrivatePostgres, PrivateRedis, Process};
-use tokio::process::Command;
 
 fn shell(script: &str) -> Process {
     let mut command = Command::new("/bin/sh");
@@ -16,8 +15,7 @@ fn shell(script: &str) -> Process {
 
 /// The state letter `ps` shows, such as S (sleeping) or T (stopped).
 fn state(pid: u32) -> Option<char> {
-    let output =
-        PlainCommand::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
+    let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().chars().next()
 }
 

@@ -1,13 +1,12 @@
 //! The real ingress as a process, with its own database and Redis prefix.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, mpsc};
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use regimen_common::clock::Clock;
-use regimen_common::test_support::{TestDatabase, TestRedis};
+use regimen_common::test_support::{Binary, Process, TestDatabase, TestRedis};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -21,20 +20,11 @@ pub(crate) const ADMIN: Uuid = Uuid::from_u128(1);
 /// Nothing takes this long unless it hangs.
 const HANG: Duration = Duration::from_secs(60);
 
-/// The lines of a process's log, and a signal for each new one.
-#[derive(Default)]
-struct Logs {
-    lines: Mutex<Vec<String>>,
-    arrived: Condvar,
-}
-
 /// A running ingress. It ends with the value.
 pub(crate) struct Ingress {
-    process: Child,
-    logs: Arc<Logs>,
+    binary: Binary,
     client: reqwest::Client,
     pub(crate) url: String,
-    metrics_url: String,
     pub(crate) database: TestDatabase,
     /// Its keys go with it.
     redis: TestRedis,
@@ -46,34 +36,32 @@ impl Ingress {
         Self::start_with(|program| Command::new(program), settings).await
     }
 
-    /// Starts one through the command that `command` makes of its path.
+    /// Starts one through the command that `through` makes of its path.
     pub(crate) async fn start_with(
-        command: impl FnOnce(&str) -> Command,
+        through: impl FnOnce(&Path) -> Command,
         settings: &[(&str, &str)],
     ) -> Self {
         let (database, redis) = (TestDatabase::new().await, TestRedis::new());
-        let mut command = command(env!("CARGO_BIN_EXE_regimen-ingress"));
-        command
-            .env_clear()
-            .env("ENVIRONMENT", "development")
-            .env("LISTEN_ADDR", "127.0.0.1:0")
-            .env("METRICS_ADDR", "127.0.0.1:0")
-            .env("DATABASE_URL", database.url())
-            .env("REDIS_URL", redis.url())
-            .env("REDIS_PREFIX", redis.prefix())
-            .env("JWT_SECRET", JWT_SECRET)
+        let own = [
+            ("ENVIRONMENT", "development"),
+            ("LISTEN_ADDR", "127.0.0.1:0"),
+            ("METRICS_ADDR", "127.0.0.1:0"),
+            ("DATABASE_URL", database.url()),
+            ("REDIS_URL", redis.url()),
+            ("REDIS_PREFIX", redis.prefix()),
+            ("JWT_SECRET", JWT_SECRET),
             // A busy machine must not turn a test to the fallback limiter.
-            .env("RATE_LIMIT_PATIENCE_SECONDS", "30")
-            .env("LOG_FORMAT", "json")
-            .envs(settings.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit());
-        let mut process = command.spawn().unwrap();
-        let (logs, url, metrics_url) = follow(&mut process);
+            ("RATE_LIMIT_PATIENCE_SECONDS", "30"),
+            ("LOG_FORMAT", "json"),
+        ];
+        let all = own.iter().chain(settings).copied();
+        let process = Process::spawn_through("regimen-ingress", through, all);
+        let binary = Binary::when_ready(process).await;
+        let url = binary.address("INGRESS_URL").to_owned();
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().timeout(HANG).build().unwrap();
         documentation::load(&client, &url).await;
-        Self { process, logs, client, url, metrics_url, database, redis }
+        Self { binary, client, url, database, redis }
     }
 
     /// A request as `user`.
@@ -113,20 +101,21 @@ impl Ingress {
 
     /// Everything it has logged so far.
     pub(crate) fn logs(&self) -> String {
-        self.logs.lines.lock().unwrap().join("\n")
+        self.binary.process.output()
     }
 
     /// Waits until it has logged a line with `text`.
     pub(crate) fn await_log(&self, text: &str) {
-        let lines = self.logs.lines.lock().unwrap();
-        let missing = |lines: &mut Vec<String>| !lines.iter().any(|line| line.contains(text));
-        let (lines, waited) = self.logs.arrived.wait_timeout_while(lines, HANG, missing).unwrap();
-        assert!(!waited.timed_out(), "{text:?} is not in {}", lines.join("\n"));
+        let deadline = Instant::now() + HANG;
+        while !self.logs().contains(text) {
+            assert!(Instant::now() < deadline, "{text:?} is not in {}", self.logs());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The memory it has in use (Linux).
     pub(crate) fn resident_kilobytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.binary.process.id()));
         let status = status.unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap())
@@ -134,7 +123,7 @@ impl Ingress {
 
     /// What it counts, as Prometheus reads it.
     pub(crate) async fn metrics(&self) -> String {
-        let url = format!("{}/metrics", self.metrics_url);
+        let url = format!("{}/metrics", self.binary.address("METRICS_URL"));
         self.client.get(url).send().await.unwrap().text().await.unwrap()
     }
 
@@ -142,37 +131,6 @@ impl Ingress {
     pub(crate) async fn count(&self, sql: &str, user: Uuid) -> i64 {
         self.database.client().await.query_one(sql, &[&user]).await.unwrap().get(0)
     }
-}
-
-impl Drop for Ingress {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Reads the process's log; returns once it says where it listens, for clients
-/// and for operators.
-fn follow(process: &mut Child) -> (Arc<Logs>, String, String) {
-    let logs = Arc::<Logs>::default();
-    let (ready, wait) = mpsc::channel();
-    let (lines, kept) = (BufReader::new(process.stdout.take().unwrap()).lines(), logs.clone());
-    std::thread::spawn(move || {
-        for line in lines.map_while(Result::ok) {
-            let event: Value = serde_json::from_str(&line).unwrap_or_default();
-            if event["message"] == "ingress ready" {
-                let url = |name: &str| format!("http://{}", event[name].as_str().unwrap());
-                let _ = ready.send((url("address"), url("metrics")));
-            }
-            kept.lines.lock().unwrap().push(line);
-            kept.arrived.notify_all();
-        }
-    });
-    let (url, metrics_url) = wait.recv_timeout(HANG).unwrap_or_else(|_| {
-        let _ = process.kill();
-        panic!("the ingress did not get ready: {}", logs.lines.lock().unwrap().join("\n"))
-    });
-    (logs, url, metrics_url)
 }
 
 /// An answer, read to its end.

@@ -141,7 +141,7 @@ async fn an_undeclared_proxy_is_told_of_once() {
 #[tokio::test]
 async fn an_address_file_that_cannot_be_written_is_named() {
     let (database, redis) = (TestDatabase::new().await, TestRedis::new());
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_regimen-ingress"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_regimen-ingress"));
     command.env_clear().envs([
         ("ENVIRONMENT", "development"),
         ("LISTEN_ADDR", "127.0.0.1:0"),

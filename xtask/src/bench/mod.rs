@@ -23,19 +23,19 @@ use crate::clock;
 use crate::demo::DemoError;
 use crate::http::{Client, HttpError};
 use crate::key_values::FileError;
-use crate::process::ProcessError;
 use crate::provision::{self, ProvisionError};
 use crate::psql::PsqlError;
 use crate::resp::RespError;
 use crate::secrets::Secrets;
 use crate::servers::{self, Servers, ServersError};
 use crate::session::Session;
-use crate::signal::Interrupted;
 use crate::stack::StackError;
 use crate::state::LockError;
 use crate::token::Claims;
 use crate::up;
 use crate::workspace::Profile;
+use regimen_devtools::Interrupted;
+use regimen_devtools::process::ProcessError;
 
 /// The folder of a benchmark's stack under `target`.
 const FOLDER: &str = "bench";

@@ -22,12 +22,12 @@ use super::stop::Stage;
 use crate::clock;
 use crate::demo;
 use crate::http::Client;
-use crate::postgres;
 use crate::psql::Psql;
-use crate::redis;
 use crate::servers::Servers;
 use crate::session::Session;
 use crate::stack::{SIMULATOR_URL, Service, StackError, StackPlan};
+use regimen_devtools::postgres;
+use regimen_devtools::redis;
 
 /// Clients that ask for plans, those that follow, and Stripe's deliverers.
 const ASKING: usize = 24;

@@ -8,7 +8,7 @@ use super::proxy::Proxy;
 use super::stop::Stage;
 use crate::psql::Psql;
 use crate::resp::{Connection, RespError};
-use crate::signal::Interrupted;
+use regimen_devtools::Interrupted;
 
 /// Between two looks.
 const PACE: Duration = Duration::from_secs(2);

@@ -11,12 +11,12 @@ use super::clients;
 use super::clocks::Clocks;
 use super::scale::{INGRESSES, WORKERS};
 use crate::clock;
-use crate::process::ProcessError;
 use crate::servers::Servers;
 use crate::session::Session;
-use crate::signal;
 use crate::stack::{Service, StackError, StackPlan};
-use crate::workspace::free_port;
+use regimen_devtools::free_port;
+use regimen_devtools::process::ProcessError;
+use regimen_devtools::signal;
 
 /// How long a process may take to come back: a store may be away meanwhile,
 /// and then it ends and is started again, as platforms do it.
@@ -218,7 +218,7 @@ impl Member {
     ) -> Result<(), FleetError> {
         let give_up = Instant::now() + BACK_WITHIN;
         loop {
-            let started = plan.spawn(session, &self.name, self.recipe.command())?.ready(session);
+            let started = plan.spawn(&self.name, self.recipe.command())?.ready(session);
             match started {
                 Ok(service) => {
                     self.service = Some(service);
@@ -270,7 +270,9 @@ impl Member {
 
     /// Makes it stand still.
     pub(super) fn freeze(&self) {
-        self.service.iter().for_each(|service| signal::freeze(service.process.id()));
+        if let Some(service) = &self.service {
+            signal::freeze(service.process.id());
+        }
     }
 
     /// Lets it go on.

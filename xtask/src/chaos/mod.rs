@@ -28,18 +28,18 @@ use self::scale::Scale;
 use crate::demo::DemoError;
 use crate::http::HttpError;
 use crate::key_values::FileError;
-use crate::process::ProcessError;
 use crate::provision::{self, ProvisionError};
 use crate::psql::{Psql, PsqlError};
 use crate::secrets::Secrets;
 use crate::servers::{self, Servers, ServersError};
 use crate::session::Session;
-use crate::signal::Interrupted;
 use crate::stack::{Providers, StackError, StackPlan};
 use crate::state::{Lock, LockError};
 use crate::up;
 use crate::workspace::Profile;
 use clap::Args;
+use regimen_devtools::Interrupted;
+use regimen_devtools::process::ProcessError;
 
 /// The folder of a run under `target`: data, logs, the clients' notes, the report.
 const FOLDER: &str = "chaos";

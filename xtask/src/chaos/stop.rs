@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::session::Session;
-use crate::signal::Interrupted;
+use regimen_devtools::Interrupted;
 
 /// How often the wish to stop is looked at.
 const LOOK_UP: Duration = Duration::from_millis(50);

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::process::{Output, Process, ProcessError};
 use crate::session::Session;
-use crate::signal::Ending;
 use crate::suites::python::Venv;
 use crate::suites::{SuiteError, Unavailable};
+use regimen_devtools::process::{Output, Process, ProcessError};
+use regimen_devtools::signal::Ending;
 
 /// Where the scripts and their requirements are.
 const FOLDER: &str = "load-tests/k6";
@@ -65,7 +65,7 @@ impl K6 {
         let run = |script: &&'static str| {
             session.say(format_args!("running {script}"));
             let command = self.command(session, script);
-            let mut k6 = Process::start(session, "k6", command, Output::Ours, Ending::Terminate)?;
+            let mut k6 = Process::start("k6", command, Output::Ours, Ending::Terminate)?;
             Ok(Outcome { script, status: k6.wait(session)? })
         };
         scripts.iter().map(run).collect()

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::LoadArgs;
-use crate::process::ProcessError;
 use crate::provision::{self, ProvisionError};
 use crate::psql::PsqlError;
 use crate::servers;
@@ -23,6 +22,7 @@ use crate::up;
 use crate::workspace::Profile;
 use k6::{K6, Outcome};
 use processes::Processes;
+use regimen_devtools::process::ProcessError;
 
 /// The folder of the command's stack and summaries under `target`.
 const FOLDER: &str = "load";

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use super::find::Machine;
 use super::version::package_major;
 use super::{Missing, POSTGRES_SINCE, ProvisionError, REDIS_SINCE};
-use crate::process::{Output, Process, ProcessError};
 use crate::session::Session;
+use regimen_devtools::process::{Output, Process, ProcessError};
 
 /// How to install what is needed without this program.
 pub(super) const BY_HAND: &str = "\

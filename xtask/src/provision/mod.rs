@@ -8,9 +8,9 @@ mod version;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::process::ProcessError;
 use crate::session::Session;
-use crate::signal::Interrupted;
+use regimen_devtools::Interrupted;
+use regimen_devtools::process::ProcessError;
 use version::Version;
 
 /// The oldest PostgreSQL we run on.

@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use crate::http::HttpError;
 use crate::key_values::FileError;
 use crate::load;
-use crate::process::ProcessError;
 use crate::provision::Programs;
 use crate::secrets::Secrets;
 use crate::servers::{Servers, ServersError};
 use crate::session::Session;
 use crate::stack::{Providers, Stack, StackError, StackPlan};
 use crate::workspace::Profile;
+use regimen_devtools::process::ProcessError;
 
 /// A suite: its name on the command line, and what runs it.
 struct Suite {

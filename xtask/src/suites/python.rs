@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{SuiteError, Unavailable};
-use crate::process::{Output, Process};
 use crate::session::Session;
+use regimen_devtools::process::{Output, Process};
 
 /// Names the interpreter, before any other.
 const VARIABLE: &str = "REGIMEN_PYTHON";

@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::python::Venv;
 use super::{Place, SuiteError};
 use crate::clock;
-use crate::process::{Output, Process};
 use crate::token::Claims;
+use regimen_devtools::process::{Output, Process};
 
 /// Where its files are.
 const FOLDER: &str = "load-tests/schemathesis";

@@ -1,6 +1,7 @@
 //! Attacks by number: connections that only stay.
 
 use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -97,9 +98,9 @@ async fn ten_thousand_idle_connections_leave_honest_requests_alone() {
 #[tokio::test]
 async fn a_process_that_may_open_few_files_keeps_some_for_its_work() {
     let limits = "ulimit -Sn 90 && ulimit -Hn 180 && exec \"$0\"";
-    let shell = |program: &str| {
+    let shell = |program: &Path| {
         let mut command = Command::new("sh");
-        command.args(["-c", limits, program]);
+        command.args(["-c", limits]).arg(program);
         command
     };
     let settings = [("HEADER_TIMEOUT_SECONDS", "1"), ("DATABASE_POOL_SIZE", "2")];

@@ -13,7 +13,7 @@ use super::super::stop::Stage;
 use super::Truth;
 use super::story::Stripe;
 use crate::clock;
-use crate::signal::Interrupted;
+use regimen_devtools::Interrupted;
 
 /// The key the workers are given.
 pub(in crate::chaos) const KEY: &str = "rk_test_chaos";

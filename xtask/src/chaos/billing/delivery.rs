@@ -10,8 +10,8 @@ use super::super::chance::Chance;
 use super::super::clients::{Doors, Note, Notes, Request};
 use super::super::stop::Stage;
 use crate::clock;
-use crate::signal::Interrupted;
 use crate::token::hmac_sha256;
+use regimen_devtools::Interrupted;
 
 /// Of a hundred events, how many are delivered twice although all went well.
 const TWICE: u64 = 25;

@@ -10,7 +10,7 @@ use super::Truth;
 use super::delivery::Mailbag;
 use super::story::{Owner, Payment, Step, Stripe};
 use crate::clock;
-use crate::signal::Interrupted;
+use regimen_devtools::Interrupted;
 
 /// Between two things that happen to anybody, milliseconds, per customer.
 const PACE: u64 = 12_000;

@@ -13,8 +13,8 @@ use super::notes::{Note, Notes};
 use super::watch::{Follow, Then};
 use super::wire::{Doors, Request, Sent};
 use crate::clock;
-use crate::signal::Interrupted;
 use crate::token::Claims;
+use regimen_devtools::Interrupted;
 
 /// How long a client goes on repeating a request.
 const STUBBORN: Duration = Duration::from_secs(45);

@@ -13,7 +13,7 @@ use super::super::stop::Stage;
 use super::notes::{Note, Notes};
 use super::people::{Asked, Person, submit};
 use super::wire::{Answer, Doors, Request};
-use crate::signal::Interrupted;
+use regimen_devtools::Interrupted;
 
 /// How long a follower waits for something to do before it looks up.
 const LOOK_UP: Duration = Duration::from_millis(200);

@@ -17,11 +17,11 @@ use super::fleet::{Counts, FleetError};
 use super::proxy::Proxy;
 use super::stop::Stage;
 use crate::clock;
-use crate::process::ProcessError;
 use crate::psql::PsqlError;
 use crate::resp::RespError;
 use crate::servers::ServersError;
-use crate::signal::Interrupted;
+use regimen_devtools::Interrupted;
+use regimen_devtools::process::ProcessError;
 use timetable::{Timetable, Turn};
 
 /// Why a lane came to its end before its time.

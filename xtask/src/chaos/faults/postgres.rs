@@ -10,10 +10,10 @@ use crate::chaos::FOLDER;
 use crate::chaos::check::count;
 use crate::chaos::proxy::{Proxy, Refusal};
 use crate::chaos::stop::Stage;
-use crate::process::{Output, Process};
 use crate::psql::Psql;
 use crate::servers::PostgresKeeper;
-use crate::signal::Ending;
+use regimen_devtools::process::{Output, Process};
+use regimen_devtools::signal::Ending;
 
 /// What our sessions that hold a lock are called.
 const HOLDER: &str = "chaos lock";
@@ -96,7 +96,7 @@ impl Lane<'_> {
         let command = self.psql.command(HOLDER, LOCK);
         let log = session.workspace.place(FOLDER).join("logs").join("lock.log");
         let output = Output::Log(&log);
-        let mut holder = Process::start(session, HOLDER, command, output, Ending::Terminate)?;
+        let mut holder = Process::start(HOLDER, command, output, Ending::Terminate)?;
         self.stage.rest(lasts)?;
         let held = count::<u32>(self.psql, LOCKS_HELD)?;
         self.psql.run(UNLOCK)?;

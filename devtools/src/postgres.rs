@@ -1,28 +1,23 @@
 //! A private PostgreSQL: its own data, its own port on the loopback address,
-//! its own password, fully durable, gone with its owner.
+//! gone with its owner.
 
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::account::{Account, AccountError, reachable_folder};
 use crate::process::{Output, Process, ProcessError};
-use crate::provision::PostgresPrograms;
-use crate::session::Session;
-use crate::signal::{Ending, Interrupted};
-use crate::workspace::free_port;
+use crate::signal::Ending;
+use crate::{Interrupted, PORT_TRIES, Supervisor, free_port};
 
-/// A port seen free can be taken by another before we listen on it; one more
-/// failure than this means something else.
-const PORT_TRIES: u32 = 3;
-
-/// Room for the pools of several workers, the ingress and a suite of tests.
-const MAX_CONNECTIONS: u32 = 400;
+/// How long the children of a server that was killed may take to notice.
+const LINGERING: Duration = Duration::from_secs(30);
 
 /// Why there is no PostgreSQL.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PostgresError {
+pub enum PostgresError {
     /// It lacks a user to run as, or a folder.
     #[error(transparent)]
     Account(#[from] AccountError),
@@ -46,57 +41,70 @@ pub(crate) enum PostgresError {
 }
 
 /// What a private PostgreSQL is made of.
-pub(crate) struct PostgresPlan<'a> {
-    /// The programs to run.
-    pub(crate) programs: &'a PostgresPrograms,
+#[derive(Debug, Clone)]
+pub struct PostgresPlan {
+    /// The folder with `postgres` and `initdb`.
+    pub programs: PathBuf,
     /// The user to run them as, where that is not ours.
-    pub(crate) account: Option<&'a Account>,
-    /// Where its data goes; data found there is used again.
-    pub(crate) folder: &'a Path,
+    pub account: Option<Account>,
+    /// Where its data goes.
+    pub folder: PathBuf,
+    /// The data's name there; what is found under it is used again.
+    pub data: String,
     /// Where it logs.
-    pub(crate) log: &'a Path,
-    /// The superuser's password. Data found in the folder keeps the one it was made with.
-    pub(crate) password: &'a str,
+    pub log: PathBuf,
+    /// The superuser's password; without one, everybody is let in. Data that is
+    /// found keeps what it was made with.
+    pub password: Option<String>,
+    /// Whether what is committed outlives the machine, and not only the process.
+    pub durable: bool,
+    /// How many clients there is room for.
+    pub max_connections: u32,
     /// Where it is to listen; on a free port when none is named.
-    pub(crate) port: Option<u16>,
+    pub port: Option<u16>,
 }
 
 /// A running private PostgreSQL.
 #[derive(Debug)]
-pub(crate) struct Postgres {
+pub struct Postgres {
     /// Its process.
-    pub(crate) process: Process,
+    pub process: Process,
     /// Where it listens on the loopback address.
-    pub(crate) port: u16,
+    pub port: u16,
 }
 
-impl PostgresPlan<'_> {
+impl PostgresPlan {
     /// Starts it and returns when it accepts connections.
     ///
     /// # Errors
     /// See [`PostgresError`].
-    pub(crate) fn start(&self, session: &Session) -> Result<Postgres, PostgresError> {
-        let folder = reachable_folder(self.folder, self.account)?;
+    pub fn start(&self, supervisor: &impl Supervisor) -> Result<Postgres, PostgresError> {
+        let folder = reachable_folder(&self.folder, self.account.as_ref())?;
         if folder != self.folder {
-            session.say(format_args!(
+            supervisor.say(format_args!(
                 "the user {} cannot get to {}; PostgreSQL's data goes to {}",
-                self.account.map_or("", |account| &account.name),
-                session.workspace.show(self.folder),
+                self.account.as_ref().map_or("", |account| &account.name),
+                self.folder.display(),
                 folder.display()
             ));
         }
-        let data = folder.join(format!("data-{}", self.programs.major));
+        let data = folder.join(&self.data);
         if !data.join("PG_VERSION").exists() {
-            self.create(session, &folder, &data)?;
+            self.create(supervisor, &folder, &data)?;
         }
-        let mut tries = 1;
+        let (mut tries, lingering_until) = (1, Instant::now() + LINGERING);
         loop {
-            match self.serve(session, &data) {
+            match self.serve(supervisor, &data) {
                 Ok((process, port)) => return Ok(Postgres { process, port }),
                 Err(PostgresError::Process(ProcessError::Ended { tail, .. }))
                     if tries < PORT_TRIES && tail.contains("Address already in use") =>
                 {
                     tries += 1;
+                }
+                Err(PostgresError::Process(ProcessError::Ended { tail, .. }))
+                    if is_in_use(&tail) && Instant::now() < lingering_until =>
+                {
+                    supervisor.pause()?;
                 }
                 Err(error) => return Err(error),
             }
@@ -105,8 +113,13 @@ impl PostgresPlan<'_> {
 
     /// Makes the data under a passing name first: an interrupted initdb leaves
     /// nothing that looks complete.
-    fn create(&self, session: &Session, folder: &Path, data: &Path) -> Result<(), PostgresError> {
-        session.say("creating the PostgreSQL data");
+    fn create(
+        &self,
+        supervisor: &impl Supervisor,
+        folder: &Path,
+        data: &Path,
+    ) -> Result<(), PostgresError> {
+        supervisor.say("creating the PostgreSQL data");
         let failed = |path: &Path| {
             let path = path.to_owned();
             |source| PostgresError::Files { path, source }
@@ -115,66 +128,78 @@ impl PostgresPlan<'_> {
         if unfinished.exists() {
             std::fs::remove_dir_all(&unfinished).map_err(failed(&unfinished))?;
         }
-        let password_file = folder.join("password");
-        write_private(&password_file, self.password).map_err(failed(&password_file))?;
-        if let Some(account) = self.account {
-            account.take(&password_file)?;
-        }
         let mut initdb = self.command("initdb", folder);
-        initdb.arg("--pgdata").arg(&unfinished).arg("--pwfile").arg(&password_file);
-        // Password authentication even on loopback: other users of this machine
-        // can connect to the port too.
-        initdb.args(["--username=postgres", "--auth=password", "--encoding=UTF8", "--no-locale"]);
-        let made = Process::run(session, "initdb", initdb, Output::Log(self.log));
-        std::fs::remove_file(&password_file).map_err(failed(&password_file))?;
+        initdb.arg("--pgdata").arg(&unfinished);
+        initdb.args(["--username=postgres", "--encoding=UTF8", "--no-locale"]);
+        if !self.durable {
+            initdb.arg("--no-sync");
+        }
+        let password_file = folder.join("password");
+        if let Some(password) = &self.password {
+            write_private(&password_file, password).map_err(failed(&password_file))?;
+            if let Some(account) = &self.account {
+                account.take(&password_file)?;
+            }
+            // Even on loopback: other users of this machine can connect to the port too.
+            initdb.arg("--auth=password").arg("--pwfile").arg(&password_file);
+        } else {
+            initdb.arg("--auth=trust");
+        }
+        let made = Process::run(supervisor, "initdb", initdb, Output::Log(&self.log));
+        if self.password.is_some() {
+            std::fs::remove_file(&password_file).map_err(failed(&password_file))?;
+        }
         made?;
         std::fs::rename(&unfinished, data).map_err(failed(data))
     }
 
-    fn serve(&self, session: &Session, data: &Path) -> Result<(Process, u16), PostgresError> {
+    fn serve(
+        &self,
+        supervisor: &impl Supervisor,
+        data: &Path,
+    ) -> Result<(Process, u16), PostgresError> {
         let port = self.port.map_or_else(free_port, Ok).map_err(PostgresError::Port)?;
         let mut postgres = self.command("postgres", data);
         postgres.arg("-D").arg(data).arg("-p").arg(port.to_string());
         for setting in [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
-            "fsync=on",
             "synchronous_commit=on",
             "log_line_prefix=%m [%p] ",
-            &format!("max_connections={MAX_CONNECTIONS}"),
+            &format!("fsync={}", if self.durable { "on" } else { "off" }),
+            &format!("max_connections={}", self.max_connections),
         ] {
             postgres.arg("-c").arg(setting);
         }
-        let log = Output::Log(self.log);
-        let mut process = Process::start(session, "postgres", postgres, log, Ending::Interrupt)?;
+        let log = Output::Log(&self.log);
+        let mut process = Process::start("postgres", postgres, log, Ending::Interrupt)?;
         while !accepts_connections(data, process.id()) {
             process.must_run()?;
-            session.pause()?;
+            supervisor.pause()?;
         }
         Ok((process, port))
     }
 
     /// A program of PostgreSQL, as the right user, standing where that user may stand.
     fn command(&self, program: &str, stand: &Path) -> Command {
-        let mut command = Command::new(self.programs.folder.join(program));
+        let mut command = Command::new(self.programs.join(program));
         command.current_dir(stand).env("LC_ALL", "C");
-        if let Some(account) = self.account {
+        if let Some(account) = &self.account {
             account.run(&mut command);
         }
         command
     }
 }
 
-impl Postgres {
-    /// The URL to connect with.
-    pub(crate) fn url(&self, password: &str) -> String {
-        url(self.port, password)
-    }
+/// The URL to connect with through `port`, its own or that of a proxy.
+pub fn url(port: u16, password: &str) -> String {
+    format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres")
 }
 
-/// The URL to connect with through `port`, its own or that of a proxy.
-pub(crate) fn url(port: u16, password: &str) -> String {
-    format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres")
+/// Whether a server ended because one that was killed just now still has
+/// children, which take a moment to notice.
+fn is_in_use(tail: &str) -> bool {
+    tail.contains("is still in use") || tail.contains("lock file \"postmaster.pid\" already exists")
 }
 
 /// Whether the server with this process id says so itself: `postmaster.pid`

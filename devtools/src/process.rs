@@ -1,5 +1,5 @@
 //! A child process that cannot be forgotten: it leads a group of its own, is
-//! on the leash, and ends when its owner lets go of it.
+//! on a leash, and ends when its owner lets go of it.
 
 use std::fs::File;
 use std::io;
@@ -9,8 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::leash::Leash;
-use crate::session::Session;
-use crate::signal::{self, Ending, Interrupted};
+use crate::signal::{self, Ending};
+use crate::{Interrupted, Supervisor};
 
 /// How long a process may take to end after it was asked, before it is killed.
 const GRACE: Duration = Duration::from_secs(15);
@@ -20,7 +20,7 @@ const TAIL_LINES: usize = 15;
 
 /// Why a process did not do what it was started for.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ProcessError {
+pub enum ProcessError {
     /// It could not be started at all.
     #[error("cannot start {name}: {source}")]
     Start {
@@ -61,7 +61,8 @@ pub(crate) enum ProcessError {
 }
 
 /// Where a process writes.
-pub(crate) enum Output<'a> {
+#[derive(Debug, Clone, Copy)]
+pub enum Output<'a> {
     /// To our own stdout and stderr.
     Ours,
     /// To this file, after what is already in it.
@@ -70,13 +71,14 @@ pub(crate) enum Output<'a> {
 
 /// A running child.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     name: String,
     child: Child,
-    ending: Ending,
+    /// How it is ended; none when it may stay.
+    ending: Option<Ending>,
     log: Option<PathBuf>,
-    leash: Leash,
-    over: bool,
+    /// Until it has ended, or is let go.
+    leash: Option<Leash>,
 }
 
 impl Process {
@@ -84,8 +86,7 @@ impl Process {
     ///
     /// # Errors
     /// It cannot be started, or its log cannot be opened.
-    pub(crate) fn start(
-        session: &Session,
+    pub fn start(
         name: &str,
         mut command: Command,
         output: Output<'_>,
@@ -100,31 +101,39 @@ impl Process {
                 Some(path.to_owned())
             }
         };
-        let child = command
-            .spawn()
-            .map_err(|source| ProcessError::Start { name: name.to_owned(), source })?;
-        session.leash.hold(child.id(), ending);
-        let leash = session.leash.clone();
-        Ok(Self { name: name.to_owned(), child, ending, log, leash, over: false })
+        let failed = |source| ProcessError::Start { name: name.to_owned(), source };
+        let child = command.spawn().map_err(failed)?;
+        let mut process =
+            Self { name: name.to_owned(), child, ending: Some(ending), log, leash: None };
+        process.leash = Some(Leash::hold(process.id(), ending).map_err(|source| {
+            signal::kill(process.id());
+            failed(source)
+        })?);
+        Ok(process)
     }
 
     /// Runs `command` to its end.
     ///
     /// # Errors
     /// It cannot be started, fails, or we are asked to stop meanwhile.
-    pub(crate) fn run(
-        session: &Session,
+    pub fn run(
+        supervisor: &impl Supervisor,
         name: &str,
         command: Command,
         output: Output<'_>,
     ) -> Result<(), ProcessError> {
-        let mut process = Self::start(session, name, command, output, Ending::Terminate)?;
-        let status = process.wait(session)?;
+        let mut process = Self::start(name, command, output, Ending::Terminate)?;
+        let status = process.wait(supervisor)?;
         if status.success() { Ok(()) } else { Err(process.ended(status)) }
     }
 
+    /// What it is called in messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The system's number for it.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
@@ -132,18 +141,18 @@ impl Process {
     ///
     /// # Errors
     /// We are asked to stop meanwhile, or it cannot be watched.
-    pub(crate) fn wait(&mut self, session: &Session) -> Result<ExitStatus, ProcessError> {
+    pub fn wait(&mut self, supervisor: &impl Supervisor) -> Result<ExitStatus, ProcessError> {
         loop {
             if let Some(status) = self.status()? {
                 return Ok(status);
             }
-            session.pause()?;
+            supervisor.pause()?;
         }
     }
 
     /// # Errors
     /// It has ended, although it was to keep running.
-    pub(crate) fn must_run(&mut self) -> Result<(), ProcessError> {
+    pub fn must_run(&mut self) -> Result<(), ProcessError> {
         match self.status()? {
             Some(status) => Err(self.ended(status)),
             None => Ok(()),
@@ -151,23 +160,23 @@ impl Process {
     }
 
     /// How it ended, if it has since this was last asked.
-    pub(crate) fn ended_meanwhile(&mut self) -> Option<ProcessError> {
-        if self.over {
-            return None;
-        }
+    pub fn ended_meanwhile(&mut self) -> Option<ProcessError> {
+        self.leash.as_ref()?;
         self.must_run().err()
     }
 
     /// Lets it run on after this program.
-    pub(crate) fn detach(&mut self) {
-        self.leash.release(self.id());
-        self.over = true;
+    pub fn detach(&mut self) {
+        self.leash = None;
+        self.ending = None;
     }
 
     /// Asks it to end, without waiting: several can then end at the same time.
-    pub(crate) fn ask_to_end(&self) {
-        if !self.over {
-            self.ending.ask(self.id());
+    pub fn ask_to_end(&self) {
+        if self.leash.is_some()
+            && let Some(ending) = self.ending
+        {
+            ending.ask(self.id());
         }
     }
 
@@ -175,14 +184,13 @@ impl Process {
     ///
     /// # Errors
     /// It cannot be watched.
-    pub(crate) fn status(&mut self) -> Result<Option<ExitStatus>, ProcessError> {
+    pub fn status(&mut self) -> Result<Option<ExitStatus>, ProcessError> {
         let status = self
             .child
             .try_wait()
             .map_err(|source| ProcessError::Watch { name: self.name.clone(), source })?;
-        if status.is_some() && !self.over {
-            self.leash.release(self.id());
-            self.over = true;
+        if status.is_some() {
+            self.leash = None;
         }
         Ok(status)
     }
@@ -196,17 +204,23 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.ask_to_end();
+        // One that stands still would not hear of it.
+        if self.leash.is_some() {
+            signal::thaw(self.id());
+        }
         let deadline = Instant::now() + GRACE;
-        while !self.over && Instant::now() < deadline {
+        while self.leash.is_some() && Instant::now() < deadline {
             if !matches!(self.status(), Ok(None)) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        if !self.over {
+        if self.leash.is_some() {
             signal::kill(self.id());
             let _ = self.child.wait();
-            self.leash.release(self.id());
+        } else if self.ending == Some(Ending::Kill) {
+            // What it started may have stayed behind it in its group.
+            Ending::Kill.ask(self.id());
         }
     }
 }

@@ -9,16 +9,16 @@ use std::process::Command;
 
 /// An account of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Account {
+pub struct Account {
     /// Its login name.
-    pub(crate) name: String,
+    pub name: String,
     uid: u32,
     gid: u32,
 }
 
 /// Why PostgreSQL cannot be given an account or a folder.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AccountError {
+pub enum AccountError {
     /// We are root, and neither of the accounts that could step in exists.
     #[error(
         "PostgreSQL does not run as root, and this machine has neither the user `postgres` nor \
@@ -43,7 +43,7 @@ impl Account {
     ///
     /// # Errors
     /// We are root and there is no suitable account.
-    pub(crate) fn for_postgres() -> Result<Option<Self>, AccountError> {
+    pub fn for_postgres() -> Result<Option<Self>, AccountError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
@@ -51,14 +51,15 @@ impl Account {
         found.map(Some).ok_or(AccountError::NoAccount)
     }
 
-    fn named(name: &str) -> Option<Self> {
+    /// The account of this name, unless it is root or unknown.
+    pub fn named(name: &str) -> Option<Self> {
         let uid = id("-u", name)?;
         // Root under another name would not help.
         (uid != 0).then_some(Self { name: name.to_owned(), uid, gid: id("-g", name)? })
     }
 
     /// Makes `command` run as this account, with its group and no others.
-    pub(crate) fn run(&self, command: &mut Command) {
+    pub fn run(&self, command: &mut Command) {
         command.uid(self.uid).gid(self.gid);
     }
 
@@ -66,7 +67,7 @@ impl Account {
     ///
     /// # Errors
     /// It cannot be made or handed over.
-    pub(crate) fn own(&self, folder: &Path) -> Result<(), AccountError> {
+    pub fn own(&self, folder: &Path) -> Result<(), AccountError> {
         private_folder(folder)?;
         self.take(folder)
     }
@@ -75,13 +76,13 @@ impl Account {
     ///
     /// # Errors
     /// The system refuses.
-    pub(crate) fn take(&self, path: &Path) -> Result<(), AccountError> {
+    pub fn take(&self, path: &Path) -> Result<(), AccountError> {
         chown(path, Some(self.uid), Some(self.gid))
             .map_err(|source| AccountError::Folder { path: path.to_owned(), source })
     }
 
     /// Whether this account can get to `folder`, which exists.
-    pub(crate) fn reaches(&self, folder: &Path) -> bool {
+    pub fn reaches(&self, folder: &Path) -> bool {
         let mut probe = Command::new("/bin/sh");
         // As the account, in /: the process itself may stand where it likes.
         probe.args(["-c", "cd -- \"$1\"", "probe"]).arg(folder).current_dir("/");
@@ -97,10 +98,7 @@ impl Account {
 ///
 /// # Errors
 /// Neither can be made, or the second belongs to somebody else.
-pub(crate) fn reachable_folder(
-    wanted: &Path,
-    account: Option<&Account>,
-) -> Result<PathBuf, AccountError> {
+pub fn reachable_folder(wanted: &Path, account: Option<&Account>) -> Result<PathBuf, AccountError> {
     let Some(account) = account else {
         private_folder(wanted)?;
         return Ok(wanted.to_owned());
@@ -121,7 +119,7 @@ pub(crate) fn reachable_folder(
 
 /// The folder that takes the place of `wanted` where PostgreSQL cannot get
 /// there: under the temporary directory, a different one for every `wanted`.
-pub(crate) fn stand_in(wanted: &Path) -> PathBuf {
+pub fn stand_in(wanted: &Path) -> PathBuf {
     let path = wanted.as_os_str().as_encoded_bytes();
     let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, path).simple();
     std::env::temp_dir().join(format!("regimen-{name}"))
