@@ -159,7 +159,7 @@ pub enum ApiError {
     #[error("the request took too long to arrive; send it again without pauses")]
     Timeout,
     /// Fields need correcting.
-    #[error("some fields need correcting; see errors")]
+    #[error("{}", first_of(.0))]
     Invalid(Vec<FieldError>),
     /// A limit of the caller's is used up.
     #[error("{}", .0.detail)]
@@ -381,6 +381,42 @@ impl ApiError {
     }
 }
 
+/// The first field in words, since some clients show nothing else.
+fn first_of(errors: &[FieldError]) -> String {
+    let Some(FieldError { pointer, message }) = errors.first() else {
+        return "some fields need correcting".to_owned();
+    };
+    // How to write it is for programs.
+    let what = message.split("; ").next().unwrap_or_default();
+    let field = in_words(pointer);
+    match errors.len() - 1 {
+        0 => format!("{field} {what}"),
+        1 => format!("{field} {what}; one more field needs correcting, see errors"),
+        more => format!("{field} {what}; {more} more fields need correcting, see errors"),
+    }
+}
+
+/// The field behind a pointer as people call it: `/answers/currentWeight/kg` is
+/// "current weight (kg)".
+fn in_words(pointer: &str) -> String {
+    let path = pointer.trim_start_matches(['/', '?']);
+    let path = path.strip_prefix("answers/").unwrap_or(path);
+    let (field, member) = path.split_once('/').map_or((path, None), |(f, m)| (f, Some(m)));
+    let mut words = String::with_capacity(pointer.len());
+    for c in field.chars() {
+        match c {
+            '_' => words.push(' '),
+            c if c.is_ascii_uppercase() => words.extend([' ', c.to_ascii_lowercase()]),
+            c => words.push(c),
+        }
+    }
+    match (words.is_empty(), member) {
+        (true, _) => "the body".to_owned(),
+        (false, Some(member)) => format!("{words} ({member})"),
+        (false, None) => words,
+    }
+}
+
 /// Two problem types are registered by draft-ietf-httpapi-ratelimit-headers-11,
 /// section 5; the others are ours.
 pub(crate) fn type_uri(code: &str) -> String {
@@ -421,5 +457,37 @@ impl IntoResponse for ApiError {
     /// The middleware that knows the request's id sets it through a task-local.
     fn into_response(self) -> Response {
         self.into_response_for(&request_id::current())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_detail_of_a_refusal_names_the_first_field_in_words() {
+        let errors = |pointers: &[&str]| {
+            let error = |pointer: &&str| FieldError {
+                pointer: (*pointer).to_owned(),
+                message: r#"must be between 25 and 500 kg; write {"kg": "80"}"#.to_owned(),
+            };
+            ApiError::Invalid(pointers.iter().map(error).collect()).to_string()
+        };
+        for (pointers, detail) in [
+            (
+                &["/answers/currentWeight/kg"] as &[_],
+                "current weight (kg) must be between 25 and 500 kg",
+            ),
+            (
+                &["/answers/occupation_activity", "/x"],
+                "occupation activity must be between 25 and 500 kg; one more field needs correcting, \
+                 see errors",
+            ),
+            (&["?limit"], "limit must be between 25 and 500 kg"),
+            (&[""], "the body must be between 25 and 500 kg"),
+        ] {
+            assert_eq!(errors(pointers), detail);
+        }
+        assert_eq!(errors(&[]), "some fields need correcting");
     }
 }

@@ -9,12 +9,16 @@ use regimen_common::db::{self, DbError};
 use regimen_common::dispatch::Queue;
 use regimen_common::redis::{Redis, RedisError};
 use regimen_common::shutdown::Shutdown;
+use tokio::sync::Semaphore;
 
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::config::IngressConfig;
 use crate::limits::RateLimits;
 use crate::stripe_api::StripeApi;
 use crate::watching::Watching;
+
+/// Of a pool of connections that all requests share.
+const KEEPING_AT_ONCE: usize = 2;
 
 /// The ingress's dependencies. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,6 +39,8 @@ pub struct AppState {
     pub stripe: Arc<StripeApi>,
     /// Job changes for waiting requests, and how jobs stand.
     pub watching: Watching,
+    /// Turns of refused requests that store their quiz's targets.
+    pub keeping_calculations: Arc<Semaphore>,
     /// The time.
     pub clock: Clock,
     /// Drain and stop.
@@ -76,6 +82,7 @@ impl AppState {
             limits: Arc::new(RateLimits::new(config.usage.clone(), redis.clone(), db.clone())),
             queue: Queue::new(redis.clone()),
             watching: Watching::new(redis.clone(), db.clone(), config.watching),
+            keeping_calculations: Arc::new(Semaphore::new(KEEPING_AT_ONCE)),
             config: Arc::new(config),
             db,
             redis,

@@ -1,6 +1,8 @@
 //! Accepting a request for plans: validate, commit, push. Used by the v1 and
 //! the legacy routes alike.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
@@ -13,10 +15,11 @@ use regimen_common::food::{Unread, unread};
 use regimen_common::job::{JobClass, JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::provider::ProviderName;
-use regimen_common::quiz::Quiz;
+use regimen_common::quiz::{Adjustment, InvalidQuiz, Quiz};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -24,6 +27,8 @@ use crate::error::{ApiError, FieldError, QuotaExceeded};
 use crate::state::AppState;
 
 const MAX_MODEL_CHARS: usize = 100;
+/// How long a refusal waits to store its quiz's targets.
+const KEEPING_WAIT: Duration = Duration::from_secs(1);
 
 /// A request as a route understood it, before validation.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub struct Submission {
     pub quiz_result_id: Option<Uuid>,
     /// The quiz.
     pub answers: Value,
+    /// How it is read.
+    pub reading: Reading,
     /// Asked first, if given.
     pub provider: Option<String>,
     /// With this model.
@@ -52,6 +59,15 @@ pub struct Submission {
     pub body: Bytes,
     /// The limit that refuses it unless it was answered before.
     pub over_limit: Option<QuotaExceeded>,
+}
+
+/// How a quiz is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// What cannot be used is refused.
+    Strict,
+    /// What front ends of the replaced service are known to send is adjusted, with a warning.
+    Forgiving,
 }
 
 /// A job as the answer to a submission shows it.
@@ -120,7 +136,7 @@ pub struct Accepted {
     pub jobs: Vec<JobLink>,
     /// The targets of the person.
     pub nutrition: Nutrition,
-    /// What of the answers about food was not understood.
+    /// What of the answers about food was not understood, and what was adjusted.
     pub warnings: Vec<Unread>,
 }
 
@@ -143,13 +159,40 @@ pub async fn submit(
     let key = key.map(|key| Key::of(key, &submission)).transpose()?;
     let accepted = match submission.over_limit.take() {
         Some(exceeded) => Err(ApiError::QuotaExceeded(Box::new(exceeded))),
-        None => accept(state, submission, key.as_ref(), render).await,
+        None => accept(state, &submission, key.as_ref(), render).await,
     };
-    match (accepted, key) {
-        (Err(refusal), Some(key)) if is_for_new_requests(&refusal) => {
-            answered_before(state, user_id, &key).await?.ok_or(refusal)
-        }
-        (accepted, _) => accepted,
+    let refusal = match accepted {
+        Err(refusal) if is_for_new_requests(&refusal) => refusal,
+        accepted => return accepted,
+    };
+    if let Some(key) = key
+        && let Some(answered) = answered_before(state, user_id, &key).await?
+    {
+        return Ok(answered);
+    }
+    keep_calculations(state, &submission).await;
+    Err(refusal)
+}
+
+/// Stores the targets of a quiz whose request is refused: the app's pages show
+/// them for every stored quiz and cannot do without. A repeated refusal finds
+/// them and writes nothing. Only so many refusals do so at once, so that whoever
+/// is refused again and again takes no connections from others.
+async fn keep_calculations(state: &AppState, submission: &Submission) {
+    let Some(quiz_result_id) = submission.quiz_result_id else { return };
+    let Ok((quiz, _)) = read_quiz(submission) else { return };
+    let Ok(Ok(_turn)) = timeout(KEEPING_WAIT, state.keeping_calculations.acquire()).await else {
+        tracing::warn!(%quiz_result_id, "the targets of a refused quiz were not stored: too many at once");
+        return;
+    };
+    let calculations = json!(Nutrition::of(&quiz).calculations());
+    let kept = async {
+        let client = state.db.get().await?;
+        accounts::fill_in_calculations(&client, quiz_result_id, submission.user_id, &calculations)
+            .await
+    };
+    if let Err(error) = kept.await {
+        tracing::warn!(%quiz_result_id, %error, "the targets of a refused quiz were not stored");
     }
 }
 
@@ -177,16 +220,14 @@ async fn answered_before(
 
 async fn accept(
     state: &AppState,
-    submission: Submission,
+    submission: &Submission,
     key: Option<&Key>,
     render: impl FnOnce(&Accepted) -> Value,
 ) -> Result<Submitted, ApiError> {
-    let quiz = validate(&submission, state.config.callbacks.as_ref())?;
-    let accepted = Accepted {
-        jobs: new_links(&submission.kinds),
-        nutrition: Nutrition::of(&quiz),
-        warnings: unread(&quiz),
-    };
+    let (quiz, mut warnings) = validate(submission, state.config.callbacks.as_ref())?;
+    warnings.extend(unread(&quiz));
+    let accepted =
+        Accepted { jobs: new_links(&submission.kinds), nutrition: Nutrition::of(&quiz), warnings };
     let body = render(&accepted);
     let idempotency = key.map(|key| key.keeping(body.clone()));
     let now = state.clock.now();
@@ -212,7 +253,10 @@ async fn accept(
     Ok(Submitted { jobs, body, replayed: false })
 }
 
-fn validate(submission: &Submission, callbacks: Option<&Rules>) -> Result<Quiz, ApiError> {
+fn validate(
+    submission: &Submission,
+    callbacks: Option<&Rules>,
+) -> Result<(Quiz, Vec<Unread>), ApiError> {
     let mut errors = Vec::new();
     let mut wrong = |pointer: &str, message: String| {
         errors.push(FieldError { pointer: pointer.to_owned(), message });
@@ -235,8 +279,7 @@ fn validate(submission: &Submission, callbacks: Option<&Rules>) -> Result<Quiz, 
     {
         wrong("/callback_url", message);
     }
-    let quiz = Quiz::read(&submission.answers);
-    match quiz {
+    match read_quiz(submission) {
         Ok(quiz) if errors.is_empty() => Ok(quiz),
         Ok(_) => Err(ApiError::Invalid(errors)),
         Err(invalid) => {
@@ -245,6 +288,22 @@ fn validate(submission: &Submission, callbacks: Option<&Rules>) -> Result<Quiz, 
                 message: problem.message,
             }));
             Err(ApiError::Invalid(errors))
+        }
+    }
+}
+
+/// The quiz, and what of it was adjusted.
+fn read_quiz(submission: &Submission) -> Result<(Quiz, Vec<Unread>), InvalidQuiz> {
+    match submission.reading {
+        Reading::Strict => Quiz::read(&submission.answers).map(|quiz| (quiz, Vec::new())),
+        Reading::Forgiving => {
+            let (quiz, adjusted) = Quiz::read_forgiving(&submission.answers)?;
+            let warning = |Adjustment { pointer, text }| Unread {
+                pointer: format!("/answers{pointer}"),
+                words: Vec::new(),
+                text,
+            };
+            Ok((quiz, adjusted.into_iter().map(warning).collect()))
         }
     }
 }
@@ -308,7 +367,7 @@ fn new_links(kinds: &[PlanKind]) -> Vec<JobLink> {
 
 fn new_jobs(
     state: &AppState,
-    submission: Submission,
+    submission: &Submission,
     quiz: &Quiz,
     accepted: &Accepted,
     tier: Option<PlanTier>,
@@ -318,7 +377,7 @@ fn new_jobs(
     NewJobs {
         warnings,
         user_id: submission.user_id,
-        email: submission.email,
+        email: submission.email.clone(),
         generation_id: Uuid::now_v7(),
         class: match tier {
             Some(PlanTier::Pro) => JobClass::Pro,
@@ -333,7 +392,7 @@ fn new_jobs(
             "provider": submission.provider,
             "model": submission.model,
         }),
-        callback_url: submission.callback_url,
+        callback_url: submission.callback_url.clone(),
         trace_context: None,
         expires_in_seconds: limits.expires_in_seconds,
         per_user: limits.per_user,

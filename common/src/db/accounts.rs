@@ -27,6 +27,10 @@ pub(super) const ENSURE_PROFILE: &str = "-- ensure profile
 pub(super) const SET_CALCULATIONS: &str = "-- set calculations
     update public.quiz_results set calculations = $3 where id = $1 and user_id = $2";
 
+const FILL_IN_CALCULATIONS: &str = "-- fill in calculations
+    update public.quiz_results set calculations = $3
+    where id = $1 and user_id = $2 and calculations is null";
+
 /// Makes sure the user has a profile: the free plan, and `email` as their
 /// token claims it. `public.profiles.email` takes no null, so a token without
 /// the claim leaves it empty. An existing profile stays as it is. Returns
@@ -80,4 +84,20 @@ pub async fn set_calculations(
     let touched =
         client.execute(&statement, &[&quiz_result_id, &user_id, &Json(calculations)]).await?;
     Ok(if touched == 1 { QuizOwnership::Own } else { QuizOwnership::Missing })
+}
+
+/// Writes the targets of a quiz of the user's that has none yet; whether there
+/// was such a quiz does not matter.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn fill_in_calculations(
+    client: &impl GenericClient,
+    quiz_result_id: Uuid,
+    user_id: Uuid,
+    calculations: &Value,
+) -> Result<(), DbError> {
+    let statement = client.prepare_cached(FILL_IN_CALCULATIONS).await?;
+    client.execute(&statement, &[&quiz_result_id, &user_id, &Json(calculations)]).await?;
+    Ok(())
 }

@@ -22,6 +22,8 @@ pub struct NewPlan<'a> {
     pub user_id: Uuid,
     /// The quiz it answers; left out when that is gone or somebody else's.
     pub quiz_result_id: Option<Uuid>,
+    /// When it was asked for: the app shows how long it took.
+    pub requested_at: DateTime<Utc>,
     /// The plan as the front end reads it.
     pub plan_data: &'a Value,
     /// The columns beside it, by kind.
@@ -195,8 +197,9 @@ pub async fn own_plan(
 /// transaction. Works with the app's trigger that does the same and without.
 /// Saves of one user take turns, so that two at once leave one active plan.
 ///
-/// The app may allow one row a quiz, or one row a user: then the row that is in
-/// the way (a placeholder, an older plan) becomes this plan and keeps its id.
+/// A row that waits for the plan of this quiz becomes it. The app may also allow
+/// one row a quiz, or one row a user: then the row that is in the way (an older
+/// plan, a failed one) becomes this plan. Either way the row keeps its id.
 /// Returns the id of the row; `None` when the profile is gone, and nothing was
 /// written.
 ///
@@ -218,8 +221,16 @@ pub async fn save_plan(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Optio
                 (workout_type, duration_per_session, frequency_per_week)
             }
         };
-    let values: [&(dyn ToSql + Sync); 7] =
-        [&plan.id, &plan.user_id, &plan.quiz_result_id, &data, first, second, third];
+    let values: [&(dyn ToSql + Sync); 8] = [
+        &plan.id,
+        &plan.user_id,
+        &plan.quiz_result_id,
+        &data,
+        first,
+        second,
+        third,
+        &plan.requested_at,
+    ];
     let (insert, replace) = (insert(&table), replace(&table));
     // Somebody else may remove the row in the way between the two.
     for _ in 0..SAVE_TRIES {
@@ -239,13 +250,28 @@ const SAVE_TRIES: usize = 3;
 fn insert(Table { name, kind, beside: [first, second, third] }: &Table) -> String {
     format!(
         "-- save {kind} plan
-         insert into {name} (id, user_id, quiz_result_id, plan_data, {first}, {second}, {third},
-             status, is_active, generated_at, created_at, updated_at)
-         values ($1, $2,
-             (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
-             $4, $5, $6, $7, 'completed', true, now(), now(), now())
-         on conflict do nothing
-         returning id"
+         with waiting as (
+             select id from {name}
+             where user_id = $2 and quiz_result_id = $3 and plan_data is null
+                 and status = 'generating'
+             order by created_at desc nulls last, id limit 1 for update
+         ), filled as (
+             update {name} set plan_data = $4, {first} = $5, {second} = $6, {third} = $7,
+                 status = 'completed', error_message = null, is_active = true,
+                 generated_at = now(), updated_at = now()
+             where id = (select id from waiting)
+             returning id
+         ), added as (
+             insert into {name} (id, user_id, quiz_result_id, plan_data, {first}, {second}, {third},
+                 status, is_active, generated_at, created_at, updated_at)
+             select $1, $2,
+                 (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
+                 $4, $5, $6, $7, 'completed', true, now(), $8, now()
+             where not exists (select from waiting)
+             on conflict do nothing
+             returning id
+         )
+         select id from filled union all select id from added"
     )
 }
 
@@ -258,7 +284,7 @@ fn replace(Table { name, kind, beside: [first, second, third] }: &Table) -> Stri
                  (select id from public.quiz_results where id = $3 and user_id = $2 for key share),
              plan_data = $4, {first} = $5, {second} = $6, {third} = $7,
              status = 'completed', error_message = null, is_active = true,
-             generated_at = now(), updated_at = now()
+             generated_at = now(), created_at = $8, updated_at = now()
          where id = (
              select id from {name} where user_id = $2 and id <> $1
              order by quiz_result_id is not distinct from $3 desc, created_at desc nulls last, id

@@ -7,13 +7,13 @@ use utoipa::ToSchema;
 use super::{Avoid, Diet};
 use crate::quiz::Quiz;
 
-/// Words that reach no rule.
+/// A warning about an answer: words that reach no rule, or what was adjusted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Unread {
     /// The answer they stand in, as an RFC 6901 pointer into the request.
     #[schema(example = "/answers/foodAllergies")]
     pub pointer: String,
-    /// The words, in plain letters.
+    /// The words, in plain letters; none where an answer was adjusted.
     pub words: Vec<String>,
     /// What that means for the plan, for people.
     #[schema(

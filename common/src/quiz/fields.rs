@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
+use super::forgiving::{self, Adjustment};
 use super::limits::{self, MAX_CHOICE_CHARS, MAX_ITEMS, escape, longer_than};
 use super::measure::{Bounds, Measure, MeasureError, MeasureProblem};
 use super::number::{is_blank, is_nothing, is_number, level, number_of, whole};
@@ -15,25 +16,47 @@ use super::problem::{InvalidQuiz, Problems};
 use super::words::Unit;
 
 const REQUIRED: &str = "is required";
+const NO_NUMBER: &str = "Left out: there is no number in it.";
+const NOTHING_CHOSEN: &str = "Nothing was chosen, so the plan leaves this open.";
 
 /// The answers under reading.
 pub(super) struct Fields<'a> {
     answers: &'a Map<String, Value>,
     problems: Problems,
+    /// What was left out or changed; none where nothing may be.
+    adjusted: Option<Vec<Adjustment>>,
 }
 
 impl<'a> Fields<'a> {
-    /// Starts with the limits, so that no reader meets a value beyond them
-    /// unnoticed.
-    pub(super) fn of(answers: &'a Map<String, Value>) -> Self {
-        let mut problems = Problems::default();
-        limits::check(answers, &mut problems);
-        Self { answers, problems }
+    /// Answers that are refused or taken as they are.
+    pub(super) fn strict(answers: &'a Map<String, Value>) -> Self {
+        Self::of(answers, None)
     }
 
-    /// The value read from these fields, unless something was wrong.
-    pub(super) fn finish<T>(self, value: T) -> Result<T, InvalidQuiz> {
-        self.problems.or(value)
+    /// Answers that may be adjusted; `cut` is what was adjusted before.
+    pub(super) fn forgiving(answers: &'a Map<String, Value>, cut: Vec<Adjustment>) -> Self {
+        Self::of(answers, Some(cut))
+    }
+
+    /// Starts with the limits, so that no reader meets a value beyond them
+    /// unnoticed.
+    fn of(answers: &'a Map<String, Value>, adjusted: Option<Vec<Adjustment>>) -> Self {
+        let mut problems = Problems::default();
+        limits::check(answers, &mut problems);
+        Self { answers, problems, adjusted }
+    }
+
+    /// The value read from these fields and what was adjusted, unless something
+    /// was wrong.
+    pub(super) fn finish<T>(self, value: T) -> Result<(T, Vec<Adjustment>), InvalidQuiz> {
+        self.problems.or((value, self.adjusted.unwrap_or_default()))
+    }
+
+    /// Notes an adjustment; false where none is allowed.
+    fn adjust(&mut self, name: &str, text: impl Into<String>) -> bool {
+        let Some(adjusted) = &mut self.adjusted else { return false };
+        adjusted.push(Adjustment { pointer: format!("/{name}"), text: text.into() });
+        true
     }
 
     /// A required answer to a question with options.
@@ -44,9 +67,13 @@ impl<'a> Fields<'a> {
     /// An answer to a question with options.
     pub(super) fn optional_choice(&mut self, name: &str) -> Option<String> {
         let text = self.optional_text(name)?;
-        if longer_than(&text, MAX_CHOICE_CHARS) {
-            self.refuse(name, format!("is longer than {MAX_CHOICE_CHARS} characters"));
+        if !longer_than(&text, MAX_CHOICE_CHARS) {
+            return Some(text);
         }
+        if self.adjust(name, format!("Only the first {MAX_CHOICE_CHARS} characters were used.")) {
+            return Some(forgiving::cut(&text, MAX_CHOICE_CHARS));
+        }
+        self.refuse(name, format!("is longer than {MAX_CHOICE_CHARS} characters"));
         Some(text)
     }
 
@@ -67,7 +94,8 @@ impl<'a> Fields<'a> {
     pub(super) fn required_list(&mut self, name: &str) -> Vec<String> {
         self.required(name, |fields, name| {
             let items = fields.list(name);
-            (!items.is_empty()).then_some(items)
+            let sent = fields.answers.contains_key(name);
+            (!items.is_empty() || (sent && fields.adjust(name, NOTHING_CHOSEN))).then_some(items)
         })
     }
 
@@ -87,10 +115,27 @@ impl<'a> Fields<'a> {
                 Vec::new()
             }
         };
+        if self.adjusted.is_some() {
+            return self.cut_list(name, items);
+        }
         if items.len() > MAX_ITEMS {
             self.refuse(name, format!("has more than {MAX_ITEMS} items"));
         } else if items.iter().any(|item| longer_than(item, MAX_CHOICE_CHARS)) {
             self.refuse(name, format!("has an item of more than {MAX_CHOICE_CHARS} characters"));
+        }
+        items
+    }
+
+    fn cut_list(&mut self, name: &str, mut items: Vec<String>) -> Vec<String> {
+        if items.len() > MAX_ITEMS {
+            items.truncate(MAX_ITEMS);
+            self.adjust(name, format!("Only the first {MAX_ITEMS} entries were used."));
+        }
+        if items.iter().any(|item| longer_than(item, MAX_CHOICE_CHARS)) {
+            items.iter_mut().for_each(|item| *item = forgiving::cut(item, MAX_CHOICE_CHARS));
+            let text =
+                format!("Of each entry only the first {MAX_CHOICE_CHARS} characters were used.");
+            self.adjust(name, text);
         }
         items
     }
@@ -130,9 +175,17 @@ impl<'a> Fields<'a> {
         name: &str,
         range: RangeInclusive<f64>,
     ) -> Option<f64> {
-        let value = self.given(name).filter(|value| !is_nothing(value))?;
+        let value = self.given(name)?;
+        if is_nothing(value) {
+            self.adjust(name, NO_NUMBER);
+            return None;
+        }
         let number = number_of(value, Unit::Percent).filter(|number| range.contains(number));
         if number.is_none() {
+            let text = format!("Left out: only {} to {} can be used.", range.start(), range.end());
+            if self.adjust(name, text) {
+                return None;
+            }
             let (min, max) = (range.start(), range.end());
             self.refuse(name, format!("must be a number from {min} to {max}"));
         }
@@ -153,6 +206,9 @@ impl<'a> Fields<'a> {
         match self.read_measure(name, bounds) {
             Ok(measure) => measure,
             Err(problem) => {
+                if let Some(corrected) = self.corrected::<M>(name, &problem, bounds) {
+                    return corrected;
+                }
                 self.refuse_measure::<M>(name, &problem, bounds);
                 fallback
             }
@@ -167,12 +223,40 @@ impl<'a> Fields<'a> {
     ) -> Option<M> {
         match self.read_measure(name, bounds) {
             Ok(measure) => Some(measure),
-            Err(MeasureProblem { error: MeasureError::Missing, .. }) => None,
+            Err(MeasureProblem { error: MeasureError::Missing, .. }) => {
+                if self.given(name).is_some_and(says_nothing) {
+                    self.adjust(name, NO_NUMBER);
+                }
+                None
+            }
             Err(problem) => {
+                let what = match problem.error {
+                    MeasureError::OutOfRange => "this is no measure a person can have",
+                    MeasureError::Ambiguous(_) => "it can be read in several ways",
+                    _ => "it could not be read",
+                };
+                if self.adjust(name, format!("Left out: {what}.")) {
+                    return None;
+                }
                 self.refuse_measure::<M>(name, &problem, bounds);
                 None
             }
         }
+    }
+
+    /// An impossible measure that has one possible meaning.
+    fn corrected<M: Measure>(
+        &mut self,
+        name: &str,
+        problem: &MeasureProblem,
+        bounds: &Bounds,
+    ) -> Option<M> {
+        self.adjusted.as_ref()?;
+        if problem.error != MeasureError::OutOfRange {
+            return None;
+        }
+        let (measure, text) = M::mistaken(self.given(name)?, bounds)?;
+        self.adjust(name, text).then_some(measure)
     }
 
     fn read_measure<M: Measure>(&self, name: &str, bounds: &Bounds) -> Result<M, MeasureProblem> {
@@ -234,6 +318,14 @@ impl<'a> Fields<'a> {
     /// Field names are our own constants, so they need no escaping.
     fn refuse(&mut self, name: &str, message: impl Into<String>) {
         self.problems.add(format!("/{name}"), message);
+    }
+}
+
+/// Whether a measure was filled in with zero or "NaN", and not just left blank.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.values().any(|v| is_nothing(v) && !is_blank(v)),
+        _ => is_nothing(value),
     }
 }
 

@@ -7,6 +7,7 @@
 //! keep the [`limits`].
 
 mod fields;
+mod forgiving;
 pub mod limits;
 pub mod measure;
 mod number;
@@ -21,9 +22,10 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use fields::Fields;
+pub use forgiving::Adjustment;
 pub use measure::{Length, Weight};
 pub use options::{DietaryStyle, ExerciseFrequency, MainGoal, MealsPerDay, Sex};
 pub use problem::{InvalidQuiz, QuizProblem};
@@ -126,12 +128,23 @@ impl Quiz {
     /// # Errors
     /// Every missing, impossible or oversized answer, each with its pointer.
     pub fn read(answers: &Value) -> Result<Self, InvalidQuiz> {
-        let Some(answers) = answers.as_object() else {
-            let message = "must be an object with the quiz answers".to_owned();
-            let problem = QuizProblem { pointer: String::new(), message };
-            return Err(InvalidQuiz { problems: vec![problem] });
-        };
-        let mut fields = Fields::of(answers);
+        let mut fields = Fields::strict(object(answers)?);
+        let quiz = Self::of_fields(&mut fields);
+        fields.finish(quiz).map(|(quiz, _)| quiz)
+    }
+
+    /// Reads the answers as the replaced service did, for clients that were
+    /// written for it: texts and lists over their limit are cut, optional measures
+    /// that cannot be used are left out, a required list may be empty, and a height
+    /// in inches that was stored as centimetres is put right. Each of these is
+    /// told; everything else is as strict as [`Quiz::read`].
+    ///
+    /// # Errors
+    /// Every answer that is missing or cannot be used even so, with its pointer.
+    pub fn read_forgiving(answers: &Value) -> Result<(Self, Vec<Adjustment>), InvalidQuiz> {
+        let answers = object(answers)?;
+        let (answers, cut) = forgiving::within_limits(answers);
+        let mut fields = Fields::forgiving(&answers, cut);
         let quiz = Self::of_fields(&mut fields);
         fields.finish(quiz)
     }
@@ -200,6 +213,13 @@ impl Quiz {
     pub fn meals(&self) -> MealsPerDay {
         MealsPerDay::from_text(&self.meals_per_day)
     }
+}
+
+fn object(answers: &Value) -> Result<&Map<String, Value>, InvalidQuiz> {
+    answers.as_object().ok_or_else(|| {
+        let message = "must be an object with the quiz answers".to_owned();
+        InvalidQuiz { problems: vec![QuizProblem { pointer: String::new(), message }] }
+    })
 }
 
 impl fmt::Debug for Quiz {

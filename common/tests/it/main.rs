@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod accounts;
+mod app_tables;
 mod billing_apply;
 mod billing_backfill;
 mod billing_db;

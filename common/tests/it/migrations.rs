@@ -103,10 +103,10 @@ async fn the_apps_triggers_stay_alone_and_gaps_are_filled() {
         triggers(&database, "public.ai_workout_plans").await,
         ["single_active_workout_plan", "touch_updated_at"]
     );
-    // Ours beside it tells of deleted accounts.
+    // Ours beside it tell of deleted accounts, and keep users from writing their plan.
     assert_eq!(
         triggers(&database, "public.profiles").await,
-        ["regimen_note_deleted_accounts", "stamp"]
+        ["regimen_note_deleted_accounts", "stamp", "zz_regimen_keep_entitlement"]
     );
 }
 

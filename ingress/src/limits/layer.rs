@@ -75,6 +75,11 @@ impl<S: Send + Sync> FromRequestParts<S> for OverLimit {
     }
 }
 
+/// Marks routes whose handler is asked about a request beyond the limit too: it
+/// stores the targets of the quiz before it refuses.
+#[derive(Debug, Clone, Copy)]
+pub struct StoresTargets;
+
 /// `routes`, each request to which counts as one `action` of its user.
 pub fn limited<S>(state: &S, action: Action, routes: OpenApiRouter<S>) -> OpenApiRouter<S>
 where
@@ -115,7 +120,9 @@ where
     report(&taken);
     if !taken.passes() {
         let exceeded = refusal(&policies, &taken);
-        if !action.keeps_answers() || !request.headers().contains_key(IDEMPOTENCY_KEY) {
+        let asked = request.headers().contains_key(IDEMPOTENCY_KEY)
+            || request.extensions().get::<StoresTargets>().is_some();
+        if !action.keeps_answers() || !asked {
             return Err(ApiError::QuotaExceeded(Box::new(exceeded)));
         }
         request.extensions_mut().insert(OverLimit(Some(exceeded.clone())));

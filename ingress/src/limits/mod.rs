@@ -19,7 +19,7 @@ use regimen_common::rate_limit::RateLimiter;
 use regimen_common::redis::Redis;
 
 pub use backpressure::Backpressure;
-pub use layer::{Action, OverLimit, limited};
+pub use layer::{Action, OverLimit, StoresTargets, limited};
 pub use rates::{Rate, RateConfig};
 pub use tiers::Tiers;
 

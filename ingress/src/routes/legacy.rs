@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, JobRow};
 use regimen_common::db::plans::{self, PlanRow};
@@ -24,10 +24,10 @@ use crate::auth::Caller;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Id, JsonAndBytes};
 use crate::idempotency::{idempotency_key, mark_replayed};
-use crate::limits::{Action, OverLimit, limited};
+use crate::limits::{Action, OverLimit, StoresTargets, limited};
 use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::state::AppState;
-use crate::submission::{Accepted, Submission, Submitted, submit};
+use crate::submission::{Accepted, Reading, Submission, Submitted, submit};
 use crate::views::JobView;
 use crate::waiting::{Waited, wait_until_ended};
 
@@ -45,11 +45,12 @@ pub fn router(state: &AppState) -> OpenApiRouter<AppState> {
         .routes(routes!(generate_complete_plan));
     let meal = OpenApiRouter::new().routes(routes!(generate_meal_plan));
     let workout = OpenApiRouter::new().routes(routes!(generate_workout_plan));
-    OpenApiRouter::new()
+    let generating = OpenApiRouter::new()
         .merge(limited(state, Action::GeneratePlans, both))
         .merge(limited(state, Action::MealPlan, meal))
         .merge(limited(state, Action::WorkoutPlan, workout))
-        .routes(routes!(plan_status))
+        .route_layer(Extension(StoresTargets));
+    generating.routes(routes!(plan_status))
 }
 
 /// A request as the old front end sends it.
@@ -87,7 +88,8 @@ pub struct GenerationStarted {
     pub message: &'static str,
     /// The jobs behind the plans.
     pub jobs: Vec<LegacyJob>,
-    /// What of the answers about food was not understood, and so is not checked.
+    /// What of the answers about food was not understood, and so is not checked;
+    /// and what was cut, left out or put right.
     pub warnings: Vec<Unread>,
 }
 
@@ -283,6 +285,7 @@ fn submission(
         email: caller.email,
         kinds,
         quiz_result_id: request.quiz_result_id,
+        reading: Reading::Forgiving,
         answers: request.answers,
         provider: request.ai_provider,
         model: request.model_name,

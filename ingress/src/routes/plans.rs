@@ -25,7 +25,7 @@ use crate::limits::{Action, OverLimit, limited};
 use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::prefer::{self, Prefer};
 use crate::state::AppState;
-use crate::submission::{Accepted, JobLink, Submission, Submitted, submit};
+use crate::submission::{Accepted, JobLink, Reading, Submission, Submitted, submit};
 use crate::views::JobView;
 use crate::waiting::{Waited, wait_until_ended};
 
@@ -108,6 +108,7 @@ async fn create(
         email: caller.email,
         kinds: request.kinds,
         quiz_result_id: request.quiz_result_id,
+        reading: Reading::Strict,
         answers: request.answers,
         provider: request.provider,
         model: request.model,

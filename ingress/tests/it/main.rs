@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod app;
 mod attacks;
 mod billing;
 mod clocks;
@@ -11,7 +12,6 @@ mod harness;
 mod idempotency;
 mod ingress;
 mod operators;
-mod plan_status;
 mod start;
 mod stripe_libraries;
 mod stripe_webhook;

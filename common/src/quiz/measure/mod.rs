@@ -228,6 +228,12 @@ pub(super) trait Measure: Sized {
     /// From what was read in a unit of this kind.
     fn from_reading(reading: &Reading) -> Self;
 
+    /// What an impossible amount was meant as, if there is a mistake that clients
+    /// are known to make and that explains it, with words for the person.
+    fn mistaken(_value: &Value, _bounds: &Bounds) -> Option<(Self, String)> {
+        None
+    }
+
     /// Reads one.
     fn parse(value: &Value, bounds: &Bounds) -> Result<Self, MeasureProblem> {
         let reading = members::read(value, Self::UNIT, bounds)?;
@@ -244,6 +250,20 @@ impl Measure for Length {
             Some((feet, inches)) => Self::from_feet(feet, inches),
             None => Self::from_cm(reading.amount()),
         }
+    }
+
+    /// Inches stored as centimetres, and perhaps converted to feet since.
+    fn mistaken(value: &Value, bounds: &Bounds) -> Option<(Self, String)> {
+        let anything = Bounds { allowed: 0.0..=f64::MAX, ..bounds.clone() };
+        let stored = Self::parse(value, &anything).ok()?;
+        let inches = super::forgiving::inches_stored_as_cm(stored.cm(), &bounds.allowed)?;
+        let meant = Self::from_feet((inches / 12.0).floor(), inches % 12.0);
+        let text = format!(
+            "Your height was given as {stored}, which nobody has. It was taken for {inches} inches \
+             ({meant}, {:.0} cm): correct it in your profile if that is wrong.",
+            meant.cm()
+        );
+        Some((meant, text))
     }
 }
 

@@ -1,6 +1,7 @@
 //! An ingress with jobs that the test moves through their life itself, as a
 //! worker would, and a reader of event streams.
 
+use regimen_common::clock::Clock;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -182,8 +183,14 @@ impl World {
         let ended = jobs::succeed(&tx, held, &success, PER_USER).await.unwrap();
         let columns =
             PlanColumns::Meal { daily_calories: 2_000, preferences: "[]", restrictions: "Vegan" };
-        let row =
-            NewPlan { id: plan_id, user_id: user, quiz_result_id: None, plan_data: plan, columns };
+        let row = NewPlan {
+            id: plan_id,
+            user_id: user,
+            quiz_result_id: None,
+            requested_at: Clock::system().now(),
+            plan_data: plan,
+            columns,
+        };
         plans::save_plan(&tx, &row).await.unwrap();
         tx.commit().await.unwrap();
         assert!(self.tell_end(held, ended, JobEventKind::Saved).await);

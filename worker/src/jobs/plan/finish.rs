@@ -78,6 +78,7 @@ impl Finished {
             id: self.plan_id,
             user_id: claimed.user_id,
             quiz_result_id: claimed.quiz_result_id,
+            requested_at: claimed.created_at,
             plan_data: &self.plan_data,
             columns,
         }

@@ -291,8 +291,8 @@ impl Fleet {
     /// The number of plans of both kinds that are stored.
     pub(crate) async fn plans(&self) -> i64 {
         self.count(
-            "select (select count(*) from public.ai_meal_plans)
-                  + (select count(*) from public.ai_workout_plans)",
+            "select (select count(plan_data) from public.ai_meal_plans)
+                  + (select count(plan_data) from public.ai_workout_plans)",
         )
         .await
     }

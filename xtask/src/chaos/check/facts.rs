@@ -99,8 +99,10 @@ const EVENTS: &str = "select job_id, seq, kind, (extract(epoch from at) * 1e6)::
 const ATTEMPTS: &str = "select job_id, n, fence, (extract(epoch from started_at) * 1e6)::bigint,
     case when raw_reply is not null then (extract(epoch from finished_at) * 1e6)::bigint end,
     outcome from regimen.job_attempts order by job_id, n";
-const PLANS: &str = "select id, user_id, 'meal', is_active from public.ai_meal_plans
-    union all select id, user_id, 'workout', is_active from public.ai_workout_plans";
+const PLANS: &str =
+    "select id, user_id, 'meal', is_active from public.ai_meal_plans where plan_data is not null
+    union all select id, user_id, 'workout', is_active from public.ai_workout_plans
+        where plan_data is not null";
 const KEPT: &str = "select k.key, job ->> 'id' from regimen.idempotency_keys k,
     json_array_elements(k.response -> 'jobs') as job";
 const STRIPE: &str = "select e.id, e.state,
