@@ -4,8 +4,6 @@ use crate::job::JobClass;
 
 /// Id of the plan every new profile starts with, in `public.plans`.
 pub const FREE_PLAN_ID: &str = "free";
-/// Id of the plan a subscription brings, in `public.plans`.
-pub const PRO_PLAN_ID: &str = "pro";
 
 /// What a user's plan entitles them to, as far as limits and order go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

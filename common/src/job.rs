@@ -2,7 +2,6 @@
 //! state may follow which is decided by the statements of `db::jobs`; the tests
 //! hold them to the rules of `tests/it/jobs/rules.rs`.
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -173,23 +172,9 @@ pub fn attempt_summary(outcome: &str) -> &'static str {
         "truncated" => "the reply was cut off at its longest",
         "refused" => "the provider declined to write this",
         "invalid" => "the reply was not a sound plan",
-        "cancelled" => "another provider was faster",
         _ => "the attempt failed",
     }
 }
 
 /// A job that took its worker down this often is `poisoned`.
 pub const LOST_WORKERS_LIMIT: i32 = 3;
-
-/// One line of a job's history.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct JobEvent {
-    /// 1, 2, 3 … per job, without gaps.
-    pub seq: i32,
-    /// When it happened.
-    pub at: DateTime<Utc>,
-    /// What happened.
-    pub kind: JobEventKind,
-    /// Details by kind.
-    pub data: serde_json::Value,
-}

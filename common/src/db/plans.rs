@@ -174,25 +174,6 @@ pub async fn newest_row(
     .transpose()
 }
 
-/// One of the user's plans, active or not.
-///
-/// # Errors
-/// Postgres refused.
-pub async fn own_plan(
-    client: &impl GenericClient,
-    user_id: Uuid,
-    kind: PlanKind,
-    plan_id: Uuid,
-) -> Result<Option<ActivePlan>, DbError> {
-    let Table { name, kind, .. } = Table::of(kind);
-    let sql = format!(
-        "-- own {kind} plan
-         select id, quiz_result_id, plan_data, generated_at from {name}
-         where id = $2 and user_id = $1 and plan_data is not null"
-    );
-    found(client, &sql, &[&user_id, &plan_id]).await
-}
-
 /// Stores a plan as the user's only active one of its kind, in the caller's
 /// transaction. Works with the app's trigger that does the same and without.
 /// Saves of one user take turns, so that two at once leave one active plan.

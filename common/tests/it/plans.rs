@@ -6,7 +6,7 @@ use regimen_common::clock::Clock;
 use regimen_common::db::Client;
 use regimen_common::db::accounts::ensure_profile;
 use regimen_common::db::migrate::migrate;
-use regimen_common::db::plans::{NewPlan, PlanColumns, active_plan, own_plan, save_plan};
+use regimen_common::db::plans::{NewPlan, PlanColumns, active_plan, save_plan};
 use regimen_common::job::PlanKind;
 use regimen_common::test_support::TestDatabase;
 use serde_json::{Value, json};
@@ -250,10 +250,10 @@ async fn plans_are_read_by_their_owner_only_and_empty_ones_do_not_count() {
     client.execute(stuck, &[&one]).await.unwrap();
     assert_eq!(active_plan(&client, one, PlanKind::Workout).await.unwrap(), None);
 
-    let first = save(&mut client, one, None, &json!(1), WORKOUT).await;
+    save(&mut client, one, None, &json!(1), WORKOUT).await;
     save(&mut client, one, None, &json!(2), WORKOUT).await;
-    let own = own_plan(&client, one, PlanKind::Workout, first).await.unwrap();
-    assert_eq!(own.unwrap().plan_data, json!(1));
-    assert_eq!(own_plan(&client, two, PlanKind::Workout, first).await.unwrap(), None);
-    assert_eq!(own_plan(&client, one, PlanKind::Meal, first).await.unwrap(), None);
+    let own = active_plan(&client, one, PlanKind::Workout).await.unwrap();
+    assert_eq!(own.unwrap().plan_data, json!(2));
+    assert_eq!(active_plan(&client, two, PlanKind::Workout).await.unwrap(), None);
+    assert_eq!(active_plan(&client, one, PlanKind::Meal).await.unwrap(), None);
 }

@@ -130,7 +130,7 @@ impl Catalogue {
     /// `MODEL_CATALOGUE` (JSON, or a file by `MODEL_CATALOGUE_FILE`), else the built-in one.
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let text = env.text("MODEL_CATALOGUE");
-        let parsed = Self::parse(text.as_deref().unwrap_or(BUILT_IN));
+        let parsed = text.map_or_else(Self::built_in, |text| Self::parse(&text));
         parsed
             .map_err(|error| {
                 env.error(

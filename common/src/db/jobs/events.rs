@@ -1,13 +1,12 @@
-//! A job's history: appended by its holder, read by whoever watches.
+//! A job's history, as its holder appends it; `watch` reads it.
 
 use crate::db::GenericClient;
 use serde_json::Value;
 use tokio_postgres::types::Json;
-use uuid::Uuid;
 
 use super::Held;
 use crate::db::DbError;
-use crate::job::{JobEvent, JobEventKind};
+use crate::job::JobEventKind;
 
 /// Appends an event and sets the stage, if the holder still holds the job.
 /// Returns the event's number, or `None` when it does not.
@@ -42,34 +41,4 @@ pub async fn append_event<C: GenericClient>(
         super::count_refused_write();
     }
     Ok(row.map(|row| row.get("seq")))
-}
-
-/// The events of a job after number `seq`, oldest first. Whether the caller
-/// may see the job is checked before, by [`super::job`].
-///
-/// # Errors
-/// The query failed.
-pub async fn events_after<C: GenericClient>(
-    client: &C,
-    job_id: Uuid,
-    seq: i32,
-) -> Result<Vec<JobEvent>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- events after
-             select seq, at, kind, data from regimen.job_events
-             where job_id = $1 and seq > $2 order by seq",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&job_id, &seq]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(JobEvent {
-                seq: row.try_get("seq")?,
-                at: row.try_get("at")?,
-                kind: super::read::named(row, "kind")?,
-                data: row.try_get("data")?,
-            })
-        })
-        .collect()
 }

@@ -33,7 +33,7 @@ pub use claim::{
 pub use deleted::{DeletedAccount, DeletedAccounts, cancel_of_account, deleted_accounts};
 pub use depth::{Backlog, DepthPage, Place, backlog, count_waiting, oldest_turn};
 pub use dispatch::{NextJob, dispatch_next};
-pub use events::{append_event, events_after};
+pub use events::append_event;
 pub use finish::{Ended, Success, fail, retry_later, saved_in, succeed};
 pub use forget::{AnswerKey, OverAnswers, forget_answers};
 pub use operate::{Listed, OperatorFilter, Retried, Traces, of_everybody, retry, traces};

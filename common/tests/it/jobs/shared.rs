@@ -9,8 +9,9 @@ use regimen_common::db::jobs::{
 };
 use regimen_common::db::{Client, Outcome};
 use regimen_common::dispatch::Weights;
-use regimen_common::job::{JobClass, JobEvent, PlanKind};
+use regimen_common::job::{JobClass, JobEventKind, PlanKind};
 use serde_json::{Value, json};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 /// How many of a user's jobs run at once in these tests.
@@ -152,8 +153,24 @@ pub(crate) fn next_ids(ended: &[Ended]) -> Vec<Uuid> {
     ended.iter().flat_map(|ended| &ended.next).map(|next| next.id).collect()
 }
 
+/// One line of a job's history.
+#[derive(Debug, PartialEq)]
+pub(crate) struct JobEvent {
+    pub(crate) seq: i32,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) kind: JobEventKind,
+    pub(crate) data: Value,
+}
+
 pub(crate) async fn history(client: &Client, id: Uuid) -> Vec<JobEvent> {
-    jobs::events_after(client, id, 0).await.unwrap()
+    let sql = "select seq, at, kind, data from regimen.job_events where job_id = $1 order by seq";
+    let event = |row: &Row| JobEvent {
+        seq: row.get("seq"),
+        at: row.get("at"),
+        kind: row.get::<_, &str>("kind").parse().unwrap(),
+        data: row.get("data"),
+    };
+    client.query(sql, &[&id]).await.unwrap().iter().map(event).collect()
 }
 
 pub(crate) async fn state(client: &Client, id: Uuid) -> String {
