@@ -81,10 +81,11 @@ pub fn is_running(pid: u32) -> bool {
     !is_zombie(pid)
 }
 
-/// The command line a process shows to others, arguments parted by blanks.
+/// The command line a process shows to others, as one line.
 pub fn command_line(pid: u32) -> Option<String> {
     if let Ok(raw) = std::fs::read(format!("/proc/{pid}/cmdline")) {
-        return Some(String::from_utf8_lossy(&raw).replace('\0', " ").trim().to_owned());
+        let line = String::from_utf8_lossy(&raw).replace(['\0', '\n'], " ");
+        return Some(line.trim().to_owned());
     }
     ps(pid, "command=")
 }

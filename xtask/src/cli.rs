@@ -14,13 +14,14 @@ use crate::clock;
 use crate::down::{self, DownError};
 use crate::figures::{self, FiguresError};
 use crate::key_values::FileError;
-use crate::load::{self, LoadError};
+use crate::load::{self, LoadArgs, LoadError};
 use crate::migrate::{self, MigrateError};
 use crate::secrets::Secrets;
 use crate::session::{Session, SessionError};
-use crate::test::{self, TestError};
+use crate::state::DEV_FOLDER;
+use crate::test::{self, TestArgs, TestError};
 use crate::token::Claims;
-use crate::up::{self, UpError};
+use crate::up::{self, UpArgs, UpError};
 
 /// Developer commands of Regimen.
 #[derive(Parser)]
@@ -75,75 +76,12 @@ enum Command {
     Chaos(ChaosArgs),
 }
 
-/// What `cargo xtask up` takes.
-#[derive(Args)]
-pub(crate) struct UpArgs {
-    /// End everything after the plans; the exit code says whether there were any.
-    #[arg(long, conflicts_with = "detach")]
-    pub(crate) once: bool,
-    /// How many workers to start.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) workers: usize,
-    /// Leave everything running; addresses and process ids are in target/dev/env.
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// Compile with optimisation: slower to start at first, faster to run.
-    #[arg(long)]
-    pub(crate) release: bool,
-    /// Take the binaries as they are.
-    #[arg(long, hide = true)]
-    pub(crate) no_build: bool,
-    /// Another folder than target/dev.
-    #[arg(long, hide = true)]
-    pub(crate) folder: Option<PathBuf>,
-}
-
 /// What `cargo xtask down` takes.
 #[derive(Args)]
 pub(crate) struct DownArgs {
     /// Another folder than target/dev.
     #[arg(long, hide = true)]
     folder: Option<PathBuf>,
-}
-
-/// What `cargo xtask test` takes.
-#[derive(Args)]
-pub(crate) struct TestArgs {
-    /// Run only the tests whose name contains this.
-    pub(crate) filter: Option<String>,
-    /// Test only this package; may be given more than once.
-    #[arg(short, long)]
-    pub(crate) package: Vec<String>,
-    /// Run only this suite in another language, such as schemathesis.
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["filter", "package"])]
-    pub(crate) suite: Option<String>,
-    /// Take the binaries as they are.
-    #[arg(long, hide = true, requires = "suite")]
-    pub(crate) no_build: bool,
-    /// Passed on to the test programs, after `--`.
-    #[arg(last = true)]
-    pub(crate) rest: Vec<String>,
-}
-
-/// What `cargo xtask load` takes.
-#[derive(Args)]
-pub(crate) struct LoadArgs {
-    /// Only these scripts, such as `api-test` or `soak`; all of them when none is named.
-    #[arg(value_name = "NAME")]
-    pub(crate) scripts: Vec<String>,
-    /// A few seconds each.
-    #[arg(long)]
-    pub(crate) brisk: bool,
-    /// Aim at this deployment instead, as API_URL does. Its credentials come from the
-    /// environment: JWT_SECRET or TOKENS_FILE, and STRIPE_WEBHOOK_SECRET.
-    #[arg(long, value_name = "URL")]
-    pub(crate) api_url: Option<String>,
-    /// Compile the stack with optimisation.
-    #[arg(long, conflicts_with = "api_url")]
-    pub(crate) release: bool,
-    /// Take the binaries as they are.
-    #[arg(long, hide = true, conflicts_with = "api_url")]
-    pub(crate) no_build: bool,
 }
 
 /// What `cargo xtask token` takes.
@@ -201,7 +139,7 @@ impl Cli {
 impl Command {
     fn run(self) -> Result<ExitCode, CommandError> {
         let session = Session::open()?;
-        let dev = session.workspace.place(up::FOLDER);
+        let dev = session.workspace.place(DEV_FOLDER);
         Ok(match self {
             Self::Up(args) => up::run(&session, &args)?,
             Self::Down(args) => down::run(&session, &args.folder.unwrap_or(dev))?,
@@ -213,16 +151,6 @@ impl Command {
             Self::Chaos(args) => chaos::run(&session, &args)?,
             Self::Load(args) => load::run(&session, &args)?,
         })
-    }
-}
-
-impl TestArgs {
-    /// Whether nothing was chosen.
-    pub(crate) fn is_everything(&self) -> bool {
-        self.filter.is_none()
-            && self.package.is_empty()
-            && self.suite.is_none()
-            && self.rest.is_empty()
     }
 }
 

@@ -2,6 +2,7 @@
 //! nothing installed but Rust.
 
 mod bench;
+mod binaries;
 mod chaos;
 mod cli;
 mod clock;
@@ -14,8 +15,10 @@ mod key_values;
 mod load;
 mod migrate;
 mod orphans;
+mod place;
 mod provision;
 mod psql;
+mod python;
 mod resp;
 mod secrets;
 mod servers;

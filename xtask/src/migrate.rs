@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use crate::key_values::{self, FileError};
 use crate::session::Session;
-use crate::state::env_file;
-use crate::up;
+use crate::state::{DEV_FOLDER, env_file};
 use crate::workspace::Profile;
 use regimen_devtools::process::{Output, Process, ProcessError};
 
@@ -35,7 +34,7 @@ pub(crate) fn run(session: &Session) -> Result<ExitCode, MigrateError> {
     let url = match given {
         Some(url) => url,
         None => {
-            let env = key_values::read(&env_file(&session.workspace.place(up::FOLDER)))?;
+            let env = key_values::read(&env_file(&session.workspace.place(DEV_FOLDER)))?;
             let url = env.unwrap_or_default().remove(VARIABLE);
             url.ok_or(MigrateError::NoDatabase)?
         }

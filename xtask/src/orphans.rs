@@ -2,7 +2,9 @@
 //! their parent ends, so they can be found, named and ended; elsewhere the
 //! tests are on their own.
 
-use crate::session::Session;
+use std::time::{Duration, Instant};
+
+use crate::session::{LOOK_AGAIN, Session};
 use regimen_devtools::signal;
 
 /// From now on, descendants whose parent ends become our children.
@@ -18,8 +20,16 @@ pub(crate) fn adopt() {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn adopt() {}
 
+/// How long one may take to end by itself, as the leash of a program does that
+/// was killed.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Ends every child of ours, and tells which there were.
 pub(crate) fn end(session: &Session) {
+    let deadline = Instant::now() + MOMENT;
+    while Instant::now() < deadline && !signal::children(std::process::id()).is_empty() {
+        std::thread::sleep(LOOK_AGAIN);
+    }
     loop {
         let left = signal::children(std::process::id());
         if left.is_empty() {

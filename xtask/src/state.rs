@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use crate::key_values::{self, FileError};
 use regimen_devtools::signal::{self, Ending};
 
+/// The folder of the stack of `up` under `target`.
+pub(crate) const DEV_FOLDER: &str = "dev";
+
 /// A process of the stack in `env`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Role {

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 
+use clap::Args;
+
 use crate::chaos::{self, ChaosError};
-use crate::cli::TestArgs;
 use crate::orphans;
 use crate::provision::{self, Programs, ProvisionError};
 use crate::servers::{self, Passwords, Servers, ServersError};
@@ -17,6 +18,35 @@ use regimen_devtools::signal::{self, Ending};
 
 /// What the names of the folders of test runs begin with; the process id follows.
 const FOLDER_PREFIX: &str = "test-";
+
+/// What `cargo xtask test` takes.
+#[derive(Args)]
+pub(crate) struct TestArgs {
+    /// Run only the tests whose name contains this.
+    pub(crate) filter: Option<String>,
+    /// Test only this package; may be given more than once.
+    #[arg(short, long)]
+    pub(crate) package: Vec<String>,
+    /// Run only this suite in another language, such as schemathesis.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["filter", "package"])]
+    pub(crate) suite: Option<String>,
+    /// Take the binaries as they are.
+    #[arg(long, hide = true, requires = "suite")]
+    pub(crate) no_build: bool,
+    /// Passed on to the test programs, after `--`.
+    #[arg(last = true)]
+    pub(crate) rest: Vec<String>,
+}
+
+impl TestArgs {
+    /// Whether nothing was chosen.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.filter.is_none()
+            && self.package.is_empty()
+            && self.suite.is_none()
+            && self.rest.is_empty()
+    }
+}
 
 /// Why the tests could not be run.
 #[derive(Debug, thiserror::Error)]

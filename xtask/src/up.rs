@@ -5,9 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Args;
 use uuid::Uuid;
 
-use crate::cli::UpArgs;
+use crate::binaries;
 use crate::clock;
 use crate::demo::{self, DemoError};
 use crate::http::Client;
@@ -17,17 +18,34 @@ use crate::secrets::Secrets;
 use crate::servers::{Servers, ServersError};
 use crate::session::Session;
 use crate::stack::{Providers, Stack, StackError, StackPlan};
-use crate::state::{Lock, LockError, env_file};
+use crate::state::{DEV_FOLDER, Lock, LockError, env_file};
 use crate::token::Claims;
 use crate::workspace::Profile;
 use regimen_devtools::Interrupted;
-use regimen_devtools::process::{Output, Process, ProcessError};
+use regimen_devtools::process::ProcessError;
 
-/// The stack's folder under `target`.
-pub(crate) const FOLDER: &str = "dev";
-
-/// The packages whose binaries the stack runs.
-const PACKAGES: [&str; 3] = ["regimen-ingress", "regimen-worker", "regimen-simulator"];
+/// What `cargo xtask up` takes.
+#[derive(Args)]
+pub(crate) struct UpArgs {
+    /// End everything after the plans; the exit code says whether there were any.
+    #[arg(long, conflicts_with = "detach")]
+    pub(crate) once: bool,
+    /// How many workers to start.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) workers: usize,
+    /// Leave everything running; addresses and process ids are in target/dev/env.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Compile with optimisation: slower to start at first, faster to run.
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// Take the binaries as they are.
+    #[arg(long, hide = true)]
+    pub(crate) no_build: bool,
+    /// Another folder than target/dev.
+    #[arg(long, hide = true)]
+    pub(crate) folder: Option<PathBuf>,
+}
 
 /// How long the demo user's access token holds, seconds.
 const TOKEN_LIFE: u64 = 12 * 3600;
@@ -71,13 +89,13 @@ pub(crate) enum UpError {
 /// # Errors
 /// See [`UpError`]; nothing is left running.
 pub(crate) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, UpError> {
-    let folder = args.folder.clone().unwrap_or_else(|| session.workspace.place(FOLDER));
+    let folder = args.folder.clone().unwrap_or_else(|| session.workspace.place(DEV_FOLDER));
     let _lock = Lock::take(&folder)?;
     let secrets = Secrets::of(&folder)?;
     let programs = provision::programs(session)?;
     let profile = if args.release { Profile::Release } else { Profile::Dev };
     if !args.no_build {
-        build(session, profile)?;
+        binaries::build(session, profile)?;
     }
     let servers = Servers::start(session, programs, &folder, secrets.passwords.clone())?;
     let plan = StackPlan {
@@ -96,23 +114,6 @@ pub(crate) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, UpError>
         key_values::remove(&env_file(&folder))?;
     }
     outcome.map(|()| ExitCode::SUCCESS)
-}
-
-/// Compiles the binaries of the stack, showing cargo's own progress.
-///
-/// # Errors
-/// They do not compile.
-pub(crate) fn build(session: &Session, profile: Profile) -> Result<(), ProcessError> {
-    session.say("compiling the binaries (minutes at first, seconds later)");
-    let mut cargo = session.workspace.cargo();
-    cargo.args(["build", "--bins"]);
-    for package in PACKAGES {
-        cargo.args(["--package", package]);
-    }
-    if profile == Profile::Release {
-        cargo.arg("--release");
-    }
-    Process::run(session, "cargo build", cargo, Output::Ours)
 }
 
 /// Makes the stack show what it does, then keeps it as long as was asked for.

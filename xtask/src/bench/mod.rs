@@ -19,6 +19,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::binaries;
 use crate::clock;
 use crate::demo::DemoError;
 use crate::http::{Client, HttpError};
@@ -32,7 +33,6 @@ use crate::session::Session;
 use crate::stack::StackError;
 use crate::state::LockError;
 use crate::token::Claims;
-use crate::up;
 use crate::workspace::Profile;
 use regimen_devtools::Interrupted;
 use regimen_devtools::process::ProcessError;
@@ -136,7 +136,7 @@ fn prepare(
     secrets: &Secrets,
 ) -> Result<(Servers, PathBuf), BenchError> {
     let programs = provision::programs(session)?;
-    up::build(session, Profile::Release)?;
+    binaries::build(session, Profile::Release)?;
     servers::remove_data(folder)
         .map_err(|source| BenchError::Remove { path: folder.to_owned(), source })?;
     let servers = Servers::start(session, programs, folder, secrets.passwords.clone())?;

@@ -25,6 +25,7 @@ use self::clocks::Clocks;
 use self::faults::{Choice, Kind, LaneError, Tempo};
 use self::fleet::FleetError;
 use self::scale::Scale;
+use crate::binaries;
 use crate::demo::DemoError;
 use crate::http::HttpError;
 use crate::key_values::FileError;
@@ -35,7 +36,6 @@ use crate::servers::{self, Servers, ServersError};
 use crate::session::Session;
 use crate::stack::{Providers, StackError, StackPlan};
 use crate::state::{Lock, LockError};
-use crate::up;
 use crate::workspace::Profile;
 use clap::Args;
 use regimen_devtools::Interrupted;
@@ -137,7 +137,7 @@ pub(crate) enum ChaosError {
 pub(crate) fn run(session: &Session, args: &ChaosArgs) -> Result<ExitCode, ChaosError> {
     let profile = if args.dev { Profile::Dev } else { Profile::Release };
     if !args.no_build {
-        up::build(session, profile)?;
+        binaries::build(session, profile)?;
     }
     // An hour is more than anybody needs; the tokens hold no longer.
     let load = Duration::from_secs_f64(args.minutes.clamp(0.1, 60.0) * 60.0);

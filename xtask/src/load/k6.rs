@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::process::{Command, ExitStatus, Stdio};
 
+use crate::python::{Unavailable, Venv, VenvError};
 use crate::session::Session;
-use crate::suites::python::Venv;
-use crate::suites::{SuiteError, Unavailable};
 use regimen_devtools::process::{Output, Process, ProcessError};
 use regimen_devtools::signal::Ending;
 
@@ -32,15 +31,15 @@ impl K6 {
     /// Finds it; installs it where it can be.
     ///
     /// # Errors
-    /// There is none ([`SuiteError::Unavailable`]), or it cannot be installed.
-    pub(super) fn find(session: &Session) -> Result<Self, SuiteError> {
+    /// There is none ([`VenvError::Unavailable`]), or it cannot be installed.
+    pub(super) fn find(session: &Session) -> Result<Self, VenvError> {
         let requirements = session.workspace.root().join(FOLDER).join("requirements.txt");
         let venv = match Venv::of(session, "k6", &requirements) {
             Ok(venv) => Some(venv),
-            Err(SuiteError::Unavailable(_)) if is_on_path() => None,
-            Err(SuiteError::Unavailable(Unavailable { what, remedy })) => {
+            Err(VenvError::Unavailable(_)) if is_on_path() => None,
+            Err(VenvError::Unavailable(Unavailable { what, remedy })) => {
                 let remedy = format!("{remedy}; or put k6 on the PATH");
-                return Err(SuiteError::Unavailable(Unavailable { what, remedy }));
+                return Err(VenvError::Unavailable(Unavailable { what, remedy }));
             }
             Err(error) => return Err(error),
         };

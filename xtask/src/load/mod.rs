@@ -10,15 +10,17 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::LoadArgs;
+use clap::Args;
+
+use crate::binaries;
+use crate::place::{Place, PlaceError};
 use crate::provision::{self, ProvisionError};
 use crate::psql::PsqlError;
+use crate::python::VenvError;
 use crate::servers;
 use crate::session::Session;
 use crate::stack::{Stack, StackError};
 use crate::state::{Lock, LockError};
-use crate::suites::{Place, SuiteError};
-use crate::up;
 use crate::workspace::Profile;
 use k6::{K6, Outcome};
 use processes::Processes;
@@ -44,6 +46,27 @@ const DATABASE_SQL: &str = "load-tests/k6/database.sql";
 /// Settings for a deployment elsewhere that must not reach a stack of ours.
 const FOREIGN: [&str; 4] = ["TOKENS_FILE", "JWT_ISSUER", "JWT_AUDIENCE", "STRIPE_PRICE"];
 
+/// What `cargo xtask load` takes.
+#[derive(Args)]
+pub(crate) struct LoadArgs {
+    /// Only these scripts, such as `api-test` or `soak`; all of them when none is named.
+    #[arg(value_name = "NAME")]
+    pub(crate) scripts: Vec<String>,
+    /// A few seconds each.
+    #[arg(long)]
+    pub(crate) brisk: bool,
+    /// Aim at this deployment instead, as API_URL does. Its credentials come from the
+    /// environment: JWT_SECRET or TOKENS_FILE, and STRIPE_WEBHOOK_SECRET.
+    #[arg(long, value_name = "URL")]
+    pub(crate) api_url: Option<String>,
+    /// Compile the stack with optimisation.
+    #[arg(long, conflicts_with = "api_url")]
+    pub(crate) release: bool,
+    /// Take the binaries as they are.
+    #[arg(long, hide = true, conflicts_with = "api_url")]
+    pub(crate) no_build: bool,
+}
+
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
@@ -59,12 +82,18 @@ pub(crate) enum LoadError {
     /// The code does not compile, or k6 cannot be run.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// k6 is missing, or the stack does not start.
+    /// k6 is missing.
     #[error(transparent)]
-    Suite(#[from] SuiteError),
+    Venv(#[from] VenvError),
+    /// The stack does not start.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The stack does not say where it is.
     #[error(transparent)]
     Stack(#[from] StackError),
+    /// Thresholds of the suite did not hold.
+    #[error("these load tests failed: {0}")]
+    Failed(String),
     /// The database did not tell how it fared.
     #[error(transparent)]
     Psql(#[from] PsqlError),
@@ -111,7 +140,7 @@ pub(crate) fn run(session: &Session, args: &LoadArgs) -> Result<ExitCode, LoadEr
 ///
 /// # Errors
 /// A threshold failed, or k6 or its stack cannot run.
-pub(crate) fn rehearse(place: &Place<'_>) -> Result<(), SuiteError> {
+pub(crate) fn rehearse(place: &Place<'_>) -> Result<(), LoadError> {
     let mut k6 = K6::find(place.session)?;
     k6.set("BRISK", "1");
     let stack = start(place, &mut k6)?;
@@ -119,7 +148,7 @@ pub(crate) fn rehearse(place: &Place<'_>) -> Result<(), SuiteError> {
     drop(stack);
     let failed: Vec<_> =
         outcomes.iter().filter(|outcome| !outcome.passed()).map(|outcome| outcome.script).collect();
-    if failed.is_empty() { Ok(()) } else { Err(SuiteError::Load(failed.join(", "))) }
+    if failed.is_empty() { Ok(()) } else { Err(LoadError::Failed(failed.join(", "))) }
 }
 
 fn at_own_stack(
@@ -131,7 +160,7 @@ fn at_own_stack(
     let programs = provision::programs(session)?;
     let profile = if args.release { Profile::Release } else { Profile::Dev };
     if !args.no_build {
-        up::build(session, profile)?;
+        binaries::build(session, profile)?;
     }
     let folder = session.workspace.place(FOLDER);
     servers::remove_data(&folder)
@@ -146,7 +175,7 @@ fn at_own_stack(
 }
 
 /// Starts a stack, and tells the scripts what they need to know of it.
-fn start(place: &Place<'_>, k6: &mut K6) -> Result<Stack, SuiteError> {
+fn start(place: &Place<'_>, k6: &mut K6) -> Result<Stack, LoadError> {
     let (stack, secrets) = place.stack(&[], &[])?;
     FOREIGN.iter().for_each(|name| k6.set(name, ""));
     k6.set("API_URL", &stack.ingress_url()?);
@@ -154,7 +183,7 @@ fn start(place: &Place<'_>, k6: &mut K6) -> Result<Stack, SuiteError> {
     k6.set("JWT_SECRET", &secrets.jwt);
     k6.set("STRIPE_WEBHOOK_SECRET", &secrets.stripe_webhook);
     let processes = Processes::serve(stack.members())
-        .map_err(|source| SuiteError::File { path: place.folder.to_owned(), source })?;
+        .map_err(|source| LoadError::Folder { path: place.folder.to_owned(), source })?;
     k6.set("METRICS_URLS", &processes.map(|processes| processes.url).unwrap_or_default());
     Ok(stack)
 }

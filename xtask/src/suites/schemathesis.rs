@@ -3,9 +3,10 @@
 
 use uuid::Uuid;
 
-use super::python::Venv;
-use super::{Place, SuiteError};
+use super::SuiteError;
 use crate::clock;
+use crate::place::Place;
+use crate::python::Venv;
 use crate::token::Claims;
 use regimen_devtools::process::{Output, Process};
 

@@ -5,9 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{SuiteError, Unavailable};
 use crate::session::Session;
-use regimen_devtools::process::{Output, Process};
+use regimen_devtools::process::{Output, Process, ProcessError};
 
 /// Names the interpreter, before any other.
 const VARIABLE: &str = "REGIMEN_PYTHON";
@@ -20,6 +19,35 @@ const SINCE: (u32, u32) = (3, 10);
 const PROBE: &str =
     "import sys, venv, ensurepip; print(sys.version_info.major, sys.version_info.minor)";
 
+/// What a suite needs and this machine lacks.
+#[derive(Debug, thiserror::Error)]
+#[error("this machine lacks {what}; {remedy}")]
+pub(crate) struct Unavailable {
+    /// The language or tool.
+    pub(crate) what: String,
+    /// How to get it.
+    pub(crate) remedy: String,
+}
+
+/// Why there is no environment.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VenvError {
+    /// There is nothing to make it with.
+    #[error(transparent)]
+    Unavailable(Unavailable),
+    /// The packages cannot be installed.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A file of it is out of reach.
+    #[error("cannot use {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
 /// Packages of one suite, apart from everybody else's.
 #[derive(Debug, Clone)]
 pub(crate) struct Venv {
@@ -31,22 +59,22 @@ impl Venv {
     /// pins; made where it is missing or the file has changed.
     ///
     /// # Errors
-    /// There is no Python ([`SuiteError::Unavailable`]), or the packages cannot be installed.
+    /// There is no Python ([`VenvError::Unavailable`]), or the packages cannot be installed.
     pub(crate) fn of(
         session: &Session,
         name: &str,
         requirements: &Path,
-    ) -> Result<Self, SuiteError> {
-        let python = interpreter().ok_or(SuiteError::Unavailable(Unavailable {
+    ) -> Result<Self, VenvError> {
+        let python = interpreter().ok_or(VenvError::Unavailable(Unavailable {
             what: format!("Python {}.{} or newer with venv", SINCE.0, SINCE.1),
             remedy: format!("install it (Debian: python3-venv), or name it by {VARIABLE}"),
         }))?;
         let folder = session.workspace.place("venvs").join(name);
-        let file = |source| SuiteError::File { path: folder.clone(), source };
+        let file = |source| VenvError::File { path: folder.clone(), source };
         // The marker is written last: it tells that everything before it was done.
         let marker = folder.join("installed");
         let wanted = std::fs::read_to_string(requirements)
-            .map_err(|source| SuiteError::File { path: requirements.to_owned(), source })?;
+            .map_err(|source| VenvError::File { path: requirements.to_owned(), source })?;
         std::fs::create_dir_all(session.workspace.place("venvs")).map_err(file)?;
         // Two runs at once: the second waits for what the first makes.
         let lock = File::create(folder.with_extension("lock")).map_err(file)?;
