@@ -4,8 +4,9 @@
 //! other word is avoided literally. Doubt goes against the food.
 
 use super::exception::{Exception, exceptions};
+use super::languages::Languages;
 use super::literal::Literals;
-use super::vocabulary::{Kind, senses};
+use super::vocabulary::{Kind, Sense, senses};
 use super::{Found, Register, Trait, Traits, find, usage};
 use crate::lexicon::Entry;
 use crate::lexicon::spelling::forms;
@@ -63,6 +64,20 @@ impl Avoid {
         self.add_entry(entry, Purpose::Allergy);
     }
 
+    /// Foods may be named in the language of this locale in what is looked at.
+    #[must_use]
+    pub fn in_language_of(mut self, locale: &str) -> Self {
+        self.literals.expected.plan(Languages::of(locale));
+        self
+    }
+
+    /// Notes the language of a name in an answer.
+    fn expect(&mut self, sense: &Sense) {
+        if !sense.languages.is_empty() && !sense.languages.meets(Languages::of("en")) {
+            self.literals.expected.answered(&sense.words, sense.languages);
+        }
+    }
+
     /// Adds foods that are eaten all the same.
     pub(super) fn except(&mut self, exceptions: &[Exception]) {
         self.exceptions.extend(exceptions.iter().cloned());
@@ -78,8 +93,14 @@ impl Avoid {
         self.exceptions.extend(theirs.cloned());
         self.traits = self.traits.or(other.traits);
         other.literals.labels().for_each(|label| self.literals.add(label));
+        self.literals.expected.and(&other.literals.expected);
         self.unread.extend(other.unread.iter().cloned());
         self
+    }
+
+    /// In which languages the foods to avoid may be named, and nothing to avoid.
+    pub fn languages(&self) -> Literals {
+        Literals::named_as(&self.literals)
     }
 
     /// Words that no table knows. They are looked for in a plan as they
@@ -160,6 +181,7 @@ impl Avoid {
                 continue;
             }
             avoid.add_words(&mut unknown);
+            avoid.expect(sense);
             if excepted.iter().any(|range| range.contains(&at)) {
                 let all = sense.foods().iter().flat_map(|entry| Exception::of(entry));
                 avoid.exceptions.extend(all);

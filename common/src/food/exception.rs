@@ -58,7 +58,10 @@ const DOUBTFUL: &[&str] = &[
     "without",
 ];
 /// What may stand between the turn and the food.
-const LINKS: &[&str] = &["to", "for", "the", "with", "on"];
+const LINKS: &[&str] = &[
+    "to", "for", "the", "with", "on", "il", "lo", "la", "le", "el", "los", "las", "os", "die",
+    "der", "das", "de", "het",
+];
 /// The food before these may be eaten.
 pub(super) const FINE: &[&str] = &[
     "ok",

@@ -1,6 +1,7 @@
 //! Words a person gave that no table knows, or that they want avoided as
 //! such: matched literally, in any form.
 
+use super::languages::Expected;
 use super::{Traits, foods, usage};
 use crate::lexicon::MIN_GUESSED;
 use crate::lexicon::spelling::{edits, forms};
@@ -16,6 +17,8 @@ const MADE_OF: [&str; 4] = ["fruit", "juice", "sauce", "seed"];
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Literals {
     phrases: Vec<Phrase>,
+    /// In which languages foods may be named.
+    pub(super) expected: Expected,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +61,11 @@ impl Literals {
         let joined = [joined.collect()];
         let words = words.iter().map(|word| accepted(word)).collect();
         self.phrases.push(Phrase { label, words, joined, traits });
+    }
+
+    /// No phrases; foods may be named as they may with `other`.
+    pub(super) fn named_as(other: &Self) -> Self {
+        Self { phrases: Vec::new(), expected: other.expected.clone() }
     }
 
     /// The phrases in plain words.

@@ -8,6 +8,8 @@
 mod declared;
 mod diet;
 mod exception;
+mod foreign;
+mod languages;
 mod literal;
 mod names;
 mod negation;
@@ -19,6 +21,8 @@ mod vocabulary;
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]
+mod spoken;
+#[cfg(test)]
 mod tables;
 
 use std::sync::LazyLock;
@@ -28,6 +32,7 @@ use crate::lexicon::{Bits, Lexicon, Marks, Problem};
 pub use declared::Avoid;
 pub use diet::{Diet, Rule, Style};
 pub use exception::Exception;
+pub use languages::Languages;
 pub use literal::Literals;
 pub use scan::{Found, Register, find};
 pub use traits::{Trait, Traits};

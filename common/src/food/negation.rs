@@ -41,6 +41,41 @@ const NO: &[&str] = &[
     "inga",
     "pas",
     "geen",
+    "uden",
+    "uten",
+    "brez",
+    "fara",
+    "ilman",
+    "χωρις",
+    "بدون",
+    "ללא",
+    "tanpa",
+    "walang",
+];
+/// "Without" in other languages, after which the name of a group makes the food
+/// before it free from the group.
+const WITHOUT: &[&str] = &[
+    "sans",
+    "sin",
+    "senza",
+    "sem",
+    "ohne",
+    "zonder",
+    "utan",
+    "uden",
+    "uten",
+    "bez",
+    "без",
+    "brez",
+    "fara",
+    "ilman",
+    "χωρις",
+    "بدون",
+    "ללא",
+    "tanpa",
+    "khong",
+    "walang",
+    "ilma",
 ];
 /// The same, when "of" or "than" follows.
 const INSTEAD: &[&str] = &["instead", "rather", "free"];
@@ -163,6 +198,7 @@ const SPLITS: &[&str] = &[
 /// Every word this module looks at.
 pub(super) const WORDS: &[&[&str]] = &[
     NO,
+    WITHOUT,
     INSTEAD,
     OF,
     AVOID,
@@ -204,6 +240,7 @@ const REPLACEABLE: Traits = Traits::of(&[
 /// Marks what the text rules out.
 pub(super) fn apply(items: &mut [Item], register: Register) {
     promise(items);
+    leave_out(items);
     for at in 0..items.len() {
         let What::Word(word) = items[at].what else { continue };
         let prose = register == Register::Prose;
@@ -237,6 +274,12 @@ pub(super) fn apply(items: &mut [Item], register: Register) {
 }
 
 impl Food {
+    /// Whether it is the name of a group, and no dish or ingredient.
+    fn is_group(&self) -> bool {
+        const GROUPS: Traits = Traits::of(&[Trait::Gluten, Trait::Lactose, Trait::Sulphite]);
+        self.generic || (!self.open.is_empty() && self.open.without(GROUPS).is_empty())
+    }
+
     fn release(&mut self, from: Traits) {
         if !self.inherent {
             self.open = self.open.without(from);
@@ -297,6 +340,30 @@ fn promise(items: &mut [Item]) {
         }
         items[first..at].iter_mut().for_each(|item| item.what = What::Other);
         items[at].what = What::Free(promised);
+    }
+}
+
+/// "Pain sans gluten", "leche sin lactosa": the food before is free from the group
+/// after; where there is none, the food that comes next is.
+fn leave_out(items: &mut [Item]) {
+    for at in 0..items.len() {
+        if !is(items, at, WITHOUT) {
+            continue;
+        }
+        let Some(group) = food(items, at + 1).filter(|food| food.is_group()) else { continue };
+        let promised = group.open.ruled_out();
+        match behind(items, at).first() {
+            Some(before) => {
+                if let Some(food) = food(items, *before) {
+                    food.release(promised);
+                }
+                deny(items, at + 1);
+            }
+            None => {
+                items[at].what = What::Other;
+                items[at + 1].what = What::Free(promised);
+            }
+        }
     }
 }
 

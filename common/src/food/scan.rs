@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::foreign::{self, Part};
 use super::literal::Literals;
+use super::names;
 use super::negation::{self, WORDS};
 use super::{Trait, Traits, foods, usage};
 use crate::lexicon::token::{self, Piece, Token};
@@ -105,26 +107,95 @@ pub(super) struct Food {
     pub(super) negated: bool,
 }
 
+impl Food {
+    /// A word that is the name of this food and, elsewhere, of another one.
+    fn and(mut self, other: Self) -> Self {
+        self.open = self.open.or(other.open);
+        self.hidden = self.hidden.or(other.hidden);
+        self.maybe = self.maybe.or(other.maybe);
+        self.literals |= other.literals;
+        self
+    }
+}
+
 fn items(tokens: Vec<Token>, register: Register, literals: &Literals) -> Vec<Item> {
+    let expected = &literals.expected;
     let (tokens, ids) = numbered(tokens);
     let mut items = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
-        let word = tokens[at].word().and_then(|word| WORDS_BY_TEXT.get(word));
-        let (what, length) = match (foods().longest(&ids[at..]), word) {
-            // One-word terms never hide a word of negation.
-            (Some((_, 1)), Some(word)) => (What::Word(word), 1),
-            (Some((entry, length)), _) => {
-                (known(entry, &tokens[at..], length, register, literals), length)
-            }
-            (None, Some(word)) => (What::Word(word), 1),
-            (None, None) => (unknown(&tokens[at..], literals), 1),
-        };
+        let rest = &tokens[at..];
+        let word = rest[0].word().and_then(|word| WORDS_BY_TEXT.get(word).copied());
+        let english = foods().longest(&ids[at..]);
+        let other =
+            foreign::phrase(rest, expected, register, tokens.len() == 1).filter(|(_, length)| {
+                english.is_none_or(|(_, own)| own <= *length) && (*length > 1 || word.is_none())
+            });
+        let length = other.map(|(_, length)| length).max(english.map(|(_, length)| length));
+        let length = length.unwrap_or(1);
         let range = tokens[at].start..tokens[at + length - 1].end;
-        items.push(Item { range, what });
-        at += overlap(&ids[at..], length).unwrap_or(length);
+        let mut push = |what| items.push(Item { range: range.clone(), what });
+        match (english, word, other) {
+            // One-word terms never hide a word of negation.
+            (Some((_, 1)) | None, Some(word), None) => push(What::Word(word)),
+            (_, _, Some((name, length))) => {
+                let same = english.filter(|(_, own)| *own == length);
+                let known = same.map(|(entry, _)| known(entry, rest, length, register, literals));
+                let before = at.checked_sub(1).and_then(|at| tokens[at].word());
+                let after = tokens.get(at + length).and_then(Token::word);
+                let of = tokens.get(at + length + 1).and_then(Token::word);
+                let plant =
+                    [before, after, of].iter().any(|word| foreign::is_plant_kind(name, *word));
+                let named = named(&name.terms, rest, length, literals);
+                push(match known {
+                    _ if plant => What::Other,
+                    Some(What::Food(food)) => What::Food(food.and(named)),
+                    Some(other) => other,
+                    None => What::Food(named),
+                });
+            }
+            (Some((entry, length)), _, None) => {
+                push(known(entry, rest, length, register, literals))
+            }
+            (None, None, None) => {
+                let word = rest[0].word().unwrap_or_default();
+                let parts = foreign::parts(word, expected, register);
+                let unknown = unknown(rest, literals);
+                if parts.is_empty() || matches!(unknown, What::Food(_)) {
+                    push(unknown);
+                }
+                for part in parts {
+                    push(match part {
+                        Part::Foods(terms) => What::Food(named(&terms, rest, 1, literals)),
+                        Part::Free(traits) => What::Free(traits),
+                    });
+                }
+            }
+        }
+        let inside = if other.is_none() { overlap(&ids[at..], length) } else { None };
+        at += inside.unwrap_or(length);
     }
     items
+}
+
+/// A food by its name in another language.
+fn named(terms: &[&'static Entry], tokens: &[Token], length: usize, literals: &Literals) -> Food {
+    let [open, hidden, maybe] = foreign::contents(terms);
+    let within = Some((length, open));
+    let literals =
+        (0..length).fold(0, |bits, offset| bits | literals.starting(&tokens[offset..], within));
+    let has = |mark: Bits| terms.iter().any(|term| term.own & mark != 0);
+    Food {
+        open,
+        hidden,
+        maybe,
+        literals,
+        term: terms.first().copied().filter(|_| terms.len() == 1),
+        inherent: has(usage::INHERENT),
+        generic: has(usage::GENERIC) || tokens[length - 1].suspended,
+        frees: Traits::NONE,
+        negated: false,
+    }
 }
 
 /// Where inside a term of `length` words a longer one begins that runs past
@@ -217,6 +288,7 @@ fn numbered(tokens: Vec<Token>) -> (Vec<Token>, Vec<Option<u32>>) {
         let id = match token.word() {
             Some(word) if !WORDS_BY_TEXT.contains_key(word) => match foods().word(word) {
                 Some(id) => Some(id),
+                None if names::is_name(word) => None,
                 None => match compound(word) {
                     Some([first, second]) => {
                         out.push(token.clone());
@@ -242,6 +314,7 @@ fn compound(word: &str) -> Option<[u32; 2]> {
     (length == 2).then_some(parts)
 }
 
-static WORDS_BY_TEXT: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
-    WORDS.iter().flat_map(|list| list.iter().map(|word| (*word, *word))).collect()
+/// The words of negation by their plain letters, in which words of a text are.
+static WORDS_BY_TEXT: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+    WORDS.iter().flat_map(|list| list.iter().map(|word| (token::plain(word), *word))).collect()
 });

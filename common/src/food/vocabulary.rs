@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use super::languages::Languages;
 use super::{Traits, declared, foods, names, usage};
 use crate::lexicon::Entry;
 use crate::lexicon::token::{self, Piece};
@@ -41,6 +42,8 @@ pub(super) struct Sense {
     pub(super) range: Range<usize>,
     /// What it is.
     pub(super) kind: Kind,
+    /// The languages it names a food in, English aside.
+    pub(super) languages: Languages,
 }
 
 impl Sense {
@@ -61,43 +64,63 @@ pub(super) fn senses(text: &str) -> Vec<Sense> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
-        let (kind, length) = sense(&words[at..], &ids[at..], &tokens[at].piece);
+        let (kind, length, languages) = sense(&words[at..], &ids[at..], &tokens[at].piece);
         found.push(Sense {
             words: words[at..at + length].iter().flatten().copied().collect::<Vec<_>>().join(" "),
             range: tokens[at].start..tokens[at + length - 1].end,
             kind,
+            languages,
         });
         at += length;
     }
+    name_conjunctions(&mut found);
     found
 }
 
-fn sense(words: &[Option<&str>], ids: &[Option<u32>], piece: &Piece) -> (Kind, usize) {
+/// "Ou" is French for "or" and Catalan for egg, "oder" German for "or" and Estonian
+/// for barley: a conjunction never ends a clause.
+fn name_conjunctions(senses: &mut [Sense]) {
+    for at in 0..senses.len() {
+        let ends = senses.get(at + 1).is_none_or(|next| next.words.is_empty());
+        let filler = senses[at].kind == Kind::Filler;
+        if ends
+            && filler
+            && let Some((name, _)) = names::longest(&[Some(&senses[at].words)])
+        {
+            senses[at].languages = name.languages;
+            senses[at].kind = Kind::Food(name.terms);
+        }
+    }
+}
+
+fn sense(words: &[Option<&str>], ids: &[Option<u32>], piece: &Piece) -> (Kind, usize, Languages) {
+    let none = Languages::default();
     let Some(word) = words[0] else {
         let kind = match piece {
             Piece::Comma => Kind::Comma,
             Piece::Bracket => Kind::Bracket,
             Piece::Stop | Piece::Word(_) => Kind::Stop,
         };
-        return (kind, 1);
+        return (kind, 1, none);
     };
     let filler = is_filler(word);
     let is_term = |length: &usize| *length > 1 || !filler;
     let food = foods().longest(ids).filter(|(_, length)| is_term(length));
     let name = names::longest(words).filter(|(_, length)| is_term(length));
     match (food, name) {
-        (Some((entry, length)), Some((terms, other))) if length == other => {
-            (Kind::Food([&[entry], terms].concat()), length)
+        (Some((entry, length)), Some((name, other))) if length == other => {
+            (Kind::Food([vec![entry], name.terms].concat()), length, name.languages)
         }
-        (Some((entry, length)), name) if name.is_none_or(|(_, other)| other < length) => {
-            (Kind::Food(vec![entry]), length)
+        (Some((entry, length)), name) if name.as_ref().is_none_or(|(_, other)| *other < length) => {
+            (Kind::Food(vec![entry]), length, none)
         }
-        (_, Some((terms, length))) => (Kind::Food(terms.to_vec()), length),
-        _ if filler => (Kind::Filler, 1),
-        _ => {
-            let terms = names::compound(word).or_else(|| names::similar(word));
-            (terms.map_or(Kind::Unknown, |terms| Kind::Food(terms.to_vec())), 1)
-        }
+        (_, Some((name, length))) if name.terms.is_empty() => (Kind::Filler, length, none),
+        (_, Some((name, length))) => (Kind::Food(name.terms), length, name.languages),
+        _ if filler => (Kind::Filler, 1, none),
+        _ => match names::compound(word).or_else(|| names::similar(word)) {
+            Some(name) => (Kind::Food(name.terms), 1, name.languages),
+            None => (Kind::Unknown, 1, none),
+        },
     }
 }
 

@@ -129,6 +129,7 @@ fn push_plain(word: &mut String, c: char) -> bool {
         decompose_compatible(lower, |part| match look_alike(part) {
             Some(plain) => word.push_str(plain),
             None if is_arabic_point(part) => mark = true,
+            None if is_voicing(part) => word.push(part),
             None if part.is_alphanumeric() => word.extend(part.to_lowercase()),
             None => mark |= is_combining(part),
         });
@@ -163,6 +164,11 @@ fn look_alike(c: char) -> Option<&'static str> {
         'н' => "h",
         _ => return None,
     })
+}
+
+/// The marks that tell が from か: another letter, no accent.
+fn is_voicing(c: char) -> bool {
+    matches!(c, '\u{3099}' | '\u{309a}')
 }
 
 /// Vowel points and the hamza above a letter, which people leave out.

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use regimen_common::food::{Avoid, Diet, Rule};
+use regimen_common::food::{Avoid, Diet, Literals, Rule};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
 
@@ -63,6 +63,8 @@ pub struct Needs {
     pub allergies: Avoid,
     /// Disliked foods.
     pub dislikes: Avoid,
+    /// In which languages the plan may name foods.
+    pub named: Literals,
     /// Meals a day.
     pub meals: RangeInclusive<u8>,
     /// Training days a week.
@@ -81,12 +83,14 @@ impl Needs {
         let macros = nutrition.macros;
         let diet = Diet::read(&quiz.dietary_style);
         let grams = |target: u32| Band::around(f64::from(target), MACRO_TOLERANCE, MACRO_SLACK_G);
+        let allergies = allergies(quiz, &diet);
         let mut needs = Self {
             calories: Band::around(f64::from(nutrition.goal_calories), CALORIE_TOLERANCE, 0.0),
             protein: grams(macros.protein_g),
             carbs: grams(macros.carbs_g),
             fats: grams(macros.fat_g),
-            allergies: allergies(quiz, &diet),
+            named: allergies.languages(),
+            allergies,
             rules: diet.rules(),
             diet,
             diet_answer: quiz.dietary_style.trim().to_owned(),

@@ -99,6 +99,7 @@ fn split(senses: Vec<Sense>) -> Vec<Sense> {
             words: words.to_owned(),
             range: sense.range.clone(),
             kind,
+            languages: sense.languages,
         };
         let negated = ["non", "anti"].iter().find_map(|prefix| {
             word.strip_prefix(prefix)

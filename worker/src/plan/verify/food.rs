@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use regimen_common::food::{Avoid, Found, Literals, Register, Rule, Style, Trait, find};
+use regimen_common::food::{Avoid, Found, Register, Style, Trait, find};
 use regimen_common::lexicon::token::{plain, tokens};
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ pub(super) fn check(plan: &Plan, json: &Value, needs: &Needs, violations: &mut V
         let text = &text.with(&own);
         allergens(text, &needs.allergies, violations);
         dislikes(text, &needs.dislikes, violations);
-        styles(text, &needs.rules, violations);
+        styles(text, needs, violations);
     });
 }
 
@@ -62,12 +62,12 @@ fn dislikes(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {
     }
 }
 
-fn styles(text: &Text<'_>, rules: &[Rule], violations: &mut Vec<Violation>) {
-    if rules.is_empty() {
+fn styles(text: &Text<'_>, needs: &Needs, violations: &mut Vec<Violation>) {
+    if needs.rules.is_empty() {
         return;
     }
-    for found in find(text.text, text.register(), &Literals::default()) {
-        for rule in rules {
+    for found in find(text.text, text.register(), &needs.named) {
+        for rule in &needs.rules {
             let contains = rule.faults(&found);
             if !contains.is_empty() && !repeats(text, &found) {
                 violations.push(Violation::Diet {

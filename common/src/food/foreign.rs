@@ -1,0 +1,223 @@
+//! Foods that a text names in other languages than English.
+//!
+//! A name that means nothing else ("mantequilla", "яйца", 花生) counts in any text.
+//! Short ones ("Ei", "vis") and inflected or compounded ones ("Mandeltörtchen")
+//! count where something tells the language: the plan was asked for in it, the
+//! person's answers are in it, or the name is all that a list says. So no ordinary
+//! word of an English plan becomes a food.
+
+use std::sync::LazyLock;
+
+use super::languages::{Expected, Languages};
+use super::names::{self, FREE_AFTER, FREE_BEFORE, Name, Terms, add, plain_list};
+use super::{Register, Traits, foods, usage};
+use crate::lexicon::Entry;
+use crate::lexicon::token::Token;
+
+/// A part of one word, by what it does.
+pub(super) enum Part {
+    /// It names foods.
+    Foods(Terms),
+    /// It says that these are absent: "laktosefrei", "sütsüz", 不含花生.
+    Free(Traits),
+}
+
+/// Foods without an allergen whose names begin or end with that of one beside them:
+/// "kokosového mléka", "mouka z rýže".
+const PLANTS: [&str; 48] = [
+    "kokos",
+    "kookos",
+    "kokusz",
+    "coco",
+    "cocco",
+    "cocos",
+    "hindistan",
+    "кокос",
+    "καρυδ",
+    "ryzo",
+    "ryza",
+    "ryze",
+    "ryzi",
+    "ryzov",
+    "rizev",
+    "rizin",
+    "rizs",
+    "riisi",
+    "reis",
+    "rijst",
+    "risi",
+    "riz",
+    "riso",
+    "arroz",
+    "orez",
+    "pirinc",
+    "рис",
+    "ориз",
+    "ρυζ",
+    "kukuric",
+    "kukuryd",
+    "kukuruz",
+    "koruz",
+    "mais",
+    "maiz",
+    "milho",
+    "porumb",
+    "misir",
+    "кукур",
+    "царев",
+    "kakao",
+    "kakav",
+    "cacao",
+    "cacau",
+    "какао",
+    "pohank",
+    "gryczan",
+    "гречн",
+];
+/// Of these names there are kinds without the allergen.
+const IMITATED: [&str; 7] = ["milk", "butter", "cream", "yogurt", "flour", "noodle", "pasta"];
+
+/// The lists in plain letters, as words of a text are.
+static AFTER: LazyLock<Vec<String>> = LazyLock::new(|| plain_list(&FREE_AFTER));
+static BEFORE: LazyLock<Vec<String>> = LazyLock::new(|| plain_list(&FREE_BEFORE));
+static PLANT_STEMS: LazyLock<Vec<String>> = LazyLock::new(|| plain_list(&PLANTS));
+
+/// The longest name that begins with the first of `tokens`, and its length in words.
+///
+/// `alone`: the first of them is the whole text.
+pub(super) fn phrase(
+    tokens: &[Token],
+    expected: &Expected,
+    register: Register,
+    alone: bool,
+) -> Option<(&'static Name, usize)> {
+    let words: [Option<&str>; 5] = std::array::from_fn(|at| tokens.get(at).and_then(Token::word));
+    names::longest_name(&words, |name, phrase| {
+        let food_alone = alone && register == Register::Listed;
+        counts(name, phrase, expected, register)
+            || (food_alone && (!name.ordinary || name.languages.meets(expected.any())))
+    })
+}
+
+/// Whether a name that stands in a text is meant as one.
+fn counts(name: &Name, phrase: &str, expected: &Expected, register: Register) -> bool {
+    if name.listed && register == Register::Prose {
+        return false;
+    }
+    let used = expected.has(phrase);
+    if name.ordinary {
+        name.languages.meets(expected.of_plan()) || (used && register == Register::Listed)
+    } else {
+        name.sure || used || name.languages.meets(expected.any())
+    }
+}
+
+/// The foods inside one word that is no name as it stands, in order.
+pub(super) fn parts(word: &str, expected: &Expected, register: Register) -> Vec<Part> {
+    let unspaced = names::unspaced_names(word);
+    if !unspaced.is_empty() {
+        return unspaced_parts(word, &unspaced, expected, register);
+    }
+    if let Some(name) = names::freed(word).filter(|_| foods().word(word).is_none()) {
+        return vec![Part::Free(promised(name))];
+    }
+    let mut terms = Terms::new();
+    let meant = |name: &&&Name| {
+        let in_place = !name.listed || register == Register::Listed;
+        in_place && name.languages.meets(expected.any())
+    };
+    for rest in names::stripped(word) {
+        let name = names::longest_name(&[Some(rest)], |name, phrase| {
+            counts(name, phrase, expected, register)
+        });
+        name.into_iter().for_each(|(name, _)| add(&mut terms, &name.terms));
+    }
+    let candidate = !expected.any().is_empty() && foods().word(word).is_none();
+    if terms.is_empty() && candidate {
+        let forms = names::inflected(word).iter().filter(meant);
+        forms.for_each(|name| add(&mut terms, &name.terms));
+    }
+    if terms.is_empty() && candidate {
+        add(&mut terms, &affixed(word, expected, register));
+    }
+    if terms.is_empty() { Vec::new() } else { vec![Part::Foods(terms)] }
+}
+
+/// The foods a compound of languages such as German begins or ends with. "Hanfmilch"
+/// counts as milk, "Cashewmilch" as cashews.
+fn affixed(word: &str, expected: &Expected, register: Register) -> Terms {
+    const ENDING: usize = 3;
+    let languages = expected.any().and(Languages::compounding());
+    let meant = |name: &Name| {
+        name.languages.meets(languages) && (!name.listed || register == Register::Listed)
+    };
+    let mut first: Option<(usize, &Name)> = None;
+    let mut last: Option<(usize, &Name)> = None;
+    for (range, name) in names::affixed_names(word).filter(|(_, name)| meant(name)) {
+        let rest = word[range.end..].chars().count();
+        if range.start == 0 && first.is_none_or(|(length, _)| range.len() > length) {
+            first = Some((range.len(), name));
+        } else if range.start > 0
+            && rest <= ENDING
+            && last.is_none_or(|(length, _)| range.len() > length)
+        {
+            last = Some((range.len(), name));
+        }
+    }
+    let mut terms = Terms::new();
+    if let Some((_, name)) = first {
+        add(&mut terms, &name.terms);
+    }
+    let plant = PLANT_STEMS.iter().any(|plant| word.starts_with(plant.as_str()));
+    match last {
+        Some((_, name)) if !((first.is_some() || plant) && is_imitated(&name.terms)) => {
+            add(&mut terms, &name.terms);
+        }
+        _ => {}
+    }
+    terms
+}
+
+fn is_imitated(terms: &[&'static Entry]) -> bool {
+    !terms.is_empty() && terms.iter().all(|term| IMITATED.contains(&term.term.as_str()))
+}
+
+/// Whether a name stands for something else with this word beside it: "kokosového
+/// mléka" is no milk.
+pub(super) fn is_plant_kind(name: &Name, beside: Option<&str>) -> bool {
+    is_imitated(&name.terms)
+        && beside
+            .is_some_and(|word| PLANT_STEMS.iter().any(|plant| word.starts_with(plant.as_str())))
+}
+
+/// What is absent where these foods are said to be.
+fn promised(name: &Name) -> Traits {
+    contents(&name.terms)[0].ruled_out()
+}
+
+fn unspaced_parts(
+    word: &str,
+    found: &[(std::ops::Range<usize>, &'static Name)],
+    expected: &Expected,
+    register: Register,
+) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (range, name) in found.iter().filter(|(_, name)| !name.terms.is_empty()) {
+        let denied = BEFORE.iter().any(|not| word[..range.start].ends_with(not.as_str()))
+            || AFTER.iter().any(|not| word[range.end..].starts_with(not.as_str()));
+        if denied {
+            parts.push(Part::Free(promised(name)));
+        } else if counts(name, &word[range.clone()], expected, register) {
+            parts.push(Part::Foods(name.terms.clone()));
+        }
+    }
+    parts
+}
+
+/// What the terms of a name are and contain: openly, hidden, perhaps.
+pub(super) fn contents(terms: &[&'static Entry]) -> [Traits; 3] {
+    terms.iter().fold([Traits::NONE; 3], |[open, hidden, maybe], term| {
+        let traits = |bits| Traits(bits & !usage::ALL);
+        [open.or(traits(term.open)), hidden.or(traits(term.hidden)), maybe.or(traits(term.maybe))]
+    })
+}
