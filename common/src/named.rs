@@ -23,6 +23,9 @@ macro_rules! named {
             /// Every value, in declaration order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
+            /// Every value's spelling, in the same order.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
+
             /// The one spelling used in SQL, JSON, URLs and logs.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
@@ -41,7 +44,7 @@ macro_rules! named {
             fn from_str(text: &str) -> Result<Self, $crate::named::UnknownName> {
                 match text {
                     $($name => Ok(Self::$variant),)+
-                    _ => Err($crate::named::UnknownName::new($what, text, &[$($name),+])),
+                    _ => Err($crate::named::UnknownName::new($what, text, Self::NAMES)),
                 }
             }
         }

@@ -15,6 +15,7 @@ pub mod extract;
 pub mod idempotency;
 pub mod limits;
 mod measurement;
+pub mod metrics;
 pub mod middleware;
 pub mod openapi;
 pub mod prefer;
@@ -32,10 +33,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
-use metrics_exporter_prometheus::PrometheusHandle;
 use regimen_common::db::DbError;
 use regimen_common::redis;
 use regimen_common::start::{self, StartError};
+use regimen_common::telemetry::MetricsPage;
 use tokio::net::TcpListener;
 
 use state::AppState;
@@ -64,7 +65,7 @@ pub async fn run(
     api: TcpListener,
     operators: TcpListener,
     state: AppState,
-    metrics: PrometheusHandle,
+    metrics: MetricsPage,
 ) -> Result<(), RunError> {
     state.db.inspect().await?;
     let (api_address, metrics_address) = (api.local_addr()?, operators.local_addr()?);
@@ -76,8 +77,13 @@ pub async fn run(
     let authenticator = Arc::clone(&state.authenticator);
     tokio::spawn(async move { authenticator.look_at_keys().await });
     state.limits.sweep_while_alive();
-    let metrics =
-        Router::new().route("/metrics", get(move || std::future::ready(metrics.render())));
+    tokio::spawn(metrics.clone().watch());
+    let measured = state.db.clone();
+    let page = async move || {
+        measured.report();
+        metrics.render().await
+    };
+    let metrics = Router::new().route("/metrics", get(page));
     tokio::spawn(async move { axum::serve(operators, metrics).await });
     if let Some(path) = &state.config.address_file {
         let entries = [

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         process::install_crypto();
         let config = IngressConfig::read(Env::from_process())?;
         let telemetry = telemetry::init(&config.telemetry, "regimen-ingress")?;
+        regimen_ingress::metrics::register();
         process::runtime()?.block_on(async {
             let api = start::listen("LISTEN_ADDR", config.listen_addr).await?;
             let operators = start::listen("METRICS_ADDR", config.metrics_addr).await?;

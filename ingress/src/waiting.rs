@@ -13,7 +13,7 @@ use crate::etag::IfNoneMatch;
 use crate::state::AppState;
 use crate::views::JobView;
 use crate::views::job::tag;
-use crate::watching::Watcher;
+use crate::watching::{Waiter, Watcher};
 
 /// Holds the request until the job changes, its time is up or the process
 /// drains. Returns the wait if the wish for it was honoured: a user who holds
@@ -25,7 +25,7 @@ pub(crate) async fn wait_until_changed(
     known: &IfNoneMatch,
     wait: Duration,
 ) -> Result<Option<Duration>, ApiError> {
-    let Some(_slot) = state.watching.slots.take(user_id) else { return Ok(None) };
+    let Some(_slot) = state.watching.slots.take(user_id, Waiter::Request) else { return Ok(None) };
     let deadline = Instant::now() + wait;
     let mut watcher = state.watching.changes.job(id);
     let first = own_mark(state, id, user_id).await?;
@@ -76,7 +76,9 @@ pub async fn wait_until_ended(
     ids: &[Uuid],
     wait: Duration,
 ) -> Result<Waited, ApiError> {
-    let Some(_slot) = state.watching.slots.take(user_id) else { return Ok(Waited::NotHeld) };
+    let Some(_slot) = state.watching.slots.take(user_id, Waiter::Request) else {
+        return Ok(Waited::NotHeld);
+    };
     let deadline = Instant::now() + wait;
     for &id in ids {
         let mut watcher = state.watching.changes.job(id);

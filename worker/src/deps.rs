@@ -89,7 +89,7 @@ impl Deps {
         let (url, size) = (&config.database_url, config.database_pool_size);
         let db = db::pool_with(url, size, "regimen-worker", StatementLimits::WORK)?;
         let redis = Redis::new(&config.redis_url, &config.redis_prefix)?;
-        let heartbeat_db = db::pool(url, 1, "regimen-worker-heartbeat")?;
+        let heartbeat_db = db::heartbeat_pool(url)?;
         let clock = Clock::system();
         let mailer = config.mail.clone().map(|mail| Mailer::new(mail, clock.clone()));
         let (lookup, rng) = (Arc::new(SystemLookup), rand::make_rng());

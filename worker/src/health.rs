@@ -1,18 +1,25 @@
 //! The worker's own port: metrics, and whether it lives.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use metrics_exporter_prometheus::PrometheusHandle;
-use std::sync::Arc;
+use regimen_common::telemetry::MetricsPage;
 
 use crate::deps::Deps;
 
 /// `/metrics` for Prometheus, `/livez` (the process answers), `/readyz` (it
 /// takes jobs: Postgres does, and no drain has begun).
-pub fn router(metrics: PrometheusHandle, deps: Arc<Deps>) -> Router {
+pub fn router(metrics: MetricsPage, deps: Arc<Deps>) -> Router {
+    let measured = Arc::clone(&deps);
+    let page = async move || {
+        measured.db.report();
+        measured.heartbeat_db.report();
+        metrics.render().await
+    };
     Router::new()
-        .route("/metrics", get(move || std::future::ready(metrics.render())))
+        .route("/metrics", get(page))
         .route("/livez", get(|| std::future::ready("alive\n")))
         .route("/readyz", get(move || ready(Arc::clone(&deps))))
 }

@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod json;
 pub mod llm;
 pub mod mail;
+pub mod metrics;
 pub mod periodic;
 pub mod plan;
 pub mod prompts;
@@ -20,12 +21,12 @@ pub mod webhook;
 use std::sync::Arc;
 
 use apalis_core::monitor::{Monitor, MonitorError};
-use metrics_exporter_prometheus::PrometheusHandle;
 use regimen_common::db::DbError;
 use regimen_common::dispatch::notices::{self, Heard};
 use regimen_common::job::JobEventKind;
 use regimen_common::redis;
 use regimen_common::start::{self, StartError};
+use regimen_common::telemetry::MetricsPage;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -61,10 +62,11 @@ pub enum RunError {
 pub async fn run(
     deps: Arc<Deps>,
     listener: TcpListener,
-    metrics: PrometheusHandle,
+    metrics: MetricsPage,
 ) -> Result<(), RunError> {
     deps.db.inspect().await?;
     let address = listener.local_addr()?;
+    tokio::spawn(metrics.clone().watch());
     let health = health::router(metrics, Arc::clone(&deps));
     tokio::spawn(async move { axum::serve(listener, health).await });
     let (url, db, redis) = (deps.config.database_url.clone(), deps.db.clone(), deps.redis.clone());

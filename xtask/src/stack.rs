@@ -309,10 +309,14 @@ impl Stack {
         self.ingress.process.id()
     }
 
-    /// The names and process ids of the ingress and the workers.
-    pub(crate) fn members(&self) -> Vec<(String, u32)> {
+    /// Where the ingress and the workers serve their metrics.
+    ///
+    /// # Errors
+    /// One of them did not say.
+    pub(crate) fn metrics_pages(&self) -> Result<Vec<String>, StackError> {
         let services = std::iter::once(&self.ingress).chain(&self.workers);
-        services.map(|service| (service.name.clone(), service.process.id())).collect()
+        let page = |service: &Service| Ok(format!("{}/metrics", service.address("METRICS_URL")?));
+        services.map(page).collect()
     }
 
     /// Its database.

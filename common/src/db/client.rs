@@ -14,6 +14,7 @@ use tokio_postgres::{CancelToken, Row, Statement, ToStatement};
 use super::error::{Asked, DbError};
 use super::limits::{self, Wait};
 use super::pool::{Health, Pooled, Shared};
+use crate::telemetry::metrics::Timer;
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -58,6 +59,7 @@ impl Watch {
             return Err(DbError::TimedOut { asked: Asked::Nothing, limit: self.limit });
         }
         let _wait = Wait::begin();
+        let _took = Timer::new(&self.shared.took);
         let question = self.health.asked();
         match timeout(limit, work).await {
             Ok(answer) => {

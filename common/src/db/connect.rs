@@ -66,7 +66,16 @@ pub fn pool_with(
     application_name: &str,
     limits: StatementLimits,
 ) -> Result<Pool, DbError> {
-    Pool::new(url, size, application_name, limits)
+    Pool::new(url, size, application_name, limits, "main")
+}
+
+/// A pool of one connection for the heartbeat of a worker, whatever its other
+/// connections are at.
+///
+/// # Errors
+/// As [`pool`].
+pub fn heartbeat_pool(url: &SecretString) -> Result<Pool, DbError> {
+    Pool::new(url, 1, "regimen-worker-heartbeat", StatementLimits::REQUEST, "heartbeat")
 }
 
 /// One connection outside any pool, for work that holds a session lock. It

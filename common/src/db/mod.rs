@@ -24,7 +24,7 @@ pub mod usage;
 
 pub use batch::{Outcome, PoisonRow};
 pub use client::{Client, GenericClient, Transaction};
-pub use connect::{connect, pool, pool_with};
+pub use connect::{connect, heartbeat_pool, pool, pool_with};
 pub use error::{Asked, DbError, RootCertificatesProblem};
 pub use limits::StatementLimits;
 pub use pool::Pool;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, PoolError, QueueMode, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
+use metrics::Histogram;
 use secrecy::SecretString;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
@@ -24,6 +25,7 @@ use super::connect::Endpoint;
 use super::error::{Asked, DbError};
 use super::limits::{self, PROBE, StatementLimits, Wait};
 use super::pooler::{self, Sessions};
+use crate::telemetry::metrics::Timer;
 
 /// How old a connection may become; each a little less, so that they do not go at once.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
@@ -54,9 +56,10 @@ impl Pool {
         size: usize,
         application_name: &str,
         limits: StatementLimits,
+        name: &'static str,
     ) -> Result<Self, DbError> {
         let endpoint = Endpoint::read(url, application_name)?.limited(&limits);
-        let connections = managed::Pool::builder(Manager(Arc::new(Shared::new(endpoint))))
+        let connections = managed::Pool::builder(Manager(Arc::new(Shared::new(endpoint, name))))
             .max_size(size)
             // The connection used last has its statements prepared and its caches warm.
             .queue_mode(QueueMode::Lifo)
@@ -81,6 +84,7 @@ impl Pool {
     pub async fn get(&self) -> Result<Client, DbError> {
         let limit = limits::left(self.limits.usual);
         let _wait = Wait::begin();
+        let waited = Timer::new(&self.shared().waited);
         let pooled = match timeout(limit, self.connections.get()).await {
             Ok(Ok(pooled)) => pooled,
             Ok(Err(PoolError::Backend(error))) => return Err(error),
@@ -88,6 +92,7 @@ impl Pool {
             Ok(Err(_)) => return Err(DbError::Closed),
             Err(_) => return Err(DbError::TimedOut { asked: Asked::Connection, limit }),
         };
+        drop(waited);
         if managed::Object::metrics(&pooled).recycle_count == 0 {
             self.close_when_old();
         }
@@ -168,6 +173,19 @@ impl Pool {
         self.connections.close();
     }
 
+    /// Sets the gauges of its connections.
+    pub fn report(&self) {
+        let (status, pool) = (self.connections.status(), self.shared().name);
+        let used = status.size.saturating_sub(status.available);
+        for (state, connections) in [("used", used), ("idle", status.available)] {
+            metrics::gauge!("regimen_postgres_connections", "pool" => pool, "state" => state)
+                .set(connections as f64);
+        }
+        metrics::gauge!("regimen_postgres_connections_max", "pool" => pool)
+            .set(status.max_size as f64);
+        metrics::gauge!("regimen_postgres_waiting", "pool" => pool).set(status.waiting as f64);
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.connections.manager().0
     }
@@ -242,6 +260,12 @@ impl Health {
 #[derive(Debug)]
 pub(super) struct Shared {
     endpoint: Endpoint,
+    /// Its name in metrics.
+    name: &'static str,
+    /// How long callers wait for a connection.
+    waited: Histogram,
+    /// How long statements take.
+    pub(super) took: Histogram,
     epoch: Instant,
     /// Connections that were not heard of since have to prove themselves.
     doubted: AtomicU64,
@@ -258,9 +282,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn new(endpoint: Endpoint) -> Self {
+    fn new(endpoint: Endpoint, name: &'static str) -> Self {
         Self {
             endpoint,
+            name,
+            waited: metrics::histogram!("regimen_postgres_wait_seconds", "pool" => name),
+            took: metrics::histogram!("regimen_postgres_statement_seconds", "pool" => name),
             epoch: Instant::now(),
             doubted: AtomicU64::new(0),
             condemned: AtomicU64::new(0),

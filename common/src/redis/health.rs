@@ -71,6 +71,36 @@ impl Trouble {
         }
     }
 
+    /// Every trouble.
+    const ALL: [Self; 10] = [
+        Self::Unreachable,
+        Self::Silent,
+        Self::Full,
+        Self::CannotSave,
+        Self::ReadOnly,
+        Self::FewReplicas,
+        Self::Loading,
+        Self::NoAccess,
+        Self::ClusterDown,
+        Self::Refuses,
+    ];
+
+    /// Its name in metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Silent => "silent",
+            Self::Full => "full",
+            Self::CannotSave => "cannot_save",
+            Self::ReadOnly => "read_only",
+            Self::FewReplicas => "few_replicas",
+            Self::Loading => "loading",
+            Self::NoAccess => "no_access",
+            Self::ClusterDown => "cluster_down",
+            Self::Refuses => "refuses",
+        }
+    }
+
     /// What happened and what to do, for operators.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -144,6 +174,10 @@ impl Health {
     /// Takes over what was found out. `why` is the answer behind it.
     fn found(&self, trouble: Option<Trouble>, why: Option<&RedisError>) {
         metrics::gauge!("regimen_redis_away").set(f64::from(trouble.is_some()));
+        for other in Trouble::ALL {
+            metrics::gauge!("regimen_redis_trouble", "trouble" => other.name())
+                .set(f64::from(trouble == Some(other)));
+        }
         if self.trouble.send_replace(trouble) == trouble {
             return;
         }
@@ -187,5 +221,20 @@ async fn prove(redis: &Redis, write: &redis::Cmd) -> Result<(), RedisError> {
             redis.give_up_connection();
             Err(RedisError::Away(Trouble::Silent))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::telemetry::metrics::COMMON;
+
+    use super::*;
+
+    #[test]
+    fn the_metric_knows_every_trouble() {
+        let metric = COMMON.iter().find(|metric| metric.name == "regimen_redis_trouble").unwrap();
+        let declared: Vec<_> = metric.series().unwrap().concat();
+        let named = Trouble::ALL.map(|trouble| ("trouble", trouble.name()));
+        assert_eq!(declared, named);
     }
 }

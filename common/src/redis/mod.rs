@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
+use metrics::Histogram;
 use redis::aio::ConnectionLike;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisFuture, RedisResult, ScriptInvocation, Value};
 use secrecy::{ExposeSecret, SecretString};
@@ -29,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 use address::Address;
 use health::Health;
 use wire::{Sign, Wire};
+
+use crate::telemetry::metrics::Timer;
 
 pub use health::{Trouble, watch};
 
@@ -73,6 +76,8 @@ struct Server {
     /// How many connections were given up.
     given_up: channel::Sender<u64>,
     health: Health,
+    /// How long commands take.
+    took: Histogram,
 }
 
 /// A connection that is being made or stands.
@@ -101,6 +106,7 @@ impl Redis {
             connection: Mutex::default(),
             given_up: channel::Sender::new(0),
             health: Health::default(),
+            took: metrics::histogram!("regimen_redis_command_seconds"),
         };
         Ok(Self { server: Arc::new(server), prefix: prefix.into() })
     }
@@ -211,6 +217,19 @@ impl Server {
 
     /// Runs `call` on the shared connection, and heeds what its answer says of it.
     async fn run<T>(
+        self: &Arc<Self>,
+        call: impl AsyncFnOnce(&mut Wire) -> RedisResult<T>,
+        sign: impl FnOnce(&T) -> Sign,
+    ) -> RedisResult<T> {
+        let _took = Timer::new(&self.took);
+        let answer = self.run_now(call, sign).await;
+        if answer.is_err() {
+            metrics::counter!("regimen_redis_failures_total").increment(1);
+        }
+        answer
+    }
+
+    async fn run_now<T>(
         self: &Arc<Self>,
         call: impl AsyncFnOnce(&mut Wire) -> RedisResult<T>,
         sign: impl FnOnce(&T) -> Sign,

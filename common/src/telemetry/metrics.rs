@@ -1,19 +1,348 @@
-//! The recorder of metrics and the buckets of its histograms.
+//! What a process counts and measures: the one table of names and what each
+//! means, the recorder, and the page that Prometheus reads.
+//!
+//! A metric stands in a table ([`COMMON`], and one in each binary's crate) with
+//! all values its labels can have. Counters and histograms begin at 0 with the
+//! process, for each of those values: of a series that appears with its first
+//! event, Prometheus sees no increase.
 
+use std::time::Duration;
+
+use ::metrics::{Histogram, Label, Unit};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 /// Latencies from a tenth of a millisecond to five minutes, in seconds.
 const SECONDS_BUCKETS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 ];
+/// How long a task sleeps to see how late it is woken.
+const NAP: Duration = Duration::from_millis(100);
+/// Between two times at which what histograms were given is sorted into their
+/// buckets: nobody may be reading them.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// Installs the recorder of this process; the handle renders what it holds.
-pub(super) fn install(service: &'static str) -> Result<PrometheusHandle, BuildError> {
-    let handle = PrometheusBuilder::new()
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name; the end of it says the unit.
+    pub name: &'static str,
+    /// What becomes of its values.
+    pub kind: MetricKind,
+    /// What tells its series apart.
+    pub labels: Labels,
+    /// What it says, for whoever reads the page.
+    pub help: &'static str,
+}
+
+/// What becomes of a metric's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// They are added up.
+    Counter,
+    /// The last one counts.
+    Gauge,
+    /// They are sorted into buckets.
+    Histogram,
+}
+
+/// The labels of a metric, and which values they can have.
+#[derive(Debug, Clone, Copy)]
+pub enum Labels {
+    /// Each value with each value of the others.
+    Each(&'static [(&'static str, &'static [&'static str])]),
+    /// These values together and no others.
+    Together(&'static [&'static str], &'static [&'static [&'static str]]),
+    /// Values that follow from the settings or the route table: so many series at most.
+    AtMost(&'static [&'static str], usize),
+}
+
+/// A metric without labels.
+pub const PLAIN: Labels = Labels::Each(&[]);
+
+/// A metric whose values are added up.
+pub const fn counter(name: &'static str, labels: Labels, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Counter, labels, help }
+}
+
+/// A metric of which the last value counts.
+pub const fn gauge(name: &'static str, labels: Labels, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Gauge, labels, help }
+}
+
+/// A metric whose values are sorted into buckets.
+pub const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Metric {
+    Metric { name, kind: MetricKind::Histogram, labels, help }
+}
+
+/// The steps in which rows are looked at that may be beyond reading or changing.
+pub const STEPS: &[&str] = &[
+    "backfill",
+    "bury_poisoned_events",
+    "cancel_of_deleted",
+    "claim",
+    "claim_callbacks",
+    "claim_events",
+    "claim_mails",
+    "deleted_accounts",
+    "dispatch_lost_events",
+    "dispatch_lost_mails",
+    "dispatch_next",
+    "dispatch_ready",
+    "end_grace",
+    "expire_overdue",
+    "extend_leases",
+    "forget_answers",
+    "recover_leases",
+    "redispatch_lost",
+    "release",
+    "wake_unresolved_events",
+];
+
+const POOL: Labels = Labels::Each(&[("pool", &["main", "heartbeat"])]);
+
+/// The metrics of what both binaries share.
+pub const COMMON: &[Metric] = &[
+    gauge(
+        "regimen_build_info",
+        Labels::AtMost(&["service", "version"], 1),
+        "1; the labels name the binary and its release",
+    ),
+    histogram(
+        "regimen_event_loop_delay_seconds",
+        PLAIN,
+        "How much later than asked for a task was woken; long delays mean that something blocks \
+         the runtime's threads or the processor is overloaded",
+    ),
+    gauge(
+        "regimen_postgres_connections",
+        Labels::Each(&[("pool", &["main", "heartbeat"]), ("state", &["used", "idle"])]),
+        "Open connections to Postgres",
+    ),
+    gauge("regimen_postgres_connections_max", POOL, "Connections the pool opens at most"),
+    gauge("regimen_postgres_waiting", POOL, "Callers that wait for a connection"),
+    histogram("regimen_postgres_wait_seconds", POOL, "Time until a connection was there, or not"),
+    histogram(
+        "regimen_postgres_statement_seconds",
+        POOL,
+        "Time of one statement, network included",
+    ),
+    counter(
+        "regimen_postgres_timeouts_total",
+        PLAIN,
+        "Statements that were cut for taking too long",
+    ),
+    counter(
+        "regimen_poison_rows_total",
+        Labels::Each(&[("step", STEPS)]),
+        "Rows that could not be read or changed for what stands in them; the log names each",
+    ),
+    counter(
+        "regimen_usage_disbelieved_total",
+        PLAIN,
+        "Calls whose cost or tokens were cut to the most that is believed",
+    ),
+    counter(
+        "regimen_stale_writes_refused_total",
+        PLAIN,
+        "Writes that were refused because the job had been taken over or had ended",
+    ),
+    gauge(
+        "regimen_rate_limiter_mode",
+        PLAIN,
+        "0 while limits are kept in Redis, 1 while each process keeps its own",
+    ),
+    gauge("regimen_redis_away", PLAIN, "1 while Redis takes no writes, else 0"),
+    gauge(
+        "regimen_redis_trouble",
+        Labels::Each(&[(
+            "trouble",
+            &[
+                "unreachable",
+                "silent",
+                "full",
+                "cannot_save",
+                "read_only",
+                "few_replicas",
+                "loading",
+                "no_access",
+                "cluster_down",
+                "refuses",
+            ],
+        )]),
+        "1 for the reason why Redis takes no writes, 0 for the others",
+    ),
+    histogram(
+        "regimen_redis_command_seconds",
+        PLAIN,
+        "Time of one command or pipeline, given-up ones included; blocking ones are left out",
+    ),
+    counter(
+        "regimen_redis_failures_total",
+        PLAIN,
+        "Commands that Redis refused or left unanswered",
+    ),
+    counter(
+        "regimen_push_failures_total",
+        PLAIN,
+        "Ids that could not be pushed to Redis; workers find their jobs without it",
+    ),
+    counter(
+        "regimen_queue_bad_messages_total",
+        PLAIN,
+        "Messages in Redis that could not be read; their jobs are dispatched again",
+    ),
+];
+
+impl Metric {
+    /// The unit its name says.
+    pub fn unit(&self) -> Unit {
+        match self.name.trim_end_matches("_total") {
+            name if name.ends_with("_seconds") => Unit::Seconds,
+            name if name.ends_with("_bytes") => Unit::Bytes,
+            _ => Unit::Count,
+        }
+    }
+
+    /// The names of its labels.
+    pub fn label_names(&self) -> Vec<&'static str> {
+        match self.labels {
+            Labels::Each(labels) => labels.iter().map(|(name, _)| *name).collect(),
+            Labels::Together(names, _) | Labels::AtMost(names, _) => names.to_vec(),
+        }
+    }
+
+    /// The label sets of its series, where they are known beforehand.
+    pub fn series(&self) -> Option<Vec<Vec<(&'static str, &'static str)>>> {
+        match self.labels {
+            Labels::AtMost(..) => None,
+            Labels::Together(names, values) => {
+                let set = |values: &&[&'static str]| {
+                    names.iter().copied().zip(values.iter().copied()).collect()
+                };
+                Some(values.iter().map(set).collect())
+            }
+            Labels::Each(labels) => {
+                let mut sets = vec![Vec::new()];
+                for (name, values) in labels {
+                    let longer = |set: Vec<_>| {
+                        values
+                            .iter()
+                            .map(move |value| [set.clone(), vec![(*name, *value)]].concat())
+                    };
+                    sets = sets.into_iter().flat_map(longer).collect();
+                }
+                Some(sets)
+            }
+        }
+    }
+
+    /// Describes it, and begins its series.
+    fn register(&self) {
+        let (name, unit, help) = (self.name, self.unit(), self.help);
+        match self.kind {
+            MetricKind::Counter => ::metrics::describe_counter!(name, unit, help),
+            MetricKind::Gauge => ::metrics::describe_gauge!(name, unit, help),
+            MetricKind::Histogram => ::metrics::describe_histogram!(name, unit, help),
+        }
+        for set in self.series().unwrap_or_default() {
+            let labels: Vec<Label> = set
+                .into_iter()
+                .map(|(name, value)| Label::from_static_parts(name, value))
+                .collect();
+            match self.kind {
+                MetricKind::Counter => ::metrics::counter!(name, labels).increment(0),
+                // Made known; it holds nothing yet.
+                MetricKind::Histogram => drop(::metrics::histogram!(name, labels)),
+                // Nobody knows its value yet, and 0 would be one.
+                MetricKind::Gauge => {}
+            }
+        }
+    }
+}
+
+/// Describes the metrics of `table` and begins their series; the recorder is
+/// installed.
+pub fn register(table: &[Metric]) {
+    table.iter().for_each(Metric::register);
+}
+
+/// What this process has counted and measured. Cheap to clone.
+#[derive(Clone)]
+pub struct MetricsPage {
+    recorded: PrometheusHandle,
+    process: Collector,
+}
+
+impl std::fmt::Debug for MetricsPage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MetricsPage")
+    }
+}
+
+impl MetricsPage {
+    /// What `recorded` holds, and the process itself.
+    pub fn new(recorded: PrometheusHandle) -> Self {
+        Self { recorded, process: Collector::default() }
+    }
+
+    /// The page. On a thread that may block: the system is asked about the process.
+    pub async fn render(&self) -> String {
+        let page = self.clone();
+        let render = move || {
+            page.process.collect();
+            page.recorded.render()
+        };
+        // An error means that the process is ending.
+        tokio::task::spawn_blocking(render).await.unwrap_or_default()
+    }
+
+    /// Measures, for as long as the process lives, how late a task is woken; and
+    /// keeps histograms small that nobody reads.
+    pub async fn watch(self) {
+        let delay = ::metrics::histogram!("regimen_event_loop_delay_seconds");
+        let mut upkeep = interval(UPKEEP_EVERY);
+        upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let asleep = Instant::now();
+            tokio::select! {
+                () = sleep(NAP) => delay.record(asleep.elapsed().saturating_sub(NAP)),
+                _ = upkeep.tick() => self.recorded.run_upkeep(),
+            }
+        }
+    }
+}
+
+/// Installs the recorder of this process, which knows the [`COMMON`] metrics.
+pub(super) fn install(service: &'static str) -> Result<MetricsPage, BuildError> {
+    let recorded = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS_BUCKETS)?
         .install_recorder()?;
+    register(COMMON);
+    let page = MetricsPage::new(recorded);
+    page.process.describe();
     ::metrics::gauge!("regimen_build_info", "service" => service, "version" => env!("CARGO_PKG_VERSION"))
         .set(1.0);
-    Ok(handle)
+    Ok(page)
+}
+
+/// Records how long something took when it is dropped, however it ended.
+pub(crate) struct Timer<'a> {
+    histogram: &'a Histogram,
+    begun: Instant,
+}
+
+impl<'a> Timer<'a> {
+    /// Begins now.
+    pub(crate) fn new(histogram: &'a Histogram) -> Self {
+        Self { histogram, begun: Instant::now() }
+    }
+}
+
+impl Drop for Timer<'_> {
+    fn drop(&mut self) {
+        self.histogram.record(self.begun.elapsed());
+    }
 }

@@ -1,11 +1,11 @@
 //! How a process reports about itself: logs, metrics and Sentry.
 
 mod logs;
-mod metrics;
+pub mod metrics;
 mod sentry;
 
 use ::sentry::ClientInitGuard;
-use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
+use metrics_exporter_prometheus::BuildError;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -13,6 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::{Env, Environment};
 
 pub use self::logs::LogFormat;
+pub use self::metrics::MetricsPage;
 pub use self::sentry::SentryConfig;
 
 /// How a process reports about itself.
@@ -50,8 +51,8 @@ impl TelemetryConfig {
 
 /// What must live as long as the process.
 pub struct Telemetry {
-    /// Renders the metrics.
-    pub metrics: PrometheusHandle,
+    /// What the process counts and measures.
+    pub metrics: MetricsPage,
     _sentry: Option<ClientInitGuard>,
 }
 

@@ -19,6 +19,7 @@ mod binary;
 mod database;
 pub mod env_example;
 mod languages;
+pub mod metrics;
 mod pgbouncer;
 mod private_postgres;
 mod private_redis;

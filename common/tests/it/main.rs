@@ -15,6 +15,7 @@ mod database;
 mod generations;
 mod indexes;
 mod jobs;
+mod metrics;
 mod migrations;
 mod plans;
 mod pool;

@@ -88,10 +88,9 @@ impl Backpressure {
     }
 
     fn measure(&self) -> impl Future<Output = Result<Measured, DbError>> + Send + use<> {
-        // One more than the limit says enough: the index is not read to its end.
-        let (db, limit) = (self.db.clone(), i64::from(self.max_queued) + 1);
+        let db = self.db.clone();
         async move {
-            let backlog = jobs::backlog(&mut db.get().await?, limit, DRAIN_WINDOW).await?;
+            let backlog = jobs::backlog(&mut db.get().await?, DRAIN_WINDOW).await?;
             Ok(Measured { backlog, accepted_since: Arc::default() })
         }
     }

@@ -12,6 +12,7 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use metrics::Gauge;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -37,8 +38,10 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     let span = tracing::info_span!("request", request_id = id, method, route);
     let started = Instant::now();
 
+    let open = Open::new();
     let answer = request_id::scope(id.clone(), next.run(request));
     let mut response = answer.instrument(span.clone()).await;
+    drop(open);
 
     let seconds = started.elapsed().as_secs_f64();
     let status = response.status().as_u16();
@@ -85,8 +88,39 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
+/// A request whose answer has not begun; counted until it is dropped.
+struct Open(Gauge);
+
+impl Open {
+    fn new() -> Self {
+        let open = metrics::gauge!("regimen_http_requests_open");
+        open.increment(1);
+        Self(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
 fn count(route: String, method: &'static str, status: u16, seconds: f64) {
-    let labels = [("route", route), ("method", method.to_owned()), ("status", status.to_string())];
-    metrics::counter!("regimen_http_requests_total", &labels).increment(1);
-    metrics::histogram!("regimen_http_request_seconds", &labels[..2]).record(seconds);
+    let status_class = match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
+    metrics::histogram!(
+        "regimen_http_request_seconds",
+        "route" => route.clone(), "method" => method, "status_class" => status_class
+    )
+    .record(seconds);
+    metrics::counter!(
+        "regimen_http_requests_total",
+        "route" => route, "method" => method, "status" => status.to_string()
+    )
+    .increment(1);
 }

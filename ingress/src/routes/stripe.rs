@@ -99,6 +99,10 @@ async fn receive(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<R
         NewEvent { event: &event, payload, source: Source::Webhook, mismatch, trace_context: None };
     let client = state.db.get().await?;
     let stored = events::store(&client, &new).await?;
+    if matches!(stored, Stored::New { .. }) && event.created > 0 {
+        let late = state.clock.now().timestamp().saturating_sub(event.created);
+        metrics::histogram!("regimen_stripe_webhook_delay_seconds").record(late.max(0) as f64);
+    }
     Ok(match (stored, mismatch) {
         (Stored::Duplicate, _) => Receipt::Duplicate,
         (Stored::New { at }, None) => Receipt::Stored { id: event.id, at },

@@ -15,7 +15,7 @@ pub use changes::{Changes, Watcher};
 pub use config::WatchingConfig;
 pub use line::{LineView, Lines, Place};
 pub use lookup::{DetailsLookup, HistoryLookup, LookupError, Lookups, MarkLookup};
-pub use slots::{WaitSlot, WaitSlots};
+pub use slots::{WaitSlot, WaitSlots, Waiter};
 
 /// Everything watchers use. Cheap to clone.
 #[derive(Debug, Clone)]

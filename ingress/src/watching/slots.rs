@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use metrics::Gauge;
 use uuid::Uuid;
 
 type Taken = Arc<Mutex<HashMap<Uuid, usize>>>;
@@ -20,23 +21,47 @@ pub struct WaitSlots {
 pub struct WaitSlot {
     user_id: Uuid,
     taken: Taken,
+    open: Gauge,
+}
+
+/// What takes a slot.
+#[derive(Debug, Clone, Copy)]
+pub enum Waiter {
+    /// An event stream.
+    Stream,
+    /// A request that is held until something changes.
+    Request,
+}
+
+impl Waiter {
+    fn gauge(self) -> Gauge {
+        match self {
+            Self::Stream => metrics::gauge!("regimen_event_streams_open"),
+            Self::Request => metrics::gauge!("regimen_held_requests_open"),
+        }
+    }
 }
 
 impl WaitSlots {
     /// So many slots for each user.
     pub fn new(per_user: usize) -> Self {
+        for waiter in [Waiter::Stream, Waiter::Request] {
+            waiter.gauge().set(0);
+        }
         Self { taken: Taken::default(), per_user }
     }
 
     /// A slot of `user_id`, if one is free.
-    pub fn take(&self, user_id: Uuid) -> Option<WaitSlot> {
+    pub fn take(&self, user_id: Uuid, waiter: Waiter) -> Option<WaitSlot> {
         let mut taken = lock(&self.taken);
         let mine = taken.entry(user_id).or_default();
         if *mine >= self.per_user {
             return None;
         }
         *mine += 1;
-        Some(WaitSlot { user_id, taken: Arc::clone(&self.taken) })
+        let open = waiter.gauge();
+        open.increment(1);
+        Some(WaitSlot { user_id, taken: Arc::clone(&self.taken), open })
     }
 
     /// How many slots are taken, by all users.
@@ -52,6 +77,7 @@ impl WaitSlots {
 
 impl Drop for WaitSlot {
     fn drop(&mut self) {
+        self.open.decrement(1);
         let mut taken = lock(&self.taken);
         if let Some(mine) = taken.get_mut(&self.user_id) {
             *mine -= 1;
@@ -73,13 +99,13 @@ mod tests {
     #[test]
     fn each_user_has_its_own_seats_and_gets_them_back() {
         let (slots, ada, ben) = (WaitSlots::new(2), Uuid::from_u128(1), Uuid::from_u128(2));
-        let first = slots.take(ada);
-        let second = slots.take(ada);
+        let first = slots.take(ada, Waiter::Stream);
+        let second = slots.take(ada, Waiter::Request);
         assert!(first.is_some() && second.is_some());
-        assert!(slots.take(ada).is_none());
-        assert!(slots.take(ben).is_some());
+        assert!(slots.take(ada, Waiter::Stream).is_none());
+        assert!(slots.take(ben, Waiter::Stream).is_some());
         drop(first);
-        assert!(slots.take(ada).is_some());
+        assert!(slots.take(ada, Waiter::Stream).is_some());
         drop(second);
         assert!(lock(&slots.taken).is_empty(), "nothing stays of users who left");
     }

@@ -4,6 +4,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use regimen_common::clock::Clock;
 use regimen_common::config::Env;
 use regimen_common::shutdown::Shutdown;
+use regimen_common::telemetry::MetricsPage;
 use regimen_common::test_support::{TestDatabase, TestRedis};
 use regimen_ingress::config::IngressConfig;
 use regimen_ingress::state::AppState;
@@ -53,7 +54,7 @@ impl Ingress {
         let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let operators = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", api.local_addr().unwrap());
-        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let metrics = MetricsPage::new(PrometheusBuilder::new().build_recorder().handle());
         let serving = tokio::spawn(regimen_ingress::run(api, operators, state.clone(), metrics));
         let client = reqwest::Client::builder().build().unwrap();
         documentation::load(&client, &url).await;

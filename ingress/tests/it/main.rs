@@ -11,6 +11,7 @@ mod documentation;
 mod harness;
 mod idempotency;
 mod ingress;
+mod metrics;
 mod operators;
 mod start;
 mod stripe_libraries;

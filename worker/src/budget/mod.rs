@@ -211,6 +211,9 @@ enum Tried {
 impl Budgets {
     /// Budgets counted in `redis` and known for good by `ledger`.
     pub fn new(redis: Redis, settings: BudgetConfig, ledger: Box<dyn Ledger>) -> Self {
+        if let Some(limit) = settings.limits.daily {
+            metrics::gauge!("regimen_budget_day_limit_micros").set(limit as f64);
+        }
         Self {
             redis,
             limits: settings.limits,
@@ -309,8 +312,7 @@ impl Budgets {
         };
         Some(match (verdict, detail) {
             (0, today) => {
-                #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-                metrics::gauge!("regimen_budget_day_micros").set(today as f64);
+                tell_spent(today);
                 let basis = Basis::Counted;
                 Tried::Counted(Counted::Taken(Reservation { user, at: now, micros, basis }))
             }
@@ -349,6 +351,9 @@ impl Budgets {
             Scope::Everybody => (day_key, None, day(now).start),
         };
         let spent = countable(self.ledger.spent(whose, since).await?);
+        if scope == Scope::Everybody {
+            tell_spent(spent.unsigned_abs());
+        }
         let keep = u64::try_from(self.recount.as_millis()).unwrap_or(u64::MAX);
         let mut put = redis::cmd("SET");
         put.arg(key).arg(spent).arg("NX").arg("PX").arg(keep.clamp(1, LONGEST_KEPT));
@@ -380,6 +385,11 @@ impl Budgets {
         let day = format!("budget:day:{}", at.format("%Y-%m-%d"));
         (self.redis.key(&user), self.redis.key(&day))
     }
+}
+
+/// What everybody has spent today, with what is reserved.
+fn tell_spent(micros: u64) {
+    metrics::gauge!("regimen_budget_day_micros").set(micros as f64);
 }
 
 fn limit(limit: Option<u64>) -> i64 {

@@ -52,6 +52,7 @@ impl Cli {
 fn work() -> Result<(), Box<dyn Error>> {
     let config = WorkerConfig::read(Env::from_process())?;
     let telemetry = telemetry::init(&config.telemetry, "regimen-worker")?;
+    crate::metrics::register();
     process::runtime()?.block_on(async {
         let listener = start::listen("METRICS_ADDR", config.metrics_addr).await?;
         let deps = Deps::new(config, start::signals()?)?;

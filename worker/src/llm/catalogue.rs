@@ -192,6 +192,11 @@ impl Catalogue {
         }
     }
 
+    /// The day a model stops answering, if one was announced.
+    pub fn retires(&self, id: &str) -> Option<NaiveDate> {
+        self.model(id)?.retires
+    }
+
     /// The cost of a call in millionths of a US dollar, rounded up.
     pub fn cost_micros(&self, id: &str, usage: &TokenUsage) -> u64 {
         self.price(id, usage.input).micros(usage)

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::NaiveTime;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use regimen_common::clock::Clock;
@@ -147,6 +148,14 @@ impl Fallback {
             metrics::gauge!("regimen_provider_breaker", &labels).set(f64::from(breaker as u8));
             let cooling = self.breakers.cooling(&key).unwrap_or_default();
             metrics::gauge!("regimen_provider_cooling_seconds", &labels).set(cooling.as_secs_f64());
+            if let Some(day) = self.catalogue.retires(&slot.model) {
+                let end = day.and_time(NaiveTime::MIN).and_utc().timestamp();
+                metrics::gauge!(
+                    "regimen_model_retires_timestamp_seconds",
+                    "provider" => slot.name().as_str(), "model" => slot.model.clone()
+                )
+                .set(end as f64);
+            }
         }
     }
 

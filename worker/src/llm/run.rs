@@ -314,4 +314,15 @@ pub(super) fn count(provider: ProviderName, end: &End) {
         .increment(1);
     metrics::counter!("regimen_provider_cost_micros_total", "provider" => provider)
         .increment(end.cost_micros);
+    let usage = &end.usage;
+    let tokens = [
+        ("input", usage.input),
+        ("cached_input", usage.cached),
+        ("output", usage.output),
+        ("reasoning", usage.reasoning),
+    ];
+    for (of, tokens) in tokens {
+        metrics::counter!("regimen_provider_tokens_total", "provider" => provider, "type" => of)
+            .increment(tokens);
+    }
 }

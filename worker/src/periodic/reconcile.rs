@@ -7,18 +7,17 @@
 //! step that fails keeps no other step from its turn, a row that cannot be
 //! changed no other row.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use regimen_common::db::jobs::{
-    self, AnswerKey, DeletedAccounts, DepthPage, Ended, LostLeases, LostMessages, OverAnswers,
-    Overdue, Place, ReadyUsers,
+    self, AnswerKey, DeletedAccounts, Ended, LostLeases, LostMessages, OverAnswers, Overdue,
+    QueueHealth, ReadyUsers,
 };
 use regimen_common::db::{DbError, PoisonRow};
 use regimen_common::dispatch::List;
 use regimen_common::job::{JobClass, JobEventKind};
-use tokio::time::{Instant, MissedTickBehavior, timeout};
+use tokio::time::{MissedTickBehavior, timeout};
 use uuid::Uuid;
 
 use crate::deps::Deps;
@@ -34,10 +33,6 @@ const USERS: i64 = 1_000;
 const GRACE: Duration = Duration::from_secs(2);
 /// How long Redis may take to say what it holds.
 const REDIS_LIMIT: Duration = Duration::from_secs(1);
-/// Between two counts of everything that waits.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// Waiting jobs counted in one look; a longer line is counted over several.
-const COUNTED: i64 = 5_000;
 /// Deleted accounts per look.
 const ACCOUNTS: i64 = 50;
 
@@ -50,7 +45,7 @@ pub async fn run(deps: Arc<Deps>) {
     while drain.run_until_cancelled(ticks.tick()).await.is_some() {
         reconciler.deps.fallback.report();
         if !reconciler.look().await {
-            reconciler.know_nothing();
+            tell(None);
         }
     }
 }
@@ -68,7 +63,6 @@ struct Reconciler {
     deps: Arc<Deps>,
     /// Where the walk over users with waiting jobs has come to.
     after: Option<Uuid>,
-    depth: Depth,
     lost_leases: Quarantine<Uuid>,
     overdue: Quarantine<Uuid>,
     ready: Quarantine<Uuid>,
@@ -84,7 +78,6 @@ impl Reconciler {
             deps,
             // Workers start at random, so that a fleet walks faster than one.
             after: Some(Uuid::new_v4()),
-            depth: Depth::default(),
             lost_leases: Quarantine::new("recover_leases"),
             overdue: Quarantine::new("expire_overdue"),
             ready: Quarantine::new("dispatch_ready"),
@@ -255,30 +248,9 @@ impl Reconciler {
     /// The gauges operators scale and alert by.
     async fn report(&mut self) -> Result<(), DbError> {
         metrics::gauge!("regimen_jobs_held").set(self.deps.in_flight.len() as f64);
-        if !self.depth.is_due() {
-            return Ok(());
-        }
         let mut client = self.deps.db.get().await?;
-        let page = jobs::count_waiting(&mut client, self.depth.next.as_ref(), COUNTED).await?;
-        self.depth.add(page);
-        for &class in JobClass::ALL {
-            let oldest = jobs::oldest_turn(&mut client, class).await?.unwrap_or_default();
-            metrics::gauge!("regimen_jobs_waiting", "class" => class.as_str())
-                .set(self.depth.of(class) as f64);
-            metrics::gauge!("regimen_oldest_claimable_seconds", "class" => class.as_str())
-                .set(oldest.as_secs_f64());
-        }
+        tell(Some(&jobs::queue_health(&mut client).await?));
         Ok(())
-    }
-
-    /// Nobody can say what waits: neither nothing nor what it was.
-    fn know_nothing(&mut self) {
-        for class in JobClass::ALL {
-            let class = class.as_str();
-            metrics::gauge!("regimen_jobs_waiting", "class" => class).set(f64::NAN);
-            metrics::gauge!("regimen_oldest_claimable_seconds", "class" => class).set(f64::NAN);
-        }
-        self.depth = Depth::default();
     }
 
     fn announce(&self, ended: &[Ended]) {
@@ -286,38 +258,28 @@ impl Reconciler {
     }
 }
 
-/// A count of everything that waits, page by page: one page for a usual line,
-/// one page a look for a long one.
-#[derive(Debug, Default)]
-struct Depth {
-    next: Option<Place>,
-    counted: HashMap<JobClass, i64>,
-    /// The last count that came to its end.
-    known: HashMap<JobClass, i64>,
-    ended_at: Option<Instant>,
-}
-
-impl Depth {
-    fn is_due(&self) -> bool {
-        self.next.is_some() || self.ended_at.is_none_or(|at| at.elapsed() >= REPORT_EVERY)
+/// Sets the gauges of the queue. Where its state is not known they say neither
+/// nothing nor what it was.
+fn tell(health: Option<&QueueHealth>) {
+    for class in JobClass::ALL {
+        let (waiting, oldest) = match health {
+            Some(health) => {
+                let of_class = health.classes.get(class).copied().unwrap_or_default();
+                (of_class.waiting as f64, of_class.oldest.as_secs_f64())
+            }
+            None => (f64::NAN, f64::NAN),
+        };
+        let class = class.as_str();
+        metrics::gauge!("regimen_jobs_waiting", "class" => class).set(waiting);
+        metrics::gauge!("regimen_oldest_claimable_seconds", "class" => class).set(oldest);
     }
-
-    fn add(&mut self, page: DepthPage) {
-        for (class, n) in page.counted {
-            *self.counted.entry(class).or_default() += n;
-        }
-        self.next = page.next;
-        if self.next.is_none() {
-            self.known = std::mem::take(&mut self.counted);
-            self.ended_at = Some(Instant::now());
-        }
-    }
-
-    /// The last whole count, or more where the present one has found more.
-    fn of(&self, class: JobClass) -> i64 {
-        let of = |counts: &HashMap<JobClass, i64>| counts.get(&class).copied().unwrap_or_default();
-        of(&self.known).max(of(&self.counted))
-    }
+    let overdue = |of: fn(&QueueHealth) -> Duration| {
+        health.map_or(f64::NAN, |health| of(health).as_secs_f64())
+    };
+    metrics::gauge!("regimen_jobs_overdue_seconds", "limit" => "lease")
+        .set(overdue(|health| health.lease_overdue));
+    metrics::gauge!("regimen_jobs_overdue_seconds", "limit" => "start")
+        .set(overdue(|health| health.start_overdue));
 }
 
 fn count_finished(state: &'static str, code: &'static str, jobs: usize) {

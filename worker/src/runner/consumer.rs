@@ -100,6 +100,7 @@ where
     D: Send + Sync + 'static,
     S: Source<D>,
 {
+    metrics::gauge!("regimen_slots", "consumer" => kind.name).set(kind.slots as f64);
     let source = Arc::new(source);
     monitor.register(move |_| {
         let Kind { name, slots, deps, drain, tasks } = kind.clone();

@@ -15,6 +15,7 @@ mod fitting_plans;
 mod fleet;
 mod idempotency;
 mod logs;
+mod metrics;
 mod outage;
 mod panics;
 mod pauses;

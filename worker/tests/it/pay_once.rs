@@ -75,7 +75,7 @@ async fn a_reply_is_stored_before_it_is_read() {
     let worker = fleet.worker().await;
     let (user, job) = fleet.one_held_job(&ingress).await;
     let blocker = reply_that_waits_to_be_stored(&fleet).await;
-    let read = "regimen_plans_verified_total";
+    let read = "regimen_plans_verified_total{kind=\"meal\",outcome=\"clean\"} 1\n";
     assert!(!fleet.metrics(&worker).await.contains(read));
     blocker.batch_execute("rollback").await.unwrap();
     one_plan_for_one_call(&fleet, &ingress, user, job).await;

@@ -3,7 +3,6 @@
 //! Short versions of all of them are a suite of `cargo xtask test`.
 
 mod k6;
-mod processes;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -23,7 +22,6 @@ use crate::stack::{Stack, StackError};
 use crate::state::{Lock, LockError};
 use crate::workspace::Profile;
 use k6::{K6, Outcome};
-use processes::Processes;
 use regimen_devtools::process::ProcessError;
 
 /// The folder of the command's stack and summaries under `target`.
@@ -182,9 +180,7 @@ fn start(place: &Place<'_>, k6: &mut K6) -> Result<Stack, LoadError> {
     k6.set("SIMULATOR_URL", &stack.simulator_url()?);
     k6.set("JWT_SECRET", &secrets.jwt);
     k6.set("STRIPE_WEBHOOK_SECRET", &secrets.stripe_webhook);
-    let processes = Processes::serve(stack.members())
-        .map_err(|source| LoadError::Folder { path: place.folder.to_owned(), source })?;
-    k6.set("METRICS_URLS", &processes.map(|processes| processes.url).unwrap_or_default());
+    k6.set("METRICS_URLS", &stack.metrics_pages()?.join(","));
     Ok(stack)
 }
 

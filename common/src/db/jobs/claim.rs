@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome, readable};
-use crate::job::PlanKind;
+use crate::job::{JobClass, PlanKind};
 use crate::weights::Weights;
 
 /// Under which conditions a worker claims.
@@ -38,6 +38,8 @@ pub struct ClaimedJob {
     pub user_id: Uuid,
     /// What it makes.
     pub kind: PlanKind,
+    /// Which line it stood in.
+    pub class: JobClass,
     /// The quiz it answers.
     pub quiz_result_id: Option<Uuid>,
     /// What the ingress handed over, as Postgres writes it.
@@ -54,6 +56,8 @@ pub struct ClaimedJob {
     pub claimed_at: DateTime<Utc>,
     /// When the job was accepted.
     pub created_at: DateTime<Utc>,
+    /// Since when it was its turn.
+    pub turn_since: Option<DateTime<Utc>>,
     /// W3C `traceparent` of the request that caused it.
     pub trace_context: Option<String>,
     /// The number of the `claimed` event.
@@ -68,6 +72,7 @@ impl ClaimedJob {
             fence: row.try_get("fence")?,
             user_id: row.try_get("user_id")?,
             kind: super::read::named(row, "kind")?,
+            class: super::read::named(row, "class")?,
             quiz_result_id: row.try_get("quiz_result_id")?,
             input,
             attempts: row.try_get("attempts")?,
@@ -75,6 +80,8 @@ impl ClaimedJob {
             rounds: row.try_get("rounds")?,
             deadline_at: row.try_get("deadline_at")?,
             claimed_at: row.try_get("updated_at")?,
+            // For a metric only: a time beyond belief keeps no job from running.
+            turn_since: row.try_get("turn_since").ok(),
             created_at: row.try_get("created_at")?,
             trace_context: row.try_get("trace_context")?,
             last_seq: row.try_get("last_seq")?,
@@ -96,7 +103,8 @@ const CLAIM: &str = "-- claim jobs
         -- Looked up by id alone: while statistics are old, a planner that sees the
         -- state beside it would rather read the index of everything queued. How many
         -- ids there are is not shown to it, as in `watch::ONE_OF`.
-        select id, user_id, class, state, run_at, expires_at, created_at, first_claimed_at
+        select id, user_id, class, state, run_at, expires_at, created_at, first_claimed_at,
+               coalesce(dispatched_at, run_at) as turn_since
         from regimen.jobs where id = any((select $1::uuid[])::uuid[])
         for update skip locked
     ), queued as materialized (
@@ -104,7 +112,7 @@ const CLAIM: &str = "-- claim jobs
         select *, exists (select from public.profiles p where p.id = user_id offset 0) as known
         from named where state = 'queued'
     ), wanted as (
-        select id, user_id, created_at from queued
+        select id, user_id, created_at, turn_since from queued
         where known and run_at <= now()
           and (first_claimed_at is not null or expires_at > now())
           and not exists (select from regimen.pauses p where p.what = 'queue' and p.name = class)
@@ -120,7 +128,7 @@ const CLAIM: &str = "-- claim jobs
         from (select distinct user_id, hashtext(user_id::text) as lock
               from wanted order by lock) u
     ), ranked as (
-        select w.id,
+        select w.id, w.turn_since,
                u.running + row_number() over
                    (partition by w.user_id order by w.created_at, w.id) as turn
         from wanted w join users u using (user_id)
@@ -138,17 +146,17 @@ const CLAIM: &str = "-- claim jobs
             deadline_at = coalesce(deadline_at, now() + make_interval(secs => $4)),
             dispatched_at = null, updated_at = now(), last_seq = last_seq + 1
         from ranked where ranked.id = j.id and ranked.turn <= $5
-        returning j.*
+        returning j.*, ranked.turn_since
     ), event as (
         insert into regimen.job_events (job_id, seq, at, kind, data)
         select id, last_seq, now(), 'claimed',
                jsonb_build_object('worker', worker_id, 'attempt', attempts)
         from claimed
     )
-    select id, fence, user_id, kind, quiz_result_id, input, attempts,
+    select id, fence, user_id, kind, class, quiz_result_id, input, attempts,
            first_claimed_at = updated_at and not exists (
                select from regimen.job_retries r where r.retried_as = claimed.id offset 0) as fresh,
-           rounds, deadline_at, updated_at, created_at, trace_context, last_seq
+           rounds, deadline_at, updated_at, created_at, turn_since, trace_context, last_seq
     from claimed";
 
 /// Claims what of `ids` is claimable: queued, due, within its user's cap.

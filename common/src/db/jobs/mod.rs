@@ -31,7 +31,7 @@ pub use claim::{
     ClaimPolicy, ClaimedJob, Held, Turns, claim, claim_each, claim_waiting, extend_leases, held_by,
 };
 pub use deleted::{DeletedAccount, DeletedAccounts, cancel_of_account, deleted_accounts};
-pub use depth::{Backlog, DepthPage, Place, backlog, count_waiting, oldest_turn};
+pub use depth::{Backlog, ClassHealth, QueueHealth, backlog, queue_health};
 pub use dispatch::{NextJob, dispatch_next};
 pub use events::append_event;
 pub use finish::{Ended, Success, fail, retry_later, saved_in, succeed};

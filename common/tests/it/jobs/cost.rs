@@ -119,14 +119,17 @@ async fn hot_statements_read_little_of_a_long_queue() {
     assert_eq!(direct.len(), 64);
     note("claim 64 directly", 5_000, reads(&client).await);
 
-    let page = jobs::count_waiting(&mut client, None, 5_000).await.unwrap();
-    assert_eq!(page.counted[&JobClass::Free], 5_000);
-    note("a page of the count", 10_100, reads(&client).await);
-    jobs::oldest_turn(&mut client, JobClass::Free).await.unwrap();
+    let health = jobs::queue_health(&mut client).await.unwrap();
+    let sql = "select count(*) from regimen.jobs where state = 'queued'";
+    let waiting: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(health.classes[&JobClass::Free].waiting, waiting);
+    note("the count, to compare", i64::MAX, reads(&client).await);
+    jobs::queue_health(&mut client).await.unwrap();
     // Entries of what was claimed a moment ago are passed over, until they are cleared away.
-    note("oldest turn", 300, reads(&client).await);
-    jobs::backlog(&mut client, 5_000, Duration::from_secs(60)).await.unwrap();
-    note("backlog", 15_000, reads(&client).await);
+    note("queue health", 400, reads(&client).await);
+    let backlog = jobs::backlog(&mut client, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(backlog.queued, waiting);
+    note("backlog, the pace of 2,000 ends", 5_000, reads(&client).await);
 
     let over: Vec<_> = bounded.iter().filter(|(_, read, most)| read > most).collect();
     assert!(over.is_empty(), "read more than they may: {over:?} of {bounded:?}");

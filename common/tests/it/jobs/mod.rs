@@ -3,6 +3,7 @@
 
 mod agreement;
 mod cost;
+mod depth;
 mod life;
 mod lists;
 mod loss;

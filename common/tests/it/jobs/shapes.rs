@@ -16,12 +16,11 @@ use regimen_common::db::callbacks::{self, Due, Room};
 use regimen_common::db::jobs::{self, DeletedAccounts, Held, OverAnswers};
 use regimen_common::db::{models, pauses, usage};
 use regimen_common::dispatch::Weights;
-use regimen_common::job::JobClass;
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
 use super::shared::{
-    PER_USER, claim_waiting, dispatch_ready, expire_overdue, policy, recover_leases,
+    PER_USER, buffers, claim_waiting, dispatch_ready, expire_overdue, policy, recover_leases,
     redispatch_lost, release,
 };
 
@@ -132,16 +131,6 @@ impl Looks<'_> {
     }
 }
 
-/// Buffers of all our tables and their indexes this session's finished
-/// statements have touched, and everybody else's.
-async fn buffers(client: &Client) -> i64 {
-    client.batch_execute("select pg_stat_force_next_flush()").await.unwrap();
-    let sql = "select sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read, 0)
-                          + coalesce(idx_blks_hit, 0))::bigint
-               from pg_statio_user_tables where relname not like 'pg_%'";
-    client.query_one(sql, &[]).await.unwrap().get(0)
-}
-
 /// Everything that runs again and again, once.
 async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64, Duration)> {
     let some = "select array(select id from regimen.jobs where state = 'queued'
@@ -180,15 +169,11 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     looks.end("fifty deleted accounts", 2_000).await;
     jobs::forget_answers(looks.client, &OverAnswers { limit: 200, quarantine: &[] }).await.unwrap();
     looks.end("forget 200 kept answers", 4_000).await;
-    jobs::count_waiting(looks.client, None, 10_000).await.unwrap();
-    looks.end("a page of the count, 10,000 jobs", 12_000).await;
-    for &class in JobClass::ALL {
-        jobs::oldest_turn(looks.client, class).await.unwrap();
-    }
+    jobs::queue_health(looks.client).await.unwrap();
     // Entries of what was claimed a moment ago are passed over, until they are cleared away.
-    looks.end("oldest turns", 300).await;
-    jobs::backlog(looks.client, 20_001, Duration::from_secs(60)).await.unwrap();
-    looks.end("backlog of 20,000", 27_000).await;
+    looks.end("queue health", 400).await;
+    jobs::backlog(looks.client, Duration::from_secs(60)).await.unwrap();
+    looks.end("backlog, the pace of 2,000 ends", 6_000).await;
     jobs::lines(looks.client, 10_000, Duration::from_secs(60)).await.unwrap();
     looks.end("lines, 10,000 places", 30_000).await;
     jobs::dispatch_next(looks.client, &[HEAVY], PER_USER).await.unwrap();

@@ -177,3 +177,13 @@ pub(crate) async fn state(client: &Client, id: Uuid) -> String {
     let sql = "select state from regimen.jobs where id = $1";
     client.query_one(sql, &[&id]).await.unwrap().get(0)
 }
+
+/// Buffers of all our tables and their indexes this session's finished
+/// statements have touched, and everybody else's.
+pub(crate) async fn buffers(client: &Client) -> i64 {
+    client.batch_execute("select pg_stat_force_next_flush()").await.unwrap();
+    let sql = "select sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read, 0)
+                          + coalesce(idx_blks_hit, 0))::bigint
+               from pg_statio_user_tables where relname not like 'pg_%'";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use regimen_common::db::jobs::{Acceptance, Held};
+use regimen_common::db::jobs::{Acceptance, ClassHealth, Held};
 use regimen_common::db::{self, jobs};
 use regimen_common::dispatch::Weights;
 use regimen_common::job::JobClass;
@@ -233,9 +233,10 @@ async fn a_job_has_waited_since_its_turn_whatever_was_pushed_again() {
     let first = again(60).await;
     assert_eq!(again(60).await.len(), 1, "the other one");
     assert!(again(60).await.is_empty(), "both were put there a moment ago");
-    let oldest = jobs::oldest_turn(&mut client, JobClass::Free).await.unwrap();
-    assert!(oldest.unwrap() >= Duration::from_secs(300), "{oldest:?}");
-    assert_eq!(jobs::oldest_turn(&mut client, JobClass::Pro).await.unwrap(), None);
+    let health = jobs::queue_health(&mut client).await.unwrap();
+    let (free, pro) = (health.classes[&JobClass::Free], health.classes[&JobClass::Pro]);
+    assert!(free.waiting == 2 && free.oldest >= Duration::from_secs(300), "{free:?}");
+    assert_eq!(pro, ClassHealth::default());
     let details = jobs::details(&client, &[pushed, waiting]).await.unwrap();
     assert_eq!(details[&pushed].turn_since, before, "its place in the line is kept");
     // The message says when it was put there, so that it is not taken for lost at once.

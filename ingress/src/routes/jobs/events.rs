@@ -21,7 +21,7 @@ use crate::error::{ApiError, QuotaExceeded};
 use crate::extract::{Id, Query};
 use crate::state::AppState;
 use crate::waiting::own_mark;
-use crate::watching::{LookupError, WaitSlot, WaitSlots, Watcher, Watching};
+use crate::watching::{LookupError, WaitSlot, WaitSlots, Waiter, Watcher, Watching};
 
 /// Clients come back so long after the end of a stream, and up to a second
 /// later: an ingress that stops sends all of its clients to the others.
@@ -86,7 +86,7 @@ pub(super) async fn stream(
     if mark.state.is_terminal() && after == mark.seq {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let slot = state.watching.slots.take(user_id);
+    let slot = state.watching.slots.take(user_id, Waiter::Stream);
     let slot = slot.ok_or_else(|| too_many_streams(&state.watching.slots))?;
     let history = History {
         job: id,

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::budget::Reservation;
 use crate::deps::Deps;
 use crate::jobs::plan::error::JobError;
+use crate::jobs::plan::stages::{Stage, Stages};
 use crate::llm::fallback::StoredReply;
 use crate::llm::log::{AttemptLog, End, Start};
 use crate::llm::{ProviderName, RawReply};
@@ -26,6 +27,7 @@ pub struct Attempts {
     held: Held,
     user: Uuid,
     prompt_version: &'static str,
+    stages: Arc<Stages>,
     /// What is reserved for calls under way. A call that is broken off stays
     /// counted with the most it can cost, here as in its row.
     reservations: Mutex<HashMap<i32, Reservation>>,
@@ -37,10 +39,16 @@ pub struct Attempts {
 
 impl Attempts {
     /// The attempts of one claim.
-    pub fn new(deps: Arc<Deps>, held: Held, user: Uuid, prompt_version: &'static str) -> Self {
+    pub fn new(
+        deps: Arc<Deps>,
+        held: Held,
+        user: Uuid,
+        prompt_version: &'static str,
+        stages: Arc<Stages>,
+    ) -> Self {
         let (rows, reservations) = (Mutex::default(), Mutex::default());
         let inherited = OnceLock::new();
-        Self { deps, held, user, prompt_version, rows, reservations, inherited }
+        Self { deps, held, user, prompt_version, stages, rows, reservations, inherited }
     }
 
     /// The job they belong to.
@@ -141,12 +149,14 @@ impl AttemptLog for Attempts {
         };
         self.remember(n, id);
         self.reservations.lock().unwrap_or_else(PoisonError::into_inner).insert(n, reservation);
+        self.stages.enter(Stage::Generating);
         self.deps.announcer.event(self.held.id, seq, JobEventKind::AttemptStarted);
         Ok(n)
     }
 
     /// Goes on by itself when the run is dropped: the reply is paid for.
     async fn replied(&self, n: i32, raw: &RawReply) -> Result<(), JobError> {
+        self.stages.enter(Stage::Verifying);
         let (deps, held, row, raw) = (Arc::clone(&self.deps), self.held, self.row(n)?, raw.clone());
         let write = deps.in_flight.write(held);
         let stored = self.deps.tasks.clone().spawn(async move {
@@ -191,6 +201,7 @@ impl AttemptLog for Attempts {
         if end.outcome == "ok" {
             return Ok(());
         }
+        self.stages.enter(Stage::Generating);
         let retry_in = end.retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         // Users read events: the provider's own words stay with the attempt.
         let detail = attempt_summary(end.outcome);

@@ -14,6 +14,7 @@ use regimen_common::db::plans::{self, NewPlan, PlanColumns};
 use regimen_common::db::{Client, DbError};
 use regimen_common::job::{FailureCode, JobEventKind};
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -88,17 +89,18 @@ impl Finished {
 /// What came of a round.
 pub type Outcome = Result<Finished, JobError>;
 
-/// Writes the end of a claim, whatever came of it, and concludes it
-/// unless Postgres could not be reached.
+/// Writes the end of a claim that `begun` then, whatever came of it, and
+/// concludes it unless Postgres could not be reached.
 pub async fn conclude(
     deps: &Deps,
     claimed: &ClaimedJob,
     in_flight: &InFlightJob,
+    begun: Instant,
     outcome: Outcome,
 ) {
     let held = in_flight.held();
     let (written, tried_for_long) = match outcome {
-        Ok(finished) => (succeed(deps, claimed, &finished).await, true),
+        Ok(finished) => (succeed(deps, claimed, begun, &finished).await, true),
         // Of what fails in the middle of a round nothing was tried again yet.
         Err(JobError::Db(error)) => (Err(error), false),
         Err(error) => (unsuccessful(deps, claimed, error).await, true),
@@ -137,7 +139,12 @@ fn says_no(deps: &Deps, error: &DbError) -> bool {
         && error.code().is_some_and(|code| of_the_statement.contains(code))
 }
 
-async fn succeed(deps: &Deps, claimed: &ClaimedJob, finished: &Finished) -> Result<(), DbError> {
+async fn succeed(
+    deps: &Deps,
+    claimed: &ClaimedJob,
+    begun: Instant,
+    finished: &Finished,
+) -> Result<(), DbError> {
     let held = Held { id: claimed.id, fence: claimed.fence };
     let plan = finished.row(claimed);
     let success = Success {
@@ -169,7 +176,15 @@ async fn succeed(deps: &Deps, claimed: &ClaimedJob, finished: &Finished) -> Resu
     .await?;
     match ended.as_ref().map(|ended| ended.kind) {
         Some(JobEventKind::Cancelled) => count_finished("cancelled", "account_deleted"),
-        Some(_) => count_finished("succeeded", plan.columns.kind().as_str()),
+        Some(_) => {
+            count_finished("succeeded", claimed.kind.as_str());
+            let until_claimed = (claimed.claimed_at - claimed.created_at).to_std();
+            metrics::histogram!(
+                "regimen_plan_ready_seconds",
+                "kind" => claimed.kind.as_str(), "class" => claimed.class.as_str()
+            )
+            .record(until_claimed.unwrap_or_default() + begun.elapsed());
+        }
         None => {}
     }
     announce(deps, held, ended);

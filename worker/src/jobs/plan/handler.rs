@@ -8,6 +8,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{ClaimedJob, Held};
 use regimen_common::food::unread;
 use regimen_common::job::{PlanKind, attempt_summary};
@@ -19,6 +20,7 @@ use super::attempts::Attempts;
 use super::error::JobError;
 use super::finish::{self, Beside, Finished};
 use super::order::Order;
+use super::stages::{Stage, Stages};
 use super::verify::Verifier;
 use crate::deps::Deps;
 use crate::llm::fallback::Request;
@@ -49,27 +51,29 @@ pub struct PlanJob {
     claimed: ClaimedJob,
     /// Released when dropped, unless the job was ended or taken over.
     in_flight: InFlightJob,
+    begun: Instant,
 }
 
 impl PlanJob {
     /// The job of a claim.
     pub fn new(claimed: ClaimedJob, in_flight: InFlightJob) -> Self {
-        Self { claimed, in_flight }
+        Self { claimed, in_flight, begun: Instant::now() }
     }
 }
 
 impl consumer::Job<Deps> for PlanJob {
     async fn run(&self, deps: &Arc<Deps>) {
         let (started, claimed) = (Instant::now(), &self.claimed);
-        metrics::histogram!("regimen_pickup_seconds")
-            .record((claimed.claimed_at - claimed.created_at).to_std().unwrap_or_default());
+        count_waits(claimed);
+        let stages = Arc::new(Stages::begin(claimed.kind));
         tokio::select! {
             biased;
             () = self.in_flight.abandoned() => {
                 tracing::info!(job_id = %claimed.id, "stopped working on a job");
             }
-            outcome = round(deps, claimed) => {
-                finish::conclude(deps, claimed, &self.in_flight, outcome).await;
+            outcome = round(deps, claimed, &stages) => {
+                stages.enter(Stage::Saving);
+                finish::conclude(deps, claimed, &self.in_flight, self.begun, outcome).await;
             }
         }
         metrics::histogram!("regimen_round_seconds", "kind" => claimed.kind.as_str())
@@ -77,15 +81,32 @@ impl consumer::Job<Deps> for PlanJob {
     }
 
     async fn panicked(&self, deps: &Arc<Deps>) {
-        finish::conclude(deps, &self.claimed, &self.in_flight, Err(JobError::Panicked)).await;
+        let (claimed, outcome) = (&self.claimed, Err(JobError::Panicked));
+        finish::conclude(deps, claimed, &self.in_flight, self.begun, outcome).await;
+    }
+}
+
+fn count_waits(claimed: &ClaimedJob) {
+    let class = claimed.class.as_str();
+    let since = |begun: DateTime<Utc>| (claimed.claimed_at - begun).to_std().unwrap_or_default();
+    if claimed.fresh {
+        metrics::histogram!("regimen_pickup_seconds", "class" => class)
+            .record(since(claimed.created_at));
+    }
+    if let Some(turn) = claimed.turn_since {
+        metrics::histogram!("regimen_queue_wait_seconds", "class" => class).record(since(turn));
     }
 }
 
 /// One round. `Fallback::run` keeps the deadline; the outer limit covers all else.
-async fn round(deps: &Arc<Deps>, claimed: &ClaimedJob) -> Result<Finished, JobError> {
+async fn round(
+    deps: &Arc<Deps>,
+    claimed: &ClaimedJob,
+    stages: &Arc<Stages>,
+) -> Result<Finished, JobError> {
     let left = (claimed.deadline_at - claimed.claimed_at).to_std().unwrap_or_default();
     let deadline = Instant::now() + left;
-    let work = generate(deps, claimed, deadline);
+    let work = generate(deps, claimed, stages, deadline);
     match tokio::time::timeout_at(deadline + DEADLINE_GRACE, work).await {
         Ok(outcome) => outcome,
         Err(_) => Err(JobError::Retry {
@@ -98,10 +119,12 @@ async fn round(deps: &Arc<Deps>, claimed: &ClaimedJob) -> Result<Finished, JobEr
 async fn generate(
     deps: &Arc<Deps>,
     claimed: &ClaimedJob,
+    stages: &Arc<Stages>,
     deadline: Instant,
 ) -> Result<Finished, JobError> {
     let held = Held { id: claimed.id, fence: claimed.fence };
-    let attempts = Attempts::new(Arc::clone(deps), held, claimed.user_id, prompts::VERSION);
+    let (user, version) = (claimed.user_id, prompts::VERSION);
+    let attempts = Attempts::new(Arc::clone(deps), held, user, version, Arc::clone(stages));
     let order = Arc::new(Order::read(claimed)?);
     let stored = if claimed.fresh { None } else { attempts.usable().await? };
     let request = Request { stored, ..request(&order, claimed.user_id, deadline) };

@@ -6,4 +6,5 @@ pub mod error;
 pub mod finish;
 pub mod handler;
 pub mod order;
+pub mod stages;
 pub mod verify;

@@ -39,13 +39,14 @@ impl Judge for Verifier<'_> {
         let (kind, needs) = (self.order.kind, self.order.needs());
         let repairs = repair(&mut plan, needs);
         let verdict = verify(&plan, needs);
-        count_violations(&verdict);
+        count_violations(kind, &verdict);
         if !verdict.is_clean() {
             self.log(&verdict);
             count(kind, if verdict.is_dangerous() { "dangerous" } else { "refused" });
             return Judgement::Correct(correction(&verdict.violations));
         }
         count(kind, if repairs.is_empty() { "clean" } else { "repaired" });
+        count_repairs(kind, &repairs);
         self.record(&repairs).await;
         Judgement::Accept(plan)
     }
@@ -80,8 +81,19 @@ fn count(kind: PlanKind, outcome: &'static str) {
         .increment(1);
 }
 
-fn count_violations(verdict: &Verdict) {
+fn count_violations(kind: PlanKind, verdict: &Verdict) {
     for class in verdict.violations.iter().map(Violation::class) {
-        metrics::counter!("regimen_plan_violations_total", "class" => class).increment(1);
+        metrics::counter!(
+            "regimen_plan_violations_total",
+            "kind" => kind.as_str(), "class" => class
+        )
+        .increment(1);
+    }
+}
+
+fn count_repairs(kind: PlanKind, repairs: &[Repair]) {
+    for class in repairs.iter().map(Repair::class) {
+        metrics::counter!("regimen_plan_repairs_total", "kind" => kind.as_str(), "class" => class)
+            .increment(1);
     }
 }

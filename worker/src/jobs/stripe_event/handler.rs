@@ -13,6 +13,7 @@ use regimen_common::backoff::backoff;
 use regimen_common::billing::event::{BadPayload, Event};
 use regimen_common::db::DbError;
 use regimen_common::db::billing::claims::{self, ClaimedEvent, Failure};
+use regimen_common::db::billing::events::EventState;
 use regimen_common::dispatch::{List, Message};
 use tokio::time::Instant;
 
@@ -105,6 +106,11 @@ pub async fn handle(deps: &Deps, claimed: &ClaimedEvent) {
     let started = Instant::now();
     let label = match attempt(deps, claimed).await {
         Ok(settled) => {
+            if matches!(settled.state, Some(EventState::Applied | EventState::Ignored)) {
+                let until_claimed = (claimed.claimed_at - claimed.received_at).to_std();
+                metrics::histogram!("regimen_stripe_event_delay_seconds")
+                    .record(until_claimed.unwrap_or_default() + started.elapsed());
+            }
             after_commit(deps, claimed, &settled).await;
             settled.state.map_or("gone", |state| state.as_str())
         }

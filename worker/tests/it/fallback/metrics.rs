@@ -43,7 +43,7 @@ async fn a_worker_tells_of_attempts_breakers_cost_and_verification_in_bounded_se
         r#"regimen_provider_cost_micros_total{provider="gemini"}"#,
         r#"regimen_plans_verified_total{kind="meal",outcome="dangerous"}"#,
         r#"regimen_plans_verified_total{kind="meal",outcome="repaired"}"#,
-        r#"regimen_plan_violations_total{class="allergen"}"#,
+        r#"regimen_plan_violations_total{kind="meal",class="allergen"}"#,
         "regimen_provider_call_seconds_count",
     ] {
         fleet.until_metric(&worker, line, 1.0).await;
