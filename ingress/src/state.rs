@@ -11,10 +11,11 @@ use regimen_common::redis::{Redis, RedisError};
 use regimen_common::shutdown::Shutdown;
 use tokio::sync::Semaphore;
 
-use crate::auth::{AuthSetupError, Authenticator};
+use crate::auth::{AdminTable, AuthSetupError, Authenticator};
 use crate::config::IngressConfig;
 use crate::limits::RateLimits;
 use crate::stripe_api::StripeApi;
+use crate::stripe_api::account::AccountReader;
 use crate::watching::Watching;
 
 /// Of a pool of connections that all requests share.
@@ -33,10 +34,14 @@ pub struct AppState {
     pub queue: Queue,
     /// Who is calling.
     pub authenticator: Arc<Authenticator>,
+    /// Who else is an operator.
+    pub admins: Arc<AdminTable>,
     /// How often users may do what.
     pub limits: Arc<RateLimits>,
     /// Calls to Stripe.
     pub stripe: Arc<StripeApi>,
+    /// All of the account at Stripe, for the operators' dashboards.
+    pub account: Arc<AccountReader>,
     /// Job changes for waiting requests, and how jobs stand.
     pub watching: Watching,
     /// Turns of refused requests that store their quiz's targets.
@@ -75,9 +80,12 @@ impl AppState {
         let db = db::pool(&config.database_url, config.database_pool_size, "regimen-ingress")?;
         let redis = Redis::new(&config.redis_url, &config.redis_prefix)?;
         let access = config.stripe.access.clone();
-        let stripe = StripeApi::new(access, config.stripe.timeout, rand::make_rng())?;
+        let stripe = Arc::new(StripeApi::new(access, config.stripe.timeout, rand::make_rng())?);
+        let admins = AdminTable::new(db.clone(), config.auth.admin_table.as_ref());
         Ok(Self {
-            stripe: Arc::new(stripe),
+            account: Arc::new(AccountReader::new(Arc::clone(&stripe))),
+            stripe,
+            admins: Arc::new(admins),
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
             limits: Arc::new(RateLimits::new(config.usage.clone(), redis.clone(), db.clone())),
             queue: Queue::new(redis.clone()),
@@ -95,6 +103,12 @@ impl AppState {
 impl FromRef<AppState> for Arc<Authenticator> {
     fn from_ref(state: &AppState) -> Self {
         Arc::clone(&state.authenticator)
+    }
+}
+
+impl FromRef<AppState> for Arc<AdminTable> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.admins)
     }
 }
 

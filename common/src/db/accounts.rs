@@ -1,6 +1,7 @@
 //! SQL of profiles and quiz results.
 
 use crate::db::GenericClient;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -100,4 +101,22 @@ pub async fn fill_in_calculations(
     let statement = client.prepare_cached(FILL_IN_CALCULATIONS).await?;
     client.execute(&statement, &[&quiz_result_id, &user_id, &Json(calculations)]).await?;
     Ok(())
+}
+
+/// How many users there are, and how many of them came since `since`.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn count(
+    client: &impl GenericClient,
+    since: DateTime<Utc>,
+) -> Result<(i64, i64), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- count users
+             select count(*), count(*) filter (where created_at >= $1) from public.profiles",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[&since]).await?;
+    Ok((row.get(0), row.get(1)))
 }

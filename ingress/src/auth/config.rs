@@ -6,6 +6,8 @@ use regimen_common::config::{Env, Environment};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::TableName;
+
 /// Shorter secrets can be guessed or searched for.
 const MIN_SECRET_BYTES: usize = 32;
 /// One valid key and its successor.
@@ -55,6 +57,8 @@ pub struct AuthConfig {
     pub service_keys: Vec<SecretString>,
     /// `ALLOW_ANONYMOUS`: whether Supabase's anonymous sessions count as users.
     pub allow_anonymous: bool,
+    /// `ADMIN_TABLE`: the app's own table of operators, beside the claim.
+    pub admin_table: Option<TableName>,
 }
 
 impl AuthConfig {
@@ -71,6 +75,7 @@ impl AuthConfig {
             jwks_url,
             service_keys: env.list("SERVICE_KEYS").into_iter().map(SecretString::from).collect(),
             allow_anonymous: env.flag("ALLOW_ANONYMOUS", false),
+            admin_table: env.optional("ADMIN_TABLE"),
         };
         config.report(env, environment);
         config

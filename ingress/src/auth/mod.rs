@@ -4,6 +4,7 @@
 //! handlers take a [`Caller`] and ask [`Caller::acting_for`] whose data the
 //! request is about, so that rule stands in one place.
 
+mod admin_table;
 mod caller;
 mod claims;
 mod config;
@@ -20,6 +21,7 @@ use axum::http::{HeaderMap, header};
 use regimen_common::clock::Clock;
 use uuid::Uuid;
 
+pub use admin_table::{AdminTable, TableName};
 pub use caller::{Admin, Caller, Role};
 pub use config::{AuthConfig, AuthMode};
 pub use error::{AuthError, AuthSetupError};
@@ -180,12 +182,14 @@ where
 impl<S> FromRequestParts<S> for Admin
 where
     Arc<Authenticator>: FromRef<S>,
+    Arc<AdminTable>: FromRef<S>,
     S: Send + Sync,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        Admin::try_from(Caller::from_request_parts(parts, state).await?)
+        let caller = Caller::from_request_parts(parts, state).await?;
+        Admin::try_from(Arc::<AdminTable>::from_ref(state).look_up(caller).await?)
     }
 }
 

@@ -41,6 +41,7 @@ fn config(mode: AuthMode) -> AuthConfig {
         jwks_url: None,
         service_keys: vec![SecretString::from("old key"), SecretString::from("new key")],
         allow_anonymous: false,
+        admin_table: None,
     }
 }
 

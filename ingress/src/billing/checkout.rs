@@ -12,6 +12,7 @@ use regimen_common::db::accounts;
 use regimen_common::db::billing::payers::{self, Payer};
 use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_billing::invoice::ListInvoice;
+use stripe_billing::subscription::RetrieveSubscription;
 use stripe_checkout::CheckoutSessionMode;
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionSubscriptionData,
@@ -24,7 +25,7 @@ use super::{keys, one_checkout, return_url};
 use crate::auth::Caller;
 use crate::error::{ApiError, FieldError};
 use crate::state::AppState;
-use crate::stripe_api::replies::{Customer, Invoice, List, Session};
+use crate::stripe_api::replies::{Customer, Invoice, List, Session, Subscription};
 use crate::stripe_api::{CallError, Refusal};
 
 /// The metadata key that carries our user's id.
@@ -215,18 +216,57 @@ pub async fn invoices(
     caller: &Caller,
     customer: &str,
 ) -> Result<Vec<Invoice>, ApiError> {
-    if !caller.is_admin() {
-        let user = caller.acting_for(None)?;
-        let payer = payer(state, user).await?;
-        let likely = payer.customer.as_deref().or(payer.named.as_deref()) == Some(customer);
-        if !likely || own_customer(state, caller, user, &payer).await?.is_none() {
-            return Err(no_such_customer());
-        }
-    }
+    may_see_customer(state, caller, customer).await?;
     let request = ListInvoice::new().customer(customer).limit(INVOICES);
     match state.stripe.read::<List<Invoice>>(request.build()).await {
         Ok(list) => Ok(list.data),
         Err(CallError::Missing(_)) => Err(no_such_customer()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lets operators and the customer themselves through.
+///
+/// # Errors
+/// 404 for a customer that is not the caller's; 502 and 503 by Stripe.
+pub async fn may_see_customer(
+    state: &AppState,
+    caller: &Caller,
+    customer: &str,
+) -> Result<(), ApiError> {
+    if caller.is_admin() {
+        return Ok(());
+    }
+    let user = caller.acting_for(None)?;
+    let payer = payer(state, user).await?;
+    let likely = payer.customer.as_deref().or(payer.named.as_deref()) == Some(customer);
+    if likely && own_customer(state, caller, user, &payer).await?.is_some() {
+        return Ok(());
+    }
+    Err(no_such_customer())
+}
+
+/// Whether a subscription is the caller's own: as we know it, or of their customer.
+///
+/// # Errors
+/// 502 and 503 by Stripe.
+pub async fn owns_subscription(
+    state: &AppState,
+    caller: &Caller,
+    subscription: &str,
+) -> Result<bool, ApiError> {
+    let user = caller.acting_for(None)?;
+    let client = state.db.get().await?;
+    if payers::owns(&client, user, subscription).await? {
+        return Ok(true);
+    }
+    drop(client);
+    let payer = payer(state, user).await?;
+    let Some(own) = own_customer(state, caller, user, &payer).await? else { return Ok(false) };
+    let request = RetrieveSubscription::new(subscription).build();
+    match state.stripe.read::<Subscription>(request).await {
+        Ok(found) => Ok(found.customer.is_some_and(|customer| customer.id() == own)),
+        Err(CallError::Missing(_)) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::error::ApiError;
 use crate::extract::is_plain;
-use crate::idempotency::idempotency_key;
+use crate::idempotency::{IDEMPOTENCY_KEY, idempotency_key};
 
 /// The key for `action` of `actor`, from the request's headers or fresh.
 ///
@@ -29,6 +29,24 @@ pub fn of_request(
         Some(own) => derived(&[action, actor, &own]),
         None => derived(&[action, actor, &Uuid::new_v4().to_string()]),
     }
+}
+
+/// The key of a refund. Money goes back once: without a key of the caller's, what
+/// is given back is the key.
+///
+/// # Errors
+/// 400 for a key that is none.
+pub fn of_refund(
+    headers: &HeaderMap,
+    actor: &str,
+    payment: &str,
+    amount: Option<i64>,
+) -> Result<IdempotencyKey, ApiError> {
+    if headers.contains_key(IDEMPOTENCY_KEY) {
+        return of_request(headers, "refund", actor);
+    }
+    let amount = amount.map_or_else(|| "all".to_owned(), |amount| amount.to_string());
+    derived(&["refund", payment, &amount])
 }
 
 /// The key that stands for exactly these words.

@@ -5,9 +5,11 @@
 //! - [`return_url`]: where Stripe may send people back to.
 //! - [`operate`]: what operators change in other people's subscriptions.
 //! - [`revenue`]: what all subscriptions together bring.
+//! - [`dashboard`]: the numbers of the app's operators' dashboard.
 //! - [`keys`]: under which idempotency key Stripe is called.
 
 pub mod checkout;
+pub mod dashboard;
 pub mod keys;
 pub mod one_checkout;
 pub mod operate;

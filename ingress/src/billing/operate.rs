@@ -1,21 +1,27 @@
-//! What operators change in other people's subscriptions, invoices and
-//! payments. Each change is recorded before Stripe is called and completed
+//! What operators change in other people's subscriptions, invoices and payments,
+//! and users in their own. Each change is recorded before Stripe is called and completed
 //! after it, so that none is without a trace.
 
+use chrono::{DateTime, Utc};
 use regimen_common::db::admin_actions::{self, Action};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stripe_billing::invoice::SendInvoiceInvoice;
 use stripe_billing::subscription::{
     DiscountsDataParam, RetrieveSubscription, UpdateSubscription, UpdateSubscriptionItems,
     UpdateSubscriptionProrationBehavior, UpdateSubscriptionTrialEnd,
 };
-use stripe_client_core::{IdempotencyKey, StripeRequest};
+use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod, StripeRequest};
 use stripe_core::refund::{CreateRefund, CreateRefundReason};
+use tokio::try_join;
 
-use crate::auth::Admin;
-use crate::error::ApiError;
+/// How far ahead a trial may end: Stripe takes no more than two years.
+const LONGEST_TRIAL: i64 = 730 * 86_400;
+
+use crate::auth::{Caller, Role};
+use crate::error::{ApiError, FieldError};
 use crate::state::AppState;
-use crate::stripe_api::replies::{Invoice, Refund, Subscription};
+use crate::stripe_api::replies::{List, Subscription};
 use crate::stripe_api::{CallError, Reply};
 
 /// A change to make.
@@ -29,6 +35,23 @@ pub enum Change {
     Coupon(String),
     /// Let the trial end then, in Unix seconds.
     TrialEnd(i64),
+    /// Charge this from now on.
+    PaymentMethod(String),
+}
+
+/// The end of a trial, in Unix seconds.
+///
+/// # Errors
+/// 422 at `/trial_end` when it is not in the future or beyond what Stripe takes.
+pub fn trial_end(at: i64, now: DateTime<Utc>) -> Result<Change, ApiError> {
+    let now = now.timestamp();
+    if (now + 1..=now + LONGEST_TRIAL).contains(&at) {
+        return Ok(Change::TrialEnd(at));
+    }
+    Err(ApiError::Invalid(vec![FieldError {
+        pointer: "/trial_end".to_owned(),
+        message: "must be in Unix seconds, in the future, within two years".to_owned(),
+    }]))
 }
 
 impl Change {
@@ -39,6 +62,7 @@ impl Change {
             Self::Price(_) => "change_plan",
             Self::Coupon(_) => "apply_coupon",
             Self::TrialEnd(_) => "extend_trial",
+            Self::PaymentMethod(_) => "update_payment_method",
         }
     }
 
@@ -48,6 +72,7 @@ impl Change {
             Self::Price(price) => json!({ "price_id": price }),
             Self::Coupon(coupon) => json!({ "coupon_id": coupon }),
             Self::TrialEnd(at) => json!({ "trial_end": at }),
+            Self::PaymentMethod(method) => json!({ "payment_method_id": method }),
         }
     }
 }
@@ -75,10 +100,10 @@ pub enum Reason {
     RequestedByCustomer,
 }
 
-/// Who an operator is, for the record.
-pub fn actor(admin: &Admin) -> String {
-    match (admin.0.role, admin.0.user_id) {
-        (crate::auth::Role::Service, _) | (_, None) => "service".to_owned(),
+/// Who changes something, for the record.
+pub fn actor(caller: &Caller) -> String {
+    match (caller.role, caller.user_id) {
+        (Role::Service, _) | (_, None) => "service".to_owned(),
         (_, Some(user)) => user.to_string(),
     }
 }
@@ -88,13 +113,13 @@ pub fn actor(admin: &Admin) -> String {
 /// # Errors
 /// 404 and 422 when Stripe does not know it or refuses; 409 when it has several
 /// items; 502 and 503 by Stripe.
-pub async fn change(
+pub async fn change<T: DeserializeOwned>(
     state: &AppState,
-    admin: &Admin,
+    caller: &Caller,
     subscription: &str,
     change: &Change,
     key: &IdempotencyKey,
-) -> Result<Reply<Subscription>, ApiError> {
+) -> Result<Reply<T>, ApiError> {
     let update = UpdateSubscription::new(subscription);
     let update = match change {
         Change::CancelAtPeriodEnd => update.cancel_at_period_end(true),
@@ -109,10 +134,11 @@ pub async fn change(
         Change::TrialEnd(at) => update
             .trial_end(UpdateSubscriptionTrialEnd::Timestamp(*at))
             .proration_behavior(UpdateSubscriptionProrationBehavior::None),
+        Change::PaymentMethod(method) => update.default_payment_method(method.as_str()),
     };
     let (name, detail) = (change.name(), change.detail());
     let call = state.stripe.write(update.build(), key);
-    recorded(state, admin, name, subscription, &detail, call).await
+    recorded(state, caller, name, subscription, &detail, call).await
 }
 
 /// The item of a subscription that has one, with another price.
@@ -140,27 +166,27 @@ async fn only_item(
 ///
 /// # Errors
 /// As [`change`].
-pub async fn resend_invoice(
+pub async fn resend_invoice<T: DeserializeOwned>(
     state: &AppState,
-    admin: &Admin,
+    caller: &Caller,
     invoice: &str,
     key: &IdempotencyKey,
-) -> Result<Reply<Invoice>, ApiError> {
+) -> Result<Reply<T>, ApiError> {
     let request = SendInvoiceInvoice::new(invoice).build();
     let call = state.stripe.write(request, key);
-    recorded(state, admin, "resend_invoice", invoice, &json!({}), call).await
+    recorded(state, caller, "resend_invoice", invoice, &json!({}), call).await
 }
 
 /// Gives a payment back.
 ///
 /// # Errors
 /// As [`change`].
-pub async fn refund(
+pub async fn refund<T: DeserializeOwned>(
     state: &AppState,
-    admin: &Admin,
+    caller: &Caller,
     repayment: &Repayment,
     key: &IdempotencyKey,
-) -> Result<Reply<Refund>, ApiError> {
+) -> Result<Reply<T>, ApiError> {
     let payment = repayment.payment.as_str();
     let mut refund = if payment.starts_with("pi_") {
         CreateRefund::new().payment_intent(payment)
@@ -178,19 +204,67 @@ pub async fn refund(
     };
     let detail = json!({ "amount": repayment.amount });
     let call = state.stripe.write(refund.build(), key);
-    recorded(state, admin, "refund", payment, &detail, call).await
+    recorded(state, caller, "refund", payment, &detail, call).await
+}
+
+/// The invoice behind an id: its own, or the latest of a subscription or customer.
+///
+/// # Errors
+/// 422 for another kind of id; 502 and 503 by Stripe.
+pub async fn invoice(state: &AppState, of: &str) -> Result<Option<Value>, ApiError> {
+    let request = match of.split('_').next() {
+        Some("in") => RequestBuilder::new(StripeMethod::Get, format!("/invoices/{of}")),
+        Some("sub") => list("/invoices", &format!("subscription={of}&limit=1")),
+        Some("cus") => list("/invoices", &format!("customer={of}&limit=1")),
+        _ => {
+            return Err(ApiError::Invalid(vec![FieldError {
+                pointer: "/invoice_id".to_owned(),
+                message: "must begin with in_, sub_ or cus_".to_owned(),
+            }]));
+        }
+    };
+    let found = match state.stripe.read::<Value>(request).await {
+        Ok(found) => found,
+        Err(CallError::Missing(_)) => return Ok(None),
+        Err(error) => return Err(error.for_operator()),
+    };
+    Ok(if found["object"] == "list" { found["data"].get(0).cloned() } else { Some(found) })
+}
+
+/// A customer with subscriptions and invoices as Stripe has them, and their ways to pay.
+///
+/// # Errors
+/// 404 for an unknown one; 502 and 503 by Stripe.
+pub async fn customer(state: &AppState, id: &str) -> Result<(Value, Vec<Value>), ApiError> {
+    let customer = list(&format!("/customers/{id}"), "expand[]=subscriptions");
+    let invoices = list("/invoices", &format!("customer={id}&limit=100"));
+    let methods = list(&format!("/customers/{id}/payment_methods"), "limit=100");
+    let (mut customer, invoices, methods) = try_join!(
+        state.stripe.read::<Value>(customer),
+        state.stripe.read::<Value>(invoices),
+        state.stripe.read::<List<Value>>(methods),
+    )
+    .map_err(CallError::for_operator)?;
+    customer["invoices"] = invoices;
+    Ok((customer, methods.data))
+}
+
+fn list(path: &str, query: &str) -> RequestBuilder {
+    let mut request = RequestBuilder::new(StripeMethod::Get, path);
+    request.query = Some(query.to_owned());
+    request
 }
 
 /// Makes a call between the two halves of its record.
 async fn recorded<T>(
     state: &AppState,
-    admin: &Admin,
+    caller: &Caller,
     name: &str,
     target: &str,
     detail: &Value,
     call: impl Future<Output = Result<T, CallError>>,
 ) -> Result<T, ApiError> {
-    let actor = actor(admin);
+    let actor = actor(caller);
     let client = state.db.get().await?;
     let action = Action { actor: &actor, name, target, detail };
     let record = admin_actions::begin(&client, &action, None).await?;

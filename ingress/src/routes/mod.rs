@@ -1,6 +1,7 @@
 //! The one route table: each module owns its routes, this file merges them.
 
 pub mod admin;
+pub mod app_admin;
 pub mod billing;
 pub mod documentation;
 pub mod health;
@@ -46,6 +47,7 @@ async fn wait_for_postgres_within_limits(request: Request, next: Next) -> Respon
 fn described(state: &AppState) -> OpenApiRouter<AppState> {
     openapi::base()
         .merge(admin::router())
+        .merge(app_admin::router(state))
         .merge(billing::router(state))
         .merge(documentation::router())
         .merge(health::router())

@@ -1,5 +1,6 @@
 //! Stripe's API: its settings, the calls to it, and what is read of its objects.
 
+pub mod account;
 mod client;
 mod config;
 mod error;

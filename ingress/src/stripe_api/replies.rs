@@ -82,6 +82,8 @@ pub struct Invoice {
 pub struct Subscription {
     /// `sub_…`
     pub id: String,
+    /// Who pays.
+    pub customer: Option<Reference>,
     /// Where it stands.
     pub status: Option<String>,
     /// Whether it ends with the paid period.

@@ -162,6 +162,24 @@ fn subscriber(row: &Row) -> Result<Subscriber, DbError> {
     })
 }
 
+/// Whether a subscription is known as the user's own.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn owns(
+    client: &impl GenericClient,
+    user: Uuid,
+    subscription: &str,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- owns subscription
+             select exists (select from regimen.subscriptions where id = $1 and user_id = $2)",
+        )
+        .await?;
+    Ok(client.query_one(&statement, &[&subscription, &user]).await?.get(0))
+}
+
 /// Notes that Stripe, asked about `customer`, knows no such thing. Whatever
 /// Stripe tells of it later takes that back.
 ///

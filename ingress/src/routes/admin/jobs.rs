@@ -185,7 +185,7 @@ async fn retry(
     admin: Admin,
     Id(id): Id,
 ) -> Result<(StatusCode, Json<JobRetried>), ApiError> {
-    let (as_id, by, limits) = (Uuid::now_v7(), actor(&admin), &state.config.jobs);
+    let (as_id, by, limits) = (Uuid::now_v7(), actor(&admin.0), &state.config.jobs);
     let mut client = state.db.get().await?;
     let tx = client.transaction().await?;
     let retried =

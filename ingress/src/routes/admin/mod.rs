@@ -41,7 +41,7 @@ async fn record(
     target: &str,
     detail: &Value,
 ) -> Result<(), DbError> {
-    let actor = actor(admin);
+    let actor = actor(&admin.0);
     let action = Action { actor: &actor, name, target, detail };
     admin_actions::begin(tx, &action, Some("done")).await?;
     tracing::info!(actor, action = name, target, "an operator acted");

@@ -152,10 +152,10 @@ async fn set(
     let mut client = state.db.get().await?;
     let tx = client.transaction().await?;
     let changed = if paused {
-        pauses::pause(&tx, what, name, &actor(admin)).await?
+        pauses::pause(&tx, what, name, &actor(&admin.0)).await?
     } else {
         if what == Pausable::Provider {
-            pauses::lift(&tx, name, &actor(admin)).await?;
+            pauses::lift(&tx, name, &actor(&admin.0)).await?;
         }
         pauses::resume(&tx, what, name).await?
     };

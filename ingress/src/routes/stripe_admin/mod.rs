@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use regimen_common::billing::metrics::WINDOW_DAYS;
 use regimen_common::db::billing::payers::{self, SubscriberFilter};
 use serde::{Deserialize, Serialize};
-use stripe_client_core::{IdempotencyKey, StripeRequest};
+use stripe_client_core::StripeRequest;
 use stripe_core::customer::RetrieveCustomer;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -18,7 +18,7 @@ use self::views::{
     CustomerDetails, MetricsView, RefundDone, Resent, SubscriberPage, SubscriberView,
     SubscriptionChanged,
 };
-use crate::auth::Admin;
+use crate::auth::{Admin, Caller};
 use crate::billing::operate::{self, Change, Reason, Repayment};
 use crate::billing::{checkout, keys, revenue, stripe_id};
 use crate::error::{ApiError, FieldError};
@@ -31,8 +31,6 @@ use crate::stripe_api::{CallError, Reply};
 pub mod views;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// How far ahead a trial may end: Stripe takes no more than two years.
-const LONGEST_TRIAL: i64 = 730 * 86_400;
 const MAX_PAGE: i64 = 100;
 
 /// The operators' routes on subscriptions.
@@ -62,7 +60,7 @@ pub struct OfSubscription {
     responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
 async fn cancel_subscription(
     State(state): State<AppState>,
-    admin: Admin,
+    Admin(admin): Admin,
     headers: HeaderMap,
     JsonBody(request): JsonBody<OfSubscription>,
 ) -> Result<Response, ApiError> {
@@ -86,7 +84,7 @@ pub struct ChangePlan {
     responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
 async fn change_plan(
     State(state): State<AppState>,
-    admin: Admin,
+    Admin(admin): Admin,
     headers: HeaderMap,
     JsonBody(request): JsonBody<ChangePlan>,
 ) -> Result<Response, ApiError> {
@@ -109,7 +107,7 @@ pub struct ApplyCoupon {
     responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
 async fn apply_coupon(
     State(state): State<AppState>,
-    admin: Admin,
+    Admin(admin): Admin,
     headers: HeaderMap,
     JsonBody(request): JsonBody<ApplyCoupon>,
 ) -> Result<Response, ApiError> {
@@ -136,24 +134,17 @@ pub struct ExtendTrial {
     responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
 async fn extend_trial(
     State(state): State<AppState>,
-    admin: Admin,
+    Admin(admin): Admin,
     headers: HeaderMap,
     JsonBody(request): JsonBody<ExtendTrial>,
 ) -> Result<Response, ApiError> {
-    let now = state.clock.now().timestamp();
-    if !(now + 1..=now + LONGEST_TRIAL).contains(&request.trial_end) {
-        return Err(wrong(
-            "/trial_end",
-            "must be in Unix seconds, in the future, within two years",
-        ));
-    }
-    let end = Change::TrialEnd(request.trial_end);
+    let end = operate::trial_end(request.trial_end, state.clock.now())?;
     change(&state, &admin, &headers, &request.subscription_id, end).await
 }
 
 async fn change(
     state: &AppState,
-    admin: &Admin,
+    admin: &Caller,
     headers: &HeaderMap,
     subscription: &str,
     change: Change,
@@ -177,7 +168,7 @@ pub struct OfInvoice {
     responses((status = OK, body = Resent), UnknownAtStripe, StripeRefusals))]
 async fn resend_invoice(
     State(state): State<AppState>,
-    admin: Admin,
+    Admin(admin): Admin,
     headers: HeaderMap,
     JsonBody(request): JsonBody<OfInvoice>,
 ) -> Result<Response, ApiError> {
@@ -210,7 +201,7 @@ pub struct RefundRequest {
     responses((status = OK, body = RefundDone), UnknownAtStripe, StripeRefusals))]
 async fn refund(
     State(state): State<AppState>,
-    admin: Admin,
+    Admin(admin): Admin,
     headers: HeaderMap,
     JsonBody(request): JsonBody<RefundRequest>,
 ) -> Result<Response, ApiError> {
@@ -222,24 +213,10 @@ async fn refund(
     if amount.is_some_and(|amount| amount < 1) {
         return Err(wrong("/amount", "must be at least 1"));
     }
-    let key = refund_key(&headers, &admin, &payment_id, amount)?;
+    let key = keys::of_refund(&headers, &operate::actor(&admin), &payment_id, amount)?;
     let repayment = Repayment { payment: payment_id, amount, reason };
     let reply = operate::refund(&state, &admin, &repayment, &key).await?;
     Ok(answer(reply, RefundDone::of))
-}
-
-/// Money goes back once: without a key of the caller's, what is given back is the key.
-fn refund_key(
-    headers: &HeaderMap,
-    admin: &Admin,
-    payment: &str,
-    amount: Option<i64>,
-) -> Result<IdempotencyKey, ApiError> {
-    if headers.contains_key(crate::idempotency::IDEMPOTENCY_KEY) {
-        return keys::of_request(headers, "refund", &operate::actor(admin));
-    }
-    let amount = amount.map_or_else(|| "all".to_owned(), |amount| amount.to_string());
-    keys::derived(&["refund", payment, &amount])
 }
 
 /// Which customer.

@@ -2,6 +2,7 @@
 //! answers over real HTTP with the real service's full objects.
 
 mod admin;
+mod app_admin;
 mod calls;
 mod checkout;
 mod stand_in;

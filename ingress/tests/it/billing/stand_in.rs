@@ -48,6 +48,8 @@ struct Inner {
     calls: Vec<Call>,
     instead: VecDeque<Instead>,
     objects: HashMap<String, Value>,
+    /// Pages of a list; the one after an id follows the page that ends with it.
+    pages: HashMap<String, Vec<Value>>,
     /// Numbers given to objects whose id ends in `#`.
     made: usize,
     done: HashMap<String, (Vec<(String, String)>, Value)>,
@@ -107,6 +109,11 @@ impl StripeStandIn {
         self.inner().objects.insert(what.to_owned(), object);
     }
 
+    /// The pages it answers to `what`, one after the other.
+    pub(super) fn set_pages(&self, what: &str, pages: Vec<Value>) {
+        self.inner().pages.insert(what.to_owned(), pages);
+    }
+
     pub(super) fn next(&self, instead: Instead) {
         self.inner().instead.push_back(instead);
     }
@@ -132,6 +139,9 @@ impl StripeStandIn {
                 (StatusCode::BAD_REQUEST, body, false)
             };
         }
+        if let Some(pages) = inner.pages.get(&call.what) {
+            return (StatusCode::OK, page_after(pages, &call.query), false);
+        }
         let Some(mut object) = inner.objects.get(&call.what).cloned() else {
             let missing = error("invalid_request_error", "resource_missing", "id");
             return (StatusCode::NOT_FOUND, missing, false);
@@ -147,6 +157,19 @@ impl StripeStandIn {
         }
         (StatusCode::OK, object, false)
     }
+}
+
+/// The page behind the id that a query names, or the first one.
+fn page_after(pages: &[Value], query: &str) -> Value {
+    let after = query.split('&').find_map(|part| part.strip_prefix("starting_after="));
+    let ends_so = |page: &Value| {
+        page["data"]
+            .as_array()
+            .and_then(|data| data.last())
+            .is_some_and(|last| last["id"].as_str() == after)
+    };
+    let index = after.and(pages.iter().position(ends_so)).map_or(0, |index| index + 1);
+    pages[index].clone()
 }
 
 async fn take(State(stripe): State<StripeStandIn>, request: Request) -> Response {
