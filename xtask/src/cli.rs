@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
+use crate::alerts::{self, AlertsArgs, AlertsError};
 use crate::bench::{Bench, BenchError};
 use crate::chaos::{self, ChaosArgs, ChaosError};
 use crate::clock;
@@ -74,6 +75,13 @@ enum Command {
     /// Then compares what the clients were told with what PostgreSQL holds. The report goes to
     /// target/chaos/report.md; the exit code says whether every promise was kept.
     Chaos(ChaosArgs),
+    /// Play the faults that the alerts of deploy/monitoring are about, against a real Prometheus
+    /// and Alertmanager.
+    ///
+    /// Each alert has to fire, to arrive behind Alertmanager, and to end once the fault is mended.
+    /// The rules are those of the repository, with shorter windows. Everything runs on free ports
+    /// of this machine and is ended; the exit code says whether no alert was missed.
+    Alerts(AlertsArgs),
 }
 
 /// What `cargo xtask down` takes.
@@ -123,6 +131,8 @@ enum CommandError {
     #[error(transparent)]
     Chaos(#[from] ChaosError),
     #[error(transparent)]
+    Alerts(#[from] AlertsError),
+    #[error(transparent)]
     Load(#[from] LoadError),
 }
 
@@ -149,6 +159,7 @@ impl Command {
             Self::Figures => figures::run(&session)?,
             Self::Bench(bench) => bench.run(&session)?,
             Self::Chaos(args) => chaos::run(&session, &args)?,
+            Self::Alerts(args) => alerts::run(&session, &args)?,
             Self::Load(args) => load::run(&session, &args)?,
         })
     }

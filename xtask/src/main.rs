@@ -1,6 +1,7 @@
 //! `cargo xtask …`: everything a developer runs, behind one command that needs
 //! nothing installed but Rust.
 
+mod alerts;
 mod bench;
 mod binaries;
 mod chaos;

@@ -16,6 +16,7 @@ mod fleet;
 mod idempotency;
 mod logs;
 mod metrics;
+mod monitoring;
 mod outage;
 mod panics;
 mod pauses;

@@ -22,7 +22,7 @@ password) or Homebrew. Otherwise run the line for your system, then this command
 Already there, in an unusual place? Set REGIMEN_POSTGRES_BIN to the folder of `postgres` and \
 `initdb`, REGIMEN_REDIS_BIN to the path of `redis-server`, and REGIMEN_FAKETIME_LIB to that of \
 `libfaketimeMT.so.1`. The tests also start a pgbouncer, whose package has that name \
-everywhere.";
+everywhere; `alerts` needs alertmanager or prometheus-alertmanager on the PATH.";
 
 /// What to do when a program is somewhere nobody would look.
 pub(super) const ELSEWHERE: &str = "\
@@ -37,6 +37,8 @@ Newer ones come from the Redis project: https://redis.io/docs/latest/operate/oss
 
 const FAKETIME_ITSELF: &str = "\
 It comes from https://github.com/wolfcw/libfaketime; `--without clocks` leaves out what needs it.";
+
+const ALERTMANAGER: &str = "It comes from https://prometheus.io/download/#alertmanager";
 
 const PGBOUNCER: &str = "It comes from https://www.pgbouncer.org/install.html";
 
@@ -66,6 +68,7 @@ pub(super) fn install(
         Missing::Redis => "redis",
         Missing::Faketime => "libfaketime",
         Missing::Pgbouncer => "pgbouncer",
+        Missing::Alertmanager => "alertmanager",
     });
     let mut command = Command::new(brew);
     command.arg("install").args(formulae).env("HOMEBREW_NO_AUTO_UPDATE", "1");
@@ -236,6 +239,14 @@ fn package_for(missing: Missing) -> Result<Package, ProvisionError> {
         Missing::Pgbouncer => {
             (&[Package { name: "pgbouncer", service: Some("pgbouncer.service") }], 1, PGBOUNCER)
         }
+        Missing::Alertmanager => (
+            &[Package {
+                name: "prometheus-alertmanager",
+                service: Some("prometheus-alertmanager.service"),
+            }],
+            0,
+            ALERTMANAGER,
+        ),
     };
     let mut offers = choices.iter().map(|package| (package, candidate(package.name)));
     let recent = |offer: &Option<String>| {

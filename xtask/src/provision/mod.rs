@@ -3,12 +3,14 @@
 
 mod find;
 mod install;
+mod monitoring;
 mod version;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::session::Session;
+pub(crate) use monitoring::{MonitoringError, monitoring};
 use regimen_devtools::Interrupted;
 use regimen_devtools::process::ProcessError;
 use version::Version;
@@ -57,6 +59,8 @@ pub(crate) enum Missing {
     Faketime,
     /// The pooler that tests put in front of PostgreSQL.
     Pgbouncer,
+    /// Who tells people of alerts.
+    Alertmanager,
 }
 
 impl fmt::Display for Missing {
@@ -66,6 +70,7 @@ impl fmt::Display for Missing {
             Self::Redis => write!(f, "Redis {REDIS_SINCE} or newer"),
             Self::Faketime => write!(f, "libfaketime"),
             Self::Pgbouncer => f.write_str("pgbouncer"),
+            Self::Alertmanager => f.write_str("Alertmanager"),
         }
     }
 }
@@ -182,6 +187,25 @@ pub(crate) fn pgbouncer(session: &Session) -> Result<Option<PathBuf>, ProvisionE
             Ok(None)
         }
     }
+}
+
+/// Finds Alertmanager or installs it: Debian's reads its templates where its
+/// package puts them, so that unpacked elsewhere it does not start.
+///
+/// # Errors
+/// See [`ProvisionError`].
+pub(crate) fn alertmanager(session: &Session) -> Result<PathBuf, ProvisionError> {
+    let machine = find::Machine::this();
+    let find = || {
+        ["prometheus-alertmanager", "alertmanager"].iter().find_map(|name| machine.program(name))
+    };
+    if let Some(program) = find() {
+        return Ok(program);
+    }
+    let missing = [Missing::Alertmanager];
+    session.say(format_args!("not on this machine: {}", list(&missing)));
+    install::install(session, &machine, &missing)?;
+    find().ok_or(ProvisionError::StillMissing { missing: missing.to_vec() })
 }
 
 fn look(machine: &find::Machine) -> Result<Result<Programs, Vec<Missing>>, ProvisionError> {

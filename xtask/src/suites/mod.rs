@@ -4,14 +4,15 @@
 //! Each brings its own packages under `target`. Where its language is missing
 //! the suite is skipped, and says so loudly; in CI (`CI=true`) that is a failure.
 
+mod monitoring;
 mod schemathesis;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::load::{self, LoadError};
 use crate::place::{Place, PlaceError};
-use crate::provision::Programs;
-use crate::python::{Unavailable, VenvError};
+use crate::provision::{MonitoringError, Programs};
+use crate::python::VenvError;
 use crate::session::Session;
 use crate::stack::StackError;
 use crate::workspace::Profile;
@@ -24,7 +25,8 @@ struct Suite {
 }
 
 /// All of them, in the order they run.
-const SUITES: [Suite; 2] = [
+const SUITES: [Suite; 3] = [
+    Suite { name: "monitoring", run: monitoring::run },
     Suite { name: "schemathesis", run: schemathesis::run },
     Suite { name: "k6", run: |place| Ok(load::rehearse(place)?) },
 ];
@@ -35,6 +37,17 @@ pub(crate) enum SuiteError {
     /// Its packages are not here.
     #[error(transparent)]
     Venv(#[from] VenvError),
+    /// Its tools are not here.
+    #[error(transparent)]
+    Tools(#[from] MonitoringError),
+    /// A folder of its files cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Its stack does not start.
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -54,10 +67,11 @@ pub(crate) enum SuiteError {
 
 impl SuiteError {
     /// What this machine lacks to run it, if it is that.
-    fn lack(&self) -> Option<&Unavailable> {
+    fn lack(&self) -> Option<String> {
         match self {
             Self::Venv(VenvError::Unavailable(lack))
-            | Self::Load(LoadError::Venv(VenvError::Unavailable(lack))) => Some(lack),
+            | Self::Load(LoadError::Venv(VenvError::Unavailable(lack))) => Some(lack.to_string()),
+            Self::Tools(error) if error.is_lack() => Some(error.to_string()),
             _ => None,
         }
     }
@@ -92,7 +106,7 @@ pub(crate) fn run(
             }
             Err(error) => match error.lack().filter(|_| !in_ci()) {
                 Some(lack) => {
-                    session.say(format_args!("suite {name}: {}", skipped(lack)));
+                    session.say(format_args!("suite {name}: {}", skipped(&lack)));
                     true
                 }
                 None => {
@@ -111,6 +125,6 @@ fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
-fn skipped(lack: &Unavailable) -> String {
+fn skipped(lack: &str) -> String {
     format!("SKIPPED, nothing was tested: {lack}")
 }
