@@ -32,8 +32,11 @@ pub mod watching;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::Uri;
 use axum::routing::get;
 use regimen_common::db::DbError;
+use regimen_common::profile::Profiler;
 use regimen_common::redis;
 use regimen_common::start::{self, StartError};
 use regimen_common::telemetry::MetricsPage;
@@ -83,7 +86,12 @@ pub async fn run(
         measured.report();
         metrics.render().await
     };
-    let metrics = Router::new().route("/metrics", get(page));
+    let mut metrics = Router::new().route("/metrics", get(page));
+    if state.config.telemetry.profiling {
+        let profiler = Profiler::default();
+        let answer = async move |uri: Uri| profiler.answer(uri.query()).await.map(Body::from);
+        metrics = metrics.route("/debug/pprof/profile", get(answer));
+    }
     tokio::spawn(async move { axum::serve(operators, metrics).await });
     if let Some(path) = &state.config.address_file {
         let entries = [

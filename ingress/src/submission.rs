@@ -16,10 +16,13 @@ use regimen_common::job::{JobClass, JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::provider::ProviderName;
 use regimen_common::quiz::{Adjustment, InvalidQuiz, Quiz};
+use regimen_common::telemetry::spans;
+use regimen_common::telemetry::trace_context::TraceContext;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
+use tracing::Instrument;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -236,8 +239,14 @@ async fn accept(
     let room = state.limits.backpressure.admit(submission.kinds.len()).await?;
     let mut client = state.db.get().await?;
     let tier = accounts::plan_tier(&client, submission.user_id).await?;
-    let new = new_jobs(state, submission, &quiz, &accepted, tier);
-    let dispatch = match jobs::accept(&mut client, &new, idempotency.as_ref()).await? {
+    let mut new = new_jobs(state, submission, &quiz, &accepted, tier);
+    let sending = async {
+        new.trace_context = TraceContext::current().map(|trace| trace.to_text());
+        let accepting = jobs::accept(&mut client, &new, idempotency.as_ref());
+        accepting.instrument(spans::query("INSERT", "regimen.jobs")).await
+    };
+    let sent = sending.instrument(spans::send("plans", accepted.jobs.len())).await;
+    let dispatch = match sent? {
         Acceptance::Accepted { dispatch } => dispatch,
         Acceptance::Replayed(replay) => return Ok(replay.into()),
         Acceptance::OtherBody => return Err(ApiError::IdempotencyMismatch),

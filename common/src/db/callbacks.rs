@@ -91,6 +91,8 @@ pub struct ClaimedCallback {
     pub attempts: i32,
     /// What to say.
     pub message: JobCallback,
+    /// The trace of the request that caused the job.
+    pub trace_context: Option<String>,
 }
 
 /// Callbacks to claim.
@@ -178,7 +180,7 @@ impl Batch for Due<'_> {
                          and named.run_at <= now()
                      returning c.job_id, c.user_id, c.url, c.host, c.attempts
                  )
-                 select c.*, j.kind, j.state, j.error_code, j.finished_at
+                 select c.*, j.kind, j.state, j.error_code, j.finished_at, j.trace_context
                  from claimed c join regimen.jobs j on j.id = c.job_id",
             )
             .await?;
@@ -195,6 +197,7 @@ fn claimed(row: &Row) -> Result<ClaimedCallback, DbError> {
         url: row.try_get("url")?,
         host: row.try_get("host")?,
         attempts: row.try_get("attempts")?,
+        trace_context: row.try_get("trace_context")?,
         message: JobCallback::new(
             row.try_get("job_id")?,
             kind,

@@ -110,6 +110,11 @@ pub const COMMON: &[Metric] = &[
         Labels::AtMost(&["service", "version"], 1),
         "1; the labels name the binary and its release",
     ),
+    counter(
+        "regimen_sentry_events_held_back_total",
+        PLAIN,
+        "Reports to Sentry that came more often than ten times a minute and were not sent",
+    ),
     histogram(
         "regimen_event_loop_delay_seconds",
         PLAIN,

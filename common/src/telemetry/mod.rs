@@ -1,19 +1,25 @@
-//! How a process reports about itself: logs, metrics and Sentry.
+//! How a process reports about itself: logs, metrics, traces and Sentry.
 
 mod logs;
 pub mod metrics;
-mod sentry;
+mod otlp;
+pub mod sentry;
+pub mod spans;
+pub mod trace_context;
 
 use ::sentry::ClientInitGuard;
 use metrics_exporter_prometheus::BuildError;
-use tracing_subscriber::EnvFilter;
+use opentelemetry_otlp::ExporterBuildError;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{Env, Environment};
 
 pub use self::logs::LogFormat;
 pub use self::metrics::MetricsPage;
+pub use self::otlp::OtlpConfig;
 pub use self::sentry::SentryConfig;
 
 /// How a process reports about itself.
@@ -25,6 +31,10 @@ pub struct TelemetryConfig {
     pub filter: String,
     /// What goes to Sentry.
     pub sentry: SentryConfig,
+    /// What goes to a collector of OpenTelemetry.
+    pub otlp: OtlpConfig,
+    /// `PROFILING`: whether `/debug/pprof/profile` takes flame graphs.
+    pub profiling: bool,
     /// The deployment's name in Sentry.
     pub environment: Environment,
 }
@@ -44,6 +54,8 @@ impl TelemetryConfig {
             format: env.or("LOG_FORMAT", format),
             filter,
             sentry: SentryConfig::take(env),
+            otlp: OtlpConfig::take(env),
+            profiling: env.flag("PROFILING", false),
             environment,
         }
     }
@@ -53,6 +65,8 @@ impl TelemetryConfig {
 pub struct Telemetry {
     /// What the process counts and measures.
     pub metrics: MetricsPage,
+    // Dropped in this order: the ends of spans still reach Sentry.
+    _tracing: Option<otlp::Tracing>,
     _sentry: Option<ClientInitGuard>,
 }
 
@@ -68,6 +82,12 @@ pub enum TelemetryError {
     /// `SENTRY_DSN` is malformed.
     #[error("SENTRY_DSN is not a Sentry DSN (https://key@host/project)")]
     Dsn,
+    /// TLS for Sentry or OTLP could not be set up.
+    #[error("cannot set up the HTTP client for Sentry and OTLP: {0}")]
+    Http(#[from] reqwest::Error),
+    /// OTLP's settings do not fit together.
+    #[error("cannot set up OTLP: {0}; look at the variables that begin with OTEL_")]
+    Otlp(#[from] ExporterBuildError),
     /// The metrics recorder could not be installed.
     #[error("cannot install the metrics recorder: {0}")]
     Metrics(#[from] BuildError),
@@ -76,17 +96,20 @@ pub enum TelemetryError {
     Logs(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up logs, metrics and Sentry. Call once, before the runtime starts, so
+/// Sets up logs, metrics, traces and Sentry. Call once, before the runtime starts, so
 /// that its threads inherit the Sentry hub.
 ///
 /// # Errors
 /// A setting is malformed, or reporting was set up before.
 pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Telemetry, TelemetryError> {
     let sentry = sentry::init(&config.sentry, config.environment, service)?;
+    let tracing = otlp::init(&config.otlp, &config.sentry, config.environment, service)?;
+    let lines = logs::layer(config.format, &config.filter);
     tracing_subscriber::registry()
-        .with(logs::layer(config.format, &config.filter))
+        .with(lines.with_filter(filter_fn(|met| met.target() != spans::TARGET)))
         .with(sentry.is_some().then(sentry::layer))
+        .with(tracing.as_ref().map(otlp::layer))
         .try_init()?;
     let metrics = metrics::install(service)?;
-    Ok(Telemetry { metrics, _sentry: sentry })
+    Ok(Telemetry { metrics, _tracing: tracing, _sentry: sentry })
 }

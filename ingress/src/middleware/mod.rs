@@ -10,7 +10,11 @@ mod refuse;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
+
+use regimen_common::telemetry::sentry::hub_per_request;
+use tower::util::option_layer;
 
 pub use body::BodyRefused;
 pub use config::LimitsConfig;
@@ -50,6 +54,7 @@ where
         .layer(from_fn(observe::answer_panics))
         .layer(cors::layer(&limits.allowed_origins))
         .layer(from_fn(observe::observe))
+        .layer(option_layer(hub_per_request::<Request>()))
 }
 
 #[cfg(test)]

@@ -8,13 +8,15 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use metrics::Gauge;
+use regimen_common::telemetry::trace_context::{self, TraceContext};
+use regimen_common::telemetry::{sentry, spans};
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::error::ApiError;
 use crate::request_id::{self, REQUEST_ID_HEADER};
@@ -29,23 +31,46 @@ const DEFAULT_HEADERS: [(HeaderName, &str); 6] = [
     (header::X_FRAME_OPTIONS, "DENY"),
 ];
 
-/// The outermost layer.
+/// Asked every few seconds, and of no interest to anybody's trace.
+const UNTRACED: [&str; 3] = ["/health", "/livez", "/readyz"];
+
+/// The outermost layer. A trace that began in the client goes on.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
+    let trace = trace_of(request.headers());
+    trace_context::within(trace, observed(request, next)).await
+}
+
+/// A header that comes twice counts as none.
+fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
+    TraceContext::from_headers(|name| {
+        let mut lines = headers.get_all(name).iter();
+        let line = lines.next()?;
+        if lines.next().is_some() { None } else { line.to_str().ok() }
+    })
+}
+
+async fn observed(request: Request, next: Next) -> Response {
     let id = request_id::choose(request.headers());
     let method = method_label(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", request_id = id, method, route);
+    let traced = match UNTRACED.contains(&route.as_str()) {
+        true => Span::none(),
+        false => spans::request(method, &route),
+    };
+    sentry::name_request(method, &route);
     let started = Instant::now();
 
     let open = Open::new();
     let answer = request_id::scope(id.clone(), next.run(request));
-    let mut response = answer.instrument(span.clone()).await;
+    let mut response = answer.instrument(span.clone()).instrument(traced.clone()).await;
     drop(open);
 
     let seconds = started.elapsed().as_secs_f64();
     let status = response.status().as_u16();
-    span.in_scope(|| tracing::info!(status, seconds, "answered"));
+    traced.in_scope(|| span.in_scope(|| tracing::info!(status, seconds, "answered")));
+    spans::answered(&traced, status);
     count(route, method, status, seconds);
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {

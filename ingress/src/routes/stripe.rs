@@ -1,6 +1,9 @@
 //! The Stripe webhook: verify, store, acknowledge. Nothing else happens here;
 //! a worker applies what is stored.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -9,7 +12,11 @@ use regimen_common::billing::event::Event;
 use regimen_common::db::DbError;
 use regimen_common::db::billing::events::{self, NewEvent, Source, Stored};
 use regimen_common::dispatch::{List, Message};
+use regimen_common::telemetry::spans;
+use regimen_common::telemetry::trace_context::TraceContext;
 use serde::Serialize;
+use tokio::time::Instant;
+use tracing::Instrument;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -95,10 +102,15 @@ async fn receive(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<R
     let event = Event::parse(body)?;
     let payload = std::str::from_utf8(body).map_err(|_| Refusal::NotText)?;
     let mismatch = stripe.mode.mismatch(&event);
-    let new =
-        NewEvent { event: &event, payload, source: Source::Webhook, mismatch, trace_context: None };
     let client = state.db.get().await?;
-    let stored = events::store(&client, &new).await?;
+    let sending = async {
+        let trace = TraceContext::current().map(|trace| trace.to_text());
+        let (source, trace_context) = (Source::Webhook, trace.as_deref());
+        let new = NewEvent { event: &event, payload, source, mismatch, trace_context };
+        let storing = events::store(&client, &new);
+        storing.instrument(spans::query("INSERT", "regimen.stripe_events")).await
+    };
+    let stored = sending.instrument(spans::send("stripe_events", 1)).await?;
     if matches!(stored, Stored::New { .. }) && event.created > 0 {
         let late = state.clock.now().timestamp().saturating_sub(event.created);
         metrics::histogram!("regimen_stripe_webhook_delay_seconds").record(late.max(0) as f64);
@@ -128,6 +140,33 @@ fn alert(event: &Event, reason: &'static str) {
         account = event.account,
         "a Stripe event does not belong to this deployment and is not applied; point that webhook elsewhere"
     );
+}
+
+/// Deliveries in one [`FORGERY_WINDOW`] that are refused for their signature:
+/// one is an accident, so many are a wrong secret or somebody's attempt.
+const MANY_FORGERIES: u32 = 20;
+const FORGERY_WINDOW: Duration = Duration::from_secs(60);
+static FORGERIES: Forgeries = Forgeries(Mutex::new(None));
+
+/// Counts signatures that are refused; told once a window.
+struct Forgeries(Mutex<Option<(Instant, u32)>>);
+
+impl Forgeries {
+    fn count(&self) {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = window.filter(|(since, _)| since.elapsed() < FORGERY_WINDOW);
+        let (since, count) = current.unwrap_or_else(|| (Instant::now(), 0));
+        *window = Some((since, count + 1));
+        drop(window);
+        if count + 1 == MANY_FORGERIES {
+            tracing::error!(
+                incident = "webhook_forgeries",
+                deliveries = count + 1,
+                "many Stripe deliveries of this minute have bad signatures; compare \
+                 STRIPE_WEBHOOK_SECRET with the endpoint's secret at Stripe"
+            );
+        }
+    }
 }
 
 /// Why a delivery is not acknowledged.
@@ -164,6 +203,7 @@ impl From<Refusal> for ApiError {
             Refusal::NoSecret => Self::NotConfigured(detail),
             Refusal::Signature(error) => {
                 tracing::warn!(reason = error.reason(), "refused a Stripe delivery");
+                FORGERIES.count();
                 Self::BadRequest(detail)
             }
             Refusal::Payload(_) | Refusal::NotText => {

@@ -273,7 +273,10 @@ impl Budgets {
         let mut call = self.settle.key(user);
         call.key(day).arg(difference);
         if answered(self.redis.invoke::<u8>(&call)).await.is_none() {
-            tracing::warn!("a reservation stays until its counter is filled anew");
+            tracing::warn!(
+                incident = "budget_reservation_lost",
+                "a reservation stays until its counter is filled anew"
+            );
         }
     }
 

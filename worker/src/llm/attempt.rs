@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::join;
+use regimen_common::telemetry::spans;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::fallback::Step;
 use super::log::{AttemptLog, Judge, Judgement, Start};
@@ -15,6 +17,17 @@ use super::run::{FallbackRun, Stopped};
 use super::slice::Slice;
 use super::usage::{Asked, Doubt};
 use super::{Correction, GenerateRequest, ProviderError, ProviderName, Reply, interpret};
+
+/// Stands for a model that only its user knows: its name is their text.
+pub(crate) const CUSTOM: &str = "custom";
+
+/// A provider's name in OpenTelemetry's conventions.
+fn in_conventions(provider: ProviderName) -> &'static str {
+    match provider {
+        ProviderName::Gemini => "gcp.gemini",
+        other => other.as_str(),
+    }
+}
 
 /// An attempt that brought a reply nobody accepted, or none.
 pub(super) struct Failed {
@@ -41,7 +54,13 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
         let provider = step.slot.name();
         let most_micros = self.most(step, request);
         let (model, warning) = (step.model.id.clone(), step.warning.clone());
-        let start = Start { provider, model, most_micros, warning };
+        let known = step.known;
+        let start = Start { provider, model, known, most_micros, warning };
+        let span = spans::attempt(
+            in_conventions(provider),
+            if known { &step.model.id } else { CUSTOM },
+            request.max_output_tokens,
+        );
         // The prompt and the body around it are written while the stores are at work.
         let prepare = async {
             request.prompt.write().await;
@@ -52,7 +71,7 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let begun = Instant::now();
         let timeouts = slice.timeouts(begun, &self.fallback.policy);
-        let mut read = match call(timeouts).await {
+        let mut read = match call(timeouts).instrument(span.clone()).await {
             Ok(raw) => {
                 self.log.replied(n, &raw).await.map_err(FallbackError::Stopped)?;
                 interpret(provider, &raw)
@@ -60,6 +79,14 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
             Err(error) => Err(error),
         };
         self.put_in_bounds(provider, self.asked(request), &mut read);
+        match &read {
+            Ok(Reply { model, finish, usage, .. }) => {
+                let model = if known { model } else { CUSTOM };
+                spans::replied(&span, model, finish, usage.input, usage.output);
+            }
+            Err(error) => spans::failed(&span, error.class()),
+        }
+        drop(span);
         self.remember_refusals(step, request, &read);
         self.note_health(step, request, read.as_ref().err(), begun.elapsed()).await;
         let judged = match read {
@@ -80,7 +107,7 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
             detail: super::error::cut_short(detail, 400),
             usage: reply.usage,
         };
-        match self.judge.judge(&reply).await {
+        match self.judge.judge(&reply).instrument(spans::verify()).await {
             Judgement::Accept(plan) => Ok((plan, reply)),
             Judgement::Invalid(detail) => Err((invalid(&detail), None)),
             Judgement::Correct(instruction) => {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, header};
 use regimen_common::clock::Clock;
+use regimen_common::roots::public_roots;
+use regimen_common::telemetry::trace_context::TraceContext;
 use reqwest::{Response, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -184,13 +186,16 @@ impl Transport {
                 detail: "the API key is no header value".to_owned(),
             })?;
         key.set_sensitive(true);
-        let request = self
+        let mut request = self
             .client
             .post(outgoing.url)
             .headers(outgoing.headers)
             .header(name, key)
             .header(header::CONTENT_TYPE, "application/json")
             .body(outgoing.body);
+        for (name, value) in TraceContext::current().iter().flat_map(TraceContext::headers) {
+            request = request.header(name, value);
+        }
         request.send().await.map_err(|error| {
             if error.is_connect() || error.is_builder() {
                 ProviderError::Connect { detail: causes(error) }
@@ -199,12 +204,6 @@ impl Transport {
             }
         })
     }
-}
-
-/// Mozilla's roots, for images that have none.
-pub(crate) fn public_roots() -> impl Iterator<Item = reqwest::Certificate> {
-    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-    roots.filter_map(|root| reqwest::Certificate::from_der(root).ok())
 }
 
 /// A body that is no stream of events: a reply, an error in its place, or the

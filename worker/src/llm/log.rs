@@ -45,6 +45,8 @@ pub struct Start {
     pub provider: ProviderName,
     /// Which model.
     pub model: String,
+    /// The model is set or listed here, and not only what a user typed.
+    pub known: bool,
     /// The most it can cost, in millionths of a US dollar.
     pub most_micros: u64,
     /// What has to be said about the model, such as that it is retired.

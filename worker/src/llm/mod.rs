@@ -7,7 +7,7 @@
 //! caller stores, and [`interpret`] reads it, now or again after a crash.
 
 pub mod anthropic;
-mod attempt;
+pub(crate) mod attempt;
 mod body;
 pub mod breaker;
 pub mod catalogue;

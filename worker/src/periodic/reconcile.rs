@@ -21,6 +21,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use uuid::Uuid;
 
 use crate::deps::Deps;
+use crate::runner::announce::tell_poisoned;
 use crate::runner::quarantine::Quarantine;
 
 /// Rows per statement.
@@ -152,7 +153,8 @@ impl Reconciler {
                 tracing::warn!(jobs = recovered.len(), "took over jobs of workers that vanished");
                 metrics::counter!("regimen_leases_lost_total").increment(recovered.len() as u64);
                 let poisoned = recovered.iter().filter(|ended| ended.kind == JobEventKind::Failed);
-                count_finished("failed", "poisoned", poisoned.count());
+                let told = poisoned.inspect(|ended| tell_poisoned(ended.job_id));
+                count_finished("failed", "poisoned", told.count());
                 self.announce(&recovered);
             }
             match failed {

@@ -122,3 +122,13 @@ async fn gather(announcements: &mut mpsc::Receiver<Announcement>, batch: &mut Ve
         batch.push(announcement);
     }
 }
+
+/// Says that a job is given up because nobody survives it.
+pub fn tell_poisoned(job: Uuid) {
+    tracing::error!(
+        incident = "job_poisoned",
+        job_id = %job,
+        "a job is failed because every worker that took it was lost; what they logged last \
+         says why (docs/runbook.md)"
+    );
+}

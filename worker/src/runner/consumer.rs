@@ -27,12 +27,13 @@ use tokio_util::task::TaskTracker;
 
 use super::backend::FedBackend;
 use super::panics::RecordPanics;
+use super::traced::{Described, Trace};
 
 /// Between two claims after one failed.
 const BACKOFF: Duration = Duration::from_millis(250);
 
 /// Claimed work. `D` is what handlers are given.
-pub trait Job<D>: Debug + Send + Sync + 'static {
+pub trait Job<D>: Described + Debug {
     /// Runs it, and records what came of it.
     fn run(&self, deps: &Arc<D>) -> impl Future<Output = ()> + Send;
 
@@ -111,6 +112,7 @@ where
             .backend(FedBackend::new(receiver, tasks.track_future(feed)))
             .data(Arc::clone(&deps))
             .parallelize(tokio::spawn)
+            .layer(Trace::new(name))
             .layer(RecordPanics::new(name, deps))
             .catch_panic()
             .layer(

@@ -8,6 +8,7 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
 use super::*;
+use crate::runner::traced::About;
 
 /// More than any of this takes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -57,6 +58,12 @@ struct TestJob {
     n: usize,
     does: Does,
     _alive: Arc<()>,
+}
+
+impl Described for TestJob {
+    fn about(&self) -> About<'_> {
+        About { id: self.n.to_string(), ..About::default() }
+    }
 }
 
 impl Job<World> for TestJob {

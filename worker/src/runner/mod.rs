@@ -20,6 +20,7 @@ pub mod quarantine;
 pub mod redis_source;
 pub mod release;
 pub mod shutdown;
+pub mod traced;
 pub mod write_retry;
 
 /// What the runner knows of its process. Cheap to clone.

@@ -9,12 +9,14 @@ use rand::rngs::StdRng;
 use regimen_common::callbacks::{AddressRefused, Rules, Signer, UrlRefused};
 use regimen_common::clock::Clock;
 use regimen_common::db::callbacks::ClaimedCallback;
+use regimen_common::roots::public_roots;
+use regimen_common::telemetry::trace_context::{TRACEPARENT, TraceContext};
 use reqwest::{Response, redirect};
 use tokio::time::timeout;
 
 use super::config::WebhookConfig;
 use super::resolver::{Lookup, PublicResolver, ResolveError};
-use crate::llm::http::{causes, public_roots};
+use crate::llm::http::causes;
 
 /// TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -114,7 +116,7 @@ impl WebhookSender {
         // Plain data: serialising it cannot fail.
         let body = serde_json::to_vec(&claimed.message).unwrap_or_default();
         let (id, now) = (claimed.message.message_id(), self.clock.now().timestamp());
-        let request = self
+        let mut request = self
             .client
             .post(url)
             .header("content-type", "application/json")
@@ -122,6 +124,9 @@ impl WebhookSender {
             .header("webhook-timestamp", now)
             .header("webhook-signature", self.signer.sign(&id, now, &body))
             .body(body);
+        if let Some(trace) = TraceContext::current() {
+            request = request.header(TRACEPARENT, trace.traceparent());
+        }
         let response = request.send().await.map_err(|error| self.failure(error))?;
         let status = response.status();
         read_some(response).await;

@@ -49,7 +49,8 @@ fn claimed(url: String) -> ClaimedCallback {
     let now = Clock::system().now();
     let (job, state) = (Uuid::nil(), JobState::Succeeded);
     let message = JobCallback::new(job, PlanKind::Meal, state, None, now);
-    ClaimedCallback { user_id: Uuid::nil(), url, host: String::new(), attempts: 1, message }
+    let (user_id, host, trace_context) = (Uuid::nil(), String::new(), None);
+    ClaimedCallback { user_id, url, host, attempts: 1, message, trace_context }
 }
 
 /// Listens on loopback and takes one request for each of `answers`.

@@ -25,6 +25,7 @@ mod postgres;
 mod providers;
 mod redis_faults;
 mod retry;
+mod signals;
 mod source;
 mod start;
 mod stripe;

@@ -21,6 +21,7 @@ use regimen_worker::jobs::stripe_event::claim::{EventJob, Events};
 use regimen_worker::periodic;
 use regimen_worker::runner::consumer::{self, Job, Kind, Source};
 use regimen_worker::runner::shutdown::until_drained;
+use regimen_worker::runner::traced::{About, Described};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -67,6 +68,12 @@ impl<J> Trap<J> {
 /// A real job whose handler may panic.
 #[derive(Debug)]
 struct Trapped<J>(J, Arc<Trap<J>>);
+
+impl<J: Job<Deps>> Described for Trapped<J> {
+    fn about(&self) -> About<'_> {
+        self.0.about()
+    }
+}
 
 impl<J: Job<Deps>> Job<Deps> for Trapped<J> {
     async fn run(&self, deps: &Arc<Deps>) {
@@ -172,6 +179,10 @@ async fn a_plan_whose_handler_panics_counts_a_lost_worker_and_is_made_in_the_nex
 
 #[tokio::test]
 async fn a_plan_whose_handler_panics_three_times_is_poisoned_and_the_next_one_is_made() {
+    three_panics().await;
+}
+
+pub(crate) async fn three_panics() {
     let fleet = Fleet::new(&[LONG_LEASE]).await;
     let worker = Worker::<PlanJob>::start(&fleet, Plans::new, (When::Before, 3), any);
     let poisoned = plan_job(&fleet).await;

@@ -27,7 +27,7 @@ pub struct ClaimedEvent {
     pub received_at: DateTime<Utc>,
     /// The database's clock at the claim.
     pub claimed_at: DateTime<Utc>,
-    /// W3C `traceparent` of the delivery.
+    /// The trace of the delivery, as header lines.
     pub trace_context: Option<String>,
 }
 

@@ -60,7 +60,7 @@ pub struct NewEvent<'a> {
     pub source: Source,
     /// `None` to have it applied; else why it must not be.
     pub mismatch: Option<&'static str>,
-    /// W3C `traceparent` of the delivery.
+    /// The trace of the delivery, as header lines.
     pub trace_context: Option<&'a str>,
 }
 

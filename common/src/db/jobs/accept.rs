@@ -45,7 +45,7 @@ pub struct NewJobs {
     pub warnings: Option<Value>,
     /// Told of the end, if given.
     pub callback_url: Option<String>,
-    /// W3C `traceparent` of the request.
+    /// The trace of the request, as header lines.
     pub trace_context: Option<String>,
     /// Not started by then means expired, seconds from now.
     pub expires_in_seconds: f64,

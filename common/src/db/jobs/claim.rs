@@ -58,7 +58,7 @@ pub struct ClaimedJob {
     pub created_at: DateTime<Utc>,
     /// Since when it was its turn.
     pub turn_since: Option<DateTime<Utc>>,
-    /// W3C `traceparent` of the request that caused it.
+    /// The trace of the request that caused it, as header lines.
     pub trace_context: Option<String>,
     /// The number of the `claimed` event.
     pub last_seq: i32,

@@ -19,6 +19,7 @@ use super::handler;
 use crate::deps::Deps;
 use crate::runner::consumer;
 use crate::runner::quarantine::Quarantine;
+use crate::runner::traced::{About, Described};
 
 /// Hosts looked at in one look; the next look goes on behind them.
 const HOSTS: i64 = 1_000;
@@ -32,6 +33,24 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 pub struct CallbackJob {
     claimed: ClaimedCallback,
     _sending: SendingGuard,
+}
+
+impl Described for CallbackJob {
+    fn about(&self) -> About<'_> {
+        let id = self.claimed.message.data.id.to_string();
+        let facts = vec![
+            ("job_id", id.clone()),
+            ("kind", "callback".to_owned()),
+            ("attempt", self.claimed.attempts.to_string()),
+        ];
+        About {
+            id,
+            user: Some(self.claimed.user_id),
+            trace: self.claimed.trace_context.as_deref(),
+            context: "job",
+            facts,
+        }
+    }
 }
 
 impl consumer::Job<Deps> for CallbackJob {

@@ -110,7 +110,14 @@ impl Outcome {
         metrics::counter!("regimen_callbacks_total", "outcome" => label).increment(1);
         if let (CallbackOutcome::Dead, Some(error)) = (&self.sent, &self.error) {
             let (job_id, attempts) = (claimed.message.data.id, claimed.attempts);
-            tracing::warn!(%job_id, host = claimed.host, attempts, error, "a callback is given up");
+            tracing::warn!(
+                incident = "callback_dead",
+                %job_id,
+                host = claimed.host,
+                attempts,
+                error,
+                "a callback is given up"
+            );
         }
     }
 }

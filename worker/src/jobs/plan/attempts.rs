@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use regimen_common::db::jobs::{self, AttemptOutcome, AttemptUsage, Held, NewAttempt};
 use regimen_common::job::{JobEventKind, attempt_summary};
+use regimen_common::telemetry::sentry;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ use crate::budget::Reservation;
 use crate::deps::Deps;
 use crate::jobs::plan::error::JobError;
 use crate::jobs::plan::stages::{Stage, Stages};
+use crate::llm::attempt::CUSTOM;
 use crate::llm::fallback::StoredReply;
 use crate::llm::log::{AttemptLog, End, Start};
 use crate::llm::{ProviderName, RawReply};
@@ -137,6 +139,8 @@ impl AttemptLog for Attempts {
     type Stop = JobError;
 
     async fn started(&self, start: &Start) -> Result<i32, JobError> {
+        let model = if start.known { start.model.as_str() } else { CUSTOM };
+        sentry::note([("provider", start.provider.as_str()), ("model", model)]);
         let budgets = &self.deps.budgets;
         let reservation =
             budgets.reserve(self.user, start.most_micros, self.deps.clock.now()).await?;
@@ -179,6 +183,9 @@ impl AttemptLog for Attempts {
 
     async fn finished(&self, n: i32, end: &End) -> Result<(), JobError> {
         let row = self.row(n)?;
+        let status = end.http_status.map_or(Value::Null, Value::from);
+        let data = [("n", n.into()), ("status", status), ("cost_micros", end.cost_micros.into())];
+        sentry::breadcrumb("attempt", end.outcome, &data);
         let outcome = AttemptOutcome {
             outcome: end.outcome,
             error_detail: Some(end.detail.as_str()).filter(|detail| !detail.is_empty()),

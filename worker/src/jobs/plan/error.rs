@@ -57,6 +57,18 @@ impl From<BudgetError> for JobError {
 }
 
 impl JobError {
+    /// It in one word, for its span.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "retry",
+            Self::OverBudget { .. } => "over_budget",
+            Self::Fail { code, .. } => code.as_str(),
+            Self::Panicked => "panicked",
+            Self::Stale => "stale",
+            Self::Db(_) => "database",
+        }
+    }
+
     /// A failure for good without evidence.
     pub fn fail(code: FailureCode, detail: impl Into<String>) -> Self {
         Self::Fail { code, detail: detail.into(), evidence: Value::Null }

@@ -13,13 +13,16 @@ use regimen_common::db::jobs::{self, CancelOutcome, Canceller, ClaimedJob, Ended
 use regimen_common::db::plans::{self, NewPlan, PlanColumns};
 use regimen_common::db::{Client, DbError};
 use regimen_common::job::{FailureCode, JobEventKind};
+use regimen_common::telemetry::spans;
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::deps::Deps;
 use crate::jobs::plan::error::JobError;
+use crate::runner::announce::tell_poisoned;
 use crate::runner::in_flight::InFlightJob;
 use crate::runner::write_retry::until_written;
 
@@ -99,6 +102,9 @@ pub async fn conclude(
     outcome: Outcome,
 ) {
     let held = in_flight.held();
+    if let Err(error) = &outcome {
+        spans::fail_current(error.word());
+    }
     let (written, tried_for_long) = match outcome {
         Ok(finished) => (succeed(deps, claimed, begun, &finished).await, true),
         // Of what fails in the middle of a round nothing was tried again yet.
@@ -152,7 +158,7 @@ async fn succeed(
         provider: finished.provider.clone(),
         model: finished.model.clone(),
     };
-    let ended = until_written(&deps.cancellation, "plan", async || {
+    let save = until_written(&deps.cancellation, "plan", async || {
         let mut client = deps.db.get().await?;
         let tx = client.transaction().await?;
         let Some(ended) = jobs::succeed(&tx, held, &success, per_user(deps)).await? else {
@@ -172,8 +178,8 @@ async fn succeed(
                 cancel_with_account(&mut client, held.id, per_user(deps)).await
             }
         }
-    })
-    .await?;
+    });
+    let ended = save.instrument(spans::query("UPDATE", "regimen.jobs")).await?;
     match ended.as_ref().map(|ended| ended.kind) {
         Some(JobEventKind::Cancelled) => count_finished("cancelled", "account_deleted"),
         Some(_) => {
@@ -240,7 +246,11 @@ async fn panicked(deps: &Deps, held: Held) -> Result<(), DbError> {
         Ok(lost)
     })
     .await?;
-    announce(deps, held, ended.into_iter().next());
+    let ended = ended.into_iter().next();
+    if ended.as_ref().is_some_and(|ended| ended.kind == JobEventKind::Failed) {
+        tell_poisoned(held.id);
+    }
+    announce(deps, held, ended);
     Ok(())
 }
 
@@ -289,8 +299,13 @@ async fn fail(
     .await?;
     if ended.is_some() {
         // Without the detail, which may name what a person must not eat.
-        tracing::info!(job_id = %held.id, code = code.as_str(), "job failed");
-        count_finished("failed", code.as_str());
+        let (job_id, code) = (held.id, code.as_str());
+        if code == FailureCode::Internal.as_str() {
+            tracing::error!(incident = "job_internal", %job_id, code, "a job failed for a defect");
+        } else {
+            tracing::info!(%job_id, code, "job failed");
+        }
+        count_finished("failed", code);
     }
     announce(deps, held, ended);
     Ok(())

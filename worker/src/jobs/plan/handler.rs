@@ -31,6 +31,7 @@ use crate::plan::{self, Plan};
 use crate::prompts;
 use crate::runner::consumer;
 use crate::runner::in_flight::InFlightJob;
+use crate::runner::traced::{About, Described};
 
 /// What may come after the providers' deadline: judging and writing.
 const DEADLINE_GRACE: Duration = Duration::from_secs(5);
@@ -58,6 +59,26 @@ impl PlanJob {
     /// The job of a claim.
     pub fn new(claimed: ClaimedJob, in_flight: InFlightJob) -> Self {
         Self { claimed, in_flight, begun: Instant::now() }
+    }
+}
+
+impl Described for PlanJob {
+    fn about(&self) -> About<'_> {
+        let claimed = &self.claimed;
+        let quiz = claimed.quiz_result_id.map(|id| id.to_string());
+        About {
+            id: claimed.id.to_string(),
+            user: Some(claimed.user_id),
+            trace: claimed.trace_context.as_deref(),
+            context: "ai_generation",
+            facts: vec![
+                ("job_id", claimed.id.to_string()),
+                ("kind", claimed.kind.as_str().to_owned()),
+                ("attempt", claimed.attempts.to_string()),
+                ("quiz_result_id", quiz.unwrap_or_else(|| "none".to_owned())),
+                ("prompt_version", prompts::VERSION.to_owned()),
+            ],
+        }
     }
 }
 

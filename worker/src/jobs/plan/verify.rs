@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use regimen_common::job::{JobEventKind, PlanKind};
+use regimen_common::telemetry::spans;
 use serde_json::json;
 
 use super::attempts::Attempts;
@@ -32,6 +33,7 @@ impl Judge for Verifier<'_> {
         let mut plan = match plan::parse(self.order.kind, &reply.text) {
             Ok(plan) => plan,
             Err(error) => {
+                spans::verified("unreadable", 0);
                 count(self.order.kind, "unreadable");
                 return Judgement::Invalid(error.to_string());
             }
@@ -42,10 +44,14 @@ impl Judge for Verifier<'_> {
         count_violations(kind, &verdict);
         if !verdict.is_clean() {
             self.log(&verdict);
-            count(kind, if verdict.is_dangerous() { "dangerous" } else { "refused" });
+            let outcome = if verdict.is_dangerous() { "dangerous" } else { "refused" };
+            spans::verified(outcome, verdict.violations.len());
+            count(kind, outcome);
             return Judgement::Correct(correction(&verdict.violations));
         }
-        count(kind, if repairs.is_empty() { "clean" } else { "repaired" });
+        let outcome = if repairs.is_empty() { "clean" } else { "repaired" };
+        spans::verified(outcome, 0);
+        count(kind, outcome);
         count_repairs(kind, &repairs);
         self.record(&repairs).await;
         Judgement::Accept(plan)

@@ -14,6 +14,7 @@ use crate::jobs::mail;
 use crate::runner::consumer;
 use crate::runner::quarantine::Quarantine;
 use crate::runner::redis_source::RedisSource;
+use crate::runner::traced::{About, Described};
 
 /// Events before mails: what was paid for comes first.
 const WEIGHTS: Weights = Weights { first: 4, second: 1 };
@@ -25,6 +26,23 @@ pub enum EventJob {
     Event(ClaimedEvent),
     /// To be sent.
     Mail(ClaimedMail),
+}
+
+impl Described for EventJob {
+    fn about(&self) -> About<'_> {
+        let (id, kind, attempts, trace) = match self {
+            Self::Event(event) => {
+                (&event.id, "stripe_event", event.attempts, event.trace_context.as_deref())
+            }
+            Self::Mail(mail) => (&mail.event_id, "mail", mail.attempts, None),
+        };
+        let facts = vec![
+            ("event_id", id.clone()),
+            ("kind", kind.to_owned()),
+            ("attempt", attempts.to_string()),
+        ];
+        About { id: id.clone(), user: None, trace, context: "job", facts }
+    }
 }
 
 impl consumer::Job<Deps> for EventJob {

@@ -10,4 +10,4 @@ mod metrics;
 mod models;
 mod odd_replies;
 mod own_faults;
-mod secrets;
+pub(crate) mod secrets;

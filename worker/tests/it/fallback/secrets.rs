@@ -19,7 +19,7 @@ const DECLARED: &str = "vexilium";
 
 /// Failures that quote the quiz and name keys, accounts and addresses in all
 /// kinds of places.
-fn failures() -> Vec<Value> {
+pub(crate) fn failures() -> Vec<Value> {
     let message = format!(
         "{WORDS} refused 'torn {DECLARED}': Incorrect API key provided: sk-proj-{MARKER}*****wxYZ (organization \
          org-{MARKER}abc, project proj_{MARKER}1) at https://svc:{MARKER}@gw.internal/v1?key={MARKER}; \

@@ -273,6 +273,15 @@ impl Fleet {
         (user, job)
     }
 
+    /// The same for a body of the test's own.
+    pub(crate) async fn one_held_job_of(&self, ingress: &Ingress, body: Value) -> (Uuid, Uuid) {
+        self.simulator.hold("reply", &[]).await;
+        let user = Uuid::new_v4();
+        let job = ingress.submit_body(user, &body).await[0];
+        self.simulator.wait("open=1").await;
+        (user, job)
+    }
+
     /// Waits until a worker says that it drains.
     pub(crate) async fn until_draining(&self, worker: &Binary) {
         let url = format!("{}/readyz", worker.address("METRICS_URL"));
