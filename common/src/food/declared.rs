@@ -336,6 +336,10 @@ mod tests {
             // An exception from a group does not open the group.
             ("allergic to tree nuts but not almonds", "tree nuts"),
             ("allergic to fish but not shellfish and eggs", "fish,eggs"),
+            ("gluten but I can eat oats", "gluten"),
+            ("nuts, but I can have coconut", "peanuts,tree nuts"),
+            ("milk but I can eat butter only", "milk"),
+            ("nuts but I can't eat coconut", "peanuts,tree nuts,coconut"),
             // What follows is avoided, or may be.
             ("I can eat fish but not shellfish", "fish,crustaceans,molluscs"),
             ("No allergies except eggs", "eggs"),

@@ -335,7 +335,9 @@ fn said_fine(senses: &[Sense]) -> Vec<Range<usize>> {
             .rev()
             .find(|at| OPENERS[..OPENERS.len() - 2].contains(&senses[*at].words.as_str()));
         let from = opening.unwrap_or(begin);
-        if let Some(range) = fine_clause(&senses[from..begin + length])
+        let clause = &senses[from..begin + length];
+        let eaten = || opening.and_then(|_| eaten_clause(clause));
+        if let Some(range) = fine_clause(clause).or_else(eaten)
             && declares_beside(senses, from..begin + length)
         {
             found.push(range.start + from..range.end + from);
@@ -375,6 +377,29 @@ fn fine_clause(clause: &[Sense]) -> Option<Range<usize>> {
         })
     });
     (fine && only).then_some(from..to)
+}
+
+/// "But I can eat oats": nothing but that, to the end.
+fn eaten_clause(clause: &[Sense]) -> Option<Range<usize>> {
+    const MAY: &[&str] = &["can", "do", "may"];
+    const EAT: &[&str] = &["eat", "have", "tolerate"];
+    let word = |at: usize| clause.get(at).map(|sense| sense.words.as_str());
+    let mut from = 0;
+    while word(from).is_some_and(|word| OPENERS.contains(&word) || word == "i") {
+        from += 1;
+    }
+    let may = word(from).is_some_and(|word| MAY.contains(&word));
+    from += usize::from(may);
+    if !may || !word(from).is_some_and(|word| EAT.contains(&word)) {
+        return None;
+    }
+    from += 1;
+    let mut to = from;
+    while clause.get(to).is_some_and(|sense| !sense.foods().is_empty()) {
+        to += 1;
+        to += usize::from(matches!(word(to), Some("and" | "or")) && to + 1 < clause.len());
+    }
+    (to > from && to == clause.len()).then_some(from..to)
 }
 
 fn declares_beside(senses: &[Sense], clause: Range<usize>) -> bool {

@@ -148,7 +148,7 @@ impl Meaning {
     fn of<'n>(names: impl IntoIterator<Item = &'n Name>) -> Option<Self> {
         let mut all = Self::default();
         for name in names {
-            add(&mut all.terms, &name.terms);
+            add(&mut all.terms, &name.declared);
             all.languages = all.languages.or(name.languages);
         }
         (!all.terms.is_empty()).then_some(all)
@@ -160,6 +160,8 @@ impl Meaning {
 pub(super) struct Name {
     /// What it means; nothing for what only looks like a food with an allergen.
     pub(super) terms: Terms,
+    /// What it means in an answer.
+    declared: Terms,
     /// The languages it is known to be of.
     pub(super) languages: Languages,
     /// Means nothing else in any language.
@@ -205,7 +207,7 @@ pub(super) fn longest(words: &[Option<&str>]) -> Option<(Meaning, usize)> {
         name.is_declared() || (name.terms.is_empty() && phrase.contains(' '))
     };
     let (name, length) = longest_name(words, known)?;
-    Some((Meaning { terms: name.terms.clone(), languages: name.languages }, length))
+    Some((Meaning { terms: name.declared.clone(), languages: name.languages }, length))
 }
 
 /// The longest name that begins with the first of `words` and passes.
@@ -487,14 +489,16 @@ fn load() -> Names {
         // slashes hold a second name.
         let names = name.split(['(', ')', '/', ',', '、', '（', '）']);
         for name in names.take(if key == "MILK" { 1 } else { usize::MAX }) {
-            enter(&mut by_name, name, &terms(term), Languages::of(locale), true);
+            let terms = terms(term);
+            enter(&mut by_name, name, [&terms, &terms], Languages::of(locale), true);
         }
     }
     for line in OTHER_NAMES.lines() {
         let line = line.split('#').next().unwrap_or_default();
         let Some((term, names)) = line.split_once('=') else { continue };
         for name in names.split(',') {
-            enter(&mut by_name, name, &terms(term), Languages::default(), true);
+            let terms = terms(term);
+            enter(&mut by_name, name, [&terms, &terms], Languages::default(), true);
         }
     }
     let mut locale = "";
@@ -503,9 +507,12 @@ fn load() -> Names {
             locale = tag;
         }
         let Some((term, names)) = line.split_once('=') else { continue };
+        let (term, declared) = term.split_once('(').unwrap_or((term, term));
+        let meanings = [terms(term), terms(declared.trim_end().trim_end_matches(')'))];
         for name in names.split(',') {
             for name in [name.to_owned(), spelt_out(name, locale)] {
-                enter(&mut by_name, &name, &terms(term), Languages::of(locale), false);
+                let [plan, answer] = &meanings;
+                enter(&mut by_name, &name, [plan, answer], Languages::of(locale), false);
             }
         }
     }
@@ -529,7 +536,7 @@ fn load() -> Names {
 fn enter(
     names: &mut HashMap<String, Name>,
     written: &str,
-    terms: &Terms,
+    [terms, declared]: [&Terms; 2],
     languages: Languages,
     core: bool,
 ) {
@@ -555,6 +562,7 @@ fn enter(
     name.core |= core;
     name.readable |= letters >= MIN_STEM;
     add(&mut name.terms, terms);
+    add(&mut name.declared, declared);
 }
 
 /// Latin letters with the marks of Vietnamese and the like.
@@ -602,9 +610,11 @@ mod tests {
         }
         let is_name = |line: &&str| !line.starts_with(['#', '-', '[']) && line.contains('=');
         for line in OTHER_NAMES.lines().chain(BY_LANGUAGE.lines()).filter(is_name) {
-            let (term, _) = line.split_once('=').unwrap();
-            let expected = term.split('&').count();
-            assert_eq!(terms(term).len(), expected, "{term:?} is no term of the food tables");
+            let (left, _) = line.split_once('=').unwrap();
+            for term in left.split('(').map(|term| term.trim_end().trim_end_matches(')')) {
+                let expected = term.split('&').count();
+                assert_eq!(terms(term).len(), expected, "{term:?} is no term of the food tables");
+            }
         }
         assert!(NAMES.by_name.len() > 5_000);
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Avoid, Register};
+use super::{Avoid, Diet, Found, Register, find};
 
-/// `locale | answer | foods to refuse | foods to allow`.
+/// `locale | answer | foods to refuse | foods to allow`; `diet:` before an answer about the
+/// way of eating.
 const PAIRS: &str = include_str!("data/languages_pairs.txt");
 
 /// What became of the pairs of one language.
@@ -32,7 +33,7 @@ impl Score {
             all => f64::from(part) / f64::from(all),
         };
         println!(
-            "figures: {language}: {} pairs of an allergy and a food, precision {:.3}, recall {:.3}",
+            "figures: {language}: {} pairs of an answer and a food, precision {:.3}, recall {:.3}",
             self.refused + self.missed + self.allowed + self.imagined,
             share(self.refused, self.imagined),
             share(self.refused, self.missed),
@@ -46,10 +47,16 @@ fn what_people_declare_in_their_language_is_kept_out_in_it_and_in_english() {
     for line in PAIRS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let parts: Vec<&str> = line.split(" | ").collect();
         let [locale, answer, refused, allowed] = *parts else { panic!("{line}") };
-        let avoid = Avoid::allergies(answer);
+        let diet = answer.strip_prefix("diet:").map(Diet::read);
+        let avoid = diet.as_ref().map_or_else(|| Avoid::allergies(answer), |diet| diet.avoid.clone());
+        let rules = diet.as_ref().map(Diet::rules).unwrap_or_default();
         let score = scores.entry(locale).or_default();
         let foods = |part: &'static str| part.split("; ").filter(|food| *food != "-");
-        let hits = |food: &str| !avoid.dangers(food, Register::Listed).is_empty();
+        let hits = |food: &str| {
+            let found = find(food, Register::Listed, &avoid.languages());
+            let faulty = |found: &Found| rules.iter().any(|rule| !rule.faults(found).is_empty());
+            !avoid.dangers(food, Register::Listed).is_empty() || found.iter().any(faulty)
+        };
         for food in foods(refused) {
             let hit = hits(food);
             score.refused += u32::from(hit);
@@ -70,7 +77,7 @@ fn what_people_declare_in_their_language_is_kept_out_in_it_and_in_english() {
     scores.iter().for_each(|(language, score)| score.say(language));
     let all = scores.values().fold(Score::default(), |all, score| all.and(score));
     all.say("all languages");
-    assert!(all.refused + all.allowed > 1_400, "the list has shrunk");
+    assert!(all.refused + all.allowed >= 2_000, "the list has shrunk");
     assert_eq!((all.missed, all.imagined), (0, 0), "see above");
 }
 

@@ -12,7 +12,7 @@ const NAMESAKES: &str = "
     chestnut mushroom; tortilla espanola; tortilla de patatas; tortilla chip; battered fish; beer nut;
     everything bagel seasoning; seafood stick; burger patty; char siu; pad thai noodle;
     gluten free grain; gluten free flour; butter bean; romano bean; romano pepper; tart cherry;
-    ice cream cone; cookie butter; dairy free spread; dairy free milk;
+    cream soda; pie filling; cookie butter; dairy free spread; dairy free milk;
     dairy free yogurt; dairy free yoghurt; dairy free cheese; lasagne sheet; lasagna sheet;
     burrito bowl; pissaladiere dough; bun cha; okonomiyaki sauce; milk sugar; noix de coco";
 

@@ -133,6 +133,8 @@ traits! {
     Sweet => "sweet" "very sweet foods",
     /// Vegetables, fruit and seeds that are nothing else in this list.
     Plant => "plant" "vegetables, fruit or seeds",
+    /// Much fermentable carbohydrate, beside what other traits say.
+    Fodmap => "fodmap" "fermentable carbohydrate",
     /// Vegetables that grow under the ground, potatoes and onions aside.
     Root => "root" "root vegetables",
 }
@@ -150,7 +152,7 @@ impl Traits {
     pub const EU_14: Self = Self(0x3fff);
     /// What says only that a food is a plant: no allergen, and nothing that
     /// tells one name from another.
-    pub(crate) const PLAIN: Self = Self::of(&[Trait::Plant, Trait::Root]);
+    pub(crate) const PLAIN: Self = Self::of(&[Trait::Plant, Trait::Root, Trait::Fodmap]);
     /// Traits that only ways of eating look at: declaring `beef` an allergy
     /// must not forbid all meat.
     pub const STYLE_ONLY: Self = Self::of(&[
@@ -161,6 +163,7 @@ impl Traits {
         Trait::Sugar,
         Trait::Plant,
         Trait::Root,
+        Trait::Fodmap,
     ]);
 
     /// The set of these traits.

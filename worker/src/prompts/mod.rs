@@ -23,7 +23,7 @@ use clean::{clean, clean_list};
 
 /// The version of all texts here, stored with every attempt. Raise it with
 /// every change of a text.
-pub const VERSION: &str = "2026-11-1";
+pub const VERSION: &str = "2026-11-2";
 
 /// The request for a corrected plan; `{violations}` is where they go.
 pub const CORRECTION: &str = include_str!("correction.txt");
@@ -99,6 +99,9 @@ fn meal_task(needs: &Needs) -> String {
     }
     if needs.diet.has(Style::Fasting) {
         more.push_str("\n- All meals lie within eight hours.");
+    }
+    if needs.diet.has(Style::Kosher) {
+        more.push_str("\n- No meal has both meat and milk in it.");
     }
     MEAL.replace("{calories}", &grams(needs.calories))
         .replace("{protein}", &grams(needs.protein))

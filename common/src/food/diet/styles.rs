@@ -161,6 +161,7 @@ impl Style {
                 Trait::Honey,
                 Trait::Mushroom,
                 Trait::StoneFruit,
+                Trait::Fodmap,
             ]),
             Self::Carnivore => Traits::of(&[
                 Trait::Plant,

@@ -104,6 +104,11 @@ fn what_is_not_understood_or_cannot_be_checked_is_told() {
         ("Zorblaxian", vec!["zorblaxian"]),
         ("Vegan, zorblax", vec!["zorblax"]),
         ("DASH", vec!["dash"]),
+        ("Raw vegan", vec!["raw vegan"]),
+        ("Seventh-day Adventist", vec!["seventh day adventist"]),
+        ("Plant-forward", vec!["plant forward"]),
+        ("low-sodium, vegetarian", vec!["low sodium"]),
+        ("Pescetarian, low-FODMAP", vec![]),
         // What is over, or not said clearly, is told.
         ("vegan in the past", vec!["vegan"]),
         ("vegetarian on weekdays", vec!["vegetarian"]),

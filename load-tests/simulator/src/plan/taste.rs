@@ -136,13 +136,16 @@ fn fits_diet(food: &Food, diet: &str) -> bool {
             is(&["plant", "dairy"]) && !food.is("root") && !named(&["carrot", "mushroom"])
         }
         () if says(&["veg", "eggetarian", "lacto", "no meat"]) => is(&["plant", "dairy", "egg"]),
-        () if says(&["halal", "kosher", "no pork"]) => !is(&["shellfish"]) && !named(&["pork"]),
+        // Meat and milk are not eaten in one meal.
+        () if says(&["kosher"]) => !is(&["shellfish", "dairy"]) && !named(&["pork"]),
+        () if says(&["halal", "no pork"]) => !is(&["shellfish"]) && !named(&["pork"]),
         () if says(&["hindu", "no beef"]) => !named(&["beef"]),
         () if says(&["fodmap"]) => {
             !is(&["dairy"])
                 && !food.is("bean")
                 && !food.contains.contains(&"gluten")
-                && !named(&["mushroom", "peas", "edamame", "green beans"])
+                && !named(&["mushroom", "peas", "edamame", "green beans", "cauliflower", "asparagus"])
+                && !named(&["apple", "pear", "mango", "cashew"])
         }
         () if says(&["keto", "low carb", "low-carb", "zero carb"]) => food.styles.contains(&"keto"),
         () if says(&["paleo", "whole30"]) => food.styles.contains(&"paleo"),

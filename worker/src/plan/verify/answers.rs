@@ -84,6 +84,28 @@ fn the_names_of_conditions_and_of_salt_are_no_foods() {
     assert!(!wrong(&celiac, "Toast the wheat bread.", "Salt").is_empty());
 }
 
+/// Each may be eaten in a kosher day, but not in one meal.
+#[test]
+fn meat_and_milk_are_kept_apart_in_a_kosher_meal() {
+    let needs = needs_with(&json!({"dietaryStyle": "Kosher"}));
+    let wrong = |first: &[&str], second: &[&str]| {
+        let mut day = sample::meal_plan();
+        let food = day.meals[0].foods[0].clone();
+        day.meals.truncate(2);
+        for (meal, names) in day.meals.iter_mut().zip([first, second]) {
+            let named = |name: &&str| crate::plan::Food { name: (*name).to_owned(), ..food.clone() };
+            meal.foods = names.iter().map(named).collect();
+        }
+        let found = verify(&Plan::Meal(Box::new(day)), &needs).violations;
+        let together = |violation: &&Violation| violation.to_string().contains("in one meal");
+        found.iter().filter(together).count()
+    };
+    assert_eq!(wrong(&["Chicken breast", "Rice"], &["Greek yogurt"]), 0);
+    assert_eq!(wrong(&["Chicken breast", "Cheddar"], &["Rice"]), 1);
+    assert_eq!(wrong(&["Rindfleisch", "Sahne"], &["Beef", "Whole milk"]), 2);
+    assert_eq!(wrong(&["Salmon", "Butter"], &["Vegan cheese", "Beef"]), 0);
+}
+
 #[test]
 fn what_one_answer_allows_another_does_not_open() {
     let both = json!({"dietaryStyle": "Vegan but eats eggs", "foodAllergies": "eggs"});

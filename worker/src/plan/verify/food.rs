@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use regimen_common::food::{Avoid, Found, Register, Style, Trait, find};
+use regimen_common::food::{Avoid, Found, Register, Style, Trait, Traits, find};
 use regimen_common::lexicon::token::{plain, tokens};
 use serde_json::Value;
 
@@ -149,6 +149,32 @@ pub(super) fn check_times(day: &MealPlan, needs: &Needs, violations: &mut Vec<Vi
     if last - first > EATING_WINDOW_HOURS {
         violations
             .push(Violation::EatingWindow { hours: last - first, limit: EATING_WINDOW_HOURS });
+    }
+}
+
+/// Meat and milk in one meal, where the way of eating keeps them apart.
+pub(super) fn check_together(day: &MealPlan, needs: &Needs, violations: &mut Vec<Violation>) {
+    const MEAT: Traits = Traits::of(&[Trait::Meat]);
+    const MILK: Traits = Traits::of(&[Trait::Milk]);
+    if !needs.diet.has(Style::Kosher) {
+        return;
+    }
+    for (index, meal) in day.meals.iter().enumerate() {
+        let with = |traits: Traits| {
+            meal.foods.iter().find(|food| {
+                let found = find(&food.name, Register::Listed, &needs.named);
+                found.iter().any(|found| !found.open.or(found.hidden).and(traits).is_empty())
+            })
+        };
+        if let (Some(meat), Some(milk)) = (with(MEAT), with(MILK)) {
+            let food: String = format!("{} and {}", meat.name, milk.name).chars().take(80).collect();
+            violations.push(Violation::Diet {
+                style: Style::Kosher,
+                at: format!("/meals/{index}"),
+                food,
+                contains: vec!["meat and milk in one meal".to_owned()],
+            });
+        }
     }
 }
 

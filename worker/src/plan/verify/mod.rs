@@ -67,6 +67,7 @@ pub fn verify(plan: &Plan, needs: &Needs) -> Verdict {
         Plan::Meal(day) => {
             sums::check(day, needs, &mut violations);
             food::check_times(day, needs, &mut violations);
+            food::check_together(day, needs, &mut violations);
         }
         Plan::Workout(week) => training::check(week, needs, &mut violations),
     }
