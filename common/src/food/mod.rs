@@ -34,7 +34,7 @@ pub use diet::{Diet, Rule, Style};
 pub use exception::Exception;
 pub use languages::Languages;
 pub use literal::Literals;
-pub use scan::{Found, Register, find};
+pub use scan::{Found, Register, find, names_known};
 pub use traits::{Trait, Traits};
 pub use unread::{Unread, unread};
 

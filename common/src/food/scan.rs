@@ -66,6 +66,12 @@ pub fn find(text: &str, register: Register, literals: &Literals) -> Vec<Found> {
         .collect()
 }
 
+/// Whether a text names a food that the tables know, harmless or not.
+pub fn names_known(text: &str, literals: &Literals) -> bool {
+    let items = items(token::tokens(text), Register::Listed, literals);
+    items.iter().any(|item| matches!(item.what, What::Food(_)))
+}
+
 /// A piece of a text once its foods are known.
 #[derive(Debug)]
 pub(super) struct Item {

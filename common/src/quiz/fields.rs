@@ -77,6 +77,21 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
+    /// The tag of a language, e.g. "pt-BR".
+    pub(super) fn locale(&mut self, name: &str) -> Option<String> {
+        let text = self.optional_choice(name)?;
+        let parts = || text.split(['-', '_']);
+        let is_tag = parts().all(|part| {
+            (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        });
+        let language = parts().next().unwrap_or_default();
+        if !is_tag || !(2..=3).contains(&language.len()) || language.bytes().any(|b| b.is_ascii_digit()) {
+            self.refuse(name, "must be the tag of a language, e.g. \"de\" or \"pt-BR\"".to_owned());
+            return None;
+        }
+        Some(text)
+    }
+
     /// Free text, trimmed. A list is joined with commas.
     pub(super) fn optional_text(&mut self, name: &str) -> Option<String> {
         let text = match self.given(name)? {

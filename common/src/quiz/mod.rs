@@ -8,6 +8,7 @@
 
 mod fields;
 mod forgiving;
+mod language;
 pub mod limits;
 pub mod measure;
 mod number;
@@ -56,6 +57,8 @@ pub struct Quiz {
     pub gender: String,
     /// For local foods and prices.
     pub country: Option<String>,
+    /// The language to write in, as a BCP 47 tag; see [`Quiz::language`].
+    pub locale: Option<String>,
     /// Within [`HEIGHT_CM`].
     pub height: Length,
     /// Within [`CIRCUMFERENCE_CM`].
@@ -154,6 +157,7 @@ impl Quiz {
             age: fields.age("age", AGE),
             gender: fields.choice("gender"),
             country: fields.optional_choice("country"),
+            locale: fields.locale("locale"),
             height: fields.measure("height", &measure::HEIGHT, Length::from_cm(0.0)),
             neck: fields.optional_measure("neck", &measure::NECK),
             waist: fields.optional_measure("waist", &measure::WAIST),

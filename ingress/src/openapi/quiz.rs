@@ -19,6 +19,10 @@ pub struct QuizAnswers {
     gender: String,
     #[schema(max_length = 200)]
     country: Option<String>,
+    /// The language to write the plan in, as a BCP 47 tag such as "de" or "pt-BR"; without
+    /// it the country's, where it has one common language, else English.
+    #[schema(max_length = 200, pattern = "^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$")]
+    locale: Option<String>,
     /// Body height, 100 to 275 cm.
     height: Measure,
     neck: Option<Measure>,

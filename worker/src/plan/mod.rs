@@ -2,8 +2,10 @@
 
 pub mod meal;
 pub mod needs;
+mod imperial;
 mod number;
 mod parse;
+mod plain;
 #[cfg(test)]
 pub(crate) mod sample;
 mod schema;
@@ -15,6 +17,7 @@ pub mod workout;
 use regimen_common::job::PlanKind;
 use serde::Serialize;
 
+pub use imperial::beside_metric;
 pub use meal::MealPlan;
 pub use needs::Needs;
 pub use parse::{ParseError, REPLY_LIMIT_BYTES, parse};

@@ -17,6 +17,9 @@ pub const MACRO_TOLERANCE: f64 = 0.10;
 /// cooked.
 const MACRO_SLACK_G: f64 = 5.0;
 
+/// The language of plans for whom nothing tells another one.
+pub const ENGLISH: &str = "English";
+
 /// What is allowed for an amount.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Band {
@@ -63,6 +66,8 @@ pub struct Needs {
     pub allergies: Avoid,
     /// Disliked foods.
     pub dislikes: Avoid,
+    /// The language the plan is written in, by its English name.
+    pub language: &'static str,
     /// In which languages the plan may name foods.
     pub named: Literals,
     /// Meals a day.
@@ -83,7 +88,9 @@ impl Needs {
         let macros = nutrition.macros;
         let diet = Diet::read(&quiz.dietary_style);
         let grams = |target: u32| Band::around(f64::from(target), MACRO_TOLERANCE, MACRO_SLACK_G);
-        let allergies = allergies(quiz, &diet);
+        let locale = quiz.language().unwrap_or_default();
+        let allergies = allergies(quiz, &diet).in_language_of(locale);
+        let dislikes = Avoid::dislikes(&quiz.disliked_foods.join("\n")).in_language_of(locale);
         let mut needs = Self {
             calories: Band::around(f64::from(nutrition.goal_calories), CALORIE_TOLERANCE, 0.0),
             protein: grams(macros.protein_g),
@@ -94,7 +101,8 @@ impl Needs {
             rules: diet.rules(),
             diet,
             diet_answer: quiz.dietary_style.trim().to_owned(),
-            dislikes: Avoid::dislikes(&quiz.disliked_foods.join("\n")),
+            dislikes,
+            language: quiz.language_name(),
             meals: quiz.meals().meals(),
             training_days: quiz.frequency().training_days(),
             places: places(&quiz.training_environment),

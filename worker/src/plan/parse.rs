@@ -6,7 +6,7 @@ use regimen_common::job::PlanKind;
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
-use super::{Plan, schema};
+use super::{Plan, plain, schema};
 use crate::json::{NoObject, Unambiguous, only_object};
 
 /// Replies longer than this are not read; a full plan is about 20 kB.
@@ -57,6 +57,7 @@ fn read<T: DeserializeOwned>(kind: PlanKind, text: &str) -> Result<T, ParseError
     let Unambiguous(value) = serde_json::from_str(&object).map_err(shape)?;
     let mut value = unwrapped(value, schema(kind));
     fit(&mut value, "", schema(kind));
+    plain::texts(&mut value);
     // From here on the place is not known; the name of the field is.
     T::deserialize(value).map_err(shape)
 }

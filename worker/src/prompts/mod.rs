@@ -17,7 +17,7 @@ use regimen_common::quiz::Quiz;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::plan::needs::{Band, Needs};
+use crate::plan::needs::{Band, ENGLISH, Needs};
 use crate::plan::training::Region;
 use clean::{clean, clean_list};
 
@@ -40,6 +40,11 @@ const NUMBER: usize = 26;
 const SYSTEM: &str = include_str!("system.txt");
 const MEAL: &str = include_str!("meal.txt");
 const WORKOUT: &str = include_str!("workout.txt");
+
+/// Plans are judged by the English names of foods and exercises.
+const TRANSLATION: &str = " The name of each food, of each item of the shopping list and of each \
+                           exercise has its English name in brackets behind it, as in \
+                           \"Haferflocken (rolled oats)\". Values the schema lists stay as they are.";
 
 /// What a provider is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +70,7 @@ pub fn build(
     let answers = answers::lines(quiz, nutrition);
     let targets = targets(kind, quiz, needs, seed);
     PromptTexts {
-        system: SYSTEM.replace("{id}", &seed.to_string()),
+        system: system(needs, seed),
         user: format!(
             "{task}\nBEGIN ANSWERS {seed}\n{answers}END ANSWERS {seed}\n\nREGIMEN-TARGETS: {targets}\n"
         ),
@@ -86,6 +91,14 @@ fn text_bytes(answers: &Value) -> usize {
         Value::Number(_) => NUMBER,
         Value::Null | Value::Bool(_) => 0,
     }
+}
+
+fn system(needs: &Needs, seed: Uuid) -> String {
+    let translation = if needs.language == ENGLISH { "" } else { TRANSLATION };
+    SYSTEM
+        .replace("{id}", &seed.to_string())
+        .replace("{language}", needs.language)
+        .replace("{translation}", translation)
 }
 
 fn meal_task(needs: &Needs) -> String {

@@ -207,3 +207,24 @@ fn a_plan_that_obeyed_is_refused() {
     let verdict = verify::verify(&plan::Plan::Meal(Box::new(day)), &needs);
     assert!(verdict.is_dangerous());
 }
+
+#[test]
+fn the_language_follows_the_locale_and_else_the_country() {
+    let system = |country: &str, locale: Option<&str>| {
+        let mut answers = answers();
+        answers["country"] = json!(country);
+        if let Some(locale) = locale {
+            answers["locale"] = json!(locale);
+        }
+        let quiz = Quiz::read(&answers).unwrap();
+        let nutrition = Nutrition::of(&quiz);
+        let needs = Needs::of(&quiz, &nutrition);
+        build(PlanKind::Meal, &quiz, &nutrition, &needs, Uuid::nil()).system
+    };
+    let german = system("Germany", None);
+    assert!(german.contains("friendly German for") && german.contains("English name in brackets"));
+    assert!(system("Germany", Some("fr-CA")).contains("friendly French for"));
+    let english = system("Canada", None);
+    assert!(english.contains("friendly English for") && !english.contains("in brackets behind"));
+    assert!(system("Germany", Some("en-GB")).contains("friendly English for"));
+}

@@ -135,6 +135,11 @@ impl Weight {
         Self(EnteredWeight::Lbs(lbs))
     }
 
+    /// Whether it was entered in pounds or stones.
+    pub fn is_imperial(self) -> bool {
+        matches!(self.0, EnteredWeight::Lbs(_))
+    }
+
     /// In kilograms.
     pub fn kg(self) -> f64 {
         match self.0 {

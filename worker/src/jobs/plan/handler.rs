@@ -206,10 +206,16 @@ fn evidence(failure: &AttemptFailure) -> Value {
     })
 }
 
-/// The plan as it is stored. What was not understood of the person's answers
+/// The plan as it is stored: with imperial amounts for who uses them. What was not understood of the person's answers
 /// about food stands in it, so that whoever reads the plan knows what nobody checked.
 fn with_unchecked(plan: &Plan, order: &Order) -> Value {
-    let mut data = json!(plan);
+    let mut data = if order.quiz.current_weight.is_imperial() {
+        let mut shown = plan.clone();
+        plan::beside_metric(&mut shown);
+        json!(shown)
+    } else {
+        json!(plan)
+    };
     let unchecked = unread(&order.quiz);
     if let Some(members) = data.as_object_mut()
         && !unchecked.is_empty()

@@ -174,3 +174,26 @@ fn allergens_declared_in_any_language_are_kept_out_in_it_and_in_english() {
     );
     assert_eq!((trials, passed), (2_800, vec![]));
 }
+
+/// A plan in another language is judged where its foods can be: by names the tables
+/// have in that language, or by the English name in brackets.
+#[test]
+fn foods_nobody_can_judge_are_asked_for_in_english() {
+    let named = |country: &str, food: &str| {
+        let changes = json!({"country": country, "foodAllergies": "kiwi, milk"});
+        let mut day = sample::meal_plan();
+        day.meals[0].foods[0].name = food.to_owned();
+        let found = verify(&Plan::Meal(Box::new(day)), &needs_with(&changes)).violations;
+        let at = |text: &String| text.starts_with("/meals/0/foods/0/name");
+        let found: Vec<String> = found.iter().map(ToString::to_string).filter(at).collect();
+        found.len()
+    };
+    assert_eq!(named("Germany", "Quitte"), 1);
+    assert_eq!(named("Germany", "Quitte (quince)"), 0);
+    assert_eq!(named("Germany", "Haferflocken"), 0);
+    assert_eq!(named("Germany", "Kiwi"), 1);
+    assert_eq!(named("Germany", "Stachelige Beere (kiwi)"), 1);
+    assert_eq!(named("Spain", "Pan con queso"), 1);
+    assert_eq!(named("Germany", "Rice"), 0);
+    assert_eq!(named("United States", "Quitte"), 0);
+}

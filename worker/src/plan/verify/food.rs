@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use regimen_common::food::{Avoid, Found, Register, Style, Trait, Traits, find};
+use regimen_common::food::{Avoid, Found, Register, Style, Trait, Traits, find, names_known};
 use regimen_common::lexicon::token::{plain, tokens};
 use serde_json::Value;
 
 use super::texts::{self, Text};
 use super::violation::Violation;
-use crate::plan::needs::Needs;
+use crate::plan::needs::{ENGLISH, Needs};
 use crate::plan::{MealPlan, Plan};
 
 /// The mildest form of intermittent fasting, twelve hours without food; the
@@ -19,6 +19,7 @@ const EATING_WINDOW_HOURS: f64 = 12.0;
 /// belong in a plan.
 pub(super) fn check(plan: &Plan, json: &Value, needs: &Needs, violations: &mut Vec<Violation>) {
     check_foreign(json, violations);
+    check_names(plan, needs, violations);
     texts::about_food(plan, json, &mut |text| {
         let own = unquoted(text, &needs.diet_answer);
         let text = &text.with(&own);
@@ -26,6 +27,26 @@ pub(super) fn check(plan: &Plan, json: &Value, needs: &Needs, violations: &mut V
         dislikes(text, &needs.dislikes, violations);
         styles(text, needs, violations);
     });
+}
+
+/// In another language the tables know only the EU allergens and everyday foods: each
+/// food they do not know has its English name in brackets, or nobody could judge it.
+fn check_names(plan: &Plan, needs: &Needs, violations: &mut Vec<Violation>) {
+    let Plan::Meal(day) = plan else { return };
+    let judged = !(needs.allergies.is_empty() && needs.dislikes.is_empty() && needs.rules.is_empty());
+    if needs.language == ENGLISH || !judged {
+        return;
+    }
+    for (index, meal) in day.meals.iter().enumerate() {
+        for (number, food) in meal.foods.iter().enumerate() {
+            if !(names_known(&food.name, &needs.named) || food.name.contains(['(', '（'])) {
+                violations.push(Violation::Untranslated {
+                    at: format!("/meals/{index}/foods/{number}/name"),
+                    food: food.name.chars().take(60).collect(),
+                });
+            }
+        }
+    }
 }
 
 /// A sentence without the person's own answer in brackets or quotation marks, which
@@ -116,6 +137,9 @@ const FOREIGN: &[&str] = &[
     "https://",
     "www.",
     "<script",
+    "<iframe",
+    "<img",
+    "<svg",
     "</",
     "javascript:",
     "regimen-targets",

@@ -56,6 +56,13 @@ pub enum Violation {
         /// What gave it away.
         what: String,
     },
+    /// A food named in another language only, where it must be judged.
+    Untranslated {
+        /// Where it is named.
+        at: String,
+        /// As the plan names it.
+        food: String,
+    },
     /// The day's calories are off.
     Calories {
         /// kcal aimed at.
@@ -154,6 +161,7 @@ impl Violation {
             Self::Allergen { .. } | Self::Foreign { .. } => Severity::Dangerous,
             Self::Disliked { .. }
             | Self::Diet { .. }
+            | Self::Untranslated { .. }
             | Self::Calories { .. }
             | Self::Macro { .. }
             | Self::OutOfRange { .. }
@@ -175,6 +183,7 @@ impl Violation {
             Self::Disliked { .. } => "disliked",
             Self::Diet { .. } => "diet",
             Self::Foreign { .. } => "foreign",
+            Self::Untranslated { .. } => "untranslated",
             Self::Calories { .. } => "calories",
             Self::Macro { .. } => "macro",
             Self::Sum { .. } => "sum",
@@ -217,6 +226,9 @@ impl fmt::Display for Violation {
                     f,
                     "{at}: {what:?} does not belong in a plan. Write plain text about the plan only."
                 )
+            }
+            Self::Untranslated { at, food } => {
+                write!(f, "{at}: write the English name of {food:?} in brackets behind it.")
             }
             Self::Calories { target, found } => {
                 write!(
