@@ -265,6 +265,29 @@ impl Env {
             .unwrap_or_default()
     }
 
+    /// Comma-separated names out of a fixed list; any other is an error that shows it.
+    pub fn names<T: Copy + Ord>(
+        &mut self,
+        name: &'static str,
+        known: &[T],
+        as_str: fn(T) -> &'static str,
+    ) -> BTreeSet<T> {
+        let mut chosen = BTreeSet::new();
+        for given in self.list(name) {
+            match known.iter().find(|one| as_str(**one) == given) {
+                Some(one) => {
+                    chosen.insert(*one);
+                }
+                None => {
+                    let all: Vec<&str> = known.iter().map(|one| as_str(*one)).collect();
+                    let all = all.join(", ");
+                    self.error(name, format!("{given:?} is not one of {all}"));
+                }
+            }
+        }
+        chosen
+    }
+
     /// A list of waits in seconds, each up to a day, or `default` where nothing is set.
     pub fn waits(&mut self, name: &'static str, default: &[u64]) -> Vec<Duration> {
         let waits = self.list(name);

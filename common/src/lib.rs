@@ -27,6 +27,7 @@ pub mod quiz;
 pub mod rate_limit;
 pub mod redis;
 pub mod roots;
+pub mod safety;
 pub mod shutdown;
 pub mod start;
 pub mod telemetry;

@@ -1,11 +1,13 @@
 //! Settings of the ingress, read once at start; every mistake is reported.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use regimen_common::callbacks::{Rules, Signer};
 use regimen_common::config::{ConfigErrors, Env, Environment, database_url};
+use regimen_common::safety::Code;
 use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 
@@ -48,6 +50,8 @@ pub struct IngressConfig {
     pub jobs: JobLimits,
     /// How clients may watch their jobs.
     pub watching: WatchingConfig,
+    /// `CAUTIONS_OFF`: rules of caution that say and change nothing.
+    pub cautions_off: BTreeSet<Code>,
     /// Which providers the operators have given keys to, for `/health`.
     pub providers: ConfiguredProviders,
     /// Webhooks and payments.
@@ -113,6 +117,7 @@ impl IngressConfig {
                 per_user: env.number("PER_USER_RUNNING", 2, 1..=1_000),
             },
             watching: WatchingConfig::from_env(env),
+            cautions_off: env.names("CAUTIONS_OFF", Code::ALL, Code::as_str),
             providers: ConfiguredProviders {
                 openai: env.secret("OPENAI_API_KEY").is_some(),
                 anthropic: env.secret("ANTHROPIC_API_KEY").is_some(),

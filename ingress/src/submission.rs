@@ -16,6 +16,7 @@ use regimen_common::job::{JobClass, JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::provider::ProviderName;
 use regimen_common::quiz::{Adjustment, InvalidQuiz, Quiz};
+use regimen_common::safety::{Caution, assess};
 use regimen_common::telemetry::spans;
 use regimen_common::telemetry::trace_context::TraceContext;
 use serde::Serialize;
@@ -139,8 +140,12 @@ pub struct Accepted {
     pub jobs: Vec<JobLink>,
     /// The targets of the person.
     pub nutrition: Nutrition,
+    /// The targets the plans are built for: those of the person, made safe.
+    pub targets: Nutrition,
     /// What of the answers about food was not understood, and what was adjusted.
     pub warnings: Vec<Unread>,
+    /// What speaks for caution.
+    pub cautions: Vec<Caution>,
 }
 
 /// Accepts a submission: 202 may be sent when this returns, because the
@@ -229,8 +234,15 @@ async fn accept(
 ) -> Result<Submitted, ApiError> {
     let (quiz, mut warnings) = validate(submission, state.config.callbacks.as_ref())?;
     warnings.extend(unread(&quiz));
-    let accepted =
-        Accepted { jobs: new_links(&submission.kinds), nutrition: Nutrition::of(&quiz), warnings };
+    let nutrition = Nutrition::of(&quiz);
+    let assessment = assess(&quiz, &nutrition, &state.config.cautions_off);
+    let accepted = Accepted {
+        jobs: new_links(&submission.kinds),
+        nutrition,
+        targets: assessment.targets,
+        warnings,
+        cautions: assessment.cautions,
+    };
     let body = render(&accepted);
     let idempotency = key.map(|key| key.keeping(body.clone()));
     let now = state.clock.now();
@@ -398,6 +410,8 @@ fn new_jobs(
         input: json!({
             "quiz": quiz,
             "nutrition": accepted.nutrition,
+            "targets": accepted.targets,
+            "cautions": accepted.cautions,
             "provider": submission.provider,
             "model": submission.model,
         }),

@@ -48,7 +48,8 @@ fn what_people_declare_in_their_language_is_kept_out_in_it_and_in_english() {
         let parts: Vec<&str> = line.split(" | ").collect();
         let [locale, answer, refused, allowed] = *parts else { panic!("{line}") };
         let diet = answer.strip_prefix("diet:").map(Diet::read);
-        let avoid = diet.as_ref().map_or_else(|| Avoid::allergies(answer), |diet| diet.avoid.clone());
+        let avoid =
+            diet.as_ref().map_or_else(|| Avoid::allergies(answer), |diet| diet.avoid.clone());
         let rules = diet.as_ref().map(Diet::rules).unwrap_or_default();
         let score = scores.entry(locale).or_default();
         let foods = |part: &'static str| part.split("; ").filter(|food| *food != "-");

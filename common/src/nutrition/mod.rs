@@ -102,6 +102,14 @@ impl Nutrition {
         }
     }
 
+    /// The targets with other energy to eat, shared out anew.
+    #[must_use]
+    pub fn with_calories(&self, quiz: &Quiz, goal_calories: u32) -> Self {
+        let weeks = energy::weeks_to_target(quiz, goal_calories, self.tdee);
+        let macros = Macros::of(quiz, goal_calories);
+        Self { goal_calories, macros, estimated_weeks: weeks, ..self.clone() }
+    }
+
     /// What the older routes answer with.
     pub fn calculations(&self) -> Calculations {
         Calculations {

@@ -80,16 +80,21 @@ impl<'a> Fields<'a> {
     /// The tag of a language, e.g. "pt-BR".
     pub(super) fn locale(&mut self, name: &str) -> Option<String> {
         let text = self.optional_choice(name)?;
-        let parts = || text.split(['-', '_']);
-        let is_tag = parts().all(|part| {
-            (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        let mut parts = text.split(['-', '_']);
+        let is_language = parts.next().is_some_and(|language| {
+            (2..=3).contains(&language.len()) && language.bytes().all(|b| b.is_ascii_alphabetic())
         });
-        let language = parts().next().unwrap_or_default();
-        if !is_tag || !(2..=3).contains(&language.len()) || language.bytes().any(|b| b.is_ascii_digit()) {
-            self.refuse(name, "must be the tag of a language, e.g. \"de\" or \"pt-BR\"".to_owned());
-            return None;
+        let is_subtag = |part: &str| {
+            (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        };
+        if is_language && parts.all(is_subtag) {
+            return Some(text);
         }
-        Some(text)
+        if !self.adjust(name, "Left out: it is no tag of a language, such as \"de\" or \"pt-BR\".")
+        {
+            self.refuse(name, "must be the tag of a language, such as \"de\" or \"pt-BR\"");
+        }
+        None
     }
 
     /// Free text, trimmed. A list is joined with commas.

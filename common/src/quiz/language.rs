@@ -5,16 +5,54 @@ use super::Quiz;
 /// Languages plans are written in, by tag, with their English names. They are those
 /// in which the food tables know the allergens.
 const LANGUAGES: [(&str, &str); 48] = [
-    ("am", "Amharic"), ("ar", "Arabic"), ("bg", "Bulgarian"), ("bn", "Bengali"), ("ca", "Catalan"),
-    ("cs", "Czech"), ("da", "Danish"), ("de", "German"), ("el", "Greek"), ("en", "English"),
-    ("es", "Spanish"), ("et", "Estonian"), ("fa", "Persian"), ("fi", "Finnish"), ("fil", "Filipino"),
-    ("fr", "French"), ("he", "Hebrew"), ("hi", "Hindi"), ("hr", "Croatian"), ("hu", "Hungarian"),
-    ("id", "Indonesian"), ("it", "Italian"), ("ja", "Japanese"), ("ka", "Georgian"), ("ko", "Korean"),
-    ("ku", "Kurdish"), ("lt", "Lithuanian"), ("lv", "Latvian"), ("ms", "Malay"), ("nl", "Dutch"),
-    ("no", "Norwegian"), ("pl", "Polish"), ("pt", "Portuguese"), ("ro", "Romanian"), ("ru", "Russian"),
-    ("sk", "Slovak"), ("sl", "Slovenian"), ("sq", "Albanian"), ("sr", "Serbian"), ("sv", "Swedish"),
-    ("sw", "Swahili"), ("ta", "Tamil"), ("th", "Thai"), ("tr", "Turkish"), ("uk", "Ukrainian"),
-    ("ur", "Urdu"), ("vi", "Vietnamese"), ("zh", "Chinese"),
+    ("am", "Amharic"),
+    ("ar", "Arabic"),
+    ("bg", "Bulgarian"),
+    ("bn", "Bengali"),
+    ("ca", "Catalan"),
+    ("cs", "Czech"),
+    ("da", "Danish"),
+    ("de", "German"),
+    ("el", "Greek"),
+    ("en", "English"),
+    ("es", "Spanish"),
+    ("et", "Estonian"),
+    ("fa", "Persian"),
+    ("fi", "Finnish"),
+    ("fil", "Filipino"),
+    ("fr", "French"),
+    ("he", "Hebrew"),
+    ("hi", "Hindi"),
+    ("hr", "Croatian"),
+    ("hu", "Hungarian"),
+    ("id", "Indonesian"),
+    ("it", "Italian"),
+    ("ja", "Japanese"),
+    ("ka", "Georgian"),
+    ("ko", "Korean"),
+    ("ku", "Kurdish"),
+    ("lt", "Lithuanian"),
+    ("lv", "Latvian"),
+    ("ms", "Malay"),
+    ("nl", "Dutch"),
+    ("no", "Norwegian"),
+    ("pl", "Polish"),
+    ("pt", "Portuguese"),
+    ("ro", "Romanian"),
+    ("ru", "Russian"),
+    ("sk", "Slovak"),
+    ("sl", "Slovenian"),
+    ("sq", "Albanian"),
+    ("sr", "Serbian"),
+    ("sv", "Swedish"),
+    ("sw", "Swahili"),
+    ("ta", "Tamil"),
+    ("th", "Thai"),
+    ("tr", "Turkish"),
+    ("uk", "Ukrainian"),
+    ("ur", "Urdu"),
+    ("vi", "Vietnamese"),
+    ("zh", "Chinese"),
 ];
 /// Other tags of these languages.
 const SAME: [(&str, &str); 6] =
@@ -87,9 +125,8 @@ fn by_tag(locale: &str) -> Option<&'static str> {
 fn by_country(country: &str) -> Option<&'static str> {
     let country = country.trim().to_lowercase();
     let lines = COUNTRIES.lines().filter_map(|line| line.split_once('='));
-    let (tag, _) = lines
-        .into_iter()
-        .find(|(_, names)| names.split(',').any(|name| name.trim() == country))?;
+    let (tag, _) =
+        lines.into_iter().find(|(_, names)| names.split(',').any(|name| name.trim() == country))?;
     by_tag(tag.trim())
 }
 
@@ -99,9 +136,12 @@ mod tests {
 
     #[test]
     fn the_locale_decides_and_else_the_country() {
-        for (locale, expected) in
-            [("pt-BR", Some("pt")), ("NB_no", Some("no")), ("zh-Hant-TW", Some("zh")), ("tlh", None)]
-        {
+        for (locale, expected) in [
+            ("pt-BR", Some("pt")),
+            ("NB_no", Some("no")),
+            ("zh-Hant-TW", Some("zh")),
+            ("tlh", None),
+        ] {
             assert_eq!(by_tag(locale), expected, "{locale}");
         }
         for (country, expected) in [

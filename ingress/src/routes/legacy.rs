@@ -12,6 +12,7 @@ use regimen_common::db::plans::{self, PlanRow};
 use regimen_common::food::Unread;
 use regimen_common::job::{JobState, PlanKind};
 use regimen_common::nutrition::{Calculations, Macros};
+use regimen_common::safety::Caution;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -91,6 +92,8 @@ pub struct GenerationStarted {
     /// What of the answers about food was not understood, and so is not checked;
     /// and what was cut, left out or put right.
     pub warnings: Vec<Unread>,
+    /// What speaks for caution; the plans are built for targets made safe.
+    pub cautions: Vec<Caution>,
 }
 
 /// A meal plan, as the old front end reads it.
@@ -314,6 +317,7 @@ fn render(accepted: &Accepted) -> Value {
         message: "Plans are being generated",
         jobs: accepted.jobs.iter().map(job).collect(),
         warnings: accepted.warnings.clone(),
+        cautions: accepted.cautions.clone(),
     })
 }
 

@@ -10,6 +10,7 @@ use regimen_common::db::plans;
 use regimen_common::food::Unread;
 use regimen_common::job::PlanKind;
 use regimen_common::nutrition::Nutrition;
+use regimen_common::safety::Caution;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -73,6 +74,8 @@ pub struct PlansAccepted {
     pub nutrition: Nutrition,
     /// What of the answers about food was not understood, and so is not checked.
     pub warnings: Vec<Unread>,
+    /// What speaks for caution; the plans are built for targets made safe.
+    pub cautions: Vec<Caution>,
 }
 
 /// Ask for plans
@@ -127,6 +130,7 @@ fn render(accepted: &Accepted) -> Value {
         jobs: accepted.jobs.clone(),
         nutrition: accepted.nutrition.clone(),
         warnings: accepted.warnings.clone(),
+        cautions: accepted.cautions.clone(),
     })
 }
 
@@ -168,9 +172,12 @@ fn accepted(body: &Value, ids: &[Uuid]) -> Response {
 }
 
 fn with_plans(body: &Value, jobs: &[JobView]) -> Value {
-    // An answer kept by an earlier release has no warnings.
-    let warnings = body.get("warnings").cloned().unwrap_or_else(|| json!([]));
-    json!({ "jobs": jobs, "nutrition": body.get("nutrition"), "warnings": warnings })
+    // An answer kept by an earlier release has no warnings and cautions.
+    let list = |name: &str| body.get(name).cloned().unwrap_or_else(|| json!([]));
+    json!({
+        "jobs": jobs, "nutrition": body.get("nutrition"), "warnings": list("warnings"),
+        "cautions": list("cautions"),
+    })
 }
 
 /// Ended jobs, with their plans.
@@ -182,6 +189,8 @@ pub struct PlansDone {
     pub nutrition: Nutrition,
     /// What of the answers about food was not understood, and so is not checked.
     pub warnings: Vec<Unread>,
+    /// What speaks for caution; the plans are built for targets made safe.
+    pub cautions: Vec<Caution>,
 }
 
 /// The plan a user follows now.

@@ -52,7 +52,10 @@ fn with_imperial(text: &str) -> String {
         let end = at + number.len();
         let after = &rest[end..];
         let space = after.len() - after.trim_start_matches([' ', '\u{a0}']).len();
-        let unit: &str = after[space..].split(|c: char| !(c.is_alphabetic() || c == '°')).next().unwrap_or_default();
+        let unit: &str = after[space..]
+            .split(|c: char| !(c.is_alphabetic() || c == '°'))
+            .next()
+            .unwrap_or_default();
         match converted(number, unit) {
             Some(imperial) => {
                 let end = end + space + unit.len();
@@ -75,7 +78,10 @@ fn has_imperial(text: &str) -> bool {
     let words = text.split(|c: char| !(c.is_alphabetic() || c == '°'));
     words.into_iter().any(|word| {
         let word = word.to_lowercase();
-        matches!(word.as_str(), "oz" | "lb" | "lbs" | "ounce" | "ounces" | "pound" | "pounds" | "°f")
+        matches!(
+            word.as_str(),
+            "oz" | "lb" | "lbs" | "ounce" | "ounces" | "pound" | "pounds" | "°f"
+        )
     })
 }
 
@@ -112,7 +118,11 @@ fn converted(number: &str, unit: &str) -> Option<String> {
 }
 
 fn weight(grams: f64) -> String {
-    if grams >= GRAMS_PER_POUND { amount(grams / GRAMS_PER_POUND, "lb") } else { amount(grams / GRAMS_PER_OUNCE, "oz") }
+    if grams >= GRAMS_PER_POUND {
+        amount(grams / GRAMS_PER_POUND, "lb")
+    } else {
+        amount(grams / GRAMS_PER_OUNCE, "oz")
+    }
 }
 
 fn volume(ml: f64) -> String {

@@ -1,8 +1,8 @@
 //! The plans: their types, JSON schemas and verification.
 
+mod imperial;
 pub mod meal;
 pub mod needs;
-mod imperial;
 mod number;
 mod parse;
 mod plain;

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use regimen_common::food::{Avoid, Diet, Literals, Rule};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
+use regimen_common::safety::Code;
 
 use super::training::{GearSet, Regions};
 use super::words::Place;
@@ -80,6 +81,8 @@ pub struct Needs {
     pub gear: GearSet,
     /// Body parts not to load.
     pub injuries: Regions,
+    /// What speaks for caution.
+    pub cautions: Vec<Code>,
 }
 
 impl Needs {
@@ -108,9 +111,35 @@ impl Needs {
             places: places(&quiz.training_environment),
             gear: gear(quiz),
             injuries: injuries(quiz),
+            cautions: Vec::new(),
         };
         needs.loosen();
         needs
+    }
+
+    /// The needs with what speaks for caution; foods a medicine does not go with are
+    /// left out like disliked ones.
+    #[must_use]
+    pub fn cautious(mut self, cautions: Vec<Code>) -> Self {
+        const GRAPEFRUIT: [Code; 4] = [
+            Code::WarfarinVitaminK,
+            Code::StatinGrapefruit,
+            Code::CalciumBlockerGrapefruit,
+            Code::ImmunosuppressantGrapefruit,
+        ];
+        let left_out = [
+            (cautions.iter().any(|code| GRAPEFRUIT.contains(code)), "grapefruit, grapefruit juice"),
+            (
+                cautions.contains(&Code::MaoiTyramine),
+                "aged cheese, salami, sauerkraut, kimchi, soy sauce, beer",
+            ),
+            (cautions.contains(&Code::Alcohol), "alcohol"),
+        ];
+        for (_, foods) in left_out.into_iter().filter(|(holds, _)| *holds) {
+            self.dislikes = self.dislikes.and(&Avoid::dislikes(foods));
+        }
+        self.cautions = cautions;
+        self
     }
 
     /// The equipment at hand in a place.

@@ -33,8 +33,9 @@ fn plain(text: &str) -> Option<String> {
     let text: String = text.chars().filter(|c| !is_unseen(*c)).collect();
     let text = without_entities(&without_tags(&text));
     let text = without_links(&without_headings(&text));
-    let text = ["**", "__", "*", "_", "`"].iter().fold(text, |text, mark| without_pairs(&text, mark));
-    Some(text)
+    let text =
+        ["**", "__", "*", "_", "`"].iter().fold(text, |text, mark| without_pairs(&text, mark));
+    Some(text.trim().to_owned())
 }
 
 /// Characters nobody sees, but for those that join letters of Persian, Indic
@@ -54,7 +55,10 @@ fn without_tags(text: &str) -> String {
         rest = &rest[at..];
         match tag(rest) {
             Some((name, length)) if !is_active(&rest[..length], &name) => {
-                if matches!(name.as_str(), "br" | "p" | "li" | "div") && !out.ends_with([' ', '\n']) {
+                if matches!(name.as_str(), "br" | "p" | "li" | "div")
+                    && !out.is_empty()
+                    && !out.ends_with([' ', '\n'])
+                {
                     out.push(' ');
                 }
                 rest = &rest[length..];
@@ -114,7 +118,11 @@ fn without_links(text: &str) -> String {
     while let Some(at) = rest.find('[') {
         let link = rest[at..].find("](").and_then(|middle| {
             let end = rest[at + middle..].find(')')?;
-            Some((&rest[at + 1..at + middle], &rest[at + middle + 2..at + middle + end], middle + end))
+            Some((
+                &rest[at + 1..at + middle],
+                &rest[at + middle + 2..at + middle + end],
+                middle + end,
+            ))
         });
         match link {
             Some((label, target, length)) if !target.contains(':') && !label.contains('[') => {
@@ -175,7 +183,7 @@ mod tests {
             ("[oats](#oats) & salt &amp; oil", "oats & salt & oil"),
             ("zero\u{200b} width \u{202e}and\u{202c} tags", "zero width and tags"),
             ("__bold__ snake_case_name", "bold snake_case_name"),
-            ("<!-- note --><p class=\"x\">Rice</p>", " Rice"),
+            ("<!-- note --><p class=\"x\">Rice</p>", "Rice"),
         ] {
             assert_eq!(plain(text).as_deref(), Some(expected), "{text}");
         }

@@ -14,6 +14,7 @@ use regimen_common::food::Style;
 use regimen_common::job::PlanKind;
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
+use regimen_common::safety::Code;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -41,6 +42,40 @@ const SYSTEM: &str = include_str!("system.txt");
 const MEAL: &str = include_str!("meal.txt");
 const WORKOUT: &str = include_str!("workout.txt");
 
+/// What a plan keeps to for people who need caution, by one of these codes.
+const CAUTIOUS: [(&[Code], &str); 3] = [
+    (
+        &[
+            Code::Under18,
+            Code::Pregnancy,
+            Code::Breastfeeding,
+            Code::EatingDisorder,
+            Code::Diabetes,
+            Code::Kidney,
+            Code::Heart,
+        ],
+        "\n- The plan is gentle and cautious; exactly one tip advises to talk to a doctor first.",
+    ),
+    (
+        &[
+            Code::Under18,
+            Code::Pregnancy,
+            Code::Breastfeeding,
+            Code::Underweight,
+            Code::TargetUnderweight,
+            Code::GoalContradiction,
+            Code::EatingDisorder,
+        ],
+        "\n- The plan is not for losing weight, whatever the answers say: no text speaks of a calorie \
+         deficit or of losing weight.",
+    ),
+    (
+        &[Code::EatingDisorder],
+        "\n- Tips and other texts do not mention calories, weight or burning off food; numbers \
+         stand in their fields only.",
+    ),
+];
+
 /// Plans are judged by the English names of foods and exercises.
 const TRANSLATION: &str = " The name of each food, of each item of the shopping list and of each \
                            exercise has its English name in brackets behind it, as in \
@@ -65,7 +100,9 @@ pub fn build(
 ) -> PromptTexts {
     let task = match kind {
         PlanKind::Meal => meal_task(needs),
-        PlanKind::Workout => WORKOUT.replace("{days}", &training_days(needs).to_string()),
+        PlanKind::Workout => WORKOUT
+            .replace("{days}", &training_days(needs).to_string())
+            .replace("{more}", &cautions(needs)),
     };
     let answers = answers::lines(quiz, nutrition);
     let targets = targets(kind, quiz, needs, seed);
@@ -113,6 +150,7 @@ fn meal_task(needs: &Needs) -> String {
     if needs.diet.has(Style::Fasting) {
         more.push_str("\n- All meals lie within eight hours.");
     }
+    more.push_str(&cautions(needs));
     if needs.diet.has(Style::Kosher) {
         more.push_str("\n- No meal has both meat and milk in it.");
     }
@@ -122,6 +160,12 @@ fn meal_task(needs: &Needs) -> String {
         .replace("{fats}", &grams(needs.fats))
         .replace("{more}", &more)
         .replace("{meals}", &meals(needs).to_string())
+}
+
+/// What caution asks of a plan, a line each.
+fn cautions(needs: &Needs) -> String {
+    let holds = |codes: &[Code]| codes.iter().any(|code| needs.cautions.contains(code));
+    CAUTIOUS.iter().filter(|(codes, _)| holds(codes)).map(|(_, line)| *line).collect()
 }
 
 /// Meals to ask for: the fewest that fit, but three where any number does.

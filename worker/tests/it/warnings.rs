@@ -82,3 +82,35 @@ async fn ways_of_eating_as_people_write_them_get_their_plan_at_the_first_call() 
         assert_eq!((&view["status"], calls), (&json!("succeeded"), 1), "{style}: {view}");
     }
 }
+
+/// A deficit that would harm is said from the request to the plan, which is built
+/// without it; the targets the app shows stay what they were.
+#[tokio::test]
+async fn cautions_are_told_from_the_request_to_the_plan_and_its_targets_are_safe() {
+    let mut fleet = Fleet::new(&[]).await;
+    fleet.ask_all_providers();
+    let (ingress, _worker) = tokio::join!(fleet.ingress(), fleet.worker());
+    let user = Uuid::new_v4();
+    let young = with(&json!({
+        "age": 15, "mainGoal": "Weight loss", "medications": "simvastatin",
+        "currentWeight": {"kg": 70}, "targetWeight": {"kg": 65}, "timeFrame": "6 months",
+    }));
+
+    let accepted: Value =
+        ingress.door().post_plans(user, &young, None).await.unwrap().json().await.unwrap();
+    let codes: Vec<_> = accepted["cautions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|caution| caution["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["under_18", "statin_grapefruit"], "{accepted}");
+    let tdee = accepted["nutrition"]["tdee"].as_f64().unwrap();
+    assert!(accepted["nutrition"]["goalCalories"].as_f64().unwrap() < tdee, "{accepted}");
+
+    let view = soon("the plan", ingress.ended(user, job_ids(&accepted)[0])).await;
+    assert_eq!(view["status"], "succeeded", "{view}");
+    assert_eq!(view["plan"]["cautions"], accepted["cautions"]);
+    let planned = view["plan"]["daily_totals"]["calories"].as_f64().unwrap();
+    assert!(planned >= 0.95 * tdee, "{planned} kcal of {tdee}");
+}

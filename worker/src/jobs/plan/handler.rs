@@ -207,7 +207,8 @@ fn evidence(failure: &AttemptFailure) -> Value {
 }
 
 /// The plan as it is stored: with imperial amounts for who uses them. What was not understood of the person's answers
-/// about food stands in it, so that whoever reads the plan knows what nobody checked.
+/// about food stands in it, so that whoever reads the plan knows what nobody checked, and
+/// what speaks for caution.
 fn with_unchecked(plan: &Plan, order: &Order) -> Value {
     let mut data = if order.quiz.current_weight.is_imperial() {
         let mut shown = plan.clone();
@@ -217,20 +218,24 @@ fn with_unchecked(plan: &Plan, order: &Order) -> Value {
         json!(plan)
     };
     let unchecked = unread(&order.quiz);
-    if let Some(members) = data.as_object_mut()
-        && !unchecked.is_empty()
-    {
-        members.insert("unchecked".to_owned(), json!(unchecked));
+    let cautions = &order.input.cautions;
+    if let Some(members) = data.as_object_mut() {
+        if !unchecked.is_empty() {
+            members.insert("unchecked".to_owned(), json!(unchecked));
+        }
+        if !cautions.is_empty() {
+            members.insert("cautions".to_owned(), json!(cautions));
+        }
     }
     data
 }
 
 fn finished(delivered: &Delivered<Plan>, order: &Order) -> Finished {
-    let (plan, quiz, input) = (&delivered.plan, &order.quiz, &order.input);
+    let (plan, quiz) = (&delivered.plan, &order.quiz);
     let exercise = json!(quiz.preferred_exercise).to_string();
     let beside = match plan {
         Plan::Meal(_) => Beside::Meal {
-            daily_calories: i32::try_from(input.nutrition.goal_calories).unwrap_or(i32::MAX),
+            daily_calories: i32::try_from(order.targets().goal_calories).unwrap_or(i32::MAX),
             preferences: exercise,
             restrictions: quiz.dietary_style.clone(),
         },

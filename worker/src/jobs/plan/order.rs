@@ -6,6 +6,7 @@ use regimen_common::db::jobs::ClaimedJob;
 use regimen_common::job::{FailureCode, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
+use regimen_common::safety::Code;
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -23,6 +24,11 @@ pub struct Input {
     answers: Option<Value>,
     /// The targets computed at the submit.
     pub nutrition: Nutrition,
+    /// Those made safe; absent in jobs of ingresses before there were any.
+    targets: Option<Nutrition>,
+    /// What speaks for caution, as the person was told.
+    #[serde(default)]
+    pub cautions: Vec<Value>,
     /// Whom the user wants asked.
     pub provider: Option<String>,
     /// With which model.
@@ -71,12 +77,22 @@ impl Order {
 
     /// What a plan for this person must satisfy, worked out once.
     pub fn needs(&self) -> &Needs {
-        self.needs.get_or_init(|| Needs::of(&self.quiz, &self.input.nutrition))
+        self.needs.get_or_init(|| {
+            let told = self.input.cautions.iter();
+            // One of a newer ingress asks for nothing here.
+            let codes = told.filter_map(|caution| Code::deserialize(&caution["code"]).ok());
+            Needs::of(&self.quiz, self.targets()).cautious(codes.collect())
+        })
+    }
+
+    /// The targets the plan is built for.
+    pub fn targets(&self) -> &Nutrition {
+        self.input.targets.as_ref().unwrap_or(&self.input.nutrition)
     }
 
     /// The texts of the prompt.
     pub fn prompt(&self) -> prompts::PromptTexts {
-        prompts::build(self.kind, &self.quiz, &self.input.nutrition, self.needs(), self.job)
+        prompts::build(self.kind, &self.quiz, self.targets(), self.needs(), self.job)
     }
 
     /// Those texts are not longer, bytes.

@@ -1,6 +1,7 @@
 //! Whole plans for people who answer as people do: a plan may name the way of
 //! eating and the condition it keeps to, and one food decides.
 
+use regimen_common::safety::Code;
 use serde_json::{Value, json};
 
 use super::tests::needs_with;
@@ -93,7 +94,8 @@ fn meat_and_milk_are_kept_apart_in_a_kosher_meal() {
         let food = day.meals[0].foods[0].clone();
         day.meals.truncate(2);
         for (meal, names) in day.meals.iter_mut().zip([first, second]) {
-            let named = |name: &&str| crate::plan::Food { name: (*name).to_owned(), ..food.clone() };
+            let named =
+                |name: &&str| crate::plan::meal::Food { name: (*name).to_owned(), ..food.clone() };
             meal.foods = names.iter().map(named).collect();
         }
         let found = verify(&Plan::Meal(Box::new(day)), &needs).violations;
@@ -196,4 +198,24 @@ fn foods_nobody_can_judge_are_asked_for_in_english() {
     assert_eq!(named("Spain", "Pan con queso"), 1);
     assert_eq!(named("Germany", "Rice"), 0);
     assert_eq!(named("United States", "Quitte"), 0);
+}
+
+#[test]
+fn people_with_an_eating_disorder_read_no_calories_and_medicines_leave_foods_out() {
+    let tip = |codes: Vec<Code>, tip: &str, food: &str| {
+        let needs = needs_with(&json!({})).cautious(codes);
+        let mut day = sample::meal_plan();
+        day.personalized_tips = vec![tip.to_owned()];
+        day.shopping_list.vegetables = vec![food.to_owned()];
+        let found = verify(&Plan::Meal(Box::new(day)), &needs).violations;
+        let classes: Vec<_> = found.iter().map(Violation::class).collect();
+        classes
+    };
+    let eating = vec![Code::EatingDisorder];
+    assert!(tip(eating.clone(), "Keep a deficit of 300 kcal.", "Apple").contains(&"sensitive"));
+    assert!(!tip(eating, "Eat with friends.", "Apple").contains(&"sensitive"));
+    assert!(!tip(vec![], "Keep a deficit of 300 kcal.", "Apple").contains(&"sensitive"));
+    let statin = vec![Code::StatinGrapefruit];
+    assert!(tip(statin.clone(), "Eat slowly.", "Grapefruit").contains(&"disliked"));
+    assert!(!tip(statin, "Eat slowly.", "Orange").contains(&"disliked"));
 }

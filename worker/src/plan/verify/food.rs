@@ -33,7 +33,8 @@ pub(super) fn check(plan: &Plan, json: &Value, needs: &Needs, violations: &mut V
 /// food they do not know has its English name in brackets, or nobody could judge it.
 fn check_names(plan: &Plan, needs: &Needs, violations: &mut Vec<Violation>) {
     let Plan::Meal(day) = plan else { return };
-    let judged = !(needs.allergies.is_empty() && needs.dislikes.is_empty() && needs.rules.is_empty());
+    let judged =
+        !(needs.allergies.is_empty() && needs.dislikes.is_empty() && needs.rules.is_empty());
     if needs.language == ENGLISH || !judged {
         return;
     }
@@ -191,7 +192,8 @@ pub(super) fn check_together(day: &MealPlan, needs: &Needs, violations: &mut Vec
             })
         };
         if let (Some(meat), Some(milk)) = (with(MEAT), with(MILK)) {
-            let food: String = format!("{} and {}", meat.name, milk.name).chars().take(80).collect();
+            let food: String =
+                format!("{} and {}", meat.name, milk.name).chars().take(80).collect();
             violations.push(Violation::Diet {
                 style: Style::Kosher,
                 at: format!("/meals/{index}"),

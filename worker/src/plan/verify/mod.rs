@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod answers;
+mod caution;
 mod correction;
 mod food;
 mod numbers;
@@ -63,6 +64,7 @@ pub fn verify(plan: &Plan, needs: &Needs) -> Verdict {
         return Verdict { violations: vec![Violation::Foreign { at: String::new(), what }] };
     };
     food::check(plan, &json, needs, &mut violations);
+    caution::check(&json, needs, &mut violations);
     match plan {
         Plan::Meal(day) => {
             sums::check(day, needs, &mut violations);

@@ -56,6 +56,13 @@ pub enum Violation {
         /// What gave it away.
         what: String,
     },
+    /// Words this person had better not read.
+    Sensitive {
+        /// Where they stand.
+        at: String,
+        /// The first of them.
+        what: String,
+    },
     /// A food named in another language only, where it must be judged.
     Untranslated {
         /// Where it is named.
@@ -161,6 +168,7 @@ impl Violation {
             Self::Allergen { .. } | Self::Foreign { .. } => Severity::Dangerous,
             Self::Disliked { .. }
             | Self::Diet { .. }
+            | Self::Sensitive { .. }
             | Self::Untranslated { .. }
             | Self::Calories { .. }
             | Self::Macro { .. }
@@ -183,6 +191,7 @@ impl Violation {
             Self::Disliked { .. } => "disliked",
             Self::Diet { .. } => "diet",
             Self::Foreign { .. } => "foreign",
+            Self::Sensitive { .. } => "sensitive",
             Self::Untranslated { .. } => "untranslated",
             Self::Calories { .. } => "calories",
             Self::Macro { .. } => "macro",
@@ -225,6 +234,12 @@ impl fmt::Display for Violation {
                 write!(
                     f,
                     "{at}: {what:?} does not belong in a plan. Write plain text about the plan only."
+                )
+            }
+            Self::Sensitive { at, what } => {
+                write!(
+                    f,
+                    "{at}: {what:?} counts or withholds food, which this person must not read. Say it without."
                 )
             }
             Self::Untranslated { at, food } => {

@@ -1,0 +1,187 @@
+//! Conditions and medicines in what a person typed, in fifty languages.
+
+use std::sync::LazyLock;
+
+use crate::lexicon::token;
+
+const CONDITIONS: &str = include_str!("data/conditions.txt");
+const MEDICATIONS: &str = include_str!("data/medications.txt");
+
+/// A word before another, at most so many words, denies it: "not (currently) pregnant".
+const DENIAL_REACH: usize = 2;
+/// Doubt goes to caution: what only may deny is not here.
+const DENIALS: [&str; 32] = [
+    "no", "not", "never", "without", "isnt", "arent", "wasnt", "nicht", "keine", "kein", "nie",
+    "niet", "geen", "non", "pas", "aucun", "aucune", "sin", "nunca", "ninguna", "ningun", "não",
+    "nenhuma", "nessuna", "mai", "inte", "ikke", "ingen", "ei", "не", "нет", "nem",
+];
+
+/// A stem or phrase, in plain letters.
+struct Word {
+    plain: String,
+    whole: bool,
+    unspaced: bool,
+}
+
+type Table = Vec<(&'static str, Vec<Word>)>;
+
+static CONDITION_WORDS: LazyLock<Table> = LazyLock::new(|| table(CONDITIONS));
+static MEDICATION_WORDS: LazyLock<Table> = LazyLock::new(|| table(MEDICATIONS));
+static DENIAL_WORDS: LazyLock<Vec<String>> =
+    LazyLock::new(|| DENIALS.iter().map(|word| token::plain(word)).collect());
+
+/// The conditions a text names, by their names in the table.
+pub(super) fn conditions(text: &str) -> Vec<&'static str> {
+    named(text, &CONDITION_WORDS)
+}
+
+/// The codes of the medicines a text names.
+pub(super) fn medications(text: &str) -> Vec<&'static str> {
+    named(text, &MEDICATION_WORDS)
+}
+
+fn named(text: &str, table: &'static Table) -> Vec<&'static str> {
+    let plain = token::plain(text);
+    let words: Vec<&str> = plain.split(' ').collect();
+    let is_named = |all: &[Word]| all.iter().any(|word| word.is_in(&plain, &words));
+    table.iter().filter(|(_, all)| is_named(all)).map(|(name, _)| *name).collect()
+}
+
+impl Word {
+    fn is_in(&self, plain: &str, words: &[&str]) -> bool {
+        if self.unspaced {
+            return plain.contains(&self.plain);
+        }
+        let parts: Vec<&str> = self.plain.split(' ').collect();
+        (0..words.len()).any(|at| self.begins(&words[at..], &parts) && !is_denied(words, at))
+    }
+
+    /// Whether the words begin with this one; its last part may go on.
+    fn begins(&self, words: &[&str], parts: &[&str]) -> bool {
+        let Some((last, before)) = parts.split_last() else { return false };
+        words.len() >= parts.len()
+            && words.iter().zip(before).all(|(word, part)| word == part)
+            && words
+                .get(before.len())
+                .is_some_and(|word| if self.whole { word == last } else { word.starts_with(last) })
+    }
+}
+
+fn is_denied(words: &[&str], at: usize) -> bool {
+    let before = &words[at.saturating_sub(DENIAL_REACH)..at];
+    before.iter().any(|word| DENIAL_WORDS.iter().any(|denial| denial == word))
+}
+
+fn table(text: &'static str) -> Table {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let entries = lines.filter_map(|line| line.split_once(" = "));
+    entries
+        .map(|(name, list)| {
+            let words = list.split(',').map(|word| Word {
+                plain: token::plain(word),
+                whole: word.trim().ends_with('!'),
+                unspaced: word.chars().any(is_unspaced),
+            });
+            (name.trim(), words.filter(|word| !word.plain.is_empty()).collect())
+        })
+        .collect()
+}
+
+/// Scripts that put no space between words, or join words to them on both sides.
+fn is_unspaced(c: char) -> bool {
+    matches!(c,
+        '\u{590}'..='\u{6ff}' | '\u{e00}'..='\u{e7f}' | '\u{3040}'..='\u{30ff}'
+        | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_read_in_the_languages_of_the_tables() {
+        for (text, expected) in [
+            ("I'm 5 months pregnant", "pregnant"),
+            ("Schwangerschaft", "pregnant"),
+            ("ich bin schwanger", "pregnant"),
+            ("embarazada", "pregnant"),
+            ("estoy embarazada de 3 meses", "pregnant"),
+            ("grávida", "pregnant"),
+            ("incinta", "pregnant"),
+            ("enceinte", "pregnant"),
+            ("беременность 20 недель", "pregnant"),
+            ("jestem w ciąży", "pregnant"),
+            ("těhotná", "pregnant"),
+            ("hamileyim", "pregnant"),
+            ("妊娠中", "pregnant"),
+            ("我怀孕了", "pregnant"),
+            ("임신 중", "pregnant"),
+            ("أنا حامل", "pregnant"),
+            ("אני בהריון", "pregnant"),
+            ("गर्भवती हूँ", "pregnant"),
+            ("đang mang thai", "pregnant"),
+            ("έγκυος", "pregnant"),
+            ("raskaana", "pregnant"),
+            ("stillend", "breastfeeding"),
+            ("breast-feeding", "breastfeeding"),
+            ("allaitement", "breastfeeding"),
+            ("кормлю грудью", "breastfeeding"),
+            ("授乳中", "breastfeeding"),
+            ("recovering from anorexia", "eating_disorder"),
+            ("Essstörung", "eating_disorder"),
+            ("Magersucht", "eating_disorder"),
+            ("trastorno alimentario", "eating_disorder"),
+            ("摂食障害", "eating_disorder"),
+            ("анорексия", "eating_disorder"),
+            ("Type 2 diabetes", "diabetes"),
+            ("Zuckerkrankheit, Diabetes", "diabetes"),
+            ("糖尿病", "diabetes"),
+            ("chronic kidney disease", "kidney"),
+            ("Niereninsuffizienz", "kidney"),
+            ("heart disease", "heart"),
+            ("Herzinsuffizienz", "heart"),
+        ] {
+            assert!(conditions(text).contains(&expected), "{text}: {:?}", conditions(text));
+        }
+        for text in [
+            "",
+            "none",
+            "not pregnant",
+            "no diabetes",
+            "nicht schwanger",
+            "heartburn",
+            "asthma",
+            "no estoy embarazada",
+            "knee pain",
+            "high cholesterol",
+            "back pain",
+            "hypertension",
+            "lactose intolerance",
+            "hypothyroidism",
+            "PCOS",
+            "ninguna",
+            "keine",
+        ] {
+            assert_eq!(conditions(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn medicines_are_read_by_name_and_brand() {
+        for (text, expected) in [
+            ("Warfarin 5mg daily", "warfarin_vitamin_k"),
+            ("Marcumar", "warfarin_vitamin_k"),
+            ("taking phenelzine (Nardil)", "maoi_tyramine"),
+            ("atorvastatin 20", "statin_grapefruit"),
+            ("Levothyroxine", "levothyroxine_timing"),
+            ("lisinopril, metformin", "potassium"),
+            ("insulin pump", "blood_sugar"),
+            ("Jardiance", "sglt2_low_carb"),
+        ] {
+            assert!(medications(text).contains(&expected), "{text}");
+        }
+        for text in ["none", "ibuprofen", "vitamin D", "rosuvastatin", "metformin"] {
+            assert_eq!(medications(text), [""; 0], "{text}");
+        }
+    }
+}

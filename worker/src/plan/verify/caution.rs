@@ -1,0 +1,31 @@
+//! What a plan must not say to people whom it may harm.
+
+use regimen_common::lexicon::token::tokens;
+use regimen_common::safety::Code;
+use serde_json::Value;
+
+use super::texts;
+use super::violation::Violation;
+use crate::plan::needs::Needs;
+
+/// Words of counting and losing, in plain letters, in the languages plans are written in
+/// most; stems.
+const COUNTING: [&str; 6] = ["calori", "kalori", "kcal", "deficit", "defizit", "kilokal"];
+
+/// No text, number fields aside, counts calories for somebody with an eating disorder.
+pub(super) fn check(json: &Value, needs: &Needs, violations: &mut Vec<Violation>) {
+    if !needs.cautions.contains(&Code::EatingDisorder) {
+        return;
+    }
+    texts::all(json, &mut |text| {
+        let words = tokens(text.text);
+        let counting = words
+            .iter()
+            .filter_map(|token| token.word())
+            .find(|word| COUNTING.iter().any(|stem| word.starts_with(stem)));
+        if let Some(word) = counting {
+            let what = word.chars().take(40).collect();
+            violations.push(Violation::Sensitive { at: text.pointer(), what });
+        }
+    });
+}
