@@ -1,4 +1,6 @@
-//! `regimen-worker backfill`: the daily look for undelivered events, now.
+//! `regimen-worker backfill`: the daily look for undelivered events, now; with
+//! `--everything`, all subscriptions and customers of an account that another
+//! service has sold through.
 
 use std::error::Error;
 
@@ -9,6 +11,7 @@ use regimen_common::{process, start};
 use crate::config::WorkerConfig;
 use crate::deps::Deps;
 use crate::periodic::backfill::{self, DAYS, HOLD, Outcome};
+use crate::periodic::stripe_import;
 use crate::stripe::StripeError;
 
 /// What `regimen-worker backfill` takes.
@@ -17,6 +20,10 @@ pub(super) struct Args {
     /// How many days to look back; Stripe keeps events for 30.
     #[arg(long, value_name = "N", default_value_t = DAYS, value_parser = clap::value_parser!(u16).range(1..=i64::from(DAYS)))]
     days: u16,
+    /// Read all subscriptions and customers instead, once, when another service has
+    /// sold through this account before. Goes on where it was broken off.
+    #[arg(long, conflicts_with = "days")]
+    everything: bool,
 }
 
 /// Why there was no look, or no whole one.
@@ -35,6 +42,14 @@ enum Refusal {
         "{0} of the missing events cannot be stored, the others are; mend what the errors above name and run the command again"
     )]
     Refused(usize),
+    #[error(
+        "{unplaced} live subscriptions belong to nobody we know and {refused} objects cannot be \
+         stored, see above; the others are taken in. Put user_id into the metadata of those \
+         customers at Stripe and run the command again"
+    )]
+    Unplaced { unplaced: usize, refused: usize },
+    #[error("broken off; the next run goes on from here")]
+    ImportBrokenOff,
     #[error("broken off; what was found so far is stored, and the next run looks at everything")]
     BrokenOff,
 }
@@ -50,6 +65,9 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         drop(reached.map_err(|error| start::of_database(&deps.config.database_url, error))?);
         if !deps.stripe.is_configured() {
             return Err(StripeError::NoKey.into());
+        }
+        if args.everything {
+            return everything(&deps).await;
         }
         match backfill::once(&deps, Occasion::Asked, args.days).await? {
             Outcome::Complete(tally) => {
@@ -80,4 +98,28 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             Outcome::BrokenOff => Err(Refusal::BrokenOff.into()),
         }
     })
+}
+
+async fn everything(deps: &Deps) -> Result<(), Box<dyn Error>> {
+    let imported = match stripe_import::run(deps, &process::say).await? {
+        stripe_import::Outcome::Complete(imported) => imported,
+        stripe_import::Outcome::BrokenOff(_) => return Err(Refusal::ImportBrokenOff.into()),
+        stripe_import::Outcome::NotNow => {
+            let client = deps.db.get().await?;
+            let holder = standing(&client).await?.holder;
+            return Err(holder.map_or(Refusal::Overtaken, Refusal::Busy).into());
+        }
+    };
+    let (looked_at, placed) = (imported.looked_at, imported.placed);
+    process::say(&format!("read {looked_at} objects; {placed} subscriptions are of users we know"));
+    for (id, customer) in &imported.unplaced {
+        process::say(&format!("{id} of {customer} is of nobody we know"));
+    }
+    for (id, error) in &imported.refused {
+        process::say(&format!("{id} cannot be stored: {error}"));
+    }
+    match (imported.unplaced.len(), imported.refused.len()) {
+        (0, 0) => Ok(()),
+        (unplaced, refused) => Err(Refusal::Unplaced { unplaced, refused }.into()),
+    }
 }

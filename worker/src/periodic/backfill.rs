@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 
 use crate::deps::Deps;
-use crate::stripe::{Page, StripeError};
+use crate::stripe::StripeError;
 
 /// Stripe keeps events that long, in days.
 pub const DAYS: u16 = 30;
@@ -31,9 +31,6 @@ pub const DAYS: u16 = 30;
 pub const HOLD: Duration = Duration::from_secs(60);
 /// Pages of a hundred events that one walk turns at most.
 const MAX_PAGES: usize = 10_000;
-/// Waits before a page is asked for again.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// Looks of the reconciler between two looks whether it is time.
 const LOOKS: u32 = 5;
 
@@ -180,7 +177,8 @@ async fn walk_over(
 ) -> Result<(), BackfillError> {
     let mut after: Option<String> = None;
     for _ in 0..MAX_PAGES {
-        let page = turn_page(deps, since, after.as_deref(), walk).await?;
+        let undelivered = walk == Walk::Undelivered;
+        let page = deps.stripe.events(since, after.as_deref(), undelivered).await?;
         let last = page.data.last().and_then(|event| event.get("id")?.as_str()).map(str::to_owned);
         let client = deps.db.get().await?;
         if !backfill::hold_on(&client, holder, HOLD).await? {
@@ -200,25 +198,6 @@ async fn walk_over(
         }
     }
     Err(BackfillError::TooMany)
-}
-
-/// A page; asked for again when Stripe is away for a moment.
-async fn turn_page(
-    deps: &Deps,
-    since: i64,
-    after: Option<&str>,
-    walk: Walk,
-) -> Result<Page, StripeError> {
-    for pause in PAUSES {
-        match deps.stripe.events(since, after, walk == Walk::Undelivered).await {
-            Err(error @ (StripeError::Away(_) | StripeError::Busy { .. })) => {
-                tracing::warn!(%error, "a page of Stripe's events is asked for again");
-                tokio::time::sleep(pause).await;
-            }
-            done => return done,
-        }
-    }
-    deps.stripe.events(since, after, walk == Walk::Undelivered).await
 }
 
 /// Stores what is not there yet; returns the ids of what is to be applied.

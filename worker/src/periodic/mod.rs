@@ -4,6 +4,7 @@ pub mod backfill;
 pub mod model_usage;
 pub mod pauses;
 pub mod reconcile;
+pub mod stripe_import;
 pub mod stripe_reconcile;
 pub mod stripe_rules;
 

@@ -124,7 +124,7 @@ pub(crate) fn meal() -> Plan {
 pub(crate) fn exercise(name: &str) -> Exercise {
     Exercise {
         name: name.to_owned(),
-        category: Category::Strength,
+        category: Category::Compound,
         sets: 3,
         reps: "8-12".to_owned(),
         rest_seconds: 60,

@@ -1,5 +1,6 @@
-//! The closed sets of words in plans: one spelling for JSON and schema, read
-//! without regard to case, because a reply outside structured output varies it.
+//! The closed sets of words in plans: one spelling for JSON and schema, the one
+//! the app shows as it stands or has an icon for; read without regard to case,
+//! because a reply outside structured output varies it.
 
 use std::borrow::Cow;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Defines an enum whose schema is a plain list of strings.
 macro_rules! word {
-    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident => $name:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident => $name:literal $(| $other:literal)*),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $type {
@@ -24,10 +25,13 @@ macro_rules! word {
                 match self { $(Self::$variant => $name),+ }
             }
 
-            /// The word meant by `text`, whatever its case and separators.
+            /// The word meant by `text`, whatever its case and separators; other
+            /// names for it, of earlier releases too, are understood.
             pub fn read(text: &str) -> Option<Self> {
                 let asked = plain(text);
-                Self::ALL.iter().copied().find(|word| word.as_str() == asked)
+                let names: &[(Self, &[&str])] = &[$((Self::$variant, &[$name $(, $other)*])),+];
+                let known = |names: &[&str]| names.iter().any(|name| plain(name) == asked);
+                names.iter().find(|(_, names)| known(names)).map(|(word, _)| *word)
             }
         }
 
@@ -95,7 +99,7 @@ word! {
         /// Needs some practice.
         Medium => "medium",
         /// Needs an experienced cook.
-        Hard => "hard",
+        Advanced => "advanced" | "hard",
     }
 }
 
@@ -103,19 +107,19 @@ word! {
     /// A day of the week.
     Day {
         /// Monday.
-        Monday => "monday",
+        Monday => "Monday",
         /// Tuesday.
-        Tuesday => "tuesday",
+        Tuesday => "Tuesday",
         /// Wednesday.
-        Wednesday => "wednesday",
+        Wednesday => "Wednesday",
         /// Thursday.
-        Thursday => "thursday",
+        Thursday => "Thursday",
         /// Friday.
-        Friday => "friday",
+        Friday => "Friday",
         /// Saturday.
-        Saturday => "saturday",
+        Saturday => "Saturday",
         /// Sunday.
-        Sunday => "sunday",
+        Sunday => "Sunday",
     }
 }
 
@@ -123,15 +127,15 @@ word! {
     /// What a training day is mainly for.
     WorkoutType {
         /// Resistance training.
-        Strength => "strength",
+        Strength => "Strength",
         /// Endurance.
-        Cardio => "cardio",
+        Cardio => "Cardio",
         /// Intervals.
-        Hiit => "hiit",
+        Hiit => "HIIT",
         /// Stretching, yoga, joint care.
-        Mobility => "mobility",
+        Mobility => "Mobility",
         /// Strength and endurance in one session.
-        Mixed => "mixed",
+        Mixed => "Mixed",
     }
 }
 
@@ -139,11 +143,11 @@ word! {
     /// Where a session takes place.
     Place {
         /// A gym with machines.
-        Gym => "gym",
+        Gym => "Gym",
         /// At home.
-        Home => "home",
+        Home => "Home",
         /// Outside: park, street, track.
-        Outdoor => "outdoor",
+        Outdoor => "Outdoor",
     }
 }
 
@@ -162,18 +166,14 @@ word! {
 word! {
     /// What an exercise trains.
     Category {
-        /// Resistance.
-        Strength => "strength",
+        /// Several joints at once against resistance, jumps and throws included.
+        Compound => "compound" | "strength" | "plyometric" | "power",
+        /// One group of muscles, the trunk included.
+        Isolation => "isolation" | "core",
         /// Endurance.
-        Cardio => "cardio",
-        /// Trunk.
-        Core => "core",
-        /// Range of motion.
-        Mobility => "mobility",
-        /// Balance and coordination.
-        Balance => "balance",
-        /// Jumps and throws.
-        Plyometric => "plyometric",
+        Cardio => "cardio" | "endurance",
+        /// Range of motion, balance and coordination.
+        Mobility => "mobility" | "balance" | "flexibility",
     }
 }
 
@@ -197,8 +197,13 @@ mod tests {
     fn words_are_read_in_any_case_and_written_in_one() {
         assert_eq!(MealType::read(" Breakfast "), Some(MealType::Breakfast));
         assert_eq!(MealType::read("brunch"), None);
-        assert_eq!(serde_json::to_string(&Day::Monday).unwrap(), "\"monday\"");
+        assert_eq!(serde_json::to_string(&Day::Monday).unwrap(), "\"Monday\"");
+        assert_eq!(Day::read("MONDAY"), Some(Day::Monday));
+        assert_eq!(Category::read("Plyometric"), Some(Category::Compound));
+        assert_eq!(Category::read("core"), Some(Category::Isolation));
+        assert_eq!(Difficulty::read("hard"), Some(Difficulty::Advanced));
+        assert_eq!(WorkoutType::read("hiit"), Some(WorkoutType::Hiit));
         let error = serde_json::from_str::<Day>("\"Someday\"").unwrap_err();
-        assert!(error.to_string().contains("`monday`"), "{error}");
+        assert!(error.to_string().contains("`Monday`"), "{error}");
     }
 }

@@ -58,7 +58,7 @@ fn the_targets_line_restates_the_needs() {
     assert_eq!(targets["allergies"], json!(["peanuts", "tree nuts"]));
     assert_eq!(targets["dislikes"], json!(["mushrooms"]));
     assert_eq!(targets["equipment"], json!(["Dumbbells"]));
-    assert_eq!(targets["places"], json!(["home"]));
+    assert_eq!(targets["places"], json!(["Home"]));
     assert_eq!(targets["injuries"], json!(["knee"]));
     assert_eq!(targets["seed"], json!(SEED));
     let energy = targets["protein_g"].as_f64().unwrap() * 4.0

@@ -25,6 +25,9 @@ pub use error::StripeError;
 
 const CONNECT: Duration = Duration::from_secs(3);
 const TOTAL: Duration = Duration::from_secs(8);
+/// Waits before a page is asked for again.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// Larger replies are not read; a page of 100 events is about 1 MB.
 const MAX_REPLY: usize = 16 * 1024 * 1024;
 
@@ -43,6 +46,8 @@ pub struct Page {
     pub data: Vec<Value>,
     /// Whether more follow the last one.
     pub has_more: bool,
+    /// The second it was made, by Stripe's clock.
+    pub made_at: i64,
 }
 
 impl StripeReader {
@@ -99,15 +104,49 @@ impl StripeReader {
         undelivered: bool,
     ) -> Result<Page, StripeError> {
         let since = since.to_string();
-        let mut query = vec![("limit", "100"), ("created[gte]", since.as_str())];
-        query.extend(after.map(|after| ("starting_after", after)));
+        let mut query = vec![("created[gte]", since.as_str())];
         if undelivered {
             query.push(("delivery_success", "false"));
         }
-        let (mut page, _) = self.get("/v1/events", &query).await?;
+        self.page("/v1/events", &query, after).await
+    }
+
+    /// A page of a list, newest first, after the object `after`; asked for again
+    /// when Stripe is away for a moment.
+    ///
+    /// # Errors
+    /// Stripe could not be asked, or refused.
+    pub async fn page(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        after: Option<&str>,
+    ) -> Result<Page, StripeError> {
+        for pause in PAUSES {
+            match self.page_once(path, query, after).await {
+                Err(error @ (StripeError::Away(_) | StripeError::Busy { .. })) => {
+                    tracing::warn!(%error, path, "a page of Stripe's is asked for again");
+                    tokio::time::sleep(pause).await;
+                }
+                done => return done,
+            }
+        }
+        self.page_once(path, query, after).await
+    }
+
+    async fn page_once(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        after: Option<&str>,
+    ) -> Result<Page, StripeError> {
+        let mut all = vec![("limit", "100")];
+        all.extend(query);
+        all.extend(after.map(|after| ("starting_after", after)));
+        let (mut page, made_at) = self.get(path, &all).await?;
         let has_more = page.get("has_more").and_then(Value::as_bool).unwrap_or(false);
         match page.get_mut("data").map(Value::take) {
-            Some(Value::Array(data)) => Ok(Page { data, has_more }),
+            Some(Value::Array(data)) => Ok(Page { data, has_more, made_at }),
             _ => Err(StripeError::Unreadable),
         }
     }

@@ -149,6 +149,52 @@ pub async fn cancellation(client: &impl GenericClient, holder: &str) -> Result<(
     Ok(())
 }
 
+/// How far the reading of everything has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The list under way.
+    pub list: String,
+    /// The last object of it that was taken in.
+    pub after: String,
+}
+
+/// Where a run was broken off; none before the first and after a whole one.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn place(client: &impl GenericClient) -> Result<Option<Place>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- place of stripe import
+             select import_list, import_after from regimen.stripe_backfill",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[]).await?;
+    let (list, after) = (row.try_get("import_list")?, row.try_get("import_after")?);
+    Ok(Option::zip(list, after).map(|(list, after)| Place { list, after }))
+}
+
+/// Notes how far `holder` has come.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn set_place(
+    client: &impl GenericClient,
+    holder: &str,
+    place: Option<&Place>,
+) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- note place of stripe import
+             update regimen.stripe_backfill set import_list = $2, import_after = $3
+             where holder = $1",
+        )
+        .await?;
+    let (list, after) = (place.map(|place| &place.list), place.map(|place| &place.after));
+    client.execute(&statement, &[&holder, &list, &after]).await?;
+    Ok(())
+}
+
 /// How it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {

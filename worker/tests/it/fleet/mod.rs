@@ -79,7 +79,12 @@ impl Fleet {
     /// A deployment of its own on the shared test servers. `settings` add to
     /// and replace the usual ones.
     pub(crate) async fn new(settings: &[(&str, &str)]) -> Self {
-        let (database, redis) = (TestDatabase::new().await, TestRedis::new());
+        Self::of(TestDatabase::new().await, settings).await
+    }
+
+    /// The same on a database that the test has prepared.
+    pub(crate) async fn of(database: TestDatabase, settings: &[(&str, &str)]) -> Self {
+        let redis = TestRedis::new();
         let stores = [
             ("DATABASE_URL", database.url()),
             ("REDIS_URL", redis.url()),

@@ -7,6 +7,7 @@ mod backfill;
 mod commands;
 mod effects;
 mod faults;
+mod import;
 mod localstripe;
 mod mails;
 mod operators;

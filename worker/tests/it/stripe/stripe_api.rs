@@ -58,6 +58,8 @@ impl StripeApi {
         let truth = Arc::new(Mutex::new(Truth { size_of_page: 100, ..Truth::default() }));
         let router = Router::new()
             .route("/v1/events", get(events))
+            .route("/v1/subscriptions", get(subscriptions))
+            .route("/v1/customers", get(customers))
             .route("/v1/{kind}/{id}", get(object))
             .with_state(Arc::clone(&truth));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -131,6 +133,49 @@ async fn events(
         held_up.go.notified().await;
     }
     events_now(&truth, &query, &headers)
+}
+
+async fn subscriptions(
+    State(truth): State<Arc<Mutex<Truth>>>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    assert_eq!(query.get("status").map(String::as_str), Some("all"));
+    list_now(&truth, "subscriptions", &query, &headers)
+}
+
+async fn customers(
+    State(truth): State<Arc<Mutex<Truth>>>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    list_now(&truth, "customers", &query, &headers)
+}
+
+/// All objects of a kind, in the order of their ids, page by page.
+fn list_now(
+    truth: &Mutex<Truth>,
+    kind: &str,
+    query: &BTreeMap<String, String>,
+    headers: &HeaderMap,
+) -> Response {
+    let mut truth = truth.lock().unwrap();
+    truth.asked.push(kind.to_owned());
+    if let Some(refusal) = refusal(&truth, headers) {
+        return refusal;
+    }
+    let prefix = format!("{kind}/");
+    let of_kind = truth.objects.iter().filter(|(path, _)| path.starts_with(&prefix));
+    let mut objects: Vec<Value> = of_kind.map(|(_, object)| object.clone()).collect();
+    objects.sort_by_key(|object| object["id"].as_str().map(str::to_owned));
+    if let Some(after) = query.get("starting_after") {
+        let at = objects.iter().position(|object| object["id"] == after.as_str()).unwrap();
+        objects.drain(..=at);
+    }
+    let has_more = objects.len() > truth.size_of_page;
+    objects.truncate(truth.size_of_page);
+    let page = json!({"object": "list", "has_more": has_more, "data": objects});
+    answer(&truth, StatusCode::OK, &page)
 }
 
 fn events_now(

@@ -1,0 +1,273 @@
+//! Reads every subscription and customer from Stripe once, for a deployment whose
+//! subscribers were made by another service: their events are long gone, and
+//! their metadata may name nobody.
+//!
+//! Contract: by command only, one at a time over the whole fleet. Resumable: after
+//! each page it is written down how far it came; what is read twice changes
+//! nothing. Nobody is mailed, and nobody's plan is taken away: only those who have
+//! access now follow. What Postgres refuses or nobody can place is told at the end
+//! and keeps no other from being taken in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use regimen_common::billing::entitlement::{Access, Entitlement};
+use regimen_common::billing::object::{Subscription, customer_user};
+use regimen_common::billing::record::{Basis, Record, Standing};
+use regimen_common::billing::state::{CustomerState, Link, LinkSource};
+use regimen_common::db::billing::backfill::{self, Occasion, Place};
+use regimen_common::db::billing::{customers, profiles};
+use regimen_common::db::{DbError, Transaction};
+use serde_json::Value;
+
+use super::backfill::{BackfillError, HOLD};
+use crate::deps::Deps;
+use crate::stripe::{Page, StripeError};
+
+/// Between two pages, so that Stripe's limit (100 reads a second in live mode, 25
+/// in test mode) is left to others.
+const PACE: Duration = Duration::from_millis(200);
+
+/// What is read, in this order: subscriptions bring their customers along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    Subscriptions,
+    Customers,
+}
+
+impl List {
+    const ALL: [Self; 2] = [Self::Subscriptions, Self::Customers];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Subscriptions => "subscriptions",
+            Self::Customers => "customers",
+        }
+    }
+
+    fn query(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Subscriptions => &[("status", "all"), ("expand[]", "data.customer")],
+            Self::Customers => &[],
+        }
+    }
+}
+
+/// What was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Objects Stripe told of, since the run began or went on.
+    pub looked_at: u64,
+    /// Subscriptions of a user of ours.
+    pub placed: u64,
+    /// Live subscriptions of nobody we know: their customer, by their id.
+    pub unplaced: BTreeMap<String, String>,
+    /// What could not be written, by id, and why.
+    pub refused: BTreeMap<String, String>,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Another process is reading from Stripe.
+    NotNow,
+    /// Everything was read.
+    Complete(Imported),
+    /// The process has to end; the next run goes on from here.
+    BrokenOff(Imported),
+}
+
+/// Reads everything that is left to read; `tell` hears of each page.
+///
+/// # Errors
+/// Stripe or Postgres failed; the next run goes on from here.
+pub async fn run(deps: &Deps, tell: &(dyn Fn(&str) + Sync)) -> Result<Outcome, BackfillError> {
+    let holder = deps.config.claim.worker_id.as_str();
+    let client = deps.db.get().await?;
+    if !backfill::begin(&client, holder, Occasion::Asked, HOLD).await? {
+        return Ok(Outcome::NotNow);
+    }
+    drop(client);
+    let mut imported = Imported::default();
+    let read = read_all(deps, holder, &mut imported, tell);
+    let read = deps.shutdown.drain.run_until_cancelled(read).await;
+    let client = deps.db.get().await?;
+    backfill::cancellation(&client, holder).await?;
+    match read {
+        Some(Ok(())) => Ok(Outcome::Complete(imported)),
+        Some(Err(error)) => Err(error),
+        None => Ok(Outcome::BrokenOff(imported)),
+    }
+}
+
+async fn read_all(
+    deps: &Deps,
+    holder: &str,
+    imported: &mut Imported,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<(), BackfillError> {
+    let client = deps.db.get().await?;
+    let place = backfill::place(&client).await?;
+    drop(client);
+    let under_way = place.and_then(|Place { list, after }| {
+        let index = List::ALL.iter().position(|known| known.name() == list)?;
+        tell(&format!("going on with the {list} after {after}"));
+        Some((index, after))
+    });
+    let (first, mut after) = under_way.map_or((0, None), |(index, after)| (index, Some(after)));
+    for list in &List::ALL[first..] {
+        read_list(deps, holder, *list, after.take(), imported, tell).await?;
+    }
+    let client = deps.db.get().await?;
+    backfill::set_place(&client, holder, None).await?;
+    Ok(())
+}
+
+async fn read_list(
+    deps: &Deps,
+    holder: &str,
+    list: List,
+    mut after: Option<String>,
+    imported: &mut Imported,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<(), BackfillError> {
+    let mut pace = tokio::time::interval(PACE);
+    loop {
+        pace.tick().await;
+        let path = format!("/v1/{}", list.name());
+        let Page { data, has_more, made_at } =
+            deps.stripe.page(&path, list.query(), after.as_deref()).await?;
+        let client = deps.db.get().await?;
+        if !backfill::hold_on(&client, holder, HOLD).await? {
+            return Err(BackfillError::Overtaken);
+        }
+        drop(client);
+        let last = data.last().and_then(|object| object["id"].as_str()).map(str::to_owned);
+        for object in &data {
+            imported.looked_at += 1;
+            take_in(deps, list, object, made_at, imported).await?;
+        }
+        match last {
+            Some(last) if after.as_ref() != Some(&last) => {
+                let client = deps.db.get().await?;
+                let place = Place { list: list.name().to_owned(), after: last.clone() };
+                backfill::set_place(&client, holder, Some(&place)).await?;
+                after = Some(last);
+            }
+            // A page that leads nowhere would be turned for ever.
+            _ if has_more => return Err(StripeError::Unreadable.into()),
+            _ => {}
+        }
+        let (name, looked_at) = (list.name(), imported.looked_at);
+        let unplaced = imported.unplaced.len();
+        tell(&format!("{name}: {looked_at} objects read, {unplaced} subscriptions not placed"));
+        if !has_more {
+            return Ok(());
+        }
+    }
+}
+
+async fn take_in(
+    deps: &Deps,
+    list: List,
+    object: &Value,
+    made_at: i64,
+    imported: &mut Imported,
+) -> Result<(), DbError> {
+    let Some(id) = object["id"].as_str() else { return Ok(()) };
+    let written = match list {
+        List::Subscriptions => subscription(deps, id, object, made_at, imported).await,
+        List::Customers => customer(deps, id, object).await,
+    };
+    match written {
+        Err(error) if error.blames_a_row() => {
+            tracing::error!(id, %error, "an object of Stripe's cannot be taken in");
+            imported.refused.insert(id.to_owned(), error.to_string());
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+async fn subscription(
+    deps: &Deps,
+    id: &str,
+    object: &Value,
+    made_at: i64,
+    imported: &mut Imported,
+) -> Result<(), DbError> {
+    let holder = &object["customer"];
+    let Some(customer) = holder["id"].as_str().or(holder.as_str()) else { return Ok(()) };
+    let basis = Basis::Fetch(made_at);
+    let told = Subscription::from_value(object);
+    let heard = match Record::from_subscription(id, customer, &told, basis) {
+        Ok(heard) => heard,
+        Err(error) => {
+            imported.refused.insert(id.to_owned(), error.to_string());
+            return Ok(());
+        }
+    };
+    let mut client = deps.db.get().await?;
+    let tx = client.transaction().await?;
+    customers::lock(&tx, customer).await?;
+    let stored = customers::load(&tx, customer).await?;
+    let mut state = stored.state.clone();
+    link(&mut state, holder);
+    match state.records.iter_mut().find(|record| record.id == id) {
+        Some(known) if known.standing_of(&heard) == Standing::Newer => known.absorb(heard),
+        Some(_) => {}
+        None => state.records.push(heard),
+    }
+    let (policy, now) = (&deps.config.stripe.policy, deps.clock.now().timestamp());
+    let record = state.records.iter().find(|record| record.id == id);
+    let live = record.is_some_and(|record| record.access(policy, now) != Access::None);
+    match record.and_then(|record| state.user_of(record)) {
+        Some(_) => imported.placed += 1,
+        None if live => {
+            imported.unplaced.insert(id.to_owned(), customer.to_owned());
+        }
+        None => {}
+    }
+    save(deps, &tx, customer, &stored, &state).await?;
+    tx.commit().await
+}
+
+async fn customer(deps: &Deps, id: &str, object: &Value) -> Result<(), DbError> {
+    if customer_user(object).is_none() {
+        return Ok(());
+    }
+    let mut client = deps.db.get().await?;
+    let tx = client.transaction().await?;
+    customers::lock(&tx, id).await?;
+    let stored = customers::load(&tx, id).await?;
+    let mut state = stored.state.clone();
+    link(&mut state, object);
+    save(deps, &tx, id, &stored, &state).await?;
+    tx.commit().await
+}
+
+/// Takes in whose a customer is, as its own metadata says.
+fn link(state: &mut CustomerState, customer: &Value) {
+    let made_at = customer["created"].as_i64().unwrap_or(0);
+    let told =
+        customer_user(customer).map(|user| Link { source: LinkSource::Customer, made_at, user });
+    state.link = state.link.max(told);
+}
+
+async fn save(
+    deps: &Deps,
+    tx: &Transaction<'_>,
+    customer: &str,
+    stored: &customers::Stored,
+    state: &CustomerState,
+) -> Result<(), DbError> {
+    let (policy, now) = (&deps.config.stripe.policy, deps.clock.now());
+    for user in customers::save(tx, customer, stored, state).await? {
+        let records = customers::records_of_user(tx, user).await?;
+        // A plan that an operator gave to a former subscriber stays.
+        if !Entitlement::of(&records, policy, now).paid_by.is_empty() {
+            profiles::refresh(tx, user, stored.users.contains(&user), policy, now).await?;
+        }
+    }
+    Ok(())
+}
