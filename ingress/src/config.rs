@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use regimen_common::callbacks::{Rules, Signer};
@@ -50,6 +51,8 @@ pub struct IngressConfig {
     pub jobs: JobLimits,
     /// How clients may watch their jobs.
     pub watching: WatchingConfig,
+    /// `ALLERGY_POLICY`: what becomes of an allergy nobody understands.
+    pub allergy_policy: AllergyPolicy,
     /// `CAUTIONS_OFF`: rules of caution that say and change nothing.
     pub cautions_off: BTreeSet<Code>,
     /// Which providers the operators have given keys to, for `/health`.
@@ -68,6 +71,27 @@ pub struct JobLimits {
     pub expires_in_seconds: f64,
     /// `PER_USER_RUNNING`: how many of one user's jobs may run at once.
     pub per_user: i64,
+}
+
+/// What becomes of words of the answer about allergies that nobody understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AllergyPolicy {
+    /// They are told, and the plan is compared with them as they are written.
+    Tell,
+    /// The request is refused.
+    Strict,
+}
+
+impl FromStr for AllergyPolicy {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "tell" => Ok(Self::Tell),
+            "strict" => Ok(Self::Strict),
+            _ => Err("must be tell or strict"),
+        }
+    }
 }
 
 /// Which of the provider keys are set. The ingress never uses them.
@@ -117,6 +141,7 @@ impl IngressConfig {
                 per_user: env.number("PER_USER_RUNNING", 2, 1..=1_000),
             },
             watching: WatchingConfig::from_env(env),
+            allergy_policy: env.or("ALLERGY_POLICY", AllergyPolicy::Tell),
             cautions_off: env.names("CAUTIONS_OFF", Code::ALL, Code::as_str),
             providers: ConfiguredProviders {
                 openai: env.secret("OPENAI_API_KEY").is_some(),

@@ -29,6 +29,11 @@ pub const METRICS: &[Metric] = &[
         "Jobs that were committed",
     ),
     counter(
+        "regimen_answers_not_understood_total",
+        Labels::Each(&[("answer", &["allergies", "diet"])]),
+        "Submissions with words of an answer about food that were not understood",
+    ),
+    counter(
         "regimen_rate_limited_total",
         Labels::Each(&[
             ("policy", &["generate-plans", "meal-plan", "workout-plan", "billing", "daily"]),

@@ -27,10 +27,13 @@ use tracing::Instrument;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::config::AllergyPolicy;
 use crate::error::{ApiError, FieldError, QuotaExceeded};
 use crate::state::AppState;
 
 const MAX_MODEL_CHARS: usize = 100;
+/// Where the answer about allergies stands.
+const ALLERGIES: &str = "/answers/foodAllergies";
 /// How long a refusal waits to store its quiz's targets.
 const KEEPING_WAIT: Duration = Duration::from_secs(1);
 
@@ -233,7 +236,7 @@ async fn accept(
     render: impl FnOnce(&Accepted) -> Value,
 ) -> Result<Submitted, ApiError> {
     let (quiz, mut warnings) = validate(submission, state.config.callbacks.as_ref())?;
-    warnings.extend(unread(&quiz));
+    warnings.extend(understood(unread(&quiz), state.config.allergy_policy)?);
     let nutrition = Nutrition::of(&quiz);
     let assessment = assess(&quiz, &nutrition, &state.config.cautions_off);
     let accepted = Accepted {
@@ -272,6 +275,31 @@ async fn accept(
     push(state, dispatch);
     let jobs = accepted.jobs.iter().map(|job| job.id).collect();
     Ok(Submitted { jobs, body, replayed: false })
+}
+
+/// Counts what was not understood, and refuses it where the policy is strict.
+fn understood(unread: Vec<Unread>, policy: AllergyPolicy) -> Result<Vec<Unread>, ApiError> {
+    for one in &unread {
+        let answer = match one.pointer.as_str() {
+            ALLERGIES => "allergies",
+            _ => "diet",
+        };
+        metrics::counter!("regimen_answers_not_understood_total", "answer" => answer).increment(1);
+    }
+    let refused = unread.iter().find(|one| one.pointer == ALLERGIES);
+    match refused.filter(|_| policy == AllergyPolicy::Strict) {
+        None => Ok(unread),
+        Some(one) => Err(ApiError::Invalid(vec![FieldError {
+            pointer: one.pointer.clone(),
+            message: format!(
+                "has words that are not understood: {}. Name single foods (\"kiwi\"), the allergens \
+                 of the EU list (gluten, crustaceans, eggs, fish, peanuts, soy, milk, nuts, celery, \
+                 mustard, sesame, sulphites, lupin, molluscs) or conditions (coeliac disease, lactose \
+                 intolerance), in any of 50 languages",
+                one.words.join(", ")
+            ),
+        }])),
+    }
 }
 
 fn validate(

@@ -175,6 +175,10 @@ pub const METRICS: &[Metric] = &[
                     "allergen",
                     "disliked",
                     "diet",
+                    "sensitive",
+                    "untranslated",
+                    "impossible",
+                    "nutrients",
                     "foreign",
                     "calories",
                     "macro",
@@ -200,6 +204,7 @@ pub const METRICS: &[Metric] = &[
                 "class",
                 &[
                     "clamped",
+                    "reference",
                     "scaled",
                     "rebalanced",
                     "meal_totals",

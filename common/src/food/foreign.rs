@@ -14,6 +14,23 @@ use super::{Register, Traits, foods, usage};
 use crate::lexicon::Entry;
 use crate::lexicon::token::Token;
 
+/// What a whole text tells about its words.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text {
+    is_one_word: bool,
+    is_english: bool,
+}
+
+impl Text {
+    /// Looks at all of its tokens.
+    pub(super) fn of(tokens: &[Token]) -> Self {
+        const ENGLISH: [&str; 5] = ["the", "with", "your", "until", "into"];
+        let is_english =
+            tokens.iter().any(|token| token.word().is_some_and(|word| ENGLISH.contains(&word)));
+        Self { is_one_word: tokens.len() == 1, is_english }
+    }
+}
+
 /// A part of one word, by what it does.
 pub(super) enum Part {
     /// It names foods.
@@ -84,17 +101,17 @@ static PLANT_STEMS: LazyLock<Vec<String>> = LazyLock::new(|| plain_list(&PLANTS)
 
 /// The longest name that begins with the first of `tokens`, and its length in words.
 ///
-/// `alone`: the first of them is the whole text.
+/// `text`: what they stand in.
 pub(super) fn phrase(
     tokens: &[Token],
     expected: &Expected,
     register: Register,
-    alone: bool,
+    text: Text,
 ) -> Option<(&'static Name, usize)> {
     let words: [Option<&str>; 5] = std::array::from_fn(|at| tokens.get(at).and_then(Token::word));
     names::longest_name(&words, |name, phrase| {
-        let food_alone = alone && register == Register::Listed;
-        counts(name, phrase, expected, register)
+        let food_alone = text.is_one_word && register == Register::Listed;
+        (counts(name, phrase, expected, register) && !(name.ordinary && text.is_english))
             || (food_alone && (!name.ordinary || name.languages.meets(expected.any())))
     })
 }

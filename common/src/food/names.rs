@@ -105,7 +105,7 @@ pub(super) const FREE_AFTER: [&str; 34] = [
     "ปลอด",
 ];
 /// What precedes it.
-pub(super) const FREE_BEFORE: [&str; 21] = [
+pub(super) const FREE_BEFORE: [&str; 20] = [
     "bez",
     "без",
     "不含",
@@ -118,7 +118,6 @@ pub(super) const FREE_BEFORE: [&str; 21] = [
     "没有",
     "沒有",
     "零",
-    "무",
     "ปราศจาก",
     "ไม่ใส่",
     "ไม่มี",

@@ -127,16 +127,16 @@ impl Food {
 fn items(tokens: Vec<Token>, register: Register, literals: &Literals) -> Vec<Item> {
     let expected = &literals.expected;
     let (tokens, ids) = numbered(tokens);
+    let text = foreign::Text::of(&tokens);
     let mut items = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
         let rest = &tokens[at..];
         let word = rest[0].word().and_then(|word| WORDS_BY_TEXT.get(word).copied());
         let english = foods().longest(&ids[at..]);
-        let other =
-            foreign::phrase(rest, expected, register, tokens.len() == 1).filter(|(_, length)| {
-                english.is_none_or(|(_, own)| own <= *length) && (*length > 1 || word.is_none())
-            });
+        let other = foreign::phrase(rest, expected, register, text).filter(|(_, length)| {
+            english.is_none_or(|(_, own)| own <= *length) && (*length > 1 || word.is_none())
+        });
         let length = other.map(|(_, length)| length).max(english.map(|(_, length)| length));
         let length = length.unwrap_or(1);
         let range = tokens[at].start..tokens[at + length - 1].end;

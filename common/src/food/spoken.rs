@@ -82,6 +82,15 @@ fn what_people_declare_in_their_language_is_kept_out_in_it_and_in_english() {
     assert_eq!((all.missed, all.imagined), (0, 0), "see above");
 }
 
+/// A plan that is in English after all has no bread in its pans.
+#[test]
+fn ordinary_words_are_foods_in_a_plan_of_their_language_and_not_in_english() {
+    let avoid = Avoid::allergies("gluten").in_language_of("es-MX");
+    let found = |text: &str| !avoid.dangers(text, Register::Prose).is_empty();
+    assert!(found("Tostar dos rebanadas de pan y servir."));
+    assert!(!found("Warm a pan with the rice."));
+}
+
 /// Names of allergens are read in spellings of other keyboards, and no ordinary
 /// word of English becomes a food for somebody who answered in another language.
 #[test]
@@ -99,6 +108,8 @@ fn words_of_other_languages_are_foods_only_where_they_are_meant() {
         ("latte", "Latte di mandorla con latte intero"),
         ("卵", "卵焼き"),
         ("안녕 밀", "밀을 볶는다"),
+        ("밀가루", "열무국수"),
+        ("花生", "去壳花生"),
     ] {
         assert!(refuses(answer, text, Register::Listed), "{answer}: {text}");
     }

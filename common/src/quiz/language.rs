@@ -100,7 +100,7 @@ const COUNTRIES: &str = "
 
 impl Quiz {
     /// The tag of the language to write the plan in: that of the given locale, else
-    /// the one of the country. Nothing where neither tells one of [`LANGUAGES`]; English
+    /// the one of the country. Nothing where neither tells one of the list; English
     /// is written then.
     pub fn language(&self) -> Option<&'static str> {
         match &self.locale {

@@ -6,6 +6,7 @@ pub mod needs;
 mod number;
 mod parse;
 mod plain;
+mod reference;
 #[cfg(test)]
 pub(crate) mod sample;
 mod schema;

@@ -114,3 +114,23 @@ async fn cautions_are_told_from_the_request_to_the_plan_and_its_targets_are_safe
     let planned = view["plan"]["daily_totals"]["calories"].as_f64().unwrap();
     assert!(planned >= 0.95 * tdee, "{planned} kcal of {tdee}");
 }
+
+/// Where the policy is strict, an allergy nobody understands is refused, and any other
+/// is not.
+#[tokio::test]
+async fn strict_allergies_are_refused_where_they_are_not_understood() {
+    let fleet = Fleet::new(&[("ALLERGY_POLICY", "strict")]).await;
+    let ingress = fleet.ingress().await;
+    let post = async |allergies: &str| {
+        let body = with(&json!({"foodAllergies": allergies}));
+        let response = ingress.door().post_plans(Uuid::new_v4(), &body, None).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    let (status, body) = post("peanuts, zebrine").await;
+    assert_eq!(status, 422, "{body}");
+    assert!(body.contains("/answers/foodAllergies") && body.contains("zebrine"), "{body}");
+    for understood in ["peanuts", "Erdnüsse, 牛乳", "none", ""] {
+        let (status, body) = post(understood).await;
+        assert_eq!(status, 202, "{understood}: {body}");
+    }
+}

@@ -144,7 +144,14 @@ fn fits_diet(food: &Food, diet: &str) -> bool {
             !is(&["dairy"])
                 && !food.is("bean")
                 && !food.contains.contains(&"gluten")
-                && !named(&["mushroom", "peas", "edamame", "green beans", "cauliflower", "asparagus"])
+                && !named(&[
+                    "mushroom",
+                    "peas",
+                    "edamame",
+                    "green beans",
+                    "cauliflower",
+                    "asparagus",
+                ])
                 && !named(&["apple", "pear", "mango", "cashew"])
         }
         () if says(&["keto", "low carb", "low-carb", "zero carb"]) => food.styles.contains(&"keto"),

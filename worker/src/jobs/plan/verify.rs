@@ -14,7 +14,7 @@ use super::attempts::Attempts;
 use super::order::Order;
 use crate::llm::Reply;
 use crate::llm::log::{Judge, Judgement};
-use crate::plan::verify::{Repair, Verdict, Violation, correction, repair, verify};
+use crate::plan::verify::{Repair, Verdict, Violation, correction, mend_figures, repair, verify};
 use crate::plan::{self, Plan};
 
 /// Judges the replies of one claim.
@@ -39,7 +39,8 @@ impl Judge for Verifier<'_> {
             }
         };
         let (kind, needs) = (self.order.kind, self.order.needs());
-        let repairs = repair(&mut plan, needs);
+        let mut repairs: Vec<Repair> = mend_figures(&mut plan).into_iter().collect();
+        repairs.extend(repair(&mut plan, needs));
         let verdict = verify(&plan, needs);
         count_violations(kind, &verdict);
         if !verdict.is_clean() {

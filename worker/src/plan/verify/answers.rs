@@ -24,7 +24,7 @@ fn wrong(changes: &Value, tip: &str, food: &str) -> Vec<String> {
     let mut day = sample::meal_plan();
     day.personalized_tips = vec![tip.to_owned()];
     day.shopping_list.proteins = vec![food.to_owned()];
-    let found = verify(&Plan::Meal(Box::new(day)), &needs_with(changes)).violations;
+    let found = fit(&Plan::Meal(Box::new(day)), &needs_with(changes)).violations;
     let at = |text: &String| {
         text.starts_with("/personalized_tips") || text.starts_with("/shopping_list/proteins")
     };
@@ -98,7 +98,7 @@ fn meat_and_milk_are_kept_apart_in_a_kosher_meal() {
                 |name: &&str| crate::plan::meal::Food { name: (*name).to_owned(), ..food.clone() };
             meal.foods = names.iter().map(named).collect();
         }
-        let found = verify(&Plan::Meal(Box::new(day)), &needs).violations;
+        let found = fit(&Plan::Meal(Box::new(day)), &needs).violations;
         let together = |violation: &&Violation| violation.to_string().contains("in one meal");
         found.iter().filter(together).count()
     };
@@ -185,7 +185,7 @@ fn foods_nobody_can_judge_are_asked_for_in_english() {
         let changes = json!({"country": country, "foodAllergies": "kiwi, milk"});
         let mut day = sample::meal_plan();
         day.meals[0].foods[0].name = food.to_owned();
-        let found = verify(&Plan::Meal(Box::new(day)), &needs_with(&changes)).violations;
+        let found = fit(&Plan::Meal(Box::new(day)), &needs_with(&changes)).violations;
         let at = |text: &String| text.starts_with("/meals/0/foods/0/name");
         let found: Vec<String> = found.iter().map(ToString::to_string).filter(at).collect();
         found.len()
@@ -207,7 +207,7 @@ fn people_with_an_eating_disorder_read_no_calories_and_medicines_leave_foods_out
         let mut day = sample::meal_plan();
         day.personalized_tips = vec![tip.to_owned()];
         day.shopping_list.vegetables = vec![food.to_owned()];
-        let found = verify(&Plan::Meal(Box::new(day)), &needs).violations;
+        let found = fit(&Plan::Meal(Box::new(day)), &needs).violations;
         let classes: Vec<_> = found.iter().map(Violation::class).collect();
         classes
     };

@@ -12,6 +12,7 @@ mod caution;
 mod correction;
 mod food;
 mod numbers;
+mod nutrients;
 #[cfg(test)]
 mod randomised;
 mod repair;
@@ -27,7 +28,7 @@ use super::Plan;
 use super::needs::Needs;
 
 pub use correction::{LIMIT_CHARS as CORRECTION_LIMIT_CHARS, correction};
-pub use repair::{Repair, repair};
+pub use repair::{Repair, mend_figures, repair};
 pub use violation::{Severity, Violation};
 
 /// Everything that is wrong with a plan.
@@ -54,8 +55,18 @@ impl Verdict {
     }
 }
 
-/// Checks a plan against one person's needs. No I/O; runs on every reply.
+/// Checks a plan: whether it is this person's, and whether its figures are true. No I/O;
+/// runs on every reply.
 pub fn verify(plan: &Plan, needs: &Needs) -> Verdict {
+    let mut verdict = fit(plan, needs);
+    if let Plan::Meal(day) = plan {
+        nutrients::check(day, needs, &mut verdict.violations);
+    }
+    verdict
+}
+
+/// Checks a plan against one person's needs, taking the figures of its foods as true.
+fn fit(plan: &Plan, needs: &Needs) -> Verdict {
     let mut violations = Vec::new();
     // One JSON form serves all walks. A plan that has none, as with an infinite
     // number, could not be saved either.

@@ -162,7 +162,7 @@ fn no_plan_with_a_declared_allergen_passes() {
         let needs = Needs { allergies: Avoid::allergies(declared), ..base.clone() };
         let mut plan = Plan::Meal(Box::new(day));
         repair(&mut plan, &needs);
-        let verdict = verify(&plan, &needs);
+        let verdict = fit(&plan, &needs);
         assert!(verdict.is_dangerous(), "run {run}: {declared:?} let {form:?} pass in {text:?}");
     }
 }
@@ -177,7 +177,7 @@ fn clean_plans_are_not_refused_for_allergens() {
         let (declared, _) = pick_allergen(&mut rng);
         let needs = Needs { allergies: Avoid::allergies(declared), ..base.clone() };
         let plan = Plan::Meal(Box::new(random_day(&mut rng)));
-        let verdict = verify(&plan, &needs);
+        let verdict = fit(&plan, &needs);
         if verdict.is_dangerous() {
             println!("{declared:?}: {:?}", verdict.violations);
             refused += 1;

@@ -1,6 +1,7 @@
 //! Mends what arithmetic can mend. Deterministic, and never makes a plan
 //! worse: what cannot be mended stays for [`super::verify`] to report.
 
+use super::nutrients;
 use super::scale;
 use super::sums::Amounts;
 use super::training;
@@ -15,6 +16,11 @@ pub enum Repair {
     Clamped {
         /// How many.
         numbers: usize,
+    },
+    /// Figures of foods were set to those of the reference.
+    Reference {
+        /// How many foods.
+        foods: usize,
     },
     /// All portions were scaled to meet the calories.
     Scaled {
@@ -44,6 +50,7 @@ impl Repair {
     pub fn class(&self) -> &'static str {
         match self {
             Self::Clamped { .. } => "clamped",
+            Self::Reference { .. } => "reference",
             Self::Scaled { .. } => "scaled",
             Self::Rebalanced { .. } => "rebalanced",
             Self::MealTotals { .. } => "meal_totals",
@@ -52,6 +59,14 @@ impl Repair {
             Self::Summary => "summary",
         }
     }
+}
+
+/// Sets figures of foods that are wrong to those of the reference, where that is sure;
+/// before [`repair`], which adds the day up again.
+pub fn mend_figures(plan: &mut Plan) -> Option<Repair> {
+    let Plan::Meal(day) = plan else { return None };
+    let foods = nutrients::mend(day);
+    (foods > 0).then_some(Repair::Reference { foods })
 }
 
 /// Mends the plan in place; says what changed.

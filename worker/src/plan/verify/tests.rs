@@ -48,7 +48,7 @@ pub(super) fn needs_with(changes: &Value) -> Needs {
 }
 
 fn classes(plan: &Plan, needs: &Needs) -> Vec<&'static str> {
-    let mut classes: Vec<_> = verify(plan, needs).violations.iter().map(Violation::class).collect();
+    let mut classes: Vec<_> = fit(plan, needs).violations.iter().map(Violation::class).collect();
     classes.dedup();
     classes
 }
@@ -67,9 +67,9 @@ fn bent_week(needs: &Needs, bend: impl FnOnce(&mut WorkoutPlan)) -> Vec<&'static
 
 #[test]
 fn sound_plans_pass() {
-    assert_eq!(verify(&sample::meal(), &needs()), Verdict::default());
-    assert_eq!(verify(&sample::workout(), &needs()), Verdict::default());
-    assert_eq!(verify(&sample::meal(), &needs()).worst(), None);
+    assert_eq!(fit(&sample::meal(), &needs()), Verdict::default());
+    assert_eq!(fit(&sample::workout(), &needs()), Verdict::default());
+    assert_eq!(fit(&sample::meal(), &needs()).worst(), None);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn allergens_are_never_mended_nor_harmless() {
     day.meals[0].foods[0].name = "Ghee".to_owned();
     let mut plan = Plan::Meal(Box::new(day));
     repair(&mut plan, &needs);
-    assert!(verify(&plan, &needs).is_dangerous());
+    assert!(fit(&plan, &needs).is_dangerous());
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn dislikes_and_styles_are_kept() {
         for (name, wrong) in [(bad, true), (good, false)] {
             let mut plan = sample::meal_plan();
             plan.shopping_list.proteins = vec![name.to_owned()];
-            let found = verify(&Plan::Meal(Box::new(plan)), &needs).violations;
+            let found = fit(&Plan::Meal(Box::new(plan)), &needs).violations;
             let flagged = found.iter().any(|violation| {
                 matches!(violation, Violation::Diet { at, .. } if at.starts_with("/shopping_list/proteins"))
             });
@@ -260,7 +260,7 @@ fn repair_mends_what_is_arithmetic() {
     let repairs = repair(&mut plan, &needs);
     let classes: Vec<_> = repairs.iter().map(Repair::class).collect();
     assert_eq!(classes, ["clamped", "meal_totals", "day_totals"]);
-    assert!(verify(&plan, &needs).is_clean());
+    assert!(fit(&plan, &needs).is_clean());
     assert_eq!(repair(&mut plan, &needs), [], "a second repair finds nothing");
 
     let mut week = sample::workout_plan();
@@ -268,7 +268,7 @@ fn repair_mends_what_is_arithmetic() {
     week.weekly_summary.total_exercises = 99;
     let mut plan = Plan::Workout(Box::new(week));
     assert_eq!(repair(&mut plan, &needs), [Repair::Ordered, Repair::Summary]);
-    assert!(verify(&plan, &needs).is_clean());
+    assert!(fit(&plan, &needs).is_clean());
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn portions_are_scaled_or_shifted_to_the_targets() {
         }
         let mut plan = Plan::Meal(Box::new(day));
         repair(&mut plan, &needs);
-        assert_eq!(verify(&plan, &needs).is_clean(), repaired, "{factor}");
+        assert_eq!(fit(&plan, &needs).is_clean(), repaired, "{factor}");
     }
 }
 
@@ -303,7 +303,7 @@ fn sources_are_balanced_when_one_factor_is_not_enough() {
     let mut plan = Plan::Meal(Box::new(day));
     let repairs = repair(&mut plan, &needs);
     assert!(matches!(repairs[0], Repair::Rebalanced { .. }), "{repairs:?}");
-    assert!(verify(&plan, &needs).is_clean(), "{:?}", verify(&plan, &needs));
+    assert!(fit(&plan, &needs).is_clean(), "{:?}", fit(&plan, &needs));
 }
 
 #[test]
@@ -312,13 +312,13 @@ fn the_correction_names_the_worst_first_and_is_bounded() {
     let mut day = sample::meal_plan();
     day.meals[0].foods[0].name = "Ghee".to_owned();
     day.meals[1].total_fats = 500.0;
-    let text = correction(&verify(&Plan::Meal(Box::new(day.clone())), &needs).violations);
+    let text = correction(&fit(&Plan::Meal(Box::new(day.clone())), &needs).violations);
     let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} in {text}"));
     assert!(place("\"Ghee\"") < place("Potatoes") && place("Potatoes") < place("total_fats"));
     assert!(text.contains("/meals/0/foods/0/name"));
 
     day.personalized_tips = (0..900).map(|n| format!("Add {n} g of butter.")).collect();
-    let text = correction(&verify(&Plan::Meal(Box::new(day)), &needs).violations);
+    let text = correction(&fit(&Plan::Meal(Box::new(day)), &needs).violations);
     assert!(text.chars().count() <= CORRECTION_LIMIT_CHARS);
     assert!(text.contains("more of these kinds"));
 }

@@ -70,6 +70,24 @@ pub enum Violation {
         /// As the plan names it.
         food: String,
     },
+    /// A food with figures no food can have.
+    Impossible {
+        /// Where it stands.
+        at: String,
+        /// As the plan names it.
+        food: String,
+        /// What it has.
+        what: &'static str,
+    },
+    /// A food with figures that the reference knows otherwise.
+    Nutrients {
+        /// Where it stands.
+        at: String,
+        /// As the plan names it.
+        food: String,
+        /// Which.
+        figures: Vec<&'static str>,
+    },
     /// The day's calories are off.
     Calories {
         /// kcal aimed at.
@@ -170,6 +188,8 @@ impl Violation {
             | Self::Diet { .. }
             | Self::Sensitive { .. }
             | Self::Untranslated { .. }
+            | Self::Impossible { .. }
+            | Self::Nutrients { .. }
             | Self::Calories { .. }
             | Self::Macro { .. }
             | Self::OutOfRange { .. }
@@ -193,6 +213,8 @@ impl Violation {
             Self::Foreign { .. } => "foreign",
             Self::Sensitive { .. } => "sensitive",
             Self::Untranslated { .. } => "untranslated",
+            Self::Impossible { .. } => "impossible",
+            Self::Nutrients { .. } => "nutrients",
             Self::Calories { .. } => "calories",
             Self::Macro { .. } => "macro",
             Self::Sum { .. } => "sum",
@@ -244,6 +266,16 @@ impl fmt::Display for Violation {
             }
             Self::Untranslated { at, food } => {
                 write!(f, "{at}: write the English name of {food:?} in brackets behind it.")
+            }
+            Self::Impossible { at, food, what } => {
+                write!(f, "{at}: {food:?} has {what}. Give the figures of this weight of it.")
+            }
+            Self::Nutrients { at, food, figures } => {
+                write!(
+                    f,
+                    "{at}: {} of {food:?} are not those of this weight of it. Look them up, and change portions so that the day still meets its targets.",
+                    figures.join(", ")
+                )
             }
             Self::Calories { target, found } => {
                 write!(
