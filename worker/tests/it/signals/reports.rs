@@ -173,16 +173,20 @@ async fn defects_and_losses_are_reported_without_a_word_of_anybodys_answers() {
     }
     assert_eq!(fields(&recorder.incident("webhook_forgeries").await)["deliveries"], 20);
 
-    // A defect of the ingress's own, many times.
-    let away = "alter table regimen.jobs rename to jobs_elsewhere";
-    fleet.db().await.batch_execute(away).await.unwrap();
+    // A database whose words quote the quiz: at the end of a job, and many times
+    // at its beginning.
+    says_the_quiz(&fleet, "update", "new.state = 'succeeded'").await;
+    fleet.simulator.release("reply").await;
+    fleet.simulator.forget("reply").await;
+    let (user, job) = submit(&fleet, &ingress, None).await;
+    assert_eq!(soon("the end", ingress.ended(user, job)).await["error"]["code"], "internal");
+    assert!(worker.process.output().contains("zebrine"), "the log has the words");
+    says_the_quiz(&fleet, "insert", "true").await;
     let broken = Uuid::new_v4();
     for _ in 0..30 {
         let answer = ingress.door().post_plans(broken, &marked(), None).await.unwrap();
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
-    let back = "alter table regimen.jobs_elsewhere rename to jobs";
-    fleet.db().await.batch_execute(back).await.unwrap();
     end(worker).await;
     end(ingress.binary).await;
 
@@ -215,7 +219,41 @@ async fn defects_and_losses_are_reported_without_a_word_of_anybodys_answers() {
         !defect.breadcrumbs.values.iter().any(|crumb| crumb.category.as_deref() != Some("attempt"))
     );
     assert_nothing_left(&recorder);
+    assert_no_plan_left(&fleet, &recorder).await;
     assert_sentry_takes(&recorder);
+}
+
+/// Makes Postgres refuse to change jobs so, in words that quote the quiz.
+async fn says_the_quiz(fleet: &Fleet, change: &str, when: &str) {
+    let sql = format!(
+        "create function public.refuse_{change}() returns trigger language plpgsql as
+         $$ begin raise exception 'cannot take %', new.input; end $$;
+         create trigger refuse_{change} before {change} on regimen.jobs
+         for each row when ({when}) execute function public.refuse_{change}()"
+    );
+    fleet.db().await.batch_execute(&sql).await.unwrap();
+}
+
+/// Whether no text of a stored plan was sent.
+async fn assert_no_plan_left(fleet: &Fleet, recorder: &Recorder) {
+    let sql = "select plan_data from public.ai_meal_plans limit 1";
+    let plan: Value = fleet.db().await.query_one(sql, &[]).await.unwrap().get(0);
+    let mut texts = Vec::new();
+    let mut values = vec![&plan];
+    while let Some(value) = values.pop() {
+        match value {
+            Value::String(text) if text.len() > 15 => texts.push(text.as_str()),
+            Value::Array(list) => values.extend(list),
+            Value::Object(members) => values.extend(members.values()),
+            _ => {}
+        }
+    }
+    assert!(texts.len() > 10, "{plan}");
+    for request in recorder.received() {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        let told = texts.iter().find(|text| body.contains(**text));
+        assert_eq!(told, None, "{} {body}", request.path);
+    }
 }
 
 /// Whether Sentry's own server drops nothing of what it was sent.
