@@ -25,6 +25,7 @@ pub mod profile;
 pub mod provider;
 pub mod quiz;
 pub mod rate_limit;
+pub mod readiness;
 pub mod redis;
 pub mod roots;
 pub mod safety;

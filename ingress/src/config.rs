@@ -55,8 +55,6 @@ pub struct IngressConfig {
     pub allergy_policy: AllergyPolicy,
     /// `CAUTIONS_OFF`: rules of caution that say and change nothing.
     pub cautions_off: BTreeSet<Code>,
-    /// Which providers the operators have given keys to, for `/health`.
-    pub providers: ConfiguredProviders,
     /// Webhooks and payments.
     pub stripe: StripeConfig,
     /// Which addresses callers may ask to be called at; nothing where workers
@@ -92,19 +90,6 @@ impl FromStr for AllergyPolicy {
             _ => Err("must be tell or strict"),
         }
     }
-}
-
-/// Which of the provider keys are set. The ingress never uses them.
-#[derive(Debug, Clone, Copy)]
-pub struct ConfiguredProviders {
-    /// `OPENAI_API_KEY`.
-    pub openai: bool,
-    /// `ANTHROPIC_API_KEY`.
-    pub anthropic: bool,
-    /// `GEMINI_API_KEY`.
-    pub gemini: bool,
-    /// `LLAMA_API_KEY`.
-    pub llama: bool,
 }
 
 impl IngressConfig {
@@ -143,12 +128,6 @@ impl IngressConfig {
             watching: WatchingConfig::from_env(env),
             allergy_policy: env.or("ALLERGY_POLICY", AllergyPolicy::Tell),
             cautions_off: env.names("CAUTIONS_OFF", Code::ALL, Code::as_str),
-            providers: ConfiguredProviders {
-                openai: env.secret("OPENAI_API_KEY").is_some(),
-                anthropic: env.secret("ANTHROPIC_API_KEY").is_some(),
-                gemini: env.secret("GEMINI_API_KEY").is_some(),
-                llama: env.secret("LLAMA_API_KEY").is_some(),
-            },
             stripe: StripeConfig::from_env(env, environment),
             callbacks: callbacks(env),
         };

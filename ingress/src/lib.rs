@@ -72,15 +72,15 @@ pub async fn run(
 ) -> Result<(), RunError> {
     state.db.inspect().await?;
     let (api_address, metrics_address) = (api.local_addr()?, operators.local_addr()?);
-    tokio::spawn(redis::watch(state.redis.clone()));
-    tokio::spawn(state.watching.changes.clone().run());
+    state.vital.spawn("redis_watch", redis::watch(state.redis.clone()));
+    state.vital.spawn("changes", state.watching.changes.clone().run());
     let (url, db, redis) =
         (state.config.database_url.clone(), state.db.clone(), state.redis.clone());
     tokio::spawn(start::look_at_stores(url, db, redis));
     let authenticator = Arc::clone(&state.authenticator);
     tokio::spawn(async move { authenticator.look_at_keys().await });
     state.limits.sweep_while_alive();
-    tokio::spawn(metrics.clone().watch());
+    state.vital.spawn("metrics", metrics.clone().watch());
     let measured = state.db.clone();
     let page = async move || {
         measured.report();

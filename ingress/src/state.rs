@@ -7,6 +7,7 @@ use regimen_common::clock::Clock;
 use regimen_common::db::Pool;
 use regimen_common::db::{self, DbError};
 use regimen_common::dispatch::Queue;
+use regimen_common::readiness::VitalTasks;
 use regimen_common::redis::{Redis, RedisError};
 use regimen_common::shutdown::Shutdown;
 use tokio::sync::Semaphore;
@@ -50,6 +51,8 @@ pub struct AppState {
     pub clock: Clock,
     /// Drain and stop.
     pub shutdown: Shutdown,
+    /// What must go on for as long as the process lives.
+    pub vital: VitalTasks,
 }
 
 /// Why the ingress could not be built.
@@ -95,6 +98,7 @@ impl AppState {
             db,
             redis,
             clock,
+            vital: VitalTasks::new(shutdown.drain.clone()),
             shutdown,
         })
     }

@@ -6,6 +6,7 @@ use regimen_common::clock::Clock;
 use regimen_common::db::Pool;
 use regimen_common::db::{self, DbError, StatementLimits};
 use regimen_common::dispatch::{List, Queue, Weights};
+use regimen_common::readiness::VitalTasks;
 use regimen_common::redis::{Redis, RedisError};
 use regimen_common::shutdown::Shutdown;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +57,8 @@ pub struct Deps {
     pub clock: Clock,
     /// Drain and stop.
     pub shutdown: Shutdown,
+    /// What must go on for as long as the process lives.
+    pub vital: VitalTasks,
     /// Cancelled when a drain is over: what cannot be written now is left.
     pub cancellation: CancellationToken,
     /// What must come to its end before the process does, beside the handlers.
@@ -97,6 +100,7 @@ impl Deps {
         Ok(Arc::new(Self {
             cancellation: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            vital: VitalTasks::new(shutdown.drain.clone()),
             heartbeat_db,
             queue: Queue::new(redis.clone()),
             in_flight: InFlight::default(),

@@ -1,22 +1,23 @@
-//! The worker's own port: metrics, and whether it lives.
+//! The worker's own port: metrics, whether it lives, whether it takes jobs.
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{StatusCode, Uri};
 use axum::routing::get;
+use axum::{Json, Router};
 use regimen_common::profile::Profiler;
+use regimen_common::readiness::{Liveness, Readiness};
 use regimen_common::telemetry::MetricsPage;
 
 use crate::deps::Deps;
 
-/// `/metrics` for Prometheus, `/livez` (the process answers), `/readyz` (it
-/// takes jobs: Postgres does, and no drain has begun), and flame graphs where
+/// `/metrics` for Prometheus, `/livez` (the process lives), `/readyz` (it takes
+/// jobs: Postgres does, and no drain has begun), and flame graphs where
 /// `PROFILING` is on.
 pub fn router(metrics: MetricsPage, deps: Arc<Deps>) -> Router {
     let profiling = deps.config.telemetry.profiling;
-    let measured = Arc::clone(&deps);
+    let (measured, living) = (Arc::clone(&deps), Arc::clone(&deps));
     let page = async move || {
         measured.db.report();
         measured.heartbeat_db.report();
@@ -24,8 +25,8 @@ pub fn router(metrics: MetricsPage, deps: Arc<Deps>) -> Router {
     };
     let router = Router::new()
         .route("/metrics", get(page))
-        .route("/livez", get(|| std::future::ready("alive\n")))
-        .route("/readyz", get(move || ready(Arc::clone(&deps))));
+        .route("/livez", get(async move || live(living.vital.liveness())))
+        .route("/readyz", get(async move || ready(&deps).await));
     if !profiling {
         return router;
     }
@@ -34,15 +35,13 @@ pub fn router(metrics: MetricsPage, deps: Arc<Deps>) -> Router {
     router.route("/debug/pprof/profile", get(answer))
 }
 
-async fn ready(deps: Arc<Deps>) -> (StatusCode, &'static str) {
-    if deps.shutdown.drain.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n");
-    }
-    match deps.db.ready().await {
-        Ok(()) => (StatusCode::OK, "ready\n"),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "Postgres takes no jobs; the log says why\n")
-        }
-    }
+fn live(liveness: Liveness) -> (StatusCode, Json<Liveness>) {
+    let alive = liveness.is_alive();
+    (if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(liveness))
+}
+
+async fn ready(deps: &Deps) -> (StatusCode, Json<Readiness>) {
+    let readiness = Readiness::look(&deps.db, &deps.redis, &deps.shutdown.drain).await;
+    let takes_work = readiness.takes_work();
+    (if takes_work { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(readiness))
 }

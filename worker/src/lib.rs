@@ -66,16 +66,17 @@ pub async fn run(
 ) -> Result<(), RunError> {
     deps.db.inspect().await?;
     let address = listener.local_addr()?;
-    tokio::spawn(metrics.clone().watch());
+    deps.vital.spawn("metrics", metrics.clone().watch());
     let health = health::router(metrics, Arc::clone(&deps));
     tokio::spawn(async move { axum::serve(listener, health).await });
     let (url, db, redis) = (deps.config.database_url.clone(), deps.db.clone(), deps.redis.clone());
     tokio::spawn(start::look_at_stores(url, db, redis));
-    tokio::spawn(redis::watch(deps.redis.clone()));
+    deps.vital.spawn("redis_watch", redis::watch(deps.redis.clone()));
     let (heartbeat_db, in_flight) = (deps.heartbeat_db.clone(), deps.in_flight.clone());
-    tokio::spawn(heartbeat::run(heartbeat_db, in_flight, deps.config.claim.lease));
+    let beats = heartbeat::run(heartbeat_db, in_flight, deps.config.claim.lease);
+    deps.vital.spawn("heartbeat", beats);
     periodic::spawn(&deps);
-    tokio::spawn(hear_cancellations(Arc::clone(&deps)));
+    deps.vital.spawn("cancellations", hear_cancellations(Arc::clone(&deps)));
     let worker_id = &deps.config.claim.worker_id;
     if let Some(path) = &deps.config.address_file {
         let reported =

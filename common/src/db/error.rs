@@ -218,6 +218,52 @@ impl DbError {
         }
     }
 
+    /// What happened and what to do, for operators: no address, no value, nothing
+    /// that anybody who may ask for it should not read.
+    pub fn trouble(&self) -> &'static str {
+        let code = self.code().map(SqlState::code);
+        match (self, code) {
+            (Self::ReadOnly, _) | (_, Some("25006")) => {
+                "Postgres is read-only, as a standby is or a primary during a failover; make \
+                 DATABASE_URL lead to the primary, or wait for the failover to end"
+            }
+            (Self::TransactionPooler, _) => {
+                "DATABASE_URL leads through a pooler in transaction mode; use its session mode"
+            }
+            (Self::Closed, _) => "the connections to Postgres are closed, because the process ends",
+            (_, Some("28P01" | "28000")) => {
+                "Postgres does not let us in; check user and password in DATABASE_URL"
+            }
+            (_, Some("53300" | "08P01" | "XX000")) => {
+                "Postgres, or a pooler before it, has no room for another connection; lower \
+                 DATABASE_POOL_SIZE or raise its limit"
+            }
+            (_, Some("3D000")) => "the database that DATABASE_URL names does not exist",
+            (_, Some("42P01" | "3F000" | "42703")) => {
+                "the database has not the tables of this release; run regimen-worker migrate"
+            }
+            (_, Some("42501")) => "the role of DATABASE_URL may not use our tables",
+            (_, Some("55P03" | "57014")) => {
+                "a table is locked, or Postgres is too slow; look for long transactions"
+            }
+            (_, Some("57P01" | "57P02" | "57P03")) => {
+                "Postgres is starting or shutting down; it passes by itself"
+            }
+            (Self::TimedOut { asked: Asked::Connection, .. }, _) => {
+                "no connection to Postgres can be had in time; look whether it hangs, is \
+                 overloaded, or the network drops connections"
+            }
+            (Self::TimedOut { .. }, _) => {
+                "Postgres does not answer in time; look whether it hangs, is overloaded, or its \
+                 tables are locked"
+            }
+            (Self::Unreachable(_), None) => {
+                "Postgres cannot be reached; look whether it runs where DATABASE_URL says"
+            }
+            _ => "Postgres refuses; its answer stands in our log",
+        }
+    }
+
     /// The SQLSTATE of the server's answer, when there was one.
     pub fn code(&self) -> Option<&SqlState> {
         match self {

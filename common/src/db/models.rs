@@ -23,6 +23,47 @@ pub struct ModelInUse {
     pub model: String,
     /// The announced end of its life.
     pub end: Option<EndOfLife>,
+    /// The worker leaves it alone for now, because its calls fail.
+    pub left_alone: bool,
+}
+
+/// What the workers of the fleet say of a provider they have a key for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderInUse {
+    /// Its name.
+    pub provider: String,
+    /// All of them leave it alone for now, because its calls fail.
+    pub left_alone: bool,
+    /// An operator has paused it.
+    pub paused: bool,
+}
+
+/// The providers that some worker has a key for. None when no worker lives.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn providers(client: &impl GenericClient) -> Result<Vec<ProviderInUse>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- providers in use
+             select used.provider, bool_and(used.left_alone) as left_alone,
+                    exists (select from regimen.pauses
+                            where what = 'provider' and name = used.provider) as paused
+             from regimen.models_in_use used
+             where used.seen_at > now() - make_interval(secs => $1)
+             group by used.provider order by used.provider",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&FRESH.as_secs_f64()]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ProviderInUse {
+                provider: row.try_get("provider")?,
+                left_alone: row.try_get("left_alone")?,
+                paused: row.try_get("paused")?,
+            })
+        })
+        .collect()
 }
 
 /// When a model stops answering, and what follows.
@@ -67,13 +108,13 @@ pub async fn publish(
                  delete from regimen.models_in_use where seen_at < now() - interval '1 day'
              )
              insert into regimen.models_in_use (worker_id, provider, model, retires_on, warn_from,
-                                                successor, seen_at)
+                                                successor, left_alone, seen_at)
              select $1, used.*, now()
-             from unnest($2::text[], $3::text[], $4::date[], $5::date[], $6::text[]) used
+             from unnest($2::text[], $3::text[], $4::date[], $5::date[], $6::text[], $7::bool[]) used
              on conflict (worker_id, provider) do update set
                  model = excluded.model, retires_on = excluded.retires_on,
                  warn_from = excluded.warn_from, successor = excluded.successor,
-                 seen_at = excluded.seen_at",
+                 left_alone = excluded.left_alone, seen_at = excluded.seen_at",
         )
         .await?;
     let providers: Vec<&str> = models.iter().map(|one| one.provider).collect();
@@ -82,8 +123,12 @@ pub async fn publish(
     let retires: Vec<Option<NaiveDate>> = ends().map(|end| Some(end?.retires_on)).collect();
     let warned: Vec<Option<NaiveDate>> = ends().map(|end| Some(end?.warn_from)).collect();
     let successors: Vec<Option<&str>> = ends().map(|end| end?.successor.as_deref()).collect();
+    let left_alone: Vec<bool> = models.iter().map(|one| one.left_alone).collect();
     client
-        .execute(&statement, &[&worker_id, &providers, &names, &retires, &warned, &successors])
+        .execute(
+            &statement,
+            &[&worker_id, &providers, &names, &retires, &warned, &successors, &left_alone],
+        )
         .await?;
     Ok(())
 }

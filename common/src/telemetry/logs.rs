@@ -1,8 +1,42 @@
-//! Log lines: their shape, and which of them are written.
+//! Log lines: one JSON object for each thing that happened, or a text for
+//! people; which of them are written, and who writes them.
+//!
+//! No line says a field twice: what its spans say stands beside what the event
+//! says, and the innermost word counts. Threads of the runtime only hand lines
+//! over to a thread of the log's own. When that cannot keep up, lines are
+//! dropped and counted, and nobody waits.
 
-use tracing::Level;
+use std::fmt;
+use std::io::Write;
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+
+use chrono::SecondsFormat;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use sha2::Sha256;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+use uuid::Uuid;
+
+use super::trace_context::TraceContext;
+use crate::clock::Clock;
+use crate::config::Env;
+
+/// Lines that may wait for the thread that writes them: some megabytes.
+const WAITING_LINES: usize = 16_384;
+/// A shorter key could be guessed, and users be found by trying their ids.
+const SHORTEST_KEY: usize = 32;
+/// What every line begins with. A field of the same name gets an underscore.
+const OWN: [&str; 4] = ["timestamp", "level", "message", "target"];
 
 /// The shape of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,18 +59,303 @@ impl std::str::FromStr for LogFormat {
     }
 }
 
-/// What writes the lines of the targets and levels `filter` asks for.
-pub(super) fn layer(format: LogFormat, filter: &str) -> Box<dyn Layer<Registry> + Send + Sync> {
+/// Reads `LOG_USER_KEY`.
+pub(super) fn user_key(env: &mut Env) -> Option<SecretString> {
+    let key = env.secret("LOG_USER_KEY")?;
+    if key.expose_secret().len() < SHORTEST_KEY {
+        let problem = format!(
+            "must have at least {SHORTEST_KEY} characters; `openssl rand -hex 32` makes such a key"
+        );
+        env.error("LOG_USER_KEY", problem);
+    }
+    Some(key)
+}
+
+/// The thread that writes. What it has not written yet is written when this is dropped.
+pub(super) struct Lines {
+    _thread: WorkerGuard,
+}
+
+static LOST: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Lines that were dropped because nobody read the log fast enough.
+pub(super) fn lost() -> u64 {
+    LOST.get().map_or(0, |lost| lost.dropped_lines() as u64)
+}
+
+/// What writes the lines of the targets and levels `filter` asks for to standard
+/// output.
+pub(super) fn layer(
+    format: LogFormat,
+    filter: &str,
+    user_key: Option<&SecretString>,
+) -> (Box<dyn Layer<Registry> + Send + Sync>, Lines) {
+    if let Some(key) = user_key {
+        // An error means that it was set before.
+        let _ = USER_KEY.set(key.expose_secret().as_bytes().to_vec());
+    }
+    let (writer, thread) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("log")
+        .finish(std::io::stdout());
+    // As above.
+    let _ = LOST.set(writer.error_counter());
     let filter = EnvFilter::new(filter)
         .and(filter_fn(|event| *event.level() <= Level::INFO || !spells_out_data(event.target())));
-    match format {
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_filter(filter).boxed(),
-        LogFormat::Text => fmt::layer().with_filter(filter).boxed(),
-    }
+    let lines = match format {
+        LogFormat::Json => JsonLines { writer }.and_then(CountLines).with_filter(filter).boxed(),
+        LogFormat::Text => tracing_subscriber::fmt::layer()
+            .with_writer(writer)
+            .and_then(CountLines)
+            .with_filter(filter)
+            .boxed(),
+    };
+    (lines, Lines { _thread: thread })
 }
 
 /// Whether the crate behind `target` writes into its debug lines what passes
 /// through it: the driver every parameter, and with that quizzes and e-mails.
 fn spells_out_data(target: &str) -> bool {
     target == "tokio_postgres" || target.starts_with("tokio_postgres::")
+}
+
+/// Tells of panics in the log instead of on standard error.
+///
+/// Of what the panic says only a text that stands in the sources: others may
+/// quote what was being read.
+pub(super) fn tell_of_panics() {
+    std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
+        let location = panic.location().map(ToString::to_string);
+        let thread = std::thread::current();
+        // A target of its own: Sentry has the panic already.
+        tracing::error!(
+            target: "panic",
+            location,
+            thread = thread.name(),
+            said = panic.payload().downcast_ref::<&'static str>(),
+            "a panic: a defect; report it with its place"
+        );
+    }));
+}
+
+/// Counts lines by their level.
+struct CountLines;
+
+impl<S: Subscriber> Layer<S> for CountLines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warn",
+            Level::INFO => "info",
+            Level::DEBUG => "debug",
+            Level::TRACE => "trace",
+        };
+        ::metrics::counter!("regimen_log_lines_total", "level" => level).increment(1);
+    }
+}
+
+/// Writes each event as one JSON object on a line.
+struct JsonLines<W> {
+    writer: W,
+}
+
+impl<S, W> Layer<S> for JsonLines<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        let spans = context.event_scope(event).into_iter().flat_map(|scope| scope.from_root());
+        for span in spans {
+            if let Some(of_span) = span.extensions().get::<Fields>() {
+                fields.0.extend(of_span.0.clone());
+            }
+        }
+        event.record(&mut fields);
+        let mut line = line(event, fields.0).to_string();
+        line.push('\n');
+        // A failure counts as a lost line.
+        let _ = self.writer.make_writer().write_all(line.as_bytes());
+    }
+}
+
+fn line(event: &Event<'_>, mut fields: Map<String, Value>) -> Value {
+    let (metadata, now) = (event.metadata(), Clock::system().now());
+    let message = fields.shift_remove("message").unwrap_or_default();
+    if let Some(trace) = TraceContext::current() {
+        fields.insert("trace_id".to_owned(), trace.trace_id().to_string().into());
+    }
+    let own = [
+        now.to_rfc3339_opts(SecondsFormat::Micros, true).into(),
+        metadata.level().as_str().into(),
+        message,
+        metadata.target().into(),
+    ];
+    let mut line: Map<_, _> = OWN.map(str::to_owned).into_iter().zip(own).collect();
+    for (name, value) in fields {
+        let is_taken = OWN.contains(&name.as_str());
+        line.insert(if is_taken { format!("{name}_") } else { name }, value);
+    }
+    Value::Object(line)
+}
+
+/// What a span or an event says, each name once.
+#[derive(Debug, Default)]
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+        let name = field.name();
+        self.0.insert(name.strip_prefix("r#").unwrap_or(name).to_owned(), value.into());
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+}
+
+static USER_KEY: OnceLock<Vec<u8>> = OnceLock::new();
+
+/// A person as the log names them: the same in every line, and nobody can tell
+/// who it is without the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserHash([u8; 8]);
+
+impl UserHash {
+    /// The hash of a user's id.
+    pub fn of(user: Uuid) -> Self {
+        let key = USER_KEY.get_or_init(|| rand::random::<[u8; 32]>().to_vec());
+        Self::with(key, user)
+    }
+
+    fn with(key: &[u8], user: Uuid) -> Self {
+        let mut hash = [0; 8];
+        // HMAC takes a key of any length.
+        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) {
+            mac.update(user.as_bytes());
+            hash.copy_from_slice(&mac.finalize().into_bytes()[..8]);
+        }
+        Self(hash)
+    }
+}
+
+impl fmt::Display for UserHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn written(log: impl FnOnce()) -> String {
+        let written = Written::default();
+        let kept = written.clone();
+        let lines = JsonLines { writer: move || kept.clone() };
+        let subscriber = tracing_subscriber::registry().with(lines);
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_line_says_each_field_once_and_the_innermost_counts() {
+        let text = written(|| {
+            let outer =
+                tracing::info_span!("request", request_id = "r1", user = tracing::field::Empty);
+            let _outer = outer.enter();
+            outer.record("user", "early");
+            outer.record("user", "late");
+            let _inner = tracing::info_span!("job", job_id = 1, attempt = 1).entered();
+            let job_id = 2;
+            tracing::warn!(
+                job_id,
+                request_id = "r1",
+                level = "mine",
+                target = 7,
+                "it \"happened\"\n"
+            );
+        });
+        let wanted = r#"","level":"WARN","message":"it \"happened\"\n","target":"#;
+        assert!(text.ends_with("}\n") && text.contains(wanted), "{text}");
+        assert_eq!(text.lines().count(), 1);
+        for field in ["request_id", "user", "job_id", "attempt", "level_", "target_"] {
+            assert_eq!(text.matches(&format!("\"{field}\":")).count(), 1, "{field} in {text}");
+        }
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&line["user"], &line["job_id"]), (&"late".into(), &2.into()));
+        assert_eq!((&line["level_"], &line["target_"]), (&"mine".into(), &7.into()));
+    }
+
+    #[test]
+    fn a_user_has_one_hash_under_a_key_and_another_under_another() {
+        let (ana, ben) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let under = |key: &[u8], user| UserHash::with(key, user).to_string();
+        // printf '\0…\1' | openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef
+        let key = b"0123456789abcdef0123456789abcdef";
+        assert_eq!(under(key, ana), "8abdcc2ed9229d54");
+        assert_ne!(under(key, ana), under(key, ben));
+        assert_ne!(under(key, ana), under(b"another key", ana));
+        assert_eq!(UserHash::of(ana), UserHash::of(ana));
+    }
 }

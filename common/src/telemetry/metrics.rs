@@ -13,6 +13,8 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use metrics_process::Collector;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use super::logs;
+
 /// Latencies from a tenth of a millisecond to five minutes, in seconds.
 const SECONDS_BUCKETS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
@@ -120,6 +122,16 @@ pub const COMMON: &[Metric] = &[
         PLAIN,
         "How much later than asked for a task was woken; long delays mean that something blocks \
          the runtime's threads or the processor is overloaded",
+    ),
+    counter(
+        "regimen_log_lines_total",
+        Labels::Each(&[("level", &["error", "warn", "info", "debug", "trace"])]),
+        "Lines for the log; errors need a person, warnings may pass by themselves",
+    ),
+    counter(
+        "regimen_log_lines_lost_total",
+        PLAIN,
+        "Lines that were dropped because nobody read the log fast enough",
     ),
     gauge(
         "regimen_postgres_connections",
@@ -298,6 +310,7 @@ impl MetricsPage {
         let page = self.clone();
         let render = move || {
             page.process.collect();
+            ::metrics::counter!("regimen_log_lines_lost_total").absolute(logs::lost());
             page.recorded.render()
         };
         // An error means that the process is ending.

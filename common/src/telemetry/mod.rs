@@ -10,6 +10,7 @@ pub mod trace_context;
 use ::sentry::ClientInitGuard;
 use metrics_exporter_prometheus::BuildError;
 use opentelemetry_otlp::ExporterBuildError;
+use secrecy::SecretString;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -17,7 +18,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{Env, Environment};
 
-pub use self::logs::LogFormat;
+pub use self::logs::{LogFormat, UserHash};
 pub use self::metrics::MetricsPage;
 pub use self::otlp::OtlpConfig;
 pub use self::sentry::SentryConfig;
@@ -29,6 +30,9 @@ pub struct TelemetryConfig {
     pub format: LogFormat,
     /// `RUST_LOG`: which targets at which level.
     pub filter: String,
+    /// `LOG_USER_KEY`: what users are hashed with in the log; a random key of the
+    /// process's own when unset.
+    pub log_user_key: Option<SecretString>,
     /// What goes to Sentry.
     pub sentry: SentryConfig,
     /// What goes to a collector of OpenTelemetry.
@@ -53,6 +57,7 @@ impl TelemetryConfig {
         Self {
             format: env.or("LOG_FORMAT", format),
             filter,
+            log_user_key: logs::user_key(env),
             sentry: SentryConfig::take(env),
             otlp: OtlpConfig::take(env),
             profiling: env.flag("PROFILING", false),
@@ -68,6 +73,8 @@ pub struct Telemetry {
     // Dropped in this order: the ends of spans still reach Sentry.
     _tracing: Option<otlp::Tracing>,
     _sentry: Option<ClientInitGuard>,
+    // The last to go: whatever ends before it may still have something to say.
+    _lines: logs::Lines,
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -102,14 +109,16 @@ pub enum TelemetryError {
 /// # Errors
 /// A setting is malformed, or reporting was set up before.
 pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Telemetry, TelemetryError> {
+    // What the layers of the log count must find the recorder.
+    let metrics = metrics::install(service)?;
+    logs::tell_of_panics();
     let sentry = sentry::init(&config.sentry, config.environment, service)?;
     let tracing = otlp::init(&config.otlp, &config.sentry, config.environment, service)?;
-    let lines = logs::layer(config.format, &config.filter);
+    let (lines, thread) = logs::layer(config.format, &config.filter, config.log_user_key.as_ref());
     tracing_subscriber::registry()
         .with(lines.with_filter(filter_fn(|met| met.target() != spans::TARGET)))
         .with(sentry.is_some().then(sentry::layer))
         .with(tracing.as_ref().map(otlp::layer))
         .try_init()?;
-    let metrics = metrics::install(service)?;
-    Ok(Telemetry { metrics, _tracing: tracing, _sentry: sentry })
+    Ok(Telemetry { metrics, _tracing: tracing, _sentry: sentry, _lines: thread })
 }

@@ -1,6 +1,6 @@
 //! The caller of a request, and whose data it may touch.
 
-use regimen_common::telemetry::sentry;
+use regimen_common::telemetry::{UserHash, sentry};
 use uuid::Uuid;
 
 use super::AuthError;
@@ -35,7 +35,10 @@ impl Caller {
     /// 403 when a user names somebody else; 400 when a backend names two users;
     /// 422 at `/user_id` when it names none.
     pub fn acting_for(&self, named: Option<Uuid>) -> Result<Uuid, ApiError> {
-        self.user_of(named).inspect(|user| sentry::name_user(*user))
+        self.user_of(named).inspect(|user| {
+            sentry::name_user(*user);
+            tracing::Span::current().record("user", tracing::field::display(UserHash::of(*user)));
+        })
     }
 
     fn user_of(&self, named: Option<Uuid>) -> Result<Uuid, ApiError> {

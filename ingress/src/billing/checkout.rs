@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use regimen_common::billing::is_stripe_id;
 use regimen_common::db::accounts;
 use regimen_common::db::billing::payers::{self, Payer};
+use regimen_common::telemetry::UserHash;
 use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_billing::invoice::ListInvoice;
 use stripe_billing::subscription::RetrieveSubscription;
@@ -147,7 +148,7 @@ async fn payer(state: &AppState, user: Uuid) -> Result<Payer, ApiError> {
 async fn lose(state: &AppState, user: Uuid, customer: &str) -> Result<(), ApiError> {
     metrics::counter!("regimen_stripe_alerts_total", "alert" => "missing_customer").increment(1);
     tracing::error!(
-        user_id = %user,
+        user = %UserHash::of(user),
         customer,
         "Stripe does not know a user's customer; going on without it (docs/runbook.md, Missing \
          customer)"
@@ -301,7 +302,7 @@ async fn own_customer(
     let names_user = customer.metadata.get(USER_ID).and_then(serde_json::Value::as_str)
         == Some(user.to_string().as_str());
     if customer.deleted || !(same_address || names_user) {
-        tracing::warn!(user_id = %user, "a profile names a Stripe customer that is not proven to be its user's");
+        tracing::warn!(user = %UserHash::of(user), "a profile names a Stripe customer that is not proven to be its user's");
         return Ok(None);
     }
     Ok(Some(named.clone()))

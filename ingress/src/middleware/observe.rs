@@ -4,7 +4,6 @@
 //! Logs and metrics name the matched route, never the path a client wrote:
 //! labels stay few, and no client can write lines into the log.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
 use axum::extract::{MatchedPath, Request};
@@ -16,6 +15,7 @@ use metrics::Gauge;
 use regimen_common::telemetry::trace_context::{self, TraceContext};
 use regimen_common::telemetry::{sentry, spans};
 use tokio::time::Instant;
+use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::error::ApiError;
@@ -54,7 +54,7 @@ async fn observed(request: Request, next: Next) -> Response {
     let method = method_label(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", request_id = id, method, route);
+    let span = tracing::info_span!("request", request_id = id, method, route, user = Empty);
     let traced = match UNTRACED.contains(&route.as_str()) {
         true => Span::none(),
         false => spans::request(method, &route),
@@ -86,18 +86,13 @@ async fn observed(request: Request, next: Next) -> Response {
 pub(super) async fn answer_panics(request: Request, next: Next) -> Response {
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
-        Err(panic) => ApiError::internal(Panicked(panic_text(&*panic))).into_response(),
+        Err(_) => ApiError::internal(Panicked).into_response(),
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("a handler panicked: {0}")]
-struct Panicked(String);
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
-}
+#[error("a handler panicked; the line before has the place")]
+struct Panicked;
 
 /// Methods as labels; made-up ones share one.
 fn method_label(method: &Method) -> &'static str {

@@ -3,7 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use regimen_common::redis::Trouble;
+use regimen_common::db::models::{self, ProviderInUse};
+use regimen_common::db::{DbError, Pool};
+use regimen_common::provider::ProviderName;
+use regimen_common::readiness::{Liveness, Readiness};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -22,20 +25,23 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// The health answer of the replaced service.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
-    /// `healthy`, or `degraded` without a database.
+    /// `healthy`, or `degraded` while no plan can be made.
     pub status: &'static str,
     /// The service's name.
     pub service: &'static str,
     /// The release.
     pub version: &'static str,
-    /// Which providers have a key.
+    /// Which providers can be asked: a worker that lives has a key for them, no
+    /// operator has paused them, and their calls do not fail.
     pub ai_providers: AiProviders,
     /// Whether Postgres takes jobs.
     pub database: bool,
+    /// What is wrong and what to do about it.
+    pub reasons: Vec<String>,
 }
 
-/// Which providers have a key.
-#[derive(Debug, Serialize, ToSchema)]
+/// Which providers can be asked.
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct AiProviders {
     openai: bool,
     anthropic: bool,
@@ -43,71 +49,129 @@ pub struct AiProviders {
     llama: bool,
 }
 
+impl AiProviders {
+    fn of(usable: &[&str]) -> Self {
+        let is_usable = |name: ProviderName| usable.contains(&name.as_str());
+        Self {
+            openai: is_usable(ProviderName::Openai),
+            anthropic: is_usable(ProviderName::Anthropic),
+            gemini: is_usable(ProviderName::Gemini),
+            llama: is_usable(ProviderName::Llama),
+        }
+    }
+}
+
 /// The replaced service's health answer
 ///
-/// 200 as long as the process answers; the body says what is missing.
+/// 200 as long as the process answers; the body says what is missing. The keys of
+/// the providers lie with the workers, who tell how each of them fares.
 #[utoipa::path(get, path = "/health", tag = "health", responses((status = OK, body = Health)))]
 async fn health(State(state): State<AppState>) -> Json<Health> {
-    let database = postgres_takes_jobs(&state).await;
-    let providers = state.config.providers;
+    let database = state.db.ready().await;
+    let providers = match &database {
+        Ok(()) => in_use(&state.db).await,
+        Err(_) => Ok(Vec::new()),
+    };
+    let (usable, reasons) = verdict(database.as_ref().err(), &providers);
     Json(Health {
-        status: if database { "healthy" } else { "degraded" },
+        status: if usable.is_empty() { "degraded" } else { "healthy" },
         service: "regimen",
         version: env!("CARGO_PKG_VERSION"),
-        ai_providers: AiProviders {
-            openai: providers.openai,
-            anthropic: providers.anthropic,
-            gemini: providers.gemini,
-            llama: providers.llama,
-        },
-        database,
+        ai_providers: AiProviders::of(&usable),
+        database: database.is_ok(),
+        reasons,
     })
 }
 
-/// Whether the process is alive
-#[utoipa::path(get, path = "/livez", tag = "health",
-    responses((status = OK, body = String, content_type = "text/plain")))]
-async fn live() -> &'static str {
-    "alive\n"
+async fn in_use(db: &Pool) -> Result<Vec<ProviderInUse>, DbError> {
+    models::providers(&db.get().await?).await
 }
 
-/// Whether requests can be accepted, and with what.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Readiness {
-    /// `ready`, `degraded` (Redis is away; everything is still accepted) or `unavailable`.
-    pub status: &'static str,
-    /// Whether Postgres takes jobs: it answers, is not read-only, and its tables are not locked.
-    pub postgres: bool,
-    /// Whether Redis works: it takes writes.
-    pub redis: bool,
-    /// While Redis is away: why, and what to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub redis_trouble: Option<&'static str>,
+/// The providers that can be asked, and what is wrong.
+fn verdict<'a>(
+    database: Option<&DbError>,
+    providers: &'a Result<Vec<ProviderInUse>, DbError>,
+) -> (Vec<&'a str>, Vec<String>) {
+    let providers = match (database, providers) {
+        (Some(error), _) | (None, Err(error)) => {
+            let unknown = "how the providers fare is not known without Postgres".to_owned();
+            return (Vec::new(), vec![error.trouble().to_owned(), unknown]);
+        }
+        (None, Ok(providers)) => providers,
+    };
+    if providers.is_empty() {
+        let nobody = "no worker with a provider's key lives, so nobody makes plans; start \
+                      regimen-worker, or give it a key";
+        return (Vec::new(), vec![nobody.to_owned()]);
+    }
+    let (mut usable, mut reasons) = (Vec::new(), Vec::new());
+    for ProviderInUse { provider, left_alone, paused } in providers {
+        if *paused {
+            reasons.push(format!(
+                "{provider} is paused by an operator; resume it at /admin/providers/{provider}/resume"
+            ));
+        } else if *left_alone {
+            reasons.push(format!(
+                "{provider} is left alone by every worker for now, because its calls fail; \
+                 /admin/jobs and the workers' log say how"
+            ));
+        } else {
+            usable.push(provider.as_str());
+        }
+    }
+    (usable, reasons)
+}
+
+/// Whether the process is alive
+///
+/// 503 when a part of it has ended that must go on (the watch over Redis, the
+/// notices of changes, the measurements): start the process anew. No store takes it
+/// down. Without an answer the process hangs.
+#[utoipa::path(get, path = "/livez", tag = "health", responses(
+    (status = OK, body = Liveness),
+    (status = SERVICE_UNAVAILABLE, body = Liveness, description = "Only a new start helps")))]
+async fn live(State(state): State<AppState>) -> (StatusCode, Json<Liveness>) {
+    let liveness = state.vital.liveness();
+    let alive = liveness.is_alive();
+    (if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(liveness))
 }
 
 /// Whether requests can be accepted
+///
+/// 503 while Postgres takes no jobs, and once the process drains. Redis does not
+/// take it down: everything goes on without it.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
     (status = OK, body = Readiness, description = "Ready, or degraded: Redis is away"),
-    (status = SERVICE_UNAVAILABLE, body = Readiness, description = "Postgres takes no jobs")))]
+    (status = SERVICE_UNAVAILABLE, body = Readiness,
+        description = "Postgres takes no jobs, or the process drains")))]
 async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
-    let (postgres, trouble) = (postgres_takes_jobs(&state).await, state.redis.trouble());
-    let redis = trouble.is_none();
-    let (code, status) = match (postgres, redis) {
-        (true, true) => (StatusCode::OK, "ready"),
-        (true, false) => (StatusCode::OK, "degraded"),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-    };
-    let redis_trouble = trouble.map(Trouble::as_str);
-    (code, Json(Readiness { status, postgres, redis, redis_trouble }))
+    let readiness = Readiness::look(&state.db, &state.redis, &state.shutdown.drain).await;
+    let takes_work = readiness.takes_work();
+    (if takes_work { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(readiness))
 }
 
-/// A connection alone says little: it may be to a standby, or the tables locked.
-async fn postgres_takes_jobs(state: &AppState) -> bool {
-    match state.db.ready().await {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            false
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(provider: &str, left_alone: bool, paused: bool) -> ProviderInUse {
+        ProviderInUse { provider: provider.to_owned(), left_alone, paused }
+    }
+
+    #[test]
+    fn a_provider_can_be_asked_unless_it_is_paused_or_fails() {
+        let workers = Ok(vec![
+            told("anthropic", true, false),
+            told("gemini", false, true),
+            told("openai", false, false),
+        ]);
+        let (usable, reasons) = verdict(None, &workers);
+        assert_eq!(usable, ["openai"]);
+        assert!(reasons[0].starts_with("anthropic is left alone"), "{reasons:?}");
+        assert!(reasons[1].starts_with("gemini is paused"), "{reasons:?}");
+        let nobody = Ok(Vec::new());
+        assert!(verdict(None, &nobody).0.is_empty());
+        let (usable, reasons) = verdict(Some(&DbError::ReadOnly), &nobody);
+        assert!(usable.is_empty() && reasons[0].contains("read-only"), "{reasons:?}");
     }
 }

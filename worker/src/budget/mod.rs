@@ -17,6 +17,7 @@ use regimen_common::config::Env;
 use regimen_common::db::Pool;
 use regimen_common::db::{DbError, usage};
 use regimen_common::redis::{Redis, RedisError};
+use regimen_common::telemetry::UserHash;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -254,6 +255,7 @@ impl Budgets {
                     Scope::User => month(now).end,
                     Scope::Everybody => day(now).end,
                 };
+                let user = UserHash::of(user);
                 tracing::warn!(budget = name, %user, %renewed_at, "a call waits: {scope} is used up");
                 Err(BudgetError::Over { scope, renewed_at })
             }

@@ -70,11 +70,13 @@ async fn record(
         Ok(()) => MailOutcome::Delivered,
         Err(error) => match wait_after(error, mail.attempts) {
             Some(wait) => {
-                tracing::warn!(event_id = mail.event_id, %error, "a mail is tried again");
+                let (problem, reply) = (error.class(), error.reply());
+                tracing::warn!(event_id = mail.event_id, problem, reply, "a mail is tried again");
                 MailOutcome::Later(wait, &detail)
             }
             None => {
-                tracing::error!(event_id = mail.event_id, %error, "a mail cannot be sent");
+                let (problem, reply) = (error.class(), error.reply());
+                tracing::error!(event_id = mail.event_id, problem, reply, "a mail cannot be sent");
                 MailOutcome::Failed(&detail)
             }
         },

@@ -168,7 +168,7 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
             metrics::counter!("regimen_provider_features_refused_total", "provider" => provider)
                 .increment(1);
             tracing::warn!(
-                provider, model = request.model, without = ?request.without,
+                provider, model = self.known(&request.model), without = ?request.without,
                 "a host refuses parts of our requests; it is asked without them from now on"
             );
         }
@@ -201,7 +201,7 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
                 provider,
                 class,
                 status = reply.map(|reply| reply.status),
-                model = step.model.id,
+                model = self.known(&step.model.id),
                 "a provider needs attention"
             );
         }

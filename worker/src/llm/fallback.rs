@@ -11,7 +11,7 @@ use regimen_common::redis::Redis;
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep_until};
 
-use super::breaker::{Admission, Breakers};
+use super::breaker::{Admission, Breaker, Breakers};
 use super::catalogue::{Catalogue, Resolved};
 use super::config::FallbackConfig;
 use super::http::Transport;
@@ -157,6 +157,18 @@ impl Fallback {
                 .set(end as f64);
             }
         }
+    }
+
+    /// The providers whose set model is left alone for now, as far as this process
+    /// knows: its calls fail.
+    pub fn left_alone(&self) -> Vec<ProviderName> {
+        let today = self.clock.now().date_naive();
+        let is_left = |slot: &&ProviderSlot| {
+            let model = self.catalogue.resolve(&slot.model, today).id;
+            let key = slot.key(&model, self.paused.lifts(slot.name()));
+            self.breakers.breaker(&key) == Breaker::Open
+        };
+        self.slots.iter().filter(is_left).map(ProviderSlot::name).collect()
     }
 
     /// Asks until `judge` accepts a reply. Dropping the future closes the

@@ -251,7 +251,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
         tracing::info!(
             n,
             provider = provider.as_str(),
-            model,
+            model = self.known(model),
             class = end.outcome,
             request_id = end.request_id,
             "attempt failed"
@@ -277,7 +277,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
         tracing::info!(
             n,
             provider = provider.as_str(),
-            model,
+            model = self.known(model),
             cost_micros = cost,
             request_id = reply.request_id,
             "a provider delivered"
@@ -286,6 +286,12 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
         let (model, usage, calls) =
             (model.to_owned(), reply.usage, self.calls.load(Ordering::Relaxed));
         Ok(Delivered { plan, provider, model, n, usage, calls, failures })
+    }
+
+    /// A model as the log names it: what a client has made up is no word of ours.
+    pub(super) fn known<'m>(&self, model: &'m str) -> &'m str {
+        let is_set = self.fallback.models().any(|(_, set)| set == model);
+        if is_set || self.fallback.catalogue.model(model).is_some() { model } else { "custom" }
     }
 
     fn take_failures(&self) -> Vec<AttemptFailure> {

@@ -54,6 +54,26 @@ pub enum MailError {
 }
 
 impl MailError {
+    /// What went wrong, in one word. The server's own words may name the person it
+    /// was for; they stand with the mail.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::NoAddress => "no_address",
+            Self::Malformed(_) | Self::Template(_) => "malformed",
+            Self::Refused(_) => "refused",
+            Self::Away(_) => "away",
+            Self::TooSlow => "too_slow",
+        }
+    }
+
+    /// The code the server answered with.
+    pub fn reply(&self) -> Option<String> {
+        match self {
+            Self::Refused(error) | Self::Away(error) => error.status().map(|code| code.to_string()),
+            Self::NoAddress | Self::Malformed(_) | Self::Template(_) | Self::TooSlow => None,
+        }
+    }
+
     /// Whether the same mail may go out later.
     pub fn may_pass(&self) -> bool {
         match self {

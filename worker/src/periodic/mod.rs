@@ -15,9 +15,9 @@ use crate::deps::Deps;
 /// Starts all of it. What may stand in the middle of a write when a drain begins
 /// is tracked, so that it comes to its end.
 pub fn spawn(deps: &Arc<Deps>) {
-    tokio::spawn(reconcile::run(Arc::clone(deps)));
-    tokio::spawn(stripe_reconcile::run(Arc::clone(deps)));
-    tokio::spawn(pauses::run(Arc::clone(deps)));
+    deps.vital.spawn("reconcile", reconcile::run(Arc::clone(deps)));
+    deps.vital.spawn("stripe_reconcile", stripe_reconcile::run(Arc::clone(deps)));
+    deps.vital.spawn("pauses", pauses::run(Arc::clone(deps)));
     deps.tasks.spawn(stripe_rules::run(Arc::clone(deps)));
     deps.tasks.spawn(model_usage::run(Arc::clone(deps)));
     deps.tasks.spawn(backfill::run(Arc::clone(deps)));

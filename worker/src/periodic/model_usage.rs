@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use regimen_common::db::DbError;
 use regimen_common::db::models::{self, EndOfLife, FRESH, ModelInUse};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::deps::Deps;
 
 /// Well within the time after which rows are out of date.
 const RENEW: Duration = Duration::from_secs(FRESH.as_secs() / 6);
+/// Between two looks whether a provider is left alone, which is told at once.
+const LOOK: Duration = Duration::from_secs(1);
 /// The log says it again after so many renewals, about once a day.
 const REMIND: u64 = 24 * 3600 / RENEW.as_secs();
 
@@ -23,18 +25,28 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs until the process drains.
 pub async fn run(deps: Arc<Deps>) {
-    let mut ticks = interval(RENEW);
+    let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let drain = deps.shutdown.drain.clone();
-    for round in 0_u64.. {
-        if drain.run_until_cancelled(ticks.tick()).await.is_none() {
-            break;
+    let (mut round, mut told) = (0_u64, None);
+    while drain.run_until_cancelled(ticks.tick()).await.is_some() {
+        let used = used(&deps);
+        let is_due =
+            |(at, what): &(Instant, Vec<ModelInUse>)| at.elapsed() >= RENEW || *what != used;
+        if !told.as_ref().is_none_or(is_due) {
+            continue;
         }
-        if round.is_multiple_of(REMIND) {
-            warn(&deps);
+        if told.as_ref().is_none_or(|(at, _)| at.elapsed() >= RENEW) {
+            if round.is_multiple_of(REMIND) {
+                warn(&deps);
+            }
+            round += 1;
         }
-        if let Err(error) = publish(&deps).await {
-            tracing::debug!(%error, "could not tell which models are asked; trying again");
+        match publish(&deps, &used).await {
+            Ok(()) => told = Some((Instant::now(), used)),
+            Err(error) => {
+                tracing::debug!(%error, "could not tell which models are asked; trying again");
+            }
         }
     }
     if !matches!(timeout(LAST_WORDS, withdraw(&deps)).await, Ok(Ok(()))) {
@@ -58,7 +70,7 @@ fn warn(deps: &Deps) {
     }
 }
 
-async fn publish(deps: &Deps) -> Result<(), DbError> {
+fn used(deps: &Deps) -> Vec<ModelInUse> {
     let fallback = &deps.fallback;
     let end = |model: &str| {
         let end = fallback.catalogue().end(model)?;
@@ -68,16 +80,21 @@ async fn publish(deps: &Deps) -> Result<(), DbError> {
             successor: end.successor,
         })
     };
-    let used: Vec<ModelInUse> = fallback
+    let left_alone = fallback.left_alone();
+    fallback
         .models()
         .map(|(provider, model)| ModelInUse {
             provider: provider.as_str(),
             model: model.to_owned(),
             end: end(model),
+            left_alone: left_alone.contains(&provider),
         })
-        .collect();
+        .collect()
+}
+
+async fn publish(deps: &Deps, used: &[ModelInUse]) -> Result<(), DbError> {
     let client = deps.db.get().await?;
-    models::publish(&client, &deps.config.claim.worker_id, &used).await
+    models::publish(&client, &deps.config.claim.worker_id, used).await
 }
 
 async fn withdraw(deps: &Deps) -> Result<(), DbError> {

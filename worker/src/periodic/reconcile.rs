@@ -83,7 +83,7 @@ impl Reconciler {
             overdue: Quarantine::new("expire_overdue"),
             ready: Quarantine::new("dispatch_ready"),
             lost_messages: Quarantine::new("redispatch_lost"),
-            deleted: Quarantine::new("deleted_accounts"),
+            deleted: Quarantine::of_users("deleted_accounts"),
             uncancelled: Quarantine::new("cancel_of_deleted"),
             over_answers: Quarantine::new("forget_answers"),
         }

@@ -13,6 +13,7 @@ use regimen_common::db::billing::repairs::{self, DispatchedId, DueUnresolved, Lo
 use regimen_common::db::billing::{events, profiles};
 use regimen_common::db::{DbError, PoisonRow};
 use regimen_common::dispatch::{List, Message};
+use regimen_common::telemetry::UserHash;
 use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
@@ -61,7 +62,7 @@ impl StripeReconciler {
             deps,
             poisoned: Quarantine::new("bury_poisoned_events"),
             unresolved: Quarantine::new("wake_unresolved_events"),
-            graces: Quarantine::new("end_grace"),
+            graces: Quarantine::of_users("end_grace"),
             lost_events: Quarantine::new("dispatch_lost_events"),
             lost_mails: Quarantine::new("dispatch_lost_mails"),
             after: None,
@@ -122,7 +123,7 @@ impl StripeReconciler {
             };
             match ended.await {
                 Ok(()) => tracing::info!(
-                    user_id = %user,
+                    user = %UserHash::of(user),
                     "grace is over; the plan follows the unpaid subscription"
                 ),
                 Err(error) if error.blames_a_row() => {

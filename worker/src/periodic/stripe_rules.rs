@@ -13,6 +13,7 @@ use regimen_common::billing::record::{Basis, Record, Standing};
 use regimen_common::billing::verdict::{Answer, Question};
 use regimen_common::db::billing::{customers, profiles};
 use regimen_common::db::{Client, DbError};
+use regimen_common::telemetry::UserHash;
 use uuid::Uuid;
 
 use crate::deps::Deps;
@@ -155,11 +156,11 @@ async fn follow(deps: &Deps) -> Result<(), DbError> {
                 if error.is_unavailable() {
                     return Err(error);
                 }
-                tracing::error!(user_id = %found.user, %error, "the plan of a user cannot follow");
+                tracing::error!(user = %UserHash::of(found.user), %error, "the plan of a user cannot follow");
                 continue;
             }
             tracing::info!(
-                user_id = %found.user,
+                user = %UserHash::of(found.user),
                 plan = due.plan_id(),
                 "the plan follows what the user's subscriptions are for"
             );

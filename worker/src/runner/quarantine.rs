@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use regimen_common::backoff::backoff;
 use regimen_common::db::{Outcome, PoisonRow};
+use regimen_common::telemetry::UserHash;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -27,13 +29,15 @@ struct Entry {
 #[derive(Debug)]
 pub struct Quarantine<K> {
     step: &'static str,
+    /// What the log calls a row.
+    name: fn(&K) -> String,
     rows: HashMap<K, Entry>,
 }
 
 impl<K: Clone + Display + Eq + Hash> Quarantine<K> {
     /// Nothing is left out yet. `step` is what metrics and log call it.
     pub fn new(step: &'static str) -> Self {
-        Self { step, rows: HashMap::new() }
+        Self { step, name: K::to_string, rows: HashMap::new() }
     }
 
     /// The rows to leave out now.
@@ -56,11 +60,12 @@ impl<K: Clone + Display + Eq + Hash> Quarantine<K> {
         self.rows.retain(|_, entry| entry.until + 2 * LONGEST_WAIT > now);
         for PoisonRow { key: row, error } in poisoned {
             let id = key(&row);
+            let name = self.name;
             let failures = self.rows.get(&id).map_or(1, |entry| entry.failures.saturating_add(1));
             if failures == 1 {
                 metrics::counter!("regimen_poison_rows_total", "step" => self.step).increment(1);
                 tracing::error!(
-                    step = self.step, row = %id, %error,
+                    step = self.step, row = name(&id), %error,
                     "this row cannot be changed: it is left out for now, the others go on; \
                      mend what the error names, it is tried again by itself"
                 );
@@ -85,6 +90,13 @@ impl<K: Clone + Display + Eq + Hash> Quarantine<K> {
     ) -> (Vec<T>, Option<regimen_common::db::DbError>) {
         self.note(outcome.poisoned, key);
         (outcome.done, outcome.broken_off)
+    }
+}
+
+impl Quarantine<Uuid> {
+    /// The same where rows are users: the log has their hashes.
+    pub fn of_users(step: &'static str) -> Self {
+        Self { step, name: |user| UserHash::of(*user).to_string(), rows: HashMap::new() }
     }
 }
 

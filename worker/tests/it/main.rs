@@ -14,6 +14,7 @@ mod fairness;
 mod fallback;
 mod fitting_plans;
 mod fleet;
+mod health;
 mod idempotency;
 mod logs;
 mod metrics;

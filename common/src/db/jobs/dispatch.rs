@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::read::named;
 use crate::db::DbError;
 use crate::job::JobClass;
+use crate::telemetry::UserHash;
 
 /// A job whose turn has come: to be pushed after the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,7 @@ pub(super) async fn dispatch_next_or_later(
         Err(error) if error.blames_a_row() => {
             tx.batch_execute("rollback to savepoint next").await?;
             metrics::counter!("regimen_poison_rows_total", "step" => "dispatch_next").increment(1);
+            let users: Vec<_> = users.iter().map(|user| UserHash::of(*user).to_string()).collect();
             tracing::error!(%error, ?users, "the next jobs of these users wait for another look");
             Ok(Vec::new())
         }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome};
+use crate::telemetry::UserHash;
 
 /// Kept answers that are over, oldest first.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +28,7 @@ pub struct AnswerKey {
 /// A client chose the key: it does not belong in a log.
 impl fmt::Display for AnswerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an answer of {}", self.user_id)
+        write!(f, "an answer of {}", UserHash::of(self.user_id))
     }
 }
 

@@ -12,8 +12,10 @@ use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{ClaimedJob, Held};
 use regimen_common::food::unread;
 use regimen_common::job::{PlanKind, attempt_summary};
+use regimen_common::telemetry::UserHash;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::attempts::Attempts;
@@ -84,6 +86,24 @@ impl Described for PlanJob {
 
 impl consumer::Job<Deps> for PlanJob {
     async fn run(&self, deps: &Arc<Deps>) {
+        let claimed = &self.claimed;
+        let span = tracing::info_span!(
+            "plan",
+            job_id = %claimed.id,
+            user = %UserHash::of(claimed.user_id),
+            kind = claimed.kind.as_str(),
+        );
+        self.run_round(deps).instrument(span).await;
+    }
+
+    async fn panicked(&self, deps: &Arc<Deps>) {
+        let (claimed, outcome) = (&self.claimed, Err(JobError::Panicked));
+        finish::conclude(deps, claimed, &self.in_flight, self.begun, outcome).await;
+    }
+}
+
+impl PlanJob {
+    async fn run_round(&self, deps: &Arc<Deps>) {
         let (started, claimed) = (Instant::now(), &self.claimed);
         count_waits(claimed);
         let stages = Arc::new(Stages::begin(claimed.kind));
@@ -99,11 +119,6 @@ impl consumer::Job<Deps> for PlanJob {
         }
         metrics::histogram!("regimen_round_seconds", "kind" => claimed.kind.as_str())
             .record(started.elapsed());
-    }
-
-    async fn panicked(&self, deps: &Arc<Deps>) {
-        let (claimed, outcome) = (&self.claimed, Err(JobError::Panicked));
-        finish::conclude(deps, claimed, &self.in_flight, self.begun, outcome).await;
     }
 }
 

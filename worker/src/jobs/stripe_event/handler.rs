@@ -15,6 +15,7 @@ use regimen_common::db::DbError;
 use regimen_common::db::billing::claims::{self, ClaimedEvent, Failure};
 use regimen_common::db::billing::events::EventState;
 use regimen_common::dispatch::{List, Message};
+use regimen_common::telemetry::UserHash;
 use tokio::time::Instant;
 
 use super::settle::{self, Settled};
@@ -150,7 +151,7 @@ async fn after_commit(deps: &Deps, claimed: &ClaimedEvent, settled: &Settled) {
     }
     for (user, subscriptions) in &settled.paid_twice {
         tracing::error!(
-            user_id = %user,
+            user = %UserHash::of(*user),
             subscriptions = subscriptions.join(", "),
             "a user pays for more than one subscription; end and refund one of them \
              (docs/runbook.md, Paid twice)"
