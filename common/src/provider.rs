@@ -28,4 +28,19 @@ impl ProviderName {
     pub fn list() -> String {
         Self::ALL.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
     }
+
+    /// The setting with its key.
+    pub fn key_variable(self) -> &'static str {
+        match self {
+            Self::Openai => "OPENAI_API_KEY",
+            Self::Anthropic => "ANTHROPIC_API_KEY",
+            Self::Gemini => "GEMINI_API_KEY",
+            Self::Llama => "LLAMA_API_KEY",
+        }
+    }
+
+    /// The settings with all keys, for messages.
+    pub fn key_variables() -> String {
+        Self::ALL.iter().map(|name| name.key_variable()).collect::<Vec<_>>().join(", ")
+    }
 }

@@ -6,6 +6,7 @@ pub mod account;
 pub mod leash;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod signal;
 

@@ -24,7 +24,6 @@ mod pgbouncer;
 mod private_postgres;
 mod private_redis;
 mod process;
-mod proxy;
 mod redis;
 mod scripted;
 pub mod stripe_story;
@@ -36,9 +35,9 @@ pub use self::pgbouncer::Pgbouncer;
 pub use self::private_postgres::PrivatePostgres;
 pub use self::private_redis::PrivateRedis;
 pub use self::process::Process;
-pub use self::proxy::Proxy;
 pub use self::redis::TestRedis;
 pub use self::scripted::Scripted;
+pub use regimen_devtools::proxy::Proxy;
 
 /// A variable the test suites cannot do without.
 fn required_variable(name: &str) -> String {

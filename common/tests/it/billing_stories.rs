@@ -84,7 +84,7 @@ enum Stage {
     Answered { revision: u64 },
 }
 
-struct World {
+struct Simulation {
     stripe: Stripe,
     rng: StdRng,
     state: CustomerState,
@@ -128,10 +128,10 @@ const MUST_HAPPEN: [&str; 29] = [
     "answer overtaken by another worker",
 ];
 
-impl World {
+impl Simulation {
     fn tell(story: &Story, seed: u64) -> Self {
         let (buyer, friend) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut world = Self {
+        let mut simulation = Self {
             stripe: Stripe::new("t", START, buyer, friend),
             rng: StdRng::seed_from_u64(seed),
             state: CustomerState::default(),
@@ -141,19 +141,19 @@ impl World {
             arrived: BTreeMap::new(),
         };
         for &(gap, step, which) in story {
-            world.stripe.now += gap;
-            let before = world.stripe.events.len();
-            world.stripe.step(step, which);
-            world.waiting.extend(before..world.stripe.events.len());
-            world.count_ties(before);
-            for _ in 0..world.rng.random_range(0..4) {
-                world.work();
+            simulation.stripe.now += gap;
+            let before = simulation.stripe.events.len();
+            simulation.stripe.step(step, which);
+            simulation.waiting.extend(before..simulation.stripe.events.len());
+            simulation.count_ties(before);
+            for _ in 0..simulation.rng.random_range(0..4) {
+                simulation.work();
             }
         }
-        while !(world.waiting.is_empty() && world.under_way.is_empty()) {
-            world.work();
+        while !(simulation.waiting.is_empty() && simulation.under_way.is_empty()) {
+            simulation.work();
         }
-        world
+        simulation
     }
 
     fn count(&mut self, what: &'static str) {
@@ -293,13 +293,18 @@ fn every_story_ends_as_stripe_says() {
     let happened = Mutex::new(BTreeMap::<&'static str, u64>::new());
     let result = TestRunner::new(config).run(&(story(), any::<u64>(), 0_i64..2_000_000), |told| {
         let (story, seed, later) = told;
-        let world = World::tell(&story, seed);
-        let now = world.stripe.now + later;
-        for user in [world.stripe.buyer, world.stripe.friend] {
-            prop_assert_eq!(world.given(user, now), world.due(user, now), "{:#?}", world.state);
+        let simulation = Simulation::tell(&story, seed);
+        let now = simulation.stripe.now + later;
+        for user in [simulation.stripe.buyer, simulation.stripe.friend] {
+            prop_assert_eq!(
+                simulation.given(user, now),
+                simulation.due(user, now),
+                "{:#?}",
+                simulation.state
+            );
         }
         let mut happened = happened.lock().unwrap();
-        for (what, times) in world.stripe.happened.iter().chain(&world.arrived) {
+        for (what, times) in simulation.stripe.happened.iter().chain(&simulation.arrived) {
             *happened.entry(what).or_default() += times;
         }
         Ok(())

@@ -110,7 +110,7 @@ async fn nobody_waits_behind_a_statement_that_its_user_left() {
 #[tokio::test]
 async fn one_silent_connection_has_all_of_its_time_thrown_away() {
     let database = TestDatabase::new().await;
-    let proxy = Proxy::to_url(database.url()).await;
+    let proxy = Proxy::to_url(database.url()).unwrap();
     let url = SecretString::from(proxy.url(database.url()));
     let pool = db::pool(&url, 6, "regimen-pool-test").unwrap();
     drop(six(&pool).await);
@@ -294,14 +294,14 @@ fn keepalive_of(port: u16) -> Option<u64> {
 #[tokio::test]
 async fn a_peer_that_says_nothing_is_asked_within_seconds_whether_it_is_there() {
     let database = TestDatabase::new().await;
-    let proxy = Proxy::to_url(database.url()).await;
+    let proxy = Proxy::to_url(database.url()).unwrap();
     let url = SecretString::from(proxy.url(database.url()));
     let pool = db::pool(&url, 1, "regimen-pool-test").unwrap();
     let _client = pool.get().await.unwrap();
     let asked = async {
         loop {
             // Another timer stands there for a moment after something was sent.
-            match keepalive_of(proxy.address().port()) {
+            match keepalive_of(proxy.port()) {
                 Some(due) => break due,
                 None => tokio::task::yield_now().await,
             }

@@ -102,7 +102,7 @@ async fn a_refused_push_is_looked_into_at_once() {
 #[tokio::test]
 async fn a_demoted_server_is_left_for_the_one_new_connections_reach() {
     let (old, new) = tokio::join!(PrivateRedis::start(), PrivateRedis::start());
-    let proxy = Proxy::to_url(&old.url()).await;
+    let proxy = Proxy::to_url(&old.url()).unwrap();
     let store = store_at(&proxy.url(&old.url()));
     let queue = Queue::new(store.clone());
     let (sender, mut heard) = mpsc::channel(100);
@@ -151,7 +151,7 @@ async fn hears(store: &Redis, heard: &mut mpsc::Receiver<Heard>) {
 #[tokio::test]
 async fn silent_connections_are_replaced_within_seconds() {
     let redis = PrivateRedis::start().await;
-    let proxy = Proxy::to_url(&redis.url()).await;
+    let proxy = Proxy::to_url(&redis.url()).unwrap();
     let (store, _watch) = watched(&proxy.url(&redis.url()));
     let (sender, mut heard) = mpsc::channel(100);
     let _listening = AbortOnDropHandle::new(tokio::spawn(notices::listen(store.clone(), sender)));
@@ -175,7 +175,7 @@ async fn silent_connections_are_replaced_within_seconds() {
 #[tokio::test]
 async fn a_silent_subscription_is_replaced_within_seconds() {
     let redis = PrivateRedis::start().await;
-    let proxy = Proxy::to_url(&redis.url()).await;
+    let proxy = Proxy::to_url(&redis.url()).unwrap();
     let store = store_at(&proxy.url(&redis.url()));
     let (sender, mut heard) = mpsc::channel(100);
     let _listening = AbortOnDropHandle::new(tokio::spawn(notices::listen(store.clone(), sender)));

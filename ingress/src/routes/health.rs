@@ -1,5 +1,7 @@
 //! Liveness, readiness and the legacy health answer.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -8,6 +10,7 @@ use regimen_common::db::{DbError, Pool};
 use regimen_common::provider::ProviderName;
 use regimen_common::readiness::{Liveness, Readiness};
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -33,32 +36,12 @@ pub struct Health {
     pub version: &'static str,
     /// Which providers can be asked: a worker that lives has a key for them, no
     /// operator has paused them, and their calls do not fail.
-    pub ai_providers: AiProviders,
+    #[schema(example = json!({"openai": true, "anthropic": false}))]
+    pub ai_providers: BTreeMap<&'static str, bool>,
     /// Whether Postgres takes jobs.
     pub database: bool,
     /// What is wrong and what to do about it.
     pub reasons: Vec<String>,
-}
-
-/// Which providers can be asked.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub struct AiProviders {
-    openai: bool,
-    anthropic: bool,
-    gemini: bool,
-    llama: bool,
-}
-
-impl AiProviders {
-    fn of(usable: &[&str]) -> Self {
-        let is_usable = |name: ProviderName| usable.contains(&name.as_str());
-        Self {
-            openai: is_usable(ProviderName::Openai),
-            anthropic: is_usable(ProviderName::Anthropic),
-            gemini: is_usable(ProviderName::Gemini),
-            llama: is_usable(ProviderName::Llama),
-        }
-    }
 }
 
 /// The replaced service's health answer
@@ -77,7 +60,10 @@ async fn health(State(state): State<AppState>) -> Json<Health> {
         status: if usable.is_empty() { "degraded" } else { "healthy" },
         service: "regimen",
         version: env!("CARGO_PKG_VERSION"),
-        ai_providers: AiProviders::of(&usable),
+        ai_providers: ProviderName::ALL
+            .iter()
+            .map(|name| (name.as_str(), usable.contains(&name.as_str())))
+            .collect(),
         database: database.is_ok(),
         reasons,
     })

@@ -42,7 +42,6 @@ pub struct FallbackConfig {
 
 /// The names of one provider's variables and their defaults.
 struct Variables {
-    key: &'static str,
     base: &'static str,
     default_base: Option<&'static str>,
     model: &'static str,
@@ -55,7 +54,6 @@ struct Variables {
 fn variables(name: ProviderName) -> Variables {
     match name {
         ProviderName::Openai => Variables {
-            key: "OPENAI_API_KEY",
             base: "OPENAI_BASE_URL",
             default_base: Some("https://api.openai.com/v1"),
             model: "OPENAI_MODEL",
@@ -64,7 +62,6 @@ fn variables(name: ProviderName) -> Variables {
             concurrent: "OPENAI_CONCURRENCY",
         },
         ProviderName::Anthropic => Variables {
-            key: "ANTHROPIC_API_KEY",
             base: "ANTHROPIC_BASE_URL",
             default_base: Some("https://api.anthropic.com"),
             model: "ANTHROPIC_MODEL",
@@ -73,7 +70,6 @@ fn variables(name: ProviderName) -> Variables {
             concurrent: "ANTHROPIC_CONCURRENCY",
         },
         ProviderName::Gemini => Variables {
-            key: "GEMINI_API_KEY",
             base: "GEMINI_BASE_URL",
             default_base: Some("https://generativelanguage.googleapis.com"),
             model: "GEMINI_MODEL",
@@ -82,7 +78,6 @@ fn variables(name: ProviderName) -> Variables {
             concurrent: "GEMINI_CONCURRENCY",
         },
         ProviderName::Llama => Variables {
-            key: "LLAMA_API_KEY",
             base: "LLAMA_BASE_URL",
             default_base: None,
             model: "LLAMA_MODEL",
@@ -120,8 +115,8 @@ fn order(env: &mut Env) -> Vec<ProviderName> {
 }
 
 fn provider(env: &mut Env, name: ProviderName) -> Option<ProviderConfig> {
-    let variables = variables(name);
-    let key = env.secret(variables.key);
+    let (variables, key_variable) = (variables(name), name.key_variable());
+    let key = env.secret(key_variable);
     let base = env.optional::<Url>(variables.base);
     let model = env.text(variables.model);
     let limits = SlotLimits {
@@ -132,10 +127,10 @@ fn provider(env: &mut Env, name: ProviderName) -> Option<ProviderConfig> {
     let base = base.or_else(|| variables.default_base.and_then(|base| base.parse().ok()));
     let model = model.or_else(|| variables.default_model.map(str::to_owned));
     if base.is_none() {
-        env.error(variables.base, format!("is required with {}", variables.key));
+        env.error(variables.base, format!("is required with {key_variable}"));
     }
     if model.is_none() {
-        env.error(variables.model, format!("is required with {}", variables.key));
+        env.error(variables.model, format!("is required with {key_variable}"));
     }
     let (base, model) = (base?, model?);
     if !matches!(base.scheme(), "http" | "https") {

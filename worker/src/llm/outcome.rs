@@ -31,9 +31,7 @@ pub struct Delivered<T> {
 #[derive(Debug, thiserror::Error)]
 pub enum FallbackError<S> {
     /// Nobody can be asked.
-    #[error(
-        "no AI provider has a key: set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or LLAMA_API_KEY"
-    )]
+    #[error("no AI provider has a key: set one of {}", ProviderName::key_variables())]
     NoProvider,
     /// Every provider failed, or must be left alone for now.
     #[error("every provider failed{}", summary(failures))]

@@ -32,7 +32,7 @@ enum Step {
 
 /// What jobs and sources share with their test.
 #[derive(Debug)]
-struct World {
+struct Stage {
     steps: Mutex<VecDeque<Step>>,
     drain: CancellationToken,
     told: mpsc::UnboundedSender<(usize, &'static str)>,
@@ -46,7 +46,7 @@ struct World {
     sources: AtomicUsize,
 }
 
-impl World {
+impl Stage {
     fn tell(&self, n: usize, what: &'static str) {
         // The receiver lives as long as the test.
         let _ = self.told.send((n, what));
@@ -66,29 +66,29 @@ impl Described for TestJob {
     }
 }
 
-impl Job<World> for TestJob {
-    async fn run(&self, world: &Arc<World>) {
+impl Job<Stage> for TestJob {
+    async fn run(&self, stage: &Arc<Stage>) {
         // Others get their turn while it runs.
         for _ in 0..10 {
             yield_now().await;
         }
         assert_eq!(self.does, Does::Ends, "job {} panics, as its test wants", self.n);
-        world.tell(self.n, "ended");
+        stage.tell(self.n, "ended");
     }
 
-    async fn panicked(&self, world: &Arc<World>) {
-        world.tell(self.n, "panicked");
+    async fn panicked(&self, stage: &Arc<Stage>) {
+        stage.tell(self.n, "panicked");
         assert_ne!(self.does, Does::PanicsTwice, "recording {} panics, too", self.n);
     }
 }
 
-struct Script(Arc<World>);
+struct Script(Arc<Stage>);
 
-impl Source<World> for Script {
+impl Source<Stage> for Script {
     type Job = TestJob;
 
     async fn claim(&mut self, free: usize) -> Result<Vec<TestJob>, DbError> {
-        let World { steps, drain, given, alive, most, .. } = &*self.0;
+        let Stage { steps, drain, given, alive, most, .. } = &*self.0;
         let mut claimed = Vec::new();
         while claimed.len() < free {
             let step = steps.lock().unwrap().pop_front();
@@ -111,7 +111,7 @@ impl Source<World> for Script {
 
 /// A running monitor with one consumer.
 struct Running {
-    world: Arc<World>,
+    stage: Arc<Stage>,
     heard: mpsc::UnboundedReceiver<(usize, &'static str)>,
     monitor: JoinHandle<()>,
 }
@@ -120,7 +120,7 @@ impl Running {
     fn start(slots: usize, steps: impl IntoIterator<Item = Step>) -> Self {
         let (told, heard) = mpsc::unbounded_channel();
         let drain = CancellationToken::new();
-        let world = Arc::new(World {
+        let stage = Arc::new(Stage {
             steps: Mutex::new(steps.into_iter().collect()),
             drain: drain.clone(),
             told,
@@ -129,14 +129,14 @@ impl Running {
             most: AtomicUsize::new(0),
             sources: AtomicUsize::new(0),
         });
-        let (deps, until) = (Arc::clone(&world), drain.clone());
+        let (deps, until) = (Arc::clone(&stage), drain.clone());
         let kind = Kind { name: "test", slots, deps, drain, tasks: TaskTracker::new() };
-        let monitor = register(Monitor::new(), kind, |world: &Arc<World>| {
-            world.sources.fetch_add(1, Ordering::SeqCst);
-            Script(Arc::clone(world))
+        let monitor = register(Monitor::new(), kind, |stage: &Arc<Stage>| {
+            stage.sources.fetch_add(1, Ordering::SeqCst);
+            Script(Arc::clone(stage))
         });
         let monitor = tokio::spawn(async move { run(monitor, &until).await.unwrap() });
-        Self { world, heard, monitor }
+        Self { stage, heard, monitor }
     }
 
     async fn hear(&mut self) -> (usize, &'static str) {
@@ -145,9 +145,9 @@ impl Running {
 
     /// Drains, and waits until the monitor has come to its end.
     async fn drained(self) {
-        self.world.drain.cancel();
+        self.stage.drain.cancel();
         timeout(LIMIT, self.monitor).await.unwrap().unwrap();
-        assert_eq!(Arc::strong_count(&self.world.alive), 1, "a job is still there");
+        assert_eq!(Arc::strong_count(&self.stage.alive), 1, "a job is still there");
     }
 }
 
@@ -186,7 +186,7 @@ async fn never_more_is_claimed_than_there_are_slots() {
     let told = |n| if n % 3 == 1 { "panicked" } else { "ended" };
     let expected: Vec<_> = (0..JOBS).map(|n| (n, told(n))).collect();
     assert_eq!(heard, expected);
-    assert_eq!(running.world.most.load(Ordering::SeqCst), SLOTS);
+    assert_eq!(running.stage.most.load(Ordering::SeqCst), SLOTS);
     running.drained().await;
 }
 
@@ -196,7 +196,7 @@ async fn a_claim_that_fails_or_panics_is_tried_again() {
     let mut running = Running::start(2, steps);
     assert_eq!(running.hear().await, (0, "ended"));
     // What a panic left of a source is not used again.
-    assert_eq!(running.world.sources.load(Ordering::SeqCst), 2);
+    assert_eq!(running.stage.sources.load(Ordering::SeqCst), 2);
     running.drained().await;
 }
 

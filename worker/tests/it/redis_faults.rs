@@ -150,7 +150,7 @@ async fn the_age_of_a_waiting_job_grows_whatever_becomes_of_its_message() {
 async fn a_demoted_redis_is_left_within_seconds() {
     let postgres = PrivatePostgres::start().await;
     let (old, new) = tokio::join!(PrivateRedis::start(), PrivateRedis::start());
-    let proxy = Proxy::to_url(&old.url()).await;
+    let proxy = Proxy::to_url(&old.url()).unwrap();
     let url = proxy.url(&old.url());
     // Nothing but a notice is as quick as this test wants a cancellation.
     let settings = [("REDIS_URL", url.as_str()), ("LEASE_SECONDS", "60")];
@@ -188,7 +188,7 @@ async fn cancels_within(fleet: &Fleet, ingress: &Ingress, limit: Duration) {
 #[tokio::test]
 async fn silent_connections_to_redis_hold_up_nobody() {
     let (postgres, redis) = tokio::join!(PrivatePostgres::start(), PrivateRedis::start());
-    let proxy = Proxy::to_url(&redis.url()).await;
+    let proxy = Proxy::to_url(&redis.url()).unwrap();
     let url = proxy.url(&redis.url());
     let settings = [("REDIS_URL", url.as_str()), ("LEASE_SECONDS", "60")];
     let fleet = Fleet::on(&postgres, &redis, &settings).await;

@@ -21,7 +21,7 @@ const WEIGHTS: Weights = Weights { first: 4, second: 1 };
 const LIMIT: Duration = Duration::from_secs(4);
 
 /// What a source needs, with a Redis of its own: it tells how many clients block.
-struct World {
+struct Lists {
     _redis: PrivateRedis,
     store: Redis,
     queue: Queue,
@@ -29,7 +29,7 @@ struct World {
     drain: CancellationToken,
 }
 
-impl World {
+impl Lists {
     async fn new() -> Self {
         let redis = PrivateRedis::start().await;
         let store = Redis::new(&SecretString::from(redis.url()), "source").unwrap();
@@ -85,64 +85,64 @@ async fn ended<T>(task: JoinHandle<T>) -> T {
 
 #[tokio::test]
 async fn an_idle_source_takes_what_is_pushed_to_either_list() {
-    let world = World::new().await;
-    let task = world.blocked(world.idle().await).await;
-    world.push(List::Free, "free").await;
+    let lists = Lists::new().await;
+    let task = lists.blocked(lists.idle().await).await;
+    lists.push(List::Free, "free").await;
     let (source, taken) = ended(task).await;
     assert_eq!(taken, ["free"]);
-    let task = world.blocked(source).await;
-    world.push(List::Pro, "pro").await;
+    let task = lists.blocked(source).await;
+    lists.push(List::Pro, "pro").await;
     assert_eq!(ended(task).await.1, ["pro"]);
 }
 
 #[tokio::test]
 async fn a_drain_calls_an_idle_source_away() {
-    let world = World::new().await;
-    let task = world.blocked(world.idle().await).await;
-    world.drain.cancel();
+    let lists = Lists::new().await;
+    let task = lists.blocked(lists.idle().await).await;
+    lists.drain.cancel();
     assert_eq!(ended(task).await.1, [""; 0]);
-    world.push(List::Free, "later").await;
-    assert_eq!(world.depth(List::Free).await, 1, "nobody waits any more");
+    lists.push(List::Free, "later").await;
+    assert_eq!(lists.depth(List::Free).await, 1, "nobody waits any more");
 }
 
 /// The push and the drain meet in every order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_pushed_while_a_source_drains_is_taken_or_still_there() {
-    let mut world = World::new().await;
+    let mut lists = Lists::new().await;
     for round in 0..300 {
-        world.drain = CancellationToken::new();
-        let task = world.blocked(world.idle().await).await;
-        let (drain, yields) = (world.drain.clone(), round % 30);
+        lists.drain = CancellationToken::new();
+        let task = lists.blocked(lists.idle().await).await;
+        let (drain, yields) = (lists.drain.clone(), round % 30);
         let drains = tokio::spawn(async move {
             for _ in 0..yields {
                 tokio::task::yield_now().await;
             }
             drain.cancel();
         });
-        world.push(List::Free, "id").await;
+        lists.push(List::Free, "id").await;
         drains.await.unwrap();
         let (_, taken) = ended(task).await;
-        let left = world.queue.pop(PLANS, WEIGHTS, 0, 10).await.unwrap();
+        let left = lists.queue.pop(PLANS, WEIGHTS, 0, 10).await.unwrap();
         assert_eq!(taken.len() + left.len(), 1, "round {round}");
     }
 }
 
 #[tokio::test]
 async fn a_source_leaves_a_list_alone_from_the_moment_it_is_paused() {
-    let world = World::new().await;
-    let task = world.blocked(world.idle().await).await;
-    world.paused.set(HashSet::from([List::Pro]));
+    let lists = Lists::new().await;
+    let task = lists.blocked(lists.idle().await).await;
+    lists.paused.set(HashSet::from([List::Pro]));
     let (source, taken) = ended(task).await;
     assert_eq!(taken, [""; 0], "called away");
 
-    let task = world.blocked(source).await;
-    world.push(List::Pro, "pro").await;
-    world.push(List::Free, "free").await;
+    let task = lists.blocked(source).await;
+    lists.push(List::Pro, "pro").await;
+    lists.push(List::Free, "free").await;
     let (source, taken) = ended(task).await;
-    assert_eq!((taken, world.depth(List::Pro).await), (vec!["free".to_owned()], 1));
+    assert_eq!((taken, lists.depth(List::Pro).await), (vec!["free".to_owned()], 1));
 
-    let task = world.blocked(source).await;
-    world.paused.set(HashSet::new());
+    let task = lists.blocked(source).await;
+    lists.paused.set(HashSet::new());
     let (mut source, taken) = ended(task).await;
     assert_eq!(taken, [""; 0], "called away");
     assert_eq!(ids(source.take(5).await.unwrap()), ["pro"]);
@@ -150,19 +150,19 @@ async fn a_source_leaves_a_list_alone_from_the_moment_it_is_paused() {
 
 #[tokio::test]
 async fn a_broken_connection_is_told_and_made_anew() {
-    let world = World::new().await;
-    let mut source = world.idle().await;
+    let lists = Lists::new().await;
+    let mut source = lists.idle().await;
     let task = tokio::spawn(async move {
         let broken = source.take(5).await.is_err();
         (source, broken)
     });
-    world.until_one_blocks().await;
+    lists.until_one_blocks().await;
     let kill = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).to_owned();
-    let _: u64 = world.store.query(&kill).await.unwrap();
+    let _: u64 = lists.store.query(&kill).await.unwrap();
     let (mut source, broken) = ended(task).await;
     assert!(broken);
     assert_eq!(ids(source.take(5).await.unwrap()), [""; 0]);
-    let task = world.blocked(source).await;
-    world.push(List::Free, "id").await;
+    let task = lists.blocked(source).await;
+    lists.push(List::Free, "id").await;
     assert_eq!(ended(task).await.1, ["id"]);
 }

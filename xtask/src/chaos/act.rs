@@ -16,7 +16,6 @@ use super::clients::{self, Notes, People, Person};
 use super::clocks::Clocks;
 use super::faults::{self, LaneLog};
 use super::fleet::{Counts, Fleet, Surroundings};
-use super::proxy::Proxy;
 use super::scale::{self, JOBS_PER_REQUEST, Scale};
 use super::stop::Stage;
 use crate::clock;
@@ -27,6 +26,7 @@ use crate::servers::Servers;
 use crate::session::Session;
 use crate::stack::{SIMULATOR_URL, Service, StackError, StackPlan};
 use regimen_devtools::postgres;
+use regimen_devtools::proxy::Proxy;
 use regimen_devtools::redis;
 
 /// Clients that ask for plans, those that follow, and Stripe's deliverers.
@@ -66,8 +66,9 @@ pub(super) fn perform(
     let stripe = StripeApi::bind().map_err(ChaosError::StripeApi)?;
     let stripe_url = stripe.url().map_err(ChaosError::StripeApi)?;
     let doors = Doors {
-        redis: Proxy::to(servers.redis.port).map_err(ChaosError::Proxy)?,
-        postgres: Proxy::to(servers.postgres.port).map_err(ChaosError::Proxy)?,
+        redis: Proxy::to(format!("127.0.0.1:{}", servers.redis.port)).map_err(ChaosError::Proxy)?,
+        postgres: Proxy::to(format!("127.0.0.1:{}", servers.postgres.port))
+            .map_err(ChaosError::Proxy)?,
     };
     let passwords = &plan.secrets.passwords;
     let around = Surroundings {

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use super::check::count;
-use super::proxy::Proxy;
 use super::stop::Stage;
 use crate::psql::Psql;
 use crate::resp::{Connection, RespError};
 use regimen_devtools::Interrupted;
+use regimen_devtools::proxy::Proxy;
 
 /// Between two looks.
 const PACE: Duration = Duration::from_secs(2);

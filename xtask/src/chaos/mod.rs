@@ -11,7 +11,6 @@ mod clients;
 mod clocks;
 mod faults;
 mod fleet;
-mod proxy;
 mod report;
 mod scale;
 mod stop;

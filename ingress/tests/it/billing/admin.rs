@@ -5,31 +5,31 @@ use axum::http::StatusCode;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::shop::Shop;
 use super::stand_in::{Instead, error, list, object};
-use super::world::World;
 use crate::harness::Answer;
 
 /// An action, its body, and the call and the fields that Stripe is sent.
 type Case<'a> = (&'a str, Value, &'a str, Vec<(&'a str, &'a str)>);
 
-async fn act(world: &World, action: &str, body: Value) -> Answer {
-    world.admin(Method::POST, &format!("/api/stripe/admin/{action}"), Some(body)).await
+async fn act(shop: &Shop, action: &str, body: Value) -> Answer {
+    shop.admin(Method::POST, &format!("/api/stripe/admin/{action}"), Some(body)).await
 }
 
 /// What is recorded, oldest first: action, target, outcome.
-async fn record(world: &World) -> Vec<(String, String, Option<String>)> {
+async fn record(shop: &Shop) -> Vec<(String, String, Option<String>)> {
     let sql = "select action, target, outcome from regimen.admin_actions order by id";
-    let rows = world.ingress.database.client().await.query(sql, &[]).await.unwrap();
+    let rows = shop.ingress.database.client().await.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
 }
 
 #[tokio::test]
 async fn each_action_sends_what_stripe_wants_and_is_recorded() {
-    let world = World::new().await;
-    world.stripe.set("POST /v1/subscriptions/sub_1", object("subscription"));
-    world.stripe.set("GET /v1/subscriptions/sub_1", object("subscription"));
-    world.stripe.set("POST /v1/invoices/in_1/send", object("invoice"));
-    world.stripe.set("POST /v1/refunds", object("refund"));
+    let shop = Shop::new().await;
+    shop.stripe.set("POST /v1/subscriptions/sub_1", object("subscription"));
+    shop.stripe.set("GET /v1/subscriptions/sub_1", object("subscription"));
+    shop.stripe.set("POST /v1/invoices/in_1/send", object("invoice"));
+    shop.stripe.set("POST /v1/refunds", object("refund"));
     let trial_end = regimen_common::clock::Clock::system().now().timestamp() + 86_400;
     let until = trial_end.to_string();
     let of = |more: Value| {
@@ -80,15 +80,15 @@ async fn each_action_sends_what_stripe_wants_and_is_recorded() {
         ("refund", json!({"payment_id": "ch_1"}), "POST /v1/refunds", vec![("charge", "ch_1")]),
     ];
     for (action, body, what, fields) in cases {
-        let answer = act(&world, action, body).await;
+        let answer = act(&shop, action, body).await;
         assert_eq!(answer.status, 200, "{action} {answer:?}");
         assert_eq!(answer.body["success"], true);
-        let calls = world.stripe.calls();
+        let calls = shop.stripe.calls();
         let call = calls.last().unwrap();
         assert_eq!((call.what.as_str(), call.fields()), (what, fields), "{action}");
         assert!(call.header("idempotency-key").starts_with("regimen-"));
     }
-    let recorded: Vec<_> = record(&world)
+    let recorded: Vec<_> = record(&shop)
         .await
         .into_iter()
         .map(|(name, target, outcome)| format!("{name} {target} {}", outcome.unwrap_or_default()))
@@ -105,21 +105,21 @@ async fn each_action_sends_what_stripe_wants_and_is_recorded() {
             "refund ch_1 done",
         ]
     );
-    assert!(world.ingress.logs().contains("an operator acted"));
+    assert!(shop.ingress.logs().contains("an operator acted"));
 }
 
 #[tokio::test]
 async fn the_answers_have_the_old_kind_of_fields() {
-    let world = World::new().await;
-    world.stripe.set("POST /v1/subscriptions/sub_1SampleS1", object("subscription"));
-    world.stripe.set("POST /v1/refunds", object("refund"));
+    let shop = Shop::new().await;
+    shop.stripe.set("POST /v1/subscriptions/sub_1SampleS1", object("subscription"));
+    shop.stripe.set("POST /v1/refunds", object("refund"));
     let body = json!({"subscription_id": "sub_1SampleS1"});
-    let answer = act(&world, "cancel-subscription", body).await;
+    let answer = act(&shop, "cancel-subscription", body).await;
     let expected = json!({"success": true, "subscription_id": "sub_1SampleS1", "status": "active",
         "price_id": "price_SamplePro", "cancel_at_period_end": false, "cancel_at": null,
         "trial_end": null, "current_period_end": 1_800_574_790});
     assert_eq!(answer.body, expected);
-    let answer = act(&world, "refund", json!({"payment_id": "pi_1", "amount": 500})).await;
+    let answer = act(&shop, "refund", json!({"payment_id": "pi_1", "amount": 500})).await;
     let expected = json!({"success": true, "refund_id": "re_1Sample", "amount": 500,
         "currency": "eur", "status": "succeeded"});
     assert_eq!(answer.body, expected);
@@ -127,67 +127,67 @@ async fn the_answers_have_the_old_kind_of_fields() {
 
 #[tokio::test]
 async fn money_goes_back_once() {
-    let world = World::new().await;
-    world.stripe.set("POST /v1/refunds", object("refund"));
+    let shop = Shop::new().await;
+    shop.stripe.set("POST /v1/refunds", object("refund"));
     let body = json!({"payment_id": "pi_1", "amount": 500});
-    let first = act(&world, "refund", body.clone()).await;
+    let first = act(&shop, "refund", body.clone()).await;
     assert_eq!(first.header("idempotency-replayed"), None);
-    let again = act(&world, "refund", body.clone()).await;
+    let again = act(&shop, "refund", body.clone()).await;
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
     assert_eq!(again.body, first.body);
     let path = "/api/stripe/admin/refund";
-    let once_more = world.admin_with(Method::POST, path, Some(body), Some("second")).await;
+    let once_more = shop.admin_with(Method::POST, path, Some(body), Some("second")).await;
     assert_eq!(once_more.header("idempotency-replayed"), None);
     let part = json!({"payment_id": "pi_1", "amount": 499});
-    assert_eq!(act(&world, "refund", part).await.header("idempotency-replayed"), None);
+    assert_eq!(act(&shop, "refund", part).await.header("idempotency-replayed"), None);
 }
 
 #[tokio::test]
 async fn a_refund_cut_short_has_a_trace_and_is_asked_for_under_the_same_key() {
-    let world = World::new().await;
-    world.stripe.set("POST /v1/refunds", object("refund"));
-    world.stripe.next(Instead::Hang);
+    let shop = Shop::new().await;
+    shop.stripe.set("POST /v1/refunds", object("refund"));
+    shop.stripe.next(Instead::Hang);
     let body = json!({"payment_id": "pi_1", "amount": 500});
     tokio::select! {
-        answer = act(&world, "refund", body.clone()) => panic!("{answer:?}"),
-        () = world.stripe.called() => {}
+        answer = act(&shop, "refund", body.clone()) => panic!("{answer:?}"),
+        () = shop.stripe.called() => {}
     }
     let trace = |outcome: Option<&str>| {
         ("refund".to_owned(), "pi_1".to_owned(), outcome.map(str::to_owned))
     };
-    assert_eq!(record(&world).await, [trace(None)], "it may have taken effect");
-    assert_eq!(act(&world, "refund", body).await.status, 200);
-    assert_eq!(record(&world).await, [trace(None), trace(Some("done"))]);
-    let calls = world.stripe.calls();
+    assert_eq!(record(&shop).await, [trace(None)], "it may have taken effect");
+    assert_eq!(act(&shop, "refund", body).await.status, 200);
+    assert_eq!(record(&shop).await, [trace(None), trace(Some("done"))]);
+    let calls = shop.stripe.calls();
     let keys: Vec<_> = calls.iter().map(|call| call.header("idempotency-key")).collect();
     assert_eq!((keys.len(), keys[0]), (2, keys[1]));
 }
 
 #[tokio::test]
 async fn what_stripe_refuses_is_told_and_recorded() {
-    let world = World::new().await;
+    let shop = Shop::new().await;
     let body = json!({"subscription_id": "sub_none"});
-    let answer = act(&world, "cancel-subscription", body.clone()).await;
+    let answer = act(&shop, "cancel-subscription", body.clone()).await;
     assert_eq!((answer.status.as_u16(), answer.problem()), (404, "not-found"));
     let refusal = error("invalid_request_error", "charge_already_refunded", "charge");
-    world.stripe.next(Instead::Answer(StatusCode::BAD_REQUEST, refusal, None));
-    let answer = act(&world, "refund", json!({"payment_id": "ch_1"})).await;
+    shop.stripe.next(Instead::Answer(StatusCode::BAD_REQUEST, refusal, None));
+    let answer = act(&shop, "refund", json!({"payment_id": "ch_1"})).await;
     assert_eq!((answer.status.as_u16(), answer.problem()), (422, "stripe-rejected"));
     let detail = answer.body["detail"].as_str().unwrap();
     assert!(detail.contains("charge_already_refunded") && !detail.contains("leak"), "{detail}");
-    let outcomes: Vec<_> = record(&world).await.into_iter().map(|row| row.2.unwrap()).collect();
+    let outcomes: Vec<_> = record(&shop).await.into_iter().map(|row| row.2.unwrap()).collect();
     assert_eq!(outcomes, ["missing", "refused"]);
     let mut two = object("subscription");
     let item = two["items"]["data"][0].clone();
     two["items"]["data"].as_array_mut().unwrap().push(item);
-    world.stripe.set("GET /v1/subscriptions/sub_2", two);
+    shop.stripe.set("GET /v1/subscriptions/sub_2", two);
     let body = json!({"subscription_id": "sub_2", "price_id": "price_1"});
-    assert_eq!(act(&world, "change-plan", body).await.status, 409);
+    assert_eq!(act(&shop, "change-plan", body).await.status, 409);
 }
 
 #[tokio::test]
 async fn wrong_input_is_named_and_never_sent() {
-    let world = World::new().await;
+    let shop = Shop::new().await;
     let cases = [
         ("cancel-subscription", json!({"subscription_id": "../charges"}), "/subscription_id"),
         ("cancel-subscription", json!({}), "/subscription_id"),
@@ -201,24 +201,24 @@ async fn wrong_input_is_named_and_never_sent() {
         ("refund", json!({"payment_id": "pi_1", "reason": "boredom"}), "/reason"),
     ];
     for (action, body, pointer) in cases {
-        let answer = act(&world, action, body.clone()).await;
+        let answer = act(&shop, action, body.clone()).await;
         assert_eq!(answer.pointers(), [pointer], "{action} {body}");
     }
     for query in ["status=gone", "limit=0", "limit=101", "cursor=a%20b", "email=a%00b"] {
         let path = format!("/api/stripe/admin/subscribers?{query}");
-        let answer = world.admin(Method::GET, &path, None).await;
+        let answer = shop.admin(Method::GET, &path, None).await;
         let name = query.split('=').next().unwrap();
         assert_eq!(answer.pointers(), [format!("?{name}")], "{query}");
     }
-    assert!(world.stripe.calls().is_empty());
-    assert!(record(&world).await.is_empty());
+    assert!(shop.stripe.calls().is_empty());
+    assert!(record(&shop).await.is_empty());
 }
 
 /// Ada has paid monthly for long, Bob yearly for long, Cem left a week ago,
 /// Dea is on trial, Eve is past due, Fay left in her trial, and Gus left before
 /// the window.
-async fn subscribers(world: &World) {
-    let client = world.ingress.database.client().await;
+async fn subscribers(shop: &Shop) {
+    let client = shop.ingress.database.client().await;
     client
         .batch_execute(
             "insert into public.profiles (id, email, plan_id)
@@ -257,11 +257,11 @@ fn price(id: &str, amount: i64, interval: &str) -> Value {
 
 #[tokio::test]
 async fn revenue_is_what_a_hand_works_out() {
-    let world = World::new().await;
-    subscribers(&world).await;
-    world.stripe.set("GET /v1/prices/price_M", price("price_M", 1_100, "month"));
-    world.stripe.set("GET /v1/prices/price_Y", price("price_Y", 9_600, "year"));
-    let answer = world.admin(Method::GET, "/api/stripe/admin/metrics", None).await;
+    let shop = Shop::new().await;
+    subscribers(&shop).await;
+    shop.stripe.set("GET /v1/prices/price_M", price("price_M", 1_100, "month"));
+    shop.stripe.set("GET /v1/prices/price_Y", price("price_Y", 9_600, "year"));
+    let answer = shop.admin(Method::GET, "/api/stripe/admin/metrics", None).await;
     // Ada 1,100, Bob 9,600 ÷ 12 = 800, Eve 1,100: 3,000 from three.
     // Of Ada, Bob, Cem and Eve, who paid 30 days ago, Cem left: 1 of 4.
     // 3,000 ÷ 3 ÷ 0.25 = 4,000; three of eight users pay.
@@ -273,18 +273,18 @@ async fn revenue_is_what_a_hand_works_out() {
         "trialing_subscriptions": 1, "past_due_subscriptions": 1, "paying_customers": 3,
         "total_users": 8, "window_days": 30, "currencies": [euro]});
     assert_eq!(answer.body, expected, "{answer:?}");
-    assert_eq!(world.stripe.calls().len(), 2);
+    assert_eq!(shop.stripe.calls().len(), 2);
     // Prices never change, so they are not asked for again.
-    assert_eq!(world.admin(Method::GET, "/api/stripe/admin/metrics", None).await.body, expected);
-    assert!(world.stripe.calls().is_empty());
+    assert_eq!(shop.admin(Method::GET, "/api/stripe/admin/metrics", None).await.body, expected);
+    assert!(shop.stripe.calls().is_empty());
 }
 
 #[tokio::test]
 async fn a_price_nobody_knows_is_counted_as_such() {
-    let world = World::new().await;
-    subscribers(&world).await;
-    world.stripe.set("GET /v1/prices/price_M", price("price_M", 1_100, "month"));
-    let answer = world.admin(Method::GET, "/api/stripe/admin/metrics", None).await;
+    let shop = Shop::new().await;
+    subscribers(&shop).await;
+    shop.stripe.set("GET /v1/prices/price_M", price("price_M", 1_100, "month"));
+    let answer = shop.admin(Method::GET, "/api/stripe/admin/metrics", None).await;
     assert_eq!(
         (&answer.body["mrr"], &answer.body["unpriced_subscriptions"]),
         (&json!(2_200), &json!(1))
@@ -293,11 +293,11 @@ async fn a_price_nobody_knows_is_counted_as_such() {
 
 #[tokio::test]
 async fn subscribers_are_found_by_status_price_and_address() {
-    let world = World::new().await;
-    subscribers(&world).await;
+    let shop = Shop::new().await;
+    subscribers(&shop).await;
     let find = async |query: &str| {
         let path = format!("/api/stripe/admin/subscribers{query}");
-        let answer = world.admin(Method::GET, &path, None).await;
+        let answer = shop.admin(Method::GET, &path, None).await;
         assert_eq!(answer.body["success"], true, "{answer:?}");
         let found = answer.body["subscribers"].as_array().unwrap().iter();
         let ids: Vec<_> =
@@ -316,18 +316,18 @@ async fn subscribers_are_found_by_status_price_and_address() {
 
 #[tokio::test]
 async fn a_customer_is_shown_with_what_we_know_and_what_stripe_does() {
-    let world = World::new().await;
-    subscribers(&world).await;
+    let shop = Shop::new().await;
+    subscribers(&shop).await;
     let mut customer = object("customer");
     customer["id"] = json!("cus_1");
-    world.stripe.set("GET /v1/customers/cus_1", customer);
-    world.stripe.set("GET /v1/invoices", list("/v1/invoices", &[object("invoice")]));
+    shop.stripe.set("GET /v1/customers/cus_1", customer);
+    shop.stripe.set("GET /v1/invoices", list("/v1/invoices", &[object("invoice")]));
     let path = "/api/stripe/admin/customer-details?customer_id=cus_1";
-    let answer = world.admin(Method::GET, path, None).await;
+    let answer = shop.admin(Method::GET, path, None).await;
     assert_eq!(answer.body["customer"]["email"], "ada@example.com", "{answer:?}");
     assert!(answer.body["customer"].get("metadata").is_none());
     assert_eq!(answer.body["subscriptions"][0]["subscription_id"], "sub_1");
     assert_eq!(answer.body["invoices"][0]["id"], "in_1SampleI2");
     let path = "/api/stripe/admin/customer-details?customer_id=cus_none";
-    assert_eq!(world.admin(Method::GET, path, None).await.status, 404);
+    assert_eq!(shop.admin(Method::GET, path, None).await.status, 404);
 }

@@ -5,18 +5,18 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::shop::Shop;
 use super::stand_in::{Instead, error, list, object};
-use super::world::World;
 use crate::harness::{Answer, Send};
 
 const CANCEL: &str = "/api/admin/stripe/cancel-subscription";
 
-async fn post(world: &World, path: &str, body: Value) -> Answer {
-    world.admin(Method::POST, path, Some(body)).await
+async fn post(shop: &Shop, path: &str, body: Value) -> Answer {
+    shop.admin(Method::POST, path, Some(body)).await
 }
 
-async fn get(world: &World, path: &str) -> Answer {
-    world.admin(Method::GET, path, None).await
+async fn get(shop: &Shop, path: &str) -> Answer {
+    shop.admin(Method::GET, path, None).await
 }
 
 /// A page of a list; more follow unless it is the last.
@@ -43,10 +43,10 @@ fn price() -> Value {
 }
 
 /// A Stripe with two pages of subscriptions, three in all.
-async fn with_subscribers() -> World {
-    let world = World::new().await;
+async fn with_subscribers() -> Shop {
+    let shop = Shop::new().await;
     let invoice = object("invoice");
-    world.stripe.set_pages(
+    shop.stripe.set_pages(
         "GET /v1/subscriptions",
         vec![
             page(
@@ -57,16 +57,16 @@ async fn with_subscribers() -> World {
             page("/v1/subscriptions", &[subscription("sub_3", "canceled")], false),
         ],
     );
-    world.stripe.set("GET /v1/invoices", list("/v1/invoices", &[invoice]));
-    world.stripe.set("GET /v1/prices", list("/v1/prices", &[price()]));
-    world
+    shop.stripe.set("GET /v1/invoices", list("/v1/invoices", &[invoice]));
+    shop.stripe.set("GET /v1/prices", list("/v1/prices", &[price()]));
+    shop
 }
 
 #[tokio::test]
 async fn the_dashboard_counts_all_pages_and_asks_stripe_once_a_minute() {
-    let world = with_subscribers().await;
-    world.user().await;
-    let first = get(&world, "/api/admin/saas-metrics").await;
+    let shop = with_subscribers().await;
+    shop.user().await;
+    let first = get(&shop, "/api/admin/saas-metrics").await;
     assert_eq!(first.status, 200, "{first:?}");
     assert_eq!(first.body["activeSubscribers"], 2);
     assert_eq!(first.body["totalSubscribers"], 3);
@@ -89,20 +89,20 @@ async fn the_dashboard_counts_all_pages_and_asks_stripe_once_a_minute() {
     ] {
         assert!(!first.body[name].is_null(), "{name}: {first:?}");
     }
-    let calls = world.stripe.calls();
+    let calls = shop.stripe.calls();
     let pages: Vec<_> = calls.iter().filter(|call| call.what == "GET /v1/subscriptions").collect();
     assert_eq!(pages.len(), 2);
     assert!(pages[0].query.contains("status=all"), "{}", pages[0].query);
     assert!(pages[1].query.contains("starting_after=sub_2"), "{}", pages[1].query);
-    let again = get(&world, "/api/admin/saas-metrics").await;
+    let again = get(&shop, "/api/admin/saas-metrics").await;
     assert_eq!(again.body, first.body);
-    assert!(world.stripe.calls().is_empty());
+    assert!(shop.stripe.calls().is_empty());
 }
 
 #[tokio::test]
 async fn subscribers_are_all_of_them_and_filtered_as_the_app_asks() {
-    let world = with_subscribers().await;
-    let all = get(&world, "/api/admin/subscribers").await;
+    let shop = with_subscribers().await;
+    let all = get(&shop, "/api/admin/subscribers").await;
     assert_eq!(all.status, 200, "{all:?}");
     let rows = all.body["subscribers"].as_array().unwrap();
     assert_eq!(rows.len(), 3);
@@ -124,17 +124,17 @@ async fn subscribers_are_all_of_them_and_filtered_as_the_app_asks() {
         ("created_after=1795390790&created_before=1795390790", 3),
         ("created_after=1795390791", 0),
     ] {
-        let found = get(&world, &format!("/api/admin/subscribers?{filter}")).await;
+        let found = get(&shop, &format!("/api/admin/subscribers?{filter}")).await;
         assert_eq!(found.body["subscribers"].as_array().unwrap().len(), expected, "{filter}");
     }
 }
 
 #[tokio::test]
 async fn each_change_is_the_old_services_and_what_stripe_refuses_is_told_under_200() {
-    let world = World::new().await;
-    world.stripe.set("POST /v1/subscriptions/sub_1", object("subscription"));
-    world.stripe.set("GET /v1/subscriptions/sub_1", object("subscription"));
-    world.stripe.set("POST /v1/refunds", object("refund"));
+    let shop = Shop::new().await;
+    shop.stripe.set("POST /v1/subscriptions/sub_1", object("subscription"));
+    shop.stripe.set("GET /v1/subscriptions/sub_1", object("subscription"));
+    shop.stripe.set("POST /v1/refunds", object("refund"));
     let trial_end = regimen_common::clock::Clock::system().now().timestamp() + 86_400;
     let until = trial_end.to_string();
     let sub = |more: Value| {
@@ -162,21 +162,21 @@ async fn each_change_is_the_old_services_and_what_stripe_refuses_is_told_under_2
         ),
         ("refund", json!({"payment_intent_id": "pi_1", "amount": 500}), ("amount", "500")),
     ] {
-        let answer = post(&world, &format!("/api/admin/stripe/{path}"), body).await;
+        let answer = post(&shop, &format!("/api/admin/stripe/{path}"), body).await;
         assert_eq!(
             (answer.status.as_u16(), &answer.body["success"]),
             (200, &json!(true)),
             "{path}: {answer:?}"
         );
-        let calls = world.stripe.calls();
+        let calls = shop.stripe.calls();
         assert!(calls.last().unwrap().fields().contains(&field), "{path}");
         let object = if path == "refund" { "refund" } else { "subscription" };
         assert_eq!(answer.body[object]["object"], object, "{path}");
     }
     let refused = error("invalid_request_error", "coupon_expired", "coupon");
-    world.stripe.next(Instead::Answer(reqwest::StatusCode::BAD_REQUEST, refused, None));
+    shop.stripe.next(Instead::Answer(reqwest::StatusCode::BAD_REQUEST, refused, None));
     let body = sub(json!({"coupon_id": "OLD"}));
-    let answer = post(&world, "/api/admin/stripe/apply-coupon", body).await;
+    let answer = post(&shop, "/api/admin/stripe/apply-coupon", body).await;
     assert_eq!(
         (answer.status.as_u16(), &answer.body["success"]),
         (200, &json!(false)),
@@ -184,108 +184,107 @@ async fn each_change_is_the_old_services_and_what_stripe_refuses_is_told_under_2
     );
     let told = answer.body["error"].as_str().unwrap();
     assert!(told.contains("coupon_expired") && !told.contains("sk_test"), "{told}");
-    let wrong =
-        post(&world, "/api/admin/stripe/refund", json!({"payment_intent_id": "ch_1"})).await;
+    let wrong = post(&shop, "/api/admin/stripe/refund", json!({"payment_intent_id": "ch_1"})).await;
     assert_eq!(wrong.pointers(), ["/payment_intent_id"]);
 }
 
 #[tokio::test]
 async fn an_invoice_is_mailed_or_its_page_is_told() {
-    let world = World::new().await;
+    let shop = Shop::new().await;
     let path = "/api/admin/stripe/resend-invoice";
     let mut manual = object("invoice");
     manual["id"] = json!("in_1");
     manual["collection_method"] = json!("send_invoice");
     let mut automatic = manual.clone();
     automatic["collection_method"] = json!("charge_automatically");
-    world.stripe.set("GET /v1/invoices/in_1", manual.clone());
-    world.stripe.set("POST /v1/invoices/in_1/send", manual);
-    let sent = post(&world, path, json!({"invoice_id": "in_1"})).await;
+    shop.stripe.set("GET /v1/invoices/in_1", manual.clone());
+    shop.stripe.set("POST /v1/invoices/in_1/send", manual);
+    let sent = post(&shop, path, json!({"invoice_id": "in_1"})).await;
     assert_eq!(
         (&sent.body["success"], &sent.body["type"]),
         (&json!(true), &json!("manual_invoice")),
         "{sent:?}"
     );
-    assert_eq!(world.stripe.calls().last().unwrap().what, "POST /v1/invoices/in_1/send");
+    assert_eq!(shop.stripe.calls().last().unwrap().what, "POST /v1/invoices/in_1/send");
 
-    world.stripe.set("GET /v1/invoices", list("/v1/invoices", &[automatic]));
+    shop.stripe.set("GET /v1/invoices", list("/v1/invoices", &[automatic]));
     for id in ["sub_1", "cus_Own"] {
-        let shown = post(&world, path, json!({"invoice_id": id})).await;
+        let shown = post(&shop, path, json!({"invoice_id": id})).await;
         assert_eq!(shown.body["type"], "auto_charge", "{shown:?}");
         assert!(shown.body["invoice_url"].is_string(), "{shown:?}");
-        let calls = world.stripe.calls();
+        let calls = shop.stripe.calls();
         assert!(calls.iter().all(|call| call.what == "GET /v1/invoices"), "nothing is charged");
     }
-    world.stripe.set("GET /v1/invoices", list("/v1/invoices", &[]));
-    let none = post(&world, path, json!({"invoice_id": "cus_Own"})).await;
+    shop.stripe.set("GET /v1/invoices", list("/v1/invoices", &[]));
+    let none = post(&shop, path, json!({"invoice_id": "cus_Own"})).await;
     assert_eq!(
         (&none.body["success"], &none.body["reason"]),
         (&json!(false), &json!("no_invoice"))
     );
-    let wrong = post(&world, path, json!({"invoice_id": "pi_1"})).await;
+    let wrong = post(&shop, path, json!({"invoice_id": "pi_1"})).await;
     assert_eq!(wrong.pointers(), ["/invoice_id"]);
 }
 
 #[tokio::test]
 async fn users_see_and_end_what_is_theirs_and_nothing_else() {
-    let world = World::new().await;
-    let (user, other) = (world.user().await, world.user().await);
-    world.link("cus_Own", user).await;
+    let shop = Shop::new().await;
+    let (user, other) = (shop.user().await, shop.user().await);
+    shop.link("cus_Own", user).await;
     let mut customer = object("customer");
     customer["subscriptions"] = list("/v1/subscriptions", &[object("subscription")]);
-    world.stripe.set("GET /v1/customers/cus_Own", customer);
-    world.stripe.set(
+    shop.stripe.set("GET /v1/customers/cus_Own", customer);
+    shop.stripe.set(
         "GET /v1/customers/cus_Own/payment_methods",
         list("/v1/payment_methods", &[json!({"id": "pm_1", "object": "payment_method"})]),
     );
-    world.stripe.set("GET /v1/subscriptions/sub_1", object("subscription"));
-    world.stripe.set("POST /v1/subscriptions/sub_1", object("subscription"));
+    shop.stripe.set("GET /v1/subscriptions/sub_1", object("subscription"));
+    shop.stripe.set("POST /v1/subscriptions/sub_1", object("subscription"));
 
     let path = "/api/admin/stripe/customer/cus_Own";
-    let own = world.ingress.get(path, user).await;
+    let own = shop.ingress.get(path, user).await;
     assert_eq!(own.status, 200, "{own:?}");
     let shown = &own.body["customer"]["subscriptions"]["data"][0];
     assert_eq!(shown["current_period_end"], 1_800_574_790);
     assert!(own.body["customer"]["invoices"]["data"].is_array());
     assert_eq!(own.body["payment_methods"][0]["id"], "pm_1");
-    assert_eq!(world.ingress.get(path, other).await.status, 404);
-    assert_eq!(get(&world, path).await.status, 200);
+    assert_eq!(shop.ingress.get(path, other).await.status, 404);
+    assert_eq!(get(&shop, path).await.status, 200);
 
     let body = json!({"subscription_id": "sub_1", "user_id": user});
-    let ended = world.ingress.post(CANCEL, user, &body).await;
+    let ended = shop.ingress.post(CANCEL, user, &body).await;
     assert_eq!((ended.status.as_u16(), &ended.body["success"]), (200, &json!(true)), "{ended:?}");
     // Nobody ends another's, whether they say who they are or not.
-    world.stripe.calls();
-    let as_them = world.ingress.post(CANCEL, other, &body).await;
+    shop.stripe.calls();
+    let as_them = shop.ingress.post(CANCEL, other, &body).await;
     assert_eq!(as_them.status, 403, "{as_them:?}");
     let theirs = json!({"subscription_id": "sub_1"});
-    assert_eq!(world.ingress.post(CANCEL, other, &theirs).await.status, 404);
+    assert_eq!(shop.ingress.post(CANCEL, other, &theirs).await.status, 404);
     let card = json!({"subscription_id": "sub_1", "payment_method_id": "pm_2"});
     let path = "/api/admin/stripe/update-payment-method";
-    assert_eq!(world.ingress.post(path, other, &card).await.status, 404);
-    assert!(world.stripe.calls().iter().all(|call| call.what.starts_with("GET ")));
+    assert_eq!(shop.ingress.post(path, other, &card).await.status, 404);
+    assert!(shop.stripe.calls().iter().all(|call| call.what.starts_with("GET ")));
     for path in ["/api/admin/stripe/change-plan", "/api/admin/stripe/refund"] {
-        let answer = world.ingress.post(path, user, &json!({})).await;
+        let answer = shop.ingress.post(path, user, &json!({})).await;
         assert_eq!(answer.status, 403, "{path}");
     }
     let recorded = "select count(*) from regimen.admin_actions
                     where actor = $1::text and action = 'cancel_subscription'";
-    assert_eq!(world.ingress.count(&recorded.replace("$1::text", "$1::uuid::text"), user).await, 1);
+    assert_eq!(shop.ingress.count(&recorded.replace("$1::text", "$1::uuid::text"), user).await, 1);
 }
 
 #[tokio::test]
 async fn the_apps_own_table_says_who_is_an_operator() {
-    let world = World::with(&[("ADMIN_TABLE", "public.admin_users")]).await;
-    let user = world.user().await;
+    let shop = Shop::with(&[("ADMIN_TABLE", "public.admin_users")]).await;
+    let user = shop.user().await;
     let path = "/admin/actions";
-    let without = world.ingress.get(path, user).await;
+    let without = shop.ingress.get(path, user).await;
     assert_eq!(without.status, 500, "the table is missing, and nobody gets in: {without:?}");
-    let client = world.ingress.database.client().await;
+    let client = shop.ingress.database.client().await;
     client.batch_execute("create table public.admin_users (id uuid primary key)").await.unwrap();
-    assert_eq!(world.ingress.get(path, user).await.status, 403);
-    world.sql("insert into public.admin_users values ($1)", user).await;
-    let answer = world.ingress.request(Method::GET, "/admin/actions", user).answer().await;
+    assert_eq!(shop.ingress.get(path, user).await.status, 403);
+    shop.sql("insert into public.admin_users values ($1)", user).await;
+    let answer = shop.ingress.request(Method::GET, "/admin/actions", user).answer().await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    world.sql("delete from public.admin_users where id = $1", user).await;
-    assert_eq!(world.ingress.get("/admin/actions", user).await.status, 403);
+    shop.sql("delete from public.admin_users where id = $1", user).await;
+    assert_eq!(shop.ingress.get("/admin/actions", user).await.status, 403);
 }

@@ -5,7 +5,7 @@ mod admin;
 mod app_admin;
 mod calls;
 mod checkout;
+mod shop;
 mod stand_in;
 mod two_tabs;
 mod typed;
-mod world;

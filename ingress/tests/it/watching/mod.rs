@@ -8,4 +8,4 @@ mod show;
 mod slots;
 mod stream;
 mod waiting;
-mod world;
+mod watched;

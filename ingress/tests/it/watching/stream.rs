@@ -5,14 +5,14 @@ use regimen_common::job::JobEventKind;
 use reqwest::{Method, StatusCode};
 use uuid::Uuid;
 
-use super::world::{Stream, World};
+use super::watched::{Stream, WatchedIngress};
 
 #[tokio::test]
 async fn a_jobs_whole_life_is_streamed_as_it_happens() {
-    let world = World::new(&[]).await;
+    let watched = WatchedIngress::new(&[]).await;
     let user = Uuid::now_v7();
-    let job = world.job(user).await;
-    let mut stream = world.events(job, user, None).await;
+    let job = watched.job(user).await;
+    let mut stream = watched.events(job, user, None).await;
     assert_eq!(stream.response.headers()["content-type"], "text/event-stream");
     assert_eq!(stream.response.headers()["cache-control"], "no-store, no-transform");
     assert_eq!(stream.response.headers()["x-accel-buffering"], "no");
@@ -23,30 +23,30 @@ async fn a_jobs_whole_life_is_streamed_as_it_happens() {
     assert_eq!(accepted.data["seq"], 1);
     assert_eq!(accepted.data["kind"], "accepted");
     assert!(accepted.data["at"].is_string());
-    let held = world.claim(job).await;
+    let held = watched.claim(job).await;
     assert_eq!(stream.next().await, (2, "claimed".to_owned()));
-    world.ask(held, "openai").await;
+    watched.ask(held, "openai").await;
     let asked = stream.event().await.unwrap();
     assert_eq!(asked.event, "attempt_started");
     assert_eq!(asked.data["data"]["provider"], "openai");
-    world.append(held, JobEventKind::AttemptFailed).await;
+    watched.append(held, JobEventKind::AttemptFailed).await;
     assert_eq!(stream.next().await, (4, "attempt_failed".to_owned()));
-    world.fail(held).await;
+    watched.fail(held).await;
     assert_eq!(stream.next().await, (5, "failed".to_owned()));
     assert_eq!(stream.frame().await, None, "nothing follows the end");
 }
 
 #[tokio::test]
 async fn a_client_resumes_where_it_was_by_header_or_query() {
-    let world = World::new(&[]).await;
+    let watched = WatchedIngress::new(&[]).await;
     let user = Uuid::now_v7();
-    let job = world.job(user).await;
-    let held = world.claim(job).await;
-    world.append(held, JobEventKind::Verifying).await;
-    world.fail(held).await;
+    let job = watched.job(user).await;
+    let held = watched.claim(job).await;
+    watched.append(held, JobEventKind::Verifying).await;
+    watched.fail(held).await;
     let path = format!("/v1/jobs/{job}/events");
     let open = |path: String, header: Option<&str>| {
-        let request = world.request(Method::GET, &path, user);
+        let request = watched.request(Method::GET, &path, user);
         match header {
             Some(last) => request.header("last-event-id", last),
             None => request,
@@ -81,77 +81,77 @@ async fn a_client_resumes_where_it_was_by_header_or_query() {
 
 #[tokio::test]
 async fn who_has_everything_of_an_ended_job_is_told_not_to_come_back() {
-    let world = World::new(&[]).await;
+    let watched = WatchedIngress::new(&[]).await;
     let user = Uuid::now_v7();
-    let job = world.job(user).await;
-    let held = world.claim(job).await;
-    world.fail(held).await;
-    let stream = world.events(job, user, Some(3)).await;
+    let job = watched.job(user).await;
+    let held = watched.claim(job).await;
+    watched.fail(held).await;
+    let stream = watched.events(job, user, Some(3)).await;
     assert_eq!(stream.response.status(), StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
 async fn silence_is_filled_with_heartbeats() {
-    let world = World::new(&[("STREAM_HEARTBEAT_SECONDS", "0.05")]).await;
+    let watched = WatchedIngress::new(&[("STREAM_HEARTBEAT_SECONDS", "0.05")]).await;
     let user = Uuid::now_v7();
-    let job = world.job(user).await;
-    let mut stream = world.events(job, user, Some(1)).await;
+    let job = watched.job(user).await;
+    let mut stream = watched.events(job, user, Some(1)).await;
     assert!(stream.frame().await.unwrap().retry.is_some());
     for _ in 0..3 {
         assert!(stream.frame().await.unwrap().comment);
     }
-    world.claim(job).await;
+    watched.claim(job).await;
     assert_eq!(stream.next().await, (2, "claimed".to_owned()));
 }
 
 #[tokio::test]
 async fn a_resumed_stream_of_a_job_that_ends_meanwhile_ends_too() {
-    let world = World::new(&[]).await;
+    let watched = WatchedIngress::new(&[]).await;
     let user = Uuid::now_v7();
-    let job = world.job(user).await;
-    let held = world.claim(job).await;
-    let mut stream = world.events(job, user, Some(2)).await;
+    let job = watched.job(user).await;
+    let held = watched.claim(job).await;
+    let mut stream = watched.events(job, user, Some(2)).await;
     assert!(stream.frame().await.unwrap().retry.is_some());
-    world.fail(held).await;
+    watched.fail(held).await;
     assert_eq!(stream.rest().await, [(3, "failed".to_owned())]);
 }
 
 #[tokio::test]
 async fn a_job_that_is_pruned_ends_its_streams() {
-    let world = World::new(&[]).await;
+    let watched = WatchedIngress::new(&[]).await;
     let user = Uuid::now_v7();
-    let job = world.job(user).await;
-    let mut stream = world.events(job, user, None).await;
+    let job = watched.job(user).await;
+    let mut stream = watched.events(job, user, None).await;
     assert_eq!(stream.next().await, (1, "accepted".to_owned()));
-    world.sql("delete from regimen.jobs").await;
+    watched.sql("delete from regimen.jobs").await;
     assert_eq!(stream.rest().await, []);
 }
 
 #[tokio::test]
 async fn all_streams_of_a_process_share_one_subscription() {
-    let world = World::new(&[("STREAMS_PER_USER", "1000")]).await;
+    let watched = WatchedIngress::new(&[("STREAMS_PER_USER", "1000")]).await;
     let user = Uuid::now_v7();
-    let jobs = world.jobs(user, "free", 20).await;
-    let open = jobs.iter().flat_map(|job| (0..10).map(|_| world.events(*job, user, None)));
+    let jobs = watched.jobs(user, "free", 20).await;
+    let open = jobs.iter().flat_map(|job| (0..10).map(|_| watched.events(*job, user, None)));
     let mut streams = join_all(open).await;
     for stream in &mut streams {
         assert_eq!(stream.next().await, (1, "accepted".to_owned()));
     }
-    let store = &world.ingress.state.redis;
+    let store = &watched.ingress.state.redis;
     let channel = store.key("job-notices");
     let heard: (String, i64) =
         store.query(redis::cmd("PUBSUB").arg("NUMSUB").arg(&channel)).await.unwrap();
     assert_eq!(heard, (channel, 1));
     // One job's event reaches its ten streams, and no other.
-    let held = world.claim(jobs[7]).await;
+    let held = watched.claim(jobs[7]).await;
     for stream in &mut streams[70..80] {
         assert_eq!(stream.next().await, (2, "claimed".to_owned()));
     }
-    world.fail(held).await;
+    watched.fail(held).await;
     for stream in &mut streams[70..80] {
         assert_eq!(stream.rest().await, [(3, "failed".to_owned())]);
     }
-    world.claim(jobs[8]).await;
+    watched.claim(jobs[8]).await;
     for stream in &mut streams[80..90] {
         assert_eq!(stream.next().await, (2, "claimed".to_owned()));
     }

@@ -115,7 +115,7 @@ async fn refuse(mut client: TcpStream) -> std::io::Result<()> {
 #[tokio::test]
 async fn a_full_session_pooler_costs_nothing_but_time() {
     let (postgres, redis) = tokio::join!(PrivatePostgres::start(), PrivateRedis::start());
-    let proxy = Proxy::to_url(&postgres.url()).await;
+    let proxy = Proxy::to_url(&postgres.url()).unwrap();
     let (full, _pooler) = full_pooler().await;
     let through = proxy.url(&postgres.url());
     let settings = [("DATABASE_URL", through.as_str()), ("LEASE_SECONDS", "60")];

@@ -49,7 +49,7 @@ async fn a_locked_table_is_a_passing_refusal_and_nothing_is_half_done() {
 #[tokio::test]
 async fn silent_sessions_are_left_for_new_ones() {
     let (postgres, redis) = tokio::join!(PrivatePostgres::start(), PrivateRedis::start());
-    let proxy = Proxy::to_url(&postgres.url()).await;
+    let proxy = Proxy::to_url(&postgres.url()).unwrap();
     let through = proxy.url(&postgres.url());
     let settings = [("DATABASE_URL", through.as_str()), ("LEASE_SECONDS", "10")];
     let fleet = Fleet::on(&postgres, &redis, &settings).await;

@@ -14,13 +14,13 @@ use crate::fleet::{Fleet, answers};
 const SECRET: &str = "whsec_mails";
 const SENT: &str = "select count(*) from regimen.billing_notices where mail_state = 'sent'";
 
-struct World {
+struct MailFleet {
     fleet: Fleet,
     mails: Scripted,
     _stripe: StripeApi,
 }
 
-async fn world(mails: Scripted, settings: &[(&str, &str)]) -> World {
+async fn mail_fleet(mails: Scripted, settings: &[(&str, &str)]) -> MailFleet {
     let stripe = StripeApi::start().await;
     let charge = json!({"id": "ch_1", "object": "charge", "customer": "cus_1"});
     stripe.set("charges/ch_1", charge);
@@ -37,10 +37,10 @@ async fn world(mails: Scripted, settings: &[(&str, &str)]) -> World {
         ("APP_URL", "https://app.example.test/plan"),
     ];
     all.extend(settings);
-    World { fleet: Fleet::new(&all).await, mails, _stripe: stripe }
+    MailFleet { fleet: Fleet::new(&all).await, mails, _stripe: stripe }
 }
 
-impl World {
+impl MailFleet {
     /// A mail the server has taken.
     fn mail(&self, name: &str) -> Value {
         serde_json::from_str(&self.mails.file(name).unwrap()).unwrap()
@@ -89,28 +89,28 @@ fn news(user: Uuid) -> [(Value, &'static str, &'static str); 4] {
 async fn each_event_is_told_by_one_mail_and_one_notification() {
     let Some(python) = Language::python("stripe") else { return };
     let mails = Scripted::start(&python, "mail_server.py", &[]).await;
-    let world = world(mails, &[]).await;
-    let user = world.fleet.profile().await;
-    let (ingress, _worker) = (world.fleet.ingress().await, world.fleet.worker().await);
+    let sender = mail_fleet(mails, &[]).await;
+    let user = sender.fleet.profile().await;
+    let (ingress, _worker) = (sender.fleet.ingress().await, sender.fleet.worker().await);
     let news = news(user);
     for (n, (event, ..)) in news.iter().enumerate() {
         for _ in 0..3 {
             assert_eq!(ingress.door().deliver(event, SECRET).await.status(), 200);
         }
-        world.fleet.until_count(SENT, n as i64 + 1).await;
+        sender.fleet.until_count(SENT, n as i64 + 1).await;
     }
     // Applied once more, each of them.
     for (event, ..) in &news {
         let (code, said) =
-            world.fleet.command(&["events", "replay", event["id"].as_str().unwrap()]).await;
+            sender.fleet.command(&["events", "replay", event["id"].as_str().unwrap()]).await;
         assert_eq!(code, Some(0), "{said}");
     }
     let open = "select count(*) from regimen.stripe_events where state <> 'applied'";
-    world.fleet.until_count(open, 0).await;
+    sender.fleet.until_count(open, 0).await;
 
     let address = format!("{user}@example.test");
     for (n, (_, subject, sentence)) in news.iter().enumerate() {
-        let mail = world.mail(&format!("mail-{}.json", n + 1));
+        let mail = sender.mail(&format!("mail-{}.json", n + 1));
         assert_eq!(mail["subject"], *subject);
         assert_eq!(mail["rcpt_tos"], json!([address]), "{mail}");
         assert_eq!(mail["from"], "Regimen <billing@regimen.example.test>");
@@ -120,10 +120,10 @@ async fn each_event_is_told_by_one_mail_and_one_notification() {
         assert!(html.contains("<p>Hello Ana,</p>") && html.contains(sentence), "{html}");
         assert!(text.contains("https://") && html.contains("href=\"https://"), "a way to act");
     }
-    assert!(world.mails.file("mail-5.json").is_none(), "each told once");
+    assert!(sender.mails.file("mail-5.json").is_none(), "each told once");
     let told = "select count(*) from public.notifications";
-    assert_eq!(world.fleet.count(told).await, 4);
-    assert_eq!(world.fleet.count(SENT).await, 4);
+    assert_eq!(sender.fleet.count(told).await, 4);
+    assert_eq!(sender.fleet.count(SENT).await, 4);
 }
 
 /// Whoever reads a mailbox learns nothing of a quiz, a provider or a key.
@@ -132,8 +132,8 @@ async fn a_mail_holds_nothing_of_a_quiz_and_nothing_a_provider_said() {
     let Some(python) = Language::python("stripe") else { return };
     let mails = Scripted::start(&python, "mail_server.py", &[]).await;
     let rest = [("RETRY_ROUNDS_SECONDS", "0.1"), ("PROVIDER_ATTEMPTS", "1"), ("RUST_LOG", "trace")];
-    let world = world(mails, &rest).await;
-    let fleet = &world.fleet;
+    let sender = mail_fleet(mails, &rest).await;
+    let fleet = &sender.fleet;
     let action = json!({"do": "status", "status": 400,
         "message": "upstream-gw refused 'torn vexilium' for key sk-MARKER-0123456789"});
     fleet.simulator.control(json!({"rules": [{ "action": action }]})).await;
@@ -149,7 +149,7 @@ async fn a_mail_holds_nothing_of_a_quiz_and_nothing_a_provider_said() {
         fleet.until_count(SENT, n as i64 + 1).await;
     }
     let mails: String =
-        (1..=4).map(|n| world.mails.file(&format!("mail-{n}.json")).unwrap()).collect();
+        (1..=4).map(|n| sender.mails.file(&format!("mail-{n}.json")).unwrap()).collect();
     assert!(mails.contains("Hello Ana"), "{mails}");
     for text in [mails, worker.process.output(), ingress.binary.process.output()] {
         let private = ["vexilium", "upstream-gw", "MARKER", "sk-", SECRET, StripeApi::KEY];
@@ -165,27 +165,27 @@ async fn a_mail_holds_nothing_of_a_quiz_and_nothing_a_provider_said() {
 async fn a_worker_killed_between_send_and_record_sends_the_same_mail_again() {
     let Some(python) = Language::python("stripe") else { return };
     let mails = Scripted::start(&python, "mail_server.py", &[]).await;
-    let mut world = world(mails, &[]).await;
-    let user = world.fleet.profile().await;
-    let hold = world.mails.folder().join("hold");
+    let mut sender = mail_fleet(mails, &[]).await;
+    let user = sender.fleet.profile().await;
+    let hold = sender.mails.folder().join("hold");
     std::fs::write(&hold, "").unwrap();
-    let (ingress, mut worker) = (world.fleet.ingress().await, world.fleet.worker().await);
+    let (ingress, mut worker) = (sender.fleet.ingress().await, sender.fleet.worker().await);
     let (event, ..) = &news(user)[1];
     assert_eq!(ingress.door().deliver(event, SECRET).await.status(), 200);
-    world.mails.when_there("mail-1.json").await;
+    sender.mails.when_there("mail-1.json").await;
     worker.process.kill9().await;
     std::fs::remove_file(&hold).unwrap();
-    assert_eq!(world.fleet.count(SENT).await, 0);
+    assert_eq!(sender.fleet.count(SENT).await, 0);
     // The claim of the dead worker runs out.
     let sql = "update regimen.billing_notices set run_at = now()";
-    world.fleet.db().await.batch_execute(sql).await.unwrap();
-    let _worker = world.fleet.worker().await;
-    world.fleet.until_count(SENT, 1).await;
-    let (first, second) = (world.mail("mail-1.json"), world.mail("mail-2.json"));
+    sender.fleet.db().await.batch_execute(sql).await.unwrap();
+    let _worker = sender.fleet.worker().await;
+    sender.fleet.until_count(SENT, 1).await;
+    let (first, second) = (sender.mail("mail-1.json"), sender.mail("mail-2.json"));
     assert_eq!(first["message_id"], second["message_id"]);
     assert_eq!(first["text"], second["text"]);
-    assert!(world.mails.file("mail-3.json").is_none());
-    assert_eq!(world.fleet.count("select count(*) from public.notifications").await, 1);
+    assert!(sender.mails.file("mail-3.json").is_none());
+    assert_eq!(sender.fleet.count("select count(*) from public.notifications").await, 1);
 }
 
 #[tokio::test]
@@ -206,27 +206,27 @@ async fn mails_go_through_starttls_and_a_login() {
         ("SMTP_USERNAME", login[0]),
         ("SMTP_PASSWORD", login[1]),
     ];
-    let world = world(mails, &secured).await;
-    let user = world.fleet.profile().await;
-    let ingress = world.fleet.ingress().await;
+    let sender = mail_fleet(mails, &secured).await;
+    let user = sender.fleet.profile().await;
+    let ingress = sender.fleet.ingress().await;
     let [(first, ..), (second, ..), ..] = news(user);
 
     // A stranger's certificate: nothing is said to such a server.
-    let worker = world.fleet.worker().await;
+    let worker = sender.fleet.worker().await;
     assert_eq!(ingress.door().deliver(&first, SECRET).await.status(), 200);
     let refused = "select count(*) from regimen.billing_notices
                    where mail_state = 'waiting' and error like '%certificate%'";
-    world.fleet.until_count(refused, 1).await;
+    sender.fleet.until_count(refused, 1).await;
     drop(worker);
 
-    let trusting = world.fleet.worker_with(&[("SMTP_ROOT_CERT", authority.as_str())]).await;
+    let trusting = sender.fleet.worker_with(&[("SMTP_ROOT_CERT", authority.as_str())]).await;
     assert_eq!(ingress.door().deliver(&second, SECRET).await.status(), 200);
     // The next try of the first one.
     let sql = "update regimen.billing_notices set run_at = now() where mail_state = 'waiting'";
-    world.fleet.db().await.batch_execute(sql).await.unwrap();
-    world.fleet.until_count(SENT, 2).await;
+    sender.fleet.db().await.batch_execute(sql).await.unwrap();
+    sender.fleet.until_count(SENT, 2).await;
     for name in ["mail-1.json", "mail-2.json"] {
-        let mail = world.mail(name);
+        let mail = sender.mail(name);
         assert_eq!((&mail["tls"], &mail["login"]), (&json!(true), &json!(true)), "{mail}");
     }
     assert!(!trusting.process.output().contains(login[1]), "the password is in the log");

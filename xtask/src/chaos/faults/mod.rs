@@ -14,7 +14,6 @@ pub(super) use redis::redis;
 pub(super) use timetable::Tempo;
 
 use super::fleet::{Counts, FleetError};
-use super::proxy::Proxy;
 use super::stop::Stage;
 use crate::clock;
 use crate::psql::PsqlError;
@@ -22,6 +21,7 @@ use crate::resp::RespError;
 use crate::servers::ServersError;
 use regimen_devtools::Interrupted;
 use regimen_devtools::process::ProcessError;
+use regimen_devtools::proxy::Proxy;
 use timetable::{Timetable, Turn};
 
 /// Why a lane came to its end before its time.
@@ -130,16 +130,16 @@ fn one_by_one(
 
 /// The connections that stand go silent for a while; new ones work.
 fn stall(stage: &Stage<'_>, proxy: &Proxy, turn: &Turn) -> Result<(), LaneError> {
-    if proxy.stall() == 0 {
+    if proxy.freeze() == 0 {
         let (what, whom) = turn.told();
         let seen = "no connection stood".to_owned();
         return Err(LaneError::Harmless { what, whom, seen });
     }
     stage.rest(turn.lasts)?;
     if turn.late {
-        proxy.deliver()
+        proxy.resume()
     } else {
-        proxy.cut_stalled()
+        proxy.cut_frozen()
     }
     Ok(())
 }

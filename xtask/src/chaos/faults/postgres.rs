@@ -8,11 +8,11 @@ use super::timetable::{Tempo, Timetable, Turn};
 use super::{LaneError, LaneLog, one_by_one, stall};
 use crate::chaos::FOLDER;
 use crate::chaos::check::count;
-use crate::chaos::proxy::{Proxy, Refusal};
 use crate::chaos::stop::Stage;
 use crate::psql::Psql;
 use crate::servers::PostgresKeeper;
 use regimen_devtools::process::{Output, Process};
+use regimen_devtools::proxy::{Proxy, Refusal};
 use regimen_devtools::signal::Ending;
 
 /// What our sessions that hold a lock are called.

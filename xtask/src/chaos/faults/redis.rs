@@ -4,10 +4,10 @@
 use super::kinds::{Choice, Kind};
 use super::timetable::{Tempo, Timetable, Turn};
 use super::{LaneError, LaneLog, one_by_one, stall};
-use crate::chaos::proxy::Proxy;
 use crate::chaos::stop::Stage;
 use crate::resp::{Connection, RespError};
 use crate::servers::RedisKeeper;
+use regimen_devtools::proxy::Proxy;
 
 /// A port that nobody serves: the master of a replica that has lost it.
 const NOBODY: [&str; 2] = ["127.0.0.1", "1"];
@@ -85,7 +85,7 @@ impl Lane<'_> {
     /// reach it, and those that stand stay with a replica of it until that goes.
     fn demote(&mut self, turn: &Turn) -> Result<(), LaneError> {
         let old = self.keeper.fail_over(self.stage.session)?;
-        self.proxy.lead_to(self.keeper.port());
+        self.proxy.retarget(format!("127.0.0.1:{}", self.keeper.port()));
         must_refuse(self.stage, &mut self.keeper.connect_to(&old)?, turn, "READONLY")?;
         self.stage.rest(turn.lasts)?;
         drop(old);

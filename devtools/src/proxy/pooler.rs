@@ -16,22 +16,21 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a client hears instead of a welcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::chaos) struct Refusal {
+pub struct Refusal {
     code: &'static str,
     message: &'static str,
 }
 
 impl Refusal {
     /// As a session pooler says it whose pool is used up.
-    pub(in crate::chaos) const POOL: Self = Self {
+    pub const POOL: Self = Self {
         code: "XX000",
         message: "MaxClientsInSessionMode: max clients reached - in Session mode max clients \
                   are limited to pool_size",
     };
 
     /// As PostgreSQL itself says it.
-    pub(in crate::chaos) const SERVER: Self =
-        Self { code: "53300", message: "sorry, too many clients already" };
+    pub const SERVER: Self = Self { code: "53300", message: "sorry, too many clients already" };
 
     /// Hears the client out and refuses it.
     ///

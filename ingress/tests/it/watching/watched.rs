@@ -30,13 +30,13 @@ pub(super) async fn soon<F: Future>(future: F) -> F::Output {
 }
 
 /// An ingress and what it stands on.
-pub(super) struct World {
+pub(super) struct WatchedIngress {
     pub(super) ingress: Ingress,
     pub(super) database: TestDatabase,
     pub(super) redis: TestRedis,
 }
 
-impl World {
+impl WatchedIngress {
     pub(super) async fn new(settings: &[(&str, &str)]) -> Self {
         let (database, redis) = (TestDatabase::new().await, TestRedis::new());
         Self { ingress: Ingress::start(&database, &redis, settings).await, database, redis }

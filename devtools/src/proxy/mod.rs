@@ -1,6 +1,6 @@
-//! A door of our own before a store, through which the whole fleet goes: its
-//! connections go silent while new ones work, new ones reach another server,
-//! and a pooler that has no room is played.
+//! A TCP proxy before a store that breaks connections the way networks and
+//! poolers do: those that stand go silent while new ones work, or are cut; new
+//! ones reach another server, or a pooler that has no room.
 
 mod pooler;
 #[cfg(test)]
@@ -8,11 +8,12 @@ mod tests;
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-pub(super) use pooler::Refusal;
+pub use pooler::Refusal;
 
 const BUFFER: usize = 16 * 1024;
 
@@ -22,14 +23,16 @@ const STACK: usize = 128 * 1024;
 /// Of so many new connections one is let in by a pooler that has no room.
 const LET_IN: usize = 4;
 
-/// A door to a port of this machine. Its connections end with the value.
-pub(super) struct Proxy {
+/// A proxy that runs. Its connections end with the value.
+#[derive(Debug)]
+pub struct Proxy {
     port: u16,
     shared: Arc<Shared>,
 }
 
+#[derive(Debug)]
 struct Shared {
-    target: AtomicU16,
+    target: Mutex<String>,
     closing: AtomicBool,
     refusal: Mutex<Option<Refusal>>,
     asked: AtomicUsize,
@@ -37,6 +40,7 @@ struct Shared {
 }
 
 /// One connection, both ways.
+#[derive(Debug)]
 struct Connection {
     client: TcpStream,
     server: TcpStream,
@@ -47,20 +51,20 @@ struct Connection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Open,
-    Stalled,
+    Frozen,
     Cut,
 }
 
 impl Proxy {
-    /// Opens one that leads to `target`.
+    /// Opens one that leads to `target`, such as `127.0.0.1:5432`.
     ///
     /// # Errors
     /// There is no port to listen on, or no thread to be had.
-    pub(super) fn to(target: u16) -> io::Result<Self> {
+    pub fn to(target: impl Into<String>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
-            target: AtomicU16::new(target),
+            target: Mutex::new(target.into()),
             closing: AtomicBool::new(false),
             refusal: Mutex::new(None),
             asked: AtomicUsize::new(0),
@@ -71,50 +75,73 @@ impl Proxy {
         Ok(Self { port, shared })
     }
 
+    /// Opens one that leads to where `url` points.
+    ///
+    /// # Errors
+    /// See [`Self::to`].
+    pub fn to_url(url: &str) -> io::Result<Self> {
+        Self::to(&url[host_and_port(url)])
+    }
+
     /// Where it listens on the loopback address.
-    pub(super) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// From now on new connections reach `target`; those that stand stay where they are.
-    pub(super) fn lead_to(&self, target: u16) {
-        self.shared.target.store(target, Ordering::Relaxed);
+    /// `url` with the proxy in the place of its host and port.
+    pub fn url(&self, url: &str) -> String {
+        let place = host_and_port(url);
+        format!("{}127.0.0.1:{}{}", &url[..place.start], self.port, &url[place.end..])
+    }
+
+    /// From now on new connections reach `target`; those that stand stay where
+    /// they are, as at a managed failover.
+    pub fn retarget(&self, target: impl Into<String>) {
+        *lock(&self.shared.target) = target.into();
     }
 
     /// The connections that stand go silent, and neither end is told; new ones
     /// work. Returns how many they are.
-    pub(super) fn stall(&self) -> usize {
+    pub fn freeze(&self) -> usize {
         let standing = self.shared.standing();
-        let open = standing.iter().filter(|connection| connection.set(Flow::Open, Flow::Stalled));
+        let open = standing.iter().filter(|connection| connection.set(Flow::Open, Flow::Frozen));
         open.count()
     }
 
-    /// Silent connections go on where they stopped: what was sent into the
+    /// Frozen connections go on where they stopped: what was sent into the
     /// silence arrives now, whoever still waits for the answer.
-    pub(super) fn deliver(&self) {
+    pub fn resume(&self) {
         for connection in self.shared.standing().iter() {
-            connection.set(Flow::Stalled, Flow::Open);
+            connection.set(Flow::Frozen, Flow::Open);
         }
     }
 
-    /// Silent connections are closed.
-    pub(super) fn cut_stalled(&self) {
+    /// Frozen connections are closed.
+    pub fn cut_frozen(&self) {
         for connection in self.shared.standing().iter() {
-            if connection.set(Flow::Stalled, Flow::Cut) {
+            if connection.set(Flow::Frozen, Flow::Cut) {
                 connection.close();
             }
         }
     }
 
     /// Every other connection that stands is closed.
-    pub(super) fn cut_half(&self) {
-        for connection in self.shared.standing().iter().step_by(2) {
-            connection.cut();
-        }
+    pub fn cut_half(&self) {
+        self.shared.standing().iter().step_by(2).for_each(|connection| connection.cut());
+    }
+
+    /// Every connection that stands is closed, frozen ones too.
+    pub fn cut(&self) {
+        self.shared.standing().iter().for_each(|connection| connection.cut());
+    }
+
+    /// How many connections stand.
+    pub fn standing(&self) -> usize {
+        self.shared.standing().len()
     }
 
     /// Most new connections hear this refusal of Postgres's; none without one.
-    pub(super) fn refuse_most(&self, refusal: Option<Refusal>) {
+    pub fn refuse_most(&self, refusal: Option<Refusal>) {
         *lock(&self.shared.refusal) = refusal;
     }
 }
@@ -124,13 +151,16 @@ impl Drop for Proxy {
         self.shared.closing.store(true, Ordering::Relaxed);
         // Wakes the thread that accepts.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
-        self.shared.standing().iter().for_each(|connection| connection.cut());
+        self.cut();
     }
 }
 
 impl Shared {
     fn standing(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
-        lock(&self.standing)
+        let mut standing = lock(&self.standing);
+        // What only this list still knows has ended in both directions.
+        standing.retain(|connection| Arc::strong_count(connection) > 1);
+        standing
     }
 
     /// The refusal for a connection that is made now, if it is to hear one.
@@ -165,11 +195,11 @@ impl Connection {
         let _ = self.server.shutdown(Shutdown::Both);
     }
 
-    /// Waits while it is stalled; false when it has been cut.
+    /// Waits while it is frozen; false when it has been cut.
     fn flows(&self) -> bool {
         let flow = lock(&self.flow);
-        let stalled = |flow: &mut Flow| *flow == Flow::Stalled;
-        let flow = self.changed.wait_while(flow, stalled).unwrap_or_else(PoisonError::into_inner);
+        let frozen = |flow: &mut Flow| *flow == Flow::Frozen;
+        let flow = self.changed.wait_while(flow, frozen).unwrap_or_else(PoisonError::into_inner);
         *flow == Flow::Open
     }
 
@@ -209,9 +239,9 @@ fn serve(mut client: TcpStream, shared: &Shared) {
         let _ = refusal.tell(&mut client);
         return;
     }
-    let target = shared.target.load(Ordering::Relaxed);
+    let target = lock(&shared.target).clone();
     // Nobody there: the client finds its connection closed.
-    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)) else { return };
+    let Ok(server) = TcpStream::connect(target) else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let flow = Mutex::new(Flow::Open);
     let connection = Arc::new(Connection { client, server, flow, changed: Condvar::new() });
@@ -219,13 +249,16 @@ fn serve(mut client: TcpStream, shared: &Shared) {
     if spawn(move || other_way.copy(&other_way.server, &other_way.client)).is_err() {
         return;
     }
-    {
-        let mut standing = shared.standing();
-        // What only this list still knows has ended in both directions.
-        standing.retain(|connection| Arc::strong_count(connection) > 1);
-        standing.push(Arc::clone(&connection));
-    }
+    shared.standing().push(Arc::clone(&connection));
     connection.copy(&connection.client, &connection.server);
+}
+
+/// Where host and port of `url` stand in it, behind the login and before the path.
+fn host_and_port(url: &str) -> Range<usize> {
+    let start = url.find("://").map_or(0, |found| found + 3);
+    let end = url[start..].find(['/', '?']).map_or(url.len(), |found| start + found);
+    let start = url[start..end].rfind('@').map_or(start, |found| start + found + 1);
+    start..end
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {

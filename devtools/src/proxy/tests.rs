@@ -1,18 +1,18 @@
 //! The proxy between real sockets, and before a real PostgreSQL.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use super::*;
-use crate::psql::Psql;
 
 /// How long silence is listened to.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// A server that answers each byte with its own name; returns its port.
-fn server(name: u8) -> u16 {
+/// A server that answers each byte with its own name; returns its address.
+fn server(name: u8) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
             thread::spawn(move || {
@@ -21,7 +21,7 @@ fn server(name: u8) -> u16 {
             });
         }
     });
-    port
+    address
 }
 
 fn client(proxy: &Proxy) -> TcpStream {
@@ -51,25 +51,38 @@ fn standing_connections_go_silent_and_go_on_or_are_cut() {
     let proxy = Proxy::to(server(b'a')).unwrap();
     let (one, other) = (client(&proxy), client(&proxy));
     assert_eq!((ask(&one).unwrap(), ask(&other).unwrap()), (b'a', b'a'));
-    assert_eq!(proxy.stall(), 2);
+    assert_eq!(proxy.freeze(), 2);
     assert!(is_silent(&one));
     assert_eq!(ask(&client(&proxy)).unwrap(), b'a', "new ones work");
-    proxy.deliver();
+    proxy.resume();
     assert_eq!(heard(&one).unwrap(), b'a', "what was asked meanwhile is answered");
-    proxy.stall();
-    proxy.cut_stalled();
+    proxy.freeze();
+    proxy.cut_frozen();
     assert!(ask(&one).is_err() && ask(&other).is_err());
     assert_eq!(ask(&client(&proxy)).unwrap(), b'a');
 }
 
 #[test]
 fn after_a_failover_only_new_connections_reach_the_other_server() {
-    let proxy = Proxy::to(server(b'a')).unwrap();
+    let proxy = Proxy::to_url(&format!("redis://{}/0", server(b'a'))).unwrap();
     let old = client(&proxy);
     assert_eq!(ask(&old).unwrap(), b'a');
-    proxy.lead_to(server(b'b'));
-    assert_eq!(ask(&client(&proxy)).unwrap(), b'b');
+    proxy.retarget(server(b'b'));
+    let new = client(&proxy);
+    assert_eq!(ask(&new).unwrap(), b'b');
     assert_eq!(ask(&old).unwrap(), b'a');
+    assert_eq!(proxy.standing(), 2);
+    proxy.freeze();
+    proxy.cut();
+    assert!(ask(&old).is_err() && ask(&new).is_err());
+}
+
+#[test]
+fn a_url_leads_through_the_proxy_with_its_login_and_path() {
+    let proxy = Proxy::to("127.0.0.1:1").unwrap();
+    let through = |url: &str| proxy.url(url).replace(&proxy.port().to_string(), "PORT");
+    assert_eq!(through("redis://a:b@store:6379/2"), "redis://a:b@127.0.0.1:PORT/2");
+    assert_eq!(through("postgres://store:5432?x=@"), "postgres://127.0.0.1:PORT?x=@");
 }
 
 #[test]
@@ -85,18 +98,18 @@ fn half_of_the_connections_are_cut() {
 fn most_clients_of_a_full_pooler_are_refused_in_postgres_own_words() {
     let given = |name: &str| std::env::var(name).expect("`cargo xtask test` provides it");
     let url = given("REGIMEN_TEST_DATABASE_URL");
-    let (login, place) = url.rsplit_once('@').unwrap();
-    let port: u16 = place.split(['/', ':']).nth(1).unwrap().parse().unwrap();
-    let proxy = Proxy::to(port).unwrap();
-    let folder = given("REGIMEN_TEST_POSTGRES_BIN");
-    let password = login.rsplit_once(':').unwrap().1;
-    let psql = Psql::new(Path::new(&folder), proxy.port(), password);
-    psql.run("select 1").unwrap();
+    let proxy = Proxy::to_url(&url).unwrap();
+    let psql = PathBuf::from(given("REGIMEN_TEST_POSTGRES_BIN")).join("psql");
+    let select = || {
+        let output =
+            Command::new(&psql).args([&proxy.url(&url), "-c", "select 1"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(said) }
+    };
+    select().unwrap();
     for (refusal, says) in [(Refusal::POOL, "max clients reached"), (Refusal::SERVER, "too many")] {
         proxy.refuse_most(Some(refusal));
-        let outcomes = [0; LET_IN].map(|_| psql.run("select 1"));
-        let refused = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
-        let refused: Vec<String> = refused.map(ToString::to_string).collect();
+        let refused: Vec<_> = (0..LET_IN).filter_map(|_| select().err()).collect();
         assert_eq!(refused.len(), LET_IN - 1);
         assert!(
             refused.iter().all(|why| why.contains("FATAL") && why.contains(says)),
@@ -104,5 +117,5 @@ fn most_clients_of_a_full_pooler_are_refused_in_postgres_own_words() {
         );
     }
     proxy.refuse_most(None);
-    psql.run("select 1").unwrap();
+    select().unwrap();
 }

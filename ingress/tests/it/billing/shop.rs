@@ -9,12 +9,12 @@ use crate::harness::{Answer, Ingress, Send};
 
 pub(super) const KEY: &str = "rk_test_never_to_be_shown";
 
-pub(super) struct World {
+pub(super) struct Shop {
     pub(super) ingress: Ingress,
     pub(super) stripe: StripeStandIn,
 }
 
-impl World {
+impl Shop {
     pub(super) async fn new() -> Self {
         Self::with(&[]).await
     }
