@@ -9,7 +9,8 @@
 use std::fmt;
 use std::io::Write;
 use std::panic::PanicHookInfo;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
 
 use chrono::SecondsFormat;
 use hmac::{Hmac, KeyInit, Mac};
@@ -33,6 +34,8 @@ use crate::config::Env;
 
 /// Lines that may wait for the thread that writes them: some megabytes.
 const WAITING_LINES: usize = 16_384;
+/// How long the end of the process waits for the lines that are not written yet.
+const LAST_LINES: Duration = Duration::from_millis(1_500);
 /// A shorter key could be guessed, and users be found by trying their ids.
 const SHORTEST_KEY: usize = 32;
 /// What every line begins with. A field of the same name gets an underscore.
@@ -71,9 +74,25 @@ pub(super) fn user_key(env: &mut Env) -> Option<SecretString> {
     Some(key)
 }
 
-/// The thread that writes. What it has not written yet is written when this is dropped.
+/// The thread that writes. What it has not written yet is written when this is
+/// dropped, as far as somebody reads it in time.
 pub(super) struct Lines {
-    _thread: WorkerGuard,
+    thread: Option<WorkerGuard>,
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        let (thread, (done, ended)) = (self.thread.take(), mpsc::channel::<()>());
+        // On a thread of its own: the guard prints to standard output when its thread
+        // does not listen, and would wait for ever where that is what nobody reads.
+        let flush = move || {
+            drop(thread);
+            drop(done);
+        };
+        if std::thread::Builder::new().spawn(flush).is_ok() {
+            let _ = ended.recv_timeout(LAST_LINES);
+        }
+    }
 }
 
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
@@ -111,7 +130,7 @@ pub(super) fn layer(
             .with_filter(filter)
             .boxed(),
     };
-    (lines, Lines { _thread: thread })
+    (lines, Lines { thread: Some(thread) })
 }
 
 /// Whether the crate behind `target` writes into its debug lines what passes

@@ -10,7 +10,6 @@ use regimen_common::db::{DbError, Pool};
 use regimen_common::provider::ProviderName;
 use regimen_common::readiness::{Liveness, Readiness};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -28,7 +28,8 @@ const SEED: &str = "20261122";
 
 /// Routes that ask Stripe, for which nothing answers here. The ingress's own
 /// tests hold their answers against the description, with a stand-in for Stripe.
-const ASK_STRIPE: &str = "^/(v1/billing/|api/stripe/(create-checkout-session|invoices|admin/))";
+const ASK_STRIPE: &str =
+    "^/(v1/billing/|api/admin/|api/stripe/(create-checkout-session|invoices|admin/))";
 
 /// Whose token the requests carry: an operator's, for whom no route is closed.
 const USER: Uuid = Uuid::from_u128(0x6f1c_2a34_0000_4000_8000_0000_0000_f422);
