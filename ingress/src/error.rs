@@ -228,6 +228,11 @@ pub(crate) struct ProblemType {
 }
 
 impl ApiError {
+    /// One field needs correcting.
+    pub fn field(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { pointer: pointer.into(), message: message.into() }])
+    }
+
     /// Wraps a defect of ours.
     pub fn internal(source: impl Into<Cause>) -> Self {
         Self::Internal(source.into())

@@ -289,16 +289,16 @@ fn understood(unread: Vec<Unread>, policy: AllergyPolicy) -> Result<Vec<Unread>,
     let refused = unread.iter().find(|one| one.pointer == ALLERGIES);
     match refused.filter(|_| policy == AllergyPolicy::Strict) {
         None => Ok(unread),
-        Some(one) => Err(ApiError::Invalid(vec![FieldError {
-            pointer: one.pointer.clone(),
-            message: format!(
+        Some(one) => Err(ApiError::field(
+            one.pointer.clone(),
+            format!(
                 "has words that are not understood: {}. Name single foods (\"kiwi\"), the allergens \
                  of the EU list (gluten, crustaceans, eggs, fish, peanuts, soy, milk, nuts, celery, \
                  mustard, sesame, sulphites, lupin, molluscs) or conditions (coeliac disease, lactose \
                  intolerance), in any of 50 languages",
                 one.words.join(", ")
             ),
-        }])),
+        )),
     }
 }
 

@@ -4,7 +4,7 @@ use regimen_common::telemetry::{UserHash, sentry};
 use uuid::Uuid;
 
 use super::AuthError;
-use crate::error::{ApiError, FieldError};
+use crate::error::ApiError;
 
 /// What a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +50,10 @@ impl Caller {
             Role::Service => match (named, self.user_id) {
                 (Some(a), Some(b)) if a != b => Err(AuthError::TwoUsers.into()),
                 (Some(user), _) | (None, Some(user)) => Ok(user),
-                (None, None) => Err(ApiError::Invalid(vec![FieldError {
-                    pointer: "/user_id".to_owned(),
-                    message: "name the user this request is for, here or in X-User-Id".to_owned(),
-                }])),
+                (None, None) => Err(ApiError::field(
+                    "/user_id",
+                    "name the user this request is for, here or in X-User-Id",
+                )),
             },
         }
     }

@@ -320,10 +320,7 @@ fn price(state: &AppState, plan: Option<&str>) -> Result<String, ApiError> {
     let offer = offers.iter().find(|offer| offer.name == plan);
     offer.map(|offer| offer.price.clone()).ok_or_else(|| {
         let names: Vec<&str> = offers.iter().map(|offer| offer.name.as_str()).collect();
-        ApiError::Invalid(vec![FieldError {
-            pointer: "/plan".to_owned(),
-            message: format!("must be one of {}", names.join(", ")),
-        }])
+        ApiError::field("/plan", format!("must be one of {}", names.join(", ")))
     })
 }
 

@@ -18,7 +18,7 @@ pub mod revenue;
 
 use regimen_common::billing::is_stripe_id;
 
-use crate::error::{ApiError, FieldError};
+use crate::error::ApiError;
 
 /// The id of one of Stripe's objects at `pointer`.
 ///
@@ -30,6 +30,5 @@ pub fn stripe_id<'a>(pointer: &str, id: Option<&'a str>) -> Result<&'a str, ApiE
         Some(_) => "must be an id of Stripe's: letters, digits, _ and -",
         None => "is required",
     };
-    let (pointer, message) = (pointer.to_owned(), message.to_owned());
-    Err(ApiError::Invalid(vec![FieldError { pointer, message }]))
+    Err(ApiError::field(pointer, message))
 }

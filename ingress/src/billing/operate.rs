@@ -19,7 +19,7 @@ use tokio::try_join;
 const LONGEST_TRIAL: i64 = 730 * 86_400;
 
 use crate::auth::{Caller, Role};
-use crate::error::{ApiError, FieldError};
+use crate::error::ApiError;
 use crate::state::AppState;
 use crate::stripe_api::replies::{List, Subscription};
 use crate::stripe_api::{CallError, Reply};
@@ -48,10 +48,7 @@ pub fn trial_end(at: i64, now: DateTime<Utc>) -> Result<Change, ApiError> {
     if (now + 1..=now + LONGEST_TRIAL).contains(&at) {
         return Ok(Change::TrialEnd(at));
     }
-    Err(ApiError::Invalid(vec![FieldError {
-        pointer: "/trial_end".to_owned(),
-        message: "must be in Unix seconds, in the future, within two years".to_owned(),
-    }]))
+    Err(ApiError::field("/trial_end", "must be in Unix seconds, in the future, within two years"))
 }
 
 impl Change {
@@ -217,10 +214,7 @@ pub async fn invoice(state: &AppState, of: &str) -> Result<Option<Value>, ApiErr
         Some("sub") => list("/invoices", &format!("subscription={of}&limit=1")),
         Some("cus") => list("/invoices", &format!("customer={of}&limit=1")),
         _ => {
-            return Err(ApiError::Invalid(vec![FieldError {
-                pointer: "/invoice_id".to_owned(),
-                message: "must begin with in_, sub_ or cus_".to_owned(),
-            }]));
+            return Err(ApiError::field("/invoice_id", "must begin with in_, sub_ or cus_"));
         }
     };
     let found = match state.stripe.read::<Value>(request).await {

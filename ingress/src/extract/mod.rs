@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use uuid::Uuid;
 
-use crate::error::{ApiError, FieldError};
+use crate::error::ApiError;
 use crate::middleware::BodyRefused;
 
 /// A JSON body, checked for what no route wants before it is read into `T`:
@@ -192,7 +192,7 @@ fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
         }
         None => shortened(text),
     };
-    ApiError::Invalid(vec![FieldError { pointer, message }])
+    ApiError::field(pointer, message)
 }
 
 fn reference_token(segment: &Segment) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
 
-use crate::error::{ApiError, FieldError, PROBLEM_JSON, Part, QuotaExceeded, type_uri};
+use crate::error::{ApiError, PROBLEM_JSON, Part, QuotaExceeded, type_uri};
 
 /// Adds to every operation what it can refuse, unless its handler says more.
 pub(super) fn add(document: &mut Value, is_flood_exempt: fn(&str) -> bool) {
@@ -42,7 +42,7 @@ fn refusals_of(path: &str, operation: &Value) -> Vec<ApiError> {
         refusals.push(ApiError::NotFound("nothing of yours has this id".to_owned()));
     }
     if reads_query(operation) {
-        refusals.push(invalid("?limit", "must be between 1 and 100"));
+        refusals.push(ApiError::field("?limit", "must be between 1 and 100"));
     }
     if operation["requestBody"].is_object() {
         refusals.extend([
@@ -50,7 +50,7 @@ fn refusals_of(path: &str, operation: &Value) -> Vec<ApiError> {
             ApiError::Timeout,
             ApiError::TooLarge { part: Part::Body, limit: 262_144 },
             ApiError::UnsupportedMediaType,
-            invalid("/answers/age", "is required"),
+            ApiError::field("/answers/age", "is required"),
             ApiError::Unavailable { what: "the database", source: "example".into() },
         ]);
     }
@@ -60,10 +60,6 @@ fn refusals_of(path: &str, operation: &Value) -> Vec<ApiError> {
 fn reads_query(operation: &Value) -> bool {
     let parameters = operation["parameters"].as_array();
     parameters.is_some_and(|all| all.iter().any(|parameter| parameter["in"] == "query"))
-}
-
-fn invalid(pointer: &str, message: &str) -> ApiError {
-    ApiError::Invalid(vec![FieldError { pointer: pointer.into(), message: message.into() }])
 }
 
 fn quota_exceeded() -> ApiError {

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{cut_before_next, page_size, wrong};
+use super::{cut_before_next, page_size};
 use crate::auth::Admin;
 use crate::error::ApiError;
 use crate::extract::{Query, is_plain};
@@ -87,7 +87,7 @@ async fn list(
     let limit = page_size(limit)?;
     for (pointer, word) in [("?actor", &actor), ("?action", &action), ("?target", &target)] {
         if word.as_deref().is_some_and(|word| !is_plain(word)) {
-            return Err(wrong(pointer, "must be as the record shows it"));
+            return Err(ApiError::field(pointer, "must be as the record shows it"));
         }
     }
     let filter = Filter { actor, name: action, target, before: cursor, limit: limit + 1 };

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::{cut_before_next, page_size, record, wrong};
+use super::{cut_before_next, page_size, record};
 use crate::announce::announce;
 use crate::auth::Admin;
 use crate::billing::operate::actor;
@@ -101,10 +101,10 @@ async fn list(
     Query(query): Query<JobsQuery>,
 ) -> Result<Json<AdminJobPage>, ApiError> {
     let in_state = query.state.as_deref().map(str::parse::<JobState>).transpose();
-    let in_state = in_state.map_err(|error| wrong("?state", error.to_string()))?;
+    let in_state = in_state.map_err(|error| ApiError::field("?state", error.to_string()))?;
     let limit = page_size(query.limit)?;
     if query.reason.as_deref().is_some_and(|reason| !is_plain(reason)) {
-        return Err(wrong("?reason", "must be the code of an error, as jobs show it"));
+        return Err(ApiError::field("?reason", "must be the code of an error, as jobs show it"));
     }
     let filter = OperatorFilter {
         state: in_state,

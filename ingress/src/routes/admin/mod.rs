@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::Admin;
 use crate::billing::operate::actor;
-use crate::error::{ApiError, FieldError};
+use crate::error::ApiError;
 use crate::state::AppState;
 
 const DEFAULT_PAGE: i64 = 50;
@@ -53,12 +53,8 @@ fn page_size(limit: Option<i64>) -> Result<i64, ApiError> {
     if (1..=MAX_PAGE).contains(&limit) {
         Ok(limit)
     } else {
-        Err(wrong("?limit", format!("must be between 1 and {MAX_PAGE}")))
+        Err(ApiError::field("?limit", format!("must be between 1 and {MAX_PAGE}")))
     }
-}
-
-fn wrong(pointer: &str, message: impl Into<String>) -> ApiError {
-    ApiError::Invalid(vec![FieldError { pointer: pointer.to_owned(), message: message.into() }])
 }
 
 /// Splits off the row beyond a page of `limit`; its presence tells that there is a next page.

@@ -10,7 +10,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::wrong;
 use crate::auth::Admin;
 use crate::error::ApiError;
 use crate::extract::Query;
@@ -126,7 +125,10 @@ fn days(query: &SpendQuery, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), 
     let from = query.from.or_else(back).unwrap_or(to);
     match (to - from).num_days() {
         0..MAX_DAYS => Ok((from, to)),
-        _ => Err(wrong("?from", format!("must be at most {} days before to", MAX_DAYS - 1))),
+        _ => Err(ApiError::field(
+            "?from",
+            format!("must be at most {} days before to", MAX_DAYS - 1),
+        )),
     }
 }
 
@@ -138,7 +140,7 @@ fn grouping(names: &str) -> Result<Grouping, ApiError> {
             "provider" => by.provider = true,
             "model" => by.model = true,
             "user" => by.user = true,
-            _ => return Err(wrong("?by", "must name day, provider, model or user")),
+            _ => return Err(ApiError::field("?by", "must name day, provider, model or user")),
         }
     }
     Ok(by)

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{cut_before_next, page_size, record, wrong};
+use super::{cut_before_next, page_size, record};
 use crate::auth::Admin;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Name, Query, is_plain};
@@ -103,14 +103,17 @@ async fn list(
     Query(query): Query<EventsQuery>,
 ) -> Result<Json<StripeEvents>, ApiError> {
     let in_state = query.state.as_deref().unwrap_or("dead").parse::<EventState>();
-    let in_state = in_state.map_err(|error| wrong("?state", error.to_string()))?;
+    let in_state = in_state.map_err(|error| ApiError::field("?state", error.to_string()))?;
     let limit = page_size(query.limit)?;
     let mut client = state.db.get().await?;
     let cursor = query.cursor.as_deref();
     if let Some(id) = cursor {
         // It may have changed its state since, and its place not.
         if !is_plain(id) || events::find(&client, id).await?.is_none() {
-            return Err(wrong("?cursor", "must be the next_cursor of a page; begin without it"));
+            return Err(ApiError::field(
+                "?cursor",
+                "must be the next_cursor of a page; begin without it",
+            ));
         }
     }
     let mut events = events::list(&client, in_state, cursor, limit + 1).await?;

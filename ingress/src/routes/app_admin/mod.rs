@@ -25,7 +25,7 @@ use crate::auth::{Admin, Caller};
 use crate::billing::dashboard::{SaasMetrics, Users};
 use crate::billing::operate::{self, Change, Repayment};
 use crate::billing::{checkout, keys, stripe_id};
-use crate::error::{ApiError, FieldError};
+use crate::error::ApiError;
 use crate::extract::{Json as JsonBody, Name, Query, is_plain};
 use crate::limits::{Action, limited};
 use crate::openapi::{StripeRefusals, UnknownAtStripe};
@@ -244,7 +244,7 @@ async fn apply_coupon(
     JsonBody(request): JsonBody<Coupon>,
 ) -> Result<Response, ApiError> {
     if !is_plain(&request.coupon_id) {
-        return Err(wrong("/coupon_id", "must be 1 to 255 printable ASCII characters"));
+        return Err(ApiError::field("/coupon_id", "must be 1 to 255 printable ASCII characters"));
     }
     let change = Change::Coupon(request.coupon_id);
     changed(&state, &caller, &headers, &request.subscription_id, change).await
@@ -297,10 +297,10 @@ async fn refund(
     let RefundOf { payment_intent_id: payment, amount } = request;
     stripe_id("/payment_intent_id", Some(&payment))?;
     if !payment.starts_with("pi_") {
-        return Err(wrong("/payment_intent_id", "must begin with pi_"));
+        return Err(ApiError::field("/payment_intent_id", "must begin with pi_"));
     }
     if amount.is_some_and(|amount| amount < 1) {
-        return Err(wrong("/amount", "must be at least 1"));
+        return Err(ApiError::field("/amount", "must be at least 1"));
     }
     let key = keys::of_refund(&headers, &operate::actor(&caller), &payment, amount)?;
     let repayment = Repayment { payment, amount, reason: None };
@@ -420,9 +420,4 @@ async fn customer(
         customer: period_end_on_top(customer),
         payment_methods,
     }))
-}
-
-fn wrong(pointer: &str, message: &str) -> ApiError {
-    let (pointer, message) = (pointer.to_owned(), message.to_owned());
-    ApiError::Invalid(vec![FieldError { pointer, message }])
 }

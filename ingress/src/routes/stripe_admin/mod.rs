@@ -21,7 +21,7 @@ use self::views::{
 use crate::auth::{Admin, Caller};
 use crate::billing::operate::{self, Change, Reason, Repayment};
 use crate::billing::{checkout, keys, revenue, stripe_id};
-use crate::error::{ApiError, FieldError};
+use crate::error::ApiError;
 use crate::extract::{Json as JsonBody, Query, is_plain};
 use crate::openapi::{StripeRefusals, UnknownAtStripe};
 use crate::state::AppState;
@@ -113,7 +113,7 @@ async fn apply_coupon(
 ) -> Result<Response, ApiError> {
     let coupon = request.coupon_id;
     if !is_plain(&coupon) {
-        return Err(wrong("/coupon_id", "must be 1 to 255 printable ASCII characters"));
+        return Err(ApiError::field("/coupon_id", "must be 1 to 255 printable ASCII characters"));
     }
     change(&state, &admin, &headers, &request.subscription_id, Change::Coupon(coupon)).await
 }
@@ -208,10 +208,10 @@ async fn refund(
     let RefundRequest { payment_id, amount, reason } = request;
     stripe_id("/payment_id", Some(&payment_id))?;
     if !(payment_id.starts_with("pi_") || payment_id.starts_with("ch_")) {
-        return Err(wrong("/payment_id", "must begin with pi_ or ch_"));
+        return Err(ApiError::field("/payment_id", "must begin with pi_ or ch_"));
     }
     if amount.is_some_and(|amount| amount < 1) {
-        return Err(wrong("/amount", "must be at least 1"));
+        return Err(ApiError::field("/amount", "must be at least 1"));
     }
     let key = keys::of_refund(&headers, &operate::actor(&admin), &payment_id, amount)?;
     let repayment = Repayment { payment: payment_id, amount, reason };
@@ -277,10 +277,10 @@ async fn subscribers(
     Query(query): Query<SubscribersQuery>,
 ) -> Result<Json<SubscriberPage>, ApiError> {
     let status = query.status.as_deref().map(str::parse).transpose();
-    let status = status.map_err(|error| wrong("?status", &format!("{error}")))?;
+    let status = status.map_err(|error| ApiError::field("?status", format!("{error}")))?;
     let limit = query.limit.unwrap_or(MAX_PAGE);
     if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(wrong("?limit", &format!("must be between 1 and {MAX_PAGE}")));
+        return Err(ApiError::field("?limit", format!("must be between 1 and {MAX_PAGE}")));
     }
     for (pointer, id) in [("?cursor", &query.cursor), ("?price_id", &query.price_id)] {
         if id.is_some() {
@@ -288,7 +288,10 @@ async fn subscribers(
         }
     }
     if query.email.as_deref().is_some_and(|email| !is_plain(email)) {
-        return Err(wrong("?email", "must be the beginning of an address, without spaces"));
+        return Err(ApiError::field(
+            "?email",
+            "must be the beginning of an address, without spaces",
+        ));
     }
     let filter = SubscriberFilter {
         status,
@@ -318,9 +321,4 @@ fn answer<T, V: Serialize>(reply: Reply<T>, view: impl FnOnce(T) -> V) -> Respon
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     response
-}
-
-fn wrong(pointer: &str, message: &str) -> ApiError {
-    let (pointer, message) = (pointer.to_owned(), message.to_owned());
-    ApiError::Invalid(vec![FieldError { pointer, message }])
 }
