@@ -15,6 +15,8 @@ use regimen_worker::prompts;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::warnings::WAYS_OF_EATING;
+
 /// People asked for; a plan of each kind for each of them.
 const PEOPLE: u64 = 300;
 
@@ -74,24 +76,37 @@ async fn answer(
         .to_owned()
 }
 
-#[tokio::test]
-async fn people_of_every_kind_get_plans_that_pass() {
+/// What `verify` finds in the plan a sound provider answers this person.
+async fn found(
+    client: &reqwest::Client,
+    simulator: &Simulator,
+    kind: PlanKind,
+    answers: &Value,
+    seed: u64,
+) -> Vec<Violation> {
+    let quiz = Quiz::read(answers).unwrap();
+    let nutrition = Nutrition::of(&quiz);
+    let needs = Needs::of(&quiz, &nutrition);
+    let prompt = prompts::build(kind, &quiz, &nutrition, &needs, Uuid::from_u128(seed.into()));
+    let mut plan = plan::parse(kind, &answer(client, simulator, &prompt).await).unwrap();
+    repair(&mut plan, &needs);
+    verify(&plan, &needs).violations
+}
+
+async fn provider() -> (reqwest::Client, Simulator) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let simulator = Simulator::start(Settings::default()).await.unwrap();
-    let client = reqwest::Client::builder().build().unwrap();
+    (reqwest::Client::builder().build().unwrap(), simulator)
+}
+
+#[tokio::test]
+async fn people_of_every_kind_get_plans_that_pass() {
+    let (client, simulator) = provider().await;
     let (mut passed, mut refused) = (0, Vec::new());
     for number in 0..PEOPLE {
-        let mut rng = StdRng::seed_from_u64(number);
-        let answers = person(&mut rng);
-        let quiz = Quiz::read(&answers).unwrap();
-        let nutrition = Nutrition::of(&quiz);
-        let needs = Needs::of(&quiz, &nutrition);
+        let answers = person(&mut StdRng::seed_from_u64(number));
         for kind in PlanKind::ALL {
-            let seed = Uuid::from_u128(u128::from(number) + 1);
-            let prompt = prompts::build(*kind, &quiz, &nutrition, &needs, seed);
-            let mut plan = plan::parse(*kind, &answer(&client, &simulator, &prompt).await).unwrap();
-            repair(&mut plan, &needs);
-            let violations = verify(&plan, &needs).violations;
+            let violations = found(&client, &simulator, *kind, &answers, number + 1).await;
             passed += usize::from(violations.is_empty());
             if let Some(first) = violations.first() {
                 let classes: Vec<_> = violations.iter().map(Violation::class).collect();
@@ -102,4 +117,20 @@ async fn people_of_every_kind_get_plans_that_pass() {
     refused.iter().for_each(|line| println!("{line}"));
     println!("{passed} plans passed, {} refused", refused.len());
     assert!(refused.len() * 50 <= passed, "more than 2 % of a sound provider's plans are refused");
+}
+
+/// Whatever dishes the seed draws, none holds what the style forbids.
+#[tokio::test]
+async fn no_draw_of_dishes_breaks_a_way_of_eating() {
+    let (client, simulator) = provider().await;
+    let mut refused = Vec::new();
+    for style in WAYS_OF_EATING {
+        let mut answers = crate::fleet::answers();
+        answers["dietaryStyle"] = json!(style);
+        for seed in 1..=60 {
+            let violations = found(&client, &simulator, PlanKind::Meal, &answers, seed).await;
+            refused.extend(violations.iter().map(|found| format!("{style} {seed}: {found}")));
+        }
+    }
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
 }

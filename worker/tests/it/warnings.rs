@@ -8,6 +8,25 @@ use uuid::Uuid;
 
 use crate::fleet::{Fleet, answers, job_ids, soon};
 
+/// Ways of eating as people write them.
+pub(crate) const WAYS_OF_EATING: &[&str] = &[
+    "Halal",
+    "kosher",
+    "Celiac",
+    "Sin gluten",
+    "Plant-based",
+    "Pescetarian",
+    "Veggie",
+    "Non-vegetarian",
+    "Vegetarian but eats fish",
+    "Jain",
+    "Egg-free",
+    "Low carb",
+    "Whole30",
+    "No pork",
+    "Low FODMAP",
+];
+
 fn with(changes: &Value) -> Value {
     let mut answers = answers();
     for (name, value) in changes.as_object().unwrap() {
@@ -57,23 +76,7 @@ async fn ways_of_eating_as_people_write_them_get_their_plan_at_the_first_call() 
     let mut fleet = Fleet::new(&[]).await;
     fleet.ask_all_providers();
     let (ingress, _worker) = tokio::join!(fleet.ingress(), fleet.worker());
-    for style in [
-        "Halal",
-        "kosher",
-        "Celiac",
-        "Sin gluten",
-        "Plant-based",
-        "Pescetarian",
-        "Veggie",
-        "Non-vegetarian",
-        "Vegetarian but eats fish",
-        "Jain",
-        "Egg-free",
-        "Low carb",
-        "Whole30",
-        "No pork",
-        "Low FODMAP",
-    ] {
+    for style in WAYS_OF_EATING {
         let user = Uuid::new_v4();
         let body = with(&json!({"dietaryStyle": style}));
         let job = ingress.submit_body(user, &body).await[0];

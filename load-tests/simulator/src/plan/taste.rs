@@ -147,6 +147,7 @@ fn fits_diet(food: &Food, diet: &str) -> bool {
                 && !named(&[
                     "mushroom",
                     "peas",
+                    "pea protein",
                     "edamame",
                     "green beans",
                     "cauliflower",
