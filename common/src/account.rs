@@ -1,4 +1,4 @@
-//! Who owns what: users, their plan tier and role.
+//! User accounts: plan tiers and roles.
 
 use crate::job::JobClass;
 

@@ -1,6 +1,6 @@
-//! Tells whoever started the process where it listens, once it is ready.
+//! Writes the bound addresses to a file once the process is ready.
 //!
-//! The file appears whole, by rename: its existence is the signal that the
+//! The file is renamed into place, so its existence is the signal that the
 //! process is ready.
 
 use std::io;

@@ -1,5 +1,4 @@
-//! How long to wait before the next try: the one rule for everything that is
-//! tried again.
+//! The one back-off function, used by everything that is retried.
 
 use std::time::Duration;
 

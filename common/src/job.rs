@@ -1,6 +1,6 @@
-//! The words of a plan job: its kinds, states, events and reasons to fail. Which
-//! state may follow which is decided by the statements of `db::jobs`; the tests
-//! hold them to the rules of `tests/it/jobs/rules.rs`.
+//! The kinds, states, events and failure codes of plan jobs. The statements of
+//! `db::jobs` decide which state may follow which; the tests compare them with
+//! the rules of `tests/it/jobs/rules.rs`.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

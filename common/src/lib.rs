@@ -1,10 +1,10 @@
-//! What the ingress and the worker share: the domain (pure), the SQL, the
+//! Code that the ingress and the worker share: the domain (pure), the SQL, the
 //! dispatch lists and the plumbing of a process.
 //!
-//! Arrows point inwards: `dispatch` uses `db` and `redis`, `db` and `rate_limit`
-//! the domain modules (`account`, `billing`, `callbacks`, `food`, `job`,
-//! `lexicon`, `nutrition`, `quiz`, `weights`); those import nothing of ours that
-//! does I/O.
+//! Dependencies: `dispatch` uses `db` and `redis`, `rate_limit` uses `redis`,
+//! `db` uses the domain modules (`account`, `billing`, `callbacks`, `food`,
+//! `job`, `lexicon`, `nutrition`, `quiz`, `safety`, `weights`); those import no
+//! module that does I/O.
 
 pub mod account;
 pub mod address_file;

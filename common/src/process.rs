@@ -1,5 +1,5 @@
-//! What the main functions share: the runtime, the crypto provider, and how a
-//! process that cannot start says so.
+//! What the main functions share: the runtime, the crypto provider, and the
+//! error report of a process that cannot start.
 
 use std::error::Error;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! The AI providers a plan can come from, with one spelling for requests,
-//! settings, SQL, Redis keys, metrics and logs.
+//! The names of the AI providers, spelled the same in requests, settings, SQL,
+//! Redis keys, metrics and logs.
 
 use serde::{Deserialize, Serialize};
 

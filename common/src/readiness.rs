@@ -1,5 +1,5 @@
-//! Whether a process can do its work, and if not, why and what to do: the
-//! answers of `/readyz` and `/livez` of both binaries.
+//! Whether a process can work, and if not, why and what to do: the answers of
+//! `/readyz` and `/livez` of both binaries.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Whom TLS trusts beside the system's own roots.
+//! Root certificates that TLS trusts in addition to the system's.
 
 /// Mozilla's roots, for images that have none.
 pub fn public_roots() -> impl Iterator<Item = reqwest::Certificate> {

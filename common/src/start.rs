@@ -1,5 +1,5 @@
-//! The steps of a start that can fail for a reason outside of the process: each
-//! failure names the variable to correct, its value, and what to do.
+//! The steps of a start that can fail for external reasons: each error names
+//! the variable to correct, its value, and what to do.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};

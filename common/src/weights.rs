@@ -1,4 +1,4 @@
-//! How two classes of work share what there is of workers.
+//! How two classes of work share the workers.
 
 /// The plan lists' shares when both have work: so many of the first for each of
 /// the second. A list without turns is left alone, whatever the other one holds.

@@ -1,9 +1,9 @@
-//! One event's effect on what is known of a customer.
+//! The effect of one event on the state of a customer.
 //!
 //! Invariant: applied in any order, any number of times, the events of a
-//! customer end in the same state, which is the one Stripe itself holds.
-//! [`record`](super::record) says how; where it sees a doubt, [`apply`] asks
-//! a [`Question`] instead of guessing.
+//! customer lead to the same state, which equals Stripe's.
+//! [`record`](super::record) describes how. Where events alone cannot decide,
+//! [`apply`] returns a [`Question`] to Stripe instead of guessing.
 
 use uuid::Uuid;
 

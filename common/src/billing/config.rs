@@ -1,4 +1,4 @@
-//! What both processes are told about Stripe.
+//! Stripe settings of both processes.
 
 use secrecy::SecretString;
 use url::Url;

@@ -1,4 +1,4 @@
-//! From subscriptions to what a user may use.
+//! Derives a user's plan from subscriptions.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! The envelope every Stripe event comes in.
+//! The envelope of every Stripe event.
 //!
-//! Only what we must have is required: that it is JSON, says it is an event,
-//! and has an id and a type. The rest may be missing or of a shape we do not
-//! know; such an event is stored and acknowledged all the same.
+//! Only a JSON object that says it is an event, with an id and a type, is
+//! required. Other fields may be missing or have an unknown shape; such an
+//! event is stored and acknowledged all the same.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! Field readers for JSON whose shape changes with Stripe's API version: a
-//! field of an unexpected shape reads as absent, never as an error, because
-//! one surprising field must not cost us a whole event.
+//! field of an unexpected shape reads as absent, never as an error, so that one
+//! unexpected field does not lose a whole event.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};

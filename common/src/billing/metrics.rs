@@ -1,6 +1,6 @@
-//! What operators call SaaS metrics, from what we know of subscriptions and
-//! prices. List prices: discounts, taxes and quantities over one are not known
-//! to our tables. Each number says its formula and unit.
+//! SaaS metrics from the stored subscriptions and prices. They use list prices,
+//! because discounts, taxes and quantities over one are not stored. Each number
+//! documents its formula and unit.
 
 use std::collections::BTreeMap;
 

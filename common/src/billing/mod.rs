@@ -1,19 +1,19 @@
 //! What a Stripe subscription entitles its user to: pure rules, no I/O.
 //!
-//! Stripe delivers events in any order, twice, late or not at all. So nothing
-//! here trusts arrival order: [`apply`](apply::apply) folds one event into
-//! what is known of a customer, and says when only Stripe itself can tell
-//! which of two states is the newer one. The caller then fetches the
-//! subscription and applies the event again with the answer.
+//! Stripe delivers events in any order, twice, late or not at all. So arrival
+//! order is never trusted: [`apply`](apply::apply) merges one event into the
+//! known state of a customer, and says when only Stripe can tell which of two
+//! states is newer. The caller then fetches the subscription and applies the
+//! event again with the answer.
 //!
-//! - [`signature`]: is this body really from Stripe?
-//! - [`event`], [`object`]: reading it, whatever its API version.
+//! - [`signature`]: verifies that a body comes from Stripe.
+//! - [`event`], [`object`]: parse it, for any API version.
 //! - [`record`]: which of two snapshots of a subscription counts.
-//! - [`entitlement`]: from what is known of a user to plan and renewal date.
-//! - [`state`]: what is known of a customer.
-//! - [`apply`]: one event's effect on everything above.
-//! - [`verdict`]: what comes of that.
-//! - [`metrics`]: what all subscriptions together bring.
+//! - [`entitlement`]: derives plan and renewal date of a user.
+//! - [`state`]: the known state of a customer.
+//! - [`apply`]: the effect of one event on all of the above.
+//! - [`verdict`]: the result of that.
+//! - [`metrics`]: revenue numbers over all subscriptions.
 
 pub mod apply;
 pub mod entitlement;

@@ -1,7 +1,7 @@
-//! The Stripe objects we read out of events and replies, as few fields as
-//! they need, from every place Stripe has kept them.
+//! The Stripe objects read from events and replies: few fields, from every
+//! place in which Stripe has kept them.
 //!
-//! Places that moved: `current_period_end` went from the subscription to its
+//! Places that changed: `current_period_end` moved from the subscription to its
 //! items, and `invoice.subscription` under `invoice.parent`, both with API
 //! version 2025-03-31. Both places are read, the new one first.
 

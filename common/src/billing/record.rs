@@ -1,11 +1,12 @@
-//! What we know of one subscription, and which of two accounts of it counts.
+//! The known state of one subscription, and which of two snapshots of it
+//! counts.
 //!
-//! An event carries its subscription as it was when the event was made, to
-//! the second. So of two events the later made one counts; two of the same
-//! second that differ leave a doubt only Stripe can settle. What was fetched
-//! from Stripe counts over every event made before the fetch; an event made
-//! about the time of the fetch leaves a doubt again, as the two clocks need
-//! not agree. The ends `canceled` and `incomplete_expired` are final at
+//! An event contains its subscription as it was when the event was made, with a
+//! resolution of one second. Of two events, the one made later counts; two
+//! different ones of the same second can only be ordered by Stripe. A fetched
+//! subscription counts over every event made before the fetch. An event made
+//! about the time of the fetch needs another fetch, because the two clocks need
+//! not agree. The states `canceled` and `incomplete_expired` are final at
 //! Stripe, so they count over everything.
 
 use uuid::Uuid;

@@ -3,14 +3,14 @@
 //! Scheme (Stripe's webhook documentation, "Verify manually"): the header is
 //! `t=<unix seconds>,v1=<hex>[,v1=<hex>…][,v0=…]`; the signed bytes are `t`, a
 //! dot and the body as received; the MAC is HMAC-SHA256 keyed with the whole
-//! secret text, `whsec_` included. Several `v1` stand in the header while two
-//! secrets of an endpoint are live, and several secrets may be configured
-//! here, so any pair that matches is enough.
+//! secret text, `whsec_` included. The header has several `v1` while two
+//! secrets of an endpoint are valid, and several secrets may be configured
+//! here, so one matching pair is enough.
 //!
-//! Freshness: a timestamp older than the tolerance is refused, one from the
-//! future is not, as in Stripe's own libraries. Only a holder of the secret
-//! can sign a future time, so refusing it would protect nothing and would
-//! lose real events while our clock runs slow.
+//! Freshness: a timestamp older than the tolerance is refused; one from the
+//! future is accepted, as in Stripe's own libraries. Only a holder of the
+//! secret can sign a future time, so refusing it would protect nothing and
+//! would lose genuine events while our clock runs slow.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is known of one customer: their subscriptions, and whose they are.
+//! The known state of one customer: their subscriptions and their user.
 
 use uuid::Uuid;
 

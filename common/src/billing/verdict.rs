@@ -1,4 +1,4 @@
-//! What becomes of an event: an effect, or a question to Stripe first.
+//! The result of applying an event: an effect, or a question to Stripe first.
 
 use std::collections::BTreeMap;
 

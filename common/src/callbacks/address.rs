@@ -1,5 +1,5 @@
-//! Which internet addresses are public. A caller names the host that we call
-//! from inside our network, so whatever is not certainly public is not called.
+//! Which IP addresses are public. A client chooses the host that is called from
+//! inside our network, so only certainly public addresses are called.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,6 +1,6 @@
-//! What a callback says: that a job has ended and how. Nothing of the quiz,
-//! the plan or the reasons in words stands in it, because those are about a
-//! person's health; who may know them asks the API.
+//! The body of a callback: that a job has ended, and its final state. It
+//! contains nothing of the quiz, the plan or the error text, because those are
+//! health data; clients read them from the API.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

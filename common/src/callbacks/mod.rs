@@ -1,8 +1,9 @@
-//! Telling a caller's own server that a job has ended: what may be called, what
-//! is said, and how it is signed. Pure; the worker sends, `db::callbacks` keeps
-//! what is sent.
+//! Callbacks to a client's own server at the end of a job: which URLs may be
+//! called, the message, and its signature. Pure; the worker sends,
+//! `db::callbacks` stores.
 //!
-//! The form is that of Standard Webhooks (<https://www.standardwebhooks.com>).
+//! The format is that of Standard Webhooks
+//! (<https://www.standardwebhooks.com>).
 
 mod address;
 mod message;

@@ -1,5 +1,5 @@
-//! What may be called here: the operator's rules. Both binaries read them, so
-//! that what the ingress accepts is what the worker sends to.
+//! The operator's rules for callback URLs. Both binaries read them, so that the
+//! ingress accepts exactly what the worker calls.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,6 @@
-//! Signs callbacks as Standard Webhooks asks: HMAC-SHA256 over
+//! Signs callbacks according to Standard Webhooks: HMAC-SHA256 over
 //! `id.timestamp.body` with the bytes of a `whsec_` secret, in base64, one
-//! signature for each secret that receivers may still have.
+//! signature per configured secret.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! SQL of the record of what operators did.
+//! SQL of the audit log of operators' actions.
 
 use crate::db::GenericClient;
 use chrono::{DateTime, Utc};

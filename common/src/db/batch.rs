@@ -1,10 +1,10 @@
-//! Changes to many rows at once, of which one that cannot be changed keeps no
-//! other from being changed.
+//! Changes many rows at once; a row that cannot be changed does not block the
+//! others.
 //!
-//! A batch is picked and changed in one transaction. Where Postgres refuses it
-//! for what stands in a row (a constraint, a trigger, a number out of range),
-//! the batch is halved until the rows that are to blame are alone. They are
-//! handed to the caller, who reports them and leaves them out for a while.
+//! A batch is picked and changed in one transaction. When Postgres refuses it
+//! because of one row (a constraint, a trigger, a number out of range), the
+//! batch is halved until the failing rows are alone. They are returned to the
+//! caller, who reports them and sets them aside for a while.
 
 use crate::db::{Client, Transaction};
 

@@ -1,5 +1,5 @@
-//! SQL of callbacks: what is to be sent, who sends it, what came of it. Rows are
-//! written by a trigger in the transaction that ends the job (V9).
+//! SQL of callbacks: claiming, and recording outcomes. A trigger writes the
+//! rows in the transaction that ends the job (V9).
 
 use std::time::Duration;
 

@@ -1,6 +1,5 @@
-//! A pooled connection and a transaction on it, as everybody here uses them:
-//! each statement has a limit, and what a connection answers decides whether
-//! it is used again.
+//! A pooled connection and a transaction on it: each statement has a time
+//! limit, and the errors of a connection decide whether it is used again.
 
 use std::fmt;
 use std::sync::Arc;

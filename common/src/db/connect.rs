@@ -1,5 +1,5 @@
-//! Connections: the URL, TLS, how a session is set up, and the single
-//! connections for work that needs a session of its own.
+//! Opens connections: the URL, TLS, session settings, and single connections
+//! for work that needs its own session.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What can go wrong between us and Postgres, and whether waiting helps.
+//! Errors of Postgres, and whether a retry can help.
 
 use std::error::Error as _;
 use std::fmt;

@@ -1,8 +1,8 @@
-//! SQL of the monthly generations a user's plan allows.
+//! SQL of a user's monthly generations.
 //!
-//! The month is the calendar's, in UTC. A generation is counted when it is
-//! accepted, in the same transaction as its jobs; the database gives it back
-//! when one of them fails for our reasons.
+//! The month is the calendar month in UTC. A generation is counted when it is
+//! accepted, in the same transaction as its jobs. The database refunds it when
+//! one of them fails because of a fault of the service.
 
 use crate::db::GenericClient;
 use chrono::{DateTime, Utc};

@@ -1,8 +1,8 @@
-//! How long anything may take that is asked of Postgres.
+//! Time limits of Postgres statements.
 //!
-//! Every statement has a limit of its own on our side, and one on the server's
-//! a little before it. Beside that a request has [a budget](within): what it
-//! waits for Postgres adds up, over all its statements, to no more than that.
+//! Every statement has a limit on the client, and a slightly shorter one on the
+//! server. A request also has [a budget](within): the waits of all its
+//! statements add up to at most that.
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! Which models the workers of the fleet are set to ask, and which of those
-//! are retired or soon will be.
+//! The models that the workers of the fleet are configured with, and which of
+//! those are retired or retire soon.
 //!
-//! Each worker writes its own rows and renews them; what is not renewed is a
-//! worker that is gone, and no longer counts.
+//! Each worker writes its own rows and renews them; rows that are not renewed
+//! belong to a worker that is gone, and no longer count.
 
 use std::time::Duration;
 

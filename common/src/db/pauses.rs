@@ -1,6 +1,7 @@
-//! SQL of what operators have paused. A paused queue accepts and keeps; nothing
-//! of it is claimed, as every claim looks here. A paused provider is not asked.
-//! When one is resumed its cool-downs and breakers are lifted too.
+//! SQL of paused queues and providers. A paused queue accepts jobs, and none of
+//! them is claimed, because every claim checks this table. A paused provider is
+//! not called. Resuming a provider also ends its cool-downs and closes its
+//! breakers.
 
 use crate::db::GenericClient;
 use chrono::{DateTime, Utc};

@@ -1,11 +1,11 @@
-//! How statements are kept bounded by their shape, whatever the planner
-//! believes about the tables.
+//! Keeps statements bounded by their shape, whatever the planner assumes about
+//! the tables.
 //!
-//! Postgres keeps the plan of a prepared statement. One made while a table was
-//! small, or its statistics young, reads the whole of it, and is used on when
-//! it has grown. So the ways that read whole tables are closed to our sessions
-//! ([`SESSION`]), and a look at the head of a long line ([`by_index`]) has no
-//! other way than the index that has its order.
+//! Postgres caches the plan of a prepared statement. A plan made while a table
+//! was small, or its statistics outdated, reads the whole table and stays in
+//! use when the table has grown. So our sessions disable the plan nodes that
+//! read whole tables ([`SESSION`]), and a statement that reads the head of a
+//! long queue ([`by_index`]) can only use the index that has its order.
 
 use crate::db::{Client, Transaction};
 

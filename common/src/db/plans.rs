@@ -1,4 +1,4 @@
-//! SQL of the app's meal and workout plans, with the columns its front end
+//! SQL of the app's meal and workout plans, with the columns that its front end
 //! reads.
 
 use std::time::Duration;

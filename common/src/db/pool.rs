@@ -1,10 +1,9 @@
-//! The pool of a process: which connections are used, and which are not any more.
+//! The connection pool of a process, and which connections it keeps.
 //!
-//! A connection is thrown away when it was asked something it did not answer
-//! in time, when it said that it is of no use (read-only, going down, confused
-//! by a pooler), and when it is old. After one of them fell silent, or said
-//! that its server takes no writes, the others have to prove themselves or go:
-//! one bad answer heals the whole pool.
+//! A connection is discarded when a statement on it timed out, when its error
+//! shows that it is unusable (read-only, shutting down, out of sync), and when
+//! it is old. After a timeout or a read-only answer, the other connections are
+//! checked before their next use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

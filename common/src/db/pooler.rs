@@ -1,10 +1,10 @@
-//! Whose a server session is: ours as long as the connection, or anybody's as
-//! soon as a transaction is over.
+//! Detects whether a server session belongs to its connection, or only for the
+//! duration of a transaction.
 //!
-//! Two connections begin transactions and end them, in both orders. Each names
-//! the server process it finds itself in. Directly, and through a pooler in
-//! session mode, a connection stays in the same one; a pooler in transaction
-//! mode gives what the first has returned to whoever begins next.
+//! Two connections begin and end transactions, in both orders, and each reads
+//! the id of its server process. Directly, or through a pooler in session mode,
+//! a connection keeps the same process. A pooler in transaction mode gives the
+//! process that the first has returned to the next that begins.
 
 use std::time::Duration;
 

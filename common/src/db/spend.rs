@@ -1,4 +1,4 @@
-//! SQL of what AI calls cost, summed up for operators.
+//! SQL of the costs of AI calls, summed up for operators.
 
 use crate::db::GenericClient;
 use chrono::{DateTime, NaiveDate, Utc};

@@ -1,4 +1,4 @@
-//! What has been spent on AI calls: the ledger, and what runs at the moment.
+//! The spend on AI calls: the ledger, and the running calls.
 
 use crate::db::{Client, GenericClient};
 use chrono::{DateTime, Utc};

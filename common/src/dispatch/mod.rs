@@ -1,10 +1,10 @@
-//! The dispatch lists in Redis: ids only, Postgres holds the truth. `push` is the
-//! only way into them, `notices` tells of changes of jobs.
+//! The dispatch lists in Redis: ids only, Postgres is the source of truth.
+//! `push` is the only code that pushes, `notices` publishes changes of jobs.
 //!
-//! One list per class under one hash tag. While there is work, workers pop by
-//! weight; an idle worker blocks on the lists themselves, so that Redis hands a
-//! pushed id to one of them at once. Messages may be lost, doubled or
-//! reordered: a claim in Postgres decides, the reconciler repairs.
+//! One list per class under one hash tag. While there is a backlog, workers pop
+//! by weight; an idle worker blocks on the lists, so that Redis hands a pushed
+//! id to one of them at once. Messages may be lost, duplicated or reordered:
+//! the claim in Postgres decides, the reconciler repairs.
 
 pub mod notices;
 mod push;

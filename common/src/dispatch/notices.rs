@@ -1,8 +1,8 @@
 //! Job changes as they happen, over one pub/sub channel per deployment.
 //!
-//! A notice only says "look again": it may be lost, so listeners are told
-//! when the line was cut and look for themselves. Workers hear cancellations
-//! here, ingresses what to tell waiting clients.
+//! A notice only says that a job changed, and it may be lost. So listeners are
+//! told when the subscription was interrupted and read the state themselves.
+//! Workers listen for cancellations, ingresses for waiting clients.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! The only way ids get into the dispatch lists. A push may fail or hang: it is
-//! counted and left, because the reconciler dispatches what did not arrive.
+//! The only code that pushes ids to the dispatch lists. A push may fail or
+//! hang: it is counted and dropped, because the reconciler dispatches ids that
+//! did not arrive.
 
 use std::time::Duration;
 

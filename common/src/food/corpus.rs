@@ -1,5 +1,5 @@
-//! The labelled foods: how many allergens are found, and how many are seen
-//! where there are none.
+//! Labelled foods: how many allergens are found, and how many false alarms
+//! there are.
 
 use super::{Literals, Register, Trait, Traits, find};
 

@@ -1,7 +1,7 @@
-//! Reads what a person wrote about allergies and dislikes.
+//! Parses an answer about allergies and dislikes.
 //!
-//! Nothing they wrote is dropped: what the tables know becomes traits, any
-//! other word is avoided literally. Doubt goes against the food.
+//! Nothing is dropped: known terms become traits, any other word is avoided
+//! literally. In doubt a food is refused.
 
 use super::exception::{Exception, exceptions};
 use super::languages::Languages;

@@ -1,9 +1,10 @@
-//! Ways of eating, read as apps and people write them.
+//! Parses answers about the diet, as apps and people write them.
 //!
-//! A small grammar over curated names: styles ("Pescetarian"), what is denied
-//! ("Non-vegetarian", "anything but vegan", "previously vegetarian"), what is left
-//! out ("no pork", "egg-free") and what is allowed after all ("vegetarian but eats
-//! fish"). Doubt goes against the food; what is not understood is told.
+//! A small grammar over curated names: diets ("Pescetarian"), negations
+//! ("Non-vegetarian", "anything but vegan", "previously vegetarian"),
+//! exclusions ("no pork", "egg-free") and allowed foods ("vegetarian but eats
+//! fish"). In doubt a food is refused; words that are not understood are
+//! reported.
 
 mod items;
 mod reader;

@@ -1,10 +1,10 @@
 //! "Gluten, but oats are fine", "nuts (coconut ok)", "allergic to fish but not
-//! shellfish": foods a person takes out of their own answer.
+//! shellfish": foods that a person excepts from their own answer.
 //!
-//! An exception is believed where the words can mean nothing else: any word
-//! that may turn it round, or that is no food, and it is not one. It never takes
-//! away more than it names: what is excepted by its own name is that food
-//! and its kinds ("butter", "unsalted butter"), not what is made with it.
+//! An exception counts only when the words are unambiguous: a word that may
+//! negate it, or that is not a food, cancels it. It never allows more than it
+//! names: an excepted food allows itself and its kinds ("butter", "unsalted
+//! butter"), not dishes made with it.
 
 use std::ops::Range;
 

@@ -1,10 +1,10 @@
-//! Foods that a text names in other languages than English.
+//! Finds foods that a text names in languages other than English.
 //!
-//! A name that means nothing else ("mantequilla", "яйца", 花生) counts in any text.
-//! Short ones ("Ei", "vis") and inflected or compounded ones ("Mandeltörtchen")
-//! count where something tells the language: the plan was asked for in it, the
-//! person's answers are in it, or the name is all that a list says. So no ordinary
-//! word of an English plan becomes a food.
+//! An unambiguous name ("mantequilla", "яйца", 花生) counts in any text. Short
+//! names ("Ei", "vis") and inflected or compound ones ("Mandeltörtchen") count
+//! only when the language is known: the plan was requested in it, the person's
+//! answers are in it, or the name is a whole list entry. So no ordinary word of
+//! an English plan becomes a food.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! The languages that food is named in, and which of them a text may be in.
+//! The languages of food names, and which of them a text may be in.
 
 /// The languages of the tables of names, by the first part of their tags.
 const TAGS: [&str; 48] = [

@@ -1,5 +1,5 @@
-//! Words a person gave that no table knows, or that they want avoided as
-//! such: matched literally, in any form.
+//! Words of a person that no table has, or that are to be avoided literally:
+//! matched in any form.
 
 use super::languages::Expected;
 use super::{Traits, foods, usage};

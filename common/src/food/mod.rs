@@ -1,9 +1,9 @@
-//! What foods are and contain, and how that is found in a text.
+//! What foods are and contain, and how they are found in a text.
 //!
-//! The knowledge is in `data/*.txt`, by hand: what falls under which allergen
-//! follows Annex II of Regulation (EU) No 1169/2011 and, for the United
-//! States, FALCPA and the FASTER act; names follow the habits of USDA
-//! FoodData Central, with British spellings beside them.
+//! The knowledge is in `data/*.txt`, written by hand: what belongs to which
+//! allergen follows Annex II of Regulation (EU) No 1169/2011 and, for the
+//! United States, FALCPA and the FASTER act. Names follow USDA FoodData
+//! Central, with British spellings beside them.
 
 mod declared;
 mod diet;

@@ -1,11 +1,10 @@
-//! What foods are called in other languages, where people declare them and where
-//! plans name them.
+//! Food names in other languages, in answers and in plans.
 //!
-//! A name stands for a term of the food tables (`haselnuss` for `hazelnut`), so
-//! a language is data: the names of the EU allergens in fifty languages, the
-//! foods they are in, and a table by hand of the words people use beside them.
-//! Endings, compounds and typing errors are understood by rule; a wrong guess
-//! in an answer can only take a food away, never allow one.
+//! A name maps to a term of the food tables (`haselnuss` to `hazelnut`), so a
+//! language needs only data: the names of the EU allergens in fifty languages,
+//! foods that contain them, and a hand-written table of other words that people
+//! use. Endings, compounds and typing errors are handled by rules; a wrong
+//! guess in an answer can only exclude a food, never allow one.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;

@@ -1,8 +1,8 @@
-//! When a text names a food to say that it is not there.
+//! Detects that a text names a food to say that it is absent.
 //!
-//! Errs on the side of "it is there": a word of negation reaches only the
-//! food right after it, an "or" list ("no nuts, milk or eggs"), and, in prose,
-//! the plain list after "avoid" and its kin.
+//! In doubt the food counts as present: a negation applies only to the food
+//! right after it, to an "or" list ("no nuts, milk or eggs"), and, in prose, to
+//! the plain list after "avoid" and similar words.
 
 use super::scan::{Food, Item, Register, What};
 use super::{Trait, Traits};

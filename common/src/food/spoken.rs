@@ -1,4 +1,4 @@
-//! Answers and plans in the languages of the world, held against labelled pairs.
+//! Answers and plans in many languages, checked against labelled pairs.
 
 use std::collections::BTreeMap;
 

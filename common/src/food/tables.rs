@@ -1,4 +1,4 @@
-//! The tables held against what people declare, and against themselves.
+//! The tables, checked against declared foods and for consistency.
 
 use super::{Avoid, Register, Trait, Traits, foods, usage};
 

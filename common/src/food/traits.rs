@@ -1,7 +1,7 @@
-//! What a food can be or contain that somebody may have to avoid: the 14
+//! What a food can be or contain that people may have to avoid: the 14
 //! allergens of Regulation (EU) 1169/2011 Annex II (which include the nine of
 //! the US FALCPA and FASTER acts), other frequent allergies and intolerances,
-//! and what ways of eating forbid.
+//! and what diets forbid.
 
 use crate::lexicon::Bits;
 

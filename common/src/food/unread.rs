@@ -1,5 +1,5 @@
-//! What of a person's answers about food was not understood, so that it can be
-//! told: in the answer to the request, in the job and in the plan.
+//! The words of a person's answers about food that were not understood, for the
+//! response, the job and the plan.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,5 +1,5 @@
-//! The words of an answer about food, as both readers of answers (allergies
-//! and ways of eating) understand them.
+//! The words of answers about food that the parsers of allergies and diets
+//! share.
 
 use std::collections::HashSet;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Reads the tables.
+//! Loads the tables.
 
 use std::collections::{HashMap, HashSet};
 

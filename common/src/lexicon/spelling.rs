@@ -1,4 +1,4 @@
-//! Plural forms, the distance between spellings, and the search for near ones.
+//! Plural forms, edit distance, and the search for similar words.
 
 use std::collections::HashMap;
 

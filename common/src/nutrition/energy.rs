@@ -1,4 +1,4 @@
-//! How much energy a body uses, and how much of it a goal asks to eat.
+//! Daily energy expenditure, and the share of it that a goal asks to eat.
 
 use crate::quiz::{ExerciseFrequency, MainGoal, Quiz, Sex};
 

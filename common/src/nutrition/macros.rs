@@ -1,4 +1,4 @@
-//! How the energy of a day is shared out over protein, carbohydrate and fat.
+//! Divides a day's energy among protein, carbohydrate and fat.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,7 +1,7 @@
 //! Nutrition targets of a person: energy, macros, time to goal. Pure.
 //!
-//! The numbers are those the app has always shown, down to the rounding; the
-//! vectors in `common/tests/fixtures/nutrition_vectors.json` hold them.
+//! The numbers equal those that the app has always shown, including rounding;
+//! the vectors in `common/tests/fixtures/nutrition_vectors.json` test this.
 
 mod energy;
 mod macros;

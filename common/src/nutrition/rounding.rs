@@ -1,6 +1,6 @@
-//! Rounding as the app's earlier service did it, so that a person's numbers
-//! stay the same: ties go to the even neighbour, judged on the exact binary
-//! value and not on its decimal print (2.675 is below the tie, so 2.67).
+//! Rounding as in the app's earlier service, so that a person's numbers stay
+//! the same: ties go to the even neighbour, judged by the exact binary value
+//! and not its decimal form (2.675 is below the tie, so 2.67).
 
 /// The nearest whole number of at least zero.
 pub(super) fn whole(value: f64) -> u32 {

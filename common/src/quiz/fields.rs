@@ -1,8 +1,8 @@
-//! Reads the fields of the answers one by one and notes what is wrong instead
-//! of stopping there, so that a client learns everything in one round trip.
+//! Reads the answers field by field and records errors instead of stopping, so
+//! that a client gets all errors in one response.
 //!
-//! A reader of a required field answers with an empty value after noting a
-//! problem. Such a value never gets out: any problem refuses the whole quiz.
+//! The reader of a required field returns an empty value after recording an
+//! error. Such a value is never used: any error refuses the whole quiz.
 
 use std::ops::RangeInclusive;
 

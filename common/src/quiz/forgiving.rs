@@ -1,5 +1,6 @@
-//! What the replaced service let pass and its front ends still send: what of it
-//! is cut, left out or put right instead of refused, and how that is told.
+//! Lenient handling of what the replaced service accepted and its front ends
+//! still send: which answers are cut, left out or corrected instead of refused,
+//! and how that is reported.
 
 use std::ops::RangeInclusive;
 

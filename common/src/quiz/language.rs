@@ -1,4 +1,4 @@
-//! The language a person's plan is written in.
+//! The language of a person's plan.
 
 use super::Quiz;
 

@@ -1,5 +1,5 @@
-//! The limits that hold for every value of the answers, known field or not:
-//! unknown fields are stored with the rest, so they must be harmless too.
+//! The limits of every value of the answers, known field or not: unknown fields
+//! are stored with the rest, so they must be harmless too.
 
 use serde_json::{Map, Value};
 

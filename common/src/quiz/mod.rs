@@ -1,10 +1,9 @@
-//! The quiz as clients send it, read leniently and validated by JSON pointer.
+//! The quiz as clients send it, parsed leniently and validated by JSON pointer.
 //!
 //! Clients of several generations send numbers as text, lists as text and
-//! measures in either unit system. [`Quiz::read`] accepts all of that, says
-//! everything that is wrong at once, and gives the rest of the program typed
-//! values within human ranges. Unknown fields are allowed; they only have to
-//! keep the [`limits`].
+//! measures in either unit system. [`Quiz::read`] accepts all of that, reports
+//! all errors at once, and returns typed values within human ranges. Unknown
+//! fields are allowed; they only have to respect the [`limits`].
 
 mod fields;
 mod forgiving;

@@ -1,8 +1,8 @@
 //! Plain numbers as people write them: JSON numbers, or text such as `"80.5"`,
 //! `"34 years"`, `"22,5 %"`, `"7/10"`, in the digits of any script.
 //!
-//! Text is read by our own small grammar and not by `f64::from_str`, because
-//! that one accepts `"NaN"`, `"inf"` and `"1e999"`.
+//! Text is parsed by our own small grammar and not by `f64::from_str`, because
+//! that accepts `"NaN"`, `"inf"` and `"1e999"`.
 
 use serde_json::Value;
 

@@ -1,10 +1,10 @@
-//! The closed questions of the quiz: what the client offers, and how text it
-//! does not offer is understood.
+//! The closed questions of the quiz: the options that the client offers, and
+//! how other text is interpreted.
 //!
 //! Answers stay text in [`super::Quiz`] (prompts and saved plans quote them);
-//! these types are what the formulas and the verification decide by. Unknown
-//! text is never an error here, because the app has changed its wording over
-//! the years: each type has a stated fallback.
+//! the formulas and the verification use these types. Unknown text is never an
+//! error here, because the app has changed its wording over the years: each
+//! type has a documented default.
 
 use std::ops::RangeInclusive;
 

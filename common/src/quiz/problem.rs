@@ -1,4 +1,4 @@
-//! What is wrong with a set of answers, and where.
+//! Errors of a set of answers, with their places.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
-//! Text with numbers, units and marks, cut into its parts, in whatever script
-//! and typography it was written.
+//! Splits text with numbers, units and marks into tokens, in any script and
+//! typography.
 //!
-//! Nothing is guessed here: a word or sign that is not known makes the text
-//! unreadable, because it may turn the meaning round ("under 80 kg").
+//! Nothing is guessed: an unknown word or sign makes the text invalid, because
+//! it may change the meaning ("under 80 kg").
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;

@@ -1,5 +1,5 @@
-//! The words people write beside a number: units in the commonest languages,
-//! numbers in English, and words that say nothing about the amount.
+//! The words beside a number: units in the most common languages, numbers in
+//! English, and words without influence on the amount.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

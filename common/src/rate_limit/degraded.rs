@@ -1,7 +1,7 @@
 //! The same quotas without Redis: governor's GCRA in this process.
 //!
-//! Each process counts for itself then, so a user may get the quota once a
-//! process. Its states start full, which errs on the side of the user.
+//! Each process counts separately, so a user may get the quota once per
+//! process. Its states start full, in favour of the user.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

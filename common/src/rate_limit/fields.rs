@@ -1,5 +1,6 @@
-//! `RateLimit-RatePolicy` and `RateLimit`, as draft-ietf-httpapi-ratelimit-headers-11
-//! defines them: lists of structured-field strings with parameters (RFC 9651).
+//! `RateLimit-Policy` and `RateLimit`, as
+//! draft-ietf-httpapi-ratelimit-headers-11 defines them: lists of
+//! structured-field strings with parameters (RFC 9651).
 
 use std::fmt::Write;
 use std::time::Duration;

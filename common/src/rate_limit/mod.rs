@@ -1,10 +1,10 @@
-//! How often one user may do something: GCRA in one Redis call.
+//! Rate limits per user: GCRA in one Redis call.
 //!
-//! The generic cell rate algorithm keeps one time per user and policy and
-//! needs no windows: `quota` units at once, then one more every
-//! `window / quota`. Several policies are decided together: all pass and are
-//! counted, or none is. While Redis is away the same quotas hold in this
-//! process (`degraded`): neither open nor shut.
+//! The generic cell rate algorithm keeps one time per user and policy and needs
+//! no windows: `quota` units at once, then one more every `window / quota`.
+//! Several policies are decided together: all pass and are counted, or none is.
+//! While Redis is away, each process applies the same quotas by itself
+//! (`degraded`).
 
 mod degraded;
 pub mod fields;

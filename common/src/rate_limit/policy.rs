@@ -1,4 +1,4 @@
-//! What may be limited, and what a decision says.
+//! Rate-limit policies and decisions.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

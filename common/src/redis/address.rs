@@ -1,6 +1,6 @@
-//! Where Redis is, and how connections to it are made: one server, the master
-//! that sentinels name, or a cluster. Credentials, TLS and the database number
-//! go with every connection, whatever it is for.
+//! The address of Redis, and how connections to it are made: one server, the
+//! master that sentinels name, or a cluster. Every connection uses the same
+//! credentials, TLS settings and database number.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

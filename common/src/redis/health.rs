@@ -1,9 +1,9 @@
-//! Whether Redis works: it does while it takes a tiny write, and only then.
+//! Whether Redis is available: it is while it accepts a small write.
 //!
 //! A server that answers may still be full, unable to save, a replica, loading
-//! or closed to us; then pops of empty lists succeed while pushes fail, and
-//! nobody would ever hear of a job. So there is one notion for all who use it,
-//! proven by a write of a key that soon goes by itself.
+//! or refusing our credentials. Then pops of empty lists succeed while pushes
+//! fail, and jobs would wait unnoticed. So all users of Redis share one
+//! definition of availability, tested by writing a key that expires soon.
 
 use std::time::Duration;
 

@@ -1,15 +1,15 @@
-//! The connection to Redis: single, Sentinel or Cluster behind one small type.
+//! The connection to Redis: standalone, Sentinel or Cluster behind one small
+//! type.
 //!
 //! The URL decides: `redis://` and `rediss://` are one server,
 //! `redis-sentinel://host:port,host:port/service[/db]` asks the sentinels for
 //! the master, `redis-cluster://host:port,host:port` is a cluster. All keys of
-//! a deployment share one hash tag, so that scripts with several keys work on
-//! a cluster too.
+//! a deployment share one hash tag, so that scripts with several keys work on a
+//! cluster too.
 //!
-//! Everybody shares one connection. It is replaced when it breaks, when a
-//! reply says that the server behind it became a replica, and when it is
-//! silent; what was under way on it fails at once. [`watch`] tells whether
-//! Redis works at all.
+//! All commands share one connection. It is replaced when it breaks, when a
+//! reply says that the server became a replica, and when it is silent; its
+//! pending commands fail at once. [`watch`] tests whether Redis is available.
 
 mod address;
 mod health;

@@ -1,4 +1,4 @@
-//! One connection, and what its answers say about it.
+//! One connection, and what its replies say about its state.
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;

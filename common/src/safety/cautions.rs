@@ -1,6 +1,6 @@
-//! What is said to a person for whom an ordinary plan may do harm, with the public
-//! guideline each sentence follows. They are no medical advice; each can be switched off
-//! by teams with clinicians of their own.
+//! Cautions for people whom an ordinary plan may harm, with the public
+//! guideline of each. They are not medical advice; teams with their own
+//! clinicians can disable each one.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

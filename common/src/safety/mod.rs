@@ -1,9 +1,9 @@
-//! Targets that harm nobody: who should not eat in a deficit, and what to be careful
-//! about.
+//! Cautions and safe targets: who should not eat in a deficit, and what to be
+//! careful about.
 //!
-//! [`crate::nutrition`] stays what the app has always shown. Beside it [`assess`] says
-//! what speaks against a plan for it, and makes the targets the plan is built for safe.
-//! Pure; the rules and their sources are in [`Code`].
+//! [`crate::nutrition`] stays what the app has always shown. [`assess`] finds
+//! the cautions of a person and makes the targets of the plan safe. Pure; the
+//! rules and their sources are in [`Code`].
 
 mod cautions;
 mod words;

@@ -1,4 +1,4 @@
-//! Conditions and medicines in what a person typed, in fifty languages.
+//! Finds conditions and medicines in a person's answers, in fifty languages.
 
 use std::sync::LazyLock;
 

@@ -1,10 +1,10 @@
-//! Log lines: one JSON object for each thing that happened, or a text for
-//! people; which of them are written, and who writes them.
+//! Log lines: one JSON object per event, or text for a terminal; which lines
+//! are written, and by which thread.
 //!
-//! No line says a field twice: what its spans say stands beside what the event
-//! says, and the innermost word counts. Threads of the runtime only hand lines
-//! over to a thread of the log's own. When that cannot keep up, lines are
-//! dropped and counted, and nobody waits.
+//! No line has a field twice: the fields of its spans are merged with those of
+//! the event, and the innermost value takes precedence. Threads of the runtime
+//! only queue lines for the log's own thread. When that cannot keep up, lines
+//! are dropped and counted; logging does not block.
 
 use std::fmt;
 use std::io::Write;

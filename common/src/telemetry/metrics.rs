@@ -1,10 +1,10 @@
-//! What a process counts and measures: the one table of names and what each
-//! means, the recorder, and the page that Prometheus reads.
+//! The metrics of a process: the table of names and descriptions, the recorder,
+//! and the page for Prometheus.
 //!
-//! A metric stands in a table ([`COMMON`], and one in each binary's crate) with
-//! all values its labels can have. Counters and histograms begin at 0 with the
-//! process, for each of those values: of a series that appears with its first
-//! event, Prometheus sees no increase.
+//! A metric is defined in a table ([`COMMON`], and one in each binary's crate)
+//! with all values of its labels. Counters and histograms start at 0 with the
+//! process, for each of those values: Prometheus would not see the increase of
+//! a series that appears with its first event.
 
 use std::time::Duration;
 

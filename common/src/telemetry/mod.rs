@@ -1,4 +1,4 @@
-//! How a process reports about itself: logs, metrics, traces and Sentry.
+//! Reports of a process: logs, metrics, traces and Sentry.
 
 mod logs;
 pub mod metrics;

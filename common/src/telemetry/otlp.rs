@@ -1,6 +1,6 @@
-//! Spans of `tracing` as OpenTelemetry's, sent over OTLP where a collector is
-//! set and made into Sentry's transactions where Sentry wants them. Neither is
-//! waited for: what a full queue does not take is dropped.
+//! `tracing` spans as OpenTelemetry spans, sent over OTLP when a collector is
+//! configured and turned into transactions when Sentry is. No work waits for
+//! either: what exceeds a queue is dropped.
 
 use std::collections::HashMap;
 use std::fmt;

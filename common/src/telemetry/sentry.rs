@@ -1,10 +1,10 @@
 //! Sentry: errors, and the traces of a share of requests and jobs.
 //!
-//! What is reported: every line of ours at ERROR, every line with the field
-//! `incident`, every panic. What never leaves: the text of an error or a panic,
-//! which may quote what a database or a host said, and with it a quiz. The
-//! event names the place, ids and codes; the log has the words, under the same
-//! trace. A line that comes again and again is reported ten times a minute.
+//! Reported are every line of ours at ERROR, every line with the field
+//! `incident`, and every panic. Never sent is the text of an error or a panic,
+//! which may quote a database or a host, and with it a quiz. The event names
+//! the source location, ids and codes; the log has the text, under the same
+//! trace. Repeated events are reported ten times a minute.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

@@ -1,7 +1,7 @@
-//! Every span of a trace, with the names OpenTelemetry's semantic conventions
-//! give to what it says. They are spans of `tracing` under a target of their
-//! own, so that the log does not repeat them and nothing makes them while
-//! neither Sentry nor OTLP is on. Nothing about a person stands in them.
+//! Every span of a trace, with the names of OpenTelemetry's semantic
+//! conventions. They are `tracing` spans under their own target, so that the
+//! log does not repeat them and none is made while neither Sentry nor OTLP is
+//! enabled. They contain no personal data.
 
 use opentelemetry::trace::{Status, TraceContextExt};
 use opentelemetry::{Array, Context, KeyValue, Value};

@@ -1,9 +1,9 @@
-//! The trace a request or a job belongs to: read from headers, kept with the
-//! job, sent on. It needs no exporter: what came in is passed on all the same.
+//! The trace of a request or a job: read from headers, stored with the job,
+//! sent on. This works without an exporter too.
 //!
-//! Whatever a client sends is checked before anybody else sees it. Bad, doubled
-//! or oversized headers count as none. Of baggage only what Sentry says about
-//! the trace itself stays: numbers, never a text about a person.
+//! Everything that a client sends is checked first. Invalid, repeated or
+//! oversized headers are ignored. Of baggage, only Sentry's members about the
+//! trace itself are kept, never a text about a person.
 
 use std::str::FromStr;
 

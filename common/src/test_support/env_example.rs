@@ -1,4 +1,4 @@
-//! Holds `.env.example` against the config structs, so that neither forgets a
+//! Compares `.env.example` with the config structs, so that each has every
 //! variable of the other.
 
 use std::collections::BTreeSet;

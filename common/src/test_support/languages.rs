@@ -1,9 +1,9 @@
-//! Python and Node for tests against software that was not written here:
-//! official client libraries, a mail server, a stand-in for Stripe.
+//! Python and Node for tests against independent software: official client
+//! libraries, a mail server, a stand-in for Stripe.
 //!
-//! The pinned packages of `load-tests/<suite>` are installed once, in an
-//! environment of the suite's own under `target/languages`. Where that cannot
-//! be had, a test is skipped, loudly; in CI it fails.
+//! The pinned packages of `load-tests/<suite>` are installed once, in the
+//! suite's own environment under `target/languages`. When that is impossible, a
+//! test is skipped with a message; in CI it fails.
 
 use std::ffi::OsStr;
 use std::fs::File;

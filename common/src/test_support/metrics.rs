@@ -1,4 +1,4 @@
-//! Holds what processes export, and what the sources count, against the tables
+//! Compares what processes export, and what the sources count, with the tables
 //! of metrics.
 
 use std::collections::{BTreeMap, BTreeSet};

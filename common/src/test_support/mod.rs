@@ -1,7 +1,8 @@
-//! What every test suite needs: a database and a Redis prefix per test, and
-//! the real binaries as processes.
+//! What every test suite needs: a database and a Redis prefix per test, and the
+//! real binaries as processes.
 //!
-//! A helper that cannot do its work panics: the test that called it has failed.
+//! A helper that cannot do its work panics, which fails the test that called
+//! it.
 
 #![expect(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! A pgbouncer of one test's own, in front of a Postgres.
+//! A private pgbouncer for one test, in front of a Postgres.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! A PostgreSQL of one test's own, for tests that kill or restart it.
+//! A private PostgreSQL for tests that kill or restart it.
 
 use regimen_devtools::account::Account;
 use regimen_devtools::postgres::PostgresPlan;

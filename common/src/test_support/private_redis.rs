@@ -1,5 +1,5 @@
-//! A Redis of one test's own, for tests that kill, restart or flush it, make it
-//! refuse or demote it; alone, in a cluster, or with a sentinel that knows it.
+//! A private Redis for tests that kill, restart or flush it, make it refuse or
+//! demote it; standalone, in a cluster, or with a sentinel.
 
 use regimen_devtools::redis::{RedisPlan, Role};
 use tempfile::TempDir;

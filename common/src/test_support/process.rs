@@ -1,5 +1,5 @@
-//! A child process of a test: its output kept for the failure report, signals
-//! by name, and no way to outlive the test.
+//! A child process of a test: its output is kept for the failure report,
+//! signals are sent by name, and it cannot outlive the test.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A server in somebody else's language, run for one test, that tells its port
-//! in a file.
+//! A server written in another language, run for one test, that writes its port
+//! to a file.
 
 use std::path::Path;
 

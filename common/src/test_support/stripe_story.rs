@@ -1,8 +1,8 @@
-//! A small Stripe to test against: one customer's subscriptions live through
-//! made-up stories, and every change leaves the event Stripe would send.
+//! A small model of Stripe for tests: one customer's subscriptions go through
+//! generated histories, and every change produces the event that Stripe would
+//! send.
 //!
-//! It holds the truth the tests compare with, and never looks at the code
-//! under test.
+//! It holds the expected state and shares no code with what it tests.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
-//! SQL of the look for events that were never delivered: whose turn it is, and
-//! what became of the last one.
+//! SQL of the backfill of undelivered events: which worker runs it, and the
+//! result of the last run.
 //!
-//! Invariant: one holder at a time. A holder that vanishes is replaced when
-//! its time is over; what it stored stays stored.
+//! Invariant: one holder at a time. A holder that vanishes is replaced when its
+//! claim expires; the events it stored stay stored.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

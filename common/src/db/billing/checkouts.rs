@@ -1,4 +1,4 @@
-//! SQL of the checkout each user was sent to last.
+//! SQL of each user's latest checkout session.
 
 use crate::db::GenericClient;
 use uuid::Uuid;

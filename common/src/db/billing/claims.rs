@@ -1,8 +1,9 @@
-//! SQL of events on their way: claimed, settled, tried again, given up.
+//! SQL of claiming events: claimed, settled, retried, dead.
 //!
 //! Invariant: an event leaves the state `received` in the same transaction as
 //! its effect. A claim is a count (`attempts`) and a time (`run_at`) before
-//! which nobody else takes the event; a holder that vanishes needs no clean-up.
+//! which no other worker takes the event; a holder that vanishes needs no
+//! clean-up.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! SQL of stored events: storing, finding, replaying.
 //!
-//! Invariant: an event is stored once, whatever is delivered.
+//! Invariant: an event is stored once, however often it is delivered.
 
 use std::time::Duration;
 

@@ -1,12 +1,12 @@
-//! SQL of Stripe's events and of what we made of them.
+//! SQL of Stripe events and of the state derived from them.
 //!
-//! - [`events`]: what was stored; [`claims`]: what is being applied.
-//! - [`customers`]: what is known of a customer, read and written as a whole.
+//! - [`events`]: stored events; [`claims`]: events being applied.
+//! - [`customers`]: the state of a customer, read and written as a whole.
 //! - [`profiles`]: a user's plan as the app sees it.
-//! - [`notices`]: what users are told, and the mails still to send.
-//! - [`payers`]: who pays for what, for checkouts and operators.
-//! - [`checkouts`]: the payment page each user was sent to last.
-//! - [`backfill`]: whose turn it is to look for events never delivered.
+//! - [`notices`]: notices to users, and the mails still to send.
+//! - [`payers`]: subscribers, for checkouts and operators.
+//! - [`checkouts`]: each user's latest payment page.
+//! - [`backfill`]: the claim on fetching undelivered events.
 
 pub mod backfill;
 pub mod checkouts;

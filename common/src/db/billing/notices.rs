@@ -1,5 +1,5 @@
-//! SQL of what users are told: one notice an event, in the app's own
-//! `notifications` and as a mail to send.
+//! SQL of notices to users: one per event, in the app's own `notifications` and
+//! as a mail to send.
 
 use std::time::Duration;
 

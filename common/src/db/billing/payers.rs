@@ -1,5 +1,5 @@
-//! SQL of who pays for what: a user's own customer, the operators' list of
-//! subscribers, and the numbers revenue is told by.
+//! SQL of subscribers: a user's own customer, the operators' list of
+//! subscribers, and the numbers for revenue.
 
 use crate::db::GenericClient;
 use chrono::{DateTime, Utc};

@@ -1,4 +1,5 @@
-//! SQL of what the app reads: a user's plan, its renewal and their customer id.
+//! SQL of the profile columns that the app reads: plan, renewal date and
+//! customer id.
 
 use crate::db::{Client, GenericClient};
 use chrono::{DateTime, Utc};

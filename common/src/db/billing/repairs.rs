@@ -1,6 +1,6 @@
-//! SQL of the repairs on the way of Stripe's events and of the mails about
-//! them. Looked for again and again, so what they read is bounded by their
-//! shape, and a row that cannot be changed keeps no other from it.
+//! SQL that repairs the processing of Stripe events and of their mails. It runs
+//! periodically, so every statement is bounded by its shape, and a row that
+//! cannot be changed does not block the others.
 
 use std::time::Duration;
 

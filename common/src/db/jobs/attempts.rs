@@ -1,5 +1,6 @@
-//! Calls to providers: each has a row before it is made, and its raw reply is
-//! stored before anything reads it, so that a crash never pays twice.
+//! Provider calls: each has a row before it is made, and its raw reply is
+//! stored before it is parsed, so that no reply is paid for twice after a
+//! crash.
 
 use crate::db::GenericClient;
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! Ending a job at its owner's or an operator's wish, or with its owner's account.
+//! Cancels a job for its owner, for an operator, or with its owner's account.
 
 use crate::db::Transaction;
 use uuid::Uuid;

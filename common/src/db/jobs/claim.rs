@@ -1,4 +1,4 @@
-//! Claiming jobs under a lease and a fence, and keeping the lease.
+//! Claims jobs under a lease and a fence, and extends leases.
 
 use std::time::Duration;
 

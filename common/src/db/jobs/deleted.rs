@@ -1,9 +1,9 @@
-//! Jobs of accounts that the app has deleted: none is sent to a provider any
-//! more.
+//! Cancels jobs of accounts that the app has deleted, so that none is sent to a
+//! provider.
 //!
-//! A trigger on `public.profiles` notes each deletion; every worker works the
-//! list off. A claim passes over jobs without a profile and notes their users,
-//! so that a deletion the trigger did not see is found here, too.
+//! A trigger on `public.profiles` records each deletion; every worker processes
+//! that list. A claim skips jobs without a profile and records their users, so
+//! that a deletion that the trigger did not see is found too.
 
 use crate::db::{Client, Transaction};
 use chrono::{DateTime, Utc};

@@ -1,5 +1,5 @@
-//! How much waits, since when, and how fast it drains. Asked again and again,
-//! so each answer reads a few rows, however much waits.
+//! The size, age and pace of the backlog. These statements run periodically, so
+//! each reads a few rows at any size of the backlog.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! Whose turn it is: which waiting jobs may stand in Redis.
+//! Which waiting jobs are dispatched to Redis.
 //!
-//! A user has no more jobs there and running than may run at once, so that
-//! nobody's backlog stands before somebody else's first job. The mark is
-//! `dispatched_at`; Redis only repeats it. What a crash or Redis lost between
-//! the mark and the push, [`super::redispatch_lost`] finds.
+//! At most as many of a user's jobs are dispatched or running as may run at
+//! once, so that one user's backlog does not delay other users' first jobs. The
+//! mark is `dispatched_at`; Redis only mirrors it. [`super::redispatch_lost`]
+//! finds ids that a crash or Redis lost between the mark and the push.
 
 use crate::db::{GenericClient, Transaction};
 use chrono::{DateTime, Utc};

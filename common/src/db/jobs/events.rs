@@ -1,4 +1,4 @@
-//! A job's history, as its holder appends it; `watch` reads it.
+//! A job's events, appended by its holder; `watch` reads them.
 
 use crate::db::GenericClient;
 use serde_json::Value;

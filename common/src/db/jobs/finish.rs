@@ -1,4 +1,4 @@
-//! Ends of a claim by its holder: success, failure, another round. Each checks
+//! Ends a claim by its holder: success, failure, or another round. Each checks
 //! the fence, records the event, settles the spend and picks the user's next
 //! jobs in the caller's transaction.
 

@@ -1,4 +1,4 @@
-//! Kept answers whose day is over: nobody is given them again, so they go.
+//! Deletes stored responses of idempotency keys when they have expired.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! SQL of jobs, their events and attempts.
 //!
-//! All times are the database's own, so that the clocks of workers need not
-//! agree. Every write that belongs to a holder checks its fence; a function
-//! that finds no row to change says so instead of failing.
+//! All times are the database's, so the clocks of workers need not agree. Every
+//! write of a holder checks its fence; a function that finds no row to change
+//! returns that instead of failing.
 
 mod accept;
 mod attempts;

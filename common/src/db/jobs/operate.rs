@@ -1,4 +1,4 @@
-//! What operators ask about everybody's jobs, and retrying what ended badly.
+//! SQL for operators: reading all users' jobs, and retrying failed ones.
 
 use crate::db::{GenericClient, Transaction};
 use uuid::Uuid;

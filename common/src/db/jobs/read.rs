@@ -1,4 +1,4 @@
-//! Reading jobs: always as their owner, except where an operator asks.
+//! Reads jobs of one owner, or for operators of anybody.
 
 use std::str::FromStr;
 

@@ -1,6 +1,6 @@
-//! The repairs of dispatch: jobs that became due, and jobs whose message Redis
-//! lost. Looked for again and again, so what they read is bounded by their
-//! shape, and a job that cannot be marked is no wall before the others.
+//! Repairs dispatch: marks jobs that have become due, and jobs whose message
+//! Redis lost. These statements run periodically, so they are bounded by their
+//! shape, and a job that cannot be marked does not block the others.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Repairs of what faults left behind. Every worker runs these in small
-//! batches; `skip locked` keeps them out of each other's way. A row that cannot
-//! be repaired keeps no other from it.
+//! Repairs the effects of faults. Every worker runs this in small batches;
+//! `skip locked` keeps workers from waiting for each other. A row that cannot
+//! be repaired does not block the others.
 
 use std::time::Duration;
 

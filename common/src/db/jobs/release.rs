@@ -1,5 +1,5 @@
-//! Claims that end without a result, many at once: handed back by their
-//! holder, or lost with it. The jobs keep their turn and go before the others.
+//! Ends many claims without a result: released by their holder, or lost with
+//! it. The jobs keep their place in the queue.
 
 use crate::db::{Client, GenericClient, Transaction};
 use chrono::{DateTime, Utc};

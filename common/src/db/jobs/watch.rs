@@ -1,7 +1,7 @@
-//! What watchers ask, for many of them in one statement: has a job changed,
-//! how does it stand, what happened to it, and how long is the line.
+//! Reads for many waiting requests in one statement: changes, state and events
+//! of jobs, and the length of the queue.
 //!
-//! Whose a job is comes back with it; the caller compares.
+//! The owner of a job is returned with it; the caller compares.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Answers about the way of eating, cut into styles, foods and little words.
+//! Splits answers about the diet into diets, foods and function words.
 
 use super::super::usage;
 use super::super::vocabulary::{Kind, Sense, is_exactly_food, is_filler, senses};

@@ -1,4 +1,4 @@
-//! The grammar of answers about the way of eating.
+//! The grammar of answers about the diet.
 
 use super::super::{Avoid, Exception, Trait, Traits, usage};
 use super::Diet;

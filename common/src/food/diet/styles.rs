@@ -1,4 +1,4 @@
-//! The ways of eating, what each forbids, and their names.
+//! The diets, what each forbids, and their names.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! The little words of answers about the way of eating.
+//! The function words of answers about the diet.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -1,7 +1,6 @@
 //! Measures as JSON: a number, a text, or an object whose members are named by
-//! units, or `value` and `unit`. Forms keep members nobody filled in: those
-//! that are blank, zero or NaN say nothing. Every member that does say
-//! something must agree with the rest.
+//! units, or `value` and `unit`. Forms send members that were not filled in:
+//! blank, zero and NaN count as absent. All other members must agree.
 
 use serde_json::{Map, Value};
 

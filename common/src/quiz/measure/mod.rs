@@ -1,12 +1,11 @@
 //! Lengths and weights as people and clients write them, and as they want to
 //! read them back. Total: any JSON value gives a measure or a named error.
 //!
-//! A measure is a number with its unit, in any of the words of
-//! `quiz::words`, in one part or several (`5'10"`, `1 m 75`,
-//! `11 st 4`), as text or as an object whose members are named by units. A
-//! bare number is in cm or kg. What can be meant in two ways is refused with
-//! both readings; whether a person can have such a measure decides only where
-//! the unit that was written makes no sense (`1.75 cm`).
+//! A measure is a number with its unit, in any of the words of `quiz::words`,
+//! in one part or several (`5'10"`, `1 m 75`, `11 st 4`), as text or as an
+//! object whose members are named by units. A bare number is in cm or kg. An
+//! ambiguous form is refused with both readings. The human range is used only
+//! when the written unit is impossible (`1.75 cm`).
 
 mod members;
 mod reading;

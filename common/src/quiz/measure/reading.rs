@@ -1,4 +1,5 @@
-//! What a row of numbers and units can mean, and which meaning is taken.
+//! The possible meanings of a sequence of numbers and units, and which one is
+//! used.
 
 use std::cmp::Ordering;
 
