@@ -1,4 +1,4 @@
-//! What the rest of the fleet is told of a change that was committed here.
+//! Pushes and publishes changes that were committed here.
 
 use regimen_common::db::jobs::NextJob;
 use regimen_common::dispatch::notices::{self, JobNotice};

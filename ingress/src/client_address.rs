@@ -1,8 +1,8 @@
-//! The caller's address, right behind trusted proxies and not to be spoofed.
+//! The client's IP address behind trusted proxies, safe against spoofing.
 //!
-//! Each proxy appends the address it was called from, so the list is read from
-//! the right: hops that are ours are skipped, the first that is not is the
-//! client. Everything left of it was written by that client and means nothing.
+//! Each proxy appends the address that called it, so the list is read from the
+//! right: trusted proxies are skipped, the first other address is the client.
+//! Everything to its left was written by the client and is ignored.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Where a page of a list ended, as an opaque text.
+//! The position of a page in a list, as an opaque text.
 
 use std::ops::RangeInclusive;
 

@@ -1,10 +1,10 @@
-//! File descriptors: every open connection takes one, and whoever has used
-//! them up can reach neither Postgres nor Redis.
+//! File descriptors: every open connection takes one, and without free ones
+//! neither Postgres nor Redis can be reached.
 //!
-//! Systems start processes with a low soft limit (often 1,024) that any
-//! process may raise to the hard one. Where that is still too low, fewer
-//! connections are held than configured, so that idle strangers cannot take
-//! what answering needs.
+//! Systems start processes with a low soft limit (often 1,024) that a process
+//! may raise to the hard limit. When that is still too low, fewer connections
+//! are accepted than configured, so that idle clients cannot use up the
+//! descriptors that the ingress itself needs.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -1,8 +1,8 @@
-//! Every refusal the API can give, as RFC 9457 problem documents.
+//! Every error of the API, as RFC 9457 problem documents.
 //!
-//! One enum, one exhaustive match to status and code. Clients get a code and
-//! a message that says what to do next, never a cause chain; the cause is
-//! logged once, here.
+//! One enum, one exhaustive match to status and code. Clients get a code and a
+//! message that says what to do next, never a cause chain; the cause is logged
+//! once, here.
 
 use std::sync::Arc;
 use std::time::Duration;

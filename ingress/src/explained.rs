@@ -1,9 +1,10 @@
-//! Says why, where the HTTP library only says no.
+//! Adds a problem document to refusals of the HTTP library.
 //!
-//! What cannot be parsed, or has a head beyond the read buffer, is refused
-//! before any route sees it, with a bare status line and no body. Here those
-//! answers, recognised on their way out, get the problem document that every
-//! other refusal has. Our own always have a body, so none is mistaken.
+//! A request that cannot be parsed, or whose head exceeds the read buffer, is
+//! refused before any route with a bare status line and no body. Those
+//! responses are recognised on their way out and get the problem document that
+//! every other error has. Our own errors always have a body, so none is
+//! mistaken for one of these.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

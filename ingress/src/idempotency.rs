@@ -1,5 +1,5 @@
-//! The headers by which a client repeats a request safely: the key it sends, and
-//! the mark on an answer that was given before.
+//! The headers of idempotent requests: the client's key, and the mark on a
+//! repeated response.
 
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;

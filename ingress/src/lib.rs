@@ -1,5 +1,5 @@
-//! The thin door: authenticates, validates, limits, verifies webhooks,
-//! commits jobs and answers. It does no slow work itself.
+//! The ingress: authenticates, validates, limits, verifies webhooks, commits
+//! jobs and answers. It does no slow work itself.
 
 mod announce;
 pub mod auth;

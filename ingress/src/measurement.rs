@@ -1,7 +1,6 @@
-//! What is measured in Postgres for everybody at once: at most one statement
-//! is under way, whoever asks meanwhile waits for the same answer, and a
-//! failure is everybody's, too. Nobody stands in line behind the failures of
-//! others.
+//! Queue measurements that all requests share: at most one statement runs at a
+//! time, and callers that arrive meanwhile get the same result or error. So no
+//! caller waits for the failures of others.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What the ingress counts and measures, beside [`COMMON`](metrics::COMMON).
+//! The metrics of the ingress, in addition to [`COMMON`](metrics::COMMON).
 
 use regimen_common::job::{JobClass, PlanKind};
 use regimen_common::telemetry::metrics::{self, Labels, Metric, PLAIN, counter, gauge, histogram};

@@ -1,4 +1,4 @@
-//! `Prefer: wait=N` (RFC 7240): how long a caller would hold the line.
+//! `Prefer: wait=N` (RFC 7240): how long a client accepts to wait.
 
 use std::convert::Infallible;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The id of a request: in its answer, its log lines and its problem documents.
+//! The id of a request: in its response, its log lines and its problem
+//! documents.
 
 use axum::http::{HeaderMap, HeaderName};
 use uuid::Uuid;

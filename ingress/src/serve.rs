@@ -1,7 +1,7 @@
-//! Accepts connections and serves them, so that none can hold more than its share.
+//! Accepts connections and serves them with limits per connection.
 //!
-//! hyper directly instead of `axum::serve`, which offers no limit on slow
-//! heads, header lines or the number of connections.
+//! It uses hyper directly instead of `axum::serve`, which offers no limit on
+//! slow heads, header lines or the number of connections.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! Everything a handler may use, built once in main.
+//! The dependencies of handlers, built once at start.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! Requests that wait for a job of the caller's: until it changes, or until it
-//! has ended.
+//! Requests that wait for a change or the end of the caller's job.
 
 use std::sync::Arc;
 use std::time::Duration;

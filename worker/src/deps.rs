@@ -1,4 +1,4 @@
-//! Everything a job may use, built once in main. No globals.
+//! The dependencies of jobs, built once at start. No globals.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The worker's own port: metrics, whether it lives, whether it takes jobs.
+//! The worker's HTTP port: metrics, liveness and readiness.
 
 use std::sync::Arc;
 

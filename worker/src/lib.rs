@@ -1,5 +1,5 @@
-//! The worker pool: claims jobs, calls AI providers, verifies and saves
-//! plans, applies Stripe events, tells callers of the end.
+//! The worker: claims jobs, calls AI providers, verifies and saves plans,
+//! applies Stripe events, sends callbacks.
 
 pub mod budget;
 pub mod commands;

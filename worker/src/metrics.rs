@@ -1,4 +1,4 @@
-//! What the worker counts and measures, beside [`COMMON`](metrics::COMMON).
+//! The metrics of the worker, in addition to [`COMMON`](metrics::COMMON).
 
 use regimen_common::job::{JobClass, PlanKind};
 use regimen_common::provider::ProviderName;

@@ -1,5 +1,5 @@
-//! Operators whom the app keeps in a table of its own instead of in a claim of
-//! their tokens.
+//! Operators listed in a table of the app instead of in a claim of their
+//! tokens.
 
 use std::str::FromStr;
 

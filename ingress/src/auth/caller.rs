@@ -1,4 +1,4 @@
-//! The caller of a request, and whose data it may touch.
+//! The caller of a request, and the users whose data it may access.
 
 use regimen_common::telemetry::{UserHash, sentry};
 use uuid::Uuid;

@@ -1,7 +1,7 @@
-//! What a verified token says, and whether that makes its bearer a user here.
+//! The claims of a verified token, and whether they describe a user.
 //!
-//! Roles come from the server-controlled `role` and `app_metadata` claims only;
-//! `user_metadata` can be written by the user and is not even read.
+//! Roles come only from the server-controlled claims `role` and `app_metadata`;
+//! `user_metadata` can be written by the user and is not read.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! The settings of authentication, with the checks between them.
+//! The settings of authentication, and the checks between them.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! Why a caller was not recognised, and how that reads to them.
+//! Authentication errors, and their messages for clients.
 
 use crate::error::{ApiError, Part};
 

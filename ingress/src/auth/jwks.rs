@@ -1,10 +1,10 @@
 //! The project's published signing keys (JWKS), cached.
 //!
-//! A set is used for at most [`MAX_AGE`]; a token with an unknown key id makes
-//! one fetch, but never more than one per [`FLOOR`], so that made-up key ids
-//! cannot be turned into load on the sign-in service. Until the next one is due
-//! nobody knows whether such a key is new or made up, and that is the answer.
-//! While the service is down the last good set stays in use.
+//! A set is used for at most [`MAX_AGE`]. A token with an unknown key id causes
+//! one fetch, but never more than one per [`FLOOR`], so that invented key ids
+//! cannot cause load on the key endpoint. Until the next fetch is due, an
+//! unknown key may be new or invented, and the error says so. While the
+//! endpoint is down, the last good set stays in use.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

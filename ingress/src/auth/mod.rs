@@ -1,8 +1,8 @@
-//! Who is calling: Supabase tokens, service keys, or nobody in development.
+//! Authentication: Supabase tokens, service keys, or none in development.
 //!
-//! One [`Authenticator`] per process answers that question for every route;
-//! handlers take a [`Caller`] and ask [`Caller::acting_for`] whose data the
-//! request is about, so that rule stands in one place.
+//! One [`Authenticator`] per process serves every route. Handlers take a
+//! [`Caller`] and use [`Caller::acting_for`] to find the user whom the request
+//! is about, so that rule is in one place.
 
 mod admin_table;
 mod caller;

@@ -1,4 +1,4 @@
-//! Keys of trusted backends: two at once while one replaces the other.
+//! Service keys of trusted backends: two at once during a rotation.
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};

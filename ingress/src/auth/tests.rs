@@ -1,4 +1,4 @@
-//! The three modes against real headers, tokens and a real key-set endpoint.
+//! The three modes with real headers, tokens and a real key endpoint.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,9 +1,8 @@
 //! Verifies access tokens: key first, then signature, then claims.
 //!
-//! The token's header only says which key to try. Each key carries the one
-//! algorithm it is used with: the shared secret HS256, a published key its own.
-//! A public key can therefore never be used as an HMAC secret, and `none` has
-//! no key at all.
+//! The token's header only selects the key. Each key has the one algorithm it
+//! is used with: the shared secret HS256, a published key its own. So a public
+//! key can never be used as an HMAC secret, and `none` has no key.
 
 use std::collections::HashSet;
 

@@ -1,9 +1,9 @@
-//! Buying a subscription and managing it, each user for themselves.
+//! Buying and managing one's own subscription.
 //!
-//! Whose customer it is decides who sees invoices and cards. What checkouts
-//! and Stripe's metadata say is believed. The customer id in a profile is not:
-//! in some databases users can write it. Such a customer is believed only when
-//! Stripe knows it under the address of the caller's token.
+//! The owner of a customer sees invoices and cards, so ownership is verified.
+//! Checkouts and Stripe's metadata are trusted. The customer id in a profile is
+//! not, because users can write it in some databases; it counts only when
+//! Stripe knows that customer under the e-mail address of the caller's token.
 
 use std::collections::HashMap;
 

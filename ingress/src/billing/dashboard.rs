@@ -1,9 +1,9 @@
 //! The numbers of the app's operators' dashboard, from all of Stripe's
-//! subscriptions and paid invoices. Pure; each number says its formula.
+//! subscriptions and paid invoices. Pure; each number documents its formula.
 //!
 //! Money is in units of the currency (dollars, not cents), rates in percent,
-//! months are those of UTC. Amounts are of the currency that most running
-//! subscriptions pay in; others are named and not added.
+//! months in UTC. Amounts are in the currency of most running subscriptions;
+//! other currencies are listed and not added.
 
 use std::collections::BTreeMap;
 

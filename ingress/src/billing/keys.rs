@@ -1,8 +1,8 @@
-//! Under which key Stripe does something once.
+//! Idempotency keys of calls to Stripe.
 //!
-//! A caller's own key makes repeating safe for a day. It is bound to who sent
-//! it and for what, so that nobody meets anybody else's calls. Without one, a
-//! call has a key of its own that only its repeats share.
+//! A caller's own key makes repeating safe for a day. It is bound to the caller
+//! and the purpose, so that two callers' keys never collide. Without one, a
+//! call has its own key that only its retries share.
 
 use axum::http::HeaderMap;
 use sha2::{Digest, Sha256};

@@ -1,12 +1,12 @@
-//! What callers buy and manage at Stripe, and what operators change there.
+//! Purchases of callers at Stripe, and changes by operators.
 //!
 //! - [`checkout`]: buying and managing one's own subscription.
-//! - [`one_checkout`]: one open payment page a user.
-//! - [`return_url`]: where Stripe may send people back to.
-//! - [`operate`]: what operators change in other people's subscriptions.
-//! - [`revenue`]: what all subscriptions together bring.
+//! - [`one_checkout`]: at most one open payment page per user.
+//! - [`return_url`]: the allowed return URLs.
+//! - [`operate`]: operators' changes to subscriptions.
+//! - [`revenue`]: revenue over all subscriptions.
 //! - [`dashboard`]: the numbers of the app's operators' dashboard.
-//! - [`keys`]: under which idempotency key Stripe is called.
+//! - [`keys`]: idempotency keys of calls to Stripe.
 
 pub mod checkout;
 pub mod dashboard;

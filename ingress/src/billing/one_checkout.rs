@@ -1,10 +1,10 @@
-//! One open payment page a user: who opens a second one closes the first, so that
-//! two tabs cannot both be paid.
+//! At most one open payment page per user: opening a second one expires the
+//! first, so that two tabs cannot both be paid.
 //!
-//! Stripe decides: a session that was closed cannot be paid, and one that was
-//! paid cannot be closed. A new session's address is told only once the one
-//! before is closed and the new one is written down, so an ingress that dies
-//! in between leaves nothing behind that anybody could pay.
+//! Stripe decides: an expired session cannot be paid, and a paid one cannot be
+//! expired. A new session's URL is returned only after the earlier session is
+//! expired and the new one is stored, so an ingress that dies in between leaves
+//! no session that could be paid.
 
 use regimen_common::db::billing::{checkouts, payers};
 use stripe_checkout::checkout_session::{ExpireCheckoutSession, RetrieveCheckoutSession};

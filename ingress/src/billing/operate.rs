@@ -1,6 +1,6 @@
-//! What operators change in other people's subscriptions, invoices and payments,
-//! and users in their own. Each change is recorded before Stripe is called and completed
-//! after it, so that none is without a trace.
+//! Operators' changes to subscriptions, invoices and payments, and users'
+//! changes to their own. Each change is recorded before Stripe is called and
+//! completed after it, so that every change leaves a record.
 
 use chrono::{DateTime, Utc};
 use regimen_common::db::admin_actions::{self, Action};

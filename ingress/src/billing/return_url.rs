@@ -1,5 +1,5 @@
-//! Where Stripe may send people back to: the web origins that may call us, and
-//! nowhere else, so that a payment page never leads to somebody else's site.
+//! The allowed return URLs of Stripe pages: the web origins that may call the
+//! API, so that a payment page never leads to another site.
 
 use url::Url;
 

@@ -1,5 +1,5 @@
-//! What all subscriptions together bring: from our own tables, with prices
-//! fetched from Stripe once.
+//! Revenue over all subscriptions: from our own tables, with prices fetched
+//! from Stripe once.
 
 use chrono::TimeDelta;
 use regimen_common::billing::is_stripe_id;

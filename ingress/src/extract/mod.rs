@@ -1,7 +1,7 @@
-//! Extractors that refuse early: JSON bodies, raw bodies, ids, queries.
+//! Extractors of JSON bodies, raw bodies, ids and queries.
 //!
-//! Their refusals are problem documents that say where the mistake is, which
-//! axum's own extractors do not give.
+//! Their errors are problem documents that point to the mistake, which axum's
+//! own extractors do not provide.
 
 mod strict;
 

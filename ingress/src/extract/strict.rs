@@ -1,9 +1,9 @@
-//! One pass over a JSON text for what no route wants, whatever it reads.
+//! One pass over a JSON text for what every route refuses.
 //!
-//! Keys given twice are read differently by different readers, Postgres
-//! stores no NUL in texts, half a surrogate pair is no character, and nesting
-//! and lists without bound cost memory: all of that is refused here, once, with
-//! a pointer to the place.
+//! Duplicate keys are read differently by different parsers, Postgres stores no
+//! NUL in texts, an unpaired surrogate is not a character, and unlimited
+//! nesting and lists cost memory. All of these are refused here, once, with a
+//! pointer to the place.
 
 mod surrogates;
 

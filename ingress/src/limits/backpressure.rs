@@ -1,8 +1,8 @@
-//! How much is waiting, and how fast it drains.
+//! The size of the backlog, and its pace.
 //!
-//! Measured at most once a second and process; jobs accepted here since then
-//! are added, so that a burst between two measurements is seen. Room is taken
-//! before the work and given back when nothing came of it.
+//! Measured at most once a second per process; jobs accepted here since then
+//! are added, so that a burst between two measurements counts. Room is reserved
+//! before the work and released when the request fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

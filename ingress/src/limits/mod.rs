@@ -1,9 +1,9 @@
-//! How often a user may start generations, and how much may wait at all.
+//! Rate limits of generations, and the limit of the backlog.
 //!
-//! [`limited`] stands in front of the routes it is given. It takes a unit before
-//! the handler runs and gives it back when nothing came of the request, so an
-//! invalid body or a repeated answer uses nothing up. Beyond the limit a request with an idempotency key is
-//! still let through, as [`OverLimit`], to get the answer it was given before.
+//! [`limited`] wraps the routes it is given. It takes a unit before the handler
+//! runs and refunds it when the request creates nothing, so an invalid body or
+//! a repeated response uses nothing up. Beyond the limit a request with an
+//! idempotency key still passes, as [`OverLimit`], to get its stored response.
 
 mod backpressure;
 mod layer;

@@ -1,4 +1,4 @@
-//! Which policies apply to an action, by the user's plan.
+//! The rate-limit policies of an action, by the user's plan.
 
 use std::fmt;
 use std::num::NonZeroU32;

@@ -1,6 +1,7 @@
-//! Which plan a user has, remembered for a moment.
+//! A user's plan tier, cached briefly.
 //!
-//! Limits ask on every request; a change of plan shows within [`KEEP`].
+//! The limits need it on every request; a change of plan takes effect within
+//! [`KEEP`].
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

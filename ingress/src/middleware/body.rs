@@ -1,7 +1,7 @@
-//! A request body that may be neither too large nor too slow.
+//! A request body with limits on size and time.
 //!
-//! Both refusals travel as the body's error, so that whoever reads it (JSON
-//! extractor, webhook) learns which it was.
+//! Both errors are errors of the body itself, so that its reader (JSON
+//! extractor, webhook) can tell them apart.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! The settings of everything that wraps the routes.
+//! The settings of the middleware.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Which web origins may call from a browser.
+//! The web origins that may call the API from a browser.
 //!
-//! The same list says where Stripe may send people back to.
+//! The same list contains the allowed return URLs of Stripe pages.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! The flood guard: how often one address may ask for anything at all.
+//! The flood guard: a rate limit per client address for all requests.
 //!
-//! In process, so that it costs microseconds and holds while Redis is away.
-//! Its memory is bounded: forgotten addresses are swept on a timer, and beyond
-//! [`MAX_ADDRESSES`] newcomers share a fixed number of buckets.
+//! It runs in process, so it costs microseconds and works while Redis is away.
+//! Its memory is bounded: idle addresses are removed on a timer, and beyond
+//! [`MAX_ADDRESSES`] new addresses share a fixed number of buckets.
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;

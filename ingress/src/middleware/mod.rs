@@ -1,4 +1,5 @@
-//! What wraps every route: ids, limits on size and time, the flood guard, metrics.
+//! Middleware of every route: request ids, limits on size and time, the flood
+//! guard, metrics.
 
 mod body;
 mod config;

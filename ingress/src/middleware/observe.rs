@@ -1,8 +1,9 @@
-//! Every request gets an id, a line in the log, a place in the metrics and
-//! safe default headers; a panic becomes an ordinary problem answer.
+//! Gives every request an id, a log line, metrics and safe default headers;
+//! turns a panic into an ordinary problem document.
 //!
-//! Logs and metrics name the matched route, never the path a client wrote:
-//! labels stay few, and no client can write lines into the log.
+//! Logs and metrics name the matched route, never the path that a client wrote:
+//! otherwise clients could create unlimited labels and write lines into the
+//! log.
 
 use std::panic::AssertUnwindSafe;
 

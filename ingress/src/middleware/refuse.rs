@@ -1,4 +1,4 @@
-//! Refusals that need nothing but the request's head and its sender.
+//! Refusals that depend only on the request's head and its peer.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Once, Weak};

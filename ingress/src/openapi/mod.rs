@@ -1,8 +1,8 @@
-//! The OpenAPI 3.1 document, made from the routes themselves.
+//! The OpenAPI 3.1 document, generated from the routes.
 //!
-//! Each handler describes its path and what it answers when all is well; the
-//! refusals that follow from what a route reads are added here by rule
-//! (`refusals`), so that they are the same everywhere.
+//! Each handler describes its path and its successful responses; the errors
+//! that follow from what a route reads are added here by rule (`refusals`), so
+//! that they are the same everywhere.
 
 mod quiz;
 mod refusals;

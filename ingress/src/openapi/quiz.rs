@@ -1,5 +1,5 @@
-//! The quiz as the document describes it. [`regimen_common::quiz::Quiz`] is
-//! more lenient: it reads what older clients send too.
+//! The quiz in the OpenAPI document. [`regimen_common::quiz::Quiz`] is more
+//! lenient: it also reads what older clients send.
 
 use serde::Serialize;
 use serde_json::{Value, json};

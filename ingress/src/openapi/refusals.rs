@@ -1,4 +1,4 @@
-//! Which refusals an operation can give, by what it reads.
+//! The errors of an operation, derived from what it reads.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Refusals that several operations describe, beyond those that follow from
-//! what an operation reads.
+//! Errors that several operations describe, beyond those derived from what an
+//! operation reads.
 
 use utoipa::IntoResponses;
 

@@ -1,4 +1,4 @@
-//! Describes the requests that go from here to a caller's server.
+//! Describes the callbacks in the OpenAPI document.
 
 use chrono::DateTime;
 use regimen_common::callbacks::JobCallback;

@@ -1,5 +1,5 @@
-//! The description of the API: for programs as OpenAPI, for people as Swagger UI,
-//! whose files are part of the binary.
+//! The API documentation: the OpenAPI document, and Swagger UI, whose files are
+//! part of the binary.
 
 use std::sync::Arc;
 

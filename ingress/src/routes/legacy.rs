@@ -1,4 +1,4 @@
-//! The replaced service's routes, byte-compatible in field names.
+//! The replaced service's routes, with the same field names.
 
 use std::time::Duration;
 

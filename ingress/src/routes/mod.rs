@@ -1,4 +1,4 @@
-//! The one route table: each module owns its routes, this file merges them.
+//! The route table: each module defines its routes, this file merges them.
 
 pub mod admin;
 pub mod app_admin;

@@ -1,5 +1,5 @@
-//! The Stripe webhook: verify, store, acknowledge. Nothing else happens here;
-//! a worker applies what is stored.
+//! The Stripe webhook: verify, store, acknowledge. A worker applies the stored
+//! events.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

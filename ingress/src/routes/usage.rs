@@ -1,4 +1,4 @@
-//! What is left of the caller's limits.
+//! The remaining quotas of the caller.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,6 +1,6 @@
-//! The whole account as the app's dashboards show it: every subscription, every
-//! paid invoice, and what prices are called. Read from Stripe page by page, kept
-//! for a minute, one reading at a time.
+//! The whole Stripe account for the app's dashboard: every subscription, every
+//! paid invoice, and the names of prices. Read from Stripe page by page, cached
+//! for a minute, one reader at a time.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,10 +1,11 @@
-//! Calls to Stripe: requests built by async-stripe's types, sent by us.
+//! Calls to Stripe: requests built by async-stripe's types, sent by our own
+//! client.
 //!
-//! The library's own client sends a request with a given idempotency key only
-//! once, repeats with a new key, reads replies of any length, and refuses a
-//! whole reply over one field it does not expect: after the money has moved.
-//! So here a call is repeated under one key, within a time limit, and its reply
-//! is read as far as it is needed.
+//! The library's client sends a request with a given idempotency key only once,
+//! retries with a new key, reads replies of any length, and refuses a whole
+//! reply because of one unexpected field, when money may already have moved.
+//! This client retries under one key, within a time limit, and parses only the
+//! needed fields of a reply.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Settings of everything that has to do with Stripe.
+//! The Stripe settings of the ingress.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Why a call to Stripe brought no result, and what its caller is told.
+//! Errors of calls to Stripe, and their messages for callers.
 
 use reqwest::StatusCode;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Stripe's API: its settings, the calls to it, and what is read of its objects.
+//! Stripe's API: settings, calls, and the fields that are read of its objects.
 
 pub mod account;
 mod client;

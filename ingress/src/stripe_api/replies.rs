@@ -1,5 +1,5 @@
-//! What is read of Stripe's objects: as few fields as are needed, each of them
-//! optional where Stripe may leave it out. Unknown fields and words are fine.
+//! The fields read of Stripe's objects: only the needed ones, each optional
+//! where Stripe may omit it. Unknown fields and values are accepted.
 
 use regimen_common::billing::metrics::{Period, Price};
 use serde::{Deserialize, Serialize};

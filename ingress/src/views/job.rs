@@ -1,4 +1,4 @@
-//! A job as its owner sees it, and the tag of that view.
+//! A job as its owner sees it, and the ETag of that view.
 
 use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{AttemptRow, CallbackRow, Details, JobRow, Mark};

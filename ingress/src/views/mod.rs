@@ -1,4 +1,4 @@
-//! What several routes answer with.
+//! Response types that several routes share.
 
 pub mod job;
 

@@ -1,8 +1,8 @@
 //! One subscription per process that tells waiting requests of job changes.
 //!
-//! A waiter is only told to look again, so a notice may be lost, early or
-//! double: now and then, and more often while the notice channel is down, the
-//! newest events of all watched jobs are looked up in one statement.
+//! A waiting request is only told to read again, so a notice may be lost, early
+//! or duplicated. The newest events of all watched jobs are also read in one
+//! statement periodically, and more often while the subscription is down.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! How long the line of waiting jobs is and how fast it moves: measured at
-//! most once a second for the whole process, however many ask.
+//! The length and the pace of the queue: measured at most once a second for the
+//! whole process.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
-//! Look-ups of many requests in one statement.
+//! Combines the reads of many requests into one statement.
 //!
-//! A request hands in its key and waits. While a statement is on its way, the
-//! keys of further requests gather; the next statement asks for all of them
-//! at once, and for equal keys once. So a lone request is answered as fast as
-//! a query of its own would be, and ten thousand cost a few hundred statements.
+//! A request submits its key and waits. While a statement is running, the keys
+//! of further requests are collected; the next statement reads all of them at
+//! once, and equal keys once. So a single request is answered as fast as by its
+//! own query, and ten thousand cost a few hundred statements.
 //!
-//! Invariant: an answer is read after its question was asked, never before.
+//! Invariant: a result is read after its request was made, never before.
 
 use std::collections::HashMap;
 use std::hash::Hash;

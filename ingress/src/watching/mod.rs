@@ -1,6 +1,6 @@
-//! What lets many clients watch many jobs at once: one subscription to
-//! changes, look-ups that share a statement, a view of the line that is
-//! measured once a second, and a limit on what one user may hold open.
+//! Lets many clients watch many jobs: one subscription to changes, reads that
+//! share a statement, a view of the queue that is measured once a second, and a
+//! limit on open streams per user.
 
 mod changes;
 mod config;

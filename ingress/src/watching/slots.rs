@@ -1,5 +1,5 @@
-//! How many event streams and held requests a user has open at this process,
-//! so that nobody alone can use up what it can hold.
+//! The number of open event streams and long polls per user and process,
+//! limited so that one user cannot use up the capacity.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

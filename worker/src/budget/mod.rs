@@ -1,8 +1,9 @@
-//! Budgets: how much a user may cost in a month and everybody in a day. An
+//! Budgets: the highest cost of a user per month and of the fleet per day. An
 //! amount is reserved before a call and replaced by the real cost after it, in
-//! one Redis step each, so that any number of workers together stay within.
-//! Redis only counts; the truth is the ledger in Postgres, from which lost
-//! counters are filled. While Redis is away, the ledger is asked directly.
+//! one Redis step each, so that concurrent workers together stay within the
+//! budget. Redis only counts; the source of truth is the ledger in Postgres,
+//! from which lost counters are filled. While Redis is away, the ledger is
+//! queried directly.
 
 mod period;
 

@@ -1,6 +1,6 @@
-//! `regimen-worker backfill`: the daily look for undelivered events, now; with
-//! `--everything`, all subscriptions and customers of an account that another
-//! service has sold through.
+//! `regimen-worker backfill`: runs the daily fetch of undelivered events now;
+//! with `--everything`, imports all subscriptions and customers of an account
+//! through which another service has sold.
 
 use std::error::Error;
 

@@ -1,5 +1,6 @@
-//! `regimen-worker events …`: for the operator who was alerted. Needs nothing
-//! but the database and the mode; running workers do the rest within a second.
+//! `regimen-worker events …`: lists and replays Stripe events for operators.
+//! Needs only the database and the mode; running workers apply replayed events
+//! within a second.
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
-//! The command line of the worker: without a command it works, with one it
-//! does that and ends.
+//! The command line of the worker: without a command it runs the worker, with
+//! one it runs that command and exits.
 
 mod backfill;
 mod events;

@@ -1,4 +1,4 @@
-//! The kinds of work, one room each; `register` is the list of them.
+//! The kinds of work, one module each; `register` lists them.
 
 pub mod callback;
 pub mod mail;

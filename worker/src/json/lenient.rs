@@ -1,6 +1,6 @@
-//! JSON as hosts and models really write it. What has one meaning only is
-//! mended (control characters, halves of surrogate pairs, trailing commas,
-//! comments, a byte order mark); whatever else is wrong stays wrong.
+//! JSON as hosts and models write it. Unambiguous deviations are repaired
+//! (control characters, unpaired surrogates, trailing commas, comments, a byte
+//! order mark); other errors stay errors.
 
 use std::borrow::Cow;
 use std::fmt;

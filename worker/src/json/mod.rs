@@ -1,5 +1,5 @@
-//! JSON from hosts and models, read leniently: what has one meaning only
-//! is taken, what is ambiguous is refused.
+//! JSON from hosts and models, parsed leniently: unambiguous deviations are
+//! accepted, ambiguous ones refused.
 
 mod lenient;
 mod object;

@@ -1,6 +1,6 @@
-//! Finds the one JSON object in a model's words: bare, in a fence, behind
-//! thoughts, between prose, twice the same. Two different ones are refused:
-//! nobody can say which is meant.
+//! Finds the one JSON object in a model's text: bare, in a code fence, after
+//! reasoning, between prose, or repeated. Two different objects are refused,
+//! because it is unknown which one is meant.
 
 use serde_json::Value;
 

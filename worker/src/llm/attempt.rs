@@ -1,4 +1,4 @@
-//! One attempt of a run: announced, called, stored, read, judged.
+//! One attempt of a run: announce, call, store, parse, judge.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

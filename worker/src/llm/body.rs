@@ -1,6 +1,6 @@
-//! The body of a reply as it comes in: read piece by piece under the timeouts
-//! and within bounds, whole or as a stream of events. What it is is told by
-//! its first letter; hosts are careless with the media type.
+//! The body of a reply as it arrives: read piece by piece within time and size
+//! limits, whole or as a stream of events. Its first character distinguishes
+//! the two, because the media type is unreliable.
 
 use std::time::Duration;
 

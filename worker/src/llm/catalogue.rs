@@ -1,5 +1,5 @@
-//! What is known about models: prices, caps, reasoning settings, and when
-//! they retire. A data file with a dated default, because ids rot every few
+//! The model catalogue: prices, caps, reasoning settings and retirement dates.
+//! It is a data file with a dated default, because model ids change every few
 //! months; `MODEL_CATALOGUE` replaces it without a new build.
 
 use chrono::NaiveDate;

@@ -1,4 +1,4 @@
-//! Which providers are configured, and in which order they are asked.
+//! The configured providers and their order.
 
 use std::num::NonZeroU32;
 

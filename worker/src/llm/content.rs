@@ -1,4 +1,4 @@
-//! Texts and counts in a host's JSON, in the several shapes they come in.
+//! Reads texts and counts from a host's JSON, in their various shapes.
 
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
-//! Everything that can go wrong with a call, by what has to be done about it.
-//! Secrets and prompts never get in: what a provider says is cut short and
-//! scrubbed before it becomes a message.
+//! Errors of provider calls, classified by what has to be done. They never
+//! contain secrets or prompts: a provider's text is truncated and scrubbed
+//! before it becomes a message.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Names a host's failure, whatever its shape: by a status, by a code or a
-//! word in the body, and by its text where those say too little. One reader
-//! for all formats: compatible hosts, gateways and proxies mix them.
+//! Classifies a host's failure of any shape: by its status, by a code or a type
+//! in the body, and by its text where those say too little. One parser for all
+//! formats, because compatible hosts, gateways and proxies mix them.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;

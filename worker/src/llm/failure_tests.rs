@@ -1,4 +1,4 @@
-//! Holds the reader of failures against what hosts of all kinds say.
+//! Tests the parser of failures with errors of many hosts.
 
 use std::time::Duration;
 

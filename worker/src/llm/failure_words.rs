@@ -1,4 +1,4 @@
-//! The words of hosts' failures, and what they mean: codes and types first, and
+//! The words of hosts' failures and their classes: codes and types first, and
 //! the text where those say too little.
 
 use std::sync::LazyLock;

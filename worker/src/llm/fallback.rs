@@ -1,5 +1,5 @@
-//! Fallback: the requested provider first, then the configured order, until
-//! one delivers, all had their turn, or the time is up.
+//! Fallback: the requested provider first, then the configured order, until one
+//! delivers, all have had their turn, or the deadline is reached.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,5 +1,5 @@
-//! What a request may do without. A host that refuses one of these is asked
-//! once more without it, and the same host and model from then on.
+//! Optional parts of a request. A host that refuses one of these is called once
+//! more without it; later calls to the same host and model leave it out.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,6 +1,6 @@
-//! Why a model stopped, in the words of all hosts. Only what is known to mean
-//! something else than "done" is that: new words for a normal end appear
-//! every few months, and a whole text is a whole text.
+//! Finish reasons of all hosts. Only known reasons other than a normal end
+//! count as such, because new words for a normal end appear every few months
+//! and a complete text is complete.
 
 /// What a reason for stopping means for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

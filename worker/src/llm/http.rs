@@ -1,5 +1,5 @@
-//! One HTTP call to a provider: sends, and brings back the whole reply or the
-//! failure in its place. What the bytes mean is for the adapters ([`Wire`]).
+//! One HTTP call to a provider: sends it, and returns the whole reply or the
+//! failure. The adapters ([`Wire`]) interpret the bytes.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What a caller sees of a fallback run, and what it decides: the log of
-//! attempts, and the judge of replies.
+//! The caller's side of a fallback run: the log of attempts, and the judge of
+//! replies.
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,10 +1,10 @@
-//! The AI providers: what is asked of them, what they answer, and the fallback
-//! that goes on to the next one when one fails. Knows neither the database
-//! nor the queue; a caller follows along through [`log::AttemptLog`].
+//! The AI providers: requests, replies, and the fallback to the next provider
+//! when one fails. This module uses neither the database nor the queue; a
+//! caller follows a run through [`log::AttemptLog`].
 //!
-//! A call has two halves so that no reply is ever paid for twice:
-//! what [`Provider::prepare`] hands out brings back the raw reply, which the
-//! caller stores, and [`interpret`] reads it, now or again after a crash.
+//! A call has two halves so that no reply is paid for twice:
+//! [`Provider::prepare`] gives a call that returns the raw reply, which the
+//! caller stores, and [`interpret`] parses it, now or again after a crash.
 
 pub mod anthropic;
 pub(crate) mod attempt;

@@ -1,4 +1,4 @@
-//! How a fallback run ends.
+//! The outcomes of a fallback run.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What operators say of providers: who is left out, and whose cool-downs and
-//! breakers they have lifted.
+//! Operators' settings of providers: which are paused, and how often each was
+//! resumed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};

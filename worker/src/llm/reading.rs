@@ -1,5 +1,5 @@
-//! What the readers of all formats share: a document, an event, and the
-//! verdict on a text with its reason for stopping.
+//! What the parsers of all formats share: a document, an event, and the
+//! judgement of a text with its finish reason.
 
 use serde_json::Value;
 

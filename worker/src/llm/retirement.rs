@@ -1,5 +1,4 @@
-//! The ends of models' lives: who is warned of them, from when on, and in
-//! which words.
+//! Retirement of models: the warnings, their recipients and their start.
 
 use std::fmt;
 

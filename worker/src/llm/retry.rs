@@ -1,4 +1,4 @@
-//! What to do after a failed call: one table ([`rule`]) for every kind of
+//! The next step after a failed call: one table ([`rule`]) for every class of
 //! failure, and the arithmetic that applies it ([`decide`]).
 
 use std::time::Duration;

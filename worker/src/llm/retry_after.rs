@@ -1,9 +1,9 @@
-//! How long a provider asks us to wait, in the several ways they say it: in
-//! seconds, as a duration, as an instant, in headers and in the body.
+//! Reads a provider's retry-after in its various forms: seconds, a duration, or
+//! an instant, in headers and in the body.
 //!
-//! A hint is a wish, and some are nonsense: a number that can only be an
-//! instant is one; what is over, nothing or less is no hint; and one reply
-//! never shuts a model for longer than [`LONGEST`].
+//! Values are bounded: a number that can only be an instant is read as one;
+//! values in the past, zero and negative values are ignored; and one reply
+//! never causes a cool-down longer than [`LONGEST`].
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Holds the retry table against the policy it states, row by row.
+//! Tests the retry table row by row.
 
 use proptest::prelude::*;
 

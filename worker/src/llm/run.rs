@@ -1,5 +1,5 @@
-//! One run over the providers: the attempts at a provider, and what they leave
-//! behind for the next.
+//! The state of one fallback run: the attempts at a provider, and what the next
+//! provider needs to know of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

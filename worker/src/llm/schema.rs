@@ -1,10 +1,10 @@
-//! One master schema, transformed mechanically to the subset of JSON Schema
-//! each provider accepts for structured output. A keyword outside the subset
-//! is not lost: it moves into the description, where the model still reads it.
+//! One master schema, transformed to the subset of JSON Schema that each
+//! provider accepts for structured output. A keyword outside the subset moves
+//! into the description, where the model still reads it.
 //!
 //! Sources, as of 2026-11: OpenAI's guide to structured outputs (strict mode),
-//! the schema transformation in Anthropic's Python SDK 2.12, Gemini's
-//! reference of `responseJsonSchema`.
+//! the schema transformation in Anthropic's Python SDK 2.12, Gemini's reference
+//! of `responseJsonSchema`.
 
 use serde_json::{Map, Value, json};
 

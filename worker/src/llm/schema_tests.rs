@@ -1,4 +1,4 @@
-//! Holds the transformed schemas against each provider's subset.
+//! Checks the transformed schemas against each provider's subset.
 
 use proptest::prelude::*;
 

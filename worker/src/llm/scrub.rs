@@ -1,6 +1,6 @@
-//! Cuts out of a host's words what looks like a secret, before anybody reads
-//! them: keys and tails of keys, tokens, organisations, credentials in
-//! addresses, long random strings. Ours and everybody else's.
+//! Removes from a host's text everything that looks like a secret: keys and
+//! their endings, tokens, organisations, credentials in URLs, long random
+//! strings, of our account and of others.
 
 use std::sync::LazyLock;
 

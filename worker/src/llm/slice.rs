@@ -1,5 +1,5 @@
-//! The job's deadline, sliced over the slots that are left, so that a hanging
-//! provider leaves the others their turn.
+//! Divides the job's deadline among the remaining slots, so that a hanging
+//! provider leaves time for the others.
 
 use std::time::Duration;
 

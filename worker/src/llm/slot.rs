@@ -1,4 +1,4 @@
-//! A provider as this worker asks it, with its limits.
+//! A provider with this worker's limits.
 
 use std::num::NonZeroU32;
 

@@ -1,6 +1,6 @@
-//! What a call took. A provider's counts are believed within bounds: no more
-//! than was sent went in, and no more than was asked for came out. A count
-//! that is missing or beyond is estimated, and marked as such.
+//! Token counts of a call. A provider's counts are accepted within bounds: the
+//! input up to what was sent, the output up to what was requested. A missing or
+//! larger count is estimated and marked.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What users are told, in the app and by mail.
+//! The texts of notices to users, in the app and by mail.
 
 use askama::Template;
 use chrono::DateTime;

@@ -1,13 +1,12 @@
-//! Looks for Stripe events that were never delivered, and stores what is
-//! missing as the webhook would have.
+//! Fetches Stripe events that were never delivered, and stores them as the
+//! webhook would have.
 //!
 //! Contract: one worker at a time, once in `BACKFILL_HOURS` over the whole
-//! fleet, and whenever somebody asks for it. Idempotent: events are stored by
-//! id, so a run that dies, or two at once, only cost time. A worker that
-//! vanishes is replaced after [`HOLD`]; a failed run is tried again after a
-//! minute, then after longer waits. A draining worker stops at once. An event
-//! that Postgres refuses is reported and keeps no other from being stored; each
-//! run tries it again.
+//! fleet, and on request. Idempotent: events are stored by id, so an
+//! interrupted or concurrent run only costs time. A worker that vanishes is
+//! replaced after [`HOLD`]; a failed run is retried after a minute, then with a
+//! growing back-off. A draining worker stops at once. An event that Postgres
+//! refuses is reported and does not block the others; each run retries it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

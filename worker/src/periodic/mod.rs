@@ -1,4 +1,4 @@
-//! What each worker does again and again, whatever the queues hold.
+//! Periodic tasks of each worker.
 
 pub mod backfill;
 pub mod model_usage;

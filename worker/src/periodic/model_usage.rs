@@ -1,8 +1,9 @@
-//! Tells which models this worker asks, and warns of those that are retired or
-//! soon will be: in the log, and through Postgres to every ingress.
+//! Publishes which models this worker is configured with, and warns of those
+//! that are retired or retire soon: in the log, and through Postgres to every
+//! ingress.
 //!
-//! Contract: renewed while the process lives and withdrawn when it drains; a
-//! crash leaves rows that go out of date by themselves. Nothing waits for it.
+//! Contract: renewed while the process runs and withdrawn when it drains; after
+//! a crash the rows expire. No other task waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;

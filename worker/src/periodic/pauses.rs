@@ -1,8 +1,8 @@
-//! What operators have paused, as this worker knows it.
+//! Reads which queues and providers are paused.
 //!
-//! Every claim looks at `regimen.pauses` itself, so nothing here can let
-//! through what is paused. This copy keeps the worker from popping ids that it
-//! could not claim, and from asking providers that are not to be asked.
+//! Every claim checks `regimen.pauses` itself, so an outdated copy here cannot
+//! bypass a pause. The copy keeps the worker from popping ids that it could not
+//! claim, and from calling paused providers.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,11 +1,11 @@
-//! Repairs what faults left behind: lost messages, expired leases, overdue
-//! jobs, waits that are over, jobs of deleted accounts; and forgets kept answers
-//! that are over.
+//! Repairs the effects of faults: lost messages, expired leases, overdue jobs,
+//! retries that have become due, jobs of deleted accounts; and deletes expired
+//! responses of idempotency keys.
 //!
-//! Contract: runs on every worker, in small batches, any number at once, any
-//! number of times; a crash in between loses nothing, the next run finds it. A
-//! step that fails keeps no other step from its turn, a row that cannot be
-//! changed no other row.
+//! Contract: runs on every worker, in small batches, concurrently and
+//! repeatedly; a crash in between loses nothing, the next run continues. A step
+//! that fails does not stop the next steps, and a row that cannot be changed
+//! does not block other rows.
 
 use std::sync::Arc;
 use std::time::Duration;

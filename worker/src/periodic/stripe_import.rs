@@ -1,12 +1,12 @@
-//! Reads every subscription and customer from Stripe once, for a deployment whose
-//! subscribers were made by another service: their events are long gone, and
-//! their metadata may name nobody.
+//! Reads every subscription and customer from Stripe once, for a deployment
+//! whose subscribers were created by another service: Stripe no longer has
+//! their events, and their metadata may name no user.
 //!
-//! Contract: by command only, one at a time over the whole fleet. Resumable: after
-//! each page it is written down how far it came; what is read twice changes
-//! nothing. Nobody is mailed, and nobody's plan is taken away: only those who have
-//! access now follow. What Postgres refuses or nobody can place is told at the end
-//! and keeps no other from being taken in.
+//! Contract: by command only, one at a time over the whole fleet. Resumable:
+//! the progress is stored after each page; reading a page twice changes
+//! nothing. No mails are sent and no plan is removed: only users who have
+//! access now are changed. Rows that Postgres refuses or that belong to no
+//! known user are reported at the end and do not block the others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,10 +1,11 @@
-//! Repairs what faults left behind on the way of Stripe's events, and lets
-//! time do its part: grace that runs out, users who turn up.
+//! Repairs the processing of Stripe events after faults, and applies what
+//! depends on time: the end of grace periods, and events whose user has become
+//! known.
 //!
-//! Contract: runs on every worker, in small batches, any number at once, any
-//! number of times; a crash in between loses nothing, the next run finds it. A
-//! step that fails keeps no other step from its turn, a row or a user that
-//! cannot be changed no other.
+//! Contract: runs on every worker, in small batches, concurrently and
+//! repeatedly; a crash in between loses nothing, the next run continues. A step
+//! that fails does not stop the next steps, and a row or a user that cannot be
+//! changed does not block others.
 
 use std::sync::Arc;
 use std::time::Duration;

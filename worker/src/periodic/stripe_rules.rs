@@ -1,9 +1,9 @@
-//! Lets plans follow what entitles, where no event makes them: rows of older
-//! releases, a changed `STRIPE_PRICES`, a pause that has run out.
+//! Recomputes plans where no event does: for rows of older releases, a changed
+//! `STRIPE_PRICES`, or a pause that has ended.
 //!
-//! Contract: runs on every worker at its start and then hourly, any number at
-//! once, any number of times; a crash in between loses nothing. Only users with
-//! a live subscription are touched: nobody's gift of an operator is taken back.
+//! Contract: runs on every worker at its start and then hourly, concurrently
+//! and repeatedly; a crash in between loses nothing. Only users with a live
+//! subscription are changed, so a plan that an operator gave away stays.
 
 use std::sync::Arc;
 use std::time::Duration;

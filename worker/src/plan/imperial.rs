@@ -1,5 +1,6 @@
-//! Ounces, pounds and degrees Fahrenheit beside the metric amounts of a plan, for
-//! people who gave their measures so. The metric ones stay: sums are made of them.
+//! Ounces, pounds and degrees Fahrenheit beside the metric amounts of a plan,
+//! for people who gave their measures in imperial units. The metric amounts
+//! stay, because sums are made of them.
 
 use super::{MealPlan, Plan};
 

@@ -1,7 +1,7 @@
-//! A day of meals, with the names the app's front end reads. Field order is
-//! the order of the schema and so of generation: foods before the totals that
-//! are added up from them. Field docs are the schema's descriptions: they are
-//! read by the provider too.
+//! A day of meals, with the field names that the app's front end reads. Field
+//! order is the order of the schema and so of generation: foods before the
+//! totals that are added up from them. Field docs are the schema's
+//! descriptions, which the provider reads too.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

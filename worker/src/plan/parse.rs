@@ -1,6 +1,6 @@
-//! Reads a plan out of a provider's reply: strict on its shape, lenient with
-//! how it is written. Numbers may come as text and text as numbers; which of
-//! them is due the schema says.
+//! Parses a plan from a provider's reply: strict on its structure, lenient on
+//! its notation. Numbers may come as text and text as numbers; the schema
+//! decides which one is expected.
 
 use regimen_common::job::PlanKind;
 use serde::de::DeserializeOwned;

@@ -1,8 +1,8 @@
-//! Takes markup out of the texts of a reply: they are shown as they are, so that
-//! HTML would be run and Markdown be read as stars and hashes.
+//! Removes markup from the texts of a reply: the app shows them as they are, so
+//! HTML would be executed and Markdown shown as stars and hashes.
 //!
-//! What could be run stays for [`super::verify`] to refuse, because a reply with a
-//! script in it followed somebody else's instructions.
+//! Executable markup stays for [`super::verify`] to refuse, because a reply
+//! with a script followed injected instructions.
 
 use serde_json::Value;
 

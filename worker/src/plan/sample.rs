@@ -1,4 +1,4 @@
-//! Two sound plans for tests to bend.
+//! Two valid plans for tests to modify.
 
 use super::Plan;
 use super::meal::{

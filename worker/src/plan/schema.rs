@@ -1,6 +1,6 @@
 //! The one master JSON schema per plan kind, derived from the plan's types.
 //!
-//! It keeps to what every provider can take after a mechanical change: object
+//! It uses only what every provider accepts after a mechanical change: object
 //! root, `additionalProperties: false`, everything required, no unions, no
 //! `$ref`, enums for closed sets. Numeric ranges and list lengths are keywords
 //! here; an adapter whose provider refuses them moves them into descriptions.

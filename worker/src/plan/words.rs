@@ -1,6 +1,6 @@
-//! The closed sets of words in plans: one spelling for JSON and schema, the one
-//! the app shows as it stands or has an icon for; read without regard to case,
-//! because a reply outside structured output varies it.
+//! The closed sets of words in plans: one spelling for JSON and schema, which
+//! is the one that the app shows or has an icon for. Parsing ignores case,
+//! because replies without structured output vary it.
 
 use std::borrow::Cow;
 

@@ -1,6 +1,7 @@
-//! A week of training, with the names the app's front end reads. Field order
-//! is the order of generation: the days before the summary that counts them.
-//! Field docs are the schema's descriptions: they are read by the provider too.
+//! A week of training, with the field names that the app's front end reads.
+//! Field order is the order of generation: the days before the summary that
+//! counts them. Field docs are the schema's descriptions, which the provider
+//! reads too.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

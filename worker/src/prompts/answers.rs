@@ -1,4 +1,4 @@
-//! The quiz as lines of data, one answer a line.
+//! The quiz as lines of data, one answer per line.
 
 use std::fmt::Write;
 

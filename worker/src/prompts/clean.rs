@@ -1,5 +1,5 @@
-//! Makes text typed by a person safe to stand in a prompt as data: one line,
-//! bounded, without characters that could pass for our own markers.
+//! Makes text typed by a person safe as data in a prompt: one line, bounded,
+//! without characters that could imitate our own markers.
 
 /// Longest free text that reaches a prompt, in characters. Longer ones are
 /// cut, with a mark; verification reads the whole.

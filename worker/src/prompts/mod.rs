@@ -1,9 +1,9 @@
-//! PromptTexts texts, versioned, with quiz text delimited as data.
+//! Prompt texts, versioned, with quiz text delimited as data.
 //!
-//! The texts are files of their own beside this one. What a person typed
-//! reaches a prompt only through `clean`, between two lines that carry the
-//! job's id, which nobody who types answers can know. The line
-//! `REGIMEN-TARGETS: {json}` comes last and is built by us alone.
+//! The texts are separate files beside this one. What a person typed reaches a
+//! prompt only through `clean`, between two lines with the job's id, which the
+//! person cannot know. The line `REGIMEN-TARGETS: {json}` comes last and
+//! contains only our own data.
 
 mod answers;
 mod clean;

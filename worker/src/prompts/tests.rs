@@ -1,4 +1,4 @@
-//! Injected text stays data, in every field a person can type into.
+//! Injected text stays data, in every field that a person can type into.
 
 use proptest::prelude::*;
 use regimen_common::job::PlanKind;

@@ -1,7 +1,7 @@
-//! Tells the rest of the fleet what this worker just committed: pushes the
-//! jobs whose turn has come and publishes notices. Always after the commit,
-//! and on a task of its own: a Redis that hangs must not hold up a job. What
-//! is lost on the way, the reconciler and the watchers' own look find.
+//! Tells the rest of the fleet what this worker has committed: pushes the next
+//! jobs and publishes notices. Always after the commit, and on a separate task,
+//! because a Redis that hangs must not delay a job. What is lost, the
+//! reconciler and polling clients find.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,10 @@
-//! The apalis backend: a channel that a feed of ours fills.
+//! The apalis backend: a channel that the consumer loop fills.
 //!
-//! apalis drives the handlers; where tasks come from is the feed's business
-//! (see `consumer`). The backend never yields an error, so a fault of Redis or
+//! apalis drives the handlers; the source of tasks is the feed (see
+//! `consumer`). The backend never yields an error, so a fault of Redis or
 //! Postgres never ends a worker: the feed retries inside. When the feed ends,
-//! tasks that no handler has taken yet are dropped at once: apalis itself would
-//! keep them until the last running handler is done.
+//! tasks that no handler has taken are dropped at once; apalis itself would
+//! keep them until the last running handler ends.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

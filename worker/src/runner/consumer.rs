@@ -1,9 +1,9 @@
 //! The one consumer loop: waits for a free slot, claims work for the free
 //! slots, and hands it to apalis, which runs it through its layers.
 //!
-//! Invariant: never more is claimed than there are free slots. What is claimed
-//! starts at once; nothing waits in a buffer under a lease. A drain ends waits,
-//! never a claim that is under way.
+//! Invariant: at most as many jobs are claimed as there are free slots. A
+//! claimed job starts at once; none waits in a buffer under a lease. A drain
+//! ends waits, never a running claim.
 
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;

@@ -1,4 +1,4 @@
-//! The consumer loop with apalis' layers, over a source that follows a script.
+//! The consumer loop with apalis' layers, over a scripted source.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

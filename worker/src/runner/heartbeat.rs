@@ -1,7 +1,7 @@
-//! Keeps the leases of everything this process holds, in one statement.
+//! Extends the leases of all jobs in flight, in one statement.
 //!
-//! Runs on its own task and its own connection: it never waits for a handler,
-//! a buffer, or a connection that handlers use.
+//! Runs on its own task and its own connection: it never waits for a handler, a
+//! buffer, or a connection that handlers use.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! The jobs this process has claimed and not finished, with their leases.
+//! The jobs that this process has claimed and not finished, with their leases.
 //!
 //! Invariant: a job is in flight from its claim until its handler is done with
 //! it, and a handler whose job was abandoned writes nothing more. A job that
-//! leaves without a result is released: another worker may claim it at once.
+//! ends without a result is released: another worker may claim it at once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,6 @@
-//! Runs claimed work: takes it, keeps its leases, ends with the process. Knows
-//! no kind of work; what a kind claims and does is its [`consumer::Source`]
-//! and its [`consumer::Job`].
+//! Runs claimed work: claims it, keeps its leases, drains. Independent of the
+//! kinds of work: each kind implements [`consumer::Source`] for its claim and
+//! [`consumer::Job`] for its handler.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The layer outside of apalis' `catch_panic`: a job whose handler panicked
-//! has that recorded, so that its round ends and nothing else does.
+//! The layer outside of apalis' `catch_panic`: records a handler's panic with
+//! its job, so that only that round ends.
 
 use std::future::Future;
 use std::pin::Pin;

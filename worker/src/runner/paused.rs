@@ -1,6 +1,6 @@
-//! Which queues operators have paused, as this process knows it. Claims look at
-//! `regimen.pauses` themselves; this copy keeps the worker from popping ids that
-//! it could not claim.
+//! This process's copy of the paused queues. Claims check `regimen.pauses`
+//! themselves; the copy keeps the worker from popping ids that it could not
+//! claim.
 
 use std::collections::HashSet;
 

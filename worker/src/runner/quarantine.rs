@@ -1,7 +1,7 @@
-//! Rows that could not be changed, left out of further looks for a while: a
-//! row at the head of a queue that fails every time must not block the rows
-//! behind it. Each is reported once, with its id; then it is tried again after
-//! growing waits, so that it goes on by itself when its cause is mended.
+//! Rows that could not be changed, set aside for a while: a row at the head of
+//! a queue that fails every time must not block the rows behind it. Each is
+//! reported once, with its id, and then retried with a growing back-off, so
+//! that it is processed when its cause is fixed.
 
 use std::collections::HashMap;
 use std::fmt::Display;

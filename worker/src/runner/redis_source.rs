@@ -1,10 +1,9 @@
-//! Takes ids from two lists in Redis: by weight while there is
-//! work, else by blocking on the lists until something is pushed.
+//! Takes ids from two lists in Redis: by weight while there is a backlog,
+//! otherwise by blocking on the lists until an id is pushed.
 //!
-//! Invariant: what Redis has handed out is returned or put back. A drain, or a
-//! queue that is paused or resumed, wakes the source with its own wake-up key;
-//! unless Redis does not answer, no connection is dropped on which an id may be
-//! under way.
+//! Invariant: a popped id is returned or put back. A drain, or a queue that is
+//! paused or resumed, wakes the source with its own wake-up key. Unless Redis
+//! does not answer, no connection is dropped on which an id may be arriving.
 
 use std::time::Duration;
 

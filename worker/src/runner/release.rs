@@ -1,10 +1,10 @@
-//! Requeues the jobs this process stopped working on without a result: cut short
-//! by a drain, with a lease that could not be kept, or never handled. They run
-//! elsewhere at once, and no attempt is counted.
+//! Requeues jobs that this process stopped working on without a result: cut
+//! short by a drain, with a lost lease, or never handled. Other workers run
+//! them at once, and no attempt is counted.
 //!
-//! Contract: checks the fence, so that what was cancelled or taken over stays
-//! as it is; while Postgres is away it keeps trying; a crash leaves the jobs
-//! to their leases.
+//! Contract: checks the fence, so that cancelled or taken-over jobs stay
+//! unchanged; while Postgres is away it retries; after a crash the leases of
+//! the jobs expire.
 
 use regimen_common::db::{DbError, jobs};
 use tokio_util::sync::CancellationToken;

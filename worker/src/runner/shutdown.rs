@@ -1,5 +1,5 @@
-//! The end of a worker: stops claiming, finishes or releases running jobs, then
-//! exits, within a time that nothing can stretch.
+//! The shutdown of a worker: stops claiming, finishes or releases running jobs,
+//! then exits, within a fixed time.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The outermost layer around a job: it works in the trace of the request that
-//! caused it, and whatever is reported of it names it.
+//! The outermost layer around a job: continues the trace of the request that
+//! created it, and names the job in error reports.
 
 use std::future::Future;
 use std::pin::Pin;

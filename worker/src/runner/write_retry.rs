@@ -1,4 +1,4 @@
-//! Writes that must not be lost: tried again while Postgres is away.
+//! Writes that must not be lost: retried while Postgres is away.
 
 use std::time::Duration;
 

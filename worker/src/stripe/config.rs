@@ -1,4 +1,4 @@
-//! Settings of the worker's part in Stripe.
+//! The Stripe settings of the worker.
 
 use std::time::Duration;
 

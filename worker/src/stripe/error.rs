@@ -1,4 +1,4 @@
-//! Why Stripe did not answer, and whether asking again helps.
+//! Errors of calls to Stripe, and whether a retry helps.
 
 use reqwest::StatusCode;
 use serde_json::Value;

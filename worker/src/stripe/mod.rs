@@ -1,8 +1,8 @@
-//! Reading from Stripe: subscriptions in doubt, the customer behind a charge,
-//! events that were never delivered.
+//! Reads from Stripe: subscriptions whose state is uncertain, the customer of a
+//! charge, undelivered events.
 //!
-//! Plain HTTP and our own lenient types instead of the typed client: that one
-//! refuses a whole object over one field it does not expect, and what is read
+//! Plain HTTP and our own lenient types instead of the typed client: that
+//! refuses a whole object because of one unexpected field, and what is read
 //! here decides what people have paid for.
 
 mod config;

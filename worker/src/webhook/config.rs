@@ -1,4 +1,4 @@
-//! Settings of the worker's part in callbacks.
+//! The callback settings of the worker.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Sends callbacks to callers' own servers. A caller chooses the address and we
-//! are inside our network: see `resolver` for what is called at all.
+//! Sends callbacks to clients' servers. A client chooses the address and the
+//! worker is inside our network: `resolver` decides which addresses may be
+//! called.
 
 pub mod config;
 mod resolver;

@@ -1,7 +1,7 @@
-//! Looks names up for callbacks, and gives out only addresses that may be
-//! called. The connection goes to exactly what was checked here: nothing looks
-//! the name up a second time, so an answer that changes between two look-ups
-//! (DNS rebinding) gains nothing.
+//! Resolves names for callbacks, and returns only addresses that may be called.
+//! The connection goes to exactly the checked address: the name is not resolved
+//! a second time, so an answer that changes between two look-ups (DNS
+//! rebinding) has no effect.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,5 @@
-//! Sends one callback: signed, to a checked address, once, within its time.
+//! Sends one callback: signed, to a checked address, once, within its time
+//! limit.
 
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! The webhook sender against real sockets, with name servers that lie.
+//! The webhook sender with real sockets and lying name servers.
 
 use std::io;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
-//! Halves of surrogate pairs in JSON escapes: `\ud83d` without `\ude00`.
+//! Unpaired surrogates in JSON escapes: `\ud83d` without `\ude00`.
 //!
-//! JavaScript makes them by cutting a text inside of an emoji. They are allowed
-//! by the grammar of JSON but are no character, so no text can hold them.
+//! JavaScript produces them by cutting a text inside an emoji. JSON's grammar
+//! allows them, but they are not characters, so no string can hold them.
 
 /// Stands for a half in a text that had one. No character itself.
 pub(super) const MARK: char = '\u{ffff}';

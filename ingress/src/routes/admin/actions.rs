@@ -1,4 +1,4 @@
-//! The record of what operators did, for operators.
+//! The audit log of operators' actions.
 
 use axum::Json;
 use axum::extract::State;

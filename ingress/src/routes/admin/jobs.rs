@@ -1,4 +1,4 @@
-//! Everybody's jobs: list, look, retry, cancel.
+//! All users' jobs, for operators: list, show, retry, cancel.
 
 use axum::Json;
 use axum::extract::State;

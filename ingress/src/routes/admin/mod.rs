@@ -1,7 +1,6 @@
-//! Operator actions, for the admin role and trusted backends only: the first
-//! thing every handler here extracts is [`Admin`]. What
-//! changes something is recorded in `regimen.admin_actions`, in the same
-//! transaction, and logged.
+//! Operator actions, for the admin role and trusted backends only: every
+//! handler extracts [`Admin`] first. Each change is recorded in
+//! `regimen.admin_actions`, in the same transaction, and logged.
 
 pub mod actions;
 pub mod jobs;

@@ -1,5 +1,5 @@
-//! Pausing and resuming queues and providers. The truth is a row in Postgres
-//! that every claim looks at; workers look for themselves every second.
+//! Pauses and resumes queues and providers. The source of truth is a row in
+//! Postgres that every claim checks; workers read it every second.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! Stripe's events that need an operator's eye, and replaying them.
+//! Stripe events that need an operator, and replaying them.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,9 +1,10 @@
 //! The replaced service's operator and customer calls, under its own paths and
-//! with its fields, units and filters. Operators may use all of them, a user those
-//! about their own subscription and customer. What each does is in `billing`.
+//! with its fields, units and filters. Operators may call all of them, a user
+//! those about their own subscription and customer. The actions are in
+//! `billing`.
 //!
-//! What Stripe refuses is an answer here, `{"success": false, "error": …}` under
-//! 200, as the app reads it; everything else is a problem document.
+//! An error of Stripe is `{"success": false, "error": …}` with status 200,
+//! which the app expects; all other errors are problem documents.
 
 pub mod views;
 

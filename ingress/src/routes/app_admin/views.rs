@@ -1,4 +1,4 @@
-//! Stripe's objects as the app's pages read them.
+//! Stripe's objects in the format of the app's pages.
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! A job's history as server-sent events, resumable by `Last-Event-ID`.
+//! A job's events as server-sent events, resumable by `Last-Event-ID`.
 
 use std::convert::Infallible;
 use std::sync::Arc;

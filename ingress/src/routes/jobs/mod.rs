@@ -1,4 +1,4 @@
-//! Watching, listing and cancelling jobs.
+//! Reading, listing and cancelling jobs.
 
 mod events;
 mod show;

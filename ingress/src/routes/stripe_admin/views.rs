@@ -1,6 +1,6 @@
-//! The operators' answers about subscriptions: `success` first, as the replaced
-//! service wrote its replies, times in Unix seconds, amounts in the currency's
-//! smallest unit.
+//! The responses about subscriptions for operators: `success` first, as in the
+//! replaced service, times in Unix seconds, amounts in the currency's smallest
+//! unit.
 
 use chrono::{DateTime, Utc};
 use regimen_common::billing::metrics::{CurrencyMetrics, Metrics, Standing};

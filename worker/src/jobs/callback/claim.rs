@@ -1,8 +1,8 @@
-//! Where callbacks to send come from: straight from Postgres, where they stand
-//! since the transaction that ended their job. Nothing of them is in Redis.
+//! Claims callbacks directly from Postgres, where the transaction that ends a
+//! job inserts them. Redis is not involved.
 //!
-//! Invariant: never more is claimed to one host or for one user than
-//! `CALLBACKS_PER_HOST`, so that a receiver that hangs holds up nobody else.
+//! Invariant: at most `CALLBACKS_PER_HOST` are claimed for one host and for one
+//! user, so that a hanging receiver delays no other.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,11 +1,11 @@
-//! Tells a caller's server that its job has ended.
+//! Sends a callback to a client's server.
 //!
-//! Contract: at least once, always under the same `webhook-id`. The claim is
-//! committed before the request and its outcome after it; a crash between the
-//! two sends it again when the claim runs out, because losing it would be
-//! worse. 2xx is the end, 410 too; everything else is tried again by
-//! `CALLBACK_RETRY_SECONDS` and then dead, with the reason kept in the job.
-//! Redirects are failures: where they lead was not asked for.
+//! Contract: at least once, always with the same `webhook-id`. The claim is
+//! committed before the request and its outcome after it; after a crash between
+//! the two, the callback is sent again when the claim expires. 2xx and 410 end
+//! it; any other result is retried by `CALLBACK_RETRY_SECONDS` and is then
+//! dead, with the reason stored in the job. Redirects are not followed and
+//! count as failures.
 
 use regimen_common::db::callbacks::{self, CallbackOutcome, ClaimedCallback};
 

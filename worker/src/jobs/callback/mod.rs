@@ -1,4 +1,4 @@
-//! A callback: claimed, sent, recorded.
+//! The kind of work "callback": claim, send, record.
 
 pub mod claim;
 pub mod handler;

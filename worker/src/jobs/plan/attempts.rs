@@ -1,7 +1,8 @@
-//! The Postgres side of calls to providers: a row before each call, the raw
-//! reply before it is read, the judgement after.
+//! Records provider calls in Postgres: a row before each call, the raw reply
+//! before it is parsed, the judgement after.
 //!
-//! Contract: a crash before the reply is stored may pay again; after it, never.
+//! Contract: after a crash before the reply is stored, the call may be paid for
+//! again; after it, never.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

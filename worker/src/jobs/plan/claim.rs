@@ -1,5 +1,5 @@
-//! Where plan jobs come from: ids popped from Redis, or straight from Postgres
-//! while Redis is away, claimed in one statement.
+//! Claims plan jobs: ids popped from Redis, or directly from Postgres while
+//! Redis is away, in one statement.
 
 use std::sync::Arc;
 

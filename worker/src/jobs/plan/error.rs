@@ -1,4 +1,4 @@
-//! How a claim ends when it does not succeed: said at each `?`.
+//! How a claim ends when it does not succeed; each `?` selects one of these.
 
 use chrono::{DateTime, Utc};
 use regimen_common::db::DbError;

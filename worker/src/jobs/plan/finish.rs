@@ -1,11 +1,12 @@
-//! Ends a claim: whatever came of it is written in one transaction that checks
-//! the fence, then announced.
+//! Ends a claim: the outcome is written in one transaction that checks the
+//! fence, then announced.
 //!
-//! Contract: idempotent by the fence; while Postgres is away it keeps the
-//! result and tries again; a crash before the commit leaves the claim to its
-//! lease, after it to the reconciler's dispatch. What cannot be written for
-//! lack of Postgres is released when the job is dropped. What Postgres
-//! refuses to write gets another round, which goes on from the stored reply.
+//! Contract: idempotent by the fence. While Postgres is away, the result is
+//! kept in memory and the write is retried. A crash before the commit leaves
+//! the claim to its lease, a crash after it leaves the next jobs to the
+//! reconciler. An outcome that cannot be written because Postgres is away is
+//! released when the job is dropped. When Postgres refuses the write, the job
+//! gets another round, which continues from the stored reply.
 
 use std::time::Duration;
 

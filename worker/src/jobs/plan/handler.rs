@@ -1,9 +1,10 @@
 //! Generates one plan: prompt, provider, verification, save.
 //!
 //! Contract: idempotent by the fence of its claim. The whole round has one
-//! deadline. On cancel or lost lease the provider call is dropped at once and
-//! nothing is written. A crash before a reply is stored asks again, after it
-//! goes on from the stored reply. A panic counts as a lost worker.
+//! deadline. On cancellation or a lost lease the provider call is dropped at
+//! once and nothing is written. After a crash before the reply is stored, the
+//! provider is called again; after it, the next round continues from the stored
+//! reply. A panic counts as a lost worker.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

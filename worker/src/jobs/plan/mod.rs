@@ -1,4 +1,4 @@
-//! A plan job: claimed, generated, verified, saved.
+//! The kind of work "plan": claim, generate, verify, save.
 
 pub mod attempts;
 pub mod claim;

@@ -1,4 +1,4 @@
-//! What a job asks for, read from its row.
+//! The input of a job, read from its row.
 
 use std::sync::OnceLock;
 

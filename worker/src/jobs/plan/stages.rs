@@ -1,4 +1,4 @@
-//! How long a round spends in each of its stages, for the metrics.
+//! Measures how long a round spends in each of its stages.
 
 use std::sync::{Mutex, PoisonError};
 

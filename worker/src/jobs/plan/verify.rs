@@ -1,8 +1,8 @@
-//! Decides whether a reply is a plan this person can be given: reads it, mends
-//! what arithmetic can mend, checks the rest.
+//! Judges whether a reply is a plan that the person can be given: parses it,
+//! repairs what arithmetic can repair, checks the rest.
 //!
-//! Contract: pure but for metrics and one event; the same reply gives the same
-//! judgement, so that a stored reply can be judged again after a crash.
+//! Contract: pure except for metrics and one event; the same reply gets the
+//! same judgement, so that a stored reply can be judged again after a crash.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Where Stripe events and mails come from: ids popped from Redis, or straight
-//! from Postgres while Redis is away.
+//! Claims Stripe events and mails: ids popped from Redis, or directly from
+//! Postgres while Redis is away.
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
 //! Applies one stored Stripe event.
 //!
-//! Contract: idempotent, and indifferent to the order of events (see
-//! `billing::apply`). Events of one customer take turns under a lock in
-//! Postgres. The effect and the event's end are one transaction, so a crash at
-//! any point leaves either nothing or everything done; the claim runs out and
-//! another worker takes over. Failures are tried again with growing waits,
-//! then the event is dead: kept, with its reason, until it is replayed.
+//! Contract: idempotent, and independent of the order of events (see
+//! `billing::apply`). Events of one customer are serialised by a lock in
+//! Postgres. The effect and the event's end are one transaction, so a crash
+//! leaves either nothing or everything done; the claim expires and another
+//! worker takes over. Failures are retried with a growing back-off, then the
+//! event is dead: kept with its reason until it is replayed.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A Stripe event: claimed, applied, recorded. Mails about payments are claimed
-//! with the events they belong to.
+//! The kind of work "Stripe event": claim, apply, record. Mails about payments
+//! are claimed with the events.
 
 pub mod claim;
 pub mod handler;

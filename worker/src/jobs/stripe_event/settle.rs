@@ -1,9 +1,8 @@
-//! The transaction in which an event takes effect, and the questions to
-//! Stripe that come before it.
+//! The transaction that applies an event, and the queries to Stripe before it.
 //!
-//! No transaction is open while Stripe is asked. Instead, the answers count
-//! only if the customer's revision is still the one they were asked for;
-//! otherwise everything is looked at again.
+//! No transaction is open while Stripe is queried. Instead, a reply counts only
+//! if the customer's revision has not changed meanwhile; otherwise everything
+//! is read again.
 
 use std::collections::BTreeMap;
 

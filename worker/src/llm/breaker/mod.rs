@@ -1,6 +1,6 @@
-//! Who may be called now: cool-downs and breakers per provider and model,
-//! shared by all workers through Redis. While Redis is away each worker goes
-//! by what it learned itself, under the same rules.
+//! Cool-downs and circuit breakers per provider and model, shared by all
+//! workers through Redis. While Redis is away, each worker keeps its own state
+//! under the same rules.
 
 mod local;
 

@@ -1,5 +1,5 @@
-//! The fallback from end to end over scripted providers: who is asked, when,
-//! how often, and how the run ends. The same over sockets is in tests/it.
+//! The fallback from end to end over scripted providers: who is called, when,
+//! how often, and how the run ends. The tests over sockets are in tests/it.
 
 mod harness;
 

@@ -1,9 +1,10 @@
-//! What foods contain, by USDA FoodData Central: a plan's figures are held against it.
+//! The nutrients of foods by USDA FoodData Central, with which a plan's values
+//! are compared.
 //!
-//! A plan says "brown rice", the reference has it raw, cooked, dry and with fat: whatever
-//! of these is meant, the figures lie between the least and the most of them. The more
-//! alike those are, the surer the match, and the less a figure may be off. Embedded; no
-//! I/O.
+//! For "brown rice" the reference has raw, cooked, dry and with fat: the value
+//! of any of these is between the lowest and the highest of them. The closer
+//! those are, the more certain the match, and the smaller the allowed
+//! deviation. Embedded; no I/O.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -1,10 +1,10 @@
-//! What exercises need and load, and how that is found in their names.
+//! Equipment and body parts of exercises, found by their names.
 //!
-//! The knowledge is in `data/*.txt`, by hand. An exercise is marked with a
-//! body part when it loads it so much that common rehabilitation advice takes
-//! it out during an injury: impact and deep bends for knees, loaded hinges,
-//! twists and spinal flexion for the lower back, overhead and deep pressing
-//! for shoulders, weight on the hands for wrists.
+//! The knowledge is in `data/*.txt`, written by hand. An exercise is marked
+//! with a body part when it loads that part so much that common rehabilitation
+//! advice excludes it during an injury: impact and deep bends for knees, loaded
+//! hinges, twists and spinal flexion for the lower back, overhead and deep
+//! pressing for shoulders, weight on the hands for wrists.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
-//! Whole plans for people who answer as people do: a plan may name the way of
-//! eating and the condition it keeps to, and one food decides.
+//! Whole plans for people with realistic answers: a plan may name the diet and
+//! the condition that it follows, and one food decides.
 
 use regimen_common::safety::Code;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What a plan must not say to people whom it may harm.
+//! Texts that a plan must not contain for people whom they may harm.
 
 use regimen_common::lexicon::token::tokens;
 use regimen_common::safety::Code;

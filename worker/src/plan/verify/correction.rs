@@ -1,5 +1,5 @@
-//! The one request for a corrected plan: every violation by place, what
-//! would be right, worst first, bounded in length.
+//! The one correction request: every violation with its place and the correct
+//! value, worst first, bounded in length.
 
 use super::violation::Violation;
 use crate::prompts;

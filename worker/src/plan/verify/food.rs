@@ -1,4 +1,4 @@
-//! What the plan says to eat, against allergies, dislikes and ways of eating.
+//! The foods of a plan, checked against allergies, dislikes and diets.
 
 use std::borrow::Cow;
 

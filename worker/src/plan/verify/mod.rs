@@ -1,10 +1,10 @@
-//! Verification before saving: the reason a user can trust a plan.
+//! Verification of a plan before it is saved.
 //!
-//! [`verify`] says everything that is wrong with a plan for one person,
-//! [`repair`] mends what arithmetic can mend without asking anybody, and
-//! [`correction`] words the rest for one more try. The shape was checked when
-//! the plan was read; a plan that obeyed an instruction smuggled into the quiz
-//! fails here like any other plan that is not this person's.
+//! [`verify`] reports everything that is wrong with a plan for one person,
+//! [`repair`] fixes what arithmetic can fix, and [`correction`] formulates the
+//! rest for one more call. The structure was checked when the plan was parsed.
+//! A plan that followed an instruction injected through the quiz fails here
+//! like any other plan that does not fit the person.
 
 #[cfg(test)]
 mod answers;

@@ -1,5 +1,5 @@
-//! Numbers nobody can mean, by the ranges of the master schema: one place
-//! states them.
+//! Impossible numbers, by the ranges of the master schema, which are stated
+//! only there.
 
 use regimen_common::job::PlanKind;
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! The figures of each food, against what is possible at all and what USDA FoodData
-//! Central knows of it: invented numbers that add up are still invented.
+//! The nutrient values of each food, compared with physical limits and with
+//! USDA FoodData Central: invented numbers can have correct sums.
 
 use regimen_common::food::{Register, Trait, find};
 use regimen_common::lexicon::token::plain;

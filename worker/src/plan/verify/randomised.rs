@@ -1,6 +1,6 @@
-//! A plan with a declared allergen cannot pass: ten thousand random plans,
-//! each with an allergen in a random text, in a random form and spelling.
-//! And plans without one pass, or nobody would get a plan.
+//! A plan with a declared allergen cannot pass: ten thousand random plans, each
+//! with an allergen in a random text, in a random form and spelling. Plans
+//! without one must pass.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

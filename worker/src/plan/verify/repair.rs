@@ -1,5 +1,5 @@
-//! Mends what arithmetic can mend. Deterministic, and never makes a plan
-//! worse: what cannot be mended stays for [`super::verify`] to report.
+//! Fixes what arithmetic can fix. Deterministic, and never makes a plan worse:
+//! what cannot be fixed stays for [`super::verify`] to report.
 
 use super::nutrients;
 use super::scale;

@@ -1,9 +1,9 @@
-//! Brings a day that is nearly right to its targets by changing portions.
+//! Adjusts portions so that a day that is nearly right meets its targets.
 //!
 //! First all portions by one factor, for the calories. If a macronutrient is
 //! still off, the sources of protein, of carbohydrate and of fat each by a
-//! factor of their own: three equations, three unknowns. A result that does
-//! not meet every target, or needs portions nobody would serve, is dropped.
+//! factor of their own: three equations, three unknowns. A result that does not
+//! meet every target, or needs unrealistic portions, is dropped.
 
 use super::repair::Repair;
 use super::sums::Amounts;

@@ -1,5 +1,5 @@
-//! Numbers of a day of meals: each meal is its foods, the day is its meals,
-//! and the day meets the targets.
+//! The sums of a day of meals: each meal is the sum of its foods, the day is
+//! the sum of its meals, and the day meets the targets.
 
 use super::violation::Violation;
 use crate::plan::MealPlan;

@@ -1,4 +1,5 @@
-//! One test a rule: the sound plan passes, the bent one names the rule.
+//! One test per rule: the valid plan passes, the modified one violates the
+//! rule.
 
 use regimen_common::food::Avoid;
 use regimen_common::job::PlanKind;

@@ -1,7 +1,7 @@
-//! Every text of a plan, with where it stands.
+//! Every text of a plan, with its place.
 //!
-//! The plan is walked as JSON, so that a text field added to it later is
-//! looked at without anybody remembering to.
+//! The plan is walked as JSON, so that text fields added later are included
+//! automatically.
 
 use regimen_common::food::Register;
 use serde_json::Value;

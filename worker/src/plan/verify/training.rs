@@ -1,4 +1,5 @@
-//! A week of training against frequency, places, equipment and injuries.
+//! A week of training, checked against frequency, places, equipment and
+//! injuries.
 
 use super::violation::Violation;
 use crate::plan::WorkoutPlan;

@@ -1,4 +1,4 @@
-//! What can be wrong with a plan.
+//! The violations of a plan.
 
 use std::fmt;
 use std::ops::RangeInclusive;
