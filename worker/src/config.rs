@@ -19,7 +19,7 @@ use crate::mail::MailConfig;
 use crate::stripe::StripeConfig;
 use crate::webhook::WebhookConfig;
 
-/// Everything the worker can be told.
+/// The settings of the worker.
 #[derive(Debug)]
 pub struct WorkerConfig {
     /// `ENVIRONMENT`.
@@ -34,7 +34,7 @@ pub struct WorkerConfig {
     pub redis_prefix: String,
     /// `METRICS_ADDR`: where `/metrics`, `/livez` and `/readyz` are served.
     pub metrics_addr: SocketAddr,
-    /// `ADDRESS_FILE`: told the bound addresses once ready.
+    /// `ADDRESS_FILE`: where the bound addresses are written.
     pub address_file: Option<PathBuf>,
     /// Logs and error reports.
     pub telemetry: TelemetryConfig,
@@ -48,21 +48,21 @@ pub struct WorkerConfig {
     pub drain: Duration,
     /// `RETRY_ROUNDS_SECONDS`: waits before each further round.
     pub retry_rounds: Vec<Duration>,
-    /// `RECONCILE_SECONDS`: between two looks for what faults left behind.
+    /// `RECONCILE_SECONDS`: between two runs of the reconciler.
     pub reconcile_every: Duration,
-    /// The AI providers, in the order they are asked.
+    /// The AI providers, in their order.
     pub providers: FallbackConfig,
     /// `PROVIDER_*`: attempts, waits and timeouts of provider calls.
     pub fallback: FallbackPolicy,
-    /// `MODEL_CATALOGUE`: what is known about models.
+    /// `MODEL_CATALOGUE`: the models.
     pub catalogue: Catalogue,
-    /// Stripe's events.
+    /// Stripe events.
     pub stripe: StripeConfig,
     /// The mail server; without one no mails are sent.
     pub mail: Option<MailConfig>,
-    /// Telling callers of the end of their jobs.
+    /// Callbacks.
     pub callbacks: WebhookConfig,
-    /// `BUDGET_*`: what may be spent.
+    /// `BUDGET_*`: the budgets.
     pub budgets: BudgetConfig,
 }
 

@@ -37,15 +37,15 @@ pub struct Deps {
     pub redis: Redis,
     /// The dispatch lists.
     pub queue: Queue,
-    /// What this process holds.
+    /// The jobs that this process holds.
     pub in_flight: InFlight,
-    /// Tells the fleet what was committed.
+    /// Pushes and notices to the fleet.
     pub announcer: Announcer,
-    /// Which queues operators have paused.
+    /// The paused queues.
     pub paused: PausedQueues,
-    /// What may be spent.
+    /// The budgets.
     pub budgets: Budgets,
-    /// The AI providers, in the order they are asked.
+    /// The AI providers, in their order.
     pub fallback: Fallback,
     /// Reads from Stripe.
     pub stripe: StripeReader,
@@ -57,11 +57,11 @@ pub struct Deps {
     pub clock: Clock,
     /// Drain and stop.
     pub shutdown: Shutdown,
-    /// What must go on for as long as the process lives.
+    /// Tasks that must not end while the process runs.
     pub vital: VitalTasks,
-    /// Cancelled when a drain is over: what cannot be written now is left.
+    /// Cancelled when the drain time is over: pending writes are given up.
     pub cancellation: CancellationToken,
-    /// What must come to its end before the process does, beside the handlers.
+    /// Tasks that must end before the process does, besides the handlers.
     pub tasks: TaskTracker,
 }
 
@@ -83,8 +83,8 @@ pub enum DepsError {
 }
 
 impl Deps {
-    /// Builds the dependencies. Nothing is connected yet: a store that is away
-    /// delays work, not the start.
+    /// Builds the dependencies. It connects to nothing: a store that is away delays work,
+    /// not the start.
     ///
     /// # Errors
     /// A setting is unusable.
@@ -121,7 +121,7 @@ impl Deps {
 }
 
 impl Deps {
-    /// What the runner is to know of this process.
+    /// What the runner needs of this process.
     pub fn context(&self) -> runner::Context {
         runner::Context {
             db: self.db.clone(),
@@ -135,7 +135,7 @@ impl Deps {
         }
     }
 
-    /// The two `lists` in these shares, until a drain begins.
+    /// The two `lists` with these weights, until a drain begins.
     pub fn redis_source(&self, lists: (List, List), weights: Weights) -> RedisSource {
         let drain = self.shutdown.drain.clone();
         RedisSource::new(self.queue.clone(), self.paused.clone(), drain, lists, weights)

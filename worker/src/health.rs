@@ -12,9 +12,9 @@ use regimen_common::telemetry::MetricsPage;
 
 use crate::deps::Deps;
 
-/// `/metrics` for Prometheus, `/livez` (the process lives), `/readyz` (it takes
-/// jobs: Postgres does, and no drain has begun), and flame graphs where
-/// `PROFILING` is on.
+/// `/metrics` for Prometheus, `/livez` (vital tasks are running), `/readyz` (it can work:
+/// Postgres is available, and no drain has begun), and flame graphs if `PROFILING` is
+/// enabled.
 pub fn router(metrics: MetricsPage, deps: Arc<Deps>) -> Router {
     let profiling = deps.config.telemetry.profiling;
     let (measured, living) = (Arc::clone(&deps), Arc::clone(&deps));

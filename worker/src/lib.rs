@@ -34,31 +34,31 @@ use deps::Deps;
 use runner::shutdown::DrainError;
 use runner::{consumer, heartbeat, shutdown};
 
-/// Why a worker ended other than by its signals.
+/// Why a worker ended without a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Nobody could be told where it listens.
+    /// The bound address could not be written.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// `DATABASE_URL` leads where the worker cannot work.
+    /// The worker cannot work with the server of `DATABASE_URL`.
     #[error(transparent)]
     Database(#[from] DbError),
     /// The socket that was bound has no address.
     #[error("the socket of METRICS_ADDR failed: {0}; start the process again")]
     Socket(#[from] std::io::Error),
-    /// apalis gave up.
+    /// apalis failed.
     #[error("the job runner stopped: {0}")]
     Runner(#[from] MonitorError),
-    /// apalis ended without being asked to.
+    /// apalis ended without a drain.
     #[error("the job runner stopped by itself")]
     RunnerEnded,
 }
 
-/// Runs until SIGTERM, then drains: takes nothing new, lets running jobs
-/// finish for `DRAIN_SECONDS` (or until the second signal), hands the rest back.
+/// Runs until SIGTERM, then drains: stops claiming, lets running jobs finish for
+/// `DRAIN_SECONDS` (or until the second signal), requeues the rest.
 ///
 /// # Errors
-/// The process cannot go on; the jobs it held are released first.
+/// The process cannot continue; its jobs were released first.
 pub async fn run(
     deps: Arc<Deps>,
     listener: TcpListener,
@@ -105,9 +105,9 @@ async fn run_jobs(deps: Arc<Deps>) -> Result<(), RunError> {
     if drain.is_cancelled() { Ok(()) } else { Err(RunError::RunnerEnded) }
 }
 
-/// Drops the work on a job within moments of its cancellation. The fence is
-/// what makes this safe; the notice only makes it quick. After a gap in the
-/// notices the heartbeat looks which jobs are still ours.
+/// Drops the work on a job within moments of its cancellation. The fence makes this safe;
+/// the notice only makes it fast. After a gap in the notices, the heartbeat checks which
+/// jobs this process still holds.
 async fn hear_cancellations(deps: Arc<Deps>) {
     let (sender, mut heard) = mpsc::channel(1024);
     tokio::spawn(notices::listen(deps.redis.clone(), sender));

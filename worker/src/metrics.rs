@@ -12,7 +12,8 @@ const CLASS: (&str, &[&str]) = ("class", JobClass::NAMES);
 const LISTS: &[&str] = &["pro", "free", "stripe", "notify"];
 const CONSUMERS: &[&str] = &["plans", "stripe_events", "callbacks"];
 
-/// What a call comes to: [`ProviderError::class`](crate::llm::ProviderError::class), or ok.
+/// The outcome of a call: [`ProviderError::class`](crate::llm::ProviderError::class), or
+/// ok.
 const CALL_CLASSES: &[&str] = &[
     "ok",
     "connect",
@@ -32,7 +33,7 @@ const CALL_CLASSES: &[&str] = &[
     "invalid",
 ];
 
-/// The classes of failures that need a person, and usage: counts that cannot be.
+/// The classes of failures that need an operator, and usage: impossible token counts.
 const ALERTS: &[&str] =
     &["usage", "out_of_money", "unauthorized", "model_not_found", "bad_request", "quota_spent"];
 
@@ -404,7 +405,7 @@ pub const METRICS: &[Metric] = &[
     ),
 ];
 
-/// Describes them and begins their series.
+/// Describes them and starts their series.
 pub fn register() {
     metrics::register(METRICS);
 }

@@ -24,42 +24,42 @@ use uuid::Uuid;
 
 use self::period::{day, month};
 
-/// A counter is filled anew from Postgres after this, unless set otherwise.
-/// What a worker reserved that died before its call stays taken so long.
+/// Default interval after which a counter is filled again from Postgres. A reservation of
+/// a worker that died before its call lasts that long.
 const RECOUNT_SECONDS: f64 = 600.0;
-/// How long a job over budget waits before it looks again, unless set otherwise.
+/// Default wait of a job over budget before it tries again.
 const PAUSE_SECONDS: f64 = 300.0;
-/// Redis answers in well under a millisecond; beyond this we go on without it.
+/// Redis answers in well under a millisecond; after this time it is ignored.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// A billion dollars.
 const MOST_COUNTED: i64 = 1_000_000_000_000_000;
-/// A year: no counter is kept longer, whatever the settings say.
+/// A year: the longest lifetime of a counter, whatever the settings say.
 const LONGEST_KEPT: u64 = 365 * 24 * 3600 * 1000;
 /// Both counters may be missing, and may vanish once more.
 const TRIES: usize = 4;
 
-/// The limits, in millionths of a US dollar; none is no limit.
+/// The limits, in millionths of a US dollar; none means unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BudgetLimits {
     /// `BUDGET_USER_MONTHLY_USD`: one user in a calendar month (UTC).
     pub user_monthly: Option<u64>,
-    /// `BUDGET_DAILY_USD`: everybody in a day (UTC).
+    /// `BUDGET_DAILY_USD`: all users in a day (UTC).
     pub daily: Option<u64>,
 }
 
-/// The limits, and how often what was spent is looked at again.
+/// The limits, and the interval of recounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetConfig {
-    /// What may be spent.
+    /// The limits.
     pub limits: BudgetLimits,
-    /// `BUDGET_RECOUNT_SECONDS`: counters are filled anew from Postgres after this.
+    /// `BUDGET_RECOUNT_SECONDS`: counters are filled again from Postgres after this.
     pub recount: Duration,
-    /// `BUDGET_PAUSE_SECONDS`: how long a job over budget waits before it asks again.
+    /// `BUDGET_PAUSE_SECONDS`: how long a job over budget waits before it tries again.
     pub pause: Duration,
 }
 
 impl BudgetConfig {
-    /// These limits with the usual times.
+    /// These limits with the default times.
     pub fn new(limits: BudgetLimits) -> Self {
         let [recount, pause] = [RECOUNT_SECONDS, PAUSE_SECONDS].map(Duration::from_secs_f64);
         Self { limits, recount, pause }
@@ -104,7 +104,7 @@ fn dollars(env: &mut Env, name: &'static str) -> Option<u64> {
 pub enum Scope {
     /// The user's month.
     User,
-    /// Everybody's day.
+    /// The fleet's day.
     Everybody,
 }
 
@@ -120,7 +120,7 @@ impl fmt::Display for Scope {
 /// Why nothing was reserved.
 #[derive(Debug, thiserror::Error)]
 pub enum BudgetError {
-    /// It would pass a limit.
+    /// It would exceed a limit.
     #[error("{scope} is used up; it starts anew at {renewed_at}")]
     Over {
         /// Which one.
@@ -128,14 +128,14 @@ pub enum BudgetError {
         /// The end of its period.
         renewed_at: DateTime<Utc>,
     },
-    /// Neither Redis nor Postgres could say what has been spent.
+    /// Neither Redis nor Postgres could tell the spend.
     #[error(transparent)]
     Ledger(#[from] DbError),
 }
 
-/// Knows what has been spent for good.
+/// The source of truth of the spend.
 pub trait Ledger: Send + Sync + fmt::Debug {
-    /// Millionths of a US dollar since `since`, by `user` or by everybody.
+    /// Millionths of a US dollar since `since`, by `user` or by all users.
     fn spent(
         &self,
         user: Option<Uuid>,
@@ -157,7 +157,7 @@ impl Ledger for Pool {
     }
 }
 
-/// An amount taken out of the budgets, to be settled.
+/// A reserved amount, to be settled.
 #[derive(Debug)]
 #[must_use = "a reservation is settled when the call is over"]
 pub struct Reservation {
@@ -167,14 +167,14 @@ pub struct Reservation {
     basis: Basis,
 }
 
-/// What a reservation rests on.
+/// Where a reservation is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Basis {
     /// There are no limits.
     Free,
-    /// The counters in Redis have it.
+    /// In the counters in Redis.
     Counted,
-    /// Redis was away; the counters know nothing of it.
+    /// Redis was away; the counters do not have it.
     Ledger,
 }
 
@@ -186,8 +186,8 @@ pub struct Budgets {
     ledger: Box<dyn Ledger>,
     reserve: Script,
     settle: Script,
-    /// Counters a call of ours went to whose answer never came: they may hold
-    /// what nobody will settle, and are filled anew before they are used again.
+    /// Counters whose last command got no answer: they may hold a reservation that nobody
+    /// settles, and are filled again before they are used.
     doubtful: Mutex<Vec<String>>,
 }
 
@@ -197,7 +197,7 @@ impl fmt::Debug for Budgets {
     }
 }
 
-/// What Redis says to a reservation.
+/// The answer of Redis to a reservation.
 enum Counted {
     Taken(Reservation),
     Over(Scope),
@@ -206,12 +206,12 @@ enum Counted {
 /// One try to reserve in Redis.
 enum Tried {
     Counted(Counted),
-    /// The counter of this scope is not there.
+    /// The counter of this scope is missing.
     Missing(Scope),
 }
 
 impl Budgets {
-    /// Budgets counted in `redis` and known for good by `ledger`.
+    /// Budgets counted in `redis`, with `ledger` as the source of truth.
     pub fn new(redis: Redis, settings: BudgetConfig, ledger: Box<dyn Ledger>) -> Self {
         if let Some(limit) = settings.limits.daily {
             metrics::gauge!("regimen_budget_day_limit_micros").set(limit as f64);
@@ -227,10 +227,10 @@ impl Budgets {
         }
     }
 
-    /// Takes `micros` out of both budgets for a call that is about to be made.
+    /// Reserves `micros` from both budgets for a call that is about to be made.
     ///
     /// # Errors
-    /// A budget is used up, or nobody can say.
+    /// A budget is used up, or the spend is unknown.
     pub async fn reserve(
         &self,
         user: Uuid,
@@ -263,8 +263,8 @@ impl Budgets {
         }
     }
 
-    /// Puts the real cost in the place of a reservation. While Redis is away
-    /// nothing is lost: the counters are filled from the ledger.
+    /// Replaces a reservation with the real cost. While Redis is away nothing is lost:
+    /// the counters are filled from the ledger.
     pub async fn settle(&self, reservation: Reservation, micros: u64) {
         let (real, reserved) = (countable(micros), countable(reservation.micros));
         let difference = match reservation.basis {
@@ -333,7 +333,7 @@ impl Budgets {
         self.doubtful.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
     }
 
-    /// Takes doubtful counters away; false when Redis is still away.
+    /// Removes doubtful counters; false when Redis is still away.
     async fn drop_doubtful(&self) -> bool {
         let keys =
             std::mem::take(&mut *self.doubtful.lock().unwrap_or_else(PoisonError::into_inner));
@@ -349,7 +349,7 @@ impl Budgets {
         dropped
     }
 
-    /// Puts a missing counter there from the ledger; false when Redis is away.
+    /// Fills a missing counter from the ledger; false when Redis is away.
     async fn fill(&self, scope: Scope, user: Uuid, now: DateTime<Utc>) -> Result<bool, DbError> {
         let (user_key, day_key) = self.keys(user, now);
         let (key, whose, since) = match scope {
@@ -366,7 +366,7 @@ impl Budgets {
         Ok(answered(self.redis.query::<Option<String>>(&put)).await.is_some())
     }
 
-    /// Decides without Redis. Workers that ask at the same time may each pass.
+    /// Decides without Redis. Concurrent workers may each pass.
     async fn ask_ledger(
         &self,
         user: Uuid,
@@ -393,7 +393,7 @@ impl Budgets {
     }
 }
 
-/// What everybody has spent today, with what is reserved.
+/// The fleet's spend of today, including reservations.
 fn tell_spent(micros: u64) {
     metrics::gauge!("regimen_budget_day_micros").set(micros as f64);
 }
@@ -402,13 +402,13 @@ fn limit(limit: Option<u64>) -> i64 {
     limit.map_or(-1, countable)
 }
 
-/// An amount as the counters take it: far beyond any budget, and such that Lua's
-/// numbers still tell it from the next one and no sum of a few overflows.
+/// An amount as the counters accept it: far above any budget, exact in Lua's numbers, and
+/// without overflow in a sum of a few.
 fn countable(micros: u64) -> i64 {
     i64::try_from(micros).unwrap_or(i64::MAX).min(MOST_COUNTED)
 }
 
-/// What Redis answered, if it did so in time.
+/// The answer of Redis, if it came in time.
 async fn answered<T>(asked: impl Future<Output = Result<T, RedisError>>) -> Option<T> {
     match timeout(PATIENCE, asked).await {
         Ok(Ok(answer)) => Some(answer),

@@ -20,13 +20,13 @@ pub(super) struct Args {
     /// How many days to look back; Stripe keeps events for 30.
     #[arg(long, value_name = "N", default_value_t = DAYS, value_parser = clap::value_parser!(u16).range(1..=i64::from(DAYS)))]
     days: u16,
-    /// Read all subscriptions and customers instead, once, when another service has
-    /// sold through this account before. Goes on where it was broken off.
+    /// Read all subscriptions and customers instead, once, when another service has sold
+    /// through this account before. An interrupted run continues where it stopped.
     #[arg(long, conflicts_with = "days")]
     everything: bool,
 }
 
-/// Why there was no look, or no whole one.
+/// Why there was no complete run.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(
@@ -54,13 +54,13 @@ enum Refusal {
     BrokenOff,
 }
 
-/// Looks, and says what was found.
+/// Runs it, and prints the result.
 pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let config = WorkerConfig::read(Env::from_process())?;
     process::runtime()?.block_on(async {
         let deps = Deps::new(config, start::signals()?)?;
         deps.db.inspect().await?;
-        // Before anything else: what is wrong with the database is told by its name.
+        // First, so that errors of the database are reported by name.
         let reached = deps.db.get().await;
         drop(reached.map_err(|error| start::of_database(&deps.config.database_url, error))?);
         if !deps.stripe.is_configured() {

@@ -12,10 +12,10 @@ use regimen_common::db::{self, DbError};
 use regimen_common::{process, start};
 use tokio_postgres::error::SqlState;
 
-/// What can be done with stored events.
+/// Commands for stored events.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Show the newest events that need somebody, and why.
+    /// Show the newest events that need an operator, and why.
     List {
         /// Only those that are dead, unresolved or mismatched.
         #[arg(long, value_parser = needing_attention)]
@@ -24,19 +24,19 @@ pub(super) enum Command {
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1_000))]
         limit: u16,
     },
-    /// Have events applied again. What was done before is not done twice.
+    /// Apply events again. Effects that are already applied do not happen twice.
     #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "all_dead"])))]
     Replay {
         /// Ids of stored events, such as evt_1Qx….
         #[arg(value_name = "ID")]
         ids: Vec<String>,
-        /// Every event that was given up.
+        /// All dead events.
         #[arg(long)]
         all_dead: bool,
     },
 }
 
-/// The states an operator is told of.
+/// The states that need an operator.
 const ATTENTION: [EventState; 3] =
     [EventState::Dead, EventState::Unresolved, EventState::Mismatched];
 
@@ -47,7 +47,7 @@ fn needing_attention(text: &str) -> Result<EventState, String> {
     }
 }
 
-/// Why not everything could be done.
+/// Why the command failed at least in part.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(
@@ -58,7 +58,7 @@ enum Refusal {
     Some(usize),
 }
 
-/// Does what was asked for.
+/// Runs the command.
 pub(super) fn run(command: &Command) -> Result<(), Box<dyn Error>> {
     let mut env = Env::from_process();
     let environment = env.or("ENVIRONMENT", Environment::Production);
@@ -108,7 +108,7 @@ async fn list(pool: &Pool, state: Option<EventState>, limit: u16) -> Result<usiz
     Ok(0)
 }
 
-/// What a state means for the operator who reads the list.
+/// The meaning of a state, for the operator who reads the list.
 fn meaning(state: EventState) -> &'static str {
     match state {
         EventState::Dead => {

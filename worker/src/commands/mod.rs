@@ -29,16 +29,16 @@ enum Command {
     Migrate,
     /// Fetch the Stripe events that were never delivered, now.
     Backfill(backfill::Args),
-    /// Show Stripe events that need somebody, and have them applied again.
+    /// Show Stripe events that need an operator, and apply them again.
     #[command(subcommand)]
     Events(events::Command),
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the command.
     ///
     /// # Errors
-    /// Why it could not be done, and what to do about it.
+    /// Why it failed, and what to do about it.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self.command {
             None => work(),

@@ -14,16 +14,16 @@ use regimen_common::db::billing::notices::{self, ClaimedMail, MailOutcome};
 use crate::deps::Deps;
 use crate::mail::MailError;
 
-/// How long a claim holds; longer than the longest dialogue.
+/// How long a claim is valid; longer than the longest SMTP dialogue.
 pub const HOLD: Duration = Duration::from_secs(90);
 const ATTEMPTS: i32 = 30;
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
-/// Sends a claimed mail and records what came of it.
+/// Sends a claimed mail and records the outcome.
 pub async fn handle(deps: &Deps, mail: &ClaimedMail) {
     let Some(mailer) = &deps.mailer else {
-        // Wanted by a process that had a mail server; this one has none.
+        // Requested by a process that had a mail server; this one has none.
         return;
     };
     let sent = mailer.send(mail).await;
@@ -38,8 +38,7 @@ pub async fn handle(deps: &Deps, mail: &ClaimedMail) {
     }
 }
 
-/// Records that the handler broke; the mail is tried again like after a failure
-/// that may pass.
+/// Records that the handler panicked; the mail is retried as after a temporary failure.
 pub async fn panicked(deps: &Deps, mail: &ClaimedMail) {
     let detail = "the handler panicked; the log has the details";
     let outcome = match wait(mail.attempts) {

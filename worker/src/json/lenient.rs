@@ -8,18 +8,17 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The code points that stand for lone halves of surrogate pairs until the two
-/// may meet: a stream may be cut between them. They are for private use, so
-/// that no honest text holds one.
+/// The code points that represent unpaired surrogates until their halves may meet: a
+/// stream may be split between them. They are for private use, so that no ordinary text
+/// contains them.
 const HALVES: u32 = 0x10_F800;
 const HIGH: std::ops::Range<u32> = 0xD800..0xDC00;
 const LOW: std::ops::Range<u32> = 0xDC00..0xE000;
 
-/// Reads one JSON document of a host. Halves of surrogate pairs are kept for
-/// [`joined`].
+/// Parses one JSON document of a host. Unpaired surrogates are kept for [`joined`].
 ///
 /// # Errors
-/// It is no JSON, mended or not.
+/// It is not JSON, even after repair.
 pub fn document(text: &str) -> Result<Value, serde_json::Error> {
     let text = text.trim_matches(invisible);
     serde_json::from_str(text).or_else(|error| {
@@ -28,10 +27,10 @@ pub fn document(text: &str) -> Result<Value, serde_json::Error> {
     })
 }
 
-/// Reads all JSON documents of a host's body, one behind the other.
+/// Parses all JSON documents of a host's body, one after another.
 ///
 /// # Errors
-/// One of them is no JSON, mended or not.
+/// One of them is not JSON, even after repair.
 pub fn documents(text: &str) -> Result<Vec<Value>, serde_json::Error> {
     let read = |text: &str| -> Result<Vec<Value>, serde_json::Error> {
         serde_json::Deserializer::from_str(text).into_iter().collect()
@@ -40,7 +39,7 @@ pub fn documents(text: &str) -> Result<Vec<Value>, serde_json::Error> {
     read(text).or_else(|error| read(&Mender::new(text, Half::Kept).all()).map_err(|_| error))
 }
 
-/// `text` with halves of surrogate pairs put together; what stays alone is U+FFFD.
+/// `text` with adjacent surrogates joined; others become U+FFFD.
 pub fn joined(text: &str) -> Cow<'_, str> {
     let half = |letter: char| u32::from(letter).checked_sub(HALVES).map(|half| half + HIGH.start);
     if !text.chars().any(|letter| half(letter).is_some()) {
@@ -66,15 +65,15 @@ pub fn joined(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The JSON object that `text` begins with, mended, and its length in `text`;
-/// nothing when it does not end there.
+/// The JSON object at the start of `text`, repaired, and its length in `text`; none if it
+/// does not end there.
 pub(super) fn object_at(text: &str) -> Option<(String, usize)> {
     let mut mender = Mender::new(text, Half::Replaced);
     mender.object().then_some(())?;
     Some((mender.out, mender.at))
 }
 
-/// What is not seen and means nothing around JSON.
+/// Invisible characters without meaning around JSON.
 pub(super) fn invisible(letter: char) -> bool {
     letter.is_whitespace()
         || control(letter)
@@ -85,16 +84,16 @@ fn control(letter: char) -> bool {
     matches!(letter, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}')
 }
 
-/// What becomes of half a surrogate pair.
+/// The handling of an unpaired surrogate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Half {
-    /// It may find its other half in the next piece.
+    /// Its other half may be in the next piece.
     Kept,
-    /// It is lost.
+    /// It is replaced.
     Replaced,
 }
 
-/// Copies JSON text and mends it on the way.
+/// Copies JSON text and repairs it.
 struct Mender<'a> {
     text: &'a str,
     at: usize,
@@ -112,7 +111,7 @@ impl<'a> Mender<'a> {
         self.out
     }
 
-    /// Goes on to the end of the object that begins here; false when it has none.
+    /// Copies up to the end of the object that starts here; false if it has none.
     fn object(&mut self) -> bool {
         let mut depth = 0_usize;
         while let Some(token) = self.token() {
@@ -132,7 +131,8 @@ impl<'a> Mender<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// Takes one string or one letter outside of strings, and says its first letter.
+    /// Copies one string or one character outside strings, and returns its first
+    /// character.
     fn token(&mut self) -> Option<char> {
         let letter = self.rest().chars().next()?;
         match letter {
@@ -146,7 +146,7 @@ impl<'a> Mender<'a> {
         Some(letter)
     }
 
-    /// Steps over a comment, if one begins here.
+    /// Skips a comment, if one starts here.
     fn comment(&mut self) -> bool {
         let rest = self.rest();
         let length = if rest.starts_with("//") {
@@ -160,7 +160,7 @@ impl<'a> Mender<'a> {
         true
     }
 
-    /// Whether nothing but a closing bracket comes behind this comma.
+    /// Whether only a closing bracket follows this comma.
     fn closes_next(&self) -> bool {
         let mut ahead =
             Self { text: self.text, at: self.at + 1, out: String::new(), half: self.half };
@@ -173,7 +173,7 @@ impl<'a> Mender<'a> {
         }
     }
 
-    /// Takes a string; nothing when it does not end.
+    /// Copies a string; none if it does not end.
     fn string(&mut self) -> Option<char> {
         self.out.push('"');
         self.at += 1;
@@ -200,8 +200,8 @@ impl<'a> Mender<'a> {
         self.at += length;
     }
 
-    /// Takes an escape: control characters are dropped, lone halves replaced,
-    /// and a backslash before what needs none is left out.
+    /// Copies an escape: control characters are dropped, unpaired surrogates replaced,
+    /// and needless backslashes removed.
     fn escape(&mut self) -> Option<()> {
         let rest = self.rest();
         let letter = rest.chars().nth(1)?;
@@ -214,7 +214,7 @@ impl<'a> Mender<'a> {
             'b' | 'f' => self.at += 2,
             'u' => match unit(rest) {
                 Some(code) => self.unit(code),
-                // Not four digits: for the parser to refuse.
+                // Not four digits: the parser refuses it.
                 None => self.write("\\u", 2),
             },
             _ => {
@@ -244,14 +244,14 @@ impl<'a> Mender<'a> {
     }
 }
 
-/// The number of the `\uXXXX` that `text` begins with.
+/// The number of the `\uXXXX` at the start of `text`.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(())?;
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// A JSON value in which no key says two different things.
+/// A JSON value in which no key has two different values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unambiguous(pub Value);
 

@@ -6,22 +6,22 @@ use serde_json::Value;
 
 use super::lenient::{Unambiguous, invisible, joined, object_at};
 
-/// So many places are tried; a text with more is not written by a model.
+/// The highest number of places to try; no model writes a text with more.
 const MOST_TRIES: usize = 64;
 
 /// Why there is no object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoObject {
-    /// Nothing was said.
+    /// There is no text.
     #[error("the text is empty")]
     Empty,
-    /// Words only.
+    /// There is only prose.
     #[error("the text holds no JSON object")]
     Words,
-    /// It ends in the middle.
+    /// It is incomplete.
     #[error("the JSON ends in the middle")]
     CutOff,
-    /// It is not JSON, or says two things at once.
+    /// It is not JSON, or a key has two values.
     #[error("the text is not JSON: {0}")]
     Broken(String),
     /// There are two.
@@ -29,8 +29,8 @@ pub enum NoObject {
     Several,
 }
 
-/// The JSON text of the object in `text`, free of control characters and of
-/// halves of letters.
+/// The JSON text of the object in `text`, without control characters and unpaired
+/// surrogates.
 ///
 /// # Errors
 /// There is none, or not exactly one.
@@ -74,13 +74,13 @@ fn object_in(text: &str) -> Result<String, NoObject> {
     found.map(|(text, _)| text).ok_or(problem.unwrap_or(NoObject::Words))
 }
 
-/// Whether a brace opens a JSON object; one in prose is followed by a word.
+/// Whether a brace opens a JSON object; in prose, a brace is followed by a word.
 fn opens(rest: &str) -> bool {
     let behind = rest.get(1..).unwrap_or_default().trim_start_matches(invisible);
     behind.starts_with(['"', '}', '/'])
 }
 
-/// What comes behind the last end of a model's thoughts.
+/// The text after the last end of a model's reasoning.
 fn behind_thoughts(text: &str) -> &str {
     let mut from = 0;
     for (at, _) in text.match_indices(['<', '[', '◁']) {
@@ -92,7 +92,7 @@ fn behind_thoughts(text: &str) -> &str {
     text.get(from..).unwrap_or_default()
 }
 
-/// The length of the mark `text` begins with, if it ends thoughts: `</think>`,
+/// The length of the mark at the start of `text`, if it ends the reasoning: `</think>`,
 /// `[/THINK]`, `◁/think▷`, `<|end_of_thought|>`, `<|channel|>final<|message|>`.
 fn end_of_thoughts(text: &str) -> Option<usize> {
     const FINAL: &str = "<|channel|>final<|message|>";

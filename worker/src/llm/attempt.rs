@@ -18,7 +18,7 @@ use super::slice::Slice;
 use super::usage::{Asked, Doubt};
 use super::{Correction, GenerateRequest, ProviderError, ProviderName, Reply, interpret};
 
-/// Stands for a model that only its user knows: its name is their text.
+/// Replaces a model name that only the user knows, because it is the user's text.
 pub(crate) const CUSTOM: &str = "custom";
 
 /// A provider's name in OpenTelemetry's conventions.
@@ -29,7 +29,7 @@ fn in_conventions(provider: ProviderName) -> &'static str {
     }
 }
 
-/// An attempt that brought a reply nobody accepted, or none.
+/// An attempt without an accepted reply.
 pub(super) struct Failed {
     pub(super) n: i32,
     pub(super) error: ProviderError,
@@ -44,7 +44,7 @@ pub(super) struct Accepted<T> {
 }
 
 impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
-    /// One call: announced, made, stored, read, judged.
+    /// One call: announced, made, stored, parsed, judged.
     pub(super) async fn attempt(
         &self,
         step: &Step<'_>,
@@ -61,7 +61,7 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
             if known { &step.model.id } else { CUSTOM },
             request.max_output_tokens,
         );
-        // The prompt and the body around it are written while the stores are at work.
+        // The prompt and the body around it are built while the stores are working.
         let prepare = async {
             request.prompt.write().await;
             step.slot.provider.prepare(request)
@@ -117,7 +117,7 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
         }
     }
 
-    /// Puts the counts of a reply within what was sent and asked for.
+    /// Bounds the counts of a reply by what was sent and requested.
     pub(super) fn put_in_bounds(
         &self,
         provider: ProviderName,
@@ -148,7 +148,7 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
         }
     }
 
-    /// A host that answers once a part of the request is left out is asked so from now on.
+    /// Remembers which part of the request a host refuses, for later calls.
     fn remember_refusals(
         &self,
         step: &Step<'_>,
@@ -189,14 +189,15 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
             return;
         };
         let (rule, class) = (rule(error), error.class());
-        // A model nobody but a user has heard of is no fault of the provider's.
+        // An unknown model that only a user named is not a fault of the provider.
         let wish = !step.known && matches!(error, ProviderError::ModelNotFound(_));
-        // A refused part is left out, and is told of once.
+        // A refused part is left out, and reported once.
         let amends = error.refused(request.without).is_some();
         if rule.alert && !wish && !amends {
             metrics::counter!("regimen_provider_alerts_total", "provider" => provider, "class" => class).increment(1);
             let reply = error.reply();
-            // Without its words, which stand in the attempt's row: they may quote the quiz.
+            // Without the provider's text, which is in the attempt's row: it may quote
+            // the quiz.
             tracing::error!(
                 provider,
                 class,
@@ -208,7 +209,7 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
         self.fallback.breakers.record(&step.key, rule.health, hint(error)).await;
     }
 
-    /// What `request` sends and asks for.
+    /// What `request` sends and requests.
     fn asked(&self, request: &GenerateRequest) -> Asked {
         let correction = request.correction.as_ref();
         let extra = correction.map_or(0, |turn| turn.previous.len() + turn.instruction.len());
@@ -216,7 +217,7 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
         Asked { prompt_bytes, cap: request.max_output_tokens }
     }
 
-    /// The most this call can cost.
+    /// The highest cost of this call.
     pub(super) fn most(&self, step: &Step<'_>, request: &GenerateRequest) -> u64 {
         let bytes = self.asked(request).prompt_bytes;
         let input = u64::try_from(bytes / BYTES_PER_TOKEN).unwrap_or(u64::MAX);

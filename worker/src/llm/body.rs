@@ -16,25 +16,25 @@ use super::sse::{Decoder, Event};
 use super::{ProviderError, Timeouts};
 use crate::json;
 
-/// A plan is some tens of kilobytes; a reply a hundred times that is a fault.
+/// A plan is some tens of kilobytes; a reply a hundred times larger is a fault.
 const REPLY_LIMIT: usize = 8 * 1024 * 1024;
 /// Enough of an error body for every known error shape.
 const ERROR_LIMIT: usize = 64 * 1024;
-/// How long to wait for the end of a stream whose last event is in, so that
-/// the connection can be used again.
+/// How long to wait for the end of a stream after its last event, so that the connection
+/// can be reused.
 const DRAIN: Duration = Duration::from_millis(250);
-/// How long to wait for more of a stream whose model has stopped: for the
-/// usage and the end mark, which not every host sends.
+/// How long to wait for more of a stream after the model has stopped: for the usage and
+/// the end mark, which not every host sends.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// So many bytes tell a field of a stream from the start of anything else.
+/// This many bytes distinguish a field of a stream from other text.
 const LONGEST_FIELD: usize = b"event:".len();
 
-/// What came.
+/// The reply as it arrived.
 pub(super) enum Arrived {
-    /// The events of a stream, put together.
+    /// The events of a stream, assembled.
     Assembled(Value),
-    /// Anything else.
+    /// Any other body.
     Whole(String),
 }
 
@@ -51,7 +51,7 @@ impl Body {
         Self { response, first_byte, timeouts, started: false }
     }
 
-    /// Reads it all. `is_stream` is what the media type says.
+    /// Reads the whole body. `is_stream` comes from the media type.
     pub(super) async fn read(
         mut self,
         is_stream: bool,
@@ -131,7 +131,7 @@ impl Body {
                 }
             }
             chunk = match self.more(assembler.as_ref()).await {
-                // A finished text is a finished text, however its stream ends.
+                // A complete text is accepted, however its stream ends.
                 Err(_) if assembler.is_whole() => return Ok(assembler.finish()),
                 more => more?,
             };
@@ -139,7 +139,7 @@ impl Body {
         decoder.finish(&mut events);
         let ended = push_all(assembler.as_mut(), &mut events);
         let ended = match ended {
-            // The last event may be half of one.
+            // The last event may be incomplete.
             Err(ProviderError::Cut { .. }) => false,
             Err(_) if assembler.is_said() => true,
             ended => ended?,
@@ -150,7 +150,7 @@ impl Body {
         Err(ProviderError::Cut { detail: "the stream ended without its last event".to_owned() })
     }
 
-    /// The next piece of a stream; nothing when it is over, or seems to be.
+    /// The next piece of a stream; none when it is over, or seems to be.
     async fn more(&mut self, assembler: &dyn Assemble) -> Result<Option<Bytes>, ProviderError> {
         if assembler.has_stopped() {
             match timeout(LINGER, self.next()).await {
@@ -164,7 +164,7 @@ impl Body {
 
     async fn drain(mut self) {
         let rest = async { while let Ok(Some(_)) = self.response.chunk().await {} };
-        // Not reaching the end only costs the connection.
+        // If the end is not reached, only the connection cannot be reused.
         let _ = timeout(DRAIN, rest).await;
     }
 
@@ -172,7 +172,7 @@ impl Body {
         let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
         loop {
             let chunk = match self.next().await {
-                // A whole document is a whole document, however its connection ends.
+                // A complete document is accepted, however its connection ends.
                 Err(_) if json::document(&text(&body)).is_ok() => break,
                 chunk => chunk?,
             };
@@ -186,7 +186,7 @@ impl Body {
     }
 }
 
-/// Takes the events; true once one of them was the last.
+/// Adds the events; true once one of them was the last.
 fn push_all(assembler: &mut dyn Assemble, events: &mut Vec<Event>) -> Result<bool, ProviderError> {
     for event in events.drain(..).flat_map(parts) {
         if assembler.push(&event)? {
@@ -196,7 +196,7 @@ fn push_all(assembler: &mut dyn Assemble, events: &mut Vec<Event>) -> Result<boo
     Ok(false)
 }
 
-/// What stands behind white space and a byte order mark.
+/// The bytes after white space and a byte order mark.
 fn significant(bytes: &[u8]) -> &[u8] {
     let bytes = bytes.trim_ascii_start();
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start()

@@ -9,20 +9,20 @@ use serde::Deserialize;
 use super::{ProviderName, Reasoning, TokenUsage};
 
 const BUILT_IN: &str = include_str!("catalogue.json");
-/// How many successors are followed; enough for any honest file.
+/// The highest number of successors to follow.
 const LONGEST_CHAIN: usize = 8;
 
 /// All known models.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
-    /// The day the facts were checked.
+    /// The day on which the facts were checked.
     pub dated: NaiveDate,
     unknown: Unknown,
     models: Vec<Model>,
 }
 
-/// What is assumed of a model that is not listed; rather too much than too little.
+/// The assumptions about an unlisted model, on the high side.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Unknown {
@@ -35,7 +35,7 @@ struct Unknown {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// Who serves it.
+    /// Its provider.
     pub provider: ProviderName,
     /// The provider's id.
     pub id: String,
@@ -54,10 +54,10 @@ pub struct Model {
     /// The price of prompts above a size, where it differs.
     #[serde(default)]
     pub long: Option<LongPrice>,
-    /// The day it stops answering.
+    /// The day on which it retires.
     #[serde(default)]
     pub retires: Option<NaiveDate>,
-    /// The model to ask from that day on.
+    /// The model to call from that day on.
     #[serde(default)]
     pub successor: Option<String>,
 }
@@ -70,7 +70,7 @@ pub struct Price {
     pub input: f64,
     /// Prompt tokens read from a cache.
     pub cached: f64,
-    /// Prompt tokens written to a cache; as `input` where that is not billed apart.
+    /// Prompt tokens written to a cache; as `input` if they are not billed separately.
     #[serde(default)]
     pub cache_write: Option<f64>,
     /// Generated tokens, reasoning included.
@@ -81,19 +81,19 @@ pub struct Price {
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LongPrice {
-    /// Prompts of more tokens than this.
+    /// Applies to prompts with more tokens than this.
     pub above: u64,
-    /// What they cost, the output included.
+    /// Their price, output included.
     pub price: Price,
 }
 
 /// Why a catalogue cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    /// Not the JSON it should be.
+    /// The JSON is malformed.
     #[error("the model catalogue is malformed: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// A price below zero or beyond reason.
+    /// A price below zero or implausibly high.
     #[error("the price of {0} is not between 0 and 10,000 dollars per million tokens")]
     Price(String),
     /// A successor that is not listed for the same provider, or a circle of them.
@@ -101,16 +101,16 @@ pub enum CatalogueError {
     Successor(String),
 }
 
-/// A model as it is to be called today.
+/// A model as it is called today.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// The id to send: the one asked for, or its successor.
+    /// The id to send: the requested one, or its successor.
     pub id: String,
     /// The reasoning setting to send.
     pub reasoning: Reasoning,
     /// Output tokens to allow for reasoning.
     pub headroom: u32,
-    /// The highest cap it takes.
+    /// Its highest output cap.
     pub max_output: u32,
 }
 
@@ -122,7 +122,7 @@ impl Catalogue {
     /// The catalogue of this build.
     ///
     /// # Errors
-    /// The built-in file is malformed, which a test rules out.
+    /// The built-in file is malformed; a test excludes that.
     pub fn built_in() -> Result<Self, CatalogueError> {
         Self::parse(BUILT_IN)
     }
@@ -173,7 +173,7 @@ impl Catalogue {
         self.models.iter().find(|model| model.id == id)
     }
 
-    /// `id` as it is to be called on `today`.
+    /// The model to call for `id` on `today`.
     pub fn resolve(&self, id: &str, today: NaiveDate) -> Resolved {
         let Some(model) = self.model(id) else {
             return Resolved {
@@ -192,7 +192,7 @@ impl Catalogue {
         }
     }
 
-    /// The day a model stops answering, if one was announced.
+    /// The day on which a model retires, if it is announced.
     pub fn retires(&self, id: &str) -> Option<NaiveDate> {
         self.model(id)?.retires
     }
@@ -202,8 +202,8 @@ impl Catalogue {
         self.price(id, usage.input).micros(usage)
     }
 
-    /// The most a call can cost: the whole prompt unread from any cache, and
-    /// every token of the cap.
+    /// The highest cost of a call: nothing of the prompt cached, and every token of the
+    /// cap.
     pub fn most_micros(&self, id: &str, input: u64, max_output: u32) -> u64 {
         let usage = TokenUsage {
             input,
@@ -260,8 +260,8 @@ impl Price {
     }
 }
 
-/// Dollars per million tokens are millionths of a dollar per token; a million
-/// of those parts again keep the sum in whole numbers.
+/// Dollars per million tokens equal millionths of a dollar per token; computing in
+/// millionths of those keeps the sum in integers.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -13,30 +13,30 @@ use super::openai::{ChatCompletions, Dialect};
 use super::slot::SlotLimits;
 use super::{Provider, ProviderName};
 
-/// Calls begun per second where nothing is set.
+/// The default limit of calls per second.
 const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
-/// Calls under way at once where nothing is set.
+/// The default limit of concurrent calls.
 const CONCURRENT: u32 = 256;
 
 /// One provider that has a key.
 #[derive(Debug, Clone)]
 pub struct ProviderConfig {
-    /// Which one.
+    /// Its name.
     pub name: ProviderName,
     /// Its key.
     pub key: SecretString,
-    /// Where it answers; the adapter adds the path.
+    /// Its base URL; the adapter adds the path.
     pub base: Url,
-    /// The model to ask when a job names none.
+    /// The model for jobs that name none.
     pub model: String,
-    /// What this worker allows itself towards it.
+    /// This worker's own limits for it.
     pub limits: SlotLimits,
 }
 
-/// The fallback as configured: providers with a key, in the order they are asked.
+/// The configured fallback: providers with a key, in their order.
 #[derive(Debug, Clone, Default)]
 pub struct FallbackConfig {
-    /// First asked first. Providers left out of `PROVIDER_ORDER` are not asked.
+    /// In the order of calls. Providers left out of `PROVIDER_ORDER` are not called.
     pub slots: Vec<ProviderConfig>,
 }
 
@@ -156,8 +156,8 @@ fn adapter(settings: &ProviderConfig, transport: Transport) -> Box<dyn Provider>
     }
 }
 
-/// `base` with `segments` below its path. A segment is encoded, so that a
-/// model's name cannot lead elsewhere.
+/// `base` with `segments` below its path. A segment is encoded, so that a model name
+/// cannot change the path.
 pub(crate) fn below(base: &Url, segments: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut path) = url.path_segments_mut() {

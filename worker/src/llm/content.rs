@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// The model's text in `content`: a string, a part, or a list of them.
-/// Thoughts and other kinds of parts are no text.
+/// The model's text in `content`: a string, a part, or a list of parts. Reasoning and
+/// other kinds of parts are not text.
 pub(super) fn text_in(content: &Value) -> String {
     let mut text = String::new();
     gather(content, &mut text);
@@ -32,7 +32,7 @@ fn gather(content: &Value, text: &mut String) {
     }
 }
 
-/// A count, also one written as a text or with a fraction; 0 where it says nothing.
+/// A count, also as a text or with a fraction; 0 if it is not a number.
 pub(super) fn count(value: &Value) -> u64 {
     let number = match value {
         Value::Number(number) => number.as_u64().map_or_else(|| number.as_f64(), |_| None),
@@ -40,12 +40,12 @@ pub(super) fn count(value: &Value) -> u64 {
         _ => None,
     };
     let counted = number.filter(|number| number.is_finite() && *number >= 0.0);
-    // A cast saturates, and what is too large is found out by its bounds.
+    // A cast saturates; too large values are detected by their bounds.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
     value.as_u64().or(counted.map(|number| number.round() as u64)).unwrap_or_default()
 }
 
-/// A text; empty where there is none. Numbers count as their text.
+/// A text; empty if there is none. Numbers are converted to text.
 pub(super) fn word(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -54,8 +54,8 @@ pub(super) fn word(value: &Value) -> String {
     }
 }
 
-/// The reason for stopping; empty where none was given. Some hosts write it as
-/// an object, and the absence of one as a word.
+/// The finish reason; empty if there is none. Some hosts write it as an object, and its
+/// absence as a word.
 pub(super) fn reason(value: &Value) -> String {
     let reason = match value {
         Value::Object(fields) => {
@@ -69,7 +69,7 @@ pub(super) fn reason(value: &Value) -> String {
     reason.filter(given).unwrap_or_default()
 }
 
-/// Lays `latest` over `kept`: what it says counts, and what it leaves out stays.
+/// Merges `latest` into `kept`: its fields replace, missing ones stay.
 pub(super) fn merge(kept: &mut Value, latest: Value) {
     match (kept, latest) {
         (Value::Object(kept), Value::Object(latest)) => {
@@ -84,7 +84,7 @@ pub(super) fn merge(kept: &mut Value, latest: Value) {
     }
 }
 
-/// Whether something stands there, and is not zero.
+/// Whether there is a value other than zero.
 pub(super) fn is_there(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,

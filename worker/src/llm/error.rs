@@ -15,51 +15,50 @@ pub enum ProviderError {
     /// No connection: name, TCP or TLS. Nothing was sent.
     #[error("could not connect: {detail}")]
     Connect {
-        /// The cause, as the network stack tells it.
+        /// The cause, as the network stack reports it.
         detail: String,
     },
-    /// Too long without an answer.
+    /// A timeout.
     #[error("no {phase} within {} ms", after.as_millis())]
     Timeout {
-        /// What was waited for.
+        /// The phase of the call.
         phase: Phase,
-        /// How long.
+        /// The time limit.
         after: Duration,
     },
-    /// The reply broke off before its end, or something on the way put its own
-    /// in its place.
+    /// The reply broke off before its end, or a proxy replaced it.
     #[error("the reply broke off: {detail}")]
     Cut {
         /// Where or how.
         detail: String,
     },
-    /// The reply outgrew every plan.
+    /// The reply exceeds the size limit.
     #[error("the reply is longer than {limit} bytes")]
     TooLarge {
-        /// The limit it passed.
+        /// The limit.
         limit: usize,
     },
-    /// A success without any text.
+    /// A success without text.
     #[error("the reply holds no text (finish: {finish:?})")]
     Empty {
-        /// The reason given for stopping, if any.
+        /// The finish reason, if any.
         finish: String,
-        /// What it cost all the same.
+        /// The token counts, which cost money all the same.
         usage: TokenUsage,
     },
     /// The provider is down, overloaded or busy.
     #[error("unavailable: {0}")]
     Unavailable(ErrorReply),
-    /// Too many requests or tokens for now.
+    /// Too many requests or tokens for the moment.
     #[error("rate limited: {0}")]
     RateLimited(ErrorReply),
-    /// A quota that only comes back tomorrow.
+    /// A quota that is renewed tomorrow.
     #[error("daily quota used up: {0}")]
     QuotaSpent(ErrorReply),
     /// The account has no money or has reached its spend limit.
     #[error("out of money: {0}")]
     OutOfMoney(ErrorReply),
-    /// The key is wrong or may not do this.
+    /// The key is invalid or lacks a permission.
     #[error("not authorised: {0}")]
     Unauthorized(ErrorReply),
     /// The model does not exist, or no longer does.
@@ -71,28 +70,28 @@ pub enum ProviderError {
     /// The output cap was reached before the JSON was complete.
     #[error("truncated at the output cap after {} tokens", usage.output)]
     Truncated {
-        /// What it cost all the same.
+        /// The token counts, which cost money all the same.
         usage: TokenUsage,
     },
-    /// The provider will not write this.
+    /// The provider refuses to write this.
     #[error("refused: {reason}")]
     Refused {
         /// The category or reason it gave.
         reason: String,
-        /// What it cost all the same.
+        /// The token counts, which cost money all the same.
         usage: TokenUsage,
     },
-    /// The reply is not what was asked for.
+    /// The reply is not a valid plan.
     #[error("invalid reply: {detail}")]
     Invalid {
         /// What is wrong with it.
         detail: String,
-        /// What it cost all the same.
+        /// The token counts, which cost money all the same.
         usage: TokenUsage,
     },
 }
 
-/// The part of a call a timeout ended.
+/// The phase of a call that a timeout ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Until the first byte of the body.
@@ -113,22 +112,22 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What a provider said when it did not answer with a plan.
+/// A provider's error.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ErrorReply {
     /// The HTTP status; for an error inside a stream, the status it stands for.
     pub status: u16,
     /// The provider's own code or type, empty when it gave none.
     pub code: String,
-    /// Its message, cut short and scrubbed.
+    /// Its message, truncated and scrubbed.
     pub message: String,
     /// Its id for the call.
     pub request_id: Option<String>,
-    /// How long it asks us to wait.
+    /// Its retry-after.
     pub wait: Option<Duration>,
-    /// Its word on whether a retry makes sense (`x-should-retry`).
+    /// Whether it advises a retry (`x-should-retry`).
     pub should_retry: Option<bool>,
-    /// The parts of the request that it speaks of, which it may do without.
+    /// The parts of the request that it refuses and that can be left out.
     pub refused: Features,
 }
 
@@ -150,31 +149,31 @@ impl fmt::Display for ErrorReply {
     }
 }
 
-/// What a host finds wrong with a request itself. Two hosts that find the same
-/// are believed; what is wrong with one host only says nothing about the request.
+/// A fault that a host finds in the request itself. Two hosts that find the same fault
+/// settle it; a fault of one host alone says nothing about the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// It is not to be written.
+    /// The content is refused.
     Unwanted,
     /// It is too long.
     TooLong,
-    /// In these words, under this status.
+    /// This text, with this status.
     Said(u16, String),
 }
 
-/// What is known about the price of a failed call.
+/// The known price of a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Billed {
     /// Nothing was generated.
     Nothing,
-    /// These tokens.
+    /// These tokens were generated.
     Tokens(TokenUsage),
     /// The provider may have generated, and charge for, anything up to the cap.
     Unknown,
 }
 
 impl ProviderError {
-    /// The failure a status stands for, where nothing in the body says better.
+    /// The failure of a status, when the body says nothing better.
     pub(crate) fn by_status(reply: ErrorReply) -> Self {
         match reply.status {
             401 | 403 => Self::Unauthorized(reply),
@@ -207,7 +206,7 @@ impl ProviderError {
         }
     }
 
-    /// What it cost, where that is known, to be put within bounds.
+    /// Its token counts, if known, to be bounded.
     pub(crate) fn usage_mut(&mut self) -> Option<&mut TokenUsage> {
         match self {
             Self::Empty { usage, .. }
@@ -218,15 +217,15 @@ impl ProviderError {
         }
     }
 
-    /// What is wrong with the request itself, if that is what it says.
+    /// The fault of the request itself, if it is one.
     pub fn fault(&self) -> Option<Fault> {
         match self {
             Self::Refused { .. } => Some(Fault::Unwanted),
             Self::BadRequest(reply) if reply.status == 413 || too_long(&reply.words()) => {
                 Some(Fault::TooLong)
             }
-            // A host that does not know a field is one host's own matter, and who
-            // says nothing says not the same.
+            // An unknown field is a matter of one host, and errors without text are not
+            // the same error.
             Self::BadRequest(reply) => {
                 let words = reply.words();
                 let own = !reply.refused.is_empty() || refuses(&words) || words.trim().is_empty();
@@ -236,8 +235,8 @@ impl ProviderError {
         }
     }
 
-    /// The same with the parts of the request, out of `names`, that it speaks of:
-    /// where it was read, nobody knew them.
+    /// Adds the parts of the request, out of `names`, that it mentions, which were
+    /// unknown where it was parsed.
     #[must_use]
     pub(crate) fn naming(mut self, names: Names) -> Self {
         if let Self::BadRequest(reply) = &mut self
@@ -249,14 +248,13 @@ impl ProviderError {
         self
     }
 
-    /// What the host can be asked without, if it refuses a part of the request
-    /// that is not left out yet.
+    /// A refused part of the request that is not left out yet.
     pub fn refused(&self, without: Features) -> Option<Feature> {
         let Self::BadRequest(reply) = self else { return None };
         reply.refused.first_but(without)
     }
 
-    /// What the failed call cost, as far as can be known.
+    /// The cost of the failed call, as far as known.
     pub fn billed(&self) -> Billed {
         match self {
             Self::Connect { .. }
@@ -275,7 +273,7 @@ impl ProviderError {
         }
     }
 
-    /// What the provider said in place of a reply, if it did.
+    /// The provider's error reply, if there is one.
     pub fn reply(&self) -> Option<&ErrorReply> {
         match self {
             Self::Unavailable(reply)

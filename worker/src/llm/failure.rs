@@ -17,7 +17,8 @@ use super::scrub::scrubbed;
 use super::{ProviderError, retry_after};
 use crate::json;
 
-/// Fields of a reply; an object with one of them is no error by its other fields.
+/// Fields of a reply; an object with one of them is not an error because of its other
+/// fields.
 const REPLY: [&str; 9] = [
     "choices",
     "candidates",
@@ -30,7 +31,7 @@ const REPLY: [&str; 9] = [
     "promptFeedback",
 ];
 
-/// The fields in which hosts say what is wrong.
+/// The fields with error texts of hosts.
 const SAYINGS: [&str; 19] = [
     "message",
     "Message",
@@ -53,8 +54,8 @@ const SAYINGS: [&str; 19] = [
     "text",
 ];
 
-/// The failure behind a status that is no success, or in the body of one that
-/// should be. `names` are the parts of the request that a host may refuse.
+/// Classifies a failure by its status, or by the body of a 200. `names` are the parts of
+/// the request that a host may refuse.
 pub fn classify(failure: &Failure, names: Names) -> ProviderError {
     let body = json::document(&failure.body).ok();
     let complaint = match &body {
@@ -71,8 +72,8 @@ pub fn classify(failure: &Failure, names: Names) -> ProviderError {
     complaint.class(reply)
 }
 
-/// The failure that `document`, an event of a stream, reports. Nobody knows when
-/// it came, so that an instant in it is no hint.
+/// The failure in `document`, an event of a stream. The time of the event is unknown, so
+/// an instant in it is ignored.
 pub fn in_stream(document: &Value) -> ProviderError {
     let complaint = Complaint::of(document, None);
     let reply = ErrorReply {
@@ -83,7 +84,7 @@ pub fn in_stream(document: &Value) -> ProviderError {
     complaint.class(reply)
 }
 
-/// The first words of a body that is no JSON, or the title of a page.
+/// The first words of a body that is not JSON, or the title of a page.
 pub fn words_of(body: &str) -> String {
     cut_short(&scrubbed(&Complaint::in_words(body).message), 200)
 }
@@ -101,7 +102,7 @@ pub fn is_complaint(document: &Value) -> bool {
     {
         return true;
     }
-    // An Anthropic message is one even with nothing in it.
+    // An Anthropic message is a reply even when it is empty.
     if !document.is_object() || says("type", "message") || REPLY.into_iter().any(has) {
         return false;
     }
@@ -115,26 +116,26 @@ pub fn is_complaint(document: &Value) -> bool {
         || told.iter().any(|name| document[*name].is_string() && has(name))
 }
 
-/// What a host complains of.
+/// The contents of an error body.
 #[derive(Debug, Default)]
 struct Complaint {
-    /// The status its body names.
+    /// The status in its body.
     status: Option<u16>,
-    /// Its codes, types and reasons, in small letters with underscores.
+    /// Its codes, types and reasons, in lower case with underscores.
     words: Vec<String>,
-    /// The most specific of those, as it wrote it.
+    /// The most specific of those, as written.
     code: String,
     message: String,
-    /// All of it in small letters, for the names of what it refuses.
+    /// Its whole text in lower case, for the names of refused parts.
     text: String,
     request_id: Option<String>,
     wait: Option<std::time::Duration>,
-    /// A quota that comes back tomorrow.
+    /// A quota that is renewed tomorrow.
     daily: bool,
 }
 
 impl Complaint {
-    /// Of a body that is no JSON: the title of a page, or its first words.
+    /// For a body that is not JSON: the title of a page, or its first words.
     fn in_words(body: &str) -> Self {
         let small = body.to_ascii_lowercase();
         let title = small.find("<title>").and_then(|at| {
@@ -198,7 +199,7 @@ impl Complaint {
         }
     }
 
-    /// What is kept of it under `status`, or the status it names itself.
+    /// The error reply with `status`, or the status in its body.
     fn reply(&self, status: u16, names: Names) -> ErrorReply {
         let in_success = (200..300).contains(&status);
         let named = || self.words.iter().find_map(|word| status_of(word));
@@ -206,13 +207,13 @@ impl Complaint {
             _ if in_success => {
                 self.status.or_else(named).or_else(|| guess(&self.text)).unwrap_or(500)
             }
-            // Not implemented: the request asks for what the host cannot do.
+            // Not implemented: the request needs something that the host cannot do.
             405 | 501 => 400,
             status => status,
         };
         let refused =
             if too_long(&self.text) { Features::default() } else { spoken_of(names, &self.text) };
-        // Some hosts fail over a part of a request instead of refusing it.
+        // Some hosts fail because of a part of a request instead of refusing it.
         let failed_over = status >= 500 && !refused.is_empty() && refuses(&self.text);
         ErrorReply {
             status: if failed_over { 400 } else { status },
@@ -265,7 +266,7 @@ fn message_of(error: &Value, body: &Value) -> String {
     let whole = Some(error).filter(|error| error.is_string());
     let mut message =
         whole.into_iter().chain(fields).map(said).find(|text| !text.is_empty()).unwrap_or_default();
-    // A router passes on what the host behind it said.
+    // A router passes on the error of the host behind it.
     let behind = said(&error["metadata"]["raw"]);
     if !behind.is_empty() {
         message = format!("{message} ({behind})");
@@ -330,7 +331,7 @@ fn underscored(code: &str) -> String {
     out
 }
 
-/// A daily quota's id counts above any delay that comes with it.
+/// The id of a daily quota takes precedence over a delay.
 fn is_daily(details: &[Value]) -> bool {
     details
         .iter()

@@ -10,7 +10,7 @@ static STATUS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?:^|\b(?:http|status|code)[a-z ]*[:= (]\s*)([45][0-9]{2})\b").ok()
 });
 
-/// The status a code or type stands for.
+/// The status of a code or type.
 pub(super) fn status_of(word: &str) -> Option<u16> {
     let has = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
     Some(match word {
@@ -48,7 +48,7 @@ pub(super) fn status_in(code: &str) -> Option<u16> {
     numbers.filter_map(|number| number.parse().ok()).find(|status| (400..=599).contains(status))
 }
 
-/// The status that a text (in small letters) without any code stands for.
+/// The status of a text (in lower case) without any code.
 pub(super) fn guess(text: &str) -> Option<u16> {
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     let named = || STATUS.as_ref()?.captures(text)?.get(1)?.as_str().parse().ok();
@@ -84,7 +84,7 @@ pub(super) fn guess(text: &str) -> Option<u16> {
     }
 }
 
-/// Whether `text` (in small letters) turns down what it speaks of.
+/// Whether `text` (in lower case) refuses what it mentions.
 pub(super) fn refuses(text: &str) -> bool {
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     says(&[
@@ -105,7 +105,7 @@ pub(super) fn refuses(text: &str) -> bool {
     ])
 }
 
-/// Codes and types that mean money, not rate: waiting does not help.
+/// Codes and types that mean a lack of money, not a rate limit: waiting does not help.
 pub(super) fn is_money(word: &str) -> bool {
     let has = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
     word == "insufficient_quota"
@@ -224,7 +224,7 @@ pub(super) fn speaks_of_model(text: &str) -> bool {
         ])
 }
 
-/// The request as such is too long for the model: no part of it to leave out.
+/// The whole request is too long for the model; leaving out a part does not help.
 pub(super) fn too_long(text: &str) -> bool {
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     says(&[

@@ -33,27 +33,28 @@ pub struct Fallback {
     pub(crate) policy: FallbackPolicy,
     clock: Clock,
     rng: Mutex<StdRng>,
-    /// Who is left out for now.
+    /// The paused providers.
     pub paused: PausedProviders,
 }
 
-/// One run: what to ask, whom first, until when.
+/// One run: the request, the preferred provider, the deadline.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What is asked.
+    /// The prompt.
     pub prompt: Arc<LazyPrompt>,
-    /// The prompt with its schema is not longer, bytes: what it can cost is
-    /// known before it is written.
+    /// An upper bound of the size of the prompt with its schema, bytes: the highest cost
+    /// is known before the prompt is built.
     pub prompt_bytes: usize,
-    /// Tokens the visible JSON needs at most; head-room for reasoning is added per model.
+    /// The highest number of tokens of the visible JSON; headroom for reasoning is added
+    /// per model.
     pub output_tokens: u32,
-    /// Whom the user wants asked first.
+    /// The provider that the user wants first.
     pub provider: Option<ProviderName>,
     /// The model the user wants from that provider.
     pub model: Option<String>,
-    /// No call goes on beyond this.
+    /// No call continues beyond this.
     pub deadline: Instant,
-    /// A reply that was stored by an earlier run and never judged.
+    /// A reply that an earlier run stored and did not judge.
     pub stored: Option<StoredReply>,
 }
 
@@ -62,27 +63,27 @@ pub struct Request {
 pub struct StoredReply {
     /// Its attempt's number within the job.
     pub n: i32,
-    /// Who wrote it.
+    /// Its provider.
     pub provider: ProviderName,
-    /// The model that was asked.
+    /// The requested model.
     pub model: String,
-    /// The reply itself.
+    /// The raw reply.
     pub raw: RawReply,
 }
 
-/// A slot with the model to ask there.
+/// A slot with the model to call there.
 pub(crate) struct Step<'a> {
     pub(crate) slot: &'a ProviderSlot,
     pub(crate) model: Resolved,
     pub(crate) key: String,
-    /// What has to be said about the model the job asked for.
+    /// A warning about the requested model.
     pub(crate) warning: Option<String>,
-    /// The model is set or listed here, and not only what some job asks for.
+    /// The model is configured or in the catalogue, and not only named by a job.
     pub(crate) known: bool,
 }
 
 impl Fallback {
-    /// Asks `slots` in this order; cool-downs and breakers are shared through `redis`.
+    /// Calls `slots` in this order; cool-downs and breakers are shared through `redis`.
     pub fn new(
         slots: Vec<ProviderSlot>,
         catalogue: Catalogue,
@@ -103,7 +104,7 @@ impl Fallback {
         }
     }
 
-    /// The slots `settings` describe, for [`Fallback::new`].
+    /// The slots of `settings`, for [`Fallback::new`].
     ///
     /// # Errors
     /// The HTTP client could not be set up.
@@ -114,7 +115,7 @@ impl Fallback {
         Ok(Self::slots_over(settings, &Transport::new(clock)?))
     }
 
-    /// As [`Fallback::slots`], over an HTTP client that is already there.
+    /// As [`Fallback::slots`], over an existing HTTP client.
     pub fn slots_over(settings: &FallbackConfig, transport: &Transport) -> Vec<ProviderSlot> {
         let adapters = settings.connect(transport);
         let slots = adapters.into_iter().zip(&settings.slots).map(|(provider, settings)| {
@@ -125,19 +126,19 @@ impl Fallback {
         slots.collect()
     }
 
-    /// The models asked where a job names none, as they are set, by provider.
+    /// The configured models by provider, for jobs that name none.
     pub fn models(&self) -> impl Iterator<Item = (ProviderName, &str)> {
         self.slots.iter().map(|slot| (slot.name(), slot.model.as_str()))
     }
 
-    /// What is known about models.
+    /// The model catalogue.
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue
     }
 
-    /// Sets the gauges of the models that are set: how each breaker stands, as
-    /// far as this process knows, and what is left of a cool-down. Models that
-    /// only jobs ask for have none, or their users would make the labels.
+    /// Sets the gauges of the configured models: the state of each breaker, as far as
+    /// this process knows, and the remaining cool-down. Models that only jobs name have
+    /// none; otherwise users could create unlimited metric labels.
     pub fn report(&self) {
         let today = self.clock.now().date_naive();
         for slot in &self.slots {
@@ -159,8 +160,8 @@ impl Fallback {
         }
     }
 
-    /// The providers whose set model is left alone for now, as far as this process
-    /// knows: its calls fail.
+    /// The providers whose configured model is blocked, as far as this process knows: its
+    /// calls fail.
     pub fn left_alone(&self) -> Vec<ProviderName> {
         let today = self.clock.now().date_naive();
         let is_left = |slot: &&ProviderSlot| {
@@ -171,7 +172,7 @@ impl Fallback {
         self.slots.iter().filter(is_left).map(ProviderSlot::name).collect()
     }
 
-    /// Asks until `judge` accepts a reply. Dropping the future closes the
+    /// Calls providers until `judge` accepts a reply. Dropping the future closes the
     /// connection to the provider.
     ///
     /// # Errors
@@ -220,12 +221,12 @@ impl Fallback {
                 }
             }
             match free_at {
-                // A blocked provider has not had its turn: wait for it while there is time.
+                // A blocked provider has not had its turn: wait for it if there is time.
                 Some(at) if at.max(Instant::now()) + self.policy.floor <= request.deadline => {
                     sleep_until(at).await;
                     turns = blocked;
                 }
-                // Who is paused may be asked in another round.
+                // A paused provider may be called in another round.
                 _ => return Err(run.all_failed(free_at.or(any_paused.then(Instant::now)))),
             }
         }
@@ -237,7 +238,7 @@ impl Fallback {
         Slice::first_of(1 + free, Instant::now(), deadline, &self.policy)
     }
 
-    /// The slots in the order in which this request asks them.
+    /// The slots in the order of this request.
     fn steps(&self, request: &Request) -> Vec<Step<'_>> {
         let wish = Wish::of(request, &self.catalogue);
         let today = self.clock.now().date_naive();
@@ -273,17 +274,17 @@ impl Fallback {
         self.catalogue.resolve(model, self.clock.now().date_naive()).max_output
     }
 
-    /// A draw from 0 up to 1.
+    /// A random number from 0 up to 1.
     pub(crate) fn jitter(&self) -> f64 {
         self.rng.lock().unwrap_or_else(PoisonError::into_inner).random()
     }
 }
 
-/// What a request says about whom to ask.
+/// The provider and model that a request names.
 struct Wish<'a> {
     provider: Option<ProviderName>,
     model: Option<&'a str>,
-    /// Whose model that is, if it is known.
+    /// The provider of that model, if it is known.
     whose: Option<ProviderName>,
 }
 
@@ -294,7 +295,7 @@ impl<'a> Wish<'a> {
         Self { provider: request.provider.or(whose), model, whose }
     }
 
-    /// The model wanted from `name`. One of another provider is no wish of this one's.
+    /// The requested model for `name`. A model of another provider does not apply.
     fn model_of(&self, name: ProviderName) -> Option<&'a str> {
         let its = self.provider == Some(name) && self.whose.is_none_or(|whose| whose == name);
         self.model.filter(|_| its)

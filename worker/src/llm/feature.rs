@@ -5,27 +5,30 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// So many models of a host are remembered; a request may name made-up ones.
+/// The highest number of remembered models per host; requests may name any number of
+/// them.
 const MOST_MODELS: usize = 64;
 
-/// A part of a request that a host may not know. Of several that a refusal
-/// speaks of, the first is left out first.
+/// A part of a request that a host may not know. Of several that an error mentions, the
+/// first is left out first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Feature {
-    /// The reply's schema; without it JSON is asked for, and the schema stands in the prompt.
+    /// The reply's schema; without it JSON mode is requested, and the schema is put into
+    /// the prompt.
     Schema = 1,
-    /// JSON asked for by a field; without it by the prompt alone.
+    /// JSON mode as a field; without it the prompt alone asks for JSON.
     JsonMode = 2,
     /// The newer name of the output cap.
     CapName = 4,
-    /// How much the model may think.
+    /// The reasoning setting.
     Reasoning = 8,
     /// Settings of the stream, such as the usage at its end.
     StreamOptions = 16,
     /// The reply as a stream.
     Stream = 32,
-    /// The wish not to be kept. A host that does not know it keeps nothing by it.
+    /// The request not to store the reply. A host that does not know the field is called
+    /// without it.
     Storage = 64,
     /// The user's hash.
     UserHash = 128,
@@ -63,28 +66,27 @@ impl Features {
         self.0 & feature as u16 != 0
     }
 
-    /// These and `feature`.
+    /// These with `feature` added.
     #[must_use]
     pub fn and(self, feature: Feature) -> Self {
         Self(self.0 | feature as u16)
     }
 
-    /// The first of them that is not one of `others`.
+    /// The first of them that is not in `others`.
     pub fn first_but(self, others: Self) -> Option<Feature> {
         Feature::ALL.into_iter().find(|feature| self.has(*feature) && !others.has(*feature))
     }
 
-    /// There are none.
+    /// Whether there are none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 }
 
-/// Features and the words by which a host's refusal names them, in small
-/// letters.
+/// Features and the words by which a host's error names them, in lower case.
 pub type Names = &'static [(Feature, &'static [&'static str])];
 
-/// The features of `names` that `text` (in small letters) speaks of.
+/// The features of `names` that `text` (in lower case) mentions.
 pub(super) fn spoken_of(names: Names, text: &str) -> Features {
     let word = |letter: char| letter.is_alphanumeric() || letter == '_';
     let stands_alone = |name: &str| {
@@ -98,18 +100,18 @@ pub(super) fn spoken_of(names: Names, text: &str) -> Features {
     spoken.fold(Features::default(), |features, (feature, _)| features.and(*feature))
 }
 
-/// What a host's models have refused so far.
+/// The features that a host's models have refused so far.
 #[derive(Debug, Default)]
 pub struct Refused(Mutex<HashMap<String, Features>>);
 
 impl Refused {
-    /// What `model` is asked without.
+    /// The features to leave out for `model`.
     pub fn of(&self, model: &str) -> Features {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(model).copied().unwrap_or_default()
     }
 
-    /// Remembers that `model` does without; false when that was known.
+    /// Remembers that `model` is called without these; false if that was known.
     pub fn remember(&self, model: &str, without: Features) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.get(model) == Some(&without) {

@@ -2,23 +2,23 @@
 //! count as such, because new words for a normal end appear every few months
 //! and a complete text is complete.
 
-/// What a reason for stopping means for us.
+/// The meaning of a finish reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// Done, or a word we do not know: the text decides.
+    /// Done, or an unknown word: the text decides.
     Done,
     /// The cap on output tokens, or the model's window, was reached.
     Truncated,
-    /// A filter or the model itself held the reply back.
+    /// A filter or the model itself withheld the reply.
     Refused,
-    /// The host gave up in the middle.
+    /// The host failed in the middle.
     Failed,
-    /// The model did not write what was asked for.
+    /// The model's output was invalid.
     Broken,
 }
 
 impl Finish {
-    /// What `reason` means.
+    /// The meaning of `reason`.
     pub fn of(reason: &str) -> Self {
         let word = reason.to_ascii_lowercase();
         match word.as_str() {
@@ -32,7 +32,7 @@ impl Finish {
             | "insufficient_system_resource" => {
                 return Self::Failed;
             }
-            // We offer no tools: calling one is some hosts' way to write JSON.
+            // Requests offer no tools: some hosts write JSON as a tool call.
             "tool_calls" | "tool_call" | "function_call" | "tool_use" => return Self::Done,
             "other" | "missing_thought_signature" => return Self::Broken,
             "recitation" | "language" | "spii" | "escalation" | "pup_limited_disabled" => {

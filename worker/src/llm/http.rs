@@ -24,72 +24,71 @@ use crate::json;
 
 /// TCP and TLS together; a provider that takes longer is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Servers and load balancers close idle connections after 30 s and more; one
-/// that is kept for less is not found closed by the next request.
+/// Servers and load balancers close idle connections after 30 s or more; a connection
+/// kept for less is still open for the next request.
 const IDLE: Duration = Duration::from_secs(20);
-/// A shorter key is a made-up one, and may stand in an honest text.
+/// A shorter key is not a real one, and may occur in ordinary text.
 const SHORTEST_KEY: usize = 8;
 
-/// What an adapter knows and the transport does not.
+/// The format-specific part of a call.
 pub trait Wire: Send + Sync {
-    /// The header that carries the provider's id for a call.
+    /// The header with the provider's id for a call.
     fn request_id_header(&self) -> &'static str;
 
-    /// The parts of its requests that a host may refuse, by the names it may
-    /// give them; see [`Names`].
+    /// The parts of its requests that a host may refuse, with their names; see [`Names`].
     fn features(&self) -> Names;
 
-    /// A fresh assembler for one stream.
+    /// A new assembler for one stream.
     fn assembler(&self) -> Box<dyn Assemble>;
 }
 
-/// Builds a whole reply out of the events of a stream.
+/// Assembles a whole reply from the events of a stream.
 pub trait Assemble: Send + Sync {
-    /// Takes one event; true once it was the last one.
+    /// Adds one event; true once it was the last one.
     ///
     /// # Errors
     /// The event reports a failure, or cannot be part of this stream.
     fn push(&mut self, event: &Event) -> Result<bool, ProviderError>;
 
-    /// Whether the model has said that it stopped.
+    /// Whether the model has reported a finish reason.
     fn has_stopped(&self) -> bool;
 
-    /// Whether nothing of the reply can be missing: its text is complete, or
-    /// its model stopped for another reason than being done.
+    /// Whether the reply is complete: its text is, or the model finished for another
+    /// reason than a normal end.
     fn is_whole(&self) -> bool;
 
-    /// Whether the text is complete, and nothing says that it is not meant.
-    /// What comes behind it does not unsay it.
+    /// Whether the text is complete and the reply not refused. Later events do not change
+    /// that.
     fn is_said(&self) -> bool;
 
-    /// The reply in the shape the provider uses without streaming.
+    /// The reply in the provider's format without streaming.
     fn finish(self: Box<Self>) -> Value;
 }
 
-/// An answer that is no success.
+/// A response that is not a success.
 #[derive(Debug)]
 pub struct Failure {
     /// The HTTP status.
     pub status: u16,
     /// All headers.
     pub headers: HeaderMap,
-    /// The start of the body, with our key taken out should it be quoted.
+    /// The start of the body, with our key removed in case it is quoted.
     pub body: String,
     /// The provider's id for the call.
     pub request_id: Option<String>,
-    /// When the answer came, for hints that name an instant.
+    /// When the response arrived, for a retry-after that is an instant.
     pub now: DateTime<Utc>,
 }
 
-/// Where to and what to send.
+/// The request to send.
 pub struct Outgoing {
-    /// The full address.
+    /// The full URL.
     pub url: Url,
-    /// The provider's headers but for the key.
+    /// The provider's headers except the key.
     pub headers: HeaderMap,
     /// The header for the key, the text before it, and the key.
     pub key: (header::HeaderName, &'static str, SecretString),
-    /// The JSON body, written out: sending has nothing left to prepare.
+    /// The JSON body, serialised in advance.
     pub body: String,
 }
 
@@ -99,7 +98,7 @@ impl fmt::Debug for Outgoing {
     }
 }
 
-/// The HTTP client all adapters share. Cheap to clone.
+/// The HTTP client that all adapters share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Transport {
     client: reqwest::Client,
@@ -107,8 +106,8 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// A client with our limits. TLS trusts the system's roots and Mozilla's,
-    /// so that it works in an image without any.
+    /// A client with our limits. TLS trusts the system's roots and Mozilla's, so that it
+    /// works in an image without any.
     ///
     /// # Errors
     /// The TLS set-up failed; the process cannot call any provider.
@@ -125,10 +124,10 @@ impl Transport {
         Ok(Self { client, clock })
     }
 
-    /// Sends once and reads the whole reply, streamed or not.
+    /// Sends the request once and reads the whole reply, streamed or not.
     ///
     /// # Errors
-    /// As those of the call that [`super::Provider::prepare`] writes.
+    /// As the errors of the call that [`super::Provider::prepare`] returns.
     pub async fn post(
         &self,
         outgoing: Outgoing,
@@ -206,8 +205,8 @@ impl Transport {
     }
 }
 
-/// A body that is no stream of events: a reply, an error in its place, or the
-/// pieces of a stream as a list or as lines.
+/// A body that is not a stream of events: a reply, an error, or the pieces of a stream as
+/// a list or as lines.
 fn whole(
     text: String,
     wire: &dyn Wire,
@@ -248,7 +247,7 @@ fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(cut_short(headers.get(name)?.to_str().ok()?, 200))
 }
 
-/// The chain of causes without the address, which may hold what is private.
+/// The chain of causes without the URL, which may contain private data.
 pub(crate) fn causes(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();

@@ -7,30 +7,31 @@ use std::time::Duration;
 use super::error::cut_short;
 use super::{ProviderError, ProviderName, RawReply, Reply, TokenUsage};
 
-/// Follows a run, attempt by attempt. The worker writes it to Postgres and
-/// reserves and settles money in it; tests keep it in memory.
+/// Follows a run, attempt by attempt. The worker writes to Postgres and reserves and
+/// settles costs in it; tests keep it in memory.
 ///
-/// When the run is cancelled (its future dropped), an attempt may stay
-/// without an end; what was reserved for it is the log's to settle.
+/// When the run is cancelled (its future dropped), an attempt may have no end; the log
+/// settles what was reserved for it.
 pub trait AttemptLog: Send + Sync {
-    /// Why the run has to stop: no budget, the job taken away, the log broken.
+    /// Why the run has to stop: over budget, stale claim, failed log.
     type Stop: Send;
 
-    /// A call is about to be made; `start.most_micros` is what it may cost.
-    /// Gives the attempt its number within the job.
+    /// A call is about to be made; `start.most_micros` is its highest cost. Returns the
+    /// number of the attempt within the job.
     fn started(&self, start: &Start) -> impl Future<Output = Result<i32, Self::Stop>> + Send;
 
-    /// The raw reply is here. Once this returns it must be safe: it was paid for.
+    /// The raw reply has arrived. Once this returns it must be stored, because it is paid
+    /// for.
     fn replied(
         &self,
         n: i32,
         raw: &RawReply,
     ) -> impl Future<Output = Result<(), Self::Stop>> + Send;
 
-    /// The attempt is over.
+    /// The attempt has ended.
     fn finished(&self, n: i32, end: &End) -> impl Future<Output = Result<(), Self::Stop>> + Send;
 
-    /// The next provider takes over.
+    /// The run falls back to the next provider.
     fn fell_back(
         &self,
         from: ProviderName,
@@ -38,18 +39,18 @@ pub trait AttemptLog: Send + Sync {
     ) -> impl Future<Output = Result<(), Self::Stop>> + Send;
 }
 
-/// The beginning of an attempt.
+/// The start of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
-    /// Who is asked.
+    /// The provider.
     pub provider: ProviderName,
-    /// Which model.
+    /// The model.
     pub model: String,
-    /// The model is set or listed here, and not only what a user typed.
+    /// The model is configured or in the catalogue, and not only the user's text.
     pub known: bool,
-    /// The most it can cost, in millionths of a US dollar.
+    /// Its highest cost, in millionths of a US dollar.
     pub most_micros: u64,
-    /// What has to be said about the model, such as that it is retired.
+    /// A warning about the model, for example that it is retired.
     pub warning: Option<String>,
 }
 
@@ -58,40 +59,40 @@ pub struct Start {
 pub struct End {
     /// `ok`, or the class of the failure.
     pub outcome: &'static str,
-    /// The failure in words; empty when it went well.
+    /// The error text; empty after a success.
     pub detail: String,
-    /// The HTTP status, where there was one.
+    /// The HTTP status, if there was one.
     pub http_status: Option<u16>,
     /// The provider's id for the call.
     pub request_id: Option<String>,
-    /// When the same provider is asked again.
+    /// When the same provider is called again.
     pub retry_in: Option<Duration>,
-    /// What it took, as far as the provider said.
+    /// The token counts, as far as the provider reported them.
     pub usage: TokenUsage,
-    /// What it cost, in millionths of a US dollar.
+    /// The cost, in millionths of a US dollar.
     pub cost_micros: u64,
-    /// The provider did not say what it took, or said what cannot be: the cost
-    /// is an estimate, or the most it can have been where no reply came.
+    /// The provider's counts were missing or impossible: the cost is an estimate, or
+    /// without a reply the highest possible cost.
     pub estimated: bool,
 }
 
-/// Decides on replies: parses, verifies, repairs.
+/// Judges replies: parses, verifies, repairs.
 pub trait Judge: Send + Sync {
     /// What an accepted reply becomes.
     type Plan: Send;
 
-    /// Looks at one reply.
+    /// Judges one reply.
     fn judge(&self, reply: &Reply) -> impl Future<Output = Judgement<Self::Plan>> + Send;
 }
 
-/// What a judge says.
+/// The judgement of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement<T> {
-    /// Good: the run is over.
+    /// Valid: the run ends.
     Accept(T),
-    /// Not what was asked for; says why.
+    /// Invalid, for this reason.
     Invalid(String),
-    /// Nearly right; this is the precise correction to ask for.
+    /// Nearly valid; this is the correction to request.
     Correct(String),
 }
 
@@ -100,11 +101,11 @@ pub enum Judgement<T> {
 pub struct AttemptFailure {
     /// Its number within the job.
     pub n: i32,
-    /// Who was asked.
+    /// The provider.
     pub provider: ProviderName,
-    /// Which model.
+    /// The model.
     pub model: String,
-    /// What went wrong.
+    /// The error.
     pub error: ProviderError,
 }
 

@@ -57,25 +57,25 @@ pub use regimen_common::provider::ProviderName;
 pub use schema::ReplySchema;
 pub use usage::TokenUsage;
 
-/// One provider behind its real wire format.
+/// One provider behind its wire format.
 pub trait Provider: Send + Sync + fmt::Debug {
-    /// Which one it is.
+    /// Its name.
     fn name(&self) -> ProviderName;
 
-    /// Writes the request, and asks once when the call is made: it brings back
-    /// the raw reply. Dropping the call's future closes the connection, which
-    /// cancels the generation at the provider.
+    /// Builds the request, and sends it once when the call is awaited; the call returns
+    /// the raw reply. Dropping the call's future closes the connection, which cancels the
+    /// generation at the provider.
     ///
-    /// The call's error is whatever kept a complete reply from arriving. What the
-    /// reply says (refused, truncated …) is for [`interpret`].
+    /// The call's error says why no complete reply arrived. [`interpret`] judges the
+    /// reply itself (refused, truncated …).
     fn prepare<'a>(&'a self, request: &'a GenerateRequest) -> PreparedCall<'a>;
 }
 
-/// A call that only waits to be made, within these timeouts.
+/// A prepared call, with these timeouts.
 pub type PreparedCall<'a> =
     Box<dyn FnOnce(Timeouts) -> BoxFuture<'a, Result<RawReply, ProviderError>> + Send + 'a>;
 
-/// What a plan job asks, whichever provider answers.
+/// The prompt of a plan job, the same for every provider.
 #[derive(Debug, Clone)]
 pub struct Prompt {
     /// The instructions.
@@ -84,30 +84,30 @@ pub struct Prompt {
     pub user: String,
     /// The JSON schema of the reply, as each provider accepts it.
     pub schema: Arc<ReplySchema>,
-    /// Names the schema where a provider wants that: a-z A-Z 0-9 _ -, at most 64.
+    /// The name of the schema, for providers that require one: a-z A-Z 0-9 _ -, at most
+    /// 64.
     pub schema_name: String,
-    /// The user as providers may know them; see [`hashed_user`].
+    /// The user's hash for providers; see [`hashed_user`].
     pub user_hash: String,
 }
 
-/// A prompt that is written when it is first read, so that this can be done
-/// while something else is waited for.
+/// A prompt that is built when it is first read, or ahead of that during another wait.
 pub struct LazyPrompt {
     written: OnceLock<Prompt>,
     write: Box<dyn Fn() -> Prompt + Send + Sync>,
 }
 
 impl LazyPrompt {
-    /// The prompt that `write` will write.
+    /// The prompt that `write` builds.
     pub fn new(write: impl Fn() -> Prompt + Send + Sync + 'static) -> Self {
         Self { written: OnceLock::new(), write: Box::new(write) }
     }
 
-    /// Has it written by a thread that has nothing else to do.
+    /// Builds it on a blocking thread.
     pub async fn write(self: &Arc<Self>) {
         if self.written.get().is_none() {
             let prompt = Arc::clone(self);
-            // Should that panic, so does the first reader.
+            // If that panics, so does the first reader.
             let _ = tokio::task::spawn_blocking(move || {
                 prompt.read();
             })
@@ -143,22 +143,22 @@ impl From<Prompt> for LazyPrompt {
 /// One call, prepared for one model.
 #[derive(Debug, Clone)]
 pub struct GenerateRequest {
-    /// What is asked.
+    /// The prompt.
     pub prompt: Arc<LazyPrompt>,
     /// The provider's own id of the model.
     pub model: String,
     /// The cap on output tokens, reasoning included.
     pub max_output_tokens: u32,
-    /// How much the model may think.
+    /// The reasoning setting.
     pub reasoning: Reasoning,
-    /// Set when an earlier reply is to be corrected.
+    /// Set to request a correction of an earlier reply.
     pub correction: Option<Correction>,
-    /// What this host and model are known to refuse.
+    /// The features that this host and model refuse.
     pub without: Features,
 }
 
 impl GenerateRequest {
-    /// The instructions; with the schema in words where it cannot be sent as a field.
+    /// The instructions; with the schema as text if it cannot be sent as a field.
     fn system(&self, subset: Subset) -> Cow<'_, str> {
         let system = &self.prompt.system;
         let in_words = self.without.has(Feature::Schema) || self.without.has(Feature::JsonMode);
@@ -172,11 +172,11 @@ impl GenerateRequest {
     }
 }
 
-/// The reasoning setting a model takes.
+/// The reasoning setting of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reasoning {
-    /// Send nothing: the model has no such setting, or we do not know it.
+    /// Send nothing: the model has no such setting, or it is unknown.
     Unset,
     /// A named effort or level.
     Effort(String),
@@ -184,16 +184,16 @@ pub enum Reasoning {
     Budget(u32),
 }
 
-/// A follow-up turn: what came back, and what is wrong with it.
+/// A follow-up turn: the earlier reply and its errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Correction {
     /// The text of the reply to correct.
     pub previous: String,
-    /// The precise correction.
+    /// The correction.
     pub instruction: String,
 }
 
-/// How long the parts of a call may take. Connecting has its own limit in [`http`].
+/// Time limits of the parts of a call. Connecting has its own limit in [`http`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// From sending the request to the first byte of the body.
@@ -204,42 +204,41 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
-/// A complete reply as it arrived; a stream is assembled into the shape the
-/// provider uses when it does not stream.
+/// A complete reply as it arrived; a stream is assembled into the provider's format
+/// without streaming.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawReply {
     /// The HTTP status, always a success.
     pub status: u16,
     /// The reply's JSON.
     pub body: String,
-    /// The provider's id for this call, for their support and our log.
+    /// The provider's id for this call.
     pub request_id: Option<String>,
 }
 
 /// A reply that holds JSON text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// Who wrote it.
+    /// The provider.
     pub provider: ProviderName,
-    /// The model, in the words of the reply.
+    /// The model, as the reply names it.
     pub model: String,
-    /// The JSON text. Well-formed; nothing more is known about it.
+    /// The JSON text. Well-formed, but not validated further.
     pub text: String,
-    /// Why the model stopped, in its provider's words.
+    /// The finish reason, as the provider names it.
     pub finish: String,
-    /// What it took.
+    /// The token counts.
     pub usage: TokenUsage,
     /// The provider's id for the call.
     pub request_id: Option<String>,
 }
 
-/// Reads a raw reply. Pure, so that a stored reply can be read again.
+/// Parses a raw reply. Pure, so that a stored reply can be parsed again.
 ///
 /// # Errors
-/// The reply is refused, truncated, empty or not JSON, told apart by variant;
-/// each carries the usage, because it was paid for. `Cut` when it is not the
-/// provider's reply at all, but a page of some edge, or ends in the middle; the
-/// failure it reports when it is an error in the place of a reply.
+/// The reply is refused, truncated, empty or not JSON, one variant each; each has the
+/// usage, because it was paid for. `Cut` if it is not the provider's reply but a proxy's
+/// page, or is incomplete; the reported failure if it is an error in place of a reply.
 pub fn interpret(provider: ProviderName, raw: &RawReply) -> Result<Reply, ProviderError> {
     match provider {
         ProviderName::Openai | ProviderName::Llama => openai::reply::interpret(provider, raw),
@@ -248,8 +247,8 @@ pub fn interpret(provider: ProviderName, raw: &RawReply) -> Result<Reply, Provid
     }
 }
 
-/// A user id as providers see it: stable, so that abuse can be told apart,
-/// and no way back to the account.
+/// A user id for providers: stable, so that abuse can be attributed, and not reversible
+/// to the account.
 pub fn hashed_user(user: Uuid) -> String {
     hex::encode(
         Sha256::new().chain_update(b"regimen-user:").chain_update(user.as_bytes()).finalize(),

@@ -11,15 +11,15 @@ use super::{ProviderError, ProviderName, TokenUsage};
 /// A run that brought a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivered<T> {
-    /// What the judge accepted.
+    /// The accepted plan.
     pub plan: T,
-    /// Who wrote it.
+    /// Its provider.
     pub provider: ProviderName,
-    /// The model that was asked.
+    /// The requested model.
     pub model: String,
-    /// The attempt that brought it.
+    /// The attempt that delivered it.
     pub n: i32,
-    /// What that attempt took.
+    /// The token counts of that attempt.
     pub usage: TokenUsage,
     /// Calls made in this run.
     pub calls: u32,
@@ -27,16 +27,16 @@ pub struct Delivered<T> {
     pub failures: Vec<AttemptFailure>,
 }
 
-/// A run that brought none.
+/// A run without a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum FallbackError<S> {
-    /// Nobody can be asked.
+    /// No provider is configured.
     #[error("no AI provider has a key: set one of {}", ProviderName::key_variables())]
     NoProvider,
-    /// Every provider failed, or must be left alone for now.
+    /// Every provider failed, or is blocked for now.
     #[error("every provider failed{}", summary(failures))]
     Exhausted {
-        /// Whether another round later may go better.
+        /// Whether another round later may succeed.
         retryable: bool,
         /// When the first blocked provider may be called again.
         free_in: Option<Duration>,
@@ -55,13 +55,13 @@ pub enum FallbackError<S> {
         /// Every failed attempt.
         failures: Vec<AttemptFailure>,
     },
-    /// Replies came, and none was good enough.
+    /// Replies arrived, and none was valid.
     #[error("no reply passed verification{}", summary(failures))]
     Unverifiable {
         /// Every failed attempt.
         failures: Vec<AttemptFailure>,
     },
-    /// The time ran out before every provider had its turn.
+    /// The deadline passed before every provider had its turn.
     #[error("the deadline passed{}", summary(failures))]
     DeadlineExceeded {
         /// Every failed attempt.
@@ -73,8 +73,8 @@ pub enum FallbackError<S> {
 }
 
 impl<S> FallbackError<S> {
-    /// The code of a job that ends this way; none where another round later may
-    /// go better, and where the log stopped the run.
+    /// The failure code of a job that ends this way; none if another round may succeed,
+    /// or if the log stopped the run.
     pub fn code(&self) -> Option<FailureCode> {
         match self {
             Self::NoProvider => Some(FailureCode::NoProvider),
@@ -100,8 +100,8 @@ impl<S> FallbackError<S> {
         }
     }
 
-    /// The end of a run in which every provider had its turn or was blocked.
-    /// `blocked` says when the first blocked one is free again.
+    /// The end of a run in which every provider had its turn or was blocked. `blocked` is
+    /// when the first blocked one may be called again.
     pub(crate) fn all_failed(failures: Vec<AttemptFailure>, blocked: Option<Duration>) -> Self {
         if blocked.is_some() || failures.iter().any(|failure| may_pass(&failure.error)) {
             return Self::Exhausted { retryable: true, free_in: blocked, failures };
@@ -129,7 +129,8 @@ impl<S> FallbackError<S> {
     }
 }
 
-/// Whether time may mend it. Money counts: an alert is out, and somebody may pay.
+/// Whether a later try may succeed. A lack of money counts, because it raises an alert
+/// and may be paid.
 fn may_pass(error: &ProviderError) -> bool {
     let rule = rule(error);
     match rule.health {
@@ -139,7 +140,7 @@ fn may_pass(error: &ProviderError) -> bool {
     }
 }
 
-/// Users read it: no provider's own words.
+/// Users read it: no provider's own text.
 fn summary(failures: &[AttemptFailure]) -> String {
     let said = |failure: &AttemptFailure| {
         let (count, summary) = (failures.len(), attempt_summary(failure.error.class()));

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use regimen_common::config::Env;
 
-/// How providers are asked. The defaults suit real providers; tests shrink the times.
+/// Attempts, waits and thresholds of provider calls. The defaults suit real providers;
+/// tests use shorter times.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FallbackPolicy {
     /// Calls to one provider within one job run.
@@ -13,7 +14,7 @@ pub struct FallbackPolicy {
     pub backoff_base: Duration,
     /// The highest ceiling of a backoff.
     pub backoff_cap: Duration,
-    /// Less time than this is not worth a call.
+    /// A call is not made with less time than this.
     pub floor: Duration,
     /// To the first byte of a reply; a reasoning model may be silent for long.
     pub first_byte: Duration,
@@ -23,16 +24,16 @@ pub struct FallbackPolicy {
     pub breaker_threshold: u32,
     /// How long a breaker stays open the first time; doubles with each failed probe.
     pub breaker_open: Duration,
-    /// The longest a breaker stays open for failures that may pass.
+    /// The longest a breaker stays open for temporary failures.
     pub breaker_cap: Duration,
     /// How long a breaker stays open when money or a daily quota has run out.
     pub broke: Duration,
-    /// The longest a breaker stays open for a bad key or an unknown model: at
-    /// first as long as for money, and twice as long each time it is found
-    /// again. A changed key or model has a breaker of its own, so this ends
-    /// with the configuration that caused it.
+    /// The longest a breaker stays open for a bad key or an unknown model: at first as
+    /// long as for money, and twice as long each time the fault is found again. A changed
+    /// key or model has its own breaker, so this ends with the configuration that caused
+    /// it.
     pub misconfigured: Duration,
-    /// The cool-down after a rate limit without a hint.
+    /// The cool-down after a rate limit without a retry-after.
     pub cool_down: Duration,
 }
 
@@ -56,7 +57,7 @@ impl Default for FallbackPolicy {
 }
 
 impl FallbackPolicy {
-    /// Reads `PROVIDER_*` settings; the defaults above stand for what is unset.
+    /// Reads the `PROVIDER_*` settings; unset ones keep the defaults above.
     pub fn from_env(env: &mut Env) -> Self {
         let default = Self::default();
         let policy = Self {

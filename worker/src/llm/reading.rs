@@ -10,13 +10,13 @@ use super::sse::Event;
 use super::{ProviderError, ProviderName, RawReply, Reply, TokenUsage, failure};
 use crate::json::{self, NoObject, only_object};
 
-/// Low on purpose: an estimate of tokens must not be too small.
+/// Low on purpose, so that estimates of tokens are not too small.
 pub(super) const BYTES_PER_TOKEN: usize = 3;
 
 /// The document of a stored reply.
 ///
 /// # Errors
-/// It is no JSON, or an error in the place of a reply.
+/// It is not JSON, or an error in place of a reply.
 pub(super) fn document(raw: &RawReply) -> Result<Value, ProviderError> {
     let document = json::document(&raw.body).map_err(|_| ProviderError::Cut {
         detail: format!("no reply but: {}", failure::words_of(&raw.body)),
@@ -31,19 +31,19 @@ pub(super) fn document(raw: &RawReply) -> Result<Value, ProviderError> {
 pub(super) enum Piece {
     /// A part of the reply.
     Part(Value),
-    /// It only keeps the connection alive.
+    /// A keep-alive.
     Nothing,
-    /// The mark that ends a stream.
+    /// The end mark of a stream.
     End,
 }
 
-/// Reads one event.
+/// Parses one event.
 ///
 /// # Errors
-/// It reports a failure, or is half of an event.
+/// It reports a failure, or is incomplete.
 pub(super) fn piece(event: &Event) -> Result<Piece, ProviderError> {
     let mut data = event.data.trim();
-    // A proxy may write the field once more.
+    // A proxy may repeat the field name.
     while let Some(inner) = data.strip_prefix("data:") {
         data = inner.trim_start();
     }
@@ -67,12 +67,12 @@ pub(super) fn piece(event: &Event) -> Result<Piece, ProviderError> {
     Ok(Piece::Part(document))
 }
 
-/// `[DONE]`, whatever stands around the word.
+/// `[DONE]`, whatever surrounds the word.
 fn is_end(data: &str) -> bool {
     data.trim_matches(|letter: char| !letter.is_alphanumeric()).eq_ignore_ascii_case("done")
 }
 
-/// A word in brackets, such as `[PING]`, is none.
+/// A word in brackets, such as `[PING]`, is not JSON.
 fn opens_json(data: &str) -> bool {
     let word = data
         .strip_prefix('[')
@@ -80,8 +80,8 @@ fn opens_json(data: &str) -> bool {
     data.starts_with(['{', '[', '\u{feff}']) && !word
 }
 
-/// The events in `event`: hosts that forget the blank line between them send
-/// several as one, each on lines of its own.
+/// The events in `event`: hosts that forget the blank line between them send several as
+/// one, each on its own line.
 pub(super) fn parts(event: Event) -> Vec<Event> {
     let lines = || event.data.lines().map(str::trim).filter(|line| !line.is_empty());
     let whole = |line: &str| is_end(line) || (opens_json(line) && json::document(line).is_ok());
@@ -92,29 +92,29 @@ pub(super) fn parts(event: Event) -> Vec<Event> {
     lines().map(part).collect()
 }
 
-/// Whether a stream with this text and reason for stopping has said all it was to say.
+/// Whether a stream with this text and finish reason has delivered its text.
 pub(super) fn is_said(text: &str, finish: &str) -> bool {
     Finish::of(finish) == Finish::Done && only_object(text).is_ok()
 }
 
-/// Whether a stream with this text and reason for stopping misses nothing.
+/// Whether a stream with this text and finish reason is complete.
 pub(super) fn is_whole(text: &str, finish: &str) -> bool {
     Finish::of(finish) != Finish::Done || only_object(text).is_ok()
 }
 
-/// What an adapter has read.
+/// What an adapter has parsed.
 pub(super) struct Spoken {
     pub(super) provider: ProviderName,
     pub(super) model: String,
     pub(super) text: String,
     pub(super) finish: String,
-    /// The model declined, in these words.
+    /// The model's refusal.
     pub(super) refusal: Option<String>,
     pub(super) usage: TokenUsage,
     pub(super) request_id: Option<String>,
 }
 
-/// The reply, or what it is instead.
+/// The reply, or its error.
 ///
 /// # Errors
 /// As [`super::interpret`].
@@ -150,7 +150,7 @@ pub(super) fn verdict(spoken: Spoken) -> Result<Reply, ProviderError> {
         Err(NoObject::Empty) if meaning == Finish::Done => {
             Err(ProviderError::Empty { finish, usage })
         }
-        // Nobody said that it was over.
+        // There was no end mark.
         Err(problem @ NoObject::CutOff) if finish.is_empty() => {
             Err(ProviderError::Cut { detail: problem.to_string() })
         }
@@ -164,7 +164,7 @@ pub(super) fn verdict(spoken: Spoken) -> Result<Reply, ProviderError> {
     }
 }
 
-/// The first of these counts that says something.
+/// The first of these counts that is not zero.
 pub(super) fn first_count<'a>(values: impl IntoIterator<Item = &'a Value>) -> u64 {
     values.into_iter().map(count).find(|count| *count > 0).unwrap_or_default()
 }

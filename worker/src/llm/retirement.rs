@@ -6,30 +6,30 @@ use chrono::{Days, NaiveDate};
 
 use super::catalogue::Catalogue;
 
-/// A model that retires within this many days is worth a warning.
+/// A model that retires within this many days causes a warning.
 const SOON_DAYS: u64 = 60;
 
-/// The announced end of a model.
+/// The announced retirement of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
-    /// The day it stops answering.
+    /// The day on which it retires.
     pub retires: NaiveDate,
-    /// From this day on it is worth a warning.
+    /// The day from which it causes a warning.
     pub warned_from: NaiveDate,
-    /// What is asked in its place from the day of its end on.
+    /// The model to call instead from its retirement on.
     pub successor: Option<String>,
 }
 
-/// A model's end of life, for logs and histories.
+/// A warning about a model, for logs and job events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetirementNotice {
-    /// The model that was asked for.
+    /// The requested model.
     pub model: String,
     /// The day it retires or retired.
     pub retires: NaiveDate,
     /// Whether that day has come.
     pub retired: bool,
-    /// What is asked in its place from then on.
+    /// The model to call instead from then on.
     pub successor: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for RetirementNotice {
 }
 
 impl Catalogue {
-    /// The announced end of `id`, if there is one.
+    /// The announced retirement of `id`, if there is one.
     pub fn end(&self, id: &str) -> Option<End> {
         let model = self.model(id)?;
         let retires = model.retires?;
@@ -58,8 +58,8 @@ impl Catalogue {
         Some(End { retires, warned_from, successor: model.successor.clone() })
     }
 
-    /// What has to be said about `id`: that it is retired or soon will be. The
-    /// successor is the one that answers by then, should that have one too.
+    /// The warning about `id` if it is retired or retires soon. The successor is the one
+    /// that answers by then, if that is replaced too.
     pub fn notice(&self, id: &str, today: NaiveDate) -> Option<RetirementNotice> {
         let end = self.end(id).filter(|end| today >= end.warned_from)?;
         let day = today.max(end.retires);

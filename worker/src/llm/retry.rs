@@ -8,21 +8,21 @@ use regimen_common::backoff::{backoff, jittered};
 use super::ProviderError;
 use super::policy::FallbackPolicy;
 
-/// What a kind of failure calls for.
+/// The rule for a class of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    /// Whether the same provider is asked again.
+    /// Whether the same provider is called again.
     pub again: Again,
-    /// What it says about the provider.
+    /// What it says about the provider's health.
     pub health: Health,
-    /// Somebody has to do something: raise the alert counter.
+    /// It needs an operator: raise the alert counter.
     pub alert: bool,
 }
 
-/// Whether and how the same provider is asked again.
+/// Whether and how the same provider is called again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
-    /// After a backoff, or after the provider's own hint.
+    /// After a back-off, or after the provider's retry-after.
     Later,
     /// One plain repeat.
     Once,
@@ -30,12 +30,12 @@ pub enum Again {
     HigherCap,
     /// No: the next provider.
     No,
-    /// Only without what it refuses of the request. Otherwise no, and when a
-    /// second provider finds the same wrong, nobody is asked any more.
+    /// Only without the refused part of the request. Otherwise no; and when a second
+    /// provider finds the same fault, no further provider is called.
     Settled(Settled),
 }
 
-/// An answer that a second provider may confirm, after which the job ends.
+/// An error that a second provider may confirm, after which the job ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     /// Providers refuse to write this.
@@ -51,7 +51,7 @@ pub enum Health {
     Fine,
     /// It may be down; the weight counts towards opening the breaker.
     Failing(u32),
-    /// It wants to be left alone for a while.
+    /// It asks to cool down.
     Busy,
     /// It cannot work until somebody pays.
     Broke,
@@ -59,12 +59,12 @@ pub enum Health {
     Misconfigured,
 }
 
-/// A failure that held a slot for its whole slice weighs more than a quick one.
+/// A failure that held a slot for its whole slice counts more than a fast one.
 const QUICK: Health = Health::Failing(1);
 const SLOW: Health = Health::Failing(3);
 
-/// The row for `error`, under the provider's own word on retrying
-/// (`x-should-retry`), which counts above the status but not above money.
+/// The rule for `error`, modified by the provider's advice (`x-should-retry`), which
+/// overrides the status but not a lack of money.
 pub fn rule(error: &ProviderError) -> Rule {
     let rule = table(error);
     match error.reply().and_then(|reply| reply.should_retry) {
@@ -101,7 +101,7 @@ fn table(error: &ProviderError) -> Rule {
     }
 }
 
-/// Where a job stands when a call fails.
+/// The state of a run at a provider when a call fails.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing {
     /// Calls to this provider so far, the failed one included.
@@ -114,28 +114,28 @@ pub struct Standing {
     pub can_raise: bool,
     /// The request can be made without what this provider refuses of it.
     pub refused: bool,
-    /// An earlier provider found the same wrong with the request.
+    /// An earlier provider found the same fault in the request.
     pub confirmed: bool,
-    /// What is left of this provider's slice of the deadline.
+    /// The time left in this provider's slice of the deadline.
     pub left: Duration,
 }
 
 /// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Ask the same provider again after this wait.
+    /// Call the same provider again after this wait.
     Again(Duration),
-    /// Ask it again at once with a higher cap.
+    /// Call it again at once with a higher cap.
     Raise,
-    /// Ask it again at once without what it refuses.
+    /// Call it again at once without the refused part.
     Amend,
-    /// Ask the next provider.
+    /// Call the next provider.
     FallOver,
-    /// Ask nobody: a second provider confirmed the answer.
+    /// Call no further provider: a second one confirmed the error.
     End(Settled),
 }
 
-/// Applies the table. `jitter` is drawn from 0 up to 1.
+/// Applies the table. `jitter` is a random number from 0 up to 1.
 pub fn decide(error: &ProviderError, at: Standing, policy: &FallbackPolicy, jitter: f64) -> Next {
     let fits = |wait: Duration| at.calls < policy.attempts && wait + policy.floor <= at.left;
     let later = |wait: Duration| if fits(wait) { Next::Again(wait) } else { Next::FallOver };
@@ -150,12 +150,12 @@ pub fn decide(error: &ProviderError, at: Standing, policy: &FallbackPolicy, jitt
     }
 }
 
-/// Full jitter: anything from nothing to a ceiling that doubles with each call.
+/// Full jitter: between zero and a ceiling that doubles with each call.
 pub fn wait_after(calls: u32, policy: &FallbackPolicy, jitter: f64) -> Duration {
     jittered(backoff(calls, policy.backoff_base, policy.backoff_cap), 0.0, jitter)
 }
 
-/// The wait the provider itself asked for.
+/// The provider's retry-after.
 pub fn hint(error: &ProviderError) -> Option<Duration> {
     error.reply().and_then(|reply| reply.wait)
 }

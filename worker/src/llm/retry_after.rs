@@ -13,18 +13,18 @@ use serde_json::Value;
 
 use super::content::word;
 
-/// No single hint is believed beyond this. Whoever means more will say so
-/// again, and an operator can pause a provider.
+/// The longest accepted retry-after. A provider that needs more will repeat it, and an
+/// operator can pause it.
 pub const LONGEST: Duration = Duration::from_secs(15 * 60);
-/// Nobody asks for a shorter wait than this on purpose.
+/// Shorter values are not intended as waits.
 const SHORTEST: Duration = Duration::from_millis(20);
-/// From here on a number is an instant: seconds since 1970, or finer units
-/// where it is larger. As a wait it would be thirty years.
+/// From here on a number is an instant: seconds since 1970, or finer units if it is
+/// larger. As a wait it would be thirty years.
 const FIRST_EPOCH: f64 = 1e9;
 
-/// The wait that headers ask for: `retry-after-ms`, else `retry-after`, else the
-/// same with something before it (`x-ms-retry-after-ms`), else the latest reset
-/// of a rate limit that is used up.
+/// The retry-after in headers: `retry-after-ms`, else `retry-after`, else the same names
+/// with a prefix (`x-ms-retry-after-ms`), else the latest reset of a rate limit that is
+/// used up.
 pub fn in_headers(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let (millis, seconds) = ("retry-after-ms", "retry-after");
     let of = |name: &str, unit: f64| wait(text(headers, name)?, unit, Some(now));
@@ -50,9 +50,9 @@ pub fn reset(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
         .max()
 }
 
-/// The wait that the parts of a body ask for: google.rpc.RetryInfo, or a field
-/// such as `retry_after`, `retryAfterMs` or `X-RateLimit-Reset`. Without `now`, an
-/// instant is no hint.
+/// The retry-after in the parts of a body: google.rpc.RetryInfo, or a field such as
+/// `retry_after`, `retryAfterMs` or `X-RateLimit-Reset`. Without `now`, instants are
+/// ignored.
 pub fn in_body(parts: &[&Value], now: Option<DateTime<Utc>>) -> Option<Duration> {
     let info = |part: &Value| {
         let details = part["details"].as_array()?;
@@ -81,7 +81,7 @@ pub fn in_body(parts: &[&Value], now: Option<DateTime<Utc>>) -> Option<Duration>
     })
 }
 
-/// A wait as a number, a text, or the seconds of protobuf.
+/// A wait as a number, a text, or protobuf seconds.
 fn delay(value: &Value, unit: f64, now: Option<DateTime<Utc>>) -> Option<Duration> {
     match value {
         Value::Object(parts) => wait(&word(parts.get("seconds")?), 1.0, now),
@@ -146,7 +146,7 @@ pub fn duration(text: &str) -> Option<Duration> {
     Some(total.min(LONGEST))
 }
 
-/// The provider's word on retrying, which counts above the status.
+/// The provider's advice on retrying, which overrides the status.
 pub fn should_retry(headers: &HeaderMap) -> Option<bool> {
     match text(headers, "x-should-retry")?.to_ascii_lowercase().as_str() {
         "true" => Some(true),
@@ -159,14 +159,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     Some(headers.get(name)?.to_str().ok()?.trim())
 }
 
-/// A limit that does not say what remains counts: its reply was a refusal.
+/// A limit without a remaining count is used up, because the response was a refusal.
 fn used_up(headers: &HeaderMap, name: &str) -> bool {
     text(headers, name).and_then(|left| left.parse::<f64>().ok()).is_none_or(|left| left <= 0.0)
 }
 
-/// What `text` asks for: a number of units of `unit` seconds, an instant as a
-/// number or a date, or a duration; of several, the first. Nothing where no wait
-/// is left of it.
+/// The wait in `text`: a number of units of `unit` seconds, an instant as a number or a
+/// date, or a duration; of several, the first. None if it is zero or in the past.
 fn wait(text: &str, unit: f64, now: Option<DateTime<Utc>>) -> Option<Duration> {
     let text = text.trim_matches(|letter: char| letter.is_whitespace() || "\"'".contains(letter));
     let wait = match text.parse::<f64>() {
@@ -186,7 +185,7 @@ fn wait(text: &str, unit: f64, now: Option<DateTime<Utc>>) -> Option<Duration> {
 fn instant(number: f64) -> Option<DateTime<Utc>> {
     let mut seconds = number;
     for _ in 0..3 {
-        // The year 5138: whoever means milliseconds passes that.
+        // The year 5138: milliseconds are larger.
         if seconds >= 1e11 {
             seconds /= 1e3;
         }
@@ -196,8 +195,8 @@ fn instant(number: f64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(millis)
 }
 
-/// An instant in one of the three forms of HTTP, or as RFC 3339 or a mail (RFC
-/// 2822) writes it; UTC where the zone is left out.
+/// An instant in one of HTTP's three forms, or as in RFC 3339 or RFC 2822; UTC if the
+/// zone is missing.
 fn date(text: &str) -> Option<DateTime<Utc>> {
     let zoned = || {
         let others =
@@ -216,7 +215,7 @@ fn until(at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Duration> {
     (at - now).to_std().ok().map(|wait| wait.min(LONGEST))
 }
 
-/// A number that is none, or endless, is no wait.
+/// NaN and infinity are not waits.
 fn seconds_of(seconds: f64) -> Option<Duration> {
     if !seconds.is_finite() {
         return None;

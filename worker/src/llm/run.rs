@@ -19,7 +19,7 @@ use super::slice::Slice;
 use super::usage::Asked as AskedFor;
 use super::{GenerateRequest, ProviderError, ProviderName, Reply, interpret};
 
-/// What became of asking one provider.
+/// The result of calling one provider.
 pub(crate) enum Asked<T> {
     Delivered(Delivered<T>),
     FellOver,
@@ -33,15 +33,15 @@ pub(crate) struct FallbackRun<'a, J, L> {
     pub(super) judge: &'a J,
     pub(super) log: &'a L,
     previous: Option<ProviderName>,
-    /// What providers found wrong with the request itself.
+    /// The faults that providers found in the request itself.
     faults: Vec<Fault>,
     failures: Mutex<Vec<AttemptFailure>>,
     pub(super) calls: AtomicU32,
-    /// This worker's own limits left no turn at some provider.
+    /// This worker's own limits allowed no call to some provider.
     crowded: bool,
 }
 
-/// What has been tried at one provider.
+/// The tries at one provider.
 #[derive(Default)]
 struct Tries {
     calls: u32,
@@ -50,7 +50,7 @@ struct Tries {
     corrected: bool,
 }
 
-/// Why the log stopped a run, as the run's error.
+/// The log's reason to stop, as the run's error.
 pub(super) type Stopped<L> = FallbackError<<L as AttemptLog>::Stop>;
 
 impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
@@ -74,7 +74,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
         }
     }
 
-    /// Judges the reply an earlier run left behind.
+    /// Judges the reply that an earlier run stored.
     pub(crate) async fn resume(&self) -> Result<Option<Delivered<J::Plan>>, Stopped<L>> {
         let request = self.request;
         let Some(StoredReply { n, provider, model, raw }) = &request.stored else {
@@ -97,7 +97,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
         }
     }
 
-    /// Asks one provider, as often as the retry table says.
+    /// Calls one provider, as often as the retry table allows.
     pub(crate) async fn ask(
         &mut self,
         step: &Step<'_>,
@@ -175,7 +175,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
         let refused = failed.error.refused(request.without);
         let standing = Standing {
             calls: tries.calls,
-            // A corrected reply that is wrong again had its repeat.
+            // A corrected reply that is invalid again counts as its repeat.
             repeated: tries.repeated || tries.corrected,
             raised: tries.raised,
             can_raise: request.max_output_tokens < step.model.max_output,
@@ -198,7 +198,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
                 request.max_output_tokens = doubled.min(step.model.max_output);
             }
             (_, Next::Amend) => {
-                // It was not called in vain: nothing was generated, nothing is paid.
+                // It does not count as a call: nothing was generated or paid.
                 tries.calls -= 1;
                 request.without = refused.map_or(request.without, |part| request.without.and(part));
             }
@@ -208,7 +208,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
         next
     }
 
-    /// Another worker may have learned something while we waited.
+    /// Another worker may have changed the state meanwhile.
     async fn admitted_again(&self, step: &Step<'_>, slice: Slice) -> bool {
         loop {
             match self.fallback.breakers.admit(&step.key).await {
@@ -247,7 +247,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
             }
         }
         count(provider, &end);
-        // Without the detail, which stands in the attempt's row: it may quote the quiz.
+        // Without the detail, which is in the attempt's row: it may quote the quiz.
         tracing::info!(
             n,
             provider = provider.as_str(),
@@ -288,7 +288,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
         Ok(Delivered { plan, provider, model, n, usage, calls, failures })
     }
 
-    /// A model as the log names it: what a client has made up is no word of ours.
+    /// The model's name in the log: names that only a client knows are replaced.
     pub(super) fn known<'m>(&self, model: &'m str) -> &'m str {
         let is_set = self.fallback.models().any(|(_, set)| set == model);
         if is_set || self.fallback.catalogue.model(model).is_some() { model } else { "custom" }
@@ -313,7 +313,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
     }
 }
 
-/// Counts an attempt that is over, by what the ledger says of it.
+/// Counts an ended attempt, with the values of the ledger.
 pub(super) fn count(provider: ProviderName, end: &End) {
     let (provider, class) = (provider.as_str(), end.outcome);
     metrics::counter!("regimen_provider_attempts_total", "provider" => provider, "class" => class)

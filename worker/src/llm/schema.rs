@@ -8,14 +8,14 @@
 
 use serde_json::{Map, Value, json};
 
-/// A definition that contains itself is cut off here.
+/// The depth at which a recursive definition is cut off.
 const DEEPEST: usize = 32;
 
-/// Formats every provider knows.
+/// Formats that every provider accepts.
 const FORMATS: [&str; 9] =
     ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
 
-/// The part of JSON Schema a provider accepts.
+/// The subset of JSON Schema of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subset {
     /// OpenAI's strict mode.
@@ -26,8 +26,8 @@ pub enum Subset {
     Gemini,
 }
 
-/// A master schema and what each provider takes of it: made once, shared by all
-/// calls for plans of its kind.
+/// A master schema and its subset for each provider: built once, shared by all calls for
+/// plans of its kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplySchema {
     openai: Value,
@@ -59,7 +59,7 @@ impl ReplySchema {
     }
 }
 
-/// What becomes of a keyword.
+/// What happens to a keyword.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Keep,
@@ -68,8 +68,8 @@ enum Fate {
     Note,
 }
 
-/// `master` as `subset` accepts it. The order of properties is kept, because
-/// it is the order in which the reply is written.
+/// `master` in the subset of a provider. The order of properties is kept, because it is
+/// the order in which the reply is written.
 pub fn for_provider(master: &Value, subset: Subset) -> Value {
     let empty = Map::new();
     let definitions = master.get("$defs").and_then(Value::as_object).unwrap_or(&empty);
@@ -113,8 +113,8 @@ impl Transform<'_> {
         Value::Object(out)
     }
 
-    /// Takes in what stands beside or inside a reference: a `$ref` with
-    /// siblings and `allOf` are accepted by nobody as they are.
+    /// Merges the siblings or the target of a reference: no provider accepts a `$ref`
+    /// with siblings or `allOf`.
     fn flattened(&self, source: &Map<String, Value>) -> Map<String, Value> {
         let mut flat = source.clone();
         for _ in 0..DEEPEST {
@@ -191,7 +191,7 @@ impl Transform<'_> {
         };
         match keyword {
             "type" | "required" | "additionalProperties" => Fate::Keep,
-            // The description is written last; the rest says nothing to a model.
+            // The description is written last; the others mean nothing to a model.
             "description" | "title" | "default" | "examples" | "$schema" | "$id" | "$comment"
             | "$defs" => Fate::Drop,
             "enum" if self.subset == Subset::Gemini => {
@@ -220,8 +220,8 @@ impl Transform<'_> {
         }
     }
 
-    /// Objects are closed; OpenAI wants every property required, and Gemini
-    /// is told the order.
+    /// Objects are closed; OpenAI requires every property to be required, and Gemini
+    /// needs the order.
     fn close_object(&self, out: &mut Map<String, Value>) {
         let is_object =
             out.get("type").is_some_and(|kind| kind == "object") || out.contains_key("properties");
@@ -246,7 +246,7 @@ impl Transform<'_> {
     }
 }
 
-/// Adds what `flat` does not say itself.
+/// Adds the keywords that `flat` lacks.
 fn merge(flat: &mut Map<String, Value>, part: Value) {
     let Value::Object(part) = part else { return };
     for (keyword, value) in part {

@@ -6,15 +6,15 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-/// What stands in the place of a secret.
+/// The replacement of a secret.
 const CUT: &str = "[cut]";
 
-/// Beginnings of keys, tokens and account ids that are known to be such.
+/// Known prefixes of keys, tokens and account ids.
 const KNOWN: &str = r"(?i)\b(?:sk|pk|rk|ak|gsk|hf|r8|xai|nvapi|tgp|pplx|csk|org|proj|acct|whsec|ghp|gho|glpat|xox[abps])[-_][A-Za-z0-9*•…._-]{4,}";
 
 static RULES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     [
-        // A name and what it is set to: `api_key=…`, `"token": "…"`, `password …`.
+        // A name and its value: `api_key=…`, `"token": "…"`, `password …`.
         r#"(?i)\b((?:x-)?(?:api[-_ ]?key|apikey|key|token|secret|password|passwd|pwd|authorization|signature|sig)["']?\s*[:=]\s*["']?)(?:(?:bearer|basic)\s+)?[^\s"',;&)}\]]{3,}"#,
         r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9+/=._~*•…-]{4,}",
         // "API key provided: abc", "a key ending in wxYZ", "the token 'abc'".
@@ -22,14 +22,14 @@ static RULES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r#"(?i)\b((?:key|token|secret) ["'`])[^"'`]{4,}"#,
         KNOWN,
         r"\b(?:AKIA|ASIA)[A-Z0-9]{8,}",
-        // A person's address.
+        // A mail address.
         r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+\.[A-Za-z0-9.-]+[A-Za-z]",
         // Google's old and new keys and its tokens, JSON web tokens.
         r"\bAIza[A-Za-z0-9_*•….-]{2,}",
         r"\bAQ\.[A-Za-z0-9_*•….-]{4,}",
         r"\bya29\.[A-Za-z0-9_.-]+",
         r"\beyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]*)*",
-        // A key of which only head and tail are shown.
+        // A masked key of which only head and tail are shown.
         r"[A-Za-z0-9_-]*(?:\*{3,}|•{3,}|\bx{6,})[A-Za-z0-9_-]*",
         r"[A-Za-z0-9_-]*(?:…|\.{3})[A-Za-z0-9_-]{3,}",
         // An organisation, a project or an account by its id or its quoted name.
@@ -43,16 +43,16 @@ static RULES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     .collect()
 });
 
-/// An address: what may stand in it goes, its scheme and host stay.
+/// A URL: its scheme and host stay, the rest is removed.
 static ADDRESS: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"\b([a-z][a-z0-9+.-]*://)(?:[^\s/@"'<>]*@)?([^\s/?#"'<>)\]]+)[^\s"'<>)\]]*"#).ok()
 });
 
-/// A word long enough to be a random one.
+/// A word long enough to be a random string.
 static LONG: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"[A-Za-z0-9+/=_~.-]{16,}").ok());
 
-/// `text` without what looks like a secret.
+/// `text` without everything that looks like a secret.
 pub fn scrubbed(text: &str) -> String {
     let mut clean = text.to_owned();
     if let Some(address) = ADDRESS.as_ref() {
@@ -74,8 +74,8 @@ pub fn scrubbed(text: &str) -> String {
     clean
 }
 
-/// Whether a long word is a random string: one of its parts mixes digits and
-/// letters again and again. Names of models, fields and quotas do not.
+/// Whether a long word is a random string: one of its parts mixes digits and letters
+/// repeatedly. Names of models, fields and quotas do not.
 fn is_random(word: &str) -> bool {
     let part_is = |part: &str| {
         let kinds: Vec<u8> = part.bytes().map(kind).collect();

@@ -11,17 +11,16 @@ use super::policy::FallbackPolicy;
 /// One slot's share of the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slice {
-    /// A provider that shows no sign of life by then has had its turn.
+    /// The end of the turn of a provider that sends nothing.
     until: Instant,
-    /// A reply that flows may go on until then.
+    /// The limit of a reply that is streaming.
     limit: Instant,
 }
 
 impl Slice {
-    /// The share of the first of `slots` slots. A silent provider gets an equal
-    /// part of what is left, but not less than the floor; a reply that flows
-    /// may take up to half of it, and the last slot everything. `None` when
-    /// less than the floor is left.
+    /// The share of the first of `slots` slots. A silent provider gets an equal part of
+    /// the time left, but at least the floor; a reply that is streaming may take up to
+    /// half of it, and the last slot all of it. `None` when less than the floor is left.
     pub fn first_of(
         slots: usize,
         now: Instant,
@@ -43,12 +42,12 @@ impl Slice {
         self.until
     }
 
-    /// What is left of the turn.
+    /// The time left of the turn.
     pub fn left(&self, now: Instant) -> Duration {
         self.until.saturating_duration_since(now)
     }
 
-    /// The timeouts of a call made now.
+    /// The time limits of a call made now.
     pub fn timeouts(&self, now: Instant, policy: &FallbackPolicy) -> Timeouts {
         Timeouts {
             first_byte: policy.first_byte.min(self.left(now)),

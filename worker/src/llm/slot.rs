@@ -10,12 +10,12 @@ use tokio::time::{Instant, timeout_at};
 use super::feature::Refused;
 use super::{Provider, ProviderName};
 
-/// What one worker allows itself towards one provider.
+/// One worker's own limits for one provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotLimits {
-    /// Calls begun per second; as many may begin at once.
+    /// Calls per second; as many may start at once.
     pub per_second: NonZeroU32,
-    /// Calls under way at once.
+    /// Concurrent calls.
     pub concurrent: u32,
 }
 
@@ -24,18 +24,18 @@ pub struct SlotLimits {
 pub struct ProviderSlot {
     /// The adapter.
     pub provider: Box<dyn Provider>,
-    /// The model to ask when a job names none.
+    /// The model for jobs that name none.
     pub model: String,
     fingerprint: String,
     bucket: DefaultDirectRateLimiter,
     slots: Semaphore,
-    /// What its models are known to refuse.
+    /// The features that its models refuse.
     pub(crate) refused: Refused,
 }
 
 impl ProviderSlot {
-    /// A step that asks `provider`. `configuration` is what its breaker depends
-    /// on (key and address): when that changes, old verdicts no longer count.
+    /// A slot for `provider`. `configuration` is what its breaker depends on (key and
+    /// URL): when that changes, the old state no longer counts.
     pub fn new(
         provider: Box<dyn Provider>,
         model: String,
@@ -59,14 +59,14 @@ impl ProviderSlot {
         }
     }
 
-    /// Which provider it asks.
+    /// Its provider.
     pub fn name(&self) -> ProviderName {
         self.provider.name()
     }
 
-    /// The name of this provider and model in cool-downs and breakers. Another
-    /// number of `lifts` is another name: what an operator has lifted is not
-    /// looked at any more, here and in Redis.
+    /// The key of this provider and model in cool-downs and breakers. A different number
+    /// of `lifts` gives a different key: the state before the operator's resumption is no
+    /// longer read, here and in Redis.
     pub fn key(&self, model: &str, lifts: i64) -> String {
         let (name, fingerprint) = (self.name(), &self.fingerprint);
         match lifts {
@@ -75,7 +75,7 @@ impl ProviderSlot {
         }
     }
 
-    /// Waits for this worker's own limits; `None` when that takes past `until`.
+    /// Waits for this worker's own limits; `None` if that takes beyond `until`.
     pub async fn enter(&self, until: Instant) -> Option<SemaphorePermit<'_>> {
         let turn = async {
             let permit = self.slots.acquire().await.ok()?;

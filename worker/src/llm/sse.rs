@@ -12,15 +12,15 @@ pub struct Event {
     pub data: String,
 }
 
-/// Why a byte stream is no event stream.
+/// Why a byte stream is not an event stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SseError {
-    /// One event grew past the bound.
+    /// One event exceeds the bound.
     #[error("an event is longer than {0} bytes")]
     TooLong(usize),
 }
 
-/// Turns chunks of bytes, cut anywhere, into events.
+/// Decodes chunks of bytes, split anywhere, into events.
 #[derive(Debug)]
 pub struct Decoder {
     limit: usize,
@@ -44,10 +44,10 @@ impl Decoder {
         }
     }
 
-    /// Takes the next bytes and appends the events they complete to `events`.
+    /// Adds bytes and appends the completed events to `events`.
     ///
     /// # Errors
-    /// The stream breaks the format or the bound; it cannot be read further.
+    /// The stream violates the format or the bound; it cannot be read further.
     pub fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), SseError> {
         for &byte in bytes {
             let follows_carriage_return =
@@ -66,8 +66,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// The stream is over. Its last event counts even without its blank line:
-    /// hosts forget it, and half an event is found out by whoever reads it.
+    /// The stream has ended. Its last event counts even without its blank line, because
+    /// hosts forget it; incomplete events are detected by their parser.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         if !self.line.is_empty() {
             self.end_line(events);
@@ -92,7 +92,7 @@ impl Decoder {
             }
             return;
         }
-        // Some hosts break the line behind `data:`.
+        // Some hosts put a line break after `data:`.
         if line.trim_start().starts_with('{') {
             return self.data(line);
         }
@@ -104,11 +104,11 @@ impl Decoder {
         } else if field.eq_ignore_ascii_case("data") {
             self.data(value);
         } else if field.eq_ignore_ascii_case("error") {
-            // No field of the standard, and how llama.cpp reports a failure.
+            // Not a standard field, but how llama.cpp reports a failure.
             "error".clone_into(&mut self.event.name);
             self.data(value);
         }
-        // Comments (an empty field), `id`, `retry` and what is yet to be invented.
+        // Comments (an empty field), `id`, `retry` and unknown fields.
     }
 
     fn data(&mut self, value: &str) {

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::reading::BYTES_PER_TOKEN;
 
-/// What hosts add to a prompt on their own, in tokens at most.
+/// The highest number of tokens that hosts add to a prompt.
 const OWN_WORDS: u64 = 2_000;
 
-/// Tokens of one call, counted the same way for every provider. 0 in the whole
-/// prompt, or in the output of a reply with text, means that nobody said.
+/// Tokens of one call, counted the same way for every provider. 0 for the whole prompt,
+/// or for the output of a reply with text, means unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenUsage {
     /// The whole prompt, cached and cache-written tokens included.
@@ -23,16 +23,16 @@ pub struct TokenUsage {
     pub output: u64,
     /// The part of `output` spent on reasoning.
     pub reasoning: u64,
-    /// What the visible text comes to by its length.
+    /// The visible text, estimated by its length.
     pub written: u64,
     /// A count was missing or impossible, and is estimated.
     pub estimated: bool,
 }
 
-/// What a call was asked with.
+/// The size of a call's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
-    /// The prompt with its schema is not longer, bytes.
+    /// An upper bound of the size of the prompt with its schema, bytes.
     pub prompt_bytes: usize,
     /// The cap on output tokens.
     pub cap: u32,
@@ -43,7 +43,7 @@ pub struct Asked {
 pub enum Doubt {
     /// One is missing.
     Missing,
-    /// One is beyond what was sent or asked for.
+    /// One is larger than what was sent or requested.
     Beyond,
 }
 
@@ -58,7 +58,8 @@ impl Doubt {
 }
 
 impl TokenUsage {
-    /// The usage of a call asked with `asked`, and why it is not the provider's word.
+    /// The bounded usage of a call with `asked`, and why it differs from the provider's
+    /// counts.
     #[must_use]
     pub fn within(self, asked: Asked) -> (Self, Option<Doubt>) {
         let bytes = u64::try_from(asked.prompt_bytes).unwrap_or(u64::MAX);

@@ -11,11 +11,11 @@ use url::Url;
 /// How the connection to the mail server is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailTls {
-    /// In the clear, then upgraded before anything is said (port 587).
+    /// Plain, then upgraded before any data is sent (port 587).
     StartTls,
     /// Encrypted from the first byte (port 465).
     Wrapped,
-    /// Not at all: for a relay on the same host.
+    /// None: for a relay on the same host.
     None,
 }
 
@@ -32,7 +32,7 @@ impl std::str::FromStr for MailTls {
     }
 }
 
-/// The mail server, and who mails come from.
+/// The mail server, and the sender.
 #[derive(Debug, Clone)]
 pub struct MailConfig {
     /// `SMTP_HOST`.
@@ -41,7 +41,7 @@ pub struct MailConfig {
     pub port: u16,
     /// `SMTP_TLS`.
     pub tls: MailTls,
-    /// `SMTP_ROOT_CERT`: whom to trust beside the public web's authorities.
+    /// `SMTP_ROOT_CERT`: a root certificate in addition to the public ones.
     pub authority: Option<Certificate>,
     /// `SMTP_USERNAME` and `SMTP_PASSWORD`.
     pub credentials: Option<(String, SecretString)>,
@@ -52,7 +52,8 @@ pub struct MailConfig {
 }
 
 impl MailConfig {
-    /// Reads the settings; mistakes are recorded in `env`. No host, no mails.
+    /// Reads the settings; mistakes are recorded in `env`. Without a host no mails are
+    /// sent.
     pub fn from_env(env: &mut Env, environment: Environment) -> Option<Self> {
         let host = env.text("SMTP_HOST");
         let tls = env.or("SMTP_TLS", MailTls::StartTls);

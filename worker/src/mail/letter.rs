@@ -10,17 +10,17 @@ use uuid::Uuid;
 /// A mail, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Letter {
-    /// The left part of its Message-ID.
+    /// The local part of its Message-ID.
     pub(super) id: Uuid,
     /// One line.
     pub(super) subject: &'static str,
-    /// For readers without HTML.
+    /// The plain text.
     pub(super) text: String,
-    /// The same with a button.
+    /// The HTML, with a button.
     pub(super) html: String,
 }
 
-/// The one sentence the app shows.
+/// The sentence that the app shows.
 pub fn in_app_text(notice: &BillingNotice) -> String {
     let amount = amount(notice).map(|amount| format!(" of {amount}")).unwrap_or_default();
     match notice.kind {
@@ -44,7 +44,7 @@ pub fn in_app_text(notice: &BillingNotice) -> String {
 /// The mail for a notice. `app_url`: where users manage their plan.
 ///
 /// # Errors
-/// None in practice: the template asks for nothing that could fail.
+/// Never in practice: the template has nothing that could fail.
 pub(super) fn write(mail: &ClaimedMail, app_url: Option<&Url>) -> askama::Result<Letter> {
     let notice = &mail.notice;
     let words = words(notice.kind);
@@ -62,7 +62,7 @@ pub(super) fn write(mail: &ClaimedMail, app_url: Option<&Url>) -> askama::Result
     })
 }
 
-/// The fixed words of a kind of mail.
+/// The fixed texts of a kind of mail.
 #[derive(Clone, Copy)]
 struct Words {
     subject: &'static str,
@@ -100,7 +100,7 @@ fn text(greeting: &str, news: &str, words: Words, link: Option<&str>) -> String 
     format!("{greeting}\n\n{news} {}{link}\n", words.advice)
 }
 
-/// The mail as HTML; everything put into it is escaped.
+/// The mail as HTML; all values are escaped.
 #[derive(Template)]
 #[template(path = "mail.html")]
 struct Html<'a> {
@@ -110,7 +110,7 @@ struct Html<'a> {
     link: Option<&'a str>,
 }
 
-/// What a user typed as their name, fit for a line of text.
+/// A user's name, safe for one line of text.
 fn one_line(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(80).collect::<String>().trim().to_owned()
 }

@@ -17,9 +17,9 @@ use secrecy::ExposeSecret;
 pub use config::{MailConfig, MailTls};
 pub use letter::in_app_text;
 
-/// One dialogue with the server, from connect to its answer.
+/// The time limit of one dialogue with the server.
 const TOTAL: Duration = Duration::from_secs(45);
-/// One command of it.
+/// The time limit of one command.
 const COMMAND: Duration = Duration::from_secs(15);
 
 /// Sends mails.
@@ -30,22 +30,22 @@ pub struct Mailer {
     clock: Clock,
 }
 
-/// Why a mail did not go out.
+/// Why a mail was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
-    /// The user has no address, or one that cannot be written to.
+    /// The user has no address, or an invalid one.
     #[error("the user has no e-mail address that can be written to")]
     NoAddress,
-    /// The mail could not be put together.
+    /// The mail could not be built.
     #[error("the mail could not be put together: {0}")]
     Malformed(#[from] lettre::error::Error),
     /// Its HTML could not be written.
     #[error("the mail could not be put together: {0}")]
     Template(#[from] askama::Error),
-    /// The server refused it for good.
+    /// The server refused it permanently.
     #[error("the mail server refused it: {0}")]
     Refused(lettre::transport::smtp::Error),
-    /// The server could not be used right now.
+    /// The server is temporarily unavailable.
     #[error("the mail server could not be used: {0}")]
     Away(lettre::transport::smtp::Error),
     /// The server did not answer in time.
@@ -54,8 +54,8 @@ pub enum MailError {
 }
 
 impl MailError {
-    /// What went wrong, in one word. The server's own words may name the person it
-    /// was for; they stand with the mail.
+    /// The class of the error. The server's own text may name the recipient; it is stored
+    /// with the mail.
     pub fn class(&self) -> &'static str {
         match self {
             Self::NoAddress => "no_address",
@@ -66,7 +66,7 @@ impl MailError {
         }
     }
 
-    /// The code the server answered with.
+    /// The server's reply code.
     pub fn reply(&self) -> Option<String> {
         match self {
             Self::Refused(error) | Self::Away(error) => error.status().map(|code| code.to_string()),
@@ -74,7 +74,7 @@ impl MailError {
         }
     }
 
-    /// Whether the same mail may go out later.
+    /// Whether a retry may succeed.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::NoAddress | Self::Malformed(_) | Self::Template(_) | Self::Refused(_) => false,
@@ -84,7 +84,7 @@ impl MailError {
 }
 
 impl Mailer {
-    /// A mailer for the configured server. Nothing is connected yet.
+    /// A mailer for the configured server. It connects to nothing yet.
     ///
     /// # Errors
     /// TLS could not be set up.
@@ -107,11 +107,11 @@ impl Mailer {
         Ok(Self { transport: builder.build(), config, clock })
     }
 
-    /// Sends a notice. Its Message-ID follows from the event, so that a
-    /// mailbox can tell a mail sent again from a second one.
+    /// Sends a notice. Its Message-ID is derived from the event, so that a mailbox
+    /// recognises a repeated mail.
     ///
     /// # Errors
-    /// It did not go out, or nobody knows whether it did.
+    /// It was not sent, or that is unknown.
     pub async fn send(&self, mail: &ClaimedMail) -> Result<(), MailError> {
         let message = self.message(mail)?;
         match tokio::time::timeout(TOTAL, self.transport.send(message)).await {
@@ -137,7 +137,7 @@ impl Mailer {
     }
 }
 
-/// Whose certificate the server may show: always one for its host's name.
+/// The accepted server certificates: always only those for its host's name.
 fn trusted(config: &MailConfig) -> Result<TlsParameters, lettre::transport::smtp::Error> {
     let builder = TlsParameters::builder(config.host.clone());
     match config.authority.clone() {

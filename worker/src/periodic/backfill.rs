@@ -24,28 +24,28 @@ use tokio::time::MissedTickBehavior;
 use crate::deps::Deps;
 use crate::stripe::StripeError;
 
-/// Stripe keeps events that long, in days.
+/// How long Stripe keeps events, in days.
 pub const DAYS: u16 = 30;
-/// How long a holder counts without a sign of life; longer than any page takes.
+/// How long a holder's claim lasts without renewal; longer than any page takes.
 pub const HOLD: Duration = Duration::from_secs(60);
-/// Pages of a hundred events that one walk turns at most.
+/// The highest number of pages (of a hundred events) of one walk.
 const MAX_PAGES: usize = 10_000;
-/// Looks of the reconciler between two looks whether it is time.
+/// Runs of the reconciler between two checks whether a run is due.
 const LOOKS: u32 = 5;
 
-/// Why a run did not come to its end.
+/// Why a run did not complete.
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
-    /// Stripe could not be asked, or refused.
+    /// Stripe did not answer, or refused.
     #[error(transparent)]
     Stripe(#[from] StripeError),
     /// Postgres failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// This worker stood still for so long that another one took over.
+    /// This worker was frozen for so long that another one took over.
     #[error("another worker has taken over the look for undelivered events")]
     Overtaken,
-    /// There is more than one run should look at.
+    /// There are more events than one run may read.
     #[error(
         "Stripe has more than {} events; look at fewer days: regimen-worker backfill --days N",
         MAX_PAGES * 100
@@ -54,7 +54,7 @@ pub enum BackfillError {
 }
 
 impl BackfillError {
-    /// One word for metrics and the table.
+    /// Its name in metrics and the table.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Stripe(error) => error.code(),
@@ -65,29 +65,29 @@ impl BackfillError {
     }
 }
 
-/// What came of an occasion to run.
+/// The result of a possible run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is not time yet, or another worker is at it.
+    /// A run is not due, or another worker is running it.
     NotNow,
-    /// Everything was looked at, and stored but for what Postgres refused.
+    /// Everything was read, and stored except for what Postgres refused.
     Complete(Tally),
-    /// The process has to end; whoever comes next looks at everything.
+    /// The process has to end; the next run reads everything again.
     BrokenOff,
 }
 
-/// What a walk over Stripe's events looks for.
+/// The events that a walk reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Walk {
-    /// What Stripe knows it could not deliver: few, and surely missing.
+    /// Events that Stripe could not deliver: few, and certainly missing.
     Undelivered,
-    /// What does something here, delivered or not: Stripe may believe us to
-    /// have what a restored database has lost. The rest is left out, or every
-    /// type that no endpoint asked for would be stored.
+    /// Events of the types that have an effect here, delivered or not: after a restored
+    /// backup, Stripe considers lost events delivered. Other types are left out;
+    /// otherwise every type that no endpoint requested would be stored.
     Effective,
 }
 
-/// Runs whenever it is time until the process drains.
+/// Runs whenever a run is due, until the process drains.
 pub async fn run(deps: Arc<Deps>) {
     let Some(every) = deps.config.stripe.backfill_every else { return };
     if !deps.stripe.is_configured() {
@@ -98,16 +98,16 @@ pub async fn run(deps: Arc<Deps>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let drain = deps.shutdown.drain.clone();
     while drain.run_until_cancelled(ticks.tick()).await.is_some() {
-        // Its failures are told where they happen.
+        // Failures are reported where they happen.
         let _ = once(&deps, Occasion::Due(every), DAYS).await;
         report(&deps).await;
     }
 }
 
-/// Looks at the events of the last `days` days, if it is this worker's turn.
+/// Reads the events of the last `days` days, if this worker gets the claim.
 ///
 /// # Errors
-/// The run failed; what it had stored stays.
+/// The run failed; events it has stored stay.
 pub async fn once(deps: &Deps, occasion: Occasion, days: u16) -> Result<Outcome, BackfillError> {
     let holder = deps.config.claim.worker_id.as_str();
     match turn(deps, holder, occasion, days).await {
@@ -166,7 +166,7 @@ async fn look(deps: &Deps, holder: &str, days: u16) -> Result<Tally, BackfillErr
     Ok(tally)
 }
 
-/// Turns the pages from the newest event to the oldest.
+/// Reads the pages from the newest event to the oldest.
 async fn walk_over(
     deps: &Deps,
     holder: &str,
@@ -191,7 +191,7 @@ async fn walk_over(
         deps.queue.push_ids(List::Stripe, &fresh).await;
         match last {
             _ if !page.has_more => return Ok(()),
-            // A page that leads nowhere would be turned for ever.
+            // A repeated page would make the walk endless.
             Some(last) if after.as_ref() != Some(&last) => after = Some(last),
             _ => return Err(StripeError::Unreadable.into()),
         }
@@ -199,7 +199,7 @@ async fn walk_over(
     Err(BackfillError::TooMany)
 }
 
-/// Stores what is not there yet; returns the ids of what is to be applied.
+/// Stores missing events; returns the ids of those to apply.
 async fn store_missing(
     deps: &Deps,
     client: &regimen_common::db::Client,
@@ -293,7 +293,7 @@ fn tell(tally: &Tally, days: u16) {
     }
 }
 
-/// The age operators alert by.
+/// The age gauge that operators alert on.
 async fn report(deps: &Deps) {
     let standing = async {
         let client = deps.db.get().await?;

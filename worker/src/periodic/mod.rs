@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use crate::deps::Deps;
 
-/// Starts all of it. What may stand in the middle of a write when a drain begins
-/// is tracked, so that it comes to its end.
+/// Starts all of them. Tasks that may be in the middle of a write when a drain begins are
+/// tracked, so that they can end.
 pub fn spawn(deps: &Arc<Deps>) {
     deps.vital.spawn("reconcile", reconcile::run(Arc::clone(deps)));
     deps.vital.spawn("stripe_reconcile", stripe_reconcile::run(Arc::clone(deps)));

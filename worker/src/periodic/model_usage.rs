@@ -14,14 +14,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::deps::Deps;
 
-/// Well within the time after which rows are out of date.
+/// Well within the time after which rows expire.
 const RENEW: Duration = Duration::from_secs(FRESH.as_secs() / 6);
-/// Between two looks whether a provider is left alone, which is told at once.
+/// Between two checks whether a provider is blocked, which is published at once.
 const LOOK: Duration = Duration::from_secs(1);
-/// The log says it again after so many renewals, about once a day.
+/// Renewals between two repeated warnings in the log, about one day.
 const REMIND: u64 = 24 * 3600 / RENEW.as_secs();
 
-/// What withdrawing may take; nothing waits for it longer.
+/// The time limit of withdrawing the rows.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs until the process drains.

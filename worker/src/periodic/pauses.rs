@@ -20,7 +20,7 @@ use crate::runner::paused::PausedQueues;
 /// The queues that can be paused.
 const QUEUES: [List; 3] = [List::Pro, List::Free, List::Stripe];
 
-/// Looks every `RECONCILE_SECONDS` until the process drains.
+/// Reads every `RECONCILE_SECONDS` until the process drains.
 pub async fn run(deps: Arc<Deps>) {
     let mut ticks = tokio::time::interval(deps.config.reconcile_every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

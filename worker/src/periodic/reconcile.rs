@@ -26,15 +26,15 @@ use crate::runner::quarantine::Quarantine;
 
 /// Rows per statement.
 const BATCH: i64 = 200;
-/// Statements of one kind per look, so that the other kinds get their turn.
+/// Statements of one step per run, so that the other steps get their turn.
 const ROUNDS: usize = 50;
-/// Users per look whose waiting jobs are considered.
+/// Users with waiting jobs per run.
 const USERS: i64 = 1_000;
-/// A message younger than this may still be on its way.
+/// A message younger than this may still be arriving.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long Redis may take to say what it holds.
+/// The time limit of reading the list in Redis.
 const REDIS_LIMIT: Duration = Duration::from_secs(1);
-/// Deleted accounts per look.
+/// Deleted accounts per run.
 const ACCOUNTS: i64 = 50;
 
 /// Runs every `RECONCILE_SECONDS` until the process drains.
@@ -51,8 +51,7 @@ pub async fn run(deps: Arc<Deps>) {
     }
 }
 
-/// Counts and logs a step that failed; false when there is no use in going on
-/// with the next ones now.
+/// Counts and logs a failed step; false if the next steps would fail too.
 pub(super) fn went_on(step: &'static str, outcome: Result<(), DbError>) -> bool {
     let Err(error) = outcome else { return true };
     metrics::counter!("regimen_reconcile_failures_total", "step" => step).increment(1);
@@ -62,7 +61,7 @@ pub(super) fn went_on(step: &'static str, outcome: Result<(), DbError>) -> bool 
 
 struct Reconciler {
     deps: Arc<Deps>,
-    /// Where the walk over users with waiting jobs has come to.
+    /// The last user of the walk over users with waiting jobs.
     after: Option<Uuid>,
     lost_leases: Quarantine<Uuid>,
     overdue: Quarantine<Uuid>,
@@ -77,7 +76,8 @@ impl Reconciler {
     fn new(deps: Arc<Deps>) -> Self {
         Self {
             deps,
-            // Workers start at random, so that a fleet walks faster than one.
+            // Workers start at random positions, so that a fleet walks faster than one
+            // worker.
             after: Some(Uuid::new_v4()),
             lost_leases: Quarantine::new("recover_leases"),
             overdue: Quarantine::new("expire_overdue"),
@@ -89,8 +89,8 @@ impl Reconciler {
         }
     }
 
-    /// One look at everything. What was done before a failure stays done. False
-    /// when it is not known what waits.
+    /// One run of all steps. What was done before a failure stays done. False if the
+    /// backlog is unknown.
     async fn look(&mut self) -> bool {
         went_on("cancel_of_deleted", self.cancel_of_deleted().await)
             && went_on("recover_leases", self.recover_leases().await)
@@ -107,8 +107,8 @@ impl Reconciler {
         went_on("report", reported) && known
     }
 
-    /// Ends what accounts that were deleted still had waiting or running. One
-    /// account, or job, that cannot be worked off holds up no other.
+    /// Ends the open jobs of deleted accounts. One account, or job, that cannot be
+    /// processed does not block others.
     async fn cancel_of_deleted(&mut self) -> Result<(), DbError> {
         let per_user = self.deps.config.claim.per_user;
         let mut client = self.deps.db.get().await?;
@@ -143,7 +143,8 @@ impl Reconciler {
         for _ in 0..ROUNDS {
             let mut client = self.deps.db.get().await?;
             let quarantine = self.lost_leases.rows();
-            // Within one beat of the heartbeat whoever lives has spoken up.
+            // Within one interval of the heartbeat, every live worker has extended its
+            // leases.
             let lost =
                 LostLeases { limit: BATCH, grace: lease / 3, per_user, quarantine: &quarantine };
             let outcome = jobs::recover_leases(&mut client, &lost).await?;
@@ -186,7 +187,8 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Walks on over the users with waiting jobs; after the last one it starts over.
+    /// Continues the walk over the users with waiting jobs; after the last one it starts
+    /// over.
     async fn dispatch_ready(&mut self) -> Result<(), DbError> {
         let mut client = self.deps.db.get().await?;
         let per_user = self.deps.config.claim.per_user;
@@ -202,7 +204,7 @@ impl Reconciler {
     async fn redispatch_lost(&mut self) -> Result<(), DbError> {
         for &class in JobClass::ALL {
             for _ in 0..ROUNDS {
-                // While Redis is away there is nothing to push to.
+                // While Redis is away no ids are pushed.
                 let oldest = timeout(REDIS_LIMIT, self.deps.queue.oldest(List::from(class)));
                 let Ok(Ok(popped_before)) = oldest.await else { return Ok(()) };
                 let quarantine = self.lost_messages.rows();
@@ -238,7 +240,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// One batch a look: they were kept for a day, and may be for a little more.
+    /// One batch per run: a response may be kept a little longer than its day.
     async fn forget_answers(&mut self) -> Result<(), DbError> {
         let mut client = self.deps.db.get().await?;
         let quarantine = self.over_answers.rows();
@@ -247,7 +249,7 @@ impl Reconciler {
         self.over_answers.take(outcome, AnswerKey::clone).1.map_or(Ok(()), Err)
     }
 
-    /// The gauges operators scale and alert by.
+    /// The gauges for scaling and alerts.
     async fn report(&mut self) -> Result<(), DbError> {
         metrics::gauge!("regimen_jobs_held").set(self.deps.in_flight.len() as f64);
         let mut client = self.deps.db.get().await?;
@@ -260,8 +262,7 @@ impl Reconciler {
     }
 }
 
-/// Sets the gauges of the queue. Where its state is not known they say neither
-/// nothing nor what it was.
+/// Sets the gauges of the queue; NaN when its state is unknown.
 fn tell(health: Option<&QueueHealth>) {
     for class in JobClass::ALL {
         let (waiting, oldest) = match health {

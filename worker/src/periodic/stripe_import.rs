@@ -24,11 +24,11 @@ use super::backfill::{BackfillError, HOLD};
 use crate::deps::Deps;
 use crate::stripe::{Page, StripeError};
 
-/// Between two pages, so that Stripe's limit (100 reads a second in live mode, 25
-/// in test mode) is left to others.
+/// Between two pages, to leave most of Stripe's limit (100 reads per second in live mode,
+/// 25 in test mode) to others.
 const PACE: Duration = Duration::from_millis(200);
 
-/// What is read, in this order: subscriptions bring their customers along.
+/// The lists that are read, in this order: subscriptions include their customers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum List {
     Subscriptions,
@@ -53,34 +53,34 @@ impl List {
     }
 }
 
-/// What was read.
+/// The result of an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Objects Stripe told of, since the run began or went on.
+    /// Objects read since the run began or continued.
     pub looked_at: u64,
-    /// Subscriptions of a user of ours.
+    /// Subscriptions of known users.
     pub placed: u64,
-    /// Live subscriptions of nobody we know: their customer, by their id.
+    /// Live subscriptions without a known user: their customer, by their id.
     pub unplaced: BTreeMap<String, String>,
-    /// What could not be written, by id, and why.
+    /// Objects that could not be written, by id, and why.
     pub refused: BTreeMap<String, String>,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Another process is reading from Stripe.
     NotNow,
     /// Everything was read.
     Complete(Imported),
-    /// The process has to end; the next run goes on from here.
+    /// The process has to end; the next run continues from here.
     BrokenOff(Imported),
 }
 
-/// Reads everything that is left to read; `tell` hears of each page.
+/// Reads everything that is left; `tell` is called after each page.
 ///
 /// # Errors
-/// Stripe or Postgres failed; the next run goes on from here.
+/// Stripe or Postgres failed; the next run continues from here.
 pub async fn run(deps: &Deps, tell: &(dyn Fn(&str) + Sync)) -> Result<Outcome, BackfillError> {
     let holder = deps.config.claim.worker_id.as_str();
     let client = deps.db.get().await?;
@@ -154,7 +154,7 @@ async fn read_list(
                 backfill::set_place(&client, holder, Some(&place)).await?;
                 after = Some(last);
             }
-            // A page that leads nowhere would be turned for ever.
+            // A repeated page would make the walk endless.
             _ if has_more => return Err(StripeError::Unreadable.into()),
             _ => {}
         }
@@ -246,7 +246,7 @@ async fn customer(deps: &Deps, id: &str, object: &Value) -> Result<(), DbError> 
     tx.commit().await
 }
 
-/// Takes in whose a customer is, as its own metadata says.
+/// Links a customer to the user in its metadata.
 fn link(state: &mut CustomerState, customer: &Value) {
     let made_at = customer["created"].as_i64().unwrap_or(0);
     let told =

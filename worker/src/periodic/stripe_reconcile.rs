@@ -24,11 +24,11 @@ use crate::runner::quarantine::Quarantine;
 
 /// Rows per statement.
 const BATCH: i64 = 500;
-/// A message younger than this may still be on its way.
+/// A message younger than this may still be arriving.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// An event that took so many workers down is dead.
+/// An event that was held by so many lost workers is dead.
 const LOST_WORKERS: i32 = 3;
-/// Between two counts of what waits.
+/// Between two counts of waiting events.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs every `RECONCILE_SECONDS` until the process drains.
@@ -42,7 +42,7 @@ pub async fn run(deps: Arc<Deps>) {
     }
 }
 
-/// Looks again and again; remembers what to leave out and where it has come to.
+/// The periodic steps, with the rows to leave out and the positions of walks.
 #[derive(Debug)]
 pub struct StripeReconciler {
     deps: Arc<Deps>,
@@ -51,13 +51,13 @@ pub struct StripeReconciler {
     graces: Quarantine<Uuid>,
     lost_events: Quarantine<String>,
     lost_mails: Quarantine<String>,
-    /// Where the walk over users whose payment fails has come to.
+    /// The last user of the walk over users whose payment fails.
     after: Option<Uuid>,
     reported: Option<Instant>,
 }
 
 impl StripeReconciler {
-    /// Nothing was looked at yet.
+    /// A reconciler at its start.
     pub fn new(deps: Arc<Deps>) -> Self {
         Self {
             deps,
@@ -71,7 +71,7 @@ impl StripeReconciler {
         }
     }
 
-    /// One look at everything. What was done before a failure stays done.
+    /// One run of all steps. What was done before a failure stays done.
     pub async fn look(&mut self) {
         let _ = went_on("bury_poisoned_events", self.bury_poisoned().await)
             && went_on("wake_unresolved_events", self.wake_unresolved().await)
@@ -105,8 +105,8 @@ impl StripeReconciler {
         self.unresolved.take(outcome, String::clone).1.map_or(Ok(()), Err)
     }
 
-    /// Takes back what was lent to users whose payment kept failing. Walks on
-    /// over them; after the last one it starts over.
+    /// Ends the plans of users whose payment kept failing beyond the grace period.
+    /// Continues the walk over them; after the last one it starts over.
     async fn end_grace(&mut self) -> Result<(), DbError> {
         let mut client = self.deps.db.get().await?;
         let policy = &self.deps.config.stripe.policy;
@@ -140,7 +140,7 @@ impl StripeReconciler {
         if list == List::Notify && self.deps.mailer.is_none() {
             return Ok(());
         }
-        // While Redis is away there is nothing to push to.
+        // While Redis is away no ids are pushed.
         let Ok(popped_before) = self.deps.queue.oldest(list).await else { return Ok(()) };
         let quarantine =
             if list == List::Notify { &mut self.lost_mails } else { &mut self.lost_events };
@@ -157,7 +157,7 @@ impl StripeReconciler {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The gauges operators alert by.
+    /// The gauges for alerts.
     async fn report(&mut self) -> Result<(), DbError> {
         if self.reported.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
             return Ok(());

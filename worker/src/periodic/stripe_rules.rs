@@ -21,23 +21,23 @@ use crate::stripe::StripeError;
 
 const EVERY: Duration = Duration::from_secs(3_600);
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
-/// Users looked at by one statement.
+/// Users per statement.
 const PAGE: i64 = 200;
-/// Subscriptions read anew between two looks for more.
+/// Subscriptions fetched per batch.
 const UNREAD: i64 = 20;
 
-/// Why a look was broken off.
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
     /// Postgres failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// Stripe could not be asked about rows of older releases.
+    /// Stripe did not answer about rows of older releases.
     #[error(transparent)]
     Stripe(#[from] StripeError),
 }
 
-/// Looks until the process drains.
+/// Runs until the process drains.
 pub async fn run(deps: Arc<Deps>) {
     warn_without_prices(&deps);
     let drain = deps.shutdown.drain.clone();
@@ -68,7 +68,7 @@ fn warn_without_prices(deps: &Deps) {
     }
 }
 
-/// One look at everything. Plans follow also when Stripe cannot be asked.
+/// One run. Plans are recomputed also when Stripe does not answer.
 ///
 /// # Errors
 /// Postgres or Stripe failed; what was done before stays done.
@@ -78,9 +78,8 @@ pub async fn once(deps: &Deps) -> Result<(), RulesError> {
     read
 }
 
-/// Asks Stripe about the live subscriptions of older releases, which did not
-/// keep what is sold and whether it is paid. One that cannot be written keeps no
-/// other from it.
+/// Fetches the live subscriptions of older releases, whose rows lack items and pauses,
+/// from Stripe. One that cannot be written does not block the others.
 async fn read_anew(deps: &Deps) -> Result<(), RulesError> {
     let mut quarantine = Vec::new();
     loop {
@@ -135,11 +134,11 @@ fn take_in(known: &mut Record, answer: &Answer) {
         }
         return;
     }
-    // Nobody will ever tell: what is known has to do.
+    // Stripe does not have it: the stored price is used.
     known.items = Some(known.price.clone().into_iter().collect());
 }
 
-/// Has every plan follow that does not.
+/// Recomputes every plan that differs.
 async fn follow(deps: &Deps) -> Result<(), DbError> {
     let (policy, mut after) = (&deps.config.stripe.policy, Uuid::nil());
     let mut client = deps.db.get().await?;

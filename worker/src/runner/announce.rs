@@ -15,12 +15,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-/// What may wait to be told; beyond it, announcements are dropped.
+/// Waiting announcements; more are dropped.
 const CAPACITY: usize = 20_000;
-/// How many are told at once.
+/// Announcements per batch.
 const BATCH: usize = 500;
-/// Notices wait so long for others to go with. The claim of a job and its first
-/// call are told in one message, and neither gets in the way of the call.
+/// How long notices wait for others. The claim of a job and its first call are published
+/// in one message, without delaying the call.
 const GATHER: Duration = Duration::from_millis(3);
 
 enum Announcement {
@@ -56,12 +56,12 @@ impl Announcer {
         }
     }
 
-    /// Pushes jobs whose turn has come.
+    /// Pushes dispatched jobs.
     pub fn dispatch(&self, next: &[NextJob]) {
         next.iter().for_each(|&next| self.send(Announcement::Next(next)));
     }
 
-    /// The end of a claim or a wait: its event and the jobs whose turn has come.
+    /// The end of a claim or a wait: its event and the user's next jobs.
     pub fn ended(&self, ended: &Ended) {
         self.event(ended.job_id, ended.seq, ended.kind);
         self.dispatch(&ended.next);
@@ -75,7 +75,7 @@ impl Announcer {
         self.ends.notified().await;
     }
 
-    /// Waits until everything before is told, but no longer than `at_most`.
+    /// Waits until all earlier announcements are sent, but no longer than `at_most`.
     pub async fn flush(&self, at_most: Duration) {
         let (sender, told) = oneshot::channel();
         self.send(Announcement::Flushed(sender));
@@ -104,14 +104,13 @@ async fn tell(redis: Redis, mut announcements: mpsc::Receiver<Announcement>) {
         }
         tokio::join!(queue.push_jobs(&next), notices::publish(&redis, &notices));
         for sender in flushed {
-            // Nobody waits any more when the time was up.
+            // The receiver is gone when its time limit has passed.
             let _ = sender.send(());
         }
     }
 }
 
-/// Adds what is announced meanwhile to a batch of notices. Jobs and whoever
-/// waits for a flush do not wait.
+/// Adds later announcements to a batch of notices. Jobs and flushes are not delayed.
 async fn gather(announcements: &mut mpsc::Receiver<Announcement>, batch: &mut Vec<Announcement>) {
     let until = Instant::now() + GATHER;
     let can_wait = |announcement: &Announcement| matches!(announcement, Announcement::Notice(_));
@@ -123,7 +122,7 @@ async fn gather(announcements: &mut mpsc::Receiver<Announcement>, batch: &mut Ve
     }
 }
 
-/// Says that a job is given up because nobody survives it.
+/// Logs that a job is poisoned.
 pub fn tell_poisoned(job: Uuid) {
     tracing::error!(
         incident = "job_poisoned",

@@ -34,7 +34,7 @@ const BACKOFF: Duration = Duration::from_millis(250);
 
 /// Claimed work. `D` is what handlers are given.
 pub trait Job<D>: Described + Debug {
-    /// Runs it, and records what came of it.
+    /// Runs it, and records the outcome.
     fn run(&self, deps: &Arc<D>) -> impl Future<Output = ()> + Send;
 
     /// Records that `run` panicked.
@@ -43,32 +43,32 @@ pub trait Job<D>: Described + Debug {
 
 /// Where work of one kind comes from.
 pub trait Source<D>: Send + 'static {
-    /// What it claims.
+    /// The claimed work.
     type Job: Job<D>;
 
-    /// Claims up to `free` jobs. Where there is nothing to do it waits, at most
-    /// until a drain begins, and returns nothing.
+    /// Claims up to `free` jobs. When there are none it waits, at most until a drain
+    /// begins, and returns an empty list.
     ///
     /// # Errors
-    /// Postgres failed; what was taken for the claim is put back.
+    /// Postgres failed; popped ids were put back.
     fn claim(
         &mut self,
         free: usize,
     ) -> impl Future<Output = Result<Vec<Self::Job>, DbError>> + Send;
 }
 
-/// A kind of work, as the loop needs to know it.
+/// A kind of work, for the loop.
 #[derive(Debug)]
 pub struct Kind<D> {
     /// Its name in logs and metrics.
     pub name: &'static str,
-    /// How much of it runs at once.
+    /// How many jobs run at once.
     pub slots: usize,
-    /// What its handlers are given.
+    /// The dependencies of its handlers.
     pub deps: Arc<D>,
-    /// Cancelled when nothing new is to be claimed.
+    /// Cancelled when no new work is to be claimed.
     pub drain: CancellationToken,
-    /// Knows of claims under way until they have come to their end.
+    /// Tracks running claims until they end.
     pub tasks: TaskTracker,
 }
 
@@ -126,7 +126,7 @@ where
 /// Runs the consumers until a drain begins and every handler is done.
 ///
 /// # Errors
-/// apalis gave up.
+/// apalis failed.
 pub async fn run(monitor: Monitor, drain: &CancellationToken) -> Result<(), MonitorError> {
     let (context, signal) = (monitor.context(), drain.clone());
     tokio::spawn(async move {
@@ -146,8 +146,8 @@ where
     Ok(())
 }
 
-/// Feeds `tasks` from a source until `drain` is cancelled. A source whose claim
-/// panicked is replaced: otherwise its consumer would stand still unnoticed.
+/// Feeds `tasks` from a source until `drain` is cancelled. A source whose claim panicked
+/// is replaced; otherwise its consumer would stop unnoticed.
 async fn feed<D, S: Source<D>>(
     name: &'static str,
     slots: usize,
@@ -179,8 +179,8 @@ async fn feed<D, S: Source<D>>(
         for job in claimed {
             let Some(slot) = slot.take().or_else(|| Arc::clone(&slots).try_acquire_owned().ok())
             else {
-                // Unreachable while sources keep to `free`. Dropped, it is released
-                // or its claim runs out.
+                // Unreachable while sources respect `free`. A dropped job is released or
+                // its claim expires.
                 tracing::error!(?job, consumer = name, "claimed without a free slot");
                 continue;
             };
@@ -191,7 +191,7 @@ async fn feed<D, S: Source<D>>(
     }
 }
 
-/// After a claim that failed.
+/// The wait after a failed claim.
 async fn back_off(drain: &CancellationToken) {
     metrics::counter!("regimen_claim_failures_total").increment(1);
     drain.run_until_cancelled(sleep(BACKOFF)).await;

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::runner::in_flight::{Held, InFlight};
 
-/// Beats three times per lease for as long as the process lives; after a
-/// failure much sooner, so that Postgres is told as soon as it is back.
+/// Extends the leases three times per lease while the process runs; after a failure much
+/// sooner, so that the leases are extended as soon as Postgres is back.
 pub async fn run(pool: Pool, in_flight: InFlight, lease: Duration) {
     let soon = (lease / 20).clamp(Duration::from_millis(20), Duration::from_millis(500));
     loop {
@@ -25,7 +25,7 @@ pub async fn run(pool: Pool, in_flight: InFlight, lease: Duration) {
     }
 }
 
-/// One beat; false when it has to be repeated soon.
+/// One heartbeat; false when it must be repeated soon.
 async fn beat(pool: &Pool, in_flight: &InFlight, lease: Duration) -> bool {
     let mut asked = in_flight.all();
     if asked.is_empty() {
@@ -35,8 +35,8 @@ async fn beat(pool: &Pool, in_flight: &InFlight, lease: Duration) -> bool {
     let lease_until = Instant::now() + lease;
     match limits::within(lease / 3, extend(pool, &asked, lease)).await {
         Ok(outcome) => {
-            // What could not be extended for what stands in its row is still ours,
-            // until its lease runs out; what was not tried comes at once.
+            // A job that cannot be extended because of its row stays ours until its lease
+            // expires; untried ones follow at once.
             let open: HashSet<Held> = outcome
                 .poisoned
                 .iter()

@@ -27,9 +27,9 @@ struct Entry {
 struct Table {
     held: HashMap<Uuid, Entry>,
     released: Vec<Held>,
-    /// Writes under way that the next holder must find, by claim.
+    /// Running writes that the next holder must find, by claim.
     writes: HashMap<Held, usize>,
-    /// To be released once a write under way is done.
+    /// Claims to release once a running write is done.
     writing: HashSet<Held>,
 }
 
@@ -46,7 +46,7 @@ impl Table {
 #[derive(Debug, Default)]
 struct Shared {
     table: Mutex<Table>,
-    /// Notified when a job left.
+    /// Notified when a job has left.
     left: Notify,
     /// Notified when leases are to be checked at once.
     lease_check: Notify,
@@ -71,14 +71,14 @@ impl InFlightJob {
         self.held
     }
 
-    /// Resolves when the handler must stop: the job was cancelled or taken
-    /// over, its lease could not be kept, or a drain is over.
+    /// Resolves when the handler must stop: the job was cancelled or taken over, its
+    /// lease was lost, or the drain time is over.
     pub async fn abandoned(&self) {
         self.abandoned.cancelled().await;
     }
 
-    /// Says that the claim's end is written, or is not this process's to
-    /// write. Without it the job is released when this is dropped.
+    /// Marks the claim's end as written, or as not this process's to write. Without it
+    /// the job is released when this is dropped.
     pub fn conclude(&self) {
         self.concluded.store(true, Ordering::Relaxed);
     }
@@ -98,8 +98,8 @@ impl Drop for InFlightJob {
     }
 }
 
-/// A write that outlives its handler. Until it is dropped the job is not
-/// released, so that the next holder finds what was written.
+/// A write that outlives its handler. Until it is dropped the job is not released, so
+/// that the next holder finds what was written.
 #[derive(Debug)]
 pub struct Write {
     in_flight: InFlight,
@@ -124,7 +124,7 @@ impl Drop for Write {
 }
 
 impl InFlight {
-    /// Takes in a claimed job, with a lease until `lease_until`.
+    /// Puts a claimed job in flight, with a lease until `lease_until`.
     pub fn take(&self, held: Held, lease_until: Instant) -> InFlightJob {
         let abandoned = CancellationToken::new();
         let entry = Entry { fence: held.fence, abandoned: abandoned.clone(), lease_until };
@@ -132,7 +132,7 @@ impl InFlight {
         InFlightJob { in_flight: self.clone(), held, abandoned, concluded: AtomicBool::new(false) }
     }
 
-    /// Announces a write of the claim `held` that goes on without its handler.
+    /// Announces a write of the claim `held` that continues without its handler.
     pub fn write(&self, held: Held) -> Write {
         *self.table().writes.entry(held).or_default() += 1;
         Write { in_flight: self.clone(), held }
@@ -160,12 +160,12 @@ impl InFlight {
         }
     }
 
-    /// Abandons everything, when a drain has run out of time.
+    /// Abandons all jobs, when the drain time is over.
     pub fn abandon_all(&self) {
         self.table().held.values().for_each(|entry| entry.abandoned.cancel());
     }
 
-    /// Has leases checked at once: a cancellation may have been missed.
+    /// Requests an immediate lease check: a cancellation may have been missed.
     pub fn request_lease_check(&self) {
         self.0.lease_check.notify_one();
     }
@@ -175,7 +175,7 @@ impl InFlight {
         self.0.lease_check.notified().await;
     }
 
-    /// Everything in flight now.
+    /// All jobs in flight.
     pub(crate) fn all(&self) -> Vec<Held> {
         self.table().held.iter().map(|(&id, entry)| Held { id, fence: entry.fence }).collect()
     }
@@ -192,7 +192,7 @@ impl InFlight {
         self.0.left.notify_waiters();
     }
 
-    /// What is to be released, once there is something.
+    /// The claims to release, once there are any.
     pub(crate) async fn released(&self) -> Vec<Held> {
         let some = |table: &mut Table| {
             (!table.released.is_empty()).then(|| std::mem::take(&mut table.released))
@@ -200,12 +200,12 @@ impl InFlight {
         self.when_left(some).await
     }
 
-    /// What is to be released so far.
+    /// The claims to release so far.
     pub(crate) fn take_released(&self) -> Vec<Held> {
         std::mem::take(&mut self.table().released)
     }
 
-    /// After a heartbeat: what it extended lives on, the rest is not ours any more.
+    /// After a heartbeat: the jobs it extended stay, the others are abandoned.
     pub(crate) fn extended(&self, asked: &[Held], kept: &[Held], lease_until: Instant) {
         let kept: HashMap<Uuid, i64> = kept.iter().map(|held| (held.id, held.fence)).collect();
         let mut table = self.table();
@@ -222,8 +222,8 @@ impl InFlight {
         }
     }
 
-    /// Abandons what could not be extended before its lease ran out: another
-    /// worker may hold it by now.
+    /// Abandons jobs whose lease ran out before it was extended: another worker may hold
+    /// them.
     pub(crate) fn abandon_overdue(&self, now: Instant) {
         for (job_id, entry) in &self.table().held {
             if entry.lease_until <= now && !entry.abandoned.is_cancelled() {
@@ -238,7 +238,7 @@ impl InFlight {
         loop {
             let left = self.0.left.notified();
             tokio::pin!(left);
-            // Registered before the look, so that nothing leaves in between unseen.
+            // Registered before the check, so that no end in between is missed.
             left.as_mut().enable();
             if let Some(found) = look(&mut self.table()) {
                 return found;

@@ -23,7 +23,7 @@ pub mod shutdown;
 pub mod traced;
 pub mod write_retry;
 
-/// What the runner knows of its process. Cheap to clone.
+/// What the runner needs of its process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// Postgres.
@@ -34,11 +34,11 @@ pub struct Context {
     pub announcer: announce::Announcer,
     /// Drain and stop.
     pub shutdown: Shutdown,
-    /// Cancelled when a drain is over: what cannot be written now is left.
+    /// Cancelled when the drain time is over: pending writes are given up.
     pub cancellation: CancellationToken,
-    /// What must come to its end before the process does, beside the handlers.
+    /// Tasks that must end before the process does, besides the handlers.
     pub tasks: TaskTracker,
-    /// Under which claims stand in Postgres.
+    /// This worker's name in claims.
     pub worker_id: String,
     /// How long running jobs may finish after SIGTERM.
     pub drain: Duration,

@@ -72,8 +72,8 @@ where
         let (claimed, layer) = (Arc::clone(&task.args), self.layer.clone());
         let running = self.inner.call(task);
         Box::pin(async move {
-            // Handlers return no errors: this one is `catch_panic`'s.
-            // Its words may quote what was being read; the line of the panic itself has the place.
+            // Handlers return no errors: this one is `catch_panic`'s. Its text may quote
+            // user data; the line of the panic itself has the source location.
             if running.await.is_err() {
                 let consumer = layer.consumer;
                 metrics::counter!("regimen_handler_panics_total", "consumer" => consumer)

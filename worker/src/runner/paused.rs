@@ -12,13 +12,13 @@ use tokio::sync::watch;
 pub struct PausedQueues(watch::Sender<HashSet<List>>);
 
 impl PausedQueues {
-    /// `weights` without the turns of lists that are paused.
+    /// `weights` without the paused lists.
     pub fn leave_out(&self, (first, second): (List, List), weights: Weights) -> Weights {
         let paused = self.0.borrow();
         weights.without(paused.contains(&first), paused.contains(&second))
     }
 
-    /// Waits until other queues are paused than at this call.
+    /// Resolves when the set of paused queues changes after this call.
     pub fn changed(&self) -> impl Future<Output = ()> + use<> {
         let mut seen = self.0.subscribe();
         async move {
@@ -28,7 +28,7 @@ impl PausedQueues {
         }
     }
 
-    /// Takes over what is paused now; whoever waits for a change hears of one.
+    /// Replaces the set of paused queues and notifies waiters of a change.
     pub fn set(&self, now: HashSet<List>) {
         self.0.send_if_modified(|paused| {
             for list in paused.symmetric_difference(&now) {

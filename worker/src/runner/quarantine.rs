@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-/// More are not remembered; the statements stay small.
+/// The highest number of rows; it keeps the statements small.
 const CAPACITY: usize = 1_000;
 
 #[derive(Debug)]
@@ -25,17 +25,17 @@ struct Entry {
     failures: u32,
 }
 
-/// The rows one periodic step leaves out.
+/// The rows that one periodic step leaves out.
 #[derive(Debug)]
 pub struct Quarantine<K> {
     step: &'static str,
-    /// What the log calls a row.
+    /// The name of a row in the log.
     name: fn(&K) -> String,
     rows: HashMap<K, Entry>,
 }
 
 impl<K: Clone + Display + Eq + Hash> Quarantine<K> {
-    /// Nothing is left out yet. `step` is what metrics and log call it.
+    /// An empty set. `step` is its name in metrics and log.
     pub fn new(step: &'static str) -> Self {
         Self { step, name: K::to_string, rows: HashMap::new() }
     }
@@ -47,16 +47,16 @@ impl<K: Clone + Display + Eq + Hash> Quarantine<K> {
         out.map(|(row, _)| row.clone()).collect()
     }
 
-    /// Whether to leave this row out now.
+    /// Whether to leave out this row now.
     pub fn holds(&self, row: &K) -> bool {
         self.rows.get(row).is_some_and(|entry| entry.until > Instant::now())
     }
 
-    /// Takes over which rows failed, `key` being the id of each. Those of `done`
-    /// have recovered.
+    /// Records the rows that failed, `key` being the id of each. Those of `done` have
+    /// recovered.
     pub fn note<S>(&mut self, poisoned: Vec<PoisonRow<S>>, key: impl Fn(&S) -> K) {
         let now = Instant::now();
-        // What was not tried for so long has left the queue some other way.
+        // A row that was not tried for so long has left the queue in another way.
         self.rows.retain(|_, entry| entry.until + 2 * LONGEST_WAIT > now);
         for PoisonRow { key: row, error } in poisoned {
             let id = key(&row);
@@ -79,7 +79,8 @@ impl<K: Clone + Display + Eq + Hash> Quarantine<K> {
         metrics::gauge!("regimen_rows_set_aside", "step" => self.step).set(waiting as f64);
     }
 
-    /// The same for the outcome of a batch; what was done, or why nothing more was.
+    /// The same for the outcome of a batch; returns what was done, and why the rest was
+    /// not.
     ///
     /// # Errors
     /// Postgres failed in between; `done` is announced first.
@@ -94,7 +95,7 @@ impl<K: Clone + Display + Eq + Hash> Quarantine<K> {
 }
 
 impl Quarantine<Uuid> {
-    /// The same where rows are users: the log has their hashes.
+    /// The same for users as rows: the log has their hashes.
     pub fn of_users(step: &'static str) -> Self {
         Self { step, name: |user| UserHash::of(*user).to_string(), rows: HashMap::new() }
     }

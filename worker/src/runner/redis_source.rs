@@ -14,31 +14,31 @@ use tokio_util::sync::CancellationToken;
 
 use super::paused::PausedQueues;
 
-/// How long to block before looking again. While it blocks a connection answers
-/// nothing else, so this is also how soon a silent one is noticed.
+/// How long to block at most. While it blocks, a connection answers nothing else, so a
+/// silent connection is detected within this time.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
-/// How long an answer may take; for so long, too, nothing may be had of Redis
-/// before the work is taken from Postgres, though Redis works for others.
+/// The longest wait for a reply. After Redis has failed for this long, jobs are claimed
+/// from Postgres, even if Redis works for others.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How much later than it is due the end of a wait may come.
+/// How late the end of a blocking wait may arrive.
 const LATE: Duration = Duration::from_secs(2);
 /// Between two tries.
 const BACKOFF: Duration = Duration::from_millis(250);
 /// How long a wake-up may take.
 const WAKE_UP_LIMIT: Duration = Duration::from_secs(1);
 
-/// Why nothing could be taken.
+/// Why no ids could be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisSourceError {
     /// Redis refused, or the connection broke.
     #[error(transparent)]
     Redis(#[from] RedisError),
-    /// Redis says nothing.
+    /// Redis does not answer.
     #[error("no answer from Redis")]
     NoAnswer,
 }
 
-/// Two lists, and how far this process has come with them.
+/// Two lists, and this process's state of reading them.
 #[derive(Debug)]
 pub struct RedisSource {
     queue: Queue,
@@ -46,19 +46,19 @@ pub struct RedisSource {
     drain: CancellationToken,
     lists: (List, List),
     weights: Weights,
-    /// Picks so far, so that small pops keep the lists' shares.
+    /// Pops so far, so that small pops keep the lists' shares.
     turn: u64,
-    /// Less was there than could be taken: the next time blocks.
+    /// The last pop returned fewer ids than requested: the next one blocks.
     emptied: bool,
     wake_up_key: WakeUpKey,
     /// The connection that blocks.
     link: Option<BlockingLink>,
-    /// Since when nothing can be taken.
+    /// Since when no ids can be taken.
     failing: Option<Instant>,
 }
 
 impl RedisSource {
-    /// The two `lists` of `queue` in these shares, until `drain` is cancelled.
+    /// The two `lists` of `queue` with these weights, until `drain` is cancelled.
     pub fn new(
         queue: Queue,
         paused: PausedQueues,
@@ -81,8 +81,8 @@ impl RedisSource {
         }
     }
 
-    /// Up to `count` messages, or nothing after a wait. `None` while Redis is
-    /// away: the work is to be taken from Postgres.
+    /// Up to `count` messages, or nothing after a wait. `None` while Redis is away: jobs
+    /// are then claimed from Postgres.
     pub async fn next(&mut self, count: usize) -> Option<Taken> {
         if !self.queue.works() {
             self.link = None;
@@ -109,11 +109,11 @@ impl RedisSource {
     /// Up to `count` messages, or nothing after a wait.
     ///
     /// # Errors
-    /// Redis is away, or seems so.
+    /// Redis is away, or seems to be.
     pub async fn take(&mut self, count: usize) -> Result<Taken, RedisSourceError> {
         let taken = if self.emptied { self.wait(count).await } else { self.look(count).await };
         if taken.is_err() {
-            // Whatever it was may have cut the other connection off, too.
+            // The cause may have cut the other connection too.
             self.link = None;
         }
         self.emptied = taken.as_ref().is_ok_and(|taken| taken.len() < count);
@@ -121,25 +121,25 @@ impl RedisSource {
         taken
     }
 
-    /// Waits a little, at most until a drain begins: before the next look at
-    /// Postgres while Redis is away.
+    /// A short wait, at most until a drain begins: before the next claim from Postgres
+    /// while Redis is away.
     pub async fn pause(&self) {
         self.drain.run_until_cancelled(sleep(BACKOFF)).await;
     }
 
-    /// Puts back what cannot be followed now.
+    /// Puts back ids that cannot be claimed now.
     pub async fn put_back(&self, taken: &Taken) {
         if let Err(error) = self.queue.put_back(taken).await {
             tracing::debug!(%error, "could not put ids back; the reconciler dispatches them again");
         }
     }
 
-    /// The weights without lists that are paused, and the picks so far.
+    /// The weights without paused lists, and the pops so far.
     pub fn shares(&self) -> (Weights, u64) {
         (self.paused.leave_out(self.lists, self.weights), self.turn)
     }
 
-    /// So many were picked, here or from Postgres.
+    /// Counts pops from Redis or Postgres.
     pub fn picked(&mut self, count: usize) {
         self.turn = self.turn.wrapping_add(count as u64);
     }
@@ -174,7 +174,7 @@ impl RedisSource {
         let waiting = self.queue.wait(link, &lists, &self.wake_up_key, count, IDLE_WAIT);
         tokio::pin!(waiting);
         tokio::select! {
-            // A connection that silently died must not keep the worker asleep.
+            // A connection that silently died must not block the worker.
             taken = timeout(IDLE_WAIT + LATE, &mut waiting) => {
                 return Ok(taken.map_err(|_| RedisSourceError::NoAnswer)??);
             }

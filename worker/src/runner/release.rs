@@ -16,7 +16,7 @@ use super::write_retry::until_written;
 /// Rows per statement.
 const BATCH: usize = 500;
 
-/// Releases until `stop`; then what is left, once more.
+/// Releases until `stop`, then what is left.
 pub async fn run(context: &Context, stop: CancellationToken) {
     while let Some(held) = stop.run_until_cancelled(context.in_flight.released()).await {
         release(context, &held).await;
@@ -24,11 +24,11 @@ pub async fn run(context: &Context, stop: CancellationToken) {
     release(context, &context.in_flight.take_released()).await;
 }
 
-/// Releases what stands in this worker's name in Postgres although it holds
-/// nothing any more: claims whose answer never arrived.
+/// Releases claims in this worker's name in Postgres that it does not hold: claims whose
+/// answer never arrived.
 ///
 /// # Errors
-/// Postgres is away; the leases will run out.
+/// Postgres is away; the leases will expire.
 pub async fn sweep(context: &Context) -> Result<(), DbError> {
     let client = context.db.get().await?;
     let held = jobs::held_by(&client, &context.worker_id).await?;

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, release};
 
-/// What releasing and last writes may take once a drain is over. A store that
-/// hangs must not keep the process: leases cover what stays.
+/// The time limit of releasing and last writes after a drain. A store that hangs must not
+/// block the exit: leases cover the rest.
 const LAST_WRITES: Duration = Duration::from_secs(5);
-/// What telling the fleet may take; it would find out by itself.
+/// The time limit of the last pushes and notices; other processes would find out by
+/// polling.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the jobs ended before a drain did.
@@ -19,11 +20,11 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub enum DrainError<E> {
     /// They failed.
     Jobs(E),
-    /// What drives them broke.
+    /// Their task panicked.
     Panicked,
 }
 
-/// Runs `jobs` until a drain has come to its end, or they end by themselves.
+/// Runs `jobs` until a drain has ended, or they end by themselves.
 ///
 /// # Errors
 /// The jobs' own; claimed jobs are released first.
@@ -39,7 +40,7 @@ pub async fn until_drained<E: Send + 'static>(
     });
     let settled = async {
         let ran = tokio::spawn(jobs).await;
-        // Whatever ended the jobs, nothing new is taken from here on.
+        // Whatever ended the jobs, nothing new is claimed from here on.
         context.shutdown.drain.cancel();
         context.in_flight.emptied().await;
         context.tasks.close();

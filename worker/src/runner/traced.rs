@@ -17,24 +17,24 @@ use uuid::Uuid;
 
 use super::consumer::Claimed;
 
-/// What a job is, for its trace and for reports about it. Ids and codes only.
+/// The identity of a job for its trace and for error reports. Ids and codes only.
 #[derive(Debug, Clone, Default)]
 pub struct About<'a> {
     /// Its id.
     pub id: String,
-    /// Whose it is.
+    /// Its user.
     pub user: Option<Uuid>,
-    /// The trace it was sent in, as it is kept with it.
+    /// The trace context stored with it.
     pub trace: Option<&'a str>,
-    /// The name of the facts.
+    /// The name of the context with the facts.
     pub context: &'static str,
-    /// More about it.
+    /// More facts.
     pub facts: Vec<(&'static str, String)>,
 }
 
-/// Claimed work that says what it is.
+/// Claimed work that describes itself.
 pub trait Described: Send + Sync + 'static {
-    /// Says so.
+    /// Its identity.
     fn about(&self) -> About<'_>;
 }
 

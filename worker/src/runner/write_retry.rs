@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Short, so that results are there before anybody redoes the work.
+/// Short, so that results are written before another worker repeats the work.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// After so long another holder surely has the job.
+/// After this time another holder has the job.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Runs `write` until it succeeds, fails for a reason that stays, ten minutes
-/// have passed, or the process has to end (`cancellation`). Every write it is used
-/// for checks the fence or may happen twice, so a late success does no harm.
+/// Runs `write` until it succeeds, fails permanently, ten minutes have passed, or the
+/// process must end (`cancellation`). Every such write checks the fence or is idempotent,
+/// so a late success does no harm.
 ///
 /// # Errors
 /// The last failure.

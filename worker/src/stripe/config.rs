@@ -6,7 +6,7 @@ use regimen_common::billing::entitlement::EntitlementPolicy;
 use regimen_common::billing::{Mode, Offers, StripeAccess};
 use regimen_common::config::{Env, Environment};
 
-/// What the worker is told about Stripe.
+/// The Stripe settings of the worker.
 #[derive(Debug, Clone)]
 pub struct StripeConfig {
     /// `STRIPE_LIVEMODE`: real money or tests.

@@ -25,34 +25,34 @@ pub enum StripeError {
     Forbidden {
         /// The HTTP status.
         status: u16,
-        /// Stripe's word for it.
+        /// Stripe's error code.
         code: String,
     },
-    /// There is no such object, for this account and mode.
+    /// The object does not exist, for this account and mode.
     #[error("Stripe knows no such object")]
     Missing,
-    /// Stripe finds our question wrong.
+    /// Stripe refused the request as invalid.
     #[error("Stripe refused the question with {status} ({code})")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// Stripe's word for it.
+        /// Stripe's error code.
         code: String,
     },
-    /// The reply is not what was asked for.
+    /// The reply does not have the expected format.
     #[error("Stripe's reply cannot be read")]
     Unreadable,
 }
 
 impl From<reqwest::Error> for StripeError {
     fn from(error: reqwest::Error) -> Self {
-        // The URL may carry ids; it is not needed to understand the failure.
+        // The URL may contain ids, and is not needed to understand the failure.
         Self::Away(error.without_url())
     }
 }
 
 impl StripeError {
-    /// What a reply that is not 200 means.
+    /// The meaning of a status other than 200.
     pub(super) fn of_reply(status: StatusCode, body: &Value) -> Self {
         let error = body.get("error");
         let word = |name| error.and_then(|error| error.get(name)).and_then(Value::as_str);
@@ -73,8 +73,7 @@ impl StripeError {
         }
     }
 
-    /// Whether the same question may be answered later. A wrong key counts:
-    /// operators put it right.
+    /// Whether a later try may succeed. A wrong key counts, because operators correct it.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Away(_) | Self::Busy { .. } | Self::Forbidden { .. } | Self::Unreadable => true,
@@ -82,7 +81,7 @@ impl StripeError {
         }
     }
 
-    /// One word for metrics and dead letters.
+    /// Its name in metrics and dead events.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoKey => "no_stripe_key",

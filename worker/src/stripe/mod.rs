@@ -25,13 +25,13 @@ pub use error::StripeError;
 
 const CONNECT: Duration = Duration::from_secs(3);
 const TOTAL: Duration = Duration::from_secs(8);
-/// Waits before a page is asked for again.
+/// Waits before a page is requested again.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// Larger replies are not read; a page of 100 events is about 1 MB.
 const MAX_REPLY: usize = 16 * 1024 * 1024;
 
-/// Asks Stripe. Cheap to clone.
+/// Reads from Stripe. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StripeReader {
     access: StripeAccess,
@@ -46,7 +46,7 @@ pub struct Page {
     pub data: Vec<Value>,
     /// Whether more follow the last one.
     pub has_more: bool,
-    /// The second it was made, by Stripe's clock.
+    /// The second at which it was made, by Stripe's clock.
     pub made_at: i64,
 }
 
@@ -65,15 +65,16 @@ impl StripeReader {
         Ok(Self { access, client, clock })
     }
 
-    /// Whether there is a key to ask with.
+    /// Whether there is a key.
     pub fn is_configured(&self) -> bool {
         self.access.key.is_some()
     }
 
-    /// Stripe's answer to a question. What Stripe does not know is an answer too.
+    /// Stripe's answer to a question. An object that Stripe does not know is an answer
+    /// too.
     ///
     /// # Errors
-    /// Stripe could not be asked, or refused.
+    /// Stripe did not answer, or refused.
     pub async fn answer(&self, question: &Question) -> Result<Answer, StripeError> {
         let path = match question {
             Question::Subscription(id) => path("subscriptions", id),
@@ -92,11 +93,11 @@ impl StripeReader {
         })
     }
 
-    /// A page of events made since `since` (Unix seconds), newest first, after
-    /// the event `after`. `undelivered`: only those no endpoint took.
+    /// A page of events made since `since` (Unix seconds), newest first, after the event
+    /// `after`. `undelivered`: only those that no endpoint accepted.
     ///
     /// # Errors
-    /// Stripe could not be asked, or refused.
+    /// Stripe did not answer, or refused.
     pub async fn events(
         &self,
         since: i64,
@@ -111,11 +112,11 @@ impl StripeReader {
         self.page("/v1/events", &query, after).await
     }
 
-    /// A page of a list, newest first, after the object `after`; asked for again
-    /// when Stripe is away for a moment.
+    /// A page of a list, newest first, after the object `after`; retried when Stripe is
+    /// briefly unavailable.
     ///
     /// # Errors
-    /// Stripe could not be asked, or refused.
+    /// Stripe did not answer, or refused.
     pub async fn page(
         &self,
         path: &str,
@@ -151,7 +152,7 @@ impl StripeReader {
         }
     }
 
-    /// A reply and the second it was made, by Stripe's clock.
+    /// A reply and the second at which it was made, by Stripe's clock.
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<(Value, i64), StripeError> {
         let key = self.access.key.as_ref().ok_or(StripeError::NoKey)?;
         let mut url = self.access.url(path);
@@ -188,8 +189,8 @@ impl StripeReader {
     }
 }
 
-/// The path of one object. Ids come from outside: what is no plain id becomes
-/// one that does not exist instead of another path.
+/// The path of one object. Ids are untrusted: an id with special characters becomes one
+/// that does not exist instead of another path.
 fn path(kind: &str, id: &str) -> String {
     let plain = id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     format!("/v1/{kind}/{}", if plain { id } else { "not-an-id" })

@@ -5,20 +5,20 @@ use std::time::Duration;
 use regimen_common::callbacks::{Rules, Signer};
 use regimen_common::config::Env;
 
-/// Waits between the tries where nothing is set: those Standard Webhooks
-/// proposes, ten tries within 76 hours.
+/// The default waits between tries, as Standard Webhooks proposes: ten tries within 76
+/// hours.
 const RETRY_SECONDS: [u64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
-/// More waits than this help no receiver.
+/// The highest number of waits.
 const MAX_RETRIES: usize = 20;
 
-/// What the worker is told about callbacks.
+/// The callback settings of the worker.
 #[derive(Debug, Clone)]
 pub struct WebhookConfig {
     /// `CALLBACK_SECRETS`; without them this worker sends none.
     pub signer: Option<Signer>,
     /// `CALLBACK_ALLOW_HTTP` and `CALLBACK_ALLOWED_NETWORKS`.
     pub rules: Rules,
-    /// `CALLBACK_SLOTS`: sent by this process at once.
+    /// `CALLBACK_SLOTS`: concurrent callbacks of this process.
     pub slots: usize,
     /// `CALLBACKS_PER_HOST`: of those, to one host, and for one user.
     pub per_host: i64,
@@ -46,7 +46,7 @@ impl WebhookConfig {
         }
     }
 
-    /// How long a claim holds: longer than sending and recording take.
+    /// How long a claim is valid: longer than sending and recording take.
     pub fn hold(&self) -> Duration {
         self.timeout + Duration::from_secs(5)
     }

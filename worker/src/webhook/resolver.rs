@@ -12,13 +12,13 @@ use futures_util::future::BoxFuture;
 use regimen_common::callbacks::{AddressRefused, Rules};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Asks for the addresses of a name.
+/// Looks up the addresses of a name.
 pub trait Lookup: Send + Sync + 'static {
     /// All addresses of `name`.
     fn lookup(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 }
 
-/// The system's own way: its hosts file, then its name servers.
+/// The system's resolver: its hosts file, then its name servers.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemLookup;
 
@@ -34,10 +34,10 @@ impl Lookup for SystemLookup {
 /// Why a name has no address to call.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResolveError {
-    /// It is not known, or nobody could be asked.
+    /// It is unknown, or no name server answered.
     #[error("the host name cannot be resolved: {0}")]
     Unknown(#[from] io::Error),
-    /// It has addresses inside some network.
+    /// It has an internal address.
     #[error("the host name does not resolve to public addresses")]
     NotPublic(#[source] AddressRefused),
 }
@@ -55,7 +55,7 @@ impl fmt::Debug for PublicResolver {
 }
 
 impl PublicResolver {
-    /// Looks names up with `lookup` and judges the answers by `rules`.
+    /// Looks names up with `lookup` and checks the answers with `rules`.
     pub fn new(rules: Arc<Rules>, lookup: Arc<dyn Lookup>) -> Self {
         Self { rules, lookup }
     }
@@ -72,8 +72,8 @@ impl Resolve for PublicResolver {
     }
 }
 
-/// One address inside is reason enough to refuse the name: an honest one has
-/// none, and which of several is connected to is not ours to decide.
+/// One internal address refuses the name: a legitimate name has none, and the HTTP client
+/// chooses the address.
 fn public(rules: &Rules, found: io::Result<Vec<IpAddr>>) -> Result<Vec<SocketAddr>, ResolveError> {
     let found = found?;
     for &address in &found {
@@ -82,7 +82,7 @@ fn public(rules: &Rules, found: io::Result<Vec<IpAddr>>) -> Result<Vec<SocketAdd
     if found.is_empty() {
         return Err(io::Error::from(io::ErrorKind::AddrNotAvailable).into());
     }
-    // Port 0 stands for the URL's own.
+    // Port 0 means the URL's own.
     Ok(found.into_iter().map(|address| SocketAddr::new(address, 0)).collect())
 }
 

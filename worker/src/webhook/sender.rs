@@ -21,40 +21,40 @@ use crate::llm::http::causes;
 
 /// TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// As much of an answer's body is taken as lets its sender end in peace; what
-/// it says does not matter.
+/// The part of a response's body that is read, so that its sender can finish; its content
+/// is ignored.
 const BODY_LIMIT: usize = 16 * 1024;
-/// And for so long.
+/// The time limit of that.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
-/// How far a wait may be off its plan, as a share of it, to both sides.
+/// The random deviation of a wait, as a share of it in both directions.
 const JITTER: f64 = 0.2;
 
-/// Why a callback did not arrive. The texts are shown to the job's owner: they
-/// name no address of the network we are in.
+/// Why a callback did not arrive. The job's owner sees these texts: they name no address
+/// of our network.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
     /// The URL may not be called, whatever it resolves to.
     #[error("callback_url {0}")]
     Refused(#[from] UrlRefused),
-    /// The name leads into some network.
+    /// The name resolves to an internal address.
     #[error("the host name does not resolve to public addresses only")]
     NotPublic(AddressRefused),
-    /// No connection, no answer, or half of one.
+    /// No connection, no response, or an incomplete one.
     #[error("{detail}")]
     Unreachable {
-        /// What happened.
+        /// The cause.
         detail: String,
     },
-    /// Not within its time.
+    /// It exceeded its time limit.
     #[error("no answer within {} s", .0.as_secs_f64())]
     TimedOut(Duration),
-    /// The receiver answered with something else than a success.
+    /// The receiver answered with another status than a success.
     #[error("the receiver answered with status {0}")]
     Status(u16),
 }
 
 impl DeliveryError {
-    /// The status of the answer, where there was one.
+    /// The status of the response, if there was one.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status(status) => Some(*status),
@@ -79,7 +79,7 @@ pub struct WebhookSender {
 }
 
 impl WebhookSender {
-    /// A sender by these settings; `None` where there is no secret to sign with.
+    /// A sender with these settings; `None` without a signing secret.
     ///
     /// # Errors
     /// TLS could not be set up.
@@ -93,7 +93,7 @@ impl WebhookSender {
         let rules = Arc::new(settings.rules.clone());
         let client = reqwest::Client::builder()
             .dns_resolver(Arc::new(PublicResolver::new(Arc::clone(&rules), lookup)))
-            // A proxy would look names up for itself.
+            // A proxy would resolve names itself.
             .no_proxy()
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -108,10 +108,10 @@ impl WebhookSender {
         Ok(Some(Self { client, signer, rules, timeout, retries, clock, rng: Mutex::new(rng) }))
     }
 
-    /// Sends once; returns the status of a receiver that has it now.
+    /// Sends once; returns the status of a receiver that accepted it.
     ///
     /// # Errors
-    /// It did not arrive, or the receiver says that it did not take it.
+    /// It did not arrive, or the receiver did not accept it.
     pub async fn deliver(&self, claimed: &ClaimedCallback) -> Result<u16, DeliveryError> {
         let url = self.rules.check_url(&claimed.url)?;
         // Plain data: serialising it cannot fail.
@@ -145,8 +145,8 @@ impl WebhookSender {
         DeliveryError::Unreachable { detail: causes(error) }
     }
 
-    /// How long to wait after the try number `attempts` failed; nothing when
-    /// it was the last one. A receiver that comes back is not met by everybody
+    /// How long to wait after try number `attempts` failed; none after the last one. The
+    /// waits are randomised so that a receiver that recovers does not get all callbacks
     /// at once.
     pub fn wait_after(&self, attempts: i32) -> Option<Duration> {
         let place = usize::try_from(attempts.checked_sub(1)?).ok()?;
@@ -155,8 +155,8 @@ impl WebhookSender {
         Some(wait.mul_f64(1.0 + JITTER * (2.0 * draw - 1.0)))
     }
 
-    /// Whether a claim of this number is one too many: workers that vanish
-    /// while they send must not try for ever.
+    /// Whether this number of claims is too high: workers that are lost while they send
+    /// must not try forever.
     pub fn is_exhausted(&self, attempts: i32) -> bool {
         usize::try_from(attempts).is_ok_and(|attempts| attempts > self.retries.len() + 1)
     }

@@ -21,11 +21,11 @@ use crate::runner::consumer;
 use crate::runner::quarantine::Quarantine;
 use crate::runner::traced::{About, Described};
 
-/// Hosts looked at in one look; the next look goes on behind them.
+/// Hosts per look; the next look continues after them.
 const HOSTS: i64 = 1_000;
-/// Between two looks that ends of jobs ask for.
+/// Delay of a look that the end of a job triggers.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Between two counts of what waits.
+/// Between two counts of waiting callbacks.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// A claimed callback.
@@ -63,7 +63,7 @@ impl consumer::Job<Deps> for CallbackJob {
     }
 }
 
-/// What this process sends at the moment: host and user of each.
+/// The callbacks that this process is sending: host and user of each.
 #[derive(Debug, Default)]
 struct Sending {
     to: Mutex<Vec<(String, Uuid)>>,
@@ -83,7 +83,7 @@ fn count<T: Eq + Hash>(items: impl Iterator<Item = T>) -> HashMap<T, i64> {
     counts
 }
 
-/// Counts among what is sent until it is dropped.
+/// Counts as being sent until it is dropped.
 #[derive(Debug)]
 struct SendingGuard {
     to: (String, Uuid),
@@ -115,10 +115,10 @@ pub struct Callbacks {
     deps: Arc<Deps>,
     sending: Arc<Sending>,
     ticks: Interval,
-    /// Where the walk over the hosts has come to.
+    /// The last host of the walk over the hosts.
     after: Option<String>,
     reported: Option<Instant>,
-    /// Callbacks that cannot be claimed for what stands in their rows.
+    /// Callbacks that cannot be claimed because of their rows.
     quarantine: Quarantine<Uuid>,
 }
 
@@ -152,7 +152,7 @@ impl consumer::Source<Deps> for Callbacks {
 }
 
 impl Callbacks {
-    /// Claims for this process.
+    /// A source for this process.
     pub fn new(deps: &Arc<Deps>) -> Self {
         let mut ticks = interval(deps.config.reconcile_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -166,7 +166,7 @@ impl Callbacks {
         }
     }
 
-    /// Claims what is due and fits.
+    /// Claims due callbacks within the limits.
     async fn look(&mut self, free: usize) -> Result<Vec<ClaimedCallback>, DbError> {
         let mut client = self.deps.db.within(limits::CLAIM).get().await?;
         if self.reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {

@@ -12,12 +12,12 @@ use regimen_common::db::callbacks::{self, CallbackOutcome, ClaimedCallback};
 use crate::deps::Deps;
 use crate::webhook::{DeliveryError, WebhookSender};
 
-/// What is kept of a callback whose workers vanished every time.
+/// The error of a callback whose workers were lost every time.
 const VANISHED: &str = "the workers that sent it stopped before they could tell what came of it";
-/// The status by which a receiver wants no more.
+/// The status with which a receiver ends the delivery.
 const GONE: u16 = 410;
 
-/// Sends a claimed callback and records what came of it.
+/// Sends a claimed callback and records the outcome.
 pub async fn handle(deps: &Deps, claimed: &ClaimedCallback) {
     let Some(sender) = &deps.webhook_sender else { return };
     let outcome = if sender.is_exhausted(claimed.attempts) {
@@ -28,7 +28,8 @@ pub async fn handle(deps: &Deps, claimed: &ClaimedCallback) {
     record(deps, claimed, &outcome).await;
 }
 
-/// Records that the handler broke: sent again like after a failure that may pass.
+/// Records that the handler panicked; the callback is retried as after a temporary
+/// failure.
 pub async fn panicked(deps: &Deps, claimed: &ClaimedCallback) {
     let later = deps.webhook_sender.as_ref().and_then(|sender| sender.wait_after(claimed.attempts));
     let sent = later.map_or(CallbackOutcome::Dead, CallbackOutcome::Later);
@@ -83,7 +84,7 @@ impl Outcome {
             Err(error) => error,
         };
         if let DeliveryError::NotPublic(refused) = &error {
-            // For the operators alone: the owner must not learn what is inside.
+            // Only for operators: the owner must not learn about internal addresses.
             let (host, job_id) = (&claimed.host, claimed.message.data.id);
             tracing::warn!(%job_id, host, %refused, "a callback leads into a network; not called");
         }

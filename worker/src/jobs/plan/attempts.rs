@@ -31,12 +31,12 @@ pub struct Attempts {
     user: Uuid,
     prompt_version: &'static str,
     stages: Arc<Stages>,
-    /// What is reserved for calls under way. A call that is broken off stays
-    /// counted with the most it can cost, here as in its row.
+    /// The reservations of running calls. A cancelled call stays counted with its highest
+    /// cost, as in its row.
     reservations: Mutex<HashMap<i32, Reservation>>,
     /// The rows of this run's attempts, by their number within the job.
     rows: Mutex<HashMap<i32, Uuid>>,
-    /// The attempt whose reply the job that this one retries has paid for.
+    /// The attempt whose paid reply was passed on from the job that this one retries.
     inherited: OnceLock<i32>,
 }
 
@@ -59,8 +59,8 @@ impl Attempts {
         self.held.id
     }
 
-    /// A stored reply whose plan nobody has saved: the previous holder did not
-    /// live to, or the job that this one retries could not.
+    /// A stored reply whose plan was not saved: the previous holder died, or the retried
+    /// job failed.
     ///
     /// # Errors
     /// Postgres failed.
@@ -69,7 +69,8 @@ impl Attempts {
         let Some(stored) = jobs::usable_reply(&client, self.held.id).await? else {
             return Ok(None);
         };
-        // A provider this release does not know cannot be read; it is asked anew.
+        // A provider that this release does not know cannot be parsed; a new call is
+        // made.
         let Ok(provider) = stored.provider.parse::<ProviderName>() else { return Ok(None) };
         self.remember(stored.n, stored.attempt_id);
         if stored.inherited {
@@ -91,7 +92,7 @@ impl Attempts {
     /// Appends an event of the claim.
     ///
     /// # Errors
-    /// [`JobError::Stale`] when the job is not ours any more.
+    /// [`JobError::Stale`] when another holder has the job.
     pub async fn event(
         &self,
         kind: JobEventKind,
@@ -105,7 +106,8 @@ impl Attempts {
         Ok(())
     }
 
-    /// Writes the row and the event of a call; its number, the event's, and the row's id.
+    /// Writes the row and the event of a call; returns its number, the event's, and the
+    /// row's id.
     async fn announce(&self, start: &Start) -> Result<(i32, i32, Uuid), JobError> {
         let id = Uuid::now_v7();
         let attempt = NewAttempt {
@@ -159,13 +161,13 @@ impl AttemptLog for Attempts {
         Ok(n)
     }
 
-    /// Goes on by itself when the run is dropped: the reply is paid for.
+    /// Continues when the run is dropped, because the reply is paid for.
     async fn replied(&self, n: i32, raw: &RawReply) -> Result<(), JobError> {
         self.stages.enter(Stage::Verifying);
         let (deps, held, row, raw) = (Arc::clone(&self.deps), self.held, self.row(n)?, raw.clone());
         let write = deps.in_flight.write(held);
         let stored = self.deps.tasks.clone().spawn(async move {
-            // Held until the reply is stored, or never will be.
+            // Held until the reply is stored, or storing it has failed.
             let _write = write;
             until_written(&deps.cancellation, "reply", async || {
                 let client = deps.db.get().await?;
@@ -174,7 +176,7 @@ impl AttemptLog for Attempts {
             })
             .await
         });
-        // A panic in there would have been a defect; the lease hands the job over.
+        // A panic there would be a defect; the lease hands the job over.
         let seq = stored.await.map_err(|_| JobError::Stale)??;
         if let Some(seq) = seq {
             self.deps.announcer.event(self.held.id, seq, JobEventKind::Verifying);
@@ -200,7 +202,7 @@ impl AttemptLog for Attempts {
         })
         .await?;
         if !judged {
-            // The job has ended, with this attempt counted as it stood.
+            // The job has ended, with this attempt counted as it was.
             return Err(JobError::Stale);
         }
         if let Some(reservation) = self.reserved(n) {
@@ -211,7 +213,7 @@ impl AttemptLog for Attempts {
         }
         self.stages.enter(Stage::Generating);
         let retry_in = end.retry_in.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        // Users read events: the provider's own words stay with the attempt.
+        // Users read events: the provider's own text stays with the attempt.
         let detail = attempt_summary(end.outcome);
         let data =
             json!({ "n": n, "class": end.outcome, "detail": detail, "retry_in_ms": retry_in });

@@ -21,11 +21,11 @@ use crate::runner::redis_source::RedisSource;
 pub struct Plans {
     deps: Arc<Deps>,
     source: RedisSource,
-    /// Postgres is asked for a connection before the next id is taken.
+    /// A connection to Postgres is needed before the next id is popped.
     postgres_failed: bool,
-    /// A claim may have been made whose answer did not arrive.
+    /// A claim may have been committed whose answer did not arrive.
     answer_lost: bool,
-    /// Jobs that cannot be claimed for what stands in their rows.
+    /// Jobs that cannot be claimed because of their rows.
     quarantine: Quarantine<Uuid>,
 }
 
@@ -40,7 +40,7 @@ impl consumer::Source<Deps> for Plans {
 }
 
 impl Plans {
-    /// Claims for this process.
+    /// A source for this process.
     pub fn new(deps: &Arc<Deps>) -> Self {
         Self {
             source: deps.redis_source((List::Pro, List::Free), deps.config.weights),
@@ -51,8 +51,8 @@ impl Plans {
         }
     }
 
-    /// Takes what was claimed in flight, and announces it. The lease counts from
-    /// before the claim was sent.
+    /// Puts claimed jobs in flight, and announces them. The lease counts from before the
+    /// claim was sent.
     fn held(&self, claimed: Vec<ClaimedJob>, asked_at: Instant) -> Vec<PlanJob> {
         let lease_until = asked_at + self.deps.config.claim.lease;
         let hold = |claimed: ClaimedJob| {
@@ -63,8 +63,8 @@ impl Plans {
         claimed.into_iter().map(hold).collect()
     }
 
-    /// Claims what Redis hands out, or what is due while Redis is away. What
-    /// cannot be claimed now goes back to Redis.
+    /// Claims the ids that Redis returns, or due jobs while Redis is away. Ids that
+    /// cannot be claimed now go back to Redis.
     async fn claim_next(&mut self, free: usize) -> Result<Vec<PlanJob>, DbError> {
         if self.postgres_failed {
             drop(self.postgres().await?);
@@ -94,8 +94,7 @@ impl Plans {
         Ok(self.held_of(claimed?, asked_at))
     }
 
-    /// The same for what became of a batch. Jobs that cannot be claimed now stay
-    /// out for a while.
+    /// The jobs of a batch's outcome. Jobs that cannot be claimed now are set aside.
     fn held_of(&mut self, outcome: Outcome<Uuid, ClaimedJob>, asked_at: Instant) -> Vec<PlanJob> {
         let (claimed, failed) = self.quarantine.take(outcome, |id| *id);
         if let Some(error) = failed {
@@ -105,8 +104,8 @@ impl Plans {
         self.held(claimed, asked_at)
     }
 
-    /// A connection. After a claim without an answer, what may stand in our
-    /// name is released first.
+    /// A connection. After a claim without an answer, possible claims in this process's
+    /// name are released first.
     async fn postgres(&mut self) -> Result<Client, DbError> {
         let client = self.deps.db.within(limits::CLAIM).get().await?;
         if self.answer_lost {

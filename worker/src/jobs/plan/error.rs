@@ -7,40 +7,40 @@ use serde_json::Value;
 
 use crate::budget::BudgetError;
 
-/// Why a job did not get its plan this time.
+/// Why a round produced no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// Worth another round later: everything that failed may pass.
+    /// Another round follows later: all failures may be temporary.
     #[error("another round: {reason}")]
     Retry {
-        /// What failed, for the job's history.
+        /// What failed, for the job's events.
         reason: String,
     },
-    /// Waits for money, which is not the job's fault.
+    /// Waits for the budget.
     #[error("over budget: {reason}")]
     OverBudget {
         /// Which budget.
         reason: String,
-        /// When there is a new one.
+        /// When the budget is renewed.
         renewed_at: DateTime<Utc>,
     },
-    /// No use trying again.
+    /// Final.
     #[error("{code}: {detail}")]
     Fail {
-        /// Why, for programs.
+        /// The failure code.
         code: FailureCode,
-        /// Why, for people.
+        /// The message for people.
         detail: String,
-        /// What each attempt said.
+        /// The failures of the attempts.
         evidence: Value,
     },
-    /// The handler itself broke: counted as the loss of a worker would be.
+    /// The handler panicked: counted like a lost worker.
     #[error("the handler panicked; the log has the details")]
     Panicked,
-    /// The claim is not ours any more; nothing may be written.
+    /// The claim is stale; nothing may be written.
     #[error("the claim is stale")]
     Stale,
-    /// Postgres failed underneath.
+    /// Postgres failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -57,7 +57,7 @@ impl From<BudgetError> for JobError {
 }
 
 impl JobError {
-    /// It in one word, for its span.
+    /// Its name in spans.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Retry { .. } => "retry",
@@ -69,7 +69,7 @@ impl JobError {
         }
     }
 
-    /// A failure for good without evidence.
+    /// A final failure without evidence.
     pub fn fail(code: FailureCode, detail: impl Into<String>) -> Self {
         Self::Fail { code, detail: detail.into(), evidence: Value::Null }
     }

@@ -32,17 +32,17 @@ use crate::runner::write_retry::until_written;
 pub struct Finished {
     /// The plan's id.
     pub plan_id: Uuid,
-    /// The plan as the front end reads it.
+    /// The plan in the front end's format.
     pub plan_data: Value,
-    /// What the app keeps beside it.
+    /// What the app stores beside it.
     pub beside: Beside,
-    /// Who wrote it.
+    /// The provider.
     pub provider: String,
-    /// With which model.
+    /// The model.
     pub model: String,
 }
 
-/// What the app keeps beside a plan, in its own words.
+/// What the app stores beside a plan, in its own columns.
 #[derive(Debug)]
 pub enum Beside {
     /// Of a meal plan.
@@ -90,11 +90,11 @@ impl Finished {
     }
 }
 
-/// What came of a round.
+/// The outcome of a round.
 pub type Outcome = Result<Finished, JobError>;
 
-/// Writes the end of a claim that `begun` then, whatever came of it, and
-/// concludes it unless Postgres could not be reached.
+/// Writes the end of a claim that began at `begun`, and concludes the claim unless
+/// Postgres could not be reached.
 pub async fn conclude(
     deps: &Deps,
     claimed: &ClaimedJob,
@@ -108,7 +108,7 @@ pub async fn conclude(
     }
     let (written, tried_for_long) = match outcome {
         Ok(finished) => (succeed(deps, claimed, begun, &finished).await, true),
-        // Of what fails in the middle of a round nothing was tried again yet.
+        // A failure of Postgres in the middle of a round has not been retried yet.
         Err(JobError::Db(error)) => (Err(error), false),
         Err(error) => (unsuccessful(deps, claimed, error).await, true),
     };
@@ -117,7 +117,8 @@ pub async fn conclude(
             tracing::error!(job_id = %held.id, %error, "the end of a claim cannot be written");
             let detail = "the plan could not be stored; the log has the details";
             match next_round(deps, claimed) {
-                // It goes on from the stored reply, so that nothing is paid twice.
+                // The next round continues from the stored reply, so that nothing is paid
+                // twice.
                 Some(after) => retry(deps, held, "waiting_retry", after, detail, true).await,
                 None => fail(deps, held, FailureCode::Internal, detail, &Value::Null).await,
             }
@@ -129,7 +130,8 @@ pub async fn conclude(
             tracing::warn!(job_id = %held.id, %error, "lost touch with Postgres; releasing the job");
         }
         Err(error) => {
-            // Released, it would come to the same end again without an attempt counted.
+            // If it were released, it would end the same way again without an attempt
+            // counted.
             tracing::error!(job_id = %held.id, %error, "could not end the claim; its lease will run out");
             in_flight.conclude();
         }
@@ -137,8 +139,8 @@ pub async fn conclude(
     }
 }
 
-/// Whether it was the server's answer to this write, again and again, and not
-/// the want of one or the end of the process.
+/// Whether Postgres refused this write repeatedly, rather than being away or the process
+/// ending.
 fn says_no(deps: &Deps, error: &DbError) -> bool {
     let of_the_statement =
         [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE, SqlState::INTERNAL_ERROR];
@@ -174,7 +176,7 @@ async fn succeed(
                 Ok(Some(ended))
             }
             None => {
-                // The account was deleted meanwhile: there is nobody to have the plan.
+                // The account was deleted meanwhile: no user can read the plan.
                 tx.rollback().await?;
                 cancel_with_account(&mut client, held.id, per_user(deps)).await
             }
@@ -214,7 +216,7 @@ async fn cancel_with_account(
     })
 }
 
-/// Ends the claim in the way its error says.
+/// Ends the claim according to its error.
 async fn unsuccessful(deps: &Deps, claimed: &ClaimedJob, error: JobError) -> Result<(), DbError> {
     let held = Held { id: claimed.id, fence: claimed.fence };
     match error {
@@ -223,7 +225,7 @@ async fn unsuccessful(deps: &Deps, claimed: &ClaimedJob, error: JobError) -> Res
             None => fail(deps, held, FailureCode::ProvidersExhausted, &reason, &Value::Null).await,
         },
         JobError::OverBudget { reason, renewed_at } => {
-            // Looked at again before that: a limit may be raised, a reservation come back.
+            // Checked again before that: a limit may be raised, a reservation released.
             let renewed_in = (renewed_at - deps.clock.now()).to_std().unwrap_or_default();
             let pause = deps.config.budgets.pause.min(renewed_in);
             retry(deps, held, "budget", pause, &reason, false).await
@@ -237,7 +239,7 @@ async fn unsuccessful(deps: &Deps, claimed: &ClaimedJob, error: JobError) -> Res
     }
 }
 
-/// Records that the handler itself broke, as the loss of a worker would be.
+/// Records that the handler panicked, like a lost worker.
 async fn panicked(deps: &Deps, held: Held) -> Result<(), DbError> {
     let ended = until_written(&deps.cancellation, "panic", async || {
         let mut client = deps.db.get().await?;
@@ -299,7 +301,7 @@ async fn fail(
     })
     .await?;
     if ended.is_some() {
-        // Without the detail, which may name what a person must not eat.
+        // Without the detail, which may name the person's allergies.
         let (job_id, code) = (held.id, code.as_str());
         if code == FailureCode::Internal.as_str() {
             tracing::error!(incident = "job_internal", %job_id, code, "a job failed for a defect");

@@ -36,10 +36,10 @@ use crate::runner::consumer;
 use crate::runner::in_flight::InFlightJob;
 use crate::runner::traced::{About, Described};
 
-/// What may come after the providers' deadline: judging and writing.
+/// Extra time after the providers' deadline, for judging and writing.
 const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 
-/// Tokens the visible JSON of a plan needs at most.
+/// The highest number of tokens of a plan's JSON.
 const OUTPUT_TOKENS: u32 = 12_000;
 
 static MEAL: LazyLock<Arc<ReplySchema>> = LazyLock::new(|| reply_schema(PlanKind::Meal));
@@ -53,13 +53,13 @@ fn reply_schema(kind: PlanKind) -> Arc<ReplySchema> {
 #[derive(Debug)]
 pub struct PlanJob {
     claimed: ClaimedJob,
-    /// Released when dropped, unless the job was ended or taken over.
+    /// Released when dropped, unless the job ended or was taken over.
     in_flight: InFlightJob,
     begun: Instant,
 }
 
 impl PlanJob {
-    /// The job of a claim.
+    /// The claimed job.
     pub fn new(claimed: ClaimedJob, in_flight: InFlightJob) -> Self {
         Self { claimed, in_flight, begun: Instant::now() }
     }
@@ -135,7 +135,7 @@ fn count_waits(claimed: &ClaimedJob) {
     }
 }
 
-/// One round. `Fallback::run` keeps the deadline; the outer limit covers all else.
+/// One round. `Fallback::run` keeps the deadline; the outer limit covers the rest.
 async fn round(
     deps: &Arc<Deps>,
     claimed: &ClaimedJob,
@@ -199,7 +199,7 @@ fn request(order: &Arc<Order>, user: Uuid, deadline: Instant) -> Request {
     }
 }
 
-/// What the failure of all providers means for the job.
+/// Maps the failure of all providers to the job's error.
 fn job_error(error: FallbackError<JobError>) -> JobError {
     let reason = error.to_string();
     match (error.code(), error) {
@@ -213,7 +213,7 @@ fn job_error(error: FallbackError<JobError>) -> JobError {
     }
 }
 
-/// Users read it: no provider's own words.
+/// Users read it: no provider's own text.
 fn evidence(failure: &AttemptFailure) -> Value {
     let class = failure.error.class();
     json!({
@@ -222,9 +222,9 @@ fn evidence(failure: &AttemptFailure) -> Value {
     })
 }
 
-/// The plan as it is stored: with imperial amounts for who uses them. What was not understood of the person's answers
-/// about food stands in it, so that whoever reads the plan knows what nobody checked, and
-/// what speaks for caution.
+/// The plan as it is stored: with imperial amounts if the person uses them, with the
+/// words of the person's answers about food that were not understood and so were not
+/// checked, and with cautions.
 fn with_unchecked(plan: &Plan, order: &Order) -> Value {
     let mut data = if order.quiz.current_weight.is_imperial() {
         let mut shown = plan.clone();

@@ -15,34 +15,34 @@ use crate::jobs::plan::error::JobError;
 use crate::plan::Needs;
 use crate::prompts;
 
-/// What the ingress handed over with a job.
+/// The input that the ingress stores with a job.
 #[derive(Debug, Deserialize)]
 pub struct Input {
     /// The quiz as [`Quiz`] serialises it.
     quiz: Option<Value>,
-    /// The quiz as it was sent: jobs of ingresses before this release.
+    /// The quiz as it was sent: in jobs of ingresses before this release.
     answers: Option<Value>,
-    /// The targets computed at the submit.
+    /// The targets computed at the submission.
     pub nutrition: Nutrition,
-    /// Those made safe; absent in jobs of ingresses before there were any.
+    /// The safe targets; absent in jobs of ingresses before they existed.
     targets: Option<Nutrition>,
-    /// What speaks for caution, as the person was told.
+    /// The cautions shown to the person.
     #[serde(default)]
     pub cautions: Vec<Value>,
-    /// Whom the user wants asked.
+    /// The provider that the user requests.
     pub provider: Option<String>,
-    /// With which model.
+    /// The model that the user requests.
     pub model: Option<String>,
 }
 
-/// One job's order.
+/// The input of one job, parsed.
 #[derive(Debug)]
 pub struct Order {
     /// The job.
     pub job: Uuid,
     /// Which plan.
     pub kind: PlanKind,
-    /// What came with it.
+    /// Its input.
     pub input: Input,
     /// The person's answers.
     pub quiz: Quiz,
@@ -51,10 +51,10 @@ pub struct Order {
 }
 
 impl Order {
-    /// Reads what stands in the job's row.
+    /// Parses the input of the job's row.
     ///
     /// # Errors
-    /// It is not what the ingress writes: the job fails for good.
+    /// It is not what the ingress writes: the job fails finally.
     pub fn read(claimed: &ClaimedJob) -> Result<Self, JobError> {
         let unreadable = |what: String| {
             JobError::fail(
@@ -75,11 +75,11 @@ impl Order {
         Ok(Self { job, kind, input, quiz, prompt_bytes, needs })
     }
 
-    /// What a plan for this person must satisfy, worked out once.
+    /// What a plan for this person must satisfy, computed once.
     pub fn needs(&self) -> &Needs {
         self.needs.get_or_init(|| {
             let told = self.input.cautions.iter();
-            // One of a newer ingress asks for nothing here.
+            // An unknown code of a newer ingress requires nothing here.
             let codes = told.filter_map(|caution| Code::deserialize(&caution["code"]).ok());
             Needs::of(&self.quiz, self.targets()).cautious(codes.collect())
         })
@@ -95,7 +95,7 @@ impl Order {
         prompts::build(self.kind, &self.quiz, self.targets(), self.needs(), self.job)
     }
 
-    /// Those texts are not longer, bytes.
+    /// An upper bound of the size of those texts, bytes.
     pub fn prompt_bytes(&self) -> usize {
         self.prompt_bytes
     }

@@ -5,16 +5,16 @@ use std::sync::{Mutex, PoisonError};
 use regimen_common::job::PlanKind;
 use tokio::time::Instant;
 
-/// What a round is at.
+/// The stages of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Claimed; no provider was asked yet.
+    /// Claimed; no provider was called yet.
     Claimed,
-    /// A provider is being asked, or the next call is waited for.
+    /// A provider is being called, or the next call is waiting.
     Generating,
-    /// A reply is stored and judged.
+    /// A reply is being stored and judged.
     Verifying,
-    /// What came of it is written.
+    /// The outcome is being written.
     Saving,
 }
 
@@ -29,7 +29,7 @@ impl Stage {
     }
 }
 
-/// The clock of one round; stops when it is dropped.
+/// Measures one round; stops when it is dropped.
 #[derive(Debug)]
 pub struct Stages {
     kind: PlanKind,
@@ -37,12 +37,12 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// A round begins.
+    /// Starts a round.
     pub fn begin(kind: PlanKind) -> Self {
         Self { kind, now: Mutex::new((Stage::Claimed, Instant::now())) }
     }
 
-    /// The round is at `stage` from now on.
+    /// Enters `stage`.
     pub fn enter(&self, stage: Stage) {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if now.0 != stage {

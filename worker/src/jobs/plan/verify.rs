@@ -20,9 +20,9 @@ use crate::plan::{self, Plan};
 /// Judges the replies of one claim.
 #[derive(Debug)]
 pub struct Verifier<'a> {
-    /// What was asked for.
+    /// The job's input.
     pub order: &'a Order,
-    /// Told of repairs.
+    /// Records repairs.
     pub attempts: &'a Attempts,
 }
 
@@ -76,7 +76,8 @@ impl Verifier<'_> {
         let classes: Vec<_> = repairs.iter().map(Repair::class).collect();
         let data = json!({ "repairs": classes });
         let recorded = self.attempts.event(JobEventKind::Repaired, "verifying", data).await;
-        // If the claim is stale, the fenced finish says so; the event is history only.
+        // If the claim is stale, the fenced end finds out; this event is informative
+        // only.
         if let Err(error) = recorded {
             tracing::debug!(%error, "could not record repairs");
         }

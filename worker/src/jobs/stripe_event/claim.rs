@@ -16,10 +16,10 @@ use crate::runner::quarantine::Quarantine;
 use crate::runner::redis_source::RedisSource;
 use crate::runner::traced::{About, Described};
 
-/// Events before mails: what was paid for comes first.
+/// Events before mails: paid plans take precedence.
 const WEIGHTS: Weights = Weights { first: 4, second: 1 };
 
-/// A claimed event, or the mail about one.
+/// A claimed event, or a mail about one.
 #[derive(Debug)]
 pub enum EventJob {
     /// To be applied.
@@ -66,7 +66,7 @@ impl consumer::Job<Deps> for EventJob {
 pub struct Events {
     deps: Arc<Deps>,
     source: RedisSource,
-    /// Events and mails that cannot be claimed for what stands in their rows.
+    /// Events and mails that cannot be claimed because of their rows.
     events_quarantine: Quarantine<String>,
     mails_quarantine: Quarantine<String>,
 }
@@ -95,7 +95,7 @@ impl consumer::Source<Deps> for Events {
 }
 
 impl Events {
-    /// Claims for this process.
+    /// A source for this process.
     pub fn new(deps: &Arc<Deps>) -> Self {
         Self {
             source: deps.redis_source((List::Stripe, List::Notify), WEIGHTS),
@@ -105,8 +105,8 @@ impl Events {
         }
     }
 
-    /// An id says of neither list; an event and its mail have the same one. A
-    /// mail is claimed only when its event is no longer waiting.
+    /// An id does not say its list; an event and its mail have the same id. A mail is
+    /// claimed only when its event is no longer waiting.
     async fn claim_some(
         &mut self,
         ids: Option<&[String]>,
@@ -131,7 +131,7 @@ impl Events {
                     let (mails, _) = self.mails_quarantine.take(mails, String::clone);
                     work.extend(mails.into_iter().map(EventJob::Mail));
                 }
-                // What is claimed already is handled all the same.
+                // Jobs that are claimed already are handled anyway.
                 Err(error) => tracing::warn!(%error, "could not claim mails; trying again"),
             }
         }
@@ -141,7 +141,7 @@ impl Events {
         }
     }
 
-    /// The ids of what was taken, but for those that cannot be claimed for now.
+    /// The popped ids, without those that are set aside.
     fn ids(&self, taken: &Taken) -> Vec<String> {
         let ids = taken.iter().map(|(_, message)| message.id.clone());
         ids.filter(|id| !self.events_quarantine.holds(id) && !self.mails_quarantine.holds(id))

@@ -22,49 +22,48 @@ use super::settle::{self, Settled};
 use crate::deps::Deps;
 use crate::stripe::StripeError;
 
-/// How long a claim holds: a worker that vanishes delays its events so long.
+/// How long a claim is valid: a lost worker delays its events by this time.
 pub const HOLD: Duration = Duration::from_secs(30);
-/// A handler gives up well before its claim runs out.
+/// The handler's time limit, well below the duration of its claim.
 const LIMIT: Duration = Duration::from_secs(25);
-/// After so many claims an event whose failures might pass is dead all the
-/// same: half a day.
+/// After this many claims an event with temporary failures is dead: half a day.
 const PATIENT_ATTEMPTS: i32 = 22;
 /// The same for failures that look like defects.
 const IMPATIENT_ATTEMPTS: i32 = 6;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
-/// Why an event was not applied this time.
+/// Why an event was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    /// The stored body is no event.
+    /// The stored body is not an event.
     #[error(transparent)]
     Unreadable(#[from] BadPayload),
-    /// Only Stripe could tell, and did not.
+    /// Only Stripe could decide, and did not answer.
     #[error(transparent)]
     Stripe(#[from] StripeError),
     /// Postgres failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// Other events of the customer kept changing what we know.
+    /// Other events of the customer changed its state repeatedly.
     #[error("other events of this customer keep coming first")]
     Contended,
     /// It took too long.
     #[error("not applied within {} seconds", LIMIT.as_secs())]
     TooSlow,
-    /// The handler broke.
+    /// The handler panicked.
     #[error("the handler panicked; the log has the details")]
     Panicked,
 }
 
-/// What a failure means for the event.
+/// Whether a retry of the event can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Prospect {
-    /// Passes by itself or with an operator's help.
+    /// Temporary, or until an operator helps.
     Patient,
     /// May be a defect.
     Impatient,
-    /// Never passes.
+    /// Permanent.
     Hopeless,
 }
 
@@ -102,7 +101,7 @@ impl EventError {
     }
 }
 
-/// Applies a claimed event and records what came of it.
+/// Applies a claimed event and records the outcome.
 pub async fn handle(deps: &Deps, claimed: &ClaimedEvent) {
     let started = Instant::now();
     let label = match attempt(deps, claimed).await {
@@ -124,7 +123,7 @@ pub async fn handle(deps: &Deps, claimed: &ClaimedEvent) {
     metrics::histogram!("regimen_stripe_event_seconds").record(started.elapsed());
 }
 
-/// Records that the handler broke: the event is tried again, or dead.
+/// Records that the handler panicked: the event is retried, or dead.
 pub async fn panicked(deps: &Deps, claimed: &ClaimedEvent) {
     count(EventError::Panicked.code());
     give_back(deps, claimed, &EventError::Panicked).await;

@@ -27,26 +27,26 @@ use super::handler::EventError;
 use crate::deps::Deps;
 use crate::mail::in_app_text;
 
-/// Looks at the same event before it goes to the back of the queue.
+/// Tries of the same event before it goes to the back of the queue.
 const ROUNDS: usize = 6;
-/// News older than this, in seconds, is shown in the app but not mailed:
-/// Stripe retries deliveries for three days.
+/// Older notices, in seconds, are shown in the app but not mailed: Stripe retries
+/// deliveries for three days.
 const MAILABLE: i64 = 3 * 86_400;
 
-/// What came of an event.
+/// The outcome of an event.
 #[derive(Debug, Default)]
 pub struct Settled {
-    /// The state it ended in; `None` when somebody else had ended it.
+    /// The state it ended in; `None` when another worker had ended it.
     pub state: Option<EventState>,
-    /// What operators should look at.
+    /// Alerts for operators.
     pub alerts: Vec<Alert>,
-    /// Users who pay twice now, and for what.
+    /// Users with more than one paid subscription.
     pub paid_twice: Vec<(Uuid, Vec<String>)>,
     /// Whether a mail waits to be sent.
     pub mail: bool,
 }
 
-/// Answers, and the revision of the customer they were asked for.
+/// Replies of Stripe, and the revision of the customer they were requested for.
 #[derive(Default)]
 struct Told {
     answers: Answers,
@@ -58,7 +58,7 @@ enum Round {
     Ask { questions: Vec<Question>, needed: bool },
 }
 
-/// Settles an event.
+/// Applies an event.
 ///
 /// # Errors
 /// Nothing was written.
@@ -97,7 +97,7 @@ async fn ask(
     Ok(())
 }
 
-/// One look at the event under its customer's lock.
+/// One try of the event under its customer's lock.
 async fn round(
     deps: &Deps,
     claimed: &ClaimedEvent,
@@ -106,7 +106,7 @@ async fn round(
 ) -> Result<Round, EventError> {
     let mut client = deps.db.get().await?;
     let tx = client.transaction().await?;
-    // A customer with many events must not fill the pool with waiting connections.
+    // Does not wait for the lock: a customer with many events must not use up the pool.
     tx.batch_execute("-- impatient locks\nset local lock_timeout = '3s'").await?;
     let customer = customer_of(event, &told.answers);
     if let Some(customer) = &customer {
@@ -120,7 +120,7 @@ async fn round(
         None => Stored::default(),
     };
     if stored.revision != told.revision {
-        // Overtaken: only what never changes still counts.
+        // The customer changed meanwhile: only replies that never change still count.
         told.answers.retain(|question, _| matches!(question, Question::Charge(_)));
         told.revision = stored.revision;
     }

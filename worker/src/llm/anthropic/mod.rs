@@ -14,7 +14,7 @@ use super::http::{Assemble, Outgoing, Transport, Wire};
 use super::schema::Subset;
 use super::{GenerateRequest, PreparedCall, Provider, ProviderName, Reasoning};
 
-/// What hosts of this format refuse, and by which names.
+/// The features that hosts of this format may refuse, and their names.
 const FEATURES: Names = &[
     (Feature::Reasoning, &["effort", "output_config.effort"]),
     (Feature::Schema, &["output_config", "format", "json_schema", "schema", "structured outputs"]),
@@ -22,10 +22,10 @@ const FEATURES: Names = &[
     (Feature::Stream, &["stream", "streaming"]),
 ];
 
-/// The API version every request names.
+/// The API version of every request.
 pub const VERSION: &str = "2026-10-21";
 
-/// Asks the Messages endpoint.
+/// Calls the Messages endpoint.
 #[derive(Debug, Clone)]
 pub struct Messages {
     endpoint: Url,

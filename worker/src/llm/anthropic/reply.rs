@@ -6,12 +6,12 @@ use crate::llm::content::{count, reason, text_in, word};
 use crate::llm::reading::{Spoken, document, verdict};
 use crate::llm::{ProviderError, ProviderName, RawReply, Reply, TokenUsage};
 
-/// `input_tokens` leaves the cache out; our `input` is the whole prompt.
+/// `input_tokens` excludes the cache; our `input` is the whole prompt.
 fn usage(usage: &Value) -> TokenUsage {
     let cached = count(&usage["cache_read_input_tokens"]);
     let cache_write = count(&usage["cache_creation_input_tokens"]);
     let fresh = count(&usage["input_tokens"]);
-    // Without the fresh part, the cached ones say nothing about the whole.
+    // Without the uncached part, the cached ones do not give the whole.
     let input =
         if fresh == 0 { 0 } else { fresh.saturating_add(cached).saturating_add(cache_write) };
     TokenUsage {

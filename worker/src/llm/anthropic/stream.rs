@@ -12,7 +12,7 @@ use crate::llm::sse::Event;
 /// A bound on content blocks; a plan is one, thinking adds a few.
 const MOST_BLOCKS: usize = 256;
 
-/// What has come so far.
+/// The events so far.
 #[derive(Debug, Default)]
 pub struct Assembler {
     message: Map<String, Value>,
@@ -50,7 +50,7 @@ impl Assemble for Assembler {
                 let text = text_in(&data["delta"]["text"]);
                 if !text.is_empty() {
                     let block = self.block(&data)?;
-                    // A block whose start did not come holds text if its deltas do.
+                    // A block without a start event holds text if its deltas do.
                     if block.kind.is_empty() {
                         block.kind = "text".to_owned();
                     }
@@ -59,7 +59,7 @@ impl Assemble for Assembler {
             }
             "message_delta" => self.finish_message(data),
             "message_stop" => return Ok(true),
-            // ping, content_block_stop, and what is yet to be invented.
+            // ping, content_block_stop, and unknown events.
             _ => {}
         }
         Ok(false)
@@ -80,7 +80,7 @@ impl Assemble for Assembler {
     fn finish(self: Box<Self>) -> Value {
         let mut message = self.message;
         let content = self.content.into_iter().map(|block| {
-            // Thinking is not kept: nobody reads it, and it may be long.
+            // Thinking is not kept: it is not used, and it may be long.
             match block.kind.as_str() {
                 "text" => json!({ "type": "text", "text": joined(&block.text) }),
                 kind => json!({ "type": kind }),

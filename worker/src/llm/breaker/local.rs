@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use super::{Admission, Breaker, Mark};
 use crate::llm::policy::FallbackPolicy;
 
-/// So many slots are remembered. A worker has far fewer, but a request may name
-/// a model, and names can be made up without end.
+/// The highest number of remembered slots. A worker has far fewer, but requests may name
+/// any number of models.
 const MOST_SLOTS: usize = 256;
 
-/// Everything this process knows, by slot.
+/// The state that this process knows, by slot.
 #[derive(Debug, Default)]
 pub(super) struct Local(HashMap<String, State>);
 
@@ -56,7 +56,7 @@ impl Local {
         }
     }
 
-    /// Takes over that the breaker is not open any more.
+    /// Records that the breaker is no longer open.
     pub(super) fn close(&mut self, slot: &str) {
         if let Some(state) = self.0.get_mut(slot) {
             state.close();
@@ -77,7 +77,7 @@ impl Local {
         }
     }
 
-    /// Takes over what Redis knows.
+    /// Takes over the state from Redis.
     pub(super) fn learn(&mut self, slot: &str, now: Instant, cooling: Duration, open: Duration) {
         let state = self.state(slot, now);
         if !cooling.is_zero() {
@@ -88,8 +88,8 @@ impl Local {
         }
     }
 
-    /// The state of `slot`, new if need be. In a full map it takes the place of
-    /// the slot that may be called soonest, so that a block outlives what blocks nothing.
+    /// The state of `slot`, created if needed. In a full map it replaces the slot that
+    /// may be called soonest, so that blocked slots stay.
     fn state(&mut self, slot: &str, now: Instant) -> &mut State {
         if self.0.len() >= MOST_SLOTS && !self.0.contains_key(slot) {
             let least = self.0.iter().min_by_key(|(_, state)| (state.blocked(now), state.failures));

@@ -15,11 +15,11 @@ use self::local::Local;
 use super::policy::FallbackPolicy;
 use super::retry::Health;
 
-/// Redis answers in well under a millisecond; beyond this we go on without it.
+/// Redis answers in well under a millisecond; after this time it is ignored.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// After a failure Redis is left out for this long, so that calls do not queue up behind it.
+/// After a failure Redis is left out for this time, so that calls do not queue behind it.
 const AWAY: Duration = Duration::from_secs(2);
-/// A probe that takes longer than this is given up for lost.
+/// A probe that takes longer than this counts as lost.
 const PROBE: Duration = Duration::from_secs(60);
 
 /// Whether a call may be made.
@@ -27,26 +27,26 @@ const PROBE: Duration = Duration::from_secs(60);
 pub enum Admission {
     /// Yes.
     Call,
-    /// Yes, as the one call that finds out whether the provider is back.
+    /// Yes, as the one probe.
     Probe,
-    /// Not before this much time has passed: it asked to be left alone.
+    /// Not before this time has passed: it is cooling down.
     Cooling(Duration),
-    /// Not before this much time has passed: its breaker is open.
+    /// Not before this time has passed: its breaker is open.
     Open(Duration),
 }
 
-/// How a breaker stands; the number is the gauge's.
+/// The state of a breaker; the number is the gauge's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breaker {
-    /// Calls go through.
+    /// Calls are made.
     Closed = 0,
-    /// One call finds out whether the provider is back.
+    /// One probe is made.
     HalfOpen = 1,
-    /// No call goes through.
+    /// No call is made.
     Open = 2,
 }
 
-/// The shared knowledge about all providers.
+/// The shared state of all providers.
 pub struct Breakers {
     shared: Option<Shared>,
     local: Mutex<Local>,
@@ -81,7 +81,7 @@ impl Breakers {
     /// Asks whether `slot` may be called.
     pub async fn admit(&self, slot: &str) -> Admission {
         let now = Instant::now();
-        // A cool-down we know of never gets shorter, whatever Redis still knows.
+        // A cool-down that this process knows never gets shorter, whatever Redis has.
         if let Some(wait) = self.locally(|local| local.cooling(slot, now)) {
             return Admission::Cooling(wait);
         }
@@ -96,28 +96,29 @@ impl Breakers {
                 self.locally(|local| local.learn(slot, now, Duration::ZERO, wait))
             }
             Admission::Call => self.locally(|local| local.close(slot)),
-            // What the probe finds is still to come.
+            // The result of the probe follows.
             Admission::Probe => {}
         }
         reply
     }
 
-    /// How long `slot` is known to be blocked, without asking anybody.
+    /// How long `slot` is known to be blocked, without a request to Redis.
     pub fn blocked(&self, slot: &str) -> Option<Duration> {
         self.locally(|local| local.blocked(slot, Instant::now()))
     }
 
-    /// How the breaker of `slot` stands, as far as this process knows.
+    /// The breaker of `slot`, as far as this process knows.
     pub fn breaker(&self, slot: &str) -> Breaker {
         self.locally(|local| local.breaker(slot, Instant::now()))
     }
 
-    /// What is left of the cool-down of `slot`, as far as this process knows.
+    /// The remaining cool-down of `slot`, as far as this process knows.
     pub fn cooling(&self, slot: &str) -> Option<Duration> {
         self.locally(|local| local.cooling(slot, Instant::now()))
     }
 
-    /// Records what a call to `slot` said about it. `hint` is the wait the provider asked for.
+    /// Records what a call to `slot` says about its health. `hint` is the provider's
+    /// retry-after.
     pub async fn record(&self, slot: &str, health: Health, hint: Option<Duration>) {
         let now = Instant::now();
         let mark = Mark::of(health, hint, &self.policy);
@@ -194,13 +195,14 @@ impl Shared {
     }
 }
 
-/// What is recorded about a provider.
+/// What is recorded for a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
     Ok,
     Failing(u32),
     Busy(Duration),
-    /// Shut at once, for `first`; found again after that, for twice as long, up to `longest`.
+    /// Blocked at once, for `first`; when found again, for twice as long, up to
+    /// `longest`.
     Shut {
         first: Duration,
         longest: Duration,
@@ -213,7 +215,8 @@ impl Mark {
             Health::Fine => Self::Ok,
             Health::Failing(weight) => Self::Failing(weight),
             Health::Busy => Self::Busy(hint.unwrap_or(policy.cool_down)),
-            // Whoever pays wants it back soon, whatever the reply said.
+            // A lack of money is retried soon, whatever the reply said, because it may
+            // have been paid.
             Health::Broke => Self::Shut { first: policy.broke, longest: policy.broke },
             Health::Misconfigured => {
                 Self::Shut { first: policy.broke, longest: policy.misconfigured }

@@ -13,7 +13,7 @@ use super::http::{Assemble, Outgoing, Transport, Wire};
 use super::schema::Subset;
 use super::{GenerateRequest, PreparedCall, Provider, ProviderName, Reasoning};
 
-/// What hosts of this format refuse, and by which names.
+/// The features that hosts of this format may refuse, and their names.
 const FEATURES: Names = &[
     (
         Feature::Schema,
@@ -45,7 +45,7 @@ const FEATURES: Names = &[
     ),
 ];
 
-/// Asks the streamGenerateContent endpoint of a model.
+/// Calls the streamGenerateContent endpoint of a model.
 #[derive(Debug, Clone)]
 pub struct GenerateContent {
     base: Url,
@@ -73,7 +73,7 @@ impl GenerateContent {
         if !without(Feature::JsonMode) {
             generation["responseMimeType"] = json!("application/json");
         }
-        // The schema only goes with the type.
+        // The schema requires the JSON type.
         if !without(Feature::Schema) && !without(Feature::JsonMode) {
             generation["responseJsonSchema"] = prompt.schema.of(Subset::Gemini).clone();
         }
@@ -122,7 +122,7 @@ impl Provider for GenerateContent {
 }
 
 impl Wire for GenerateContent {
-    /// Gemini's id stands in the body (`responseId`); this header is only a trace.
+    /// Gemini's id is in the body (`responseId`); this header is only a trace id.
     fn request_id_header(&self) -> &'static str {
         "x-request-id"
     }

@@ -6,11 +6,11 @@ use crate::llm::content::{count, is_there, reason, text_in, word};
 use crate::llm::reading::{Spoken, document, verdict};
 use crate::llm::{ProviderError, ProviderName, RawReply, Reply, TokenUsage};
 
-/// Thoughts are billed as output and are not part of the candidates.
+/// Reasoning is billed as output and is not part of the candidates.
 fn usage(usage: &Value) -> TokenUsage {
     let thoughts = count(&usage["thoughtsTokenCount"]);
     let written = count(&usage["candidatesTokenCount"]);
-    // Without the written part, the thoughts say nothing about the whole.
+    // Without the candidates' count, the reasoning count does not give the whole.
     let output = if written == 0 { 0 } else { written.saturating_add(thoughts) };
     TokenUsage {
         input: count(&usage["promptTokenCount"]),
@@ -21,7 +21,7 @@ fn usage(usage: &Value) -> TokenUsage {
     }
 }
 
-/// The reason for blocking a prompt that is not blocked.
+/// The block reason of a prompt that is not blocked.
 pub(super) const BLOCKED_BY_NOTHING: &str = "BLOCK_REASON_UNSPECIFIED";
 
 /// The text of a candidate, whole or a piece of a stream.

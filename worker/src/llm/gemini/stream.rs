@@ -10,12 +10,12 @@ use crate::llm::http::Assemble;
 use crate::llm::reading::{Piece, is_said, is_whole, piece};
 use crate::llm::sse::Event;
 
-/// What has come so far.
+/// The chunks so far.
 #[derive(Debug, Default)]
 pub struct Assembler {
     text: String,
     finish: Value,
-    /// Everything beside the candidates; the latest value counts.
+    /// All fields beside the candidates; the latest value counts.
     rest: Map<String, Value>,
 }
 
@@ -41,7 +41,7 @@ impl Assemble for Assembler {
                 merge(self.rest.entry(name).or_insert(Value::Null), value);
             }
         }
-        // A reason to stop may stand in every chunk: the stream's end is the end.
+        // Every chunk may have a finish reason: only the end of the stream ends it.
         Ok(blocked)
     }
 

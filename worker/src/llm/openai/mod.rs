@@ -14,7 +14,7 @@ use super::http::{Assemble, Outgoing, Transport, Wire};
 use super::schema::Subset;
 use super::{GenerateRequest, PreparedCall, Provider, ProviderName, Reasoning};
 
-/// What hosts of this format refuse, and by which names.
+/// The features that hosts of this format may refuse, and their names.
 const FEATURES: Names = &[
     (Feature::CapName, &["max_completion_tokens", "max_tokens"]),
     (
@@ -41,16 +41,16 @@ const FEATURES: Names = &[
     (Feature::Stream, &["stream", "streaming"]),
 ];
 
-/// Which service is behind the format.
+/// The service behind the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// OpenAI itself: `developer` role, privacy fields.
     Openai,
-    /// Any other host: only the fields everybody knows.
+    /// Any other host: only widely supported fields.
     Compatible,
 }
 
-/// Asks a Chat Completions endpoint.
+/// Calls a Chat Completions endpoint.
 #[derive(Debug, Clone)]
 pub struct ChatCompletions {
     dialect: Dialect,
@@ -124,7 +124,7 @@ fn messages(dialect: Dialect, request: &GenerateRequest) -> Vec<Value> {
     messages
 }
 
-/// Health data is not to be kept, and a user is known by a hash only.
+/// Health data must not be stored, and a user is identified by a hash only.
 fn privacy(fields: &mut Map<String, Value>, request: &GenerateRequest) {
     if !request.without.has(Feature::Storage) {
         fields.insert("store".to_owned(), json!(false));

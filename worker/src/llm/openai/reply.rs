@@ -7,7 +7,7 @@ use crate::llm::content::{is_there, reason, text_in, word};
 use crate::llm::reading::{Spoken, document, first_count, verdict};
 use crate::llm::{ProviderError, ProviderName, RawReply, Reply, TokenUsage};
 
-/// The counts in a document: where the format has them, or where some hosts put them.
+/// The counts in a document: in the format's place, or where some hosts put them.
 pub(super) fn usage_in(document: &Value) -> &Value {
     let places =
         [&document["usage"], &document["choices"][0]["usage"], &document["x_groq"]["usage"]];
@@ -34,7 +34,7 @@ pub(super) fn text_of(choice: &Value) -> String {
     places.into_iter().map(content_text).find(|text| !text.is_empty()).unwrap_or_default()
 }
 
-/// A content that is an object of none of the known kinds is the answer, parsed already.
+/// A content that is an object of no known kind is the answer, already parsed.
 fn content_text(content: &Value) -> String {
     let part = ["type", "text", "content"].iter().any(|name| !content[*name].is_null());
     match content {
@@ -43,7 +43,7 @@ fn content_text(content: &Value) -> String {
     }
 }
 
-/// The words with which the model declined.
+/// The model's refusal.
 pub(super) fn refusal_of(choice: &Value) -> String {
     let said = |message: &Value| {
         let parts = message["content"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -54,8 +54,8 @@ pub(super) fn refusal_of(choice: &Value) -> String {
     said(&choice["delta"]) + &said(&choice["message"])
 }
 
-/// What a choice, whole or a piece of a stream, says outside of its text: the
-/// arguments of a tool's call, and thoughts.
+/// The fields of a choice, whole or a piece of a stream, beside its text: tool arguments,
+/// and reasoning.
 pub(super) fn elsewhere_of(choice: &Value) -> [String; 2] {
     let message = if is_there(&choice["delta"]) { &choice["delta"] } else { &choice["message"] };
     let called = [&message["tool_calls"][0]["function"], &message["function_call"]];
@@ -68,8 +68,8 @@ pub(super) fn elsewhere_of(choice: &Value) -> [String; 2] {
     [first(Box::new(arguments)), first(Box::new(thoughts))]
 }
 
-/// The answer of a model that wrote no text, where it stands whole in a place
-/// that hosts put it in by mistake.
+/// The answer of a model without text, if it is complete in a field where hosts put it by
+/// mistake.
 pub(super) fn misplaced<'a>(text: &str, elsewhere: &'a [String; 2]) -> Option<&'a str> {
     let whole = |text: &&String| only_object(text).is_ok();
     elsewhere.iter().find(whole).filter(|_| text.trim().is_empty()).map(String::as_str)

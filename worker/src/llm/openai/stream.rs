@@ -10,14 +10,14 @@ use crate::llm::http::Assemble;
 use crate::llm::reading::{Piece, is_said, is_whole, piece};
 use crate::llm::sse::Event;
 
-/// What has come so far.
+/// The chunks so far.
 #[derive(Debug, Default)]
 pub struct Assembler {
     id: Value,
     model: Value,
     content: String,
     refusal: String,
-    /// What is said outside of the text; kept only when the answer is there.
+    /// Fields beside the text; kept only if the answer is there.
     elsewhere: [String; 2],
     finish: Value,
     usage: Value,
