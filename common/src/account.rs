@@ -2,21 +2,21 @@
 
 use crate::job::JobClass;
 
-/// Id of the plan every new profile starts with, in `public.plans`.
+/// Id of every new profile's plan, in `public.plans`.
 pub const FREE_PLAN_ID: &str = "free";
 
-/// What a user's plan entitles them to, as far as limits and order go.
+/// What a user's plan means for limits and queue order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PlanTier {
     /// No plan, the free one, or one that is no longer offered.
     Free,
-    /// Any other plan: operators sell more than the two we know.
+    /// Any other plan, because operators may sell more plans.
     Pro,
 }
 
 impl PlanTier {
-    /// The tier of a profile with this `plan_id`. `active` is whether the plan
-    /// exists and is on offer.
+    /// The tier of a profile with this `plan_id`. `active` is whether the plan exists and
+    /// is offered.
     pub fn of(plan_id: Option<&str>, active: bool) -> Self {
         match plan_id {
             None | Some(FREE_PLAN_ID) => Self::Free,

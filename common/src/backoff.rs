@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-/// The wait after so many failures: `first` after one, then twice as long each
-/// time, never more than `cap`.
+/// The wait after this many failures: `first` after one, then doubled each time, at most
+/// `cap`.
 pub fn backoff(failures: u32, first: Duration, cap: Duration) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(cap)
 }
 
-/// The same with jitter, so that those who failed together do not come back
-/// together: `draw`, from 0 to 1, picks a wait between `least` (a share of it,
-/// 0 for full jitter) and all of it.
+/// The same with jitter, so that simultaneous failures are not retried simultaneously:
+/// `draw`, from 0 to 1, selects a wait between `least` (a share of it, 0 for full jitter)
+/// and all of it.
 pub fn jittered(wait: Duration, least: f64, draw: f64) -> Duration {
     wait.mul_f64(least + (1.0 - least) * draw.clamp(0.0, 1.0))
 }

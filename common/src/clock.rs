@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::{DateTime, Utc};
 
-/// Tells the time of day. Cheap to clone.
+/// The wall clock. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Clock(Source);
 
@@ -21,7 +21,7 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands at `now` until [`Clock::set`] moves it.
+    /// A clock that stays at `now` until [`Clock::set`] changes it.
     pub fn fixed(now: DateTime<Utc>) -> Self {
         Self(Source::Fixed(Arc::new(AtomicI64::new(now.timestamp_micros()))))
     }
@@ -37,7 +37,7 @@ impl Clock {
         }
     }
 
-    /// Moves a fixed clock, and every clone of it. A system clock stays as it is.
+    /// Sets a fixed clock, and every clone of it. A system clock is not changed.
     pub fn set(&self, now: DateTime<Utc>) {
         if let Source::Fixed(micros) = &self.0 {
             micros.store(now.timestamp_micros(), Ordering::SeqCst);

@@ -13,17 +13,17 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
-/// One mistake in the environment, named by its variable.
+/// One mistake in the environment, with its variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {problem}")]
 pub struct ConfigError {
     /// The variable to correct.
     pub name: String,
-    /// What is wrong with it and what would be right. Never the value of a secret.
+    /// What is wrong with it and what would be valid. Never the value of a secret.
     pub problem: String,
 }
 
-/// Every mistake found in one reading of the environment.
+/// All mistakes found in one reading of the environment.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
@@ -34,7 +34,7 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// Where the deployment runs; decides which shortcuts are refused.
+/// The kind of deployment; it decides which shortcuts are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
     /// A developer's machine: shortcuts such as `AUTH_MODE=off` are allowed.
@@ -46,7 +46,7 @@ pub enum Environment {
 }
 
 impl Environment {
-    /// The name as it stands in `ENVIRONMENT`.
+    /// The name in `ENVIRONMENT`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Development => "development",
@@ -69,10 +69,10 @@ impl FromStr for Environment {
     }
 }
 
-/// A reading of the environment in progress. `Debug` shows no values.
+/// The environment while it is being read. `Debug` shows no values.
 pub struct Env {
     values: BTreeMap<String, String>,
-    /// Names whose values are no text.
+    /// Names whose values are not UTF-8.
     unreadable: BTreeSet<String>,
     asked: BTreeSet<&'static str>,
     errors: Vec<ConfigError>,
@@ -89,7 +89,7 @@ impl Env {
     pub fn from_process() -> Self {
         let mut unreadable = Vec::new();
         let pairs = std::env::vars_os().filter_map(|(name, value)| {
-            // Names of ours are plain; others are none of our business.
+            // Our names are plain; others are ignored.
             let name = name.into_string().ok()?;
             match value.into_string() {
                 Ok(value) => Some((name, value)),
@@ -116,7 +116,8 @@ impl Env {
         }
     }
 
-    /// The raw text of `name`, or of the file `NAME_FILE` names. Blank counts as unset.
+    /// The raw text of `name`, or of the file that `NAME_FILE` names. Blank counts as
+    /// unset.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         self.asked.insert(name);
         if self.unreadable.contains(name) {
@@ -158,7 +159,7 @@ impl Env {
         value.and_then(|value| self.parse(name, &value))
     }
 
-    /// A setting that may be absent.
+    /// An optional setting.
     pub fn optional<T>(&mut self, name: &'static str) -> Option<T>
     where
         T: FromStr,
@@ -190,13 +191,13 @@ impl Env {
         })
     }
 
-    /// A web address that may be absent.
+    /// An optional URL.
     pub fn url(&mut self, name: &'static str) -> Option<Url> {
         let value = self.text(name)?;
         let problem = match value.parse::<Url>() {
             Ok(url) if matches!(url.scheme(), "http" | "https") => return Some(url),
             Ok(_) => "must begin with https:// (or http://)".to_owned(),
-            // Not repeated: addresses may hold passwords.
+            // The value is not repeated, because URLs may contain passwords.
             Err(error) => {
                 format!("is no web address ({error}); write it whole, as https://host/path")
             }
@@ -251,7 +252,7 @@ impl Env {
         self.text(name).map(SecretString::from)
     }
 
-    /// Comma-separated values; blanks between commas are dropped.
+    /// Comma-separated values; blank ones are dropped.
     pub fn list(&mut self, name: &'static str) -> Vec<String> {
         self.text(name)
             .map(|value| {
@@ -265,7 +266,8 @@ impl Env {
             .unwrap_or_default()
     }
 
-    /// Comma-separated names out of a fixed list; any other is an error that shows it.
+    /// Comma-separated names from a fixed list; any other is an error that shows the
+    /// list.
     pub fn names<T: Copy + Ord>(
         &mut self,
         name: &'static str,
@@ -288,7 +290,7 @@ impl Env {
         chosen
     }
 
-    /// A list of waits in seconds, each up to a day, or `default` where nothing is set.
+    /// A list of waits in seconds, each up to a day, or `default` if it is unset.
     pub fn waits(&mut self, name: &'static str, default: &[u64]) -> Vec<Duration> {
         let waits = self.list(name);
         if waits.is_empty() {
@@ -306,12 +308,12 @@ impl Env {
         read
     }
 
-    /// Records a mistake a single variable cannot show, such as two that contradict.
+    /// Records a mistake that involves several variables, such as a contradiction.
     pub fn error(&mut self, name: &str, problem: impl Into<String>) {
         self.errors.push(ConfigError { name: name.to_owned(), problem: problem.into() });
     }
 
-    /// Every variable asked for so far; `.env.example` is held against it.
+    /// All variables read so far; a test compares them with `.env.example`.
     pub fn asked(&self) -> &BTreeSet<&'static str> {
         &self.asked
     }
@@ -319,7 +321,7 @@ impl Env {
     /// Ends the reading. `config` is `None` when a required value was missing.
     ///
     /// # Errors
-    /// All mistakes found, so that one restart corrects them all.
+    /// All mistakes, so that one restart corrects them all.
     pub fn finish<T>(self, config: Option<T>) -> Result<T, ConfigErrors> {
         match config {
             Some(config) if self.errors.is_empty() => Ok(config),
@@ -336,7 +338,7 @@ impl Env {
     }
 }
 
-/// How to reach Postgres: one URL, or the replaced service's five names.
+/// The Postgres URL, or the replaced service's five names.
 pub fn database_url(env: &mut Env) -> Option<SecretString> {
     if let Some(url) = env.secret("DATABASE_URL") {
         return Some(url);

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 pub use crate::named::UnknownName;
 use crate::named::named;
 
-/// What a job makes.
+/// The kinds of plans.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
 )]
@@ -21,22 +21,22 @@ pub enum PlanKind {
 }
 named!(PlanKind, "plan kind", { Meal => "meal", Workout => "workout" });
 
-/// The dispatch list a job stands in, by its owner's plan tier.
+/// The dispatch list of a job, by its owner's plan tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobClass {
-    /// Paying users: served first, within the weights.
+    /// Paying users: served first, by weight.
     Pro,
-    /// Everybody else, with a guaranteed share.
+    /// All other users, with a guaranteed share.
     Free,
 }
 named!(JobClass, "job class", { Pro => "pro", Free => "free" });
 
-/// Where a job stands in its life.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
-    /// Waiting: for its turn, or for `run_at`.
+    /// Waiting to be claimed, or for `run_at`.
     Queued,
     /// Held by one worker under a lease.
     Running,
@@ -44,9 +44,9 @@ pub enum JobState {
     Succeeded,
     /// It ended without a plan; the code says why.
     Failed,
-    /// Its owner or an operator ended it.
+    /// Ended by its owner or an operator.
     Cancelled,
-    /// Nobody could start it in time.
+    /// Not started in time.
     Expired,
 }
 named!(JobState, "job state", {
@@ -64,7 +64,7 @@ impl JobState {
     }
 }
 
-/// What a job appends to its history; the names are the SSE event names.
+/// The events of a job; the names are the SSE event names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobEventKind {
@@ -72,27 +72,27 @@ pub enum JobEventKind {
     Accepted,
     /// A worker holds it now.
     Claimed,
-    /// A provider is being asked.
+    /// A provider is being called.
     AttemptStarted,
-    /// That call failed; says the class and when it is tried again.
+    /// That call failed; has the class and the time of the retry.
     AttemptFailed,
     /// The next provider takes over.
     FellBack,
     /// A reply is being checked against the user's needs.
     Verifying,
-    /// A flaw was mended without asking again.
+    /// An error was repaired without another call.
     Repaired,
-    /// The plan is stored; the job succeeded.
+    /// The plan is saved; the job succeeded.
     Saved,
-    /// The whole fallback failed for now; another round comes later.
+    /// All providers failed for now; another round follows.
     RetryScheduled,
     /// Ended by its owner or an operator.
     Cancelled,
     /// Released by a worker that is shutting down.
     Drained,
-    /// Its worker vanished; requeued.
+    /// Its worker was lost; requeued.
     LeaseLost,
-    /// Nobody could start it in time.
+    /// Not started in time.
     Expired,
     /// Ended without a plan.
     Failed,
@@ -112,7 +112,7 @@ impl JobEventKind {
     }
 }
 
-/// Why a job failed for good.
+/// Why a job failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
@@ -126,9 +126,9 @@ pub enum FailureCode {
     BadRequest,
     /// No provider has a key.
     NoProvider,
-    /// The job took three workers down with it.
+    /// Three workers were lost while they held the job.
     Poisoned,
-    /// A defect of ours; the log has the details.
+    /// A defect; the log has the details.
     Internal,
 }
 named!(FailureCode, "failure code", {
@@ -138,8 +138,8 @@ named!(FailureCode, "failure code", {
 });
 
 impl FailureCode {
-    /// Whether the service failed, rather than what the user asked for. Such a
-    /// generation does not count against the user's month.
+    /// Whether the service failed, rather than the user's request. Such a generation does
+    /// not count against the user's month.
     pub fn is_ours(self) -> bool {
         match self {
             Self::Refused => false,
@@ -153,9 +153,9 @@ impl FailureCode {
     }
 }
 
-/// What users are told of an attempt that ended as `outcome`: the kind of
-/// failure and nothing of the provider's own words, which may name accounts,
-/// addresses and keys. Operators find those with the attempt.
+/// The text for users about an attempt that ended as `outcome`: the class of failure
+/// without the provider's own text, which may name accounts, addresses and keys.
+/// Operators see that text with the attempt.
 pub fn attempt_summary(outcome: &str) -> &'static str {
     match outcome {
         "connect" => "the provider could not be reached",
@@ -176,5 +176,5 @@ pub fn attempt_summary(outcome: &str) -> &'static str {
     }
 }
 
-/// A job that took its worker down this often is `poisoned`.
+/// A job that lost this many workers is `poisoned`.
 pub const LOST_WORKERS_LIMIT: i32 = 3;

@@ -1,6 +1,6 @@
 //! Enums with one spelling for SQL, JSON, URLs and logs.
 
-/// A word that is not one of the names a type knows.
+/// A name that a type does not know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{found:?} is not a {what}; known are: {known}")]
 pub struct UnknownName {
@@ -16,7 +16,7 @@ impl UnknownName {
     }
 }
 
-/// Gives an enum one spelling for SQL, JSON, URLs and logs.
+/// Implements an enum with one spelling for SQL, JSON, URLs and logs.
 macro_rules! named {
     ($type:ident, $what:literal, { $($variant:ident => $name:literal),+ $(,)? }) => {
         impl $type {

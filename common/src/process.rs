@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::start::StartError;
 
-/// Runs a process to its end. A failure is told on stderr with its causes, and
-/// the exit code is 1.
+/// Runs a process to its end. A failure is printed to stderr with its causes, and the
+/// exit code is 1.
 pub fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -25,7 +25,7 @@ pub fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
                 }
                 cause = source.source();
             }
-            // Nobody is left to tell when stderr is closed too.
+            // Nothing can be reported when stderr is closed too.
             let _ = writeln!(std::io::stderr(), "{text}");
             ExitCode::FAILURE
         }
@@ -40,14 +40,14 @@ pub fn runtime() -> Result<Runtime, StartError> {
     Builder::new_multi_thread().enable_all().build().map_err(StartError::Threads)
 }
 
-/// Makes ring the process's TLS provider. Doing it twice does no harm.
+/// Makes ring the process's TLS provider. Repeating it does no harm.
 pub fn install_crypto() {
     // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Tells the person at the terminal; commands end with it, services never use it.
+/// Prints to stdout; only commands use it, never services.
 pub fn say(text: &str) {
-    // A closed stdout is the reader's wish.
+    // The reader may close stdout.
     let _ = writeln!(std::io::stdout(), "{text}");
 }

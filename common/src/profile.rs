@@ -7,29 +7,29 @@ use http::{Response, StatusCode, header};
 use pprof::ProfilerGuardBuilder;
 use tokio::sync::Semaphore;
 
-/// Looks a second; no multiple of what timers usually beat.
+/// Samples per second; not a multiple of usual timer frequencies.
 const FREQUENCY: i32 = 99;
-/// How long a profile takes where nobody says.
+/// The default duration of a profile.
 const DEFAULT_SECONDS: u64 = 10;
-/// Longer ones would be cut off by whatever stands in between.
+/// The longest duration; proxies would cut off longer requests.
 const MOST_SECONDS: u64 = 60;
 
 /// Why there is no profile.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// Not a number of seconds, or too many.
+    /// An invalid number of seconds.
     #[error("seconds is {0:?}; must be a whole number between 1 and {MOST_SECONDS}")]
     Seconds(String),
-    /// One at a time.
+    /// Another profile is being taken.
     #[error("a profile is being taken already; ask again when it is done")]
     Busy,
-    /// Nothing ran that could be seen.
+    /// No thread was busy.
     #[error("no thread was busy while the profile was taken; ask again while the process works")]
     Idle,
     /// The profiler failed.
     #[error("the profiler failed: {0}; ask again")]
     Profiler(#[from] pprof::Error),
-    /// Its task did.
+    /// Its task failed.
     #[error("the profile could not be drawn; ask again")]
     Drawing,
 }
@@ -69,7 +69,7 @@ impl Profiler {
         response
     }
 
-    /// Watches the process for so many seconds, as a query says; an SVG.
+    /// Profiles the process for the requested seconds; returns an SVG.
     ///
     /// # Errors
     /// See [`ProfileError`].

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::named::named;
 
-/// One of the services that can be asked; `ALL` is the default order.
+/// The AI providers; `ALL` is the default order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderName {
@@ -15,7 +15,7 @@ pub enum ProviderName {
     Anthropic,
     /// Google Gemini, generateContent.
     Gemini,
-    /// Any host that speaks OpenAI's Chat Completions; empty until configured.
+    /// Any host that implements OpenAI's Chat Completions; not configured by default.
     Llama,
 }
 
@@ -29,7 +29,7 @@ impl ProviderName {
         Self::ALL.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// The setting with its key.
+    /// The setting of its key.
     pub fn key_variable(self) -> &'static str {
         match self {
             Self::Openai => "OPENAI_API_KEY",
@@ -39,7 +39,7 @@ impl ProviderName {
         }
     }
 
-    /// The settings with all keys, for messages.
+    /// The settings of all keys, for messages.
     pub fn key_variables() -> String {
         Self::ALL.iter().map(|name| name.key_variable()).collect::<Vec<_>>().join(", ")
     }

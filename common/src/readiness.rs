@@ -10,19 +10,19 @@ use utoipa::ToSchema;
 use crate::db::Pool;
 use crate::redis::{Redis, Trouble};
 
-/// Whether work can be taken, and with what.
+/// Whether the process can take work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Readiness {
-    /// `ready`; `degraded`: Redis is away, and everything goes on without it;
-    /// `draining`: the process ends; `unavailable`: Postgres takes no jobs.
+    /// `ready`; `degraded`: Redis is away, and the process works without it; `draining`:
+    /// the process is stopping; `unavailable`: Postgres accepts no jobs.
     pub status: &'static str,
-    /// Whether Postgres takes jobs: it answers, is not read-only, and its tables are
-    /// there and not locked.
+    /// Whether Postgres accepts jobs: it answers, is not read-only, and its tables exist
+    /// and are not locked.
     pub postgres: bool,
-    /// While Postgres takes none: why, and what to do about it.
+    /// While Postgres accepts none: why, and what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub postgres_trouble: Option<&'static str>,
-    /// Whether Redis works: it takes writes.
+    /// Whether Redis is available: it accepts writes.
     pub redis: bool,
     /// While Redis is away: why, and what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,7 +30,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Looks at the stores. Nothing new is taken once `drain` is cancelled.
+    /// Checks the stores. No new work is taken once `drain` is cancelled.
     pub async fn look(db: &Pool, redis: &Redis, drain: &CancellationToken) -> Self {
         let postgres = db.ready().await;
         let draining = drain.is_cancelled();
@@ -56,29 +56,29 @@ impl Readiness {
         }
     }
 
-    /// Whether work may be sent here.
+    /// Whether work may be sent to this process.
     pub fn takes_work(&self) -> bool {
         matches!(self.status, "ready" | "degraded")
     }
 }
 
-/// Whether the process lives.
+/// Whether the process works as intended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Liveness {
-    /// `alive`, or `broken`: only a new start helps.
+    /// `alive`, or `broken`: restart the process.
     pub status: &'static str,
-    /// Tasks that must go on for as long as the process lives, and have ended.
+    /// Vital tasks that have ended.
     pub ended: Vec<&'static str>,
 }
 
 impl Liveness {
-    /// Whether the process is to be left alone.
+    /// Whether no restart is needed.
     pub fn is_alive(&self) -> bool {
         self.ended.is_empty()
     }
 }
 
-/// The tasks without which a process is of no use, though it answers.
+/// Tasks that must not end while the process runs.
 #[derive(Debug, Clone)]
 pub struct VitalTasks {
     drain: CancellationToken,
@@ -86,12 +86,12 @@ pub struct VitalTasks {
 }
 
 impl VitalTasks {
-    /// None yet. Once `drain` is cancelled they may end.
+    /// No tasks yet. Once `drain` is cancelled they may end.
     pub fn new(drain: CancellationToken) -> Self {
         Self { drain, ended: Arc::default() }
     }
 
-    /// Runs one on a task of its own.
+    /// Runs one on its own task.
     pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let (task, vital) = (tokio::spawn(work), self.clone());
         tokio::spawn(async move {
@@ -108,7 +108,7 @@ impl VitalTasks {
         });
     }
 
-    /// Whether all of them go on.
+    /// Whether all of them are running.
     pub fn liveness(&self) -> Liveness {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Liveness { status: if ended.is_empty() { "alive" } else { "broken" }, ended }

@@ -4,12 +4,12 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// What the process was asked to do. Cheap to clone.
+/// The requested shutdown. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Cancelled at the first signal: take nothing new, finish what runs.
+    /// Cancelled at the first signal: claim nothing new, finish running work.
     pub drain: CancellationToken,
-    /// Cancelled at the second signal: hand everything back now.
+    /// Cancelled at the second signal: release everything now.
     pub now: CancellationToken,
 }
 

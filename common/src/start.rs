@@ -18,17 +18,17 @@ use crate::shutdown::Shutdown;
 /// Why a process could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Nobody can be served at this address.
+    /// The address cannot be bound.
     #[error("{variable}: cannot listen on {address}: {}", advice(*.address, .problem))]
     Listen {
-        /// The setting that names the address.
+        /// The setting of the address.
         variable: &'static str,
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         problem: io::Error,
     },
-    /// The file that tells where the process listens cannot be written.
+    /// The file of `ADDRESS_FILE` cannot be written.
     #[error(
         "ADDRESS_FILE: cannot write {}: {problem}; name a file in a folder that exists and that \
          this user may write to", path.display()
@@ -36,21 +36,21 @@ pub enum StartError {
     AddressFile {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         problem: io::Error,
     },
-    /// The system gives no threads.
+    /// Threads cannot be started.
     #[error(
         "cannot start threads: {0}; raise the limit on processes of this user or container \
          (ulimit -u, pids.max)"
     )]
     Threads(io::Error),
-    /// The system gives no signals.
+    /// Signal handlers cannot be installed.
     #[error("cannot listen for SIGTERM and SIGINT: {0}; raise the limit on open files (ulimit -n)")]
     Signals(io::Error),
 }
 
-/// What to do about an address that cannot be had.
+/// The advice for an address that cannot be bound.
 fn advice(address: SocketAddr, problem: &io::Error) -> String {
     let port = address.port();
     match problem.kind() {
@@ -71,10 +71,10 @@ fn advice(address: SocketAddr, problem: &io::Error) -> String {
     }
 }
 
-/// Listens where `variable` says.
+/// Listens on the address of `variable`.
 ///
 /// # Errors
-/// The address cannot be had.
+/// The address cannot be bound.
 pub async fn listen(
     variable: &'static str,
     address: SocketAddr,
@@ -83,7 +83,7 @@ pub async fn listen(
     listener.map_err(|problem| StartError::Listen { variable, address, problem })
 }
 
-/// Tells the file of `ADDRESS_FILE` where the process listens.
+/// Writes the bound addresses to the file of `ADDRESS_FILE`.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -100,9 +100,9 @@ pub fn signals() -> Result<Shutdown, StartError> {
     Shutdown::on_signals().map_err(StartError::Signals)
 }
 
-/// What is wrong with the database, in the terms of `DATABASE_URL`.
+/// A database error, in the terms of `DATABASE_URL`.
 ///
-/// What a statement met comes back as it is.
+/// The error of a statement is returned unchanged.
 pub fn of_database(url: &SecretString, problem: DbError) -> Box<dyn Error> {
     let Some(advice) = database_advice(&problem) else { return problem.into() };
     let place = place(url);
@@ -112,7 +112,7 @@ pub fn of_database(url: &SecretString, problem: DbError) -> Box<dyn Error> {
 fn database_advice(problem: &DbError) -> Option<&'static str> {
     let code = problem.code().map(|code| code.code());
     Some(match (code, problem) {
-        // It says itself what to do.
+        // Its message says what to do.
         (_, DbError::TransactionPooler) => return None,
         (Some("28P01" | "28000"), _) => {
             "correct the user and the password, with special characters percent-encoded, or what \
@@ -133,7 +133,7 @@ fn database_advice(problem: &DbError) -> Option<&'static str> {
     })
 }
 
-/// Where a URL leads, without who and with what.
+/// The server of a URL, without credentials.
 fn place(url: &SecretString) -> String {
     let url = Url::parse(url.expose_secret()).ok();
     let place = url.and_then(|url| {
@@ -143,8 +143,8 @@ fn place(url: &SecretString) -> String {
     place.unwrap_or_else(|| "the database it names".to_owned())
 }
 
-/// Says in the log what is wrong with the stores, where something is. The
-/// process goes on: a store that is away comes back.
+/// Logs what is wrong with the stores, if anything. The process continues, because a
+/// store that is away comes back.
 pub async fn look_at_stores(url: SecretString, db: Pool, redis: Redis) {
     if let Err(error) = db.get().await {
         let problem = of_database(&url, error);

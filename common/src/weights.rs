@@ -1,23 +1,23 @@
 //! How two classes of work share the workers.
 
-/// The plan lists' shares when both have work: so many of the first for each of
-/// the second. A list without turns is left alone, whatever the other one holds.
+/// The shares of two lists while both have jobs: this many of the first for each of the
+/// second. A list with weight zero is not popped, whatever the other one holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Weights {
-    /// Turns of the first list.
+    /// The weight of the first list.
     pub first: u32,
-    /// Turns of the second list.
+    /// The weight of the second list.
     pub second: u32,
 }
 
 impl Weights {
-    /// The same shares, but no turns for lists that are paused.
+    /// The same weights, but zero for paused lists.
     pub fn without(self, first_paused: bool, second_paused: bool) -> Self {
         let unless = |paused, turns| if paused { 0 } else { turns };
         Self { first: unless(first_paused, self.first), second: unless(second_paused, self.second) }
     }
 
-    /// The lists that have turns, the one whose turn pick number `turn` is first.
+    /// The lists with a weight above zero; first the one of pick number `turn`.
     pub fn order<T>(self, (first, second): (T, T), turn: u64) -> Vec<T> {
         let cycle = u64::from(self.first) + u64::from(self.second);
         let mut order = Vec::with_capacity(2);
@@ -29,9 +29,9 @@ impl Weights {
         order
     }
 
-    /// How many to take of each list for `want` picks from pick number `turn`
-    /// on, when `have` stand there. The rule of `dispatch/pop.lua`, for jobs that
-    /// are not taken through Redis.
+    /// How many to take of each list for `want` picks from pick number `turn` on, when
+    /// they hold `have`. The same rule as `dispatch/pop.lua`, for jobs that are not
+    /// popped from Redis.
     pub fn shares(self, turn: u64, want: usize, have: (usize, usize)) -> (usize, usize) {
         let cycle = u64::from(self.first) + u64::from(self.second);
         let (mut first, mut second) = (0, 0);

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// Why `address` is not public; `None` when it is. By the registries of
-/// special-purpose addresses (RFC 6890 and its successors), and the one public
-/// address at which a cloud keeps its hosts' secrets.
+/// Why `address` is not public; `None` if it is. Uses the registries of special-purpose
+/// addresses (RFC 6890 and its successors), and the one public address at which a cloud
+/// serves its hosts' secrets.
 pub fn objection(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => objection_v4(address),
@@ -44,12 +44,12 @@ const V4: [(Ipv4Net, &str); 18] = [
     (v4(240, 0, 0, 0, 4), "reserved"),
 ];
 
-/// The only part of IPv6 that is given out for public use.
+/// The only part of IPv6 that is assigned for public use.
 const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
-/// Public IPv4 addresses as networks with IPv6 alone see them (RFC 6052).
+/// Public IPv4 addresses in IPv6-only networks (RFC 6052).
 const NAT64: Ipv6Net = v6(0x64, 0xff9b, 0, 96);
 
-/// What is not public within [`GLOBAL_V6`].
+/// The non-public parts of [`GLOBAL_V6`].
 const V6: [(Ipv6Net, &str); 4] = [
     (v6(0x2001, 0, 0, 23), "reserved for protocols"),
     (v6(0x2001, 0xdb8, 0, 32), "for documentation"),

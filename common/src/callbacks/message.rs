@@ -26,11 +26,11 @@ pub struct JobCallback {
 pub struct JobEnd {
     /// Its id.
     pub id: Uuid,
-    /// What it made, or should have made.
+    /// The kind of plan.
     pub kind: PlanKind,
-    /// How it ended.
+    /// Its final state.
     pub status: JobState,
-    /// Where to go on, at the API.
+    /// Links to the API.
     pub links: JobEndLinks,
     /// Why there is no plan.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct JobEndLinks {
     /// The job.
     #[serde(rename = "self")]
     pub this: String,
-    /// The plan it made, until there is a newer one.
+    /// The plan, until there is a newer one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
 }
@@ -51,12 +51,12 @@ pub struct JobEndLinks {
 /// Why a job ended without a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct JobEndError {
-    /// For programs; the words for people stand in the job.
+    /// The failure code; the job has the text for people.
     pub code: String,
 }
 
 impl JobCallback {
-    /// The message of the end of a job.
+    /// The message about the end of a job.
     pub fn new(
         id: Uuid,
         kind: PlanKind,
@@ -78,7 +78,7 @@ impl JobCallback {
         }
     }
 
-    /// The message's id: the same however often it is sent.
+    /// The message's id, the same for every try.
     pub fn message_id(&self) -> String {
         format!("msg_{}", self.data.id.simple())
     }

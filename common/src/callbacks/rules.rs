@@ -9,41 +9,41 @@ use url::{Host, Url};
 use super::address::objection;
 use crate::config::Env;
 
-/// Longer addresses are mistakes.
+/// The longest accepted URL.
 const MAX_CHARS: usize = 2_000;
 
-/// What may be called.
+/// The rules of callback URLs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// `CALLBACK_ALLOW_HTTP`: whether plain http is good enough.
+    /// `CALLBACK_ALLOW_HTTP`: whether plain http is allowed.
     pub allow_http: bool,
-    /// `CALLBACK_ALLOWED_NETWORKS`: may be called though they are not public.
+    /// `CALLBACK_ALLOWED_NETWORKS`: allowed although they are not public.
     pub networks: Vec<IpNet>,
 }
 
-/// Why an address on the web is not called.
+/// Why a URL is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlRefused {
-    /// Not an absolute URL of the web.
+    /// Not an absolute http(s) URL.
     #[error(
         "must be an absolute https URL of at most {MAX_CHARS} characters, without user and password"
     )]
     Malformed,
-    /// Anybody on the way could read it.
+    /// Plain http is not encrypted.
     #[error("must be an https URL; plain http is not allowed here")]
     PlainHttp,
-    /// The host is an address that we do not call.
+    /// The host is an address that must not be called.
     #[error("must name a public host: {0}")]
     Address(#[from] AddressRefused),
 }
 
-/// Why an internet address is not called.
+/// Why an IP address is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{address} is {why}, not a public address")]
 pub struct AddressRefused {
     /// The address.
     pub address: IpAddr,
-    /// What it is for.
+    /// Its purpose.
     pub why: &'static str,
 }
 
@@ -63,7 +63,7 @@ impl Rules {
         Self { allow_http: env.flag("CALLBACK_ALLOW_HTTP", false), networks }
     }
 
-    /// Reads a caller's URL and checks all of it but what its name resolves to.
+    /// Parses a caller's URL and checks everything except what its name resolves to.
     ///
     /// # Errors
     /// It may not be called.
@@ -90,10 +90,10 @@ impl Rules {
         Ok(url)
     }
 
-    /// Checks one address that is about to be called.
+    /// Checks an address before a call.
     ///
     /// # Errors
-    /// It is not public, and the operator has not allowed it.
+    /// It is not public, and no operator's rule allows it.
     pub fn check_address(&self, address: IpAddr) -> Result<(), AddressRefused> {
         match objection(address) {
             Some(why) if !self.networks.iter().any(|network| network.contains(&address)) => {

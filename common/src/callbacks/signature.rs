@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use crate::config::Env;
 
-/// What the specification allows a secret to have, in bytes.
+/// The allowed size of a secret, in bytes, by the specification.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Signs with every configured secret.
@@ -20,8 +20,8 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Reads `CALLBACK_SECRETS`; mistakes are recorded in `env`, without the
-    /// secrets. `None` where there are none: callbacks are off.
+    /// Reads `CALLBACK_SECRETS`; mistakes are recorded in `env`, without the secrets.
+    /// `None` without secrets: callbacks are disabled.
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let mut keys = Vec::new();
         for (place, text) in env.list("CALLBACK_SECRETS").iter().enumerate() {
@@ -36,11 +36,10 @@ impl Signer {
         (!keys.is_empty()).then_some(Self { keys })
     }
 
-    /// The header `webhook-signature` of a message that is sent at `timestamp`
-    /// (Unix seconds).
+    /// The header `webhook-signature` of a message sent at `timestamp` (Unix seconds).
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let signatures = self.keys.iter().filter_map(|key| {
-            // A key of any length is accepted, so nothing is left out here.
+            // A key of any length is accepted, so no signature is missing.
             let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret()).ok()?;
             mac.update(format!("{id}.{timestamp}.").as_bytes());
             mac.update(body);

@@ -9,16 +9,16 @@ use uuid::Uuid;
 use super::DbError;
 use crate::account::PlanTier;
 
-/// Whose quiz it is, from the asking user's point of view.
+/// The owner of a quiz, from the calling user's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuizOwnership {
     /// The user's own.
     Own,
-    /// It does not exist, or belongs to somebody else: nobody learns which.
+    /// It does not exist, or belongs to another user: callers do not learn which.
     Missing,
 }
 
-/// Looked for first: an insert that conflicts still writes to the table.
+/// Read first, because an insert that conflicts still writes to the table.
 pub(super) const ENSURE_PROFILE: &str = "-- ensure profile
     insert into public.profiles (id, email, plan_id)
     select $1, coalesce($2, ''), 'free'
@@ -32,14 +32,13 @@ const FILL_IN_CALCULATIONS: &str = "-- fill in calculations
     update public.quiz_results set calculations = $3
     where id = $1 and user_id = $2 and calculations is null";
 
-/// Makes sure the user has a profile: the free plan, and `email` as their
-/// token claims it. `public.profiles.email` takes no null, so a token without
-/// the claim leaves it empty. An existing profile stays as it is. Returns
-/// whether one was made.
+/// Creates the user's profile if it is missing: the free plan, and `email` from the
+/// token. `public.profiles.email` accepts no null, so a token without the claim leaves it
+/// empty. An existing profile stays unchanged. Returns whether one was created.
 ///
 /// # Errors
-/// Postgres refused; on a database whose profiles refer to `auth.users`, also
-/// for a user unknown there.
+/// Postgres refused; on a database whose profiles refer to `auth.users`, also for a user
+/// unknown there.
 pub async fn ensure_profile(
     client: &impl GenericClient,
     user_id: Uuid,
@@ -70,8 +69,8 @@ pub async fn plan_tier(
     row.map(|row| Ok(PlanTier::of(row.try_get("plan_id")?, row.try_get("active")?))).transpose()
 }
 
-/// Stores the targets computed from a quiz of the user's own. `Missing` when
-/// there is none with that id (any more): nothing was written.
+/// Stores the targets computed from one of the user's own quizzes. `Missing` if there is
+/// none with that id: nothing was written.
 ///
 /// # Errors
 /// Postgres refused.
@@ -87,8 +86,8 @@ pub async fn set_calculations(
     Ok(if touched == 1 { QuizOwnership::Own } else { QuizOwnership::Missing })
 }
 
-/// Writes the targets of a quiz of the user's that has none yet; whether there
-/// was such a quiz does not matter.
+/// Writes the targets of one of the user's quizzes that has none yet, if there is such a
+/// quiz.
 ///
 /// # Errors
 /// Postgres refused.
@@ -103,7 +102,7 @@ pub async fn fill_in_calculations(
     Ok(())
 }
 
-/// How many users there are, and how many of them came since `since`.
+/// The number of users, and of those who came since `since`.
 ///
 /// # Errors
 /// Postgres refused.

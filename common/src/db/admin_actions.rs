@@ -7,24 +7,24 @@ use tokio_postgres::types::Json;
 
 use super::DbError;
 
-/// Something an operator does.
+/// An action of an operator.
 #[derive(Debug, Clone, Copy)]
 pub struct Action<'a> {
-    /// Who: a user's id, or the trusted backend.
+    /// The operator: a user's id, or the trusted backend.
     pub actor: &'a str,
-    /// What.
+    /// The name of the action.
     pub name: &'a str,
-    /// To what.
+    /// Its target.
     pub target: &'a str,
-    /// With which parameters.
+    /// Its parameters.
     pub detail: &'a Value,
 }
 
-/// Records what is about to be done; returns the record's number. When nothing
-/// outside of this transaction is changed, `outcome` may be given at once.
+/// Records an action before it is carried out; returns the record's number. If only this
+/// transaction changes data, `outcome` may be given at once.
 ///
 /// # Errors
-/// Nothing was recorded, so nothing may be done.
+/// Nothing was recorded, so the action must not be carried out.
 pub async fn begin(
     client: &impl GenericClient,
     action: &Action<'_>,
@@ -59,18 +59,18 @@ pub async fn end(client: &impl GenericClient, id: i64, outcome: &str) -> Result<
     }
 }
 
-/// Which records to list.
+/// The records to list.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Only what this operator did.
+    /// Only actions of this operator.
     pub actor: Option<String>,
-    /// Only this.
+    /// Only this action.
     pub name: Option<String>,
-    /// Only what was done to this.
+    /// Only this target.
     pub target: Option<String>,
     /// Only records with a smaller number.
     pub before: Option<i64>,
-    /// At most so many.
+    /// The highest number of records.
     pub limit: i64,
 }
 
@@ -79,17 +79,17 @@ pub struct Filter {
 pub struct Recorded {
     /// Its number.
     pub id: i64,
-    /// When it was begun.
+    /// When the action began.
     pub at: DateTime<Utc>,
-    /// Who.
+    /// The operator.
     pub actor: String,
-    /// What.
+    /// The action.
     pub name: String,
-    /// To what.
+    /// Its target.
     pub target: String,
-    /// With which parameters.
+    /// Its parameters.
     pub detail: Value,
-    /// What came of it; nothing while that is open, or when it was cut short.
+    /// Its outcome; none while it is running, or if it was interrupted.
     pub outcome: Option<String>,
 }
 

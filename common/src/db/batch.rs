@@ -11,44 +11,44 @@ use crate::db::{Client, Transaction};
 use super::DbError;
 use super::planner;
 
-/// So many rows to blame are found in one batch. With more of them the rest of
-/// the batch waits for the next look.
+/// The highest number of failing rows to find in one batch. With more of them the rest of
+/// the batch waits for the next run.
 const MOST_POISONED: usize = 16;
 
-/// A row that cannot be changed, and what Postgres says to it.
+/// A row that cannot be changed, and Postgres' error.
 #[derive(Debug)]
 pub struct PoisonRow<K> {
     /// Which row.
     pub key: K,
-    /// What it said.
+    /// The error.
     pub error: DbError,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug)]
 pub struct Outcome<K, T> {
-    /// What was changed.
+    /// The changed rows.
     pub done: Vec<T>,
-    /// Rows that could not be.
+    /// The rows that could not be changed.
     pub poisoned: Vec<PoisonRow<K>>,
-    /// Rows that were not tried any more.
+    /// The rows that were not tried.
     pub untried: Vec<K>,
-    /// Why not, where Postgres failed in between.
+    /// Why not, if Postgres failed in between.
     pub broken_off: Option<DbError>,
 }
 
 impl<K, T> Outcome<K, T> {
-    /// Everything went well.
+    /// All rows were changed.
     pub(super) fn of(done: Vec<T>) -> Self {
         Self { done, poisoned: Vec::new(), untried: Vec::new(), broken_off: None }
     }
 }
 
-/// Rows to pick, and what is to be done with them.
+/// Rows to pick, and the change to make.
 pub(super) trait Batch: Sync {
-    /// What tells the rows apart.
+    /// Identifies a row.
     type Key: Clone + Send + Sync;
-    /// What is known of a row once it is changed.
+    /// What is returned of a changed row.
     type Done: Send;
 
     /// Finds the rows and locks them, along an index ([`planner::by_index`]).
@@ -57,7 +57,7 @@ pub(super) trait Batch: Sync {
         tx: &Transaction<'_>,
     ) -> impl Future<Output = Result<Vec<Self::Key>, DbError>> + Send;
 
-    /// Changes those of the rows that are still as they were to be picked.
+    /// Changes those of the rows that still meet the condition of `pick`.
     fn change(
         &self,
         tx: &Transaction<'_>,
@@ -87,7 +87,7 @@ pub(super) async fn run<B: Batch>(
     or_in_halves(client, batch, &keys, changed).await
 }
 
-/// Changes rows that are known already, as [`run`] changes those it picked.
+/// Changes rows with known keys, as [`run`] changes picked ones.
 ///
 /// # Errors
 /// Nothing was changed.
@@ -103,11 +103,11 @@ pub(super) async fn change<B: Batch>(
     or_in_halves(client, batch, keys, changed).await
 }
 
-/// What was `changed` of all `keys` at once or, where one of them is to blame
-/// that nothing was, what can be changed of them.
+/// The result of `changed` for all `keys` or, if one failing row prevented it, the result
+/// for those that can be changed.
 ///
 /// # Errors
-/// Nothing was changed, and no row is to blame.
+/// Nothing was changed, and no single row caused it.
 pub(super) async fn or_in_halves<B: Batch>(
     client: &mut Client,
     batch: &B,
@@ -164,8 +164,8 @@ async fn alone<B: Batch>(
     Ok(done)
 }
 
-/// What could be read of claimed rows. One that could not is reported and left
-/// out; its claim runs out by itself.
+/// The readable rows of claimed ones. An unreadable one is reported and left out; its
+/// claim expires.
 pub(super) fn readable<T>(
     step: &'static str,
     rows: impl Iterator<Item = Result<T, DbError>>,

@@ -14,17 +14,17 @@ use super::planner::by_index;
 use super::{DbError, elapsed};
 use crate::callbacks::JobCallback;
 
-/// A page of the hosts with callbacks due.
+/// A page of the hosts with due callbacks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hosts {
-    /// Those to which something may be sent now.
+    /// Hosts with a callback to send now.
     pub due: Vec<String>,
-    /// Where the next page goes on; nothing after the last one.
+    /// Where the next page continues; none after the last one.
     pub next: Option<String>,
 }
 
-/// Looks at up to `limit` hosts after `after`. Goes from host to host along
-/// the index, so that a host with many callbacks costs no more than another.
+/// Reads up to `limit` hosts after `after`. Steps from host to host along the index, so
+/// that a host with many callbacks costs no more than another.
 ///
 /// # Errors
 /// Postgres failed.
@@ -51,7 +51,7 @@ pub async fn hosts(client: &mut Client, after: Option<&str>, limit: i64) -> Resu
              from hosts h order by h.n",
         )
         .await?;
-    // Behind the last entry of a host, or before the first of all.
+    // After the last entry of a host, or before the first of all.
     let (host, run_at) = match after {
         Some(host) => (host, DateTime::<Utc>::MAX_UTC),
         None => ("", DateTime::<Utc>::UNIX_EPOCH),
@@ -65,49 +65,49 @@ pub async fn hosts(client: &mut Client, after: Option<&str>, limit: i64) -> Resu
     Ok(Hosts { due, next })
 }
 
-/// What one process may claim.
+/// The callbacks that one process may claim.
 #[derive(Debug, Clone)]
 pub struct Room {
     /// How many more to each host.
     pub hosts: Vec<(String, i64)>,
-    /// How many of a user's it sends already.
+    /// How many of a user's it is sending already.
     pub users: Vec<(Uuid, i64)>,
-    /// How many of one user's at most.
+    /// The highest number per user.
     pub per_user: i64,
-    /// How many in all.
+    /// The highest number in total.
     pub limit: i64,
 }
 
-/// A callback this process is to send.
+/// A callback that this process sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimedCallback {
-    /// Whose job it is about.
+    /// The user of its job.
     pub user_id: Uuid,
-    /// Where to.
+    /// The URL.
     pub url: String,
-    /// Host and port of that address.
+    /// Host and port of the URL.
     pub host: String,
-    /// Claims so far, this one included; proof that the claim is still ours.
+    /// Claims so far, this one included; it identifies the claim.
     pub attempts: i32,
-    /// What to say.
+    /// The message.
     pub message: JobCallback,
-    /// The trace of the request that caused the job.
+    /// The trace of the request that created the job.
     pub trace_context: Option<String>,
 }
 
 /// Callbacks to claim.
 #[derive(Debug, Clone, Copy)]
 pub struct Due<'a> {
-    /// As much as fits, oldest first.
+    /// The limits; oldest first.
     pub room: &'a Room,
-    /// Claimed for so long.
+    /// The duration of the claim.
     pub hold: Duration,
-    /// Callbacks to leave alone, by their jobs.
+    /// Callbacks to leave out, by their jobs.
     pub quarantine: &'a [Uuid],
 }
 
-/// Claims what is due within the room. Of each host only the thousand oldest
-/// are looked at, so that much of one user's at one host costs no more.
+/// Claims due callbacks within the limits. Only the thousand oldest of each host are
+/// considered, so that many callbacks of one user to one host cost no more.
 ///
 /// # Errors
 /// Nothing was claimed.
@@ -208,20 +208,20 @@ fn claimed(row: &Row) -> Result<ClaimedCallback, DbError> {
     })
 }
 
-/// What came of sending a callback.
+/// The outcome of sending a callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallbackOutcome {
-    /// The receiver has it.
+    /// The receiver accepted it.
     Delivered,
-    /// The receiver wants no more of it.
+    /// The receiver refuses further messages.
     Gone,
-    /// Try again after a while.
+    /// Retry after this time.
     Later(Duration),
     /// Given up.
     Dead,
 }
 
-/// Records the end of a claim; false when the claim is not ours any more.
+/// Records the end of a claim; false when the claim is stale.
 ///
 /// # Errors
 /// Postgres failed.
@@ -255,7 +255,7 @@ pub async fn ended(
     Ok(ended == 1)
 }
 
-/// How many callbacks wait (counting stops at 10,000), and how long the oldest
+/// The number of waiting callbacks (counting stops at 10,000), and how long the oldest
 /// has been due.
 ///
 /// # Errors

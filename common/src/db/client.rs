@@ -17,7 +17,7 @@ use crate::telemetry::metrics::Timer;
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// A connection out of the pool; it goes back when dropped.
+/// A connection from the pool; it is returned when dropped.
 #[derive(Debug)]
 pub struct Client {
     pooled: Pooled,
@@ -31,7 +31,7 @@ pub struct Transaction<'a> {
     watch: &'a Watch,
 }
 
-/// What one user of a connection keeps an eye on.
+/// What one user of a connection monitors.
 pub(super) struct Watch {
     pub(super) shared: Arc<Shared>,
     pub(super) health: Arc<Health>,
@@ -46,8 +46,8 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    /// Waits for what was asked, no longer than the limit. After that the
-    /// connection is given up: what it would say next answers this question.
+    /// Waits for a statement, up to its limit. After that the connection is discarded,
+    /// because its next answer would belong to this statement.
     async fn run<T>(
         &self,
         asked: Asked,
@@ -98,20 +98,20 @@ impl Client {
         Ok(Transaction { begun, watch })
     }
 
-    /// The driver's own client, for a library that takes nothing else. Whoever
-    /// uses it sets the limit.
+    /// The driver's own client, for a library that requires it. The caller sets the time
+    /// limit.
     pub(super) fn driver(&mut self) -> &mut tokio_postgres::Client {
         &mut self.pooled.client
     }
 
-    /// Throws the connection away instead of giving it back.
+    /// Discards the connection instead of returning it.
     pub(super) fn give_up(self) {
         self.watch.health.give_up();
     }
 }
 
 impl Transaction<'_> {
-    /// Begins a part of it that may be undone by itself.
+    /// Begins a savepoint.
     ///
     /// # Errors
     /// Postgres failed.
@@ -121,10 +121,10 @@ impl Transaction<'_> {
         Ok(Transaction { begun, watch })
     }
 
-    /// Makes everything done in it last.
+    /// Commits it.
     ///
     /// # Errors
-    /// Nothing was changed; or, if [`DbError::is_uncertain`], perhaps all of it.
+    /// Nothing was changed; or, if [`DbError::is_uncertain`], perhaps everything.
     pub async fn commit(self) -> Result<(), DbError> {
         self.watch.run(Asked::Commit, self.begun.commit()).await
     }
@@ -132,15 +132,15 @@ impl Transaction<'_> {
     /// Undoes everything done in it.
     ///
     /// # Errors
-    /// Postgres failed; nothing lasts all the same.
+    /// Postgres failed; nothing was committed.
     pub async fn rollback(self) -> Result<(), DbError> {
         self.watch.run(Asked::Step, self.begun.rollback()).await
     }
 }
 
-/// What can be asked on a connection, in a transaction or not.
+/// The statements of a connection, in a transaction or not.
 pub trait GenericClient: Send + Sync {
-    /// Prepares a statement once for each connection.
+    /// Prepares a statement once per connection.
     ///
     /// # Errors
     /// Postgres failed.
@@ -182,7 +182,7 @@ pub trait GenericClient: Send + Sync {
     where
         T: ?Sized + ToStatement + Sync;
 
-    /// How many rows were touched.
+    /// The number of affected rows.
     ///
     /// # Errors
     /// Postgres failed.
@@ -201,11 +201,11 @@ pub trait GenericClient: Send + Sync {
     fn batch_execute(&self, sql: &str) -> impl Future<Output = Result<(), DbError>> + Send;
 }
 
-/// Inherent methods for everybody, and the trait for what takes either type.
+/// Inherent methods, and the trait for code that takes either type.
 macro_rules! statements {
     ($type:ty, $asked:expr, |$self:ident| $raw:expr) => {
         impl $type {
-            /// Prepares a statement once for each connection.
+            /// Prepares a statement once per connection.
             ///
             /// # Errors
             /// Postgres failed.
@@ -250,7 +250,7 @@ macro_rules! statements {
                 $self.watch.run($asked, $raw.query_opt(statement, params)).await
             }
 
-            /// How many rows were touched.
+            /// The number of affected rows.
             ///
             /// # Errors
             /// Postgres failed.

@@ -21,34 +21,33 @@ use super::planner;
 use super::pool::Pool;
 use super::pooler::{self, Sessions};
 
-/// How long opening a connection may take, TLS and authentication included.
+/// The time limit of opening a connection, TLS and authentication included.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long sent bytes may stay unacknowledged before the peer counts as dead.
 const PEER_TIMEOUT: Duration = Duration::from_secs(15);
-/// After so long without a byte the peer is asked whether it is there, so often
-/// and so many times.
+/// After this time without a byte, keepalive probes are sent, in this interval and
+/// number.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(10), Duration::from_secs(3), 3);
 
-/// How a session of ours is set up.
+/// The settings of our sessions.
 ///
-/// - How long a transaction may wait for its next statement. A process that
-///   stands still in the middle of one holds locks that repairs cannot take
-///   away: after as long as a lease holds, Postgres ends the transaction.
-/// - Statements see what was committed before them, whatever the database's
-///   default: those that wait for a lock go by what its holder did.
+/// - The longest time that a transaction may wait for its next statement. A frozen
+///   process in the middle of one holds locks that block repairs: after the duration of a
+///   lease, Postgres ends the transaction.
+/// - Statements see what was committed before them, whatever the database's default:
+///   those that wait for a lock see the changes of its holder.
 const SESSION: &str = "set idle_in_transaction_session_timeout = '10s';
     set default_transaction_isolation = 'read committed'";
 
-/// Tells one server process from another.
+/// Identifies a server process.
 const PROCESS: &str = "select pg_backend_pid()";
 
-/// A pool of at most `size` connections for whoever serves requests. Nothing
-/// is opened yet, so a database that is down shows at the first use, not here.
+/// A pool of at most `size` connections for requests. It opens none yet, so an
+/// unreachable database shows at the first use.
 ///
-/// `application_name` is what `pg_stat_activity` shows. TLS is used when the
-/// URL says `sslmode=require` (or `verify-ca`, `verify-full`): then chain and
-/// host name are always verified, against the public web's roots or those in
-/// the file `sslrootcert` names.
+/// `application_name` is shown in `pg_stat_activity`. TLS is used when the URL says
+/// `sslmode=require` (or `verify-ca`, `verify-full`): then chain and host name are always
+/// verified, against the public roots or those in the file `sslrootcert`.
 ///
 /// # Errors
 /// The URL or the certificate file is unusable.
@@ -69,8 +68,8 @@ pub fn pool_with(
     Pool::new(url, size, application_name, limits, "main")
 }
 
-/// A pool of one connection for the heartbeat of a worker, whatever its other
-/// connections are at.
+/// A pool of one connection for a worker's heartbeat, independent of its other
+/// connections.
 ///
 /// # Errors
 /// As [`pool`].
@@ -78,13 +77,12 @@ pub fn heartbeat_pool(url: &SecretString) -> Result<Pool, DbError> {
     Pool::new(url, 1, "regimen-worker-heartbeat", StatementLimits::REQUEST, "heartbeat")
 }
 
-/// One connection outside any pool, for work that holds a session lock. It
-/// closes when the client is dropped. Its statements have no limit but what
-/// the caller sets.
+/// One connection outside any pool, for work that holds a session lock. It closes when
+/// the client is dropped. Its statements have only the limits that the caller sets.
 ///
 /// # Errors
-/// The URL is unusable, Postgres cannot be reached, or a pooler in transaction
-/// mode is in the way.
+/// The URL is unusable, Postgres cannot be reached, or there is a pooler in transaction
+/// mode.
 pub async fn connect(url: &SecretString, application_name: &str) -> Result<Client, DbError> {
     let endpoint = Endpoint::read(url, application_name)?;
     let opened = async {
@@ -99,7 +97,7 @@ pub async fn connect(url: &SecretString, application_name: &str) -> Result<Clien
     in_time.unwrap_or(Err(DbError::TimedOut { asked: Asked::Connection, limit }))
 }
 
-/// Where connections lead, and how their sessions are set up.
+/// The server of connections, and their session settings.
 pub(super) struct Endpoint {
     config: Config,
     tls: Option<MakeRustlsConnect>,
@@ -120,8 +118,7 @@ impl Endpoint {
         Ok(Self { config: settings.config, tls, session })
     }
 
-    /// Has the server give up by itself. What a role or database is given less
-    /// time for stays so.
+    /// Sets limits on the server. Stricter limits of a role or database stay.
     pub(super) fn limited(mut self, limits: &StatementLimits) -> Self {
         let at_most = |name: &str, limit: Duration| {
             let limit = limit.as_millis();
@@ -138,7 +135,7 @@ impl Endpoint {
         self
     }
 
-    /// A connection as the server gives it, and the task that drives it.
+    /// A new connection, and the task that drives it.
     pub(super) async fn open(&self) -> Result<(Client, JoinHandle<()>), DbError> {
         match &self.tls {
             Some(tls) => open(&self.config, tls.clone()).await,
@@ -146,13 +143,13 @@ impl Endpoint {
         }
     }
 
-    /// Sets a session up; the server's process behind it. Done by a statement
-    /// and no option of the connection, which poolers refuse.
+    /// Sets a session up; returns its server process. Uses a statement instead of a
+    /// connection option, which poolers refuse.
     pub(super) async fn set_up(&self, client: &Client) -> Result<i32, DbError> {
         process(client, &self.session).await.map_err(DbError::Unreachable)
     }
 
-    /// The server's process that answers.
+    /// The current server process.
     pub(super) async fn process(&self, client: &Client) -> Result<i32, tokio_postgres::Error> {
         process(client, PROCESS).await
     }
@@ -165,7 +162,7 @@ impl Endpoint {
     }
 }
 
-/// The last value `sql` answers, which ends with [`PROCESS`].
+/// The last value that `sql` returns, which ends with [`PROCESS`].
 async fn process(client: &Client, sql: &str) -> Result<i32, tokio_postgres::Error> {
     let messages = client.simple_query(sql).await?;
     let value = messages.iter().rev().find_map(|message| match message {
@@ -188,7 +185,7 @@ where
         .map_err(|_| DbError::TimedOut { asked: Asked::Connection, limit: CREATE_TIMEOUT })?
         .map_err(DbError::Unreachable)?;
     let task = tokio::spawn(async move {
-        // Whoever uses the client sees the failure too and decides what it means.
+        // The client's user sees the failure too and decides what it means.
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a Postgres connection ended");
         }
@@ -196,7 +193,7 @@ where
     Ok((client, task))
 }
 
-/// What the URL says, in the terms of our driver and TLS library.
+/// The URL's settings for our driver and TLS library.
 struct Settings {
     config: Config,
     verify: bool,
@@ -204,16 +201,17 @@ struct Settings {
 }
 
 impl Settings {
-    /// Takes `sslrootcert` out of the URL and turns libpq's `verify-*` modes
-    /// into `require`: the driver knows neither, and our TLS always verifies.
+    /// Removes `sslrootcert` from the URL and turns libpq's `verify-*` modes into
+    /// `require`: the driver knows neither, and our TLS always verifies.
     fn read(url: &SecretString, application_name: &str) -> Result<Self, DbError> {
         let mut text = url.expose_secret().to_owned();
         let mut verify = false;
         let mut roots = None;
-        // A key=value string and a list of hosts are for the driver alone to read.
+        // Only the driver can parse a key=value string and a list of hosts.
         if let Ok(mut url) = Url::parse(&text) {
             let mut kept = Vec::new();
-            // What is kept stays byte for byte: the driver knows no + for a space.
+            // The rest stays byte for byte, because the driver does not read + as a
+            // space.
             for pair in url.query().unwrap_or_default().split('&') {
                 match parameter(pair) {
                     ("sslrootcert", path) => roots = Some(PathBuf::from(path)),
@@ -266,13 +264,13 @@ impl Settings {
 /// The name of one `name=value` pair of a query, and its decoded value.
 fn parameter(pair: &str) -> (&str, String) {
     let name = pair.split('=').next().unwrap_or_default();
-    // The decoder is one for forms, where + stands for a space; here it does not.
+    // The decoder is for forms, where + is a space; here it is not.
     let literal = pair.replace('+', "%2B");
     let value = url::form_urlencoded::parse(literal.as_bytes()).next();
     (name, value.map(|(_, value)| value.into_owned()).unwrap_or_default())
 }
 
-/// As much of a mistaken value as a message needs.
+/// A truncated invalid value, for a message.
 fn shown(value: &str) -> String {
     value.chars().take(20).collect()
 }

@@ -11,62 +11,62 @@ use tokio_postgres::error::SqlState;
 
 use crate::job::UnknownName;
 
-/// A failure of the database or of a statement sent to it.
+/// An error of the database or of a statement.
 ///
-/// Messages name SQLSTATE and the server's primary message, never the detail
-/// line (which quotes row values) and never the URL.
+/// Messages contain SQLSTATE and the server's primary message, never the detail line
+/// (which quotes row values) and never the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
-    /// The URL is not one Postgres clients understand.
+    /// The URL is not a Postgres URL.
     #[error(
         "the Postgres URL cannot be read; write postgres://user:password@host:port/database \
          and percent-encode special characters in the password"
     )]
     Url,
-    /// `sslmode` has a value we cannot honour.
+    /// `sslmode` has an unsupported value.
     #[error("sslmode={found} is not supported; use disable, prefer, require or verify-full")]
     SslMode {
-        /// The value found.
+        /// The value.
         found: String,
     },
-    /// The file named by `sslrootcert` holds no usable certificate.
+    /// The file of `sslrootcert` holds no usable certificate.
     #[error("cannot use {} as sslrootcert: {problem}", path.display())]
     RootCertificates {
-        /// The file the URL names.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: RootCertificatesProblem,
     },
-    /// TLS could not be set up on our side.
+    /// TLS could not be set up on the client.
     #[error("cannot set up TLS for Postgres")]
     Tls(#[source] rustls::Error),
     /// The pool could not be built.
     #[error("cannot build the Postgres pool")]
     Build(#[from] BuildError),
-    /// No connection could be opened: nobody there, no room, not let in.
+    /// No connection could be opened.
     #[error("cannot connect to Postgres: {}", describe(.0))]
     Unreachable(#[source] tokio_postgres::Error),
     /// The pool is closed because the process ends.
     #[error("the Postgres pool is closed")]
     Closed,
-    /// Nothing came back in time.
+    /// A timeout.
     #[error("no answer from Postgres within {limit:?} to {asked}")]
     TimedOut {
-        /// To what.
+        /// What was requested.
         asked: Asked,
-        /// How long was waited.
+        /// The time limit.
         limit: Duration,
     },
-    /// The connection broke while a transaction was being committed.
+    /// The connection broke during a commit.
     #[error("the connection to Postgres broke during a commit")]
     Unconfirmed,
-    /// The server takes no writes.
+    /// The server accepts no writes.
     #[error(
         "Postgres is read-only, as a standby is or a primary during a failover; \
          DATABASE_URL must lead to the primary"
     )]
     ReadOnly,
-    /// A pooler hands the sessions of one connection out by turns.
+    /// A pooler uses several sessions for one connection.
     #[error(
         "DATABASE_URL leads through a connection pooler in transaction mode, where prepared \
          statements and session settings of one client reach another; use the pooler's session \
@@ -77,28 +77,28 @@ pub enum DbError {
     /// Postgres refused a statement, or the connection broke.
     #[error("Postgres: {}", describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// A statement touched another number of rows than its purpose allows.
+    /// A statement affected an unexpected number of rows.
     #[error("statement {statement} touched {found} rows instead of {expected}")]
     Rows {
-        /// The name the SQL text opens with.
+        /// The name at the start of the SQL text.
         statement: &'static str,
-        /// How many it must touch.
+        /// The expected number.
         expected: u64,
-        /// How many it did touch.
+        /// The actual number.
         found: u64,
     },
-    /// A column holds a word this release does not know.
+    /// A column holds a value that this release does not know.
     #[error("column {column} holds a value this release does not know")]
     Value {
         /// The column's name.
         column: &'static str,
-        /// The word and what would be known.
+        /// The value and the known ones.
         #[source]
         source: UnknownName,
     },
 }
 
-/// Why a file of root certificates is of no use.
+/// Why a file of root certificates is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum RootCertificatesProblem {
     /// Not readable, or not PEM.
@@ -112,12 +112,12 @@ pub enum RootCertificatesProblem {
     Empty,
 }
 
-/// What Postgres was asked when it did not answer.
+/// What was requested when Postgres did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// Nothing yet: the time was used up before.
+    /// Nothing yet: the time budget was used up before.
     Nothing,
-    /// For a connection.
+    /// A connection.
     Connection,
     /// A statement that takes effect by itself.
     Statement,
@@ -139,13 +139,13 @@ impl fmt::Display for Asked {
 }
 
 impl DbError {
-    /// Whether the database cannot be reached or used right now, or had no
-    /// time or room for this, so that the same call may succeed later: answer
-    /// 503, keep the work. False for a statement that would fail again.
+    /// Whether the database is currently unreachable or unusable, or had no time or room
+    /// for this, so that the same call may succeed later: answer 503, keep the work.
+    /// False for a statement that would fail again.
     pub fn is_unavailable(&self) -> bool {
         match self {
-            // Whatever keeps a connection from being opened is no fault of what
-            // was to be done with it; a password may be in the middle of its change.
+            // Whatever prevents a connection is not a fault of the intended statement; a
+            // password may be in the middle of its rotation.
             Self::Unreachable(_)
             | Self::Closed
             | Self::TimedOut { .. }
@@ -163,7 +163,7 @@ impl DbError {
         }
     }
 
-    /// Whether what was asked may have been done although nobody said so.
+    /// Whether the statement may have taken effect without an answer.
     pub fn is_uncertain(&self) -> bool {
         match self {
             Self::TimedOut { asked, .. } => matches!(asked, Asked::Statement | Asked::Commit),
@@ -173,20 +173,20 @@ impl DbError {
         }
     }
 
-    /// Whether the statement only met another one at a bad moment (deadlock,
-    /// serialisation failure), so that the same call succeeds when repeated.
+    /// Whether the statement conflicted with another one (deadlock, serialisation
+    /// failure), so that the same call succeeds when repeated.
     pub fn is_conflict(&self) -> bool {
         self.code().is_some_and(|code| {
             *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE
         })
     }
 
-    /// Whether the server says that it takes no writes.
+    /// Whether the server says that it accepts no writes.
     pub(super) fn is_about_writes(&self) -> bool {
         self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }
 
-    /// Whether another connection may do better than the one this came from.
+    /// Whether another connection may succeed.
     pub(super) fn is_about_the_connection(&self) -> bool {
         match self {
             Self::Postgres(error) => match error.code() {
@@ -202,10 +202,9 @@ impl DbError {
         }
     }
 
-    /// Whether it is for what stands in a row that the statement failed, so that
-    /// the same statement about other rows may succeed: SQLSTATE classes 22
-    /// (data), 23 (constraints), 44 and P0 (raised by a trigger), damaged rows,
-    /// and values this release cannot read.
+    /// Whether the statement failed because of a row's values, so that the same statement
+    /// on other rows may succeed: SQLSTATE classes 22 (data), 23 (constraints), 44 and P0
+    /// (raised by a trigger), damaged rows, and values that this release cannot read.
     pub fn blames_a_row(&self) -> bool {
         match (self, self.code().map(SqlState::code)) {
             (Self::Value { .. } | Self::Rows { .. }, _) => true,
@@ -219,7 +218,7 @@ impl DbError {
     }
 
     /// What happened and what to do, for operators: no address, no value, nothing
-    /// that anybody who may ask for it should not read.
+    /// confidential.
     pub fn trouble(&self) -> &'static str {
         let code = self.code().map(SqlState::code);
         match (self, code) {
@@ -264,7 +263,7 @@ impl DbError {
         }
     }
 
-    /// The SQLSTATE of the server's answer, when there was one.
+    /// The SQLSTATE of the server's error, if there is one.
     pub fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Unreachable(error) | Self::Postgres(error) => error.code(),
@@ -273,14 +272,14 @@ impl DbError {
     }
 }
 
-/// Whether the connection, the server or the moment, not the statement, is at fault:
-/// - classes 08 (connection), 53 (out of connections, memory, disk), 57P
-///   (shutdown, start-up) and 58 (the system underneath);
-/// - 57014 and 55P03: no time, or a lock in the way;
-/// - 25006: what a primary that became a replica answers to writes; 25P03: what
-///   a transaction hears that had stood still for too long;
-/// - XX000: a fault inside the server; most often a pooler in front of it that
-///   has no room, which sends it for want of a better one.
+/// Whether the connection, the server or the load, not the statement, is at fault:
+/// - classes 08 (connection), 53 (out of connections, memory, disk), 57P (shutdown,
+///   start-up) and 58 (the underlying system);
+/// - 57014 and 55P03: a timeout, or a lock;
+/// - 25006: the error of a demoted primary for writes; 25P03: the error of a transaction
+///   that was idle for too long;
+/// - XX000: an internal error of the server; most often sent by a full pooler in front of
+///   it.
 fn passes(error: &tokio_postgres::Error) -> bool {
     if let Some(code) = error.code() {
         let by_class = ["08", "53", "57P", "58"].iter().any(|class| code.code().starts_with(class));
@@ -295,8 +294,8 @@ fn passes(error: &tokio_postgres::Error) -> bool {
             .contains(code)
             || is_stale_statement(error);
     }
-    // Sockets fail with any io error; InvalidInput alone means that a parameter
-    // could not be encoded.
+    // Sockets fail with any io error; only InvalidInput means that a parameter could not
+    // be encoded.
     let by_io = error
         .source()
         .and_then(|source| source.downcast_ref::<io::Error>())
@@ -304,9 +303,8 @@ fn passes(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || by_io
 }
 
-/// Whether the session does not know a statement it had prepared, or not any
-/// more in this form: a pooler or a migration came between. A new connection
-/// prepares it anew.
+/// Whether the session does not know a prepared statement, or not in this form any more,
+/// because of a pooler or a migration. A new connection prepares it again.
 fn is_stale_statement(error: &tokio_postgres::Error) -> bool {
     let Some(db) = error.as_db_error() else { return false };
     let code = db.code();

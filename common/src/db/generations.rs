@@ -16,11 +16,11 @@ use super::DbError;
 /// A user's month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Month {
-    /// What the user's plan allows; the free plan's number without one.
+    /// The generations that the user's plan allows; the free plan's number without one.
     pub allowed: i64,
-    /// What is counted.
+    /// The counted generations.
     pub used: i64,
-    /// When the count starts again from zero.
+    /// When the count restarts from zero.
     pub ends_at: DateTime<Utc>,
 }
 
@@ -33,7 +33,7 @@ impl Month {
         })
     }
 
-    /// What is left.
+    /// The remaining generations.
     pub fn left(&self) -> i64 {
         (self.allowed - self.used).max(0)
     }
@@ -88,11 +88,11 @@ pub async fn month(client: &impl GenericClient, user_id: Uuid) -> Result<Month, 
     Month::from_row(&client.query_one(&statement, &[&user_id]).await?)
 }
 
-/// Counts a generation if the month has one left, or if that is not `enforced`;
+/// Counts a generation if the month has one left, or if that is not `enforced`; returns
 /// the month before it, and whether it was counted.
 ///
-/// Call in a transaction, with the profile there: its row is locked until the
-/// end, so that requests of one user count one after the other.
+/// Call it in a transaction with an existing profile: its row is locked until the end, so
+/// that requests of one user count one after another.
 ///
 /// # Errors
 /// Postgres refused.
@@ -106,12 +106,12 @@ pub async fn take(
     let count = tx.prepare_cached(COUNT).await?;
     let of_user: [&(dyn ToSql + Sync); 1] = [&user_id];
     let of_generation: [&(dyn ToSql + Sync); 3] = [&user_id, &generation_id, &enforced];
-    // The second sees what was committed while the first one waited.
+    // The second one sees what was committed while the first one waited.
     let (_, row) = try_join!(tx.query_opt(&lock, &of_user), tx.query_one(&count, &of_generation))?;
     Ok((Month::from_row(&row)?, row.try_get("counted")?))
 }
 
-/// What the user's jobs cost since the month began, millionths of a US dollar.
+/// The cost of the user's jobs since the month began, millionths of a US dollar.
 ///
 /// # Errors
 /// Postgres refused.

@@ -11,57 +11,58 @@ use tokio::time::Instant;
 
 use super::error::{Asked, DbError};
 
-/// What the connections of one pool may be asked.
+/// The time limits of one pool.
 #[derive(Debug, Clone, Copy)]
 pub struct StatementLimits {
-    /// For getting a connection and for each statement, where nothing else is said.
+    /// The default limit of getting a connection and of each statement.
     pub usual: Duration,
-    /// The longest that [`super::Pool::within`] may ask for. The server itself
-    /// ends what takes nearly as long.
+    /// The highest limit that [`super::Pool::within`] accepts. The server ends statements
+    /// that take nearly as long.
     pub longest: Duration,
-    /// How long the server lets a statement wait for a lock. Shorter than the
-    /// others, so that a table that somebody locked is told from a dead server.
+    /// The server's limit for waiting for a lock. Shorter than the others, so that a
+    /// locked table is distinguished from a dead server.
     pub lock: Duration,
 }
 
 impl StatementLimits {
-    /// Whoever waits is a client of ours.
+    /// For requests: a client is waiting.
     pub const REQUEST: Self = Self {
         usual: Duration::from_secs(5),
         longest: Duration::from_secs(5),
         lock: Duration::from_secs(4),
     };
 
-    /// Nobody waits; what is written is kept and tried again.
+    /// For workers: writes are kept and retried.
     pub const WORK: Self = Self {
         usual: Duration::from_secs(10),
         longest: Duration::from_secs(10),
         lock: Duration::from_secs(4),
     };
 
-    /// When the server ends a statement, so that its answer comes before we stop listening.
+    /// The server's limit of a statement, so that its error arrives before the client
+    /// stops waiting.
     pub(super) fn on_the_server(&self) -> Duration {
         self.longest - self.longest / 10
     }
 }
 
-/// For claims: a worker must not stand still for long behind one connection.
+/// For claims: a worker must not wait long for one connection.
 pub const CLAIM: Duration = Duration::from_secs(5);
-/// For the question whether Postgres takes writes.
+/// For testing whether Postgres accepts writes.
 pub const PROBE: Duration = Duration::from_secs(2);
 
 tokio::task_local! {
-    /// How long the work of this task may still wait for Postgres.
+    /// The time for which this task may still wait for Postgres.
     static LEFT: Cell<Duration>;
 }
 
-/// Runs `work`, which may wait for Postgres for `budget` in all. What it does
-/// beside that does not count, nor what it leaves to other tasks.
+/// Runs `work`, which may wait for Postgres for `budget` in total. Other waits do not
+/// count, and neither do other tasks.
 pub async fn within<F: Future>(budget: Duration, work: F) -> F::Output {
     LEFT.scope(Cell::new(budget), work).await
 }
 
-/// Waits for what somebody else asks Postgres, as long as a request may.
+/// Waits for a shared statement, as long as a request may.
 ///
 /// # Errors
 /// It took too long.
@@ -72,12 +73,12 @@ pub async fn wait<F: Future>(work: F) -> Result<F::Output, DbError> {
     done.map_err(|_| DbError::TimedOut { asked: Asked::Step, limit })
 }
 
-/// How long the caller may wait now, when it would wait for `limit` at most.
+/// How long the caller may wait now, at most `limit`.
 pub(super) fn left(limit: Duration) -> Duration {
     LEFT.try_with(|left| left.get().min(limit)).unwrap_or(limit)
 }
 
-/// One wait; what it took is taken from the budget when it ends.
+/// One wait; its duration is subtracted from the budget when it ends.
 pub(super) struct Wait(Instant);
 
 impl Wait {
@@ -88,7 +89,7 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        // Without a budget there is nothing to take from.
+        // Without a budget there is nothing to subtract.
         let _ = LEFT.try_with(|left| left.set(left.get().saturating_sub(self.0.elapsed())));
     }
 }

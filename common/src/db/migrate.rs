@@ -13,17 +13,17 @@ use super::{Client, DbError, GenericClient, StatementLimits, pool_with};
 /// that nothing else in the database uses.
 const LOCK_KEY: i64 = 0x5265_6769_6d65_6e01;
 
-/// How long another process may take to migrate before this one gives up.
+/// How long to wait for another process that is migrating.
 pub const TURN: Duration = Duration::from_secs(300);
-/// Between two looks whether it is done.
+/// Between two checks whether it is done.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long tables that are in use are waited for, all tries together.
+/// How long to wait for tables in use, all tries together.
 const TABLES: Duration = Duration::from_secs(120);
-/// How long a whole run may take.
+/// The time limit of a whole run.
 const RUN: Duration = Duration::from_secs(3_600);
 
-/// A migration may rebuild an index for long, but must not wait for a table
-/// for long: everybody else queues up behind it.
+/// A migration may rebuild an index for long, but must not wait long for a table, because
+/// other statements queue behind it.
 const LIMITS: StatementLimits = StatementLimits {
     usual: Duration::from_secs(30),
     longest: Duration::from_secs(4_000),
@@ -33,13 +33,13 @@ const LIMITS: StatementLimits = StatementLimits {
 /// Our record of what was applied. Not in `public`, which PostgREST serves.
 const HISTORY_TABLE: &str = "regimen.schema_history";
 
-/// Why the schema could not be brought up to date.
+/// Why the migration failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// Postgres could not be reached, or refused a statement around the run.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// Another process holds the lock and does not come to an end.
+    /// Another process holds the lock for too long.
     #[error(
         "another migration has been at it for {} s: {holder}; let it end, or end its session with \
          pg_terminate_backend, and migrate again",
@@ -48,10 +48,10 @@ pub enum MigrateError {
     Locked {
         /// How long it was waited for.
         turn: Duration,
-        /// Who, as far as Postgres tells.
+        /// The holder, as far as Postgres can tell.
         holder: String,
     },
-    /// It took longer than anything planned.
+    /// It exceeded its time limit.
     #[error(
         "the migrations did not end within {} min and were broken off; what was applied before stays. \
          Look in pg_stat_activity for what holds them up, and migrate again",
@@ -63,32 +63,30 @@ pub enum MigrateError {
     Run(#[from] refinery::Error),
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// The migrations applied by this run, in order, such as `V3__indexes`.
     pub applied: Vec<String>,
-    /// The newest version the database has now.
+    /// The database's current version.
     pub version: i32,
 }
 
-/// Brings the database to this release's schema. Safe to call from any number
-/// of processes at once: they take turns, on a session of their own that is
-/// closed whatever happens.
+/// Brings the database to this release's schema. Any number of processes may call it at
+/// once: they take turns, in a session of their own that is always closed.
 ///
-/// A database that a newer release has migrated is left as it is: migrations
-/// only expand what this release knows, so it keeps working (see
-/// `migrations/README.md`).
+/// A database that a newer release has migrated is left unchanged: migrations only add to
+/// what this release knows, so it keeps working (see `migrations/README.md`).
 ///
 /// # Errors
-/// Postgres is away, another process does not come to an end, or a migration
-/// failed. What was applied before stays.
+/// Postgres is away, another process does not finish, or a migration failed. Migrations
+/// applied before stay.
 pub async fn migrate(url: &SecretString) -> Result<Report, MigrateError> {
     migrate_telling(url, TURN, &|news| tracing::info!("{news}")).await
 }
 
-/// The same for a person who watches: others get `turn` to come to their end,
-/// and `tell` hears what is waited for.
+/// The same with progress messages: others get `turn` to finish, and `tell` receives what
+/// is waited for.
 ///
 /// # Errors
 /// As [`migrate`].
@@ -100,7 +98,7 @@ pub async fn migrate_telling(
     let mut client = pool_with(url, 1, "regimen-migrate", LIMITS)?.get().await?;
     lock(&client, turn, tell).await?;
     let ran = apply(&mut client, tell).await;
-    // Falls with the session too; a pooler may keep that for somebody else.
+    // It is released with the session too; a pooler may keep that.
     let unlock = "-- migration_unlock\nselect pg_advisory_unlock($1)";
     if let Err(error) = client.execute(unlock, &[&LOCK_KEY]).await {
         tracing::debug!(%error, "the migration lock falls with its session");
@@ -118,13 +116,13 @@ async fn apply(client: &mut Client, tell: &(dyn Fn(&str) + Sync)) -> Result<Repo
         tracing::warn!(found, embedded_version, "a newer release has migrated this database");
         return Ok(Report { applied: Vec::new(), version: found });
     }
-    // An index may take longer than the role's statements may.
+    // An index may take longer than the role's statement_timeout.
     client.batch_execute("set statement_timeout = 0").await?;
     let applied = timeout(RUN, run(client, tell)).await.map_err(|_| MigrateError::TooSlow)??;
     Ok(Report { applied, version: newest(client).await? })
 }
 
-/// Applies what is missing; begins anew while a table is in somebody's use.
+/// Applies missing migrations; restarts while a table is in use.
 async fn run(
     client: &mut Client,
     tell: &(dyn Fn(&str) + Sync),
@@ -150,14 +148,14 @@ async fn run(
     }
 }
 
-/// Whether a migration failed for a lock that somebody else holds.
+/// Whether a migration failed because of another session's lock.
 fn is_lock(error: &refinery::Error) -> bool {
     let refinery::error::Kind::Connection(_, source) = error.kind() else { return false };
     let error = source.downcast_ref::<tokio_postgres::Error>();
     error.and_then(tokio_postgres::Error::code) == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
-/// The embedded migrations this database has not seen yet, in order.
+/// The embedded migrations that this database lacks, in order.
 ///
 /// # Errors
 /// Postgres is away, or the role may not read the history.
@@ -178,7 +176,7 @@ pub fn embedded() -> Vec<(i32, String)> {
     all
 }
 
-/// Names exactly this set of migrations, their text included.
+/// Identifies exactly this set of migrations, their text included.
 pub fn fingerprint() -> String {
     use sha2::{Digest, Sha256};
     let mut all = runner().get_migrations().clone();
@@ -234,7 +232,7 @@ async fn lock(
     Ok(())
 }
 
-/// Who holds the lock, for people.
+/// The holder of the lock, for people.
 async fn holder(client: &Client) -> Result<String, DbError> {
     // A key of 64 bits stands in two halves.
     let sql = "-- migration_lock_holder

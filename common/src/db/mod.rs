@@ -29,7 +29,7 @@ pub use error::{Asked, DbError, RootCertificatesProblem};
 pub use limits::StatementLimits;
 pub use pool::Pool;
 
-/// A stretch of time as the database tells it; one without end is as long as can be.
+/// A duration from the database; infinity is the longest one.
 pub(crate) fn elapsed(seconds: f64) -> std::time::Duration {
     std::time::Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(std::time::Duration::MAX)
 }

@@ -11,34 +11,34 @@ use chrono::NaiveDate;
 
 use super::DbError;
 
-/// A worker that has not renewed its rows for so long is gone.
+/// A worker that has not renewed its rows for this long is gone.
 pub const FRESH: Duration = Duration::from_secs(180);
 
-/// A model a worker asks where a job names none.
+/// A worker's configured model of a provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelInUse {
-    /// Who serves it.
+    /// Its provider.
     pub provider: &'static str,
-    /// Its id, as it is set.
+    /// The configured id.
     pub model: String,
-    /// The announced end of its life.
+    /// Its announced retirement.
     pub end: Option<EndOfLife>,
-    /// The worker leaves it alone for now, because its calls fail.
+    /// It is blocked in this worker, because its calls fail.
     pub left_alone: bool,
 }
 
-/// What the workers of the fleet say of a provider they have a key for.
+/// A provider for which a worker of the fleet has a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderInUse {
     /// Its name.
     pub provider: String,
-    /// All of them leave it alone for now, because its calls fail.
+    /// It is blocked in all of them, because its calls fail.
     pub left_alone: bool,
     /// An operator has paused it.
     pub paused: bool,
 }
 
-/// The providers that some worker has a key for. None when no worker lives.
+/// The providers for which some worker has a key. None when no worker is alive.
 ///
 /// # Errors
 /// Postgres refused.
@@ -66,33 +66,33 @@ pub async fn providers(client: &impl GenericClient) -> Result<Vec<ProviderInUse>
         .collect()
 }
 
-/// When a model stops answering, and what follows.
+/// The retirement of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndOfLife {
-    /// The day it stops.
+    /// The day on which it retires.
     pub retires_on: NaiveDate,
-    /// From this day on it is worth a warning.
+    /// The day from which it causes a warning.
     pub warn_from: NaiveDate,
-    /// What is asked in its place from then on.
+    /// The model to call instead from then on.
     pub successor: Option<String>,
 }
 
-/// A model in use that is retired or soon will be.
+/// A model in use that is retired or retires soon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetiringModel {
-    /// Who serves it.
+    /// Its provider.
     pub provider: String,
     /// Its id.
     pub model: String,
-    /// The day it stops, or stopped, answering.
+    /// The day on which it retires or retired.
     pub retires_on: NaiveDate,
     /// Whether that day has come.
     pub retired: bool,
-    /// What is asked in its place from then on.
+    /// The model to call instead from then on.
     pub successor: Option<String>,
 }
 
-/// Writes a worker's models, and clears what long gone workers left behind.
+/// Writes a worker's models, and deletes rows of workers that are gone.
 ///
 /// # Errors
 /// Postgres refused.
@@ -133,10 +133,10 @@ pub async fn publish(
     Ok(())
 }
 
-/// Takes a worker's rows away: it ends.
+/// Deletes a worker's rows, because it ends.
 ///
 /// # Errors
-/// Postgres refused; the rows go out of date by themselves.
+/// Postgres refused; the rows expire by themselves.
 pub async fn withdraw(client: &impl GenericClient, worker_id: &str) -> Result<(), DbError> {
     let statement = client
         .prepare_cached(
@@ -148,8 +148,7 @@ pub async fn withdraw(client: &impl GenericClient, worker_id: &str) -> Result<()
     Ok(())
 }
 
-/// Models that some worker asks and that are retired or soon will be, the
-/// first to go first.
+/// Models in use by some worker that are retired or retire soon, the earliest first.
 ///
 /// # Errors
 /// Postgres refused.

@@ -10,7 +10,7 @@ use super::DbError;
 use super::jobs::read::named as read_name;
 use crate::named::named;
 
-/// What can be paused.
+/// The kinds of things that can be paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pausable {
     /// One of the dispatch lists.
@@ -21,12 +21,12 @@ pub enum Pausable {
 
 named!(Pausable, "thing to pause", { Queue => "queue", Provider => "provider" });
 
-/// Something that is paused.
+/// A pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pause {
-    /// What kind of thing.
+    /// The kind.
     pub what: Pausable,
-    /// Which one.
+    /// The name.
     pub name: String,
     /// Who paused it.
     pub paused_by: String,
@@ -34,7 +34,7 @@ pub struct Pause {
     pub paused_at: DateTime<Utc>,
 }
 
-/// Everything that is paused.
+/// All pauses.
 ///
 /// # Errors
 /// Postgres failed.
@@ -58,7 +58,7 @@ pub async fn all(client: &impl GenericClient) -> Result<Vec<Pause>, DbError> {
         .collect()
 }
 
-/// Pauses; false when it was paused before, which changes nothing.
+/// Pauses it; false if it was paused before, which changes nothing.
 ///
 /// # Errors
 /// Postgres failed.
@@ -78,7 +78,7 @@ pub async fn pause(
     Ok(client.execute(&statement, &[&what.as_str(), &name, &by]).await? == 1)
 }
 
-/// Ends a pause; false when there was none.
+/// Ends a pause; false if there was none.
 ///
 /// # Errors
 /// Postgres failed.
@@ -96,7 +96,7 @@ pub async fn resume(
     Ok(client.execute(&statement, &[&what.as_str(), &name]).await? == 1)
 }
 
-/// Lifts the cool-downs and breakers of `provider`, in all workers.
+/// Ends the cool-downs and closes the breakers of `provider`, in all workers.
 ///
 /// # Errors
 /// Postgres failed.
@@ -114,7 +114,7 @@ pub async fn lift(client: &impl GenericClient, provider: &str, by: &str) -> Resu
     Ok(())
 }
 
-/// How often each provider's cool-downs and breakers were lifted.
+/// How often that was done, by provider.
 ///
 /// # Errors
 /// Postgres failed.

@@ -11,11 +11,10 @@ use crate::db::{Client, Transaction};
 
 use super::DbError;
 
-/// For every session of ours. Tables are read along their indexes, and rows
-/// are found one by one: an index is not merged, hashed or kept as a whole to
-/// find some of its rows, as pays while it is one page. Compiling plans would
-/// take longer than any of our statements; it is tempted to where there is no
-/// other way than a closed one.
+/// For every session. Tables are read along their indexes, and rows are found one by one:
+/// an index is not merged, hashed or materialised to find some of its rows, which pays
+/// only while it is one page. JIT compilation would take longer than any of our
+/// statements, and the planner chooses it when only a disabled node remains.
 pub(super) const SESSION: &str = "set enable_seqscan = off;
     set enable_mergejoin = off;
     set enable_hashjoin = off;
@@ -28,9 +27,9 @@ const BY_INDEX: &str = "set local enable_sort = off;
 
 const ANY_WAY: &str = "set local enable_sort = on";
 
-/// A transaction for statements that read along one index each: nothing is
-/// sorted in it. Its statements must ask for an order that only their index
-/// gives, and must not be prepared elsewhere under the same text.
+/// A transaction for statements that each read along one index: nothing is sorted in it.
+/// Its statements must request an order that only their index provides, and must not be
+/// prepared elsewhere with the same text.
 ///
 /// # Errors
 /// Postgres cannot be reached.
@@ -40,7 +39,7 @@ pub(super) async fn by_index(client: &mut Client) -> Result<Transaction<'_>, DbE
     Ok(tx)
 }
 
-/// Lets the rest of a transaction sort again what it found.
+/// Allows sorting in the rest of a transaction.
 ///
 /// # Errors
 /// Postgres failed.

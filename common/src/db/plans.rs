@@ -18,22 +18,22 @@ use crate::job::PlanKind;
 pub struct NewPlan<'a> {
     /// Its id, chosen by the caller.
     pub id: Uuid,
-    /// Whose plan.
+    /// Its user.
     pub user_id: Uuid,
-    /// The quiz it answers; left out when that is gone or somebody else's.
+    /// Its quiz; left out when that is gone or another user's.
     pub quiz_result_id: Option<Uuid>,
-    /// When it was asked for: the app shows how long it took.
+    /// When it was requested: the app shows how long it took.
     pub requested_at: DateTime<Utc>,
-    /// The plan as the front end reads it.
+    /// The plan in the front end's format.
     pub plan_data: &'a Value,
     /// The columns beside it, by kind.
     pub columns: PlanColumns<'a>,
 }
 
-/// Statements are the same for both kinds but for these names, which are our own.
+/// The statements of both kinds differ only in these names, which are our own.
 struct Table {
     name: &'static str,
-    /// As in the names of statements.
+    /// The kind in the names of statements.
     kind: &'static str,
     /// The columns of [`PlanColumns`], in the order of its members.
     beside: [&'static str; 3],
@@ -56,7 +56,7 @@ impl Table {
     }
 }
 
-/// What the app keeps beside a plan, for its lists and filters.
+/// The columns beside a plan, for the app's lists and filters.
 #[derive(Debug, Clone, Copy)]
 pub enum PlanColumns<'a> {
     /// Of a meal plan.
@@ -94,16 +94,16 @@ impl PlanColumns<'_> {
 pub struct ActivePlan {
     /// Its id.
     pub id: Uuid,
-    /// The quiz it answers, if that is still there.
+    /// Its quiz, if that still exists.
     pub quiz_result_id: Option<Uuid>,
-    /// The plan as the front end reads it.
+    /// The plan in the front end's format.
     pub plan_data: Value,
-    /// When it was made; old rows may not tell.
+    /// When it was generated; unknown in old rows.
     pub generated_at: Option<DateTime<Utc>>,
 }
 
-/// The user's active plan of a kind. Rows the replaced service left without a
-/// plan in them do not count.
+/// The user's active plan of a kind. Rows of the replaced service without a plan do not
+/// count.
 ///
 /// # Errors
 /// Postgres refused.
@@ -122,24 +122,24 @@ pub async fn active_plan(
     found(client, &sql, &[&user_id]).await
 }
 
-/// What the newest row of a plan table says of a generation.
+/// The state of a generation in the newest row of a plan table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanRow {
     /// The row.
     pub id: Uuid,
     /// As the app writes it: `generating`, `completed` or `failed`.
     pub status: Option<String>,
-    /// Whether a plan is in it.
+    /// Whether it has a plan.
     pub has_plan: bool,
     /// Why it failed.
     pub error_message: Option<String>,
-    /// When it was last made or begun; old rows may not tell.
+    /// When it was generated or started; unknown in old rows.
     pub at: Option<DateTime<Utc>>,
-    /// Whether it was begun more than `stale_after` ago, by the database's clock.
+    /// Whether it was started more than `stale_after` ago, by the database's clock.
     pub stale: bool,
 }
 
-/// The user's newest row of a kind, whoever wrote it.
+/// The user's newest row of a kind, of any origin.
 ///
 /// # Errors
 /// Postgres refused.
@@ -174,15 +174,14 @@ pub async fn newest_row(
     .transpose()
 }
 
-/// Stores a plan as the user's only active one of its kind, in the caller's
-/// transaction. Works with the app's trigger that does the same and without.
-/// Saves of one user take turns, so that two at once leave one active plan.
+/// Stores a plan as the user's only active one of its kind, in the caller's transaction.
+/// Works with and without the app's trigger that does the same. Saves of one user are
+/// serialised, so that two at once leave one active plan.
 ///
-/// A row that waits for the plan of this quiz becomes it. The app may also allow
-/// one row a quiz, or one row a user: then the row that is in the way (an older
-/// plan, a failed one) becomes this plan. Either way the row keeps its id.
-/// Returns the id of the row; `None` when the profile is gone, and nothing was
-/// written.
+/// A row that waits for the plan of this quiz becomes the plan. If the app allows one row
+/// per quiz, or one row per user, the conflicting row (an older plan, a failed one)
+/// becomes this plan. The row keeps its id. Returns the id of the row; `None` when the
+/// profile is gone, and nothing was written.
 ///
 /// # Errors
 /// Nothing was written.
@@ -213,7 +212,7 @@ pub async fn save_plan(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Optio
         &plan.requested_at,
     ];
     let (insert, replace) = (insert(&table), replace(&table));
-    // Somebody else may remove the row in the way between the two.
+    // The conflicting row may be deleted between the two statements.
     for _ in 0..SAVE_TRIES {
         if let Some(id) = written(tx, &insert, &values).await? {
             return Ok(Some(id));
@@ -227,7 +226,7 @@ pub async fn save_plan(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Optio
 
 const SAVE_TRIES: usize = 3;
 
-/// No conflict target: which constraints there are is the app's to decide.
+/// No conflict target, because the constraints are the app's.
 fn insert(Table { name, kind, beside: [first, second, third] }: &Table) -> String {
     format!(
         "-- save {kind} plan
@@ -256,7 +255,8 @@ fn insert(Table { name, kind, beside: [first, second, third] }: &Table) -> Strin
     )
 }
 
-/// The row of the same quiz is in the way if there is one, else the user's only row.
+/// The conflicting row is that of the same quiz if there is one, else the user's only
+/// row.
 fn replace(Table { name, kind, beside: [first, second, third] }: &Table) -> String {
     format!(
         "-- replace {kind} plan
@@ -274,7 +274,7 @@ fn replace(Table { name, kind, beside: [first, second, third] }: &Table) -> Stri
     )
 }
 
-/// The id of the row a statement wrote, if it wrote one.
+/// The id of the row that a statement wrote, if it wrote one.
 async fn written(
     tx: &Transaction<'_>,
     sql: &str,
@@ -284,7 +284,7 @@ async fn written(
     Ok(tx.query_opt(&statement, values).await?.map(|row| row.get("id")))
 }
 
-/// False when there is no profile.
+/// False if there is no profile.
 async fn lock_profile(tx: &Transaction<'_>, user_id: Uuid) -> Result<bool, DbError> {
     let statement = tx
         .prepare_cached(
@@ -302,7 +302,7 @@ async fn deactivate(tx: &Transaction<'_>, user_id: Uuid, table: &Table) -> Resul
          update {name} set is_active = false where user_id = $1 and is_active"
     );
     let statement = tx.prepare_cached(&sql).await?;
-    // Any number: none before the first plan, several in untidy old data.
+    // Any number of rows: none before the first plan, several in inconsistent old data.
     tx.execute(&statement, &[&user_id]).await?;
     Ok(())
 }

@@ -26,23 +26,23 @@ use super::limits::{self, PROBE, StatementLimits, Wait};
 use super::pooler::{self, Sessions};
 use crate::telemetry::metrics::Timer;
 
-/// How old a connection may become; each a little less, so that they do not go at once.
+/// The lifetime of a connection, randomised a little so that they do not all close at
+/// once.
 const LIFETIME: Duration = Duration::from_secs(30 * 60);
-/// A connection that said nothing for so long is asked whether it is there.
+/// A connection that was idle for this long is tested before its use.
 const QUIET: Duration = Duration::from_secs(5);
-/// How long it may take to say so.
+/// The time limit of that test.
 const ECHO: Duration = Duration::from_secs(1);
-/// The same where somebody left in the middle of a statement.
+/// The same for a connection that was abandoned during a statement.
 const LAST_WORD: Duration = Duration::from_millis(250);
-/// How long asking the server to stop a statement may take.
+/// The time limit of cancelling a statement on the server.
 const CANCEL: Duration = Duration::from_secs(2);
-/// Between two tries to find out what the URL leads to.
+/// Between two tries to inspect the server of the URL.
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) type Pooled = managed::Object<Manager>;
 
-/// Connections to one database, and how long what is asked on them may take.
-/// Cheap to clone.
+/// Connections to one database, with their time limits. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Pool {
     connections: managed::Pool<Manager>,
@@ -60,7 +60,8 @@ impl Pool {
         let endpoint = Endpoint::read(url, application_name)?.limited(&limits);
         let connections = managed::Pool::builder(Manager(Arc::new(Shared::new(endpoint, name))))
             .max_size(size)
-            // The connection used last has its statements prepared and its caches warm.
+            // The most recently used connection has its statements prepared and its
+            // caches warm.
             .queue_mode(QueueMode::Lifo)
             .build()?;
         Ok(Self { connections, limits })
@@ -87,7 +88,8 @@ impl Pool {
         let pooled = match timeout(limit, self.connections.get()).await {
             Ok(Ok(pooled)) => pooled,
             Ok(Err(PoolError::Backend(error))) => return Err(error),
-            // Nothing but closing is left: there are no hooks, and no time-outs of the pool's own.
+            // Only closing is left: there are no hooks, and no timeouts of the pool
+            // library.
             Ok(Err(_)) => return Err(DbError::Closed),
             Err(_) => return Err(DbError::TimedOut { asked: Asked::Connection, limit }),
         };
@@ -104,11 +106,11 @@ impl Pool {
         Ok(Client::new(pooled, watch))
     }
 
-    /// Whether writes can be accepted: Postgres answers, it is not read-only,
-    /// and the tables of a submission are not locked away.
+    /// Whether writes can be accepted: Postgres answers, it is not read-only, and the
+    /// tables of a submission are not locked.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason.
     pub async fn ready(&self) -> Result<(), DbError> {
         limits::within(PROBE, async {
             let client = self.within(PROBE).get().await?;
@@ -127,8 +129,8 @@ impl Pool {
         .await
     }
 
-    /// Refuses a URL that leads through a pooler in transaction mode. While
-    /// Postgres is away nothing is refused; [`Pool::refused`] goes on asking.
+    /// Refuses a URL that leads through a pooler in transaction mode. While Postgres is
+    /// away nothing is refused; [`Pool::refused`] continues to test.
     ///
     /// # Errors
     /// [`DbError::TransactionPooler`].
@@ -156,7 +158,7 @@ impl Pool {
         DbError::TransactionPooler
     }
 
-    /// A connection was opened: when it is old it goes, also when nobody uses it.
+    /// Closes a new connection when it is old, also if it is idle.
     fn close_when_old(&self) {
         let connections = self.connections.weak();
         tokio::spawn(async move {
@@ -167,7 +169,7 @@ impl Pool {
         });
     }
 
-    /// Closes what is not in use, and the rest when it comes back.
+    /// Closes idle connections, and the others on their return.
     pub fn close(&self) {
         self.connections.close();
     }
@@ -190,7 +192,7 @@ impl Pool {
     }
 }
 
-/// Opens connections and looks at them before they are used again.
+/// Opens connections and tests them before they are used again.
 #[derive(Debug)]
 pub(super) struct Manager(Arc<Shared>);
 
@@ -211,7 +213,7 @@ impl Connection {
     }
 }
 
-/// What is known of one connection. Times are those of [`Shared::now`].
+/// The state of one connection. Times are those of [`Shared::now`].
 #[derive(Debug)]
 pub(super) struct Health {
     asked: AtomicU64,
@@ -232,18 +234,18 @@ impl Health {
         }
     }
 
-    /// Counts a question; its number.
+    /// Counts a statement; returns its number.
     pub(super) fn asked(&self) -> u64 {
         self.asked.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Answers come in the order of the questions.
+    /// Answers arrive in the order of the statements.
     pub(super) fn answered(&self, question: u64, now: u64) {
         self.answered.fetch_max(question, Ordering::Relaxed);
         self.heard.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// Whether somebody left without waiting for an answer.
+    /// Whether a statement was abandoned before its answer.
     fn is_busy(&self) -> bool {
         self.answered.load(Ordering::Relaxed) < self.asked.load(Ordering::Relaxed)
     }
@@ -266,17 +268,17 @@ pub(super) struct Shared {
     /// How long statements take.
     pub(super) took: Histogram,
     epoch: Instant,
-    /// Connections that were not heard of since have to prove themselves.
+    /// Connections without an answer since then must be tested.
     doubted: AtomicU64,
-    /// Connections that were not heard of since are of no use.
+    /// Connections without an answer since then are unusable.
     condemned: AtomicU64,
-    /// One at a time finds out whose the sessions are.
+    /// Serialises the inspection of sessions.
     inspecting: Mutex<()>,
-    /// Sessions are our own.
+    /// Sessions belong to their connections.
     settled: AtomicBool,
-    /// There was no room to find out; [`Pool::refused`] tries again.
+    /// There was no room for the inspection; [`Pool::refused`] retries.
     unknown: AtomicBool,
-    /// Cancelled once it is known that they are not.
+    /// Cancelled once it is known that they do not.
     refused: CancellationToken,
 }
 
@@ -301,7 +303,7 @@ impl Shared {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// A connection fell silent; perhaps it is not the only one.
+    /// A connection timed out; the others may be affected too.
     pub(super) fn doubt(&self) {
         self.doubted.fetch_max(self.now(), Ordering::Relaxed);
     }
@@ -310,7 +312,7 @@ impl Shared {
         self.condemned.fetch_max(self.now(), Ordering::Relaxed);
     }
 
-    /// Draws its conclusions from a failure.
+    /// Updates the state after a failure.
     pub(super) fn learn(&self, health: &Health, error: &DbError) {
         if error.is_about_writes() {
             // The others were opened to the same server.
@@ -321,7 +323,7 @@ impl Shared {
         }
     }
 
-    /// Asks the server to stop what a connection of ours is at; nobody waits for it.
+    /// Cancels a connection's statement on the server, in the background.
     pub(super) fn cancel(self: &Arc<Self>, token: CancelToken) {
         let shared = Arc::clone(self);
         tokio::spawn(async move {
@@ -339,7 +341,7 @@ impl Shared {
         Ok(Connection { client, health, process, opened: Instant::now(), lifetime })
     }
 
-    /// Finds out once whether sessions are our own.
+    /// Inspects once whether sessions belong to their connections.
     async fn inspect(&self) -> Result<(), DbError> {
         let known = || match (self.refused.is_cancelled(), self.settled.load(Ordering::Relaxed)) {
             (true, _) => Some(Err(DbError::TransactionPooler)),
@@ -364,7 +366,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether the connection is there; it may take `limit` to say so.
+    /// Whether the connection answers within `limit`.
     async fn echo(self: &Arc<Self>, connection: &Connection, limit: Duration) -> Result<(), Unfit> {
         let question = connection.health.asked();
         match timeout(limit, self.endpoint.process(&connection.client)).await {
@@ -391,7 +393,7 @@ impl managed::Manager for Manager {
     type Error = DbError;
 
     async fn create(&self) -> Result<Connection, DbError> {
-        // A full pooler must not make every connection wait for a second one.
+        // With a full pooler, not every connection must wait for a second one.
         if self.0.refused.is_cancelled() || !self.0.unknown.load(Ordering::Relaxed) {
             self.0.inspect().await?;
         }
@@ -426,7 +428,8 @@ impl Manager {
             return Err(Unfit("others of its time are of no use"));
         }
         if health.is_busy() {
-            // Whoever left does not want the answer, and nobody else waits for it for long.
+            // The abandoned answer is not needed, and the next user does not wait long
+            // for it.
             if let Err(unfit) = shared.echo(connection, LAST_WORD).await {
                 shared.doubt();
                 shared.cancel(connection.client.cancel_token());

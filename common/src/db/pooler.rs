@@ -14,12 +14,12 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use super::connect::Endpoint;
 use super::error::DbError;
 
-/// How often both orders are tried: strangers may take part in the exchange.
+/// How often both orders are tried: other clients may take part in the exchange.
 const ROUNDS: usize = 2;
 /// How long the second connection may wait for the first to make room.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What was found.
+/// The result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sessions {
     /// A connection keeps its session.
@@ -30,18 +30,19 @@ pub(super) enum Sessions {
     Unknown,
 }
 
-/// The pid alone would not do: behind one URL may be several servers.
+/// The pid alone is not enough: there may be several servers behind one URL.
 const BEGIN: &str = "begin;
     select pid, backend_start from pg_stat_get_activity(pg_backend_pid())";
 
-/// Looks where `endpoint` leads.
+/// Inspects the server of `endpoint`.
 ///
 /// # Errors
 /// Postgres cannot be used at all.
 pub(super) async fn inspect(endpoint: &Endpoint) -> Result<Sessions, DbError> {
     let (one, _) = endpoint.open().await?;
     let found = async {
-        // As on every connection: there are poolers that keep a session together from then on.
+        // As on every connection, because some poolers keep a session together from then
+        // on.
         endpoint.set_up(&one).await?;
         let Some(first) = begin(&one).await? else { return Ok(Sessions::Shared) };
         let Ok((other, _)) = endpoint.open().await else { return Ok(Sessions::Unknown) };
@@ -81,8 +82,8 @@ pub(super) async fn inspect(endpoint: &Endpoint) -> Result<Sessions, DbError> {
     found.await
 }
 
-/// Begins a transaction; the process it runs in, or nothing where the pooler
-/// has not even transactions.
+/// Begins a transaction; returns its process, or none if the pooler does not even have
+/// transactions.
 async fn begin(client: &Client) -> Result<Option<String>, DbError> {
     let messages = match client.simple_query(BEGIN).await {
         Ok(messages) => messages,
@@ -97,7 +98,7 @@ async fn begin(client: &Client) -> Result<Option<String>, DbError> {
     Ok(Some(format!("{} {}", field(0), field(1))))
 }
 
-/// pgbouncer's third mode refuses transactions, by words alone.
+/// pgbouncer's third mode refuses transactions, recognisable only by the text.
 fn is_statement_pooling(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|error| error.message().contains("statement pooling"))
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::DbError;
 
-/// What the sums are told apart by.
+/// The grouping of the sums.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Grouping {
     /// By day, in UTC.
@@ -19,16 +19,16 @@ pub struct Grouping {
     pub user: bool,
 }
 
-/// One sum. What it is not told apart by is absent.
+/// One sum. Columns that it is not grouped by are absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sum {
     /// The day, in UTC.
     pub day: Option<NaiveDate>,
-    /// Who was paid.
+    /// The provider.
     pub provider: Option<String>,
-    /// For which model.
+    /// The model.
     pub model: Option<String>,
-    /// For whose plans.
+    /// The user.
     pub user: Option<Uuid>,
     /// Paid calls.
     pub calls: i64,
@@ -36,14 +36,14 @@ pub struct Sum {
     pub input_tokens: i64,
     /// The part of them that was cached.
     pub cached_tokens: i64,
-    /// Tokens written.
+    /// Output tokens.
     pub output_tokens: i64,
     /// Millionths of a US dollar.
     pub cost_micros: i64,
 }
 
-/// The sums over calls made from `from` up to `to`: newest day first, then the
-/// dearest; at most `limit`.
+/// The sums over calls made from `from` up to `to`: newest day first, then the highest
+/// cost; at most `limit`.
 ///
 /// # Errors
 /// Postgres failed.

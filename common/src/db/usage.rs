@@ -7,17 +7,17 @@ use uuid::Uuid;
 use super::DbError;
 use super::planner::by_index;
 
-/// The most one call is believed to cost, as in `regimen.believable_micros`.
+/// The cap on the cost of one call, as in `regimen.believable_micros`.
 pub const MOST_MICROS: i64 = 100_000_000;
-/// The most tokens of a kind, as in `regimen.believable_tokens`.
+/// The cap on tokens of a kind, as in `regimen.believable_tokens`.
 pub const MOST_TOKENS: i64 = 10_000_000;
 
-/// Millionths of a US dollar spent since `since`, by `user` or by everybody.
-/// Calls of running jobs that are not in the ledger yet count too; one without
-/// an answer counts with the most it can cost.
+/// Millionths of a US dollar spent since `since`, by `user` or by all users. Calls of
+/// running jobs that are not in the ledger yet count too; one without a reply counts with
+/// its highest cost.
 ///
-/// Everybody's is kept by the day (UTC), so that it is no sum over all calls:
-/// for them `since` is the beginning of a day. A user's is one over their own.
+/// The total is stored per day (UTC), so it is not a sum over all calls: for it `since`
+/// is the beginning of a day. A user's total is a sum over their own calls.
 ///
 /// # Errors
 /// Postgres failed.
@@ -62,8 +62,8 @@ async fn settled_by_all(client: &impl GenericClient, since: DateTime<Utc>) -> Re
     Ok(client.query_one(&statement, &[&since.date_naive()]).await?.try_get(0)?)
 }
 
-/// Of the jobs in the CTE `running`, what their calls since `$1` cost that are not
-/// in the ledger.
+/// The cost of the calls since `$1` of the jobs in the CTE `running` that are not in the
+/// ledger.
 macro_rules! calls_under_way {
     () => {
         " select coalesce(sum(regimen.believable_micros(a.cost_micros)), 0)::bigint
@@ -94,7 +94,7 @@ const UNDER_WAY_OF_USER: &str = concat!(
     calls_under_way!()
 );
 
-/// What runs is what the slots of the fleet hold, and no more.
+/// The running jobs, which the slots of the fleet limit.
 async fn under_way(
     client: &impl GenericClient,
     user: Option<Uuid>,

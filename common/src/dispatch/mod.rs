@@ -24,7 +24,7 @@ pub use crate::weights::Weights;
 
 /// The version of [`Message`] this build writes.
 const MESSAGE_VERSION: u8 = 1;
-/// How long a wake-up is kept for a process that does not read it, seconds.
+/// Lifetime of an unread wake-up, seconds.
 const RING_SECONDS: i64 = 60;
 
 static POP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("pop.lua")));
@@ -34,7 +34,7 @@ static POP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("pop.lu
 pub enum List {
     /// Plan jobs of paying users.
     Pro,
-    /// Plan jobs of everybody else.
+    /// Plan jobs of all other users.
     Free,
     /// Stored Stripe events to apply.
     Stripe,
@@ -66,24 +66,24 @@ impl From<JobClass> for List {
     }
 }
 
-/// What stands in a list: which row to look at, never its content.
+/// An entry of a list: the id of a row, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// The format's version.
     pub v: u8,
     /// The row's id: a uuid for jobs, an event id for Stripe events.
     pub id: String,
-    /// When its row was marked as put here, by the database's clock, Unix
-    /// milliseconds: what is lost is judged by one clock.
+    /// When its row was marked as dispatched, by the database's clock, Unix milliseconds:
+    /// lost messages are detected with one clock.
     pub at: i64,
-    /// W3C `traceparent` of the request that caused it.
+    /// W3C `traceparent` of the request that created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
 }
 
 impl Message {
-    /// A message about `id`, whose row was marked as put here `at`, a time
-    /// that the database told.
+    /// A message for `id`, whose row was marked as dispatched `at`, a time of the
+    /// database.
     pub fn new(id: impl ToString, at: DateTime<Utc>, trace: Option<String>) -> Self {
         Self { v: MESSAGE_VERSION, id: id.to_string(), at: at.timestamp_millis(), trace }
     }
@@ -94,11 +94,11 @@ impl Message {
     }
 }
 
-/// What was taken from the lists, with where it stood; of each list oldest first.
+/// Popped messages with their lists; of each list oldest first.
 pub type Taken = Vec<(List, Message)>;
 
-/// A list of its owner's own. Whoever blocks on it beside the dispatch lists
-/// can be called away without losing what Redis hands out at that moment.
+/// A process's own list. A process that blocks on it beside the dispatch lists can be
+/// woken without losing an id that Redis hands out at that moment.
 #[derive(Debug, Clone)]
 pub struct WakeUpKey(String);
 
@@ -109,31 +109,30 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The lists reached through `redis`.
+    /// The lists in `redis`.
     pub fn new(redis: Redis) -> Self {
         Self { redis }
     }
 
-    /// Whether Redis works; else the work is taken from Postgres.
+    /// Whether Redis is available; else jobs are claimed from Postgres.
     pub fn works(&self) -> bool {
         self.redis.works()
     }
 
-    /// Something went wrong: whether Redis works is to be found out now.
+    /// Requests an immediate health check of Redis.
     pub fn doubt(&self) {
         self.redis.doubt();
     }
 
-    /// Puts messages, oldest first, behind those that stand in `list`.
+    /// Appends messages, oldest first, to `list`.
     ///
     /// # Errors
-    /// Redis is away; the reconciler dispatches what was not pushed.
+    /// Redis is away; the reconciler dispatches the messages.
     pub async fn push(&self, list: List, messages: &[Message]) -> Result<(), RedisError> {
         self.put("LPUSH", list, messages.iter()).await
     }
 
-    /// Puts messages, oldest first, before those that stand in `list`: for
-    /// what has waited before.
+    /// Puts messages, oldest first, at the head of `list`: for jobs that waited before.
     ///
     /// # Errors
     /// As [`Queue::push`].
@@ -141,7 +140,7 @@ impl Queue {
         self.put("RPUSH", list, messages.iter().rev()).await
     }
 
-    /// Puts what was taken and cannot be followed back to where it stood.
+    /// Puts popped messages that cannot be claimed back to the heads of their lists.
     ///
     /// # Errors
     /// As [`Queue::push`].
@@ -168,9 +167,9 @@ impl Queue {
         self.redis.query(cmd(end).arg(self.list_key(list)).arg(payloads)).await
     }
 
-    /// Takes up to `count` messages from the old ends of the two `lists`, in
-    /// the given shares while both have some. Undecodable ones are counted,
-    /// logged and dropped. `turn` is the caller's running counter of picks.
+    /// Pops up to `count` messages from the heads of the two `lists`, by weight while
+    /// both have some. Invalid ones are counted, logged and dropped. `turn` is the
+    /// caller's counter of picks.
     ///
     /// # Errors
     /// Redis is away.
@@ -190,9 +189,9 @@ impl Queue {
         Ok(taken)
     }
 
-    /// Takes up to `count` messages from the first of `lists` that has some.
-    /// While all are empty it waits until one has, `wake_up_key` has an entry, or `at_most`
-    /// has passed; the latter two bring nothing.
+    /// Pops up to `count` messages from the first of `lists` that has some. While all are
+    /// empty it blocks until one has, until `wake_up_key` has an entry, or until
+    /// `at_most` has passed; the latter two return nothing.
     ///
     /// # Errors
     /// The connection broke; make a new one.
@@ -220,12 +219,12 @@ impl Queue {
         Ok(decoded(list, &payloads))
     }
 
-    /// A key nobody else has.
+    /// A unique key.
     pub fn wake_up_key(&self) -> WakeUpKey {
         WakeUpKey(self.redis.key(&format!("wake_up_key:{}", Uuid::new_v4())))
     }
 
-    /// Wakes whoever blocks on `wake_up_key`, or is about to.
+    /// Wakes the process that blocks on `wake_up_key`, or is about to.
     ///
     /// # Errors
     /// Redis is away.
@@ -243,7 +242,7 @@ impl Queue {
         self.redis.blocking().await
     }
 
-    /// How many messages stand in `list`.
+    /// The number of messages in `list`.
     ///
     /// # Errors
     /// Redis is away.
@@ -251,11 +250,11 @@ impl Queue {
         self.redis.query(cmd("LLEN").arg(self.list_key(list))).await
     }
 
-    /// When the oldest message of `list` was put there, by the database's clock.
-    /// Whatever was dispatched before it and still waits has lost its message.
+    /// When the oldest message of `list` was dispatched, by the database's clock. Waiting
+    /// jobs that were dispatched before it have lost their message.
     ///
     /// # Errors
-    /// Redis is away: it may say what it holds, but takes nothing new.
+    /// Redis is away: it may answer reads, but accepts no writes.
     pub async fn oldest(&self, list: List) -> Result<Option<DateTime<Utc>>, RedisError> {
         self.unless_away()?;
         let payload: Option<String> =

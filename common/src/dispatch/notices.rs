@@ -17,10 +17,9 @@ use crate::redis::{Redis, RedisError, Trouble};
 
 const CHANNEL: &str = "job-notices";
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
-/// A subscription says nothing while nothing happens, so it is asked whether it
-/// still stands this often,
+/// A subscription is silent while nothing happens, so it is pinged in this interval,
 const PING_EVERY: Duration = Duration::from_secs(1);
-/// and given up after this without an answer.
+/// and replaced after this time without an answer.
 const PING_LIMIT: Duration = Duration::from_secs(1);
 
 /// A job has a new event.
@@ -30,25 +29,25 @@ pub struct JobNotice {
     pub job: Uuid,
     /// The number of its newest event.
     pub seq: i32,
-    /// What happened.
+    /// The kind of the event.
     pub kind: JobEventKind,
 }
 
-/// What a listener hears.
+/// What a listener receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
     /// A job changed.
     Notice(JobNotice),
-    /// The line is up (again): what happened before may have been missed.
+    /// The subscription is up (again): earlier notices may have been missed.
     Connected,
-    /// The line is down: nothing will be heard until the next `Connected`.
+    /// The subscription is down: no notices arrive until the next `Connected`.
     Disconnected,
 }
 
-/// Tells every listener of job changes. Failure costs time, never truth, so it
-/// is logged here and not returned.
+/// Publishes job changes to every listener. A failure only causes delays, so it is logged
+/// here and not returned.
 pub async fn publish(redis: &Redis, notices: &[JobNotice]) {
-    // A server that only takes no writes still relays what it is told.
+    // A server that only refuses writes still relays notices.
     if notices.is_empty() || redis.trouble().is_some_and(Trouble::is_silence) {
         return;
     }
@@ -62,7 +61,7 @@ pub async fn publish(redis: &Redis, notices: &[JobNotice]) {
     let send = async || pipeline.query_async::<()>(&mut redis.clone()).await;
     let mut sent = send().await;
     if sent.is_err() && redis.works() {
-        // Often only the connection was bad; told twice does no harm.
+        // Often only the connection was bad; a duplicate does no harm.
         sent = send().await;
     }
     if let Err(error) = sent {
@@ -70,7 +69,7 @@ pub async fn publish(redis: &Redis, notices: &[JobNotice]) {
     }
 }
 
-/// Hears every notice until `heard` is closed, reconnecting by itself.
+/// Receives every notice until `heard` is closed, and reconnects by itself.
 pub async fn listen(redis: Redis, heard: mpsc::Sender<Heard>) {
     while !heard.is_closed() {
         if let Err(error) = relay(&redis, &heard).await {
@@ -83,8 +82,8 @@ pub async fn listen(redis: Redis, heard: mpsc::Sender<Heard>) {
     }
 }
 
-/// Relays what one subscription hears, until it ends, goes silent, or the
-/// shared connection was given up: this one may lead to the same server.
+/// Relays the notices of one subscription until it ends, is silent, or the shared
+/// connection was replaced: this one may lead to the same server.
 async fn relay(redis: &Redis, heard: &mpsc::Sender<Heard>) -> Result<(), RedisError> {
     let mut given_up = redis.connections_given_up();
     let (mut line, mut messages) = redis.subscribe(&redis.key(CHANNEL)).await?.split();
@@ -100,7 +99,7 @@ async fn relay(redis: &Redis, heard: &mpsc::Sender<Heard>) -> Result<(), RedisEr
                 match serde_json::from_slice::<JobNotice>(message.get_payload_bytes()) {
                     Ok(notice) if heard.send(Heard::Notice(notice)).await.is_err() => return Ok(()),
                     Ok(_) => {}
-                    // A newer release may know events this one does not.
+                    // A newer release may send events that this one does not know.
                     Err(error) => tracing::debug!(%error, "skipped a notice this release cannot read"),
                 }
             }

@@ -10,12 +10,11 @@ use super::{List, Message, Queue};
 use crate::db::jobs::NextJob;
 use crate::redis::RedisError;
 
-/// How long Redis may take; whoever pushes has something better to do.
+/// The time limit of a push.
 const LIMIT: Duration = Duration::from_secs(1);
 
 impl Queue {
-    /// Pushes jobs whose turn has come, oldest first; those that ran before go to
-    /// the front of their list, where they stood.
+    /// Pushes dispatched jobs, oldest first; requeued ones go to the head of their list.
     pub async fn push_jobs(&self, next: &[NextJob]) {
         let mut next: Vec<&NextJob> = next.iter().collect();
         next.sort_by_key(|job| job.at);
@@ -31,7 +30,7 @@ impl Queue {
         }
     }
 
-    /// Pushes what else waits for a worker, oldest first.
+    /// Pushes other ids, oldest first.
     pub async fn push_ids(&self, list: List, messages: &[Message]) {
         within_limit(list, messages.len(), self.push(list, messages)).await;
     }

@@ -17,7 +17,7 @@ use governor::{Quota, RateLimiter};
 use super::Units;
 use super::policy::{Check, Decision, RatePolicy};
 
-/// The limiters, made as policies come up.
+/// The limiters, created when a policy is first used.
 #[derive(Default)]
 pub(super) struct Degraded(Mutex<HashMap<LimiterKey, Arc<Limiter>>>);
 
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Degraded {
 type LimiterKey = (Arc<str>, u32, Duration);
 type Governor = RateLimiter<String, Shared, DefaultClock, StateInformationMiddleware>;
 
-/// One policy's governor, with a hand on its states to give units back.
+/// One policy's governor, with access to its states for refunds.
 struct Limiter {
     governor: Governor,
     states: Shared,
@@ -76,7 +76,7 @@ impl Degraded {
 
 impl Limiter {
     fn new(policy: &RatePolicy) -> Self {
-        // None only for an interval of zero, which a policy does not have.
+        // None only for an interval of zero, which no policy has.
         let quota = Quota::with_period(policy.interval())
             .unwrap_or_else(|| Quota::per_hour(policy.quota))
             .allow_burst(policy.quota);
@@ -110,8 +110,8 @@ impl Limiter {
     }
 }
 
-/// governor's state store, shared so that a unit can be given back: taking one
-/// moves a key's time forward by one interval, giving back undoes exactly that.
+/// governor's state store, shared so that a unit can be refunded: taking one moves a
+/// key's time forward by one interval, a refund moves it back.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<HashMap<String, Nanos>>>);
 

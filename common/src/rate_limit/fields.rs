@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::policy::{Check, Decision, RatePolicy};
 
-/// `RateLimit-RatePolicy`: what is granted, the same on every answer.
+/// `RateLimit-Policy`: the quotas, the same on every response.
 pub fn policy_field<'a>(policies: impl IntoIterator<Item = &'a RatePolicy>) -> String {
     list(policies.into_iter().map(|policy| {
         let window = whole_seconds(policy.window).max(1);
@@ -15,8 +15,8 @@ pub fn policy_field<'a>(policies: impl IntoIterator<Item = &'a RatePolicy>) -> S
     }))
 }
 
-/// `RateLimit`: what is left, and the seconds within which no more will be.
-/// `age` is the time since the decision.
+/// `RateLimit`: what is left, and the seconds after which more will be. `age` is the time
+/// since the decision.
 pub fn limit_field(decision: &Decision, age: Duration) -> String {
     list(decision.checks.iter().map(|Check { policy, remaining, next_unit, .. }| {
         let seconds = whole_seconds(next_unit.saturating_sub(age));
@@ -24,7 +24,7 @@ pub fn limit_field(decision: &Decision, age: Duration) -> String {
     }))
 }
 
-/// Seconds rounded up, so that nobody comes back a moment too early.
+/// Seconds rounded up, so that clients do not return too early.
 pub fn whole_seconds(time: Duration) -> u64 {
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
@@ -33,7 +33,8 @@ fn list(members: impl Iterator<Item = String>) -> String {
     members.collect::<Vec<_>>().join(", ")
 }
 
-/// A structured-field string (RFC 9651, 4.1.6). What such a string cannot hold is left out.
+/// A structured-field string (RFC 9651, 4.1.6). Characters that it cannot hold are left
+/// out.
 fn string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

@@ -25,10 +25,10 @@ pub use policy::{Check, Decision, RatePolicy};
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("rate_limit.lua")));
 
-/// After a failure Redis is left alone for this long.
+/// After a failure Redis is not called for this time.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What to do with a unit of each policy.
+/// The operation on a unit of each policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Units {
     Take = 1,
@@ -47,20 +47,20 @@ enum RedisAway {
     Reply,
 }
 
-/// Counts and decides. One a process.
+/// The rate limiter, one per process.
 #[derive(Debug)]
 pub struct RateLimiter {
     redis: Redis,
     patience: Duration,
     degraded: Degraded,
     is_degraded: AtomicBool,
-    /// Until when Redis is left alone.
+    /// Until when Redis is not called.
     paused_until: Mutex<Option<Instant>>,
 }
 
 impl RateLimiter {
-    /// A limiter over `redis`. Slower than `patience` and Redis counts as away:
-    /// a request waits for the answer.
+    /// A limiter over `redis`. A Redis slower than `patience` counts as away, because a
+    /// request waits for it.
     pub fn new(redis: Redis, patience: Duration) -> Self {
         metrics::gauge!("regimen_rate_limiter_mode").set(0.0);
         Self {
@@ -72,18 +72,18 @@ impl RateLimiter {
         }
     }
 
-    /// Takes one unit of every policy for `subject`, or of none.
+    /// Takes one unit of every policy for `subject`, or none.
     pub async fn take(&self, subject: &str, policies: &[RatePolicy]) -> Decision {
         self.decide(Units::Take, subject, policies).await
     }
 
-    /// What is left, without taking anything.
+    /// The remaining units, without taking any.
     pub async fn look(&self, subject: &str, policies: &[RatePolicy]) -> Decision {
         self.decide(Units::Look, subject, policies).await
     }
 
-    /// Gives back what [`RateLimiter::take`] took: the request it was for came
-    /// to nothing. Returns what is left then.
+    /// Refunds what [`RateLimiter::take`] took, because the request created nothing.
+    /// Returns the remaining units.
     pub async fn give_back(&self, subject: &str, policies: &[RatePolicy]) -> Decision {
         self.decide(Units::GiveBack, subject, policies).await
     }
@@ -93,7 +93,7 @@ impl RateLimiter {
         self.is_degraded.load(Ordering::Relaxed)
     }
 
-    /// Forgets users whose quota is full again; call on a timer.
+    /// Removes users whose quota is full again; call it on a timer.
     pub fn retain_recent(&self) {
         self.degraded.retain_recent();
     }
@@ -138,7 +138,7 @@ impl RateLimiter {
         }
     }
 
-    /// The decision, and the microsecond it was made at by Redis's clock.
+    /// The decision, and its time by Redis's clock in microseconds.
     async fn run_script(
         &self,
         units: Units,
@@ -172,7 +172,7 @@ impl RateLimiter {
     }
 }
 
-/// Four numbers a policy after the time, as the script documents.
+/// Four numbers per policy after the time, as the script documents.
 fn read_reply(reply: &[i64], policies: &[RatePolicy]) -> Option<(i64, Decision)> {
     let (&now, rest) = reply.split_first()?;
     let (groups, left_over) = rest.as_chunks::<4>();

@@ -18,30 +18,30 @@ use tokio::time::timeout;
 use super::RESPONSE_TIMEOUT;
 use super::wire::Wire;
 
-/// How long one step of making a connection may take.
+/// The time limit of one step of connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long it may take altogether, where others are asked for the way first.
+/// The time limit of connecting with preceding look-ups.
 const WAY_TIMEOUT: Duration = Duration::from_secs(4);
-/// Where a cluster's client insists on a timeout.
+/// Where a cluster client requires a timeout.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// After so long without traffic the kernel asks whether the other end is there,
+/// After this time without traffic the kernel probes the connection,
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(5);
-/// again after this,
+/// in this interval,
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
-/// and so many times before the connection is dead.
+/// and this many times before the connection is dead.
 const KEEPALIVE_TRIES: u32 = 3;
-/// Sent and not acknowledged for so long: the connection is dead.
+/// How long sent data may stay unacknowledged before the connection is dead.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
-/// Makes connections to what `REDIS_URL` names.
+/// Connects to the server of `REDIS_URL`.
 pub(super) enum Address {
     Single(Box<Client>),
     Sentinel(Box<SentinelAddress>),
     Cluster(Box<ClusterAddress>),
 }
 
-/// A service that sentinels know the master of.
+/// A service whose master the sentinels name.
 pub(super) struct SentinelAddress {
     sentinels: Vec<ConnectionInfo>,
     service: String,
@@ -49,19 +49,19 @@ pub(super) struct SentinelAddress {
     master: redis::RedisConnectionInfo,
 }
 
-/// A cluster, known by some of its nodes.
+/// A cluster, given by some of its nodes.
 pub(super) struct ClusterAddress {
     client: ClusterClient,
     /// Connects without a response timeout.
     blocking: ClusterClient,
-    /// A node as it is connected to; each other one differs in host and port.
+    /// The connection settings of a node; others differ in host and port.
     node: ConnectionInfo,
-    /// Which node the next subscription goes to.
+    /// The node of the next subscription.
     turn: AtomicUsize,
 }
 
 impl Address {
-    /// Reads a URL of one of the forms that `.env.example` tells of.
+    /// Parses a URL in one of the forms of `.env.example`.
     pub(super) fn parse(url: &str) -> RedisResult<Self> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Ok(Self::Single(Box::new(Client::open(url)?)));
@@ -113,7 +113,8 @@ impl Address {
         client.get_multiplexed_async_connection_with_config(config).await
     }
 
-    /// A connection that hears `channel`. In a cluster any node relays every message.
+    /// A connection that subscribes to `channel`. In a cluster every node relays every
+    /// message.
     pub(super) async fn subscribe(&self, channel: &str) -> RedisResult<PubSub> {
         let client = self.client().await?;
         in_time(async {
@@ -124,11 +125,11 @@ impl Address {
         .await
     }
 
-    /// The one server to talk to now.
+    /// The current server.
     async fn client(&self) -> RedisResult<Client> {
         match self {
             Self::Single(client) => Ok(Client::clone(client)),
-            // Asked anew each time: a sentinel that went silent is not asked for ever.
+            // A new client each time, so that a silent sentinel is not used forever.
             Self::Sentinel(address) => {
                 in_time(async { address.client()?.async_get_client().await }).await
             }
@@ -158,7 +159,7 @@ impl SentinelAddress {
         let sentinel = |node: ConnectionInfo| node.set_redis_settings(of_sentinel.clone());
         let address =
             Self { sentinels: nodes.into_iter().map(sentinel).collect(), service, master };
-        // Builds for the sake of its complaints.
+        // Built only for its errors.
         address.client()?;
         Ok(address)
     }
@@ -211,7 +212,7 @@ impl ClusterAddress {
         })
     }
 
-    /// A plain connection to one of the masters, each time to another.
+    /// A plain connection to one of the masters, to another one each time.
     async fn some_node(&self) -> RedisResult<Client> {
         let mut cluster = self.client.get_async_connection().await?;
         let slots: Vec<(u16, u16, Vec<Value>)> =
@@ -244,8 +245,8 @@ impl ClusterAddress {
     }
 }
 
-/// `[user:password@]host:port,host:port[/path][?query][#insecure]`; each host
-/// may have the credentials before it, too.
+/// `[user:password@]host:port,host:port[/path][?query][#insecure]`; each host may have
+/// its own credentials.
 struct Parts<'a> {
     authority: &'a str,
     path: &'a str,
@@ -261,7 +262,7 @@ impl<'a> Parts<'a> {
         Self { authority, path, query, fragment }
     }
 
-    /// The hosts, each with the credentials of the first that has some.
+    /// The hosts, each with the first given credentials.
     fn nodes(&self, scheme: &str) -> RedisResult<Vec<ConnectionInfo>> {
         let mut hosts: Vec<&str> = self.authority.split(',').collect();
         let mut credentials = None;

@@ -13,15 +13,15 @@ use tokio::time::{sleep, timeout};
 
 use super::{Redis, RedisError};
 
-/// Between two proofs while Redis works.
+/// Between two tests while Redis is available.
 const EVERY: Duration = Duration::from_secs(1);
-/// Between two proofs while it is away.
+/// Between two tests while it is away.
 const EVERY_WHILE_AWAY: Duration = Duration::from_millis(500);
-/// Between two proofs that somebody's doubt asks for.
+/// Between two requested tests.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long the proof may take.
+/// The time limit of a test.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// How long the written key stays, milliseconds.
+/// Lifetime of the written key, milliseconds.
 const KEPT_MILLIS: u64 = 10_000;
 
 /// Why Redis counts as away.
@@ -29,23 +29,23 @@ const KEPT_MILLIS: u64 = 10_000;
 pub enum Trouble {
     /// No connection can be made.
     Unreachable,
-    /// It says nothing.
+    /// It does not answer.
     Silent,
-    /// OOM: it is full and may evict nothing.
+    /// OOM: it is full and may not evict.
     Full,
     /// MISCONF: it cannot save to its disk.
     CannotSave,
     /// READONLY: it is a replica.
     ReadOnly,
-    /// NOREPLICAS: too few replicas follow it.
+    /// NOREPLICAS: too few replicas are connected.
     FewReplicas,
-    /// LOADING: it reads its data after a start.
+    /// LOADING: it is loading its data after a start.
     Loading,
-    /// NOAUTH, WRONGPASS, NOPERM: it does not let us in.
+    /// NOAUTH, WRONGPASS, NOPERM: it refuses our credentials.
     NoAccess,
-    /// CLUSTERDOWN: part of the cluster is missing.
+    /// CLUSTERDOWN: a part of the cluster is missing.
     ClusterDown,
-    /// It refuses for another reason.
+    /// It refuses writes for another reason.
     Refuses,
 }
 
@@ -138,12 +138,12 @@ impl Trouble {
         }
     }
 
-    /// Nothing gets through, not even what writes nothing.
+    /// No command gets through, not even a read.
     pub fn is_silence(self) -> bool {
         matches!(self, Self::Unreachable | Self::Silent)
     }
 
-    /// Whether it may well pass without anybody's doing.
+    /// Whether it may be temporary.
     fn passes(self) -> bool {
         self.is_silence() || self == Self::Loading
     }
@@ -155,7 +155,7 @@ impl std::fmt::Display for Trouble {
     }
 }
 
-/// What this process knows of Redis.
+/// This process's view of Redis.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     trouble: watch::Sender<Option<Trouble>>,
@@ -171,7 +171,7 @@ impl Health {
         self.doubted.notify_one();
     }
 
-    /// Takes over what was found out. `why` is the answer behind it.
+    /// Records the result of a test. `why` is the error behind it.
     fn found(&self, trouble: Option<Trouble>, why: Option<&RedisError>) {
         metrics::gauge!("regimen_redis_away").set(f64::from(trouble.is_some()));
         for other in Trouble::ALL {
@@ -194,8 +194,8 @@ impl Health {
     }
 }
 
-/// Proves again and again whether Redis works, for as long as the process
-/// lives. Until the first proof it is believed to.
+/// Tests the availability of Redis for the life of the process. Until the first test it
+/// counts as available.
 pub async fn watch(redis: Redis) {
     let key = redis.key("proof");
     let mut write = redis::cmd("SET");
@@ -203,7 +203,7 @@ pub async fn watch(redis: Redis) {
     loop {
         let mut proof = prove(&redis, &write).await;
         if proof.is_err() {
-            // Often only the connection is bad, and a new one leads to a sound server.
+            // Often only the connection is bad, and a new one reaches a working server.
             proof = prove(&redis, &write).await;
         }
         let trouble = proof.as_ref().err().map(RedisError::trouble);

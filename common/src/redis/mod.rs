@@ -41,7 +41,7 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Why Redis could not be used. Never shows the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
-    /// The URL is not one of the forms.
+    /// The URL has none of the supported forms.
     #[error(
         "REDIS_URL must be redis://, redis-sentinel://host,host/service or redis-cluster://host,host, or the same with rediss for TLS"
     )]
@@ -63,7 +63,7 @@ impl RedisError {
     }
 }
 
-/// A shared, self-healing connection. Cheap to clone.
+/// A shared connection that is replaced automatically. Cheap to clone.
 #[derive(Clone)]
 pub struct Redis {
     server: Arc<Server>,
@@ -73,14 +73,14 @@ pub struct Redis {
 struct Server {
     address: Address,
     connection: Mutex<Option<Connection>>,
-    /// How many connections were given up.
+    /// The number of replaced connections.
     given_up: channel::Sender<u64>,
     health: Health,
     /// How long commands take.
     took: Histogram,
 }
 
-/// A connection that is being made or stands.
+/// A connection, or one that is being made.
 #[derive(Clone)]
 struct Connection {
     wire: Shared<BoxFuture<'static, RedisResult<Wire>>>,
@@ -94,8 +94,8 @@ impl std::fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// Prepares the connection. It is made at the first command and again
-    /// whenever it breaks, so that a process starts while Redis is away.
+    /// Prepares the connection. It is made at the first command and again whenever it
+    /// breaks, so that a process starts while Redis is away.
     ///
     /// # Errors
     /// The URL is malformed.
@@ -116,23 +116,23 @@ impl Redis {
         format!("{{{}}}:{name}", self.prefix)
     }
 
-    /// Whether Redis works, as far as [`watch`] has found out.
+    /// Whether Redis is available, according to [`watch`].
     pub fn works(&self) -> bool {
         self.trouble().is_none()
     }
 
-    /// Why Redis does not work.
+    /// Why Redis is away.
     pub fn trouble(&self) -> Option<Trouble> {
         self.server.health.trouble()
     }
 
-    /// Something went wrong with Redis: [`watch`] is to look now.
+    /// Requests an immediate test by [`watch`].
     pub fn doubt(&self) {
         self.server.health.doubt();
     }
 
-    /// Changes whenever the shared connection was given up: others, made
-    /// before, may lead to the same place.
+    /// Changes whenever the shared connection was replaced: older connections may lead to
+    /// the same server.
     pub fn connections_given_up(&self) -> channel::Receiver<u64> {
         self.server.given_up.subscribe()
     }
@@ -145,7 +145,7 @@ impl Redis {
         Ok(command.query_async(&mut self.clone()).await?)
     }
 
-    /// Runs a script, loading it where the server does not know it yet.
+    /// Runs a script, and loads it if the server does not know it.
     ///
     /// # Errors
     /// The script failed or Redis is away.
@@ -156,7 +156,7 @@ impl Redis {
         Ok(invocation.invoke_async(&mut self.clone()).await?)
     }
 
-    /// A connection of its own for commands that block: no response timeout.
+    /// A separate connection for blocking commands: no response timeout.
     ///
     /// # Errors
     /// Redis is away.
@@ -176,7 +176,7 @@ impl Redis {
         &self.server.health
     }
 
-    /// Gives up the connection that stands, whatever is under way on it.
+    /// Replaces the connection; its pending commands fail.
     fn give_up_connection(&self) {
         let connection = self.server.lock().clone();
         if let Some(connection) = connection {
@@ -190,21 +190,20 @@ impl Server {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection that stands, or the one that is being made.
+    /// The connection, or the one that is being made.
     fn connection(self: &Arc<Self>) -> Connection {
         self.lock()
             .get_or_insert_with(|| {
                 let server = Arc::clone(self);
                 let wire = async move { server.address.connect().await }.boxed().shared();
-                // Of its own: whoever asked for it may have to go.
+                // On its own task: the caller may be cancelled.
                 tokio::spawn(wire.clone());
                 Connection { wire, given_up: CancellationToken::new() }
             })
             .clone()
     }
 
-    /// The next command makes a new connection. Only the first of all who
-    /// notice has an effect.
+    /// The next command makes a new connection. Only the first caller has an effect.
     fn give_up(&self, connection: &Connection) {
         let mut standing = self.lock();
         if standing.as_ref().is_some_and(|standing| standing.wire.ptr_eq(&connection.wire)) {
@@ -215,7 +214,7 @@ impl Server {
         }
     }
 
-    /// Runs `call` on the shared connection, and heeds what its answer says of it.
+    /// Runs `call` on the shared connection, and updates the state by its reply.
     async fn run<T>(
         self: &Arc<Self>,
         call: impl AsyncFnOnce(&mut Wire) -> RedisResult<T>,
@@ -261,7 +260,7 @@ impl Server {
     }
 }
 
-/// A connection that may wait without a response timeout.
+/// A connection without a response timeout.
 pub struct BlockingLink(Wire);
 
 impl std::fmt::Debug for BlockingLink {

@@ -36,18 +36,18 @@ impl Wire {
     }
 }
 
-/// What an answer says about the connection and the server behind it.
+/// What a reply says about the connection and its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sign {
     /// Nothing.
     Fine,
-    /// The server may refuse more than this.
+    /// The server may refuse more than this command.
     Doubt,
-    /// Another connection may do better.
+    /// A new connection may work.
     Broken,
 }
 
-/// The codes of a server that refuses what others ask, too.
+/// The error codes of a server that refuses other commands too.
 const DOUBTFUL: [&str; 10] = [
     "OOM",
     "MISCONF",
@@ -60,8 +60,8 @@ const DOUBTFUL: [&str; 10] = [
     "NOPERM",
     "UNBLOCKED",
 ];
-/// The codes after which only a new connection helps: the server became a
-/// replica, or does not know us any more.
+/// The error codes after which only a new connection helps: the server became a replica,
+/// or no longer knows our credentials.
 const LOST: [&str; 3] = ["READONLY", "NOAUTH", "WRONGPASS"];
 
 impl Sign {
@@ -78,7 +78,7 @@ impl Sign {
         by_code.max(by_kind).max(worst.unwrap_or(Self::Fine))
     }
 
-    /// An error may be a value among others, as in a pipeline.
+    /// A value may contain errors, as in a pipeline.
     pub(super) fn of_value(value: &Value) -> Self {
         match value {
             Value::ServerError(error) => Self::of_code(error.code()),

@@ -32,21 +32,21 @@ use super::trace_context::TraceContext;
 use crate::clock::Clock;
 use crate::config::Env;
 
-/// Lines that may wait for the thread that writes them: some megabytes.
+/// Lines that may be queued: some megabytes.
 const WAITING_LINES: usize = 16_384;
-/// How long the end of the process waits for the lines that are not written yet.
+/// How long the end of the process waits for unwritten lines.
 const LAST_LINES: Duration = Duration::from_millis(1_500);
-/// A shorter key could be guessed, and users be found by trying their ids.
+/// A shorter key could be guessed, and users identified by trying their ids.
 const SHORTEST_KEY: usize = 32;
-/// What every line begins with. A field of the same name gets an underscore.
+/// The fields that every line begins with. A field of the same name gets an underscore.
 const OWN: [&str; 4] = ["timestamp", "level", "message", "target"];
 
-/// The shape of a log line.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For a person at a terminal.
+    /// Text for a terminal.
     Text,
 }
 
@@ -74,8 +74,8 @@ pub(super) fn user_key(env: &mut Env) -> Option<SecretString> {
     Some(key)
 }
 
-/// The thread that writes. What it has not written yet is written when this is
-/// dropped, as far as somebody reads it in time.
+/// The writing thread. Queued lines are written when this is dropped, as far as they are
+/// read in time.
 pub(super) struct Lines {
     thread: Option<WorkerGuard>,
 }
@@ -83,8 +83,8 @@ pub(super) struct Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         let (thread, (done, ended)) = (self.thread.take(), mpsc::channel::<()>());
-        // On a thread of its own: the guard prints to standard output when its thread
-        // does not listen, and would wait for ever where that is what nobody reads.
+        // On its own thread: the guard prints to standard output when its thread does not
+        // respond, and would block forever if standard output is not read.
         let flush = move || {
             drop(thread);
             drop(done);
@@ -97,12 +97,12 @@ impl Drop for Lines {
 
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Lines that were dropped because nobody read the log fast enough.
+/// Dropped lines, because the log was not read fast enough.
 pub(super) fn lost() -> u64 {
     LOST.get().map_or(0, |lost| lost.dropped_lines() as u64)
 }
 
-/// What writes the lines of the targets and levels `filter` asks for to standard
+/// A layer that writes the lines of the targets and levels of `filter` to standard
 /// output.
 pub(super) fn layer(
     format: LogFormat,
@@ -133,21 +133,21 @@ pub(super) fn layer(
     (lines, Lines { thread: Some(thread) })
 }
 
-/// Whether the crate behind `target` writes into its debug lines what passes
-/// through it: the driver every parameter, and with that quizzes and e-mails.
+/// Whether the crate behind `target` logs data at debug level: the driver logs every
+/// parameter, and with it quizzes and e-mail addresses.
 fn spells_out_data(target: &str) -> bool {
     target == "tokio_postgres" || target.starts_with("tokio_postgres::")
 }
 
-/// Tells of panics in the log instead of on standard error.
+/// Logs panics instead of printing them to standard error.
 ///
-/// Of what the panic says only a text that stands in the sources: others may
-/// quote what was being read.
+/// A panic's message is logged only if it is a literal in the source: others may quote
+/// user data.
 pub(super) fn tell_of_panics() {
     std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
         let location = panic.location().map(ToString::to_string);
         let thread = std::thread::current();
-        // A target of its own: Sentry has the panic already.
+        // Its own target, because Sentry has the panic already.
         tracing::error!(
             target: "panic",
             location,
@@ -174,7 +174,7 @@ impl<S: Subscriber> Layer<S> for CountLines {
     }
 }
 
-/// Writes each event as one JSON object on a line.
+/// Writes each event as one JSON object per line.
 struct JsonLines<W> {
     writer: W,
 }
@@ -236,7 +236,7 @@ fn line(event: &Event<'_>, mut fields: Map<String, Value>) -> Value {
     Value::Object(line)
 }
 
-/// What a span or an event says, each name once.
+/// The fields of a span or an event, each name once.
 #[derive(Debug, Default)]
 struct Fields(Map<String, Value>);
 
@@ -275,8 +275,8 @@ impl Visit for Fields {
 
 static USER_KEY: OnceLock<Vec<u8>> = OnceLock::new();
 
-/// A person as the log names them: the same in every line, and nobody can tell
-/// who it is without the key.
+/// A user's name in the log: the same in every line, and not identifiable without the
+/// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserHash([u8; 8]);
 

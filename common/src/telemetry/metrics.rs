@@ -20,66 +20,66 @@ const SECONDS_BUCKETS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 ];
-/// How long a task sleeps to see how late it is woken.
+/// The sleep whose delay is measured.
 const NAP: Duration = Duration::from_millis(100);
-/// Between two times at which what histograms were given is sorted into their
-/// buckets: nobody may be reading them.
+/// Between two drains of recorded histogram values into their buckets, because the page
+/// may not be read.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// One metric.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric {
-    /// Its name; the end of it says the unit.
+    /// Its name, which ends in the unit.
     pub name: &'static str,
-    /// What becomes of its values.
+    /// Its kind.
     pub kind: MetricKind,
-    /// What tells its series apart.
+    /// Its labels.
     pub labels: Labels,
-    /// What it says, for whoever reads the page.
+    /// Its description on the page.
     pub help: &'static str,
 }
 
-/// What becomes of a metric's values.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// They are added up.
+    /// Values are added up.
     Counter,
-    /// The last one counts.
+    /// The last value counts.
     Gauge,
-    /// They are sorted into buckets.
+    /// Values are sorted into buckets.
     Histogram,
 }
 
-/// The labels of a metric, and which values they can have.
+/// The labels of a metric, and their values.
 #[derive(Debug, Clone, Copy)]
 pub enum Labels {
-    /// Each value with each value of the others.
+    /// Each value with each value of the other labels.
     Each(&'static [(&'static str, &'static [&'static str])]),
-    /// These values together and no others.
+    /// Exactly these combinations of values.
     Together(&'static [&'static str], &'static [&'static [&'static str]]),
-    /// Values that follow from the settings or the route table: so many series at most.
+    /// Values from the settings or the route table, with the highest number of series.
     AtMost(&'static [&'static str], usize),
 }
 
 /// A metric without labels.
 pub const PLAIN: Labels = Labels::Each(&[]);
 
-/// A metric whose values are added up.
+/// A counter.
 pub const fn counter(name: &'static str, labels: Labels, help: &'static str) -> Metric {
     Metric { name, kind: MetricKind::Counter, labels, help }
 }
 
-/// A metric of which the last value counts.
+/// A gauge.
 pub const fn gauge(name: &'static str, labels: Labels, help: &'static str) -> Metric {
     Metric { name, kind: MetricKind::Gauge, labels, help }
 }
 
-/// A metric whose values are sorted into buckets.
+/// A histogram.
 pub const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Metric {
     Metric { name, kind: MetricKind::Histogram, labels, help }
 }
 
-/// The steps in which rows are looked at that may be beyond reading or changing.
+/// The periodic steps in which a row may be unchangeable or unreadable.
 pub const STEPS: &[&str] = &[
     "backfill",
     "bury_poisoned_events",
@@ -105,7 +105,7 @@ pub const STEPS: &[&str] = &[
 
 const POOL: Labels = Labels::Each(&[("pool", &["main", "heartbeat"])]);
 
-/// The metrics of what both binaries share.
+/// The metrics of code that both binaries share.
 pub const COMMON: &[Metric] = &[
     gauge(
         "regimen_build_info",
@@ -214,7 +214,7 @@ pub const COMMON: &[Metric] = &[
 ];
 
 impl Metric {
-    /// The unit its name says.
+    /// Its unit, from its name.
     pub fn unit(&self) -> Unit {
         match self.name.trim_end_matches("_total") {
             name if name.ends_with("_seconds") => Unit::Seconds,
@@ -231,7 +231,7 @@ impl Metric {
         }
     }
 
-    /// The label sets of its series, where they are known beforehand.
+    /// The label sets of its series, if they are known in advance.
     pub fn series(&self) -> Option<Vec<Vec<(&'static str, &'static str)>>> {
         match self.labels {
             Labels::AtMost(..) => None,
@@ -256,7 +256,7 @@ impl Metric {
         }
     }
 
-    /// Describes it, and begins its series.
+    /// Describes it, and starts its series.
     fn register(&self) {
         let (name, unit, help) = (self.name, self.unit(), self.help);
         match self.kind {
@@ -271,22 +271,22 @@ impl Metric {
                 .collect();
             match self.kind {
                 MetricKind::Counter => ::metrics::counter!(name, labels).increment(0),
-                // Made known; it holds nothing yet.
+                // Registered; it has no values yet.
                 MetricKind::Histogram => drop(::metrics::histogram!(name, labels)),
-                // Nobody knows its value yet, and 0 would be one.
+                // Its value is not known yet, and 0 would be a value.
                 MetricKind::Gauge => {}
             }
         }
     }
 }
 
-/// Describes the metrics of `table` and begins their series; the recorder is
+/// Describes the metrics of `table` and starts their series; the recorder must be
 /// installed.
 pub fn register(table: &[Metric]) {
     table.iter().for_each(Metric::register);
 }
 
-/// What this process has counted and measured. Cheap to clone.
+/// The metrics of this process. Cheap to clone.
 #[derive(Clone)]
 pub struct MetricsPage {
     recorded: PrometheusHandle,
@@ -300,12 +300,12 @@ impl std::fmt::Debug for MetricsPage {
 }
 
 impl MetricsPage {
-    /// What `recorded` holds, and the process itself.
+    /// The values of `recorded`, and those of the process itself.
     pub fn new(recorded: PrometheusHandle) -> Self {
         Self { recorded, process: Collector::default() }
     }
 
-    /// The page. On a thread that may block: the system is asked about the process.
+    /// The page. On a blocking thread, because it queries the system about the process.
     pub async fn render(&self) -> String {
         let page = self.clone();
         let render = move || {
@@ -317,8 +317,8 @@ impl MetricsPage {
         tokio::task::spawn_blocking(render).await.unwrap_or_default()
     }
 
-    /// Measures, for as long as the process lives, how late a task is woken; and
-    /// keeps histograms small that nobody reads.
+    /// Measures, for the life of the process, how late a task is woken, and drains
+    /// histograms.
     pub async fn watch(self) {
         let delay = ::metrics::histogram!("regimen_event_loop_delay_seconds");
         let mut upkeep = interval(UPKEEP_EVERY);
@@ -333,7 +333,7 @@ impl MetricsPage {
     }
 }
 
-/// Installs the recorder of this process, which knows the [`COMMON`] metrics.
+/// Installs the recorder of this process, with the [`COMMON`] metrics.
 pub(super) fn install(service: &'static str) -> Result<MetricsPage, BuildError> {
     let recorded = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS_BUCKETS)?
@@ -353,7 +353,7 @@ pub(crate) struct Timer<'a> {
 }
 
 impl<'a> Timer<'a> {
-    /// Begins now.
+    /// Starts now.
     pub(crate) fn new(histogram: &'a Histogram) -> Self {
         Self { histogram, begun: Instant::now() }
     }

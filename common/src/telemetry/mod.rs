@@ -23,19 +23,18 @@ pub use self::metrics::MetricsPage;
 pub use self::otlp::OtlpConfig;
 pub use self::sentry::SentryConfig;
 
-/// How a process reports about itself.
+/// The settings of telemetry.
 #[derive(Debug, Clone)]
 pub struct TelemetryConfig {
     /// `LOG_FORMAT`: json for machines, text for people.
     pub format: LogFormat,
-    /// `RUST_LOG`: which targets at which level.
+    /// `RUST_LOG`: levels by target.
     pub filter: String,
-    /// `LOG_USER_KEY`: what users are hashed with in the log; a random key of the
-    /// process's own when unset.
+    /// `LOG_USER_KEY`: the key of user hashes in the log; random per process when unset.
     pub log_user_key: Option<SecretString>,
-    /// What goes to Sentry.
+    /// Sentry.
     pub sentry: SentryConfig,
-    /// What goes to a collector of OpenTelemetry.
+    /// OTLP.
     pub otlp: OtlpConfig,
     /// `PROFILING`: whether `/debug/pprof/profile` takes flame graphs.
     pub profiling: bool,
@@ -66,14 +65,14 @@ impl TelemetryConfig {
     }
 }
 
-/// What must live as long as the process.
+/// Must be kept for the life of the process.
 pub struct Telemetry {
-    /// What the process counts and measures.
+    /// The metrics.
     pub metrics: MetricsPage,
-    // Dropped in this order: the ends of spans still reach Sentry.
+    // Dropped in this order, so that the ends of spans reach Sentry.
     _tracing: Option<otlp::Tracing>,
     _sentry: Option<ClientInitGuard>,
-    // The last to go: whatever ends before it may still have something to say.
+    // Dropped last: whatever ends before it may still log.
     _lines: logs::Lines,
 }
 
@@ -83,7 +82,7 @@ impl std::fmt::Debug for Telemetry {
     }
 }
 
-/// Why reporting could not be set up.
+/// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// `SENTRY_DSN` is malformed.
@@ -92,7 +91,7 @@ pub enum TelemetryError {
     /// TLS for Sentry or OTLP could not be set up.
     #[error("cannot set up the HTTP client for Sentry and OTLP: {0}")]
     Http(#[from] reqwest::Error),
-    /// OTLP's settings do not fit together.
+    /// OTLP's settings are inconsistent.
     #[error("cannot set up OTLP: {0}; look at the variables that begin with OTEL_")]
     Otlp(#[from] ExporterBuildError),
     /// The metrics recorder could not be installed.
@@ -107,9 +106,9 @@ pub enum TelemetryError {
 /// that its threads inherit the Sentry hub.
 ///
 /// # Errors
-/// A setting is malformed, or reporting was set up before.
+/// A setting is malformed, or telemetry was set up before.
 pub fn init(config: &TelemetryConfig, service: &'static str) -> Result<Telemetry, TelemetryError> {
-    // What the layers of the log count must find the recorder.
+    // First, because the log layers use the recorder.
     let metrics = metrics::install(service)?;
     logs::tell_of_panics();
     let sentry = sentry::init(&config.sentry, config.environment, service)?;

@@ -25,14 +25,14 @@ use super::{TelemetryError, spans};
 use crate::config::{Env, Environment};
 use crate::roots::public_roots;
 
-/// How long the end of the process waits for what is not sent yet.
+/// How long the end of the process waits for unsent spans.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Where spans go over OTLP: the standard variables of OpenTelemetry.
+/// The OTLP exporter: OpenTelemetry's standard variables.
 #[derive(Debug, Clone)]
 pub struct OtlpConfig {
-    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, else `OTEL_EXPORTER_OTLP_ENDPOINT`
-    /// with `/v1/traces` behind it; off when unset.
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, else `OTEL_EXPORTER_OTLP_ENDPOINT` with
+    /// `/v1/traces` appended; disabled when unset.
     pub endpoint: Option<Url>,
     /// `OTEL_EXPORTER_OTLP_HEADERS`: sent with every export.
     pub headers: Headers,
@@ -40,15 +40,15 @@ pub struct OtlpConfig {
     pub timeout: Duration,
     /// `OTEL_SERVICE_NAME`; the binary's name when unset.
     pub service: Option<String>,
-    /// `OTEL_RESOURCE_ATTRIBUTES`: said of every span.
+    /// `OTEL_RESOURCE_ATTRIBUTES`: attributes of every span.
     pub attributes: Vec<(String, String)>,
     /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
     pub sampler: Sampler,
     /// `OTEL_BSP_SCHEDULE_DELAY`: between two exports.
     pub delay: Duration,
-    /// `OTEL_BSP_MAX_QUEUE_SIZE`: more spans than this are not kept.
+    /// `OTEL_BSP_MAX_QUEUE_SIZE`: the size of the queue; more spans are dropped.
     pub queue: usize,
-    /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: spans in one export.
+    /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: spans per export.
     pub batch: usize,
 }
 
@@ -97,18 +97,18 @@ fn milliseconds(env: &mut Env, name: &'static str, default: u64) -> Duration {
     Duration::from_millis(env.number(name, default, 1..=3_600_000))
 }
 
-/// `name=value` pairs between commas, values as URLs write them.
+/// `name=value` pairs between commas, values percent-encoded.
 fn pairs(env: &mut Env, name: &'static str) -> Vec<(String, String)> {
     let list = env.list(name);
     let mut pairs = Vec::with_capacity(list.len());
     for (n, pair) in list.iter().enumerate() {
-        // Not repeated: it may be a key.
+        // The value is not repeated, because it may be a key.
         let Some((key, value)) = pair.split_once('=').filter(|(key, _)| !key.trim().is_empty())
         else {
             env.error(name, format!("entry {} must read name=value", n + 1));
             continue;
         };
-        // A form's decoder takes + for a blank, which a header's value may hold.
+        // A form decoder reads + as a space, but a header's value may contain +.
         let value = value.trim().replace('+', "%2B");
         let form = format!("v={value}");
         let decoded = url::form_urlencoded::parse(form.as_bytes()).next();
@@ -141,17 +141,17 @@ fn sampler(env: &mut Env) -> Sampler {
     if by_parent { Sampler::ParentBased(Box::new(root)) } else { root }
 }
 
-/// Sends what is left when it is dropped.
+/// Sends the remaining spans when it is dropped.
 pub(super) struct Tracing(SdkTracerProvider);
 
 impl Drop for Tracing {
     fn drop(&mut self) {
-        // What cannot be sent within that time is lost, as in a crash.
+        // Spans that cannot be sent within that time are lost, as in a crash.
         let _ = self.0.shutdown_with_timeout(FLUSH);
     }
 }
 
-/// Sets up what becomes of spans; nothing where nobody wants them.
+/// Sets up the processing of spans; none when neither export is enabled.
 pub(super) fn init(
     config: &OtlpConfig,
     sentry: &SentryConfig,
@@ -214,24 +214,24 @@ fn exported(config: &OtlpConfig, endpoint: &Url) -> Result<BatchSpanProcessor, T
     Ok(BatchSpanProcessor::builder(exporter).with_batch_config(batches).build())
 }
 
-/// What hands our spans over.
+/// The layer that receives our spans.
 pub(super) fn layer<S>(tracing: &Tracing) -> impl Layer<S> + Send + Sync
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
     tracing_opentelemetry::layer()
         .with_tracer(tracing.0.tracer("regimen"))
-        // Where a span stands in the code says nothing its name does not.
+        // The source location adds nothing to the span's name.
         .with_location(false)
         .with_threads(false)
         .with_target(false)
         .with_tracked_inactivity(false)
-        // Lines of the log are none of a span's business: they stay in the log.
+        // Log events are not added to spans.
         .with_filter(filter_fn(|met| met.is_span() && met.target() == spans::TARGET))
 }
 
-/// Whether a span is made at all: where OTLP's sampler or Sentry's share takes
-/// it. One that only Sentry takes is not marked as sampled, so that it is not exported.
+/// The sampler: a span is recorded if OTLP's sampler or Sentry's share keeps it. One that
+/// only Sentry keeps is not marked as sampled, so that it is not exported.
 #[derive(Debug, Clone)]
 struct Wanted {
     otlp: Option<Sampler>,

@@ -41,17 +41,17 @@ use super::trace_context::Upstream;
 use crate::config::{Env, Environment};
 use crate::roots::public_roots;
 
-/// How long the end of the process waits for what is not sent yet.
+/// How long the end of the process waits for unsent reports.
 const FLUSH: Duration = Duration::from_secs(2);
-/// How long Sentry may take for one report: the end of the process waits for
-/// the one under way, whatever [`FLUSH`] says.
+/// The time limit of one report: the end of the process waits for the current one,
+/// whatever [`FLUSH`] says.
 const REQUEST: Duration = Duration::from_secs(4);
 /// Reports of one fingerprint in one [`WINDOW`].
 const MOST: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
-/// Fingerprints that are told apart; there are fewer places to report from.
+/// The highest number of fingerprints; there are fewer places that report.
 const FINGERPRINTS: usize = 1_000;
-/// Fields of a line that say what happened and to what, and nothing else.
+/// The fields of a line that are sent: codes and ids only.
 const FIELDS: [&str; 22] = [
     "incident",
     "job_id",
@@ -76,17 +76,17 @@ const FIELDS: [&str; 22] = [
     "jobs",
     "deliveries",
 ];
-/// Of those, the ones with few values: they tell issues apart.
+/// Of those, the ones with few values, which distinguish issues.
 const GROUPING: [&str; 7] = ["incident", "code", "alert", "class", "provider", "step", "consumer"];
 
-/// Where and how much is reported.
+/// The settings of Sentry.
 #[derive(Debug, Clone)]
 pub struct SentryConfig {
-    /// `SENTRY_DSN`: where errors are reported; off when unset.
+    /// `SENTRY_DSN`: where errors are reported; disabled when unset.
     pub dsn: Option<SecretString>,
     /// `SENTRY_TRACES_SAMPLE_RATE`: share of requests and jobs traced, 0 to 1.
     pub traces: f64,
-    /// `SENTRY_RELEASE`: what runs, as a commit or a version.
+    /// `SENTRY_RELEASE`: the running version.
     pub release: String,
 }
 
@@ -106,7 +106,7 @@ impl SentryConfig {
     }
 }
 
-/// The share of traces kept; set where Sentry gets any.
+/// The share of kept traces; set if Sentry gets any.
 static TRACES: OnceLock<f64> = OnceLock::new();
 
 /// Connects this process and every thread it starts from now on.
@@ -129,8 +129,8 @@ pub(super) fn init(
         .environment(Cow::Borrowed(environment.as_str()))
         .traces_sample_rate(config.traces as f32)
         .shutdown_timeout(FLUSH)
-        // Panics are reported by a hook of ours: the crate's own waits until
-        // Sentry has the report, and would hold up a thread of the runtime.
+        // Panics are reported by our own hook: the crate's waits until Sentry has the
+        // report, and would block a thread of the runtime.
         .default_integrations(false)
         .add_integration(ContextIntegration::new())
         .add_integration(ProcessStacktraceIntegration::new())
@@ -148,7 +148,7 @@ pub(super) fn init(
     Ok(Some(guard))
 }
 
-/// Sends over an HTTP client of ours, which trusts Mozilla's roots too.
+/// Sends with our own HTTP client, which trusts Mozilla's roots too.
 struct OverClient(reqwest::Client);
 
 impl TransportFactory for OverClient {
@@ -158,7 +158,7 @@ impl TransportFactory for OverClient {
     }
 }
 
-/// Reports each panic and goes on at once; the transport's thread sends it.
+/// Reports each panic without waiting; the transport's thread sends it.
 fn report_panics() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -170,7 +170,7 @@ fn report_panics() {
     });
 }
 
-/// What makes events of log lines.
+/// The layer that turns log lines into events.
 pub(super) fn layer<S>() -> impl Layer<S> + Send + Sync
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
@@ -182,7 +182,7 @@ where
     }))
 }
 
-/// A hub of its own for each request, where Sentry is on.
+/// A separate hub per request, if Sentry is enabled.
 pub fn hub_per_request<Request>() -> Option<NewSentryLayer<Request>> {
     is_on().then(NewSentryLayer::new_from_top)
 }
@@ -191,12 +191,12 @@ fn is_on() -> bool {
     Hub::main().client().is_some()
 }
 
-/// What one job or request is, for whatever is reported of it.
+/// The job or request of a report.
 #[derive(Debug, Clone, Default)]
 pub struct Subject {
     /// The name that reports and transactions are grouped by.
     pub name: String,
-    /// Whose it is: the id, and nothing else about the person.
+    /// Its user: the id, and no other personal data.
     pub user: Option<Uuid>,
     /// The name of the context with the facts.
     pub context: &'static str,
@@ -208,7 +208,7 @@ tokio::task_local! {
     static FACTS: RefCell<(&'static str, BTreeMap<String, protocol::Value>)>;
 }
 
-/// Runs `work` under a hub of its own, where Sentry is on.
+/// Runs `work` under its own hub, if Sentry is enabled.
 pub async fn apart<F: Future>(subject: impl FnOnce() -> Subject, work: F) -> F::Output {
     let work = if is_on() {
         let (subject, hub) = (subject(), Arc::new(Hub::new_from_top(Hub::current())));
@@ -226,9 +226,9 @@ pub async fn apart<F: Future>(subject: impl FnOnce() -> Subject, work: F) -> F::
     work.await
 }
 
-/// Adds facts to what [`apart`] was told.
+/// Adds facts to the subject of [`apart`].
 pub fn note<const N: usize>(noted: [(&str, &str); N]) {
-    // Nothing to add to where Sentry is off.
+    // Nothing to add to if Sentry is disabled.
     let _ = FACTS.try_with(|facts| {
         let (context, facts) = &mut *facts.borrow_mut();
         facts.extend(noted.map(|(name, fact)| (name.to_owned(), fact.into())));
@@ -245,7 +245,7 @@ pub fn name_request(method: &str, route: &str) {
     }
 }
 
-/// Tells whose request this is.
+/// Sets the user of the request.
 pub fn name_user(id: Uuid) {
     if is_on() {
         sentry::configure_scope(|scope| scope.set_user(Some(user(id))));
@@ -256,7 +256,7 @@ fn user(id: Uuid) -> protocol::User {
     protocol::User { id: Some(id.to_string()), ..Default::default() }
 }
 
-/// Leaves a trail for whatever is reported later of the same job.
+/// Adds a breadcrumb for later reports of the same job.
 pub fn breadcrumb(category: &str, message: &str, data: &[(&str, protocol::Value)]) {
     if !is_on() {
         return;
@@ -270,7 +270,7 @@ pub fn breadcrumb(category: &str, message: &str, data: &[(&str, protocol::Value)
     });
 }
 
-/// Takes out what may identify a person, quote their answers or open a door.
+/// Removes everything that may identify a person, quote their answers or reveal a secret.
 fn scrubbed(mut event: Event<'static>) -> Event<'static> {
     event.request = None;
     event.extra.clear();
@@ -288,7 +288,7 @@ fn scrubbed(mut event: Event<'static>) -> Event<'static> {
         let values = GROUPING.iter().filter_map(|name| fields.get(*name)?.as_str());
         grouping.extend(values.map(str::to_owned));
     }
-    // A panic is grouped by where it happened, which is Sentry's own way.
+    // A panic is grouped by its source location, which is Sentry's default.
     if let Some(message) = &event.message {
         let steady = message.chars().filter(|char| !char.is_ascii_digit()).take(120).collect();
         let logger = event.logger.clone().unwrap_or_default();
@@ -313,7 +313,7 @@ fn in_its_trace(mut event: Event<'static>) -> Event<'static> {
     event
 }
 
-/// Lets so much through that Sentry shows what happens, and no flood.
+/// Limits the reports so that Sentry shows every issue without a flood.
 #[derive(Default)]
 struct Limiter(Mutex<HashMap<String, (Instant, u32)>>);
 
@@ -338,7 +338,7 @@ impl Limiter {
     }
 }
 
-/// What counts as the same event again.
+/// The key by which events count as repeated.
 fn key(event: &Event<'_>) -> String {
     if event.message.is_some() {
         return event.fingerprint.join("\n");
@@ -349,9 +349,9 @@ fn key(event: &Event<'_>) -> String {
     place.and_then(|frame| frame.function.clone()).unwrap_or_default()
 }
 
-/// Whether Sentry keeps a trace: what its beginning says, else a fixed share of
-/// the ids, so that every process comes to the same answer. Without a share of
-/// our own the beginning's word is passed on.
+/// Whether Sentry keeps a trace: by the upstream decision, else by a fixed share of the
+/// ids, so that every process decides the same. Without a share of our own the upstream
+/// decision is passed on.
 pub(super) fn keeps(trace: TraceId, upstream: Option<bool>) -> Option<bool> {
     let Some(share) = TRACES.get() else { return upstream };
     upstream.or_else(|| Some(in_share(trace, *share)))
@@ -363,14 +363,14 @@ fn in_share(trace: TraceId, share: f64) -> bool {
     (draw as f64) < share * (u64::MAX as f64) || share >= 1.0
 }
 
-/// Whether the span that begins in `parent` is one of Sentry's.
+/// Whether Sentry keeps the span that begins in `parent`.
 pub(super) fn wants(parent: &Context, trace: TraceId) -> bool {
     TRACES.get().is_some()
         && keeps(trace, parent.get::<Upstream>().and_then(|upstream| upstream.kept)) == Some(true)
 }
 
-/// Makes Sentry's transactions of spans. The crate `sentry-opentelemetry` does
-/// the same for an older SDK, and takes a span's name for its operation.
+/// Turns spans into Sentry's transactions. The crate `sentry-opentelemetry` does the same
+/// for an older SDK, and uses a span's name as its operation.
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     open: Mutex<HashMap<SpanId, TransactionOrSpan>>,
@@ -382,7 +382,7 @@ impl Transactions {
     }
 }
 
-/// The attribute that holds Sentry's name for the kind of a span.
+/// The attribute with Sentry's name for the kind of a span.
 const OPERATION: &str = "sentry.op";
 
 impl SpanProcessor for Transactions {

@@ -11,10 +11,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::trace_context::TraceContext;
 
-/// The target of these spans, and of nothing else.
+/// The target of these spans only.
 pub const TARGET: &str = "regimen::trace";
 
-/// Where jobs wait: their rows are the messages.
+/// The messaging system: the rows are the messages.
 const QUEUE: &str = "postgresql";
 
 /// A request, named by its route.
@@ -32,7 +32,7 @@ pub fn request(method: &'static str, route: &str) -> Span {
     )
 }
 
-/// The answer to a request.
+/// The response to a request.
 pub fn answered(span: &Span, status: u16) {
     span.record("http.response.status_code", i64::from(status));
     if status >= 500 {
@@ -40,7 +40,7 @@ pub fn answered(span: &Span, status: u16) {
     }
 }
 
-/// Jobs on their way into a queue.
+/// Jobs being enqueued.
 pub fn send(destination: &'static str, jobs: usize) -> Span {
     info_span!(
         target: TARGET, "send",
@@ -55,8 +55,8 @@ pub fn send(destination: &'static str, jobs: usize) -> Span {
     )
 }
 
-/// One round of a job. It belongs to the trace of the request that caused it,
-/// and is linked to the span that sent it.
+/// One round of a job. It belongs to the trace of the request that created it, and is
+/// linked to the span that enqueued it.
 pub fn process(destination: &'static str, job: &str, sent: Option<&TraceContext>) -> Span {
     let span = info_span!(
         target: TARGET, "process",
@@ -96,14 +96,14 @@ pub fn attempt(provider: &'static str, model: &str, max_tokens: u32) -> Span {
     )
 }
 
-/// What came back of a call.
+/// The result of a call.
 pub fn replied(span: &Span, model: &str, finish: &str, input: u64, output: u64) {
     if span.is_disabled() {
         return;
     }
     let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
     span.record("gen_ai.response.model", model);
-    // An attribute, as it is a list by convention.
+    // A list, by convention.
     let reasons = Array::String(vec![finish.to_owned().into()]);
     span.set_attribute("gen_ai.response.finish_reasons", Value::Array(reasons));
     span.record("gen_ai.usage.input_tokens", count(input));
@@ -118,7 +118,7 @@ pub fn verify() -> Span {
     )
 }
 
-/// What a judgement said, on its own span.
+/// The result of a judgement, on its own span.
 pub fn verified(outcome: &'static str, violations: usize) {
     Context::map_current(|context| {
         let (span, violations) = (context.span(), i64::try_from(violations).unwrap_or(i64::MAX));
@@ -127,7 +127,7 @@ pub fn verified(outcome: &'static str, violations: usize) {
     });
 }
 
-/// Marks the span this task works in as failed.
+/// Marks the current span of this task as failed.
 pub fn fail_current(error_type: &'static str) {
     Context::map_current(|context| {
         context.span().set_attribute(KeyValue::new("error.type", error_type));
@@ -135,7 +135,7 @@ pub fn fail_current(error_type: &'static str) {
     });
 }
 
-/// One transaction in Postgres, named by what it does to which table.
+/// One transaction in Postgres, named by its operation and its table.
 pub fn query(operation: &'static str, table: &'static str) -> Span {
     info_span!(
         target: TARGET, "query",
@@ -150,7 +150,7 @@ pub fn query(operation: &'static str, table: &'static str) -> Span {
     )
 }
 
-/// Marks a span as failed, with a word out of a small set.
+/// Marks a span as failed, with a code from a small set.
 pub fn failed(span: &Span, error_type: &str) {
     span.record("otel.status_code", "ERROR");
     span.record("error.type", error_type);

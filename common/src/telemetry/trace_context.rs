@@ -17,40 +17,40 @@ use super::sentry;
 
 /// W3C: version, trace, parent and flags.
 pub const TRACEPARENT: &str = "traceparent";
-/// W3C: what systems on the way added.
+/// W3C: entries that other systems added.
 pub const TRACESTATE: &str = "tracestate";
 /// W3C: keys and values; Sentry keeps its sampling decision there.
 pub const BAGGAGE: &str = "baggage";
 /// Sentry: trace, parent and whether the trace is kept.
 pub const SENTRY_TRACE: &str = "sentry-trace";
 
-/// What W3C asks of everybody to pass on, and more than any honest system sends.
+/// The size that W3C requires everybody to pass on, and more than systems usually send.
 const STATE_BYTES: usize = 512;
 const BAGGAGE_BYTES: usize = 8192;
 const TRACEPARENT_BYTES: usize = 256;
-/// Keys of baggage whose values describe a trace by numbers alone.
+/// Baggage keys whose values describe a trace by numbers only.
 const BAGGAGE_KEYS: [&str; 4] =
     ["sentry-trace_id", "sentry-sampled", "sentry-sample_rate", "sentry-sample_rand"];
 const BAGGAGE_VALUE_BYTES: usize = 32;
 
-/// A trace, and the span in it that is the parent of what comes next.
+/// A trace, and the span in it that is the parent of the next one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceContext {
     span: SpanContext,
     upstream: Upstream,
 }
 
-/// What came with the trace beside W3C's own, passed on with it.
+/// What came with the trace beside W3C's headers, and is passed on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Upstream {
-    /// Whether the Sentry that began the trace keeps it, where it has said so.
+    /// Whether the upstream Sentry keeps the trace, if it has decided.
     pub(super) kept: Option<bool>,
     baggage: Option<String>,
 }
 
 impl TraceContext {
-    /// Reads the headers that `get` finds: each by its name in lower case, or
-    /// nothing where it is missing or there are several that cannot be one.
+    /// Reads the headers that `get` finds by name in lower case; none if a header is
+    /// missing or repeated.
     pub fn from_headers<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let of_sentry = get(SENTRY_TRACE).and_then(read_sentry_trace);
         let of_w3c = get(TRACEPARENT).and_then(read_traceparent);
@@ -67,7 +67,7 @@ impl TraceContext {
         })
     }
 
-    /// Reads what [`TraceContext::to_text`] wrote.
+    /// Parses what [`TraceContext::to_text`] wrote.
     pub fn from_text(text: &str) -> Option<Self> {
         let find = |wanted: &str| {
             let mut lines = text.lines().filter_map(|line| line.split_once(": "));
@@ -76,7 +76,7 @@ impl TraceContext {
         Self::from_headers(find)
     }
 
-    /// The trace this task works in, with its current span as the parent.
+    /// The trace of this task, with its current span as the parent.
     pub fn current() -> Option<Self> {
         let context = Context::current();
         let span = context.span().span_context().clone();
@@ -85,7 +85,7 @@ impl TraceContext {
         span.is_valid().then_some(Self { span, upstream: Upstream { kept, ..upstream } })
     }
 
-    /// Header lines, to be kept with a job.
+    /// Header lines, to be stored with a job.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         let state = self.span.trace_state().header();
@@ -101,7 +101,7 @@ impl TraceContext {
         text
     }
 
-    /// The headers for somebody else's server: the trace, and nothing more.
+    /// The headers for another server: the trace only.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let (trace, span) = (self.span.trace_id(), self.span.span_id());
         let kept = match self.upstream.kept {
@@ -134,7 +134,7 @@ impl TraceContext {
     }
 }
 
-/// Runs `work` in a trace that began elsewhere: spans of `work` continue it.
+/// Runs `work` in an upstream trace: spans of `work` continue it.
 pub async fn within<F: Future>(trace: Option<TraceContext>, work: F) -> F::Output {
     let work = match trace {
         Some(TraceContext { span, upstream }) => {
@@ -153,7 +153,7 @@ fn read_traceparent(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     let known = match version {
         "00" => parts.next().is_none(),
         "ff" => false,
-        // A later version may have more behind what we know.
+        // A later version may have more fields.
         _ => version.len() == 2 && is_hex(version) && text.len() <= TRACEPARENT_BYTES,
     };
     if !known || flags.len() != 2 || !is_hex(flags) {

@@ -13,17 +13,17 @@ use chrono::{DateTime, Utc};
 use super::claims::Failure;
 use crate::db::DbError;
 
-/// When a run may begin.
+/// Why a run may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
-    /// When the last complete run began so long ago, and no failure is fresh.
+    /// The last complete run began this long ago, and no recent run failed.
     Due(Duration),
-    /// Now: somebody asked for it.
+    /// A run was requested.
     Asked,
 }
 
-/// Makes `holder` the one to run, for `hold`; false when it is not time, or
-/// another one is at it.
+/// Gives `holder` the claim for `hold`; false if no run is due, or another process has
+/// the claim.
 ///
 /// # Errors
 /// Postgres failed.
@@ -51,7 +51,7 @@ pub async fn begin(
     Ok(client.execute(&statement, &[&holder, &hold.as_secs_f64(), &every]).await? == 1)
 }
 
-/// Holds on for another `hold`; false when somebody else has taken over.
+/// Extends the claim by another `hold`; false if another process has taken over.
 ///
 /// # Errors
 /// Postgres failed.
@@ -70,20 +70,20 @@ pub async fn hold_on(
     Ok(client.execute(&statement, &[&holder, &hold.as_secs_f64()]).await? == 1)
 }
 
-/// What a run looked at.
+/// The counts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Events Stripe told of.
+    /// Events that Stripe listed.
     pub looked_at: u64,
-    /// Those that had been missing and are stored now.
+    /// Missing events that were stored.
     pub recovered: u64,
-    /// Of these, those of the other mode or another account: kept, never applied.
+    /// Of these, events of the other mode or another account: stored, never applied.
     pub mismatched: u64,
-    /// Those still missing because Postgres refuses them, by id, and why.
+    /// Events that are still missing because Postgres refuses them, by id, and why.
     pub refused: BTreeMap<String, String>,
 }
 
-/// Ends a run that looked at everything; false when it was no longer ours.
+/// Ends a complete run; false if the claim was lost.
 ///
 /// # Errors
 /// Postgres failed.
@@ -108,9 +108,8 @@ pub async fn complete(
     Ok(client.execute(&statement, &parameters).await? == 1)
 }
 
-/// Ends a run that failed. The next one is due after a minute, and after each
-/// further failure twice as long, at most an hour. False when the run was no
-/// longer ours.
+/// Ends a failed run. The next one is due after a minute, and after each further failure
+/// twice as long, at most an hour. False if the claim was lost.
 ///
 /// # Errors
 /// Postgres failed.
@@ -133,7 +132,7 @@ pub async fn fail(
     Ok(client.execute(&statement, &[&holder, &failure.code, &failure.detail]).await? == 1)
 }
 
-/// Lets go of a run that was broken off, so that another may begin at once.
+/// Releases the claim of an interrupted run, so that another may begin at once.
 ///
 /// # Errors
 /// Postgres failed.
@@ -149,16 +148,16 @@ pub async fn cancellation(client: &impl GenericClient, holder: &str) -> Result<(
     Ok(())
 }
 
-/// How far the reading of everything has come.
+/// The progress of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The list under way.
+    /// The current list.
     pub list: String,
-    /// The last object of it that was taken in.
+    /// Its last imported object.
     pub after: String,
 }
 
-/// Where a run was broken off; none before the first and after a whole one.
+/// Where an import was interrupted; none before the first and after a complete one.
 ///
 /// # Errors
 /// Postgres failed.
@@ -174,7 +173,7 @@ pub async fn place(client: &impl GenericClient) -> Result<Option<Place>, DbError
     Ok(Option::zip(list, after).map(|(list, after)| Place { list, after }))
 }
 
-/// Notes how far `holder` has come.
+/// Records the progress of `holder`.
 ///
 /// # Errors
 /// Postgres failed.
@@ -195,22 +194,22 @@ pub async fn set_place(
     Ok(())
 }
 
-/// How it stands.
+/// The state of the backfill.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
-    /// Who is at it, if anybody.
+    /// The holder of the claim, if any.
     pub holder: Option<String>,
     /// When the last complete run began.
     pub complete_at: Option<DateTime<Utc>>,
-    /// How long ago that is.
+    /// Its age.
     pub age: Option<Duration>,
     /// Failed runs since.
     pub failures: i32,
-    /// Why the last of them failed: one word, and more.
+    /// Why the last of them failed: a code, and details.
     pub error: (Option<String>, Option<String>),
 }
 
-/// How it stands.
+/// The state of the backfill.
 ///
 /// # Errors
 /// Postgres failed.

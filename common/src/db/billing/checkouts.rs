@@ -5,8 +5,7 @@ use uuid::Uuid;
 
 use crate::db::DbError;
 
-/// The session `user` was sent to last, while it may be open: Stripe closes it
-/// after a day.
+/// The latest session of `user`, while it may be open: Stripe expires it after a day.
 ///
 /// # Errors
 /// Postgres failed.
@@ -22,7 +21,7 @@ pub async fn open(client: &impl GenericClient, user: Uuid) -> Result<Option<Stri
     Ok(row.map(|row| row.get("session_id")))
 }
 
-/// Makes `after` the session of `user`; false when `before` was not it any more.
+/// Makes `after` the session of `user`; false if `before` was no longer it.
 ///
 /// # Errors
 /// Postgres failed.
@@ -45,7 +44,7 @@ pub async fn replace(
     Ok(client.execute(&statement, &[&user, &before, &after]).await? == 1)
 }
 
-/// Whether what a checkout sold has arrived here.
+/// Whether the subscription of a checkout is known here.
 ///
 /// # Errors
 /// Postgres failed.

@@ -15,14 +15,14 @@ use super::events::EventState;
 use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome};
 
-/// An event this worker is to apply.
+/// An event that this worker applies.
 #[derive(Debug, Clone)]
 pub struct ClaimedEvent {
     /// Its id.
     pub id: String,
-    /// What was signed.
+    /// The signed text.
     pub payload: String,
-    /// Claims so far, this one included; proof that the claim is still ours.
+    /// Claims so far, this one included; it identifies the claim.
     pub attempts: i32,
     /// When it was stored.
     pub received_at: DateTime<Utc>,
@@ -77,8 +77,7 @@ pub async fn claim(
     Ok(rows.iter().map(ClaimedEvent::from).collect())
 }
 
-/// The same; where one of `ids` cannot be claimed for what stands in its row,
-/// the others are.
+/// The same; if one of `ids` cannot be claimed because of its row, the others are.
 ///
 /// # Errors
 /// Postgres failed.
@@ -92,18 +91,18 @@ pub async fn claim_each(
     batch::or_in_halves(client, &due, ids, claimed).await
 }
 
-/// Events that are due.
+/// Due events to claim.
 #[derive(Debug, Clone, Copy)]
 pub struct DueEvents<'a> {
-    /// At most so many, oldest first.
+    /// The highest number, oldest first.
     pub limit: i64,
-    /// ClaimedEvent for so long.
+    /// The duration of the claim.
     pub hold: Duration,
-    /// Events to leave alone.
+    /// Events to leave out.
     pub quarantine: &'a [String],
 }
 
-/// Claims events that are due: for when nobody tells of them.
+/// Claims due events without their ids, while Redis is away.
 ///
 /// # Errors
 /// Postgres failed.
@@ -142,8 +141,8 @@ impl Batch for DueEvents<'_> {
     }
 }
 
-/// Locks the event for the rest of the transaction; false when it was settled
-/// by somebody else.
+/// Locks the event for the rest of the transaction; false if another worker has settled
+/// it.
 ///
 /// # Errors
 /// Postgres failed.
@@ -157,22 +156,22 @@ pub async fn lock(tx: &impl GenericClient, id: &str) -> Result<bool, DbError> {
     Ok(tx.query_opt(&statement, &[&id]).await?.is_some())
 }
 
-/// How an event ends.
+/// The end of an event.
 #[derive(Debug, Clone)]
 pub struct Ending<'a> {
-    /// The state it ends in.
+    /// Its final state.
     pub state: EventState,
-    /// Why, for operators.
+    /// The reason, for operators.
     pub reason: Option<&'a str>,
-    /// The customer it turned out to be about.
+    /// Its customer, if known.
     pub customer: Option<&'a str>,
 }
 
-/// Ends an event that [`lock`] locked. An unresolved one is looked at again
-/// after as long as it has waited: an hour at first, a day at last.
+/// Ends an event that [`lock`] locked. An unresolved one is retried after as long as it
+/// has waited: an hour at first, at most a day.
 ///
 /// # Errors
-/// Postgres failed, or the event is not waiting to be applied.
+/// Postgres failed, or the event is not waiting.
 pub async fn settle(tx: &impl GenericClient, id: &str, ending: &Ending<'_>) -> Result<(), DbError> {
     let statement = tx
         .prepare_cached(
@@ -193,17 +192,17 @@ pub async fn settle(tx: &impl GenericClient, id: &str, ending: &Ending<'_>) -> R
     }
 }
 
-/// What went wrong with a claim.
+/// The failure of a claim.
 #[derive(Debug, Clone)]
 pub struct Failure<'a> {
-    /// One word.
+    /// Its code.
     pub code: &'a str,
-    /// For operators.
+    /// Details for operators.
     pub detail: &'a str,
 }
 
-/// Gives a claim back, to be tried again `after` a while. Does nothing when
-/// the claim is not ours any more.
+/// Releases a claim, to be retried `after` this time. Does nothing when the claim is
+/// stale.
 ///
 /// # Errors
 /// Postgres failed.
@@ -228,7 +227,7 @@ pub async fn retry_later(
     Ok(client.execute(&statement, &parameters).await? == 1)
 }
 
-/// Gives an event up. Does nothing when the claim is not ours any more.
+/// Ends an event as dead. Does nothing when the claim is stale.
 ///
 /// # Errors
 /// Postgres failed.
@@ -250,7 +249,7 @@ pub async fn bury(
     Ok(client.execute(&statement, &parameters).await? == 1)
 }
 
-/// Wakes the unresolved events of a customer whose user has turned up.
+/// Retries the unresolved events of a customer whose user has become known.
 ///
 /// # Errors
 /// Postgres failed.

@@ -18,15 +18,15 @@ use crate::db::jobs::read::named;
 /// A customer as stored.
 #[derive(Debug, Clone, Default)]
 pub struct Stored {
-    /// What is known of it.
+    /// Its state.
     pub state: CustomerState,
-    /// Rises with every change.
+    /// Increases with every change.
     pub revision: i64,
-    /// The users who had a subscription of it when it was read.
+    /// The users of its subscriptions when it was read.
     pub users: BTreeSet<Uuid>,
 }
 
-/// Makes this transaction the only one to change the customer, until it ends.
+/// Locks the customer until the transaction ends.
 ///
 /// # Errors
 /// Postgres failed.
@@ -41,10 +41,10 @@ pub async fn lock(tx: &impl GenericClient, customer: &str) -> Result<(), DbError
     Ok(())
 }
 
-/// Reads a customer; one never heard of is empty.
+/// Reads a customer; an unknown one is empty.
 ///
 /// # Errors
-/// Postgres failed, or holds words this release does not know.
+/// Postgres failed, or a column has a value that this release does not know.
 pub async fn load(tx: &impl GenericClient, customer: &str) -> Result<Stored, DbError> {
     let statement = tx
         .prepare_cached(
@@ -85,10 +85,10 @@ pub async fn load(tx: &impl GenericClient, customer: &str) -> Result<Stored, DbE
     })
 }
 
-/// Every subscription of a user, whoever pays for it.
+/// All subscriptions of a user, of any customer.
 ///
 /// # Errors
-/// Postgres failed, or holds words this release does not know.
+/// Postgres failed, or a column has a value that this release does not know.
 pub async fn records_of_user(
     client: &impl GenericClient,
     user: Uuid,
@@ -106,8 +106,8 @@ pub async fn records_of_user(
     client.query(&statement, &[&user]).await?.iter().map(record).collect()
 }
 
-/// Writes what changed between `before` and `after`, and returns the users
-/// whose profiles may have to follow.
+/// Writes the differences between `before` and `after`, and returns the users whose
+/// profiles may have to be updated.
 ///
 /// # Errors
 /// Postgres failed.
@@ -251,8 +251,8 @@ pub(super) fn record(row: &Row) -> Result<Record, DbError> {
     })
 }
 
-/// What is sold. During a roll-out a worker of the previous release may write a
-/// new price and not the rest: then the rest is not known.
+/// The items. During a rollout a worker of the previous release may write only a new
+/// price: then the items are unknown.
 fn items(row: &Row) -> Option<Vec<String>> {
     let items: Vec<String> = row.get::<_, Option<_>>("items")?;
     let price: Option<String> = row.get("price_id");

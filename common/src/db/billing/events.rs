@@ -16,29 +16,29 @@ use crate::db::planner::by_index;
 use crate::db::{DbError, elapsed};
 use crate::named::named;
 
-/// How an event reached us.
+/// The origin of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// Stripe delivered it.
     Webhook,
-    /// We fetched it, because no delivery had arrived.
+    /// A backfill fetched it.
     Backfill,
 }
 
 named!(Source, "source of events", { Webhook => "webhook", Backfill => "backfill" });
 
-/// Where a stored event stands.
+/// The state of a stored event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventState {
-    /// To be applied.
+    /// Waiting to be applied.
     Received,
-    /// Its effect is written.
+    /// Applied.
     Applied,
-    /// Without effect here.
+    /// Of a type without effect here.
     Ignored,
-    /// Applied as far as possible: nobody knows yet whose it is.
+    /// Applied as far as possible; its user is unknown.
     Unresolved,
-    /// Given up; says why, and can be replayed.
+    /// Failed permanently, with a reason; it can be replayed.
     Dead,
     /// Of the other mode (live or test) or another account: never applied.
     Mismatched,
@@ -52,27 +52,27 @@ named!(EventState, "state of an event", {
 /// An event to store.
 #[derive(Debug)]
 pub struct NewEvent<'a> {
-    /// What it says.
+    /// The parsed event.
     pub event: &'a Event,
-    /// What was signed.
+    /// The signed text.
     pub payload: &'a str,
-    /// How it came.
+    /// Its origin.
     pub source: Source,
-    /// `None` to have it applied; else why it must not be.
+    /// `None` to apply it; else why it must not be applied.
     pub mismatch: Option<&'static str>,
     /// The trace of the delivery, as header lines.
     pub trace_context: Option<&'a str>,
 }
 
-/// What became of it.
+/// The result of storing an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// It is there now.
+    /// It was inserted.
     New {
-        /// When it was marked as told to the workers, by the database's clock.
+        /// When it was marked as dispatched, by the database's clock.
         at: DateTime<Utc>,
     },
-    /// It was there before; nothing changed.
+    /// It existed; nothing changed.
     Duplicate,
 }
 
@@ -135,26 +135,26 @@ pub async fn known(client: &impl GenericClient, ids: &[String]) -> Result<Vec<St
     Ok(rows.iter().map(|row| row.get("id")).collect())
 }
 
-/// What became of the wish to replay an event.
+/// The result of replaying an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replayed {
-    /// It waits to be applied now; before, it stood in this state.
+    /// It waits to be applied again; this was its state before.
     Again(EventState),
-    /// A worker is applying it at this moment.
+    /// A worker is applying it.
     Held,
-    /// It is of the other mode or of another account, and never applied here.
+    /// It belongs to the other mode or another account, and is never applied here.
     NotOurs,
     /// There is no event with this id.
     Missing,
 }
 
-/// Puts an event back to be applied again, whatever became of it; one that
-/// waits for another try is tried now. Applying again changes nothing that was
-/// done before. One stored as of the other mode is put back only when `mode`
-/// has become its own. The next look of a reconciler dispatches it.
+/// Puts an event back to be applied again, from any state; one that waits for a retry is
+/// retried now. Applying it again changes nothing that was applied before. One stored as
+/// of the other mode is put back only when `mode` is now its own. The next run of a
+/// reconciler dispatches it.
 ///
 /// # Errors
-/// Postgres failed, or holds a state this release does not know.
+/// Postgres failed, or a column has a state that this release does not know.
 pub async fn replay(
     client: &impl GenericClient,
     id: &str,
@@ -192,7 +192,7 @@ pub async fn replay(
     })
 }
 
-/// Puts every dead event back to be applied again; returns how many.
+/// Puts all dead events back to be applied again; returns their number.
 ///
 /// # Errors
 /// Postgres failed.
@@ -214,25 +214,25 @@ pub async fn replay_dead(client: &impl GenericClient) -> Result<u64, DbError> {
 pub struct Summary {
     /// `evt_…`
     pub id: String,
-    /// What happened.
+    /// Its type.
     pub type_name: String,
-    /// Where it stands.
+    /// Its state.
     pub state: EventState,
-    /// Whom it concerns.
+    /// Its customer.
     pub customer: Option<String>,
-    /// Claims since it came or was replayed.
+    /// Claims since it arrived or was replayed.
     pub attempts: i32,
-    /// Why it stands where it stands: one word, and more.
+    /// The reason of its state: a code, and details.
     pub error: (Option<String>, Option<String>),
     /// When it was stored.
     pub received_at: DateTime<Utc>,
 }
 
-/// The newest events in `state`; with `after`, those that come after that one
-/// in this list. An `after` that is not stored has nothing after it.
+/// The newest events in `state`; with `after`, those after that one in this list. After
+/// an unknown `after` there are none.
 ///
 /// # Errors
-/// Postgres failed, or holds a state this release does not know.
+/// Postgres failed, or a column has a state that this release does not know.
 pub async fn list(
     client: &impl GenericClient,
     state: EventState,
@@ -253,10 +253,10 @@ pub async fn list(
     rows.iter().map(summary).collect()
 }
 
-/// One event; `None` when there is none with that id.
+/// One event; `None` if there is none with that id.
 ///
 /// # Errors
-/// Postgres failed, or holds a state this release does not know.
+/// Postgres failed, or a column has a state that this release does not know.
 pub async fn find(client: &impl GenericClient, id: &str) -> Result<Option<Summary>, DbError> {
     let statement = client
         .prepare_cached(
@@ -268,8 +268,8 @@ pub async fn find(client: &impl GenericClient, id: &str) -> Result<Option<Summar
     client.query_opt(&statement, &[&id]).await?.as_ref().map(summary).transpose()
 }
 
-/// How many events wait to be applied (counting stops at 10,000), and since when
-/// the oldest one could have been.
+/// The number of waiting events (counting stops at 10,000), and since when the oldest one
+/// is due.
 ///
 /// # Errors
 /// Postgres failed.
@@ -293,8 +293,8 @@ pub async fn lag(client: &mut Client) -> Result<(i64, Duration), DbError> {
     Ok((row.try_get("waiting")?, elapsed(row.try_get("seconds")?)))
 }
 
-/// How many events stand in the states that need an operator, zeros included;
-/// counting stops at 1,000 of each.
+/// The number of events in the states that need an operator, zeros included; counting
+/// stops at 1,000 of each.
 ///
 /// # Errors
 /// Postgres failed.

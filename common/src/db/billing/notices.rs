@@ -13,14 +13,14 @@ use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome, readable};
 use crate::db::jobs::read::named;
 
-/// What becomes of the mail of a new notice.
+/// The mail of a new notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mail {
     /// To be sent.
     Wanted,
     /// No mail server is configured.
     Off,
-    /// The news is too old to be mailed.
+    /// The notice is too old to be mailed.
     Late,
 }
 
@@ -34,9 +34,9 @@ impl Mail {
     }
 }
 
-/// Writes a notice and shows it in the app; false when the event's notice was
-/// written before. The app's row gets ids derived from the event's, so that
-/// even a second life of our tables could not double it.
+/// Writes a notice and shows it in the app; false if the event's notice was written
+/// before. The ids of the app's row are derived from the event's, so that even restored
+/// tables do not duplicate it.
 ///
 /// # Errors
 /// Postgres failed.
@@ -90,40 +90,39 @@ pub async fn add(
     Ok(true)
 }
 
-/// A uuid of the app's that stands for something of Stripe's.
+/// A uuid of the app's, derived from a Stripe id.
 fn app_id(event_id: &str, what: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("stripe:{what}:{event_id}").as_bytes())
 }
 
-/// A mail this worker is to send.
+/// A mail that this worker sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimedMail {
-    /// The event it tells of.
+    /// Its event.
     pub event_id: String,
-    /// What to tell.
+    /// Its content.
     pub notice: BillingNotice,
-    /// Where to; absent when the user or the address is gone.
+    /// The address; absent when the user or the address is gone.
     pub address: Option<String>,
-    /// The user's name, where they gave one.
+    /// The user's name, if known.
     pub name: Option<String>,
-    /// Claims so far, this one included; proof that the claim is still ours.
+    /// Claims so far, this one included; it identifies the claim.
     pub attempts: i32,
 }
 
 /// Mails to claim.
 #[derive(Debug, Clone, Copy)]
 pub struct DueMails<'a> {
-    /// At most so many, oldest first.
+    /// The highest number, oldest first.
     pub limit: i64,
-    /// Claimed for so long.
+    /// The duration of the claim.
     pub hold: Duration,
-    /// Mails to leave alone, by their events.
+    /// Mails to leave out, by their events.
     pub quarantine: &'a [String],
 }
 
-/// Claims those of the given events' mails that are due, or any when `None`. One
-/// of a kind this release does not know is reported and left to a worker that
-/// does: its claim runs out.
+/// Claims the due mails of the given events, or any when `None`. A mail of an unknown
+/// kind is reported and left to a newer release: its claim expires.
 ///
 /// # Errors
 /// Postgres failed.
@@ -205,18 +204,18 @@ fn claimed(row: &Row) -> Result<ClaimedMail, DbError> {
     })
 }
 
-/// How sending a mail ended.
+/// The outcome of sending a mail.
 #[derive(Debug, Clone)]
 pub enum MailOutcome<'a> {
-    /// The server took it.
+    /// The server accepted it.
     Delivered,
-    /// Try again after a while.
+    /// Retry after this time.
     Later(Duration, &'a str),
-    /// It will never work.
+    /// Permanently failed.
     Failed(&'a str),
 }
 
-/// Records the end of a claim; false when the claim is not ours any more.
+/// Records the end of a claim; false when the claim is stale.
 ///
 /// # Errors
 /// Postgres failed.

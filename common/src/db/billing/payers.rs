@@ -11,22 +11,22 @@ use crate::billing::metrics::{Period, Price, Revenue, Standing};
 use crate::db::DbError;
 use crate::db::jobs::read::named;
 
-/// What is known of a user before Stripe is asked to sell to them.
+/// What is known of a user before a checkout.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Payer {
-    /// As their profile has it; may be empty.
+    /// From their profile; may be empty.
     pub email: String,
-    /// A customer that checkouts, its metadata or its subscriptions say is theirs.
+    /// The customer according to checkouts, its metadata or its subscriptions.
     pub customer: Option<String>,
-    /// A customer only their profile names. On some databases users can write
-    /// that column, so it proves nothing.
+    /// A customer that only their profile names. Users can write that column on some
+    /// databases, so it is not trusted.
     pub named: Option<String>,
-    /// A subscription of ours that is paid for, on trial, or being collected; also
-    /// one whose collection is paused, which would go on beside a second one.
+    /// A subscription of ours that is paid for, on trial, or being collected; also one
+    /// whose collection is paused, which would continue beside a second one.
     pub subscribed: bool,
 }
 
-/// What is known of `user`; nothing without a profile. `entitling` as in
+/// The known facts about `user`; none without a profile. `entitling` as in
 /// [`EntitlementPolicy`](crate::billing::entitlement::EntitlementPolicy).
 ///
 /// # Errors
@@ -74,7 +74,7 @@ pub async fn payer(
     }))
 }
 
-/// Which subscriptions to list.
+/// The subscriptions to list.
 #[derive(Debug, Clone, Default)]
 pub struct SubscriberFilter {
     /// Only in this state.
@@ -83,38 +83,38 @@ pub struct SubscriberFilter {
     pub price: Option<String>,
     /// Only of this customer.
     pub customer: Option<String>,
-    /// Only of users whose e-mail address begins so, in any case.
+    /// Only of users whose e-mail address starts with this, ignoring case.
     pub email: Option<String>,
-    /// Only those behind this subscription.
+    /// Only those after this subscription.
     pub after: Option<String>,
-    /// At most so many.
+    /// The highest number.
     pub limit: i64,
 }
 
-/// A subscription and whose it is.
+/// A subscription and its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscriber {
     /// `sub_…`
     pub subscription: String,
     /// `cus_…`
     pub customer: String,
-    /// The user, when we know.
+    /// The user, if known.
     pub user_id: Option<Uuid>,
-    /// Their address, when they have a profile.
+    /// Their e-mail address, if they have a profile.
     pub email: Option<String>,
     /// Their plan in the app.
     pub plan_id: Option<String>,
-    /// Where the subscription stands.
+    /// The status of the subscription.
     pub status: Status,
     /// Its price.
     pub price: Option<String>,
-    /// The end of what is paid.
+    /// The end of the paid period.
     pub period_end: Option<DateTime<Utc>>,
-    /// When it ends if nothing changes.
+    /// When it ends unless it is changed.
     pub ends_at: Option<DateTime<Utc>>,
     /// The end of its trial.
     pub trial_end: Option<DateTime<Utc>>,
-    /// When it was made.
+    /// When it was created.
     pub made_at: Option<DateTime<Utc>>,
 }
 
@@ -180,8 +180,8 @@ pub async fn owns(
     Ok(client.query_one(&statement, &[&subscription, &user]).await?.get(0))
 }
 
-/// Notes that Stripe, asked about `customer`, knows no such thing. Whatever
-/// Stripe tells of it later takes that back.
+/// Records that Stripe does not know `customer`. A later event of Stripe that names it
+/// clears this.
 ///
 /// # Errors
 /// Postgres failed.
@@ -198,11 +198,11 @@ pub async fn missing(client: &impl GenericClient, customer: &str) -> Result<(), 
     Ok(())
 }
 
-/// Paying: active or past due and collected, of a customer that is still there.
+/// Paying: active or past due and collected, of a customer that still exists.
 const PAYING: &str =
     "s.status in ('active', 'past_due') and not s.collection_paused and not c.deleted";
 
-/// Prices that somebody pays and that are not stored yet.
+/// Paid prices that are not stored yet.
 ///
 /// # Errors
 /// Postgres failed.
@@ -220,7 +220,7 @@ pub async fn unknown_prices(client: &impl GenericClient) -> Result<Vec<String>, 
     Ok(client.query(&statement, &[]).await?.iter().map(|row| row.get("price_id")).collect())
 }
 
-/// Stores a price; what it costs never changes, so one that is there stays.
+/// Stores a price; its amount never changes, so an existing row stays.
 ///
 /// # Errors
 /// Postgres failed.
@@ -239,7 +239,7 @@ pub async fn store_price(client: &impl GenericClient, price: &Price) -> Result<(
     Ok(())
 }
 
-/// What is paid for now: per price, how often.
+/// The paid subscriptions: their number per price.
 ///
 /// # Errors
 /// Postgres failed, or holds a period this release does not know.
@@ -277,11 +277,11 @@ pub async fn revenue(client: &impl GenericClient) -> Result<Vec<Revenue>, DbErro
         .collect()
 }
 
-/// How users stand now, and what became since `start` of those who paid then.
+/// The users' current state, and what became of those who paid at `start`.
 ///
-/// A subscription that is over counts as ended when Stripe told of it. One that
-/// ended in its trial was never paid for. What is paused or unpaid now may have
-/// been paid for then: that is not known, so it is left out of both numbers.
+/// A subscription counts as ended when Stripe's event arrived. One that ended in its
+/// trial was never paid for. It is unknown whether a currently paused or unpaid one was
+/// paid for at that time, so it is in neither number.
 ///
 /// # Errors
 /// Postgres failed.

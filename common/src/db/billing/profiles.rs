@@ -11,20 +11,19 @@ use crate::billing::record::Record;
 use crate::db::DbError;
 use crate::db::planner::by_index;
 
-/// What became of a user's profile.
+/// The result for a user's profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refreshed {
-    /// It says what the subscriptions say.
+    /// It now matches the subscriptions.
     Followed(Entitlement),
     /// The user has no profile (yet).
     Missing,
 }
 
-/// Lets the user's profile follow their subscriptions. Users who never had one
-/// (`had`: in what is being replaced) keep the plan they were given, and a
-/// customer id stays until a better one is known. Locks the profile until the
-/// transaction ends, so that two customers of one user cannot overwrite each
-/// other.
+/// Updates the user's profile from their subscriptions. Users who never had one (`had`:
+/// in the state being replaced) keep their plan, and a customer id stays until a better
+/// one is known. Locks the profile until the transaction ends, so that two customers of
+/// one user cannot overwrite each other.
 ///
 /// # Errors
 /// Postgres failed.
@@ -66,9 +65,9 @@ async fn follow(tx: &impl GenericClient, user: Uuid, due: &Entitlement) -> Resul
     Ok(())
 }
 
-/// A user's customer is the one that pays for them, if it is their own and not
-/// somebody's who gave them a present; else the one linked to them last; else
-/// the one their profile names, unless we know better.
+/// A user's customer is the one that pays for them, if it is their own and not that of a
+/// giver; else the one linked to them last; else the one that their profile names, unless
+/// a better one is known.
 async fn name_customer(
     tx: &impl GenericClient,
     user: Uuid,
@@ -101,17 +100,17 @@ async fn name_customer(
     Ok(())
 }
 
-/// A look at some of the users whose payment fails.
+/// A page of the users whose payment fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GracePage {
-    /// Those whose time of grace is over and who still have what they have not paid for.
+    /// Users whose grace period is over and who still have the unpaid plan.
     pub over: Vec<Uuid>,
-    /// The last one looked at; `None` when there are no users behind.
+    /// The last user of the page; `None` on the last page.
     pub last: Option<Uuid>,
 }
 
-/// Looks at up to `limit` users after `after` whose payment fails, for those
-/// whose time of grace has run out, `grace_seconds` after it began to.
+/// Of up to `limit` users after `after` whose payment fails, finds those whose grace
+/// period of `grace_seconds` has ended.
 ///
 /// # Errors
 /// Postgres failed.
@@ -157,20 +156,19 @@ pub async fn grace_over(
     Ok(page)
 }
 
-/// A user who has a live subscription, and all that decides their plan.
+/// A user with a live subscription, and everything that decides their plan.
 #[derive(Debug)]
 pub struct Subscribed {
     /// The user.
     pub user: Uuid,
     /// Their plan in the app.
     pub plan_id: Option<String>,
-    /// Every subscription of theirs.
+    /// All their subscriptions.
     pub records: Vec<Record>,
 }
 
-/// Users with a live subscription, in the order of their ids, those behind
-/// `after`. A row that cannot be read leaves its user out: the events of that
-/// subscription report it.
+/// Users with a live subscription, in the order of their ids, after `after`. A row that
+/// cannot be read leaves its user out: the events of that subscription report it.
 ///
 /// # Errors
 /// Postgres failed.
@@ -220,8 +218,8 @@ pub async fn subscribed(
     Ok(found)
 }
 
-/// Live subscriptions that no account of this release has told of, in no order,
-/// but for those of `quarantine`.
+/// Live subscriptions without a snapshot of this release, in no order, except those of
+/// `quarantine`.
 ///
 /// # Errors
 /// Postgres failed.

@@ -11,19 +11,18 @@ use tokio_postgres::Row;
 use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome};
 
-/// Events that took workers down.
+/// Events held by several lost workers.
 #[derive(Debug, Clone, Copy)]
 pub struct Poisoned<'a> {
-    /// So many holders lost, or more.
+    /// The number of lost holders, or more.
     pub holders: i32,
-    /// At most so many events.
+    /// The highest number of events.
     pub limit: i64,
-    /// Events to leave alone.
+    /// Events to leave out.
     pub quarantine: &'a [String],
 }
 
-/// Gives up events that lost so many holders: they take workers down. Returns
-/// their ids.
+/// Ends events that have lost this many holders. Returns their ids.
 ///
 /// # Errors
 /// Nothing was changed.
@@ -72,17 +71,17 @@ impl Batch for Poisoned<'_> {
     }
 }
 
-/// Unresolved events whose next look is due.
+/// Unresolved events whose next try is due.
 #[derive(Debug, Clone, Copy)]
 pub struct DueUnresolved<'a> {
-    /// At most so many.
+    /// The highest number of events.
     pub limit: i64,
-    /// Events to leave alone.
+    /// Events to leave out.
     pub quarantine: &'a [String],
 }
 
-/// Wakes unresolved events whose next look is due, up to 30 days after they
-/// came. Older ones sleep on until their customer's user turns up.
+/// Retries unresolved events whose next try is due, up to 30 days after they arrived.
+/// Older ones wait until their customer's user is known.
 ///
 /// # Errors
 /// Nothing was changed.
@@ -109,7 +108,7 @@ impl Batch for DueUnresolved<'_> {
         ids(&tx.query(&statement, &[&self.limit, &self.quarantine]).await?)
     }
 
-    /// What is too old to be woken leaves the head of the line for good.
+    /// Events that are too old to be retried leave the index permanently.
     async fn change(&self, tx: &Transaction<'_>, keys: &[String]) -> Result<Vec<String>, DbError> {
         let statement = tx
             .prepare_cached(
@@ -135,21 +134,21 @@ impl Batch for DueUnresolved<'_> {
     }
 }
 
-/// Ids whose message is lost: never sent, or sent by `patience` before
-/// `popped_before` (what still stands in the list is younger), or before now.
+/// Ids whose message is lost: never sent, or sent by `patience` before `popped_before`
+/// (messages still in the list are younger), or before now.
 #[derive(Debug, Clone, Copy)]
 pub struct LostIds<'a> {
-    /// Since when the oldest message stands that is still there.
+    /// The time of the oldest message in the list.
     pub popped_before: Option<DateTime<Utc>>,
-    /// How long a message may be on its way.
+    /// How long a message may take to arrive.
     pub patience: Duration,
-    /// At most so many.
+    /// The highest number.
     pub limit: i64,
-    /// Rows to leave alone.
+    /// Rows to leave out.
     pub quarantine: &'a [String],
 }
 
-/// What was marked as dispatched, to be pushed after the commit.
+/// A row that was marked as dispatched, to be pushed after the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispatchedId {
     /// The event's id.
@@ -280,7 +279,7 @@ impl Batch for LostMails<'_> {
     }
 }
 
-/// What was never sent first, then what was sent long ago: an index each way.
+/// First those never sent, then those sent long ago, with one index each.
 async fn find(
     tx: &Transaction<'_>,
     never_sent: &str,

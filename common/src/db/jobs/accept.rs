@@ -18,14 +18,14 @@ use crate::job::{JobClass, PlanKind};
 pub struct NewJob {
     /// Its id, chosen by the caller.
     pub id: Uuid,
-    /// What it makes.
+    /// The kind of plan.
     pub kind: PlanKind,
 }
 
 /// The jobs of one request.
 #[derive(Debug, Clone)]
 pub struct NewJobs {
-    /// Whose they are.
+    /// Their user.
     pub user_id: Uuid,
     /// For a profile that does not exist yet.
     pub email: Option<String>,
@@ -35,45 +35,45 @@ pub struct NewJobs {
     pub class: JobClass,
     /// The jobs.
     pub jobs: Vec<NewJob>,
-    /// The quiz they answer: one of the user's own.
+    /// The quiz of the request: one of the user's own.
     pub quiz_result_id: Option<Uuid>,
-    /// What `quiz_results.calculations` becomes.
+    /// The new value of `quiz_results.calculations`.
     pub calculations: Value,
-    /// What the worker needs.
+    /// The worker's input.
     pub input: Value,
-    /// What of the answers was not understood, for the job's owner.
+    /// Warnings about the answers, for the job's owner.
     pub warnings: Option<Value>,
-    /// Told of the end, if given.
+    /// Gets a POST at the end of each job, if given.
     pub callback_url: Option<String>,
     /// The trace of the request, as header lines.
     pub trace_context: Option<String>,
-    /// Not started by then means expired, seconds from now.
+    /// A job not started by then expires, seconds from now.
     pub expires_in_seconds: f64,
-    /// How many of one user's jobs may stand in Redis or run.
+    /// The cap of dispatched and running jobs of the user.
     pub per_user: i64,
     /// Whether the user's monthly generations limit this request.
     pub monthly_quota: bool,
 }
 
-/// The key under which an answer is kept.
+/// The idempotency key of the request.
 #[derive(Debug, Clone)]
 pub struct Idempotency {
     /// The client's key, scoped to the user.
     pub key: String,
     /// SHA-256 of the request.
     pub body_hash: Vec<u8>,
-    /// The status of the answer to keep.
+    /// The status of the response to store.
     pub status: i32,
-    /// The answer to keep.
+    /// The response to store.
     pub response: Value,
 }
 
-/// An answer given before.
+/// A stored response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replay {
     /// Its body.
     pub response: Value,
-    /// The jobs it is about; unknown of answers kept by an earlier release.
+    /// Its jobs; unknown for responses stored by an earlier release.
     pub jobs: Vec<Uuid>,
 }
 
@@ -115,29 +115,28 @@ const KEEP_ANSWER: &str = "-- keep idempotent answer
         expires_at = excluded.expires_at
     where regimen.idempotency_keys.expires_at <= now()";
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub enum Acceptance {
     /// Committed.
     Accepted {
-        /// What to push now; the rest waits for its user's turn.
+        /// The jobs to push now; the rest waits.
         dispatch: Vec<NextJob>,
     },
     /// The key was used for the same request before.
     Replayed(Replay),
     /// The key was used for another request.
     OtherBody,
-    /// A request with this key is being answered at this moment.
+    /// A request with this key is being processed.
     InFlight,
-    /// The quiz is not the user's: nobody learns whether it exists.
+    /// The quiz is not the user's: callers do not learn whether it exists.
     QuizMissing,
     /// The user's plan allows no more generations this month.
     MonthUsedUp(Month),
 }
 
-/// Accepts the jobs, or finds the answer given before under the same key. What
-/// is written goes to Postgres as one pipeline: every round trip saved is time
-/// in which no row is locked.
+/// Accepts the jobs, or returns the response stored under the same key. All writes go to
+/// Postgres as one pipeline, because rows are locked during every round trip.
 ///
 /// # Errors
 /// Nothing was written.
@@ -148,7 +147,7 @@ pub async fn accept(
 ) -> Result<Acceptance, DbError> {
     let tx = client.transaction().await?;
     let written = write(&tx, new, idempotency).await?;
-    // Awaited, so that the key is free again when the caller has the answer.
+    // Awaited, so that the key is free again when the caller has the response.
     match written {
         Acceptance::Accepted { .. } => tx.commit().await?,
         _ => tx.rollback().await?,
@@ -156,8 +155,8 @@ pub async fn accept(
     Ok(written)
 }
 
-/// The answer given before under a key, for a request that would be refused if
-/// it were new: a repeated request is answered whatever has been used up since.
+/// The response stored under a key, for a request that would be refused if it were new: a
+/// repeated request is answered whatever has been used up since.
 ///
 /// # Errors
 /// The query failed.
@@ -173,7 +172,7 @@ pub async fn answered_before(
     Ok(earlier)
 }
 
-/// Writes all there is to write; anything but `Accepted` is to be rolled back.
+/// Writes everything; any result except `Accepted` must be rolled back.
 async fn write(
     tx: &Transaction<'_>,
     new: &NewJobs,
@@ -185,12 +184,12 @@ async fn write(
     {
         return Ok(earlier);
     }
-    // Whatever is not prepared would be sent behind what is.
+    // Statements that are not prepared would break the pipeline's order.
     for statement in [ENSURE_PROFILE, SET_CALCULATIONS, ACCEPT, KEEP_ANSWER].iter().chain(&TAKE) {
         tx.prepare_cached(statement).await?;
     }
-    // Polled together, they go out in this order. Jobs without a counted generation
-    // and a quiz of the user's own are not inserted; the rest is rolled back then.
+    // Polled together, they are sent in this order. Jobs without a counted generation and
+    // a quiz of the user's own are not inserted; the rest is rolled back then.
     let (_, (month, counted), dispatch, own_quiz, ()) = try_join!(
         accounts::ensure_profile(tx, new.user_id, new.email.as_deref()),
         generations::take(tx, new.user_id, new.generation_id, new.monthly_quota),
@@ -205,7 +204,7 @@ async fn write(
     })
 }
 
-/// Writes the targets to the quiz they come from, if there is one.
+/// Writes the targets to their quiz, if there is one.
 async fn set_calculations(tx: &Transaction<'_>, new: &NewJobs) -> Result<QuizOwnership, DbError> {
     match new.quiz_result_id {
         Some(quiz) => accounts::set_calculations(tx, quiz, new.user_id, &new.calculations).await,
@@ -219,8 +218,8 @@ async fn earlier_answer(
     key: &str,
     body_hash: &[u8],
 ) -> Result<Option<Acceptance>, DbError> {
-    // The lock, not the row, is what a second request in flight meets: it
-    // answers at once instead of waiting for the first one's commit.
+    // A concurrent second request meets the lock, not the row: it gets its answer at once
+    // instead of waiting for the first one's commit.
     let statement = tx
         .prepare_cached(
             "-- lock idempotency key

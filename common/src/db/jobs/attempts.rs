@@ -9,8 +9,8 @@ use super::Held;
 use crate::db::DbError;
 use crate::db::usage::{MOST_MICROS, MOST_TOKENS};
 
-/// In the place of a claim's fence where no claim made the call: the reply is
-/// that of the job an operator had retried.
+/// In place of a claim's fence if no claim made the call: the reply was passed on from a
+/// job that an operator retried.
 pub(super) const INHERITED: i64 = 0;
 
 /// A call about to be made.
@@ -18,20 +18,20 @@ pub(super) const INHERITED: i64 = 0;
 pub struct NewAttempt<'a> {
     /// Its id.
     pub id: Uuid,
-    /// Who is asked.
+    /// The provider.
     pub provider: &'a str,
-    /// With which model.
+    /// The model.
     pub model: &'a str,
     /// The version of the prompt texts.
     pub prompt_version: &'a str,
-    /// The most it can cost, in millionths of a US dollar: stands until the
-    /// real cost is known, and for good when the call is broken off.
+    /// Its highest cost, in millionths of a US dollar: replaced when the real cost is
+    /// known; final when the call is cancelled.
     pub most_micros: i64,
-    /// What has to be said about the model, such as that it is retired.
+    /// A warning about the model, for example that it is retired.
     pub warning: Option<&'a str>,
 }
 
-/// Tokens and money of one call.
+/// Tokens and cost of one call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AttemptUsage {
     /// Prompt tokens, cached ones included.
@@ -42,13 +42,13 @@ pub struct AttemptUsage {
     pub output_tokens: i64,
     /// Millionths of a US dollar.
     pub cost_micros: i64,
-    /// The provider gave no counts, or such as cannot be.
+    /// The provider's counts were missing or impossible.
     pub estimated: bool,
 }
 
 impl AttemptUsage {
-    /// The same within what one call can cost and count at all. A number beyond
-    /// that is a mistake of whoever told it; it must not reach the ledger.
+    /// The same, capped at the highest plausible values of one call. Larger numbers are
+    /// errors and must not reach the ledger.
     fn believable(self) -> Self {
         let within = |number: i64, most: i64| number.clamp(0, most);
         let believed = Self {
@@ -73,18 +73,18 @@ impl AttemptUsage {
     }
 }
 
-/// How a call ended once it was judged.
+/// The judgement of a call.
 #[derive(Debug, Clone, Default)]
 pub struct AttemptOutcome<'a> {
     /// `ok`, or the failure class.
     pub outcome: &'a str,
-    /// What went wrong, for people.
+    /// The error for people.
     pub error_detail: Option<&'a str>,
     /// HTTP status, where there was one.
     pub http_status: Option<i32>,
     /// The provider's request id.
     pub request_id: Option<&'a str>,
-    /// What it cost; `None` leaves what is known.
+    /// Its usage; `None` leaves the known one.
     pub usage: Option<AttemptUsage>,
 }
 
@@ -95,9 +95,9 @@ pub struct StoredRawReply {
     pub attempt_id: Uuid,
     /// The attempt's number in the job.
     pub n: i32,
-    /// Who wrote it.
+    /// The provider.
     pub provider: String,
-    /// With which model.
+    /// The model.
     pub model: String,
     /// The reply as it was received.
     pub raw: String,
@@ -105,12 +105,12 @@ pub struct StoredRawReply {
     pub http_status: Option<i32>,
     /// The provider's request id.
     pub request_id: Option<String>,
-    /// It was paid for by the job that this one retries.
+    /// The job that this one retries paid for it.
     pub inherited: bool,
 }
 
-/// Records a call about to be made, with its event. Returns its number in the
-/// job and the event's, or `None` when the claim is stale.
+/// Records a call that is about to be made, with its event. Returns its number in the job
+/// and the event's, or `None` when the claim is stale.
 ///
 /// # Errors
 /// Nothing was written; do not make the call.
@@ -166,12 +166,12 @@ pub async fn start_attempt<C: GenericClient>(
     Ok(row.map(|row| (row.get("n"), row.get("seq"))))
 }
 
-/// Stores a reply as it came. The fence is not asked: the reply is paid for,
-/// and whoever holds the job next can use it. While the claim holds, the job's
-/// history moves on to `verifying`; the number of that event is returned.
+/// Stores a reply as received. The fence is not checked: the reply is paid for, and the
+/// next holder can use it. While the claim is valid, the job's stage becomes `verifying`;
+/// returns the number of that event.
 ///
 /// # Errors
-/// The reply is not stored; keep it and try again.
+/// The reply is not stored; keep it and retry.
 pub async fn store_reply<C: GenericClient>(
     client: &C,
     held: Held,
@@ -199,7 +199,7 @@ pub async fn store_reply<C: GenericClient>(
              returning seq",
         )
         .await?;
-    // NUL cannot stand in a Postgres text; no provider's JSON holds one unescaped.
+    // Postgres texts cannot hold NUL; no provider's JSON has one unescaped.
     let raw = raw.replace('\0', "");
     let row = client
         .query_opt(
@@ -210,9 +210,9 @@ pub async fn store_reply<C: GenericClient>(
     Ok(row.map(|row| row.get("seq")))
 }
 
-/// Records how an attempt was judged; false when its job has ended. What a job
-/// cost is added up when it ends, and stays so: the row is locked against that
-/// end, and after it an attempt keeps the cost it was counted with.
+/// Records the judgement of an attempt; false when its job has ended. A job's cost is
+/// added up when it ends and then stays: the row is locked against that end, and after it
+/// an attempt keeps the cost with which it was counted.
 ///
 /// # Errors
 /// Nothing was written.
@@ -261,10 +261,9 @@ pub async fn judge_attempt<C: GenericClient>(
     Ok(judged == 1)
 }
 
-/// The job's newest reply that was paid for and can still become its plan: not
-/// judged yet, or found good. Its worker died before the plan was saved, or the
-/// plan could not be saved; the next holder goes on from the reply instead of
-/// paying again.
+/// The job's newest paid reply that can still become its plan: unjudged, or valid. Its
+/// worker died before the plan was saved, or the plan could not be saved; the next holder
+/// continues from the reply instead of paying again.
 ///
 /// # Errors
 /// The query failed.

@@ -12,7 +12,7 @@ use crate::job::JobState;
 /// Who ends a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Canceller {
-    /// Its owner: nobody else's job is touched.
+    /// Its owner: only jobs of this user are changed.
     Owner(Uuid),
     /// An operator.
     Operator,
@@ -21,7 +21,7 @@ pub enum Canceller {
 }
 
 impl Canceller {
-    /// As the `cancelled` event says it.
+    /// Its name in the `cancelled` event.
     fn as_str(self) -> &'static str {
         match self {
             Self::Owner(_) => "owner",
@@ -31,20 +31,20 @@ impl Canceller {
     }
 }
 
-/// What became of a wish to cancel.
+/// The outcome of a cancellation.
 #[derive(Debug)]
 pub enum CancelOutcome {
-    /// The job is cancelled now. Its holder learns of it by its fence; the
-    /// user's next jobs are to be pushed.
+    /// The job is cancelled. Its holder finds out by its fence; the user's next jobs are
+    /// to be pushed.
     Cancelled {
         /// The number of the `cancelled` event.
         seq: i32,
-        /// What to push now.
+        /// The jobs to push now.
         next: Vec<NextJob>,
     },
-    /// The job had ended before, this way.
+    /// The job had already ended, in this state.
     Ended(JobState),
-    /// No such job of this user.
+    /// The user has no such job.
     Missing,
 }
 

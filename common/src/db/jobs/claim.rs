@@ -14,16 +14,16 @@ use crate::db::batch::{self, Batch, Outcome, readable};
 use crate::job::{JobClass, PlanKind};
 use crate::weights::Weights;
 
-/// Under which conditions a worker claims.
+/// The settings of a worker's claims.
 #[derive(Debug, Clone)]
 pub struct ClaimPolicy {
-    /// Who holds the claims.
+    /// The worker's name in claims.
     pub worker_id: String,
-    /// How long a claim holds without a heartbeat.
+    /// How long a claim is valid without a heartbeat.
     pub lease: Duration,
-    /// Total time a round of a job may take from its claim.
+    /// The time limit of a round, from its claim.
     pub deadline: Duration,
-    /// How many jobs of one user run at once over the whole fleet.
+    /// The cap on running jobs of one user over the whole fleet.
     pub per_user: i64,
 }
 
@@ -32,21 +32,21 @@ pub struct ClaimPolicy {
 pub struct ClaimedJob {
     /// The job.
     pub id: Uuid,
-    /// Proof of the claim: every write of the holder carries it.
+    /// Identifies the claim: every write of the holder checks it.
     pub fence: i64,
-    /// Whose it is.
+    /// Its user.
     pub user_id: Uuid,
-    /// What it makes.
+    /// The kind of plan.
     pub kind: PlanKind,
-    /// Which line it stood in.
+    /// Its dispatch list.
     pub class: JobClass,
-    /// The quiz it answers.
+    /// Its quiz.
     pub quiz_result_id: Option<Uuid>,
-    /// What the ingress handed over, as Postgres writes it.
+    /// The ingress's input, as Postgres writes it.
     pub input: Box<RawValue>,
     /// Claims so far, this one included.
     pub attempts: i32,
-    /// Nobody held the job before, and it is no retry: no reply of it is stored.
+    /// It had no holder before and is not a retry: it has no stored reply.
     pub fresh: bool,
     /// Retry rounds taken.
     pub rounds: i32,
@@ -56,9 +56,9 @@ pub struct ClaimedJob {
     pub claimed_at: DateTime<Utc>,
     /// When the job was accepted.
     pub created_at: DateTime<Utc>,
-    /// Since when it was its turn.
+    /// When it became claimable.
     pub turn_since: Option<DateTime<Utc>>,
-    /// The trace of the request that caused it, as header lines.
+    /// The trace of the request that created it, as header lines.
     pub trace_context: Option<String>,
     /// The number of the `claimed` event.
     pub last_seq: i32,
@@ -80,7 +80,7 @@ impl ClaimedJob {
             rounds: row.try_get("rounds")?,
             deadline_at: row.try_get("deadline_at")?,
             claimed_at: row.try_get("updated_at")?,
-            // For a metric only: a time beyond belief keeps no job from running.
+            // Used for a metric only: an invalid time must not prevent the claim.
             turn_since: row.try_get("turn_since").ok(),
             created_at: row.try_get("created_at")?,
             trace_context: row.try_get("trace_context")?,
@@ -159,9 +159,9 @@ const CLAIM: &str = "-- claim jobs
            rounds, deadline_at, updated_at, created_at, turn_since, trace_context, last_seq
     from claimed";
 
-/// Claims what of `ids` is claimable: queued, due, within its user's cap.
-/// Everything else is somebody else's or done, and is left out. One statement:
-/// it needs the isolation of our connections, [`crate::db::pool`].
+/// Claims those of `ids` that are queued, due and within their user's cap; the others are
+/// skipped. One statement: it requires the isolation level of our connections,
+/// [`crate::db::pool`].
 ///
 /// # Errors
 /// Nothing was claimed, or the answer was lost.
@@ -178,8 +178,7 @@ pub async fn claim<C: GenericClient>(
     Ok(readable("claim", rows.iter().map(ClaimedJob::from_row)))
 }
 
-/// The same; where one of `ids` cannot be claimed for what stands in its row,
-/// the others are.
+/// The same; if one of `ids` cannot be claimed because of its row, the others are.
 ///
 /// # Errors
 /// Nothing was claimed, or the answer was lost.
@@ -192,7 +191,7 @@ pub async fn claim_each(
     batch::or_in_halves(client, &Named(policy), ids, claimed).await
 }
 
-/// Jobs that are known by their ids.
+/// Jobs given by their ids.
 struct Named<'a>(&'a ClaimPolicy);
 
 impl Batch for Named<'_> {
@@ -208,22 +207,22 @@ impl Batch for Named<'_> {
     }
 }
 
-/// The jobs whose turn it is, for times when Redis is away.
+/// The claimable jobs, while Redis is away.
 #[derive(Debug, Clone, Copy)]
 pub struct Turns<'a> {
-    /// At most so many.
+    /// The highest number.
     pub count: usize,
-    /// In these shares, oldest first.
+    /// The shares of the classes, oldest jobs first.
     pub weights: Weights,
-    /// Which turn it is.
+    /// The number of earlier picks.
     pub turn: u64,
-    /// On which conditions.
+    /// The settings of claims.
     pub policy: &'a ClaimPolicy,
-    /// Jobs to leave alone.
+    /// Jobs to leave out.
     pub quarantine: &'a [Uuid],
 }
 
-/// Claims jobs whose turn it is straight from Postgres.
+/// Claims claimable jobs directly from Postgres.
 ///
 /// # Errors
 /// Nothing was claimed.
@@ -276,9 +275,9 @@ impl Batch for Turns<'_> {
     }
 }
 
-/// Extends the leases of everything this worker holds, in one statement, and
-/// returns what it still holds. What is missing was cancelled or taken over. A row
-/// that cannot be changed costs no other its lease.
+/// Extends the leases of everything that this worker holds, in one statement, and returns
+/// what it still holds. Missing jobs were cancelled or taken over. A row that cannot be
+/// changed does not block the others.
 ///
 /// # Errors
 /// No lease was extended.
@@ -340,7 +339,7 @@ async fn extend<C: GenericClient>(
     Ok(rows.iter().map(|row| Held { id: row.get("id"), fence: row.get("fence") }).collect())
 }
 
-/// What a worker holds, for its last hand-back.
+/// The jobs that a worker holds, for its last release.
 ///
 /// # Errors
 /// The query failed.

@@ -15,23 +15,22 @@ use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome, PoisonRow};
 use crate::job::JobEventKind;
 
-/// Deleted accounts whose jobs may not have ended yet, those first that nobody
-/// has looked at for longest.
+/// Deleted accounts whose jobs may not have ended yet, the longest unchecked first.
 #[derive(Debug, Clone, Copy)]
 pub struct DeletedAccounts<'a> {
-    /// At most so many.
+    /// The highest number.
     pub limit: i64,
-    /// Accounts to leave alone.
+    /// Accounts to leave out.
     pub quarantine: &'a [Uuid],
 }
 
 /// An account, and when it was deleted.
 pub type DeletedAccount = (Uuid, DateTime<Utc>);
 
-/// Takes accounts whose jobs are to be looked at.
+/// Picks accounts whose jobs are to be cancelled.
 ///
 /// # Errors
-/// Nothing was taken.
+/// Nothing was picked.
 pub async fn deleted_accounts(
     client: &mut Client,
     accounts: &DeletedAccounts<'_>,
@@ -79,9 +78,9 @@ impl Batch for DeletedAccounts<'_> {
     }
 }
 
-/// Cancels up to `limit` jobs that were accepted before the account's deletion,
-/// but for those of `quarantine`; when none is left the account is done. A job that
-/// cannot be cancelled keeps no other from it.
+/// Cancels up to `limit` jobs that were accepted before the account's deletion, except
+/// those of `quarantine`; when none is left the account is done. A job that cannot be
+/// cancelled does not block the others.
 ///
 /// # Errors
 /// Nothing was cancelled.
@@ -94,7 +93,7 @@ pub async fn cancel_of_account(
 ) -> Result<Outcome<Uuid, Ended>, DbError> {
     let statement = client
         .prepare_cached(
-            // Two parts, each in the shape of an index.
+            // Two parts, each with its own index.
             "-- open jobs of a deleted account
              (select id from regimen.jobs
               where user_id = $1 and created_at <= $2
@@ -155,7 +154,7 @@ async fn done(client: &Client, user_id: Uuid, deleted_at: DateTime<Utc>) -> Resu
              where user_id = $1 and deleted_at = $2",
         )
         .await?;
-    // None: deleted once more meanwhile, so there is another look.
+    // No row: the account was deleted again meanwhile, so it is checked again.
     client.execute(&statement, &[&user_id, &deleted_at]).await?;
     Ok(())
 }

@@ -11,30 +11,30 @@ use crate::db::planner::by_index;
 use crate::db::{Client, DbError, elapsed};
 use crate::job::JobClass;
 
-/// The pace is that of so many jobs at most, the latest ones.
+/// The pace uses at most this many jobs, the latest ones.
 const PACE_OF: i64 = 2_000;
-/// A pace is not told from less time than this.
+/// The shortest time from which a pace is computed.
 const SHORTEST_SPAN: f64 = 5.0;
 
-/// How the queue stands at one moment.
+/// The state of the queue.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueHealth {
-    /// Each class by itself.
+    /// By class.
     pub classes: HashMap<JobClass, ClassHealth>,
-    /// How long ago the lease ran out that ran out first, of those of running
-    /// jobs: nobody took the job over yet.
+    /// For how long the earliest lease of a running job has been expired without a
+    /// takeover.
     pub lease_overdue: Duration,
-    /// How long ago the waiting job should have expired that is most overdue.
+    /// For how long the most overdue waiting job should have been expired.
     pub start_overdue: Duration,
 }
 
-/// How much of a class waits.
+/// The backlog of a class.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ClassHealth {
-    /// All jobs that wait: for their turn, for a worker, for a retry.
+    /// All waiting jobs: for dispatch, for a worker, for a retry.
     pub waiting: i64,
-    /// For how long it has been the turn of the job that has waited longest for a
-    /// worker. Redis may hold its id all the while, or get it again.
+    /// How long the oldest claimable job has waited for a worker. Its id may be in Redis,
+    /// or be pushed again.
     pub oldest: Duration,
 }
 
@@ -46,7 +46,7 @@ impl ClassHealth {
     }
 }
 
-/// How the queue stands.
+/// Reads the state of the queue.
 ///
 /// # Errors
 /// The query failed.
@@ -89,17 +89,17 @@ pub async fn queue_health(client: &mut Client) -> Result<QueueHealth, DbError> {
     Ok(health)
 }
 
-/// How much waits, and how fast it drains.
+/// The size of the backlog, and its pace.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backlog {
     /// Jobs waiting.
     pub queued: i64,
-    /// How many jobs end a second, of late; nothing while none does.
+    /// Jobs that recently ended per second; none while none ends.
     pub pace: Option<f64>,
 }
 
-/// Tells what waits, and the pace at which jobs ended within the last `window`:
-/// from the first of them until now.
+/// The backlog, and the pace at which jobs ended within the last `window`: from the first
+/// of them until now.
 ///
 /// # Errors
 /// The query failed.

@@ -16,17 +16,17 @@ use crate::db::DbError;
 use crate::job::JobClass;
 use crate::telemetry::UserHash;
 
-/// A job whose turn has come: to be pushed after the commit.
+/// A dispatched job, to be pushed after the commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NextJob {
     /// The job.
     pub id: Uuid,
-    /// Whose list it goes to.
+    /// Its list.
     pub class: JobClass,
-    /// What its message says: since when it stands there, by the database's clock.
+    /// The time in its message: when it was dispatched, by the database's clock.
     pub at: DateTime<Utc>,
-    /// The job ran before and came back: it goes before all others, as it
-    /// stood before them when it was accepted.
+    /// The job ran before and was requeued: it goes to the head of the list, because it
+    /// is older than the others.
     pub returned: bool,
 }
 
@@ -55,9 +55,8 @@ const DISPATCH_NEXT: &str = "-- dispatch next
     where j.id = next.id
     returning j.id, j.class, j.dispatched_at as at";
 
-/// Picks each user's next waiting jobs, as many as its cap leaves room for,
-/// and marks them dispatched. Push them after the commit; what is not pushed,
-/// the reconciler finds.
+/// Picks each user's next waiting jobs within the cap, and marks them as dispatched. Push
+/// them after the commit; the reconciler finds those that are not pushed.
 ///
 /// # Errors
 /// Nothing was marked.
@@ -71,18 +70,18 @@ pub async fn dispatch_next<C: GenericClient>(
     rows.iter().map(NextJob::from_row).collect()
 }
 
-/// The same as a part of the end of other jobs, which must not fail for what
-/// stands in the next ones: those wait for [`super::dispatch_ready`] then.
+/// The same as a part of the end of other jobs, which must not fail because of the next
+/// jobs' rows: those then wait for [`super::dispatch_ready`].
 ///
 /// # Errors
-/// The transaction cannot go on.
+/// The transaction cannot continue.
 pub(super) async fn dispatch_next_or_later(
     tx: &Transaction<'_>,
     users: &[Uuid],
     per_user: i64,
 ) -> Result<Vec<NextJob>, DbError> {
     tx.prepare_cached(DISPATCH_NEXT).await?;
-    // Polled together, they go out in this order.
+    // Polled together, they are sent in this order.
     let (saved, next, released) = join!(
         tx.batch_execute("savepoint next"),
         dispatch_next(tx, users, per_user),

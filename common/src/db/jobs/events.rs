@@ -8,8 +8,8 @@ use super::Held;
 use crate::db::DbError;
 use crate::job::JobEventKind;
 
-/// Appends an event and sets the stage, if the holder still holds the job.
-/// Returns the event's number, or `None` when it does not.
+/// Appends an event and sets the stage, if the holder still holds the job. Returns the
+/// event's number, or `None` if it does not.
 ///
 /// # Errors
 /// Nothing was written.

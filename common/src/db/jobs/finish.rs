@@ -14,32 +14,32 @@ use super::dispatch::{NextJob, dispatch_next_or_later};
 use crate::db::DbError;
 use crate::job::{FailureCode, JobEventKind};
 
-/// What a finished job leaves behind.
+/// The result of a successful job.
 #[derive(Debug, Clone)]
 pub struct Success {
     /// The saved plan.
     pub plan_id: Uuid,
-    /// Who wrote it.
+    /// The provider.
     pub provider: String,
-    /// With which model.
+    /// The model.
     pub model: String,
 }
 
-/// A claim, or a wait, that ended.
+/// A claim, or a wait, that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The job.
     pub job_id: Uuid,
-    /// What happened to it.
+    /// Its event.
     pub kind: JobEventKind,
-    /// The number of the event that records it.
+    /// The number of that event.
     pub seq: i32,
-    /// The jobs whose turn has come by it.
+    /// The user's next jobs to push.
     pub next: Vec<NextJob>,
 }
 
 /// Ends the job as succeeded. Call it before the plan is inserted in the same
-/// transaction: `None` means the claim is stale and nothing may be written.
+/// transaction: `None` means that the claim is stale and nothing may be written.
 ///
 /// # Errors
 /// Nothing was written.
@@ -83,8 +83,8 @@ pub async fn succeed(
     finish(tx, held.id, JobEventKind::Saved, row, per_user).await
 }
 
-/// Notes that the plan of a job this transaction ended went into a row that was
-/// there before: under that row's id, not the `intended` one.
+/// Records that the plan of a job ended by this transaction was written to an existing
+/// row: under that row's id, not the `intended` one.
 ///
 /// # Errors
 /// Nothing was written.
@@ -119,7 +119,7 @@ pub async fn saved_in(
     Ok(())
 }
 
-/// Ends the job as failed for good.
+/// Ends the job as failed.
 ///
 /// # Errors
 /// Nothing was written.
@@ -155,8 +155,8 @@ pub async fn fail(
     finish(tx, held.id, JobEventKind::Failed, row, per_user).await
 }
 
-/// Sends the job back to wait for another round, `after` from now, without
-/// holding a slot. Its next claim starts a fresh deadline.
+/// Requeues the job for another round, `after` from now, without holding a slot. Its next
+/// claim starts a new deadline.
 ///
 /// # Errors
 /// Nothing was written.
@@ -198,8 +198,8 @@ pub async fn retry_later(
     finish(tx, held.id, JobEventKind::RetryScheduled, row, per_user).await
 }
 
-/// Copies the jobs' paid attempts into the ledger, each once; a cost that
-/// became known later is put right.
+/// Copies the jobs' paid attempts into the ledger, each once; a cost that became known
+/// later is corrected.
 pub(super) async fn settle_usage<C: GenericClient>(
     client: &C,
     jobs: &[Uuid],
@@ -239,9 +239,9 @@ pub(super) async fn settle_usage<C: GenericClient>(
     Ok(())
 }
 
-/// Settles the usage of jobs whose rows this transaction has locked, and adds
-/// up what each cost. A statement of its own on purpose: it also sees what was
-/// judged while the lock was waited for, and nothing is judged after it.
+/// Settles the usage of jobs whose rows this transaction has locked, and adds up the cost
+/// of each. It is a separate statement on purpose: it also sees what was judged while the
+/// lock was waited for, and nothing is judged after it.
 pub(super) async fn settle(tx: &Transaction<'_>, jobs: &[Uuid]) -> Result<(), DbError> {
     settle_usage(tx, jobs).await?;
     let statement = tx

@@ -9,30 +9,30 @@ use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome};
 use crate::telemetry::UserHash;
 
-/// Kept answers that are over, oldest first.
+/// Expired responses, oldest first.
 #[derive(Debug, Clone, Copy)]
 pub struct OverAnswers<'a> {
-    /// At most so many.
+    /// The highest number.
     pub limit: i64,
-    /// Answers to leave alone.
+    /// Responses to leave out.
     pub quarantine: &'a [AnswerKey],
 }
 
-/// Whose answer under which `Idempotency-Key`.
+/// The user and the `Idempotency-Key` of a response.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AnswerKey {
     user_id: Uuid,
     key: String,
 }
 
-/// A client chose the key: it does not belong in a log.
+/// A client chose the key: it must not be logged.
 impl fmt::Display for AnswerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an answer of {}", UserHash::of(self.user_id))
     }
 }
 
-/// Deletes answers that are over. Returns whose they were.
+/// Deletes expired responses. Returns their keys.
 ///
 /// # Errors
 /// Nothing was deleted.

@@ -9,33 +9,33 @@ use super::read::{COLUMNS, JobRow, named};
 use crate::db::DbError;
 use crate::job::{JobClass, JobState};
 
-/// Which jobs to list.
+/// The jobs to list.
 #[derive(Debug, Clone, Default)]
 pub struct OperatorFilter {
     /// Only in this state.
     pub state: Option<JobState>,
-    /// Only those that ended for this reason (`error_code`).
+    /// Only those with this failure code (`error_code`).
     pub reason: Option<String>,
     /// Only of this user.
     pub user_id: Option<Uuid>,
     /// Only those accepted before this one.
     pub before: Option<Uuid>,
-    /// At most so many.
+    /// The highest number.
     pub limit: i64,
 }
 
-/// A job in a list of everybody's.
+/// A job in a list of all users' jobs.
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// The job.
     pub row: JobRow,
-    /// Its line.
+    /// Its class.
     pub class: JobClass,
-    /// Who retried it, as which job.
+    /// The job as which it was retried.
     pub retried_as: Option<Uuid>,
 }
 
-/// Everybody's jobs, newest first: ids are in the order of time.
+/// All users' jobs, newest first: ids are in the order of time.
 ///
 /// # Errors
 /// The query failed.
@@ -43,7 +43,7 @@ pub async fn of_everybody<C: GenericClient>(
     client: &C,
     filter: &OperatorFilter,
 ) -> Result<Vec<Listed>, DbError> {
-    // Written out, so that the indexes on one state serve; the names are our own.
+    // Inlined, so that the indexes on one state are used; the names are our own.
     let state = filter.state.map(|state| format!("and j.state = '{state}'")).unwrap_or_default();
     let statement = client
         .prepare_cached(&format!(
@@ -70,20 +70,20 @@ pub async fn of_everybody<C: GenericClient>(
         .collect()
 }
 
-/// What an operator sees of a job beside its owner's view.
+/// The facts about a job that only operators see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Traces {
     /// The job it was retried as.
     pub retried_as: Option<Uuid>,
     /// The job it is a retry of.
     pub retry_of: Option<Uuid>,
-    /// Who holds it.
+    /// Its holder.
     pub worker_id: Option<String>,
-    /// Workers lost over it.
+    /// The number of lost workers.
     pub lost: i32,
 }
 
-/// The traces of a job; empty when there is no such job.
+/// These facts about a job; empty if there is no such job.
 ///
 /// # Errors
 /// The query failed.
@@ -108,28 +108,28 @@ pub async fn traces<C: GenericClient>(client: &C, job_id: Uuid) -> Result<Traces
     })
 }
 
-/// What became of a wish to retry.
+/// The outcome of a retry.
 #[derive(Debug)]
 pub enum Retried {
-    /// A new job does the work of the old one.
+    /// A new job replaces the old one.
     New {
-        /// Whose it is.
+        /// Its user.
         user_id: Uuid,
-        /// What to push now.
+        /// The jobs to push now.
         next: Vec<NextJob>,
     },
     /// It was retried before, as this job.
     Before(Uuid),
-    /// It is in this state, from which nothing is retried.
+    /// It is in this state, which cannot be retried.
     Refused(JobState),
     /// There is no such job.
     Missing,
 }
 
-/// Retries a job that failed or expired as the new job `as_id`. The old one
-/// stays as it ended. The new one belongs to the same generation: a user is not
-/// charged for it, and a generation given back stays so. It begins from the old
-/// one's reply where that can still become the plan, unless it took workers down.
+/// Retries a failed or expired job as the new job `as_id`. The old one stays unchanged.
+/// The new one belongs to the same generation: the user is not charged for it, and a
+/// refunded generation stays refunded. It starts from the old one's reply if that can
+/// still become the plan, unless the old job was poisoned.
 ///
 /// # Errors
 /// Nothing was changed.

@@ -18,15 +18,15 @@ pub struct JobRow {
     pub id: Uuid,
     /// Its owner.
     pub user_id: Uuid,
-    /// The request it came with.
+    /// Its request.
     pub generation_id: Uuid,
-    /// What it makes.
+    /// The kind of plan.
     pub kind: PlanKind,
-    /// Where it stands.
+    /// Its state.
     pub state: JobState,
-    /// What its holder is doing.
+    /// The stage of its round.
     pub stage: String,
-    /// The quiz it answers.
+    /// Its quiz.
     pub quiz_result_id: Option<Uuid>,
     /// Claims that counted.
     pub attempts: i32,
@@ -42,25 +42,25 @@ pub struct JobRow {
     pub updated_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// Not started by then means expired.
+    /// A job not started by then expires.
     pub expires_at: DateTime<Utc>,
     /// The number of its latest event: its revision.
     pub last_seq: i32,
-    /// Who wrote the plan.
+    /// The provider of the plan.
     pub provider: Option<String>,
-    /// With which model.
+    /// The model of the plan.
     pub model: Option<String>,
     /// What it cost so far, millionths of a US dollar.
     pub cost_micros: i64,
     /// The saved plan.
     pub plan_id: Option<Uuid>,
-    /// Why it failed, for programs.
+    /// The failure code.
     pub error_code: Option<String>,
-    /// Why it failed, for people.
+    /// The error text for people.
     pub error_detail: Option<String>,
-    /// What of the answers was not understood.
+    /// Warnings about the answers.
     pub warnings: Option<Value>,
-    /// The plan itself, once there.
+    /// The plan, once it exists.
     pub plan: Option<Value>,
 }
 
@@ -143,7 +143,7 @@ pub async fn revisions<C: GenericClient>(
         .collect()
 }
 
-/// Which of a user's jobs to list.
+/// The jobs of a user to list.
 #[derive(Debug, Clone, Default)]
 pub struct ListFilter {
     /// Only in this state.
@@ -152,7 +152,7 @@ pub struct ListFilter {
     pub kind: Option<PlanKind>,
     /// Only older than this job (its time and id).
     pub before: Option<(DateTime<Utc>, Uuid)>,
-    /// At most so many.
+    /// The highest number.
     pub limit: i64,
 }
 

@@ -14,21 +14,21 @@ use crate::db::batch::{self, Batch, Outcome};
 use crate::db::planner::by_index;
 use crate::job::JobClass;
 
-/// A look at some of the users who have jobs waiting for their turn.
+/// A page of the users with waiting jobs.
 #[derive(Debug)]
 pub struct ReadyPage {
-    /// What was dispatched.
+    /// The dispatched jobs.
     pub marked: Outcome<Uuid, NextJob>,
-    /// The last user looked at; `None` when there are no users behind.
+    /// The last user of the page; `None` on the last page.
     pub last: Option<Uuid>,
 }
 
-/// Which users to look at.
+/// The page of users.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadyUsers {
     /// Only those after this one, in the order of ids.
     pub after: Option<Uuid>,
-    /// At most so many.
+    /// The highest number.
     pub limit: i64,
 }
 
@@ -63,8 +63,8 @@ const FIND_DUE: &str = "-- find due jobs
             ) standing))
     ) due on true";
 
-/// Dispatches what became due (retry rounds, freed places) and has room under
-/// its user's cap, but for the jobs in `quarantine`.
+/// Dispatches jobs that became due (retry rounds, freed slots) and fit their user's cap,
+/// except those in `quarantine`.
 ///
 /// # Errors
 /// Nothing was marked.
@@ -98,7 +98,7 @@ impl ReadyUsers {
     }
 }
 
-/// Marks jobs as dispatched that wait for it.
+/// Marks waiting jobs as dispatched.
 struct Mark;
 
 impl Batch for Mark {
@@ -128,24 +128,23 @@ impl Batch for Mark {
     }
 }
 
-/// Jobs of one class whose message is gone.
+/// Jobs of one class whose message is lost.
 #[derive(Debug, Clone, Copy)]
 pub struct LostMessages<'a> {
     /// The class.
     pub class: JobClass,
-    /// Since when the oldest message stands that is still there; `None` when none is.
+    /// The time of the oldest message in the list; `None` if it is empty.
     pub popped_before: Option<DateTime<Utc>>,
-    /// Messages younger than this may be on their way.
+    /// Younger messages may still be arriving.
     pub grace: Duration,
-    /// At most so many.
+    /// The highest number.
     pub limit: i64,
-    /// Jobs to leave alone.
+    /// Jobs to leave out.
     pub quarantine: &'a [Uuid],
 }
 
-/// Jobs that were put into Redis before `popped_before` and still wait: their
-/// message is gone. Marks them as put there anew; their turn stays as old as
-/// it is.
+/// Waiting jobs that were pushed before `popped_before`: their message is lost. Marks
+/// them as pushed again; their place in the queue stays.
 ///
 /// # Errors
 /// Nothing was marked.

@@ -15,22 +15,22 @@ use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome};
 use crate::job::JobEventKind;
 
-/// Jobs whose holder is gone.
+/// Jobs whose holder is lost.
 #[derive(Debug, Clone, Copy)]
 pub struct LostLeases<'a> {
-    /// At most so many.
+    /// The highest number.
     pub limit: i64,
-    /// While Postgres was away no holder could extend its lease. So nothing is
-    /// taken away from anybody before Postgres has been up for so long: whoever
-    /// still lives has spoken up by then.
+    /// While Postgres was away no holder could extend its lease. So no lease is taken
+    /// over before Postgres has been up for this long: every live holder has extended its
+    /// lease by then.
     pub grace: Duration,
-    /// How many of a user's jobs run at once.
+    /// The cap on running jobs of a user.
     pub per_user: i64,
-    /// Jobs to leave alone.
+    /// Jobs to leave out.
     pub quarantine: &'a [Uuid],
 }
 
-/// Returns jobs whose lease ran out to waiting, or fails them as poisoned.
+/// Requeues jobs whose lease has expired, or fails them as poisoned.
 ///
 /// # Errors
 /// Nothing of the batch was changed.
@@ -64,7 +64,7 @@ impl Batch for LostLeases<'_> {
     }
 
     async fn change(&self, tx: &Transaction<'_>, held: &[Held]) -> Result<Vec<Ended>, DbError> {
-        // One that was extended since it was picked has spoken up after all.
+        // One that was extended since it was picked still has its holder.
         let held = still_lost(tx, held).await?;
         lose(tx, &held, "its lease ran out", self.per_user).await
     }
@@ -88,18 +88,18 @@ async fn still_lost(tx: &Transaction<'_>, held: &[Held]) -> Result<Vec<Held>, Db
         .collect()
 }
 
-/// Waiting jobs that nobody started in time.
+/// Waiting jobs that were not started in time.
 #[derive(Debug, Clone, Copy)]
 pub struct Overdue<'a> {
-    /// At most so many.
+    /// The highest number.
     pub limit: i64,
-    /// How many of a user's jobs run at once.
+    /// The cap on running jobs of a user.
     pub per_user: i64,
-    /// Jobs to leave alone.
+    /// Jobs to leave out.
     pub quarantine: &'a [Uuid],
 }
 
-/// Ends waiting jobs that nobody started in time.
+/// Expires waiting jobs that were not started in time.
 ///
 /// # Errors
 /// Nothing of the batch was changed.

@@ -14,9 +14,9 @@ use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome};
 use crate::job::{JobClass, JobEventKind, LOST_WORKERS_LIMIT};
 
-/// Hands jobs back at once: their worker shuts down, or had to let them go
-/// without a result. The attempts do not count. Claims that are stale by now
-/// are left out; a row that cannot be changed keeps no other from it.
+/// Requeues jobs at once: their worker shuts down, or stopped working on them without a
+/// result. The attempts do not count. Stale claims are skipped; a row that cannot be
+/// changed does not block the others.
 ///
 /// # Errors
 /// Nothing was written.
@@ -70,16 +70,16 @@ async fn return_claims<C: GenericClient>(client: &C, held: &[Held]) -> Result<Ve
         )
         .await?;
     let (ids, fences) = columns(held);
-    // First, so that a failure in between hands nothing back unannounced. The
-    // ledger may hear of a call at any time and more than once.
+    // First, so that a failure in between leaves no released job unannounced. The ledger
+    // accepts a call at any time and repeatedly.
     settle_usage(client, &ids).await?;
     let rows = client.query(&statement, &[&ids, &fences]).await?;
     rows.iter().map(|row| returned(row, JobEventKind::Drained)).collect()
 }
 
-/// Records that claims ended in the loss of their worker: back to waiting, or
-/// failed as poisoned at the third time, with the workers lost as evidence.
-/// Used for leases that ran out and for handlers that panicked.
+/// Ends claims as lost with their worker: requeued, or failed as poisoned at the third
+/// loss, with the lost workers as evidence. Used for expired leases and for panicked
+/// handlers.
 ///
 /// # Errors
 /// Nothing was written.
@@ -155,7 +155,7 @@ pub async fn lose(
     Ok(lost)
 }
 
-/// A poisoned job: its user's next one may come.
+/// A poisoned job: its user's next one is dispatched.
 async fn ended_for_good(tx: &Transaction<'_>, row: &Row, per_user: i64) -> Result<Ended, DbError> {
     let job_id = row.try_get("id")?;
     let next = dispatch_next_or_later(tx, &[row.try_get("user_id")?], per_user).await?;

@@ -19,28 +19,28 @@ use crate::db::DbError;
 use crate::db::planner::by_index;
 use crate::job::{JobClass, JobState};
 
-/// What tells one version of a job from another. Two equal marks stand for
-/// the same job in the same condition, but for its place in the line.
+/// The version of a job. Two equal marks describe the same state of the same job, except
+/// for its place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// Whose job it is.
+    /// Its user.
     pub user_id: Uuid,
-    /// Where it stands.
+    /// Its state.
     pub state: JobState,
     /// The number of its latest event.
     pub seq: i32,
-    /// How many of its attempts were judged: that happens between two events.
+    /// The number of its judged attempts, which changes between two events.
     pub judged: i64,
-    /// When its plan was last edited, Unix microseconds: users edit their plans.
+    /// When its plan was last edited, Unix microseconds: users can edit their plans.
     pub plan_edited: Option<i64>,
-    /// The revision of its callback: that goes on after the job's end.
+    /// The revision of its callback, which changes after the job's end.
     pub told: i32,
 }
 
-/// Chooses the jobs `j` whose ids stand in an array. Postgres takes an array it
-/// cannot see to be ten long. Shown the one id that usually stands there, it
-/// would find a plan of its own cheaper than the general one and make it anew at
-/// every run, which takes longer than to run it; so it is not shown.
+/// Selects the jobs `j` whose ids are in an array. Postgres assumes ten elements for an
+/// array that it cannot see. If it saw the usual single id, it would consider a custom
+/// plan cheaper than the generic one and plan anew at every run, which takes longer than
+/// running it.
 const ONE_OF: &str = "j.id = any((select $1::uuid[])::uuid[])";
 
 /// The columns of a mark, for statements that call the job `j` and join its plan.
@@ -89,66 +89,66 @@ pub async fn marks<C: GenericClient>(
 pub struct AttemptRow {
     /// 1, 2, 3 … over the whole life of the job.
     pub n: i32,
-    /// Who was asked.
+    /// The provider.
     pub provider: String,
-    /// With which model.
+    /// The model.
     pub model: String,
-    /// `ok`, or the failure class; nothing before the reply is judged.
+    /// `ok`, or the failure class; none before the reply is judged.
     pub outcome: Option<String>,
-    /// What went wrong, in the provider's words: for operators only.
+    /// The error in the provider's own text: for operators only.
     pub error: Option<String>,
     /// HTTP status, where there was one.
     pub http_status: Option<i32>,
-    /// When it was asked.
+    /// When the call began.
     pub started_at: DateTime<Utc>,
-    /// When the reply was there or given up on.
+    /// When the reply arrived or the call was given up.
     pub finished_at: Option<DateTime<Utc>>,
     /// Prompt tokens.
     pub input_tokens: i64,
-    /// Tokens written.
+    /// Output tokens.
     pub output_tokens: i64,
     /// Millionths of a US dollar.
     pub cost_micros: i64,
-    /// The provider gave no counts, or such as cannot be.
+    /// The provider's counts were missing or impossible.
     pub estimated: bool,
 }
 
-/// The message to a job's callback address, as the job's owner sees it.
+/// A job's callback, as the job's owner sees it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct CallbackRow {
-    /// Where it stands; `pending` before the job's end.
+    /// Its state; `pending` before the job's end.
     pub state: String,
-    /// How often a worker took it up.
+    /// The number of claims.
     pub attempts: i32,
-    /// The status of the latest answer.
+    /// The status of the latest response.
     pub http_status: Option<i32>,
     /// Why the latest try failed.
     pub error: Option<String>,
     /// Not before this time, after a failed try.
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// When it was delivered or given up.
+    /// When it was delivered or became dead.
     pub settled_at: Option<DateTime<Utc>>,
 }
 
-/// All there is to show of a job.
+/// Everything that is shown of a job.
 #[derive(Debug, Clone)]
 pub struct Details {
     /// The job, without its plan.
     pub row: JobRow,
     /// Its version.
     pub mark: Mark,
-    /// Its line.
+    /// Its class.
     pub class: JobClass,
-    /// Since when it is its turn; nothing while it waits for its user's other
-    /// jobs, or for `run_at`.
+    /// When it became claimable; none while it waits for its user's other jobs, or for
+    /// `run_at`.
     pub turn_since: Option<DateTime<Utc>>,
-    /// While it waits for its user's other jobs: how many of those go before.
+    /// While it waits for its user's other jobs: how many of those come first.
     pub own_ahead: i64,
-    /// The calls made for it, oldest first.
+    /// Its provider calls, oldest first.
     pub attempts: Vec<AttemptRow>,
-    /// The message to its callback address, if it has one.
+    /// Its callback, if it has one.
     pub callback: Option<CallbackRow>,
-    /// The plan, once there, as Postgres writes it.
+    /// The plan, once it exists, as Postgres writes it.
     pub plan: Option<Box<RawValue>>,
 }
 
@@ -215,8 +215,8 @@ pub async fn details<C: GenericClient>(
         .collect()
 }
 
-/// One line of a job's history, as it is streamed. The kind stays a text, so
-/// that an older release passes on what a newer one wrote.
+/// One event of a job, for streaming. The kind stays a text, so that an older release
+/// passes on kinds of a newer one.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct HistoryLine {
     /// 1, 2, 3 … per job, without gaps.
@@ -229,8 +229,8 @@ pub struct HistoryLine {
     pub data: Box<RawValue>,
 }
 
-/// For each pair of a job and an event's number: what happened to the job
-/// after that event, oldest first. Pairs with no news are left out.
+/// For each pair of a job and an event number: the job's events after that number, oldest
+/// first. Pairs without new events are left out.
 ///
 /// # Errors
 /// The query failed.
@@ -262,21 +262,21 @@ pub async fn histories<C: GenericClient>(
     Ok(histories)
 }
 
-/// The line of one class at one moment: the jobs whose turn it is.
+/// The queue of one class: the claimable jobs.
 #[derive(Debug, Clone, Default)]
 pub struct Line {
-    /// Since when it is each job's turn, oldest first, up to a limit.
+    /// When each job became claimable, oldest first, up to a limit.
     pub turns: Vec<DateTime<Utc>>,
-    /// How many jobs of the class end per second, of late.
+    /// Jobs of the class that recently ended per second.
     pub pace: f64,
 }
 
 impl Line {
-    /// How many jobs go before a waiting job of this class.
+    /// How many jobs are before a waiting job of this class.
     ///
-    /// Only so many of one user's jobs have their turn at once. One that waits
-    /// for its user's others stands behind the whole line, and behind those of
-    /// them that became due before it.
+    /// A limited number of one user's jobs is claimable at once. A job that waits for its
+    /// user's others is behind the whole queue, and behind those of them that became due
+    /// before it.
     pub fn ahead(&self, job: &Details) -> i64 {
         match job.turn_since {
             Some(turn) => self.turns.partition_point(|other| *other < turn) as i64,
@@ -285,8 +285,8 @@ impl Line {
     }
 }
 
-/// The lines of all classes. Reads at most `deepest` places of each; the pace
-/// is that of the last `window`, or of the last 2,000 jobs if that is less.
+/// The queues of all classes. Reads at most `deepest` places of each; the pace covers the
+/// last `window`, or the last 2,000 jobs if that is less.
 ///
 /// # Errors
 /// The query failed.
