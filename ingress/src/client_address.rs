@@ -11,26 +11,26 @@ use axum::http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 use regimen_common::config::Env;
 
-/// What proxies write about who called them; some only the last.
+/// The headers in which proxies forward client addresses.
 const FORWARDING: [HeaderName; 3] = [
     HeaderName::from_static("x-forwarded-for"),
     header::FORWARDED,
     HeaderName::from_static("x-real-ip"),
 ];
-/// More hops than any real chain; the rest is not read.
+/// More hops than any real chain; the rest is ignored.
 const MAX_HOPS: usize = 32;
 
-/// Where a request comes from.
+/// The client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
-/// Addresses that belong to one sender: an IPv4 address, or an IPv6 /64,
-/// which is what one subscriber commonly gets.
+/// The unit by which addresses are counted: an IPv4 address, or an IPv6 /64, which one
+/// subscriber commonly gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AddressGroup(IpAddr);
 
 impl ClientAddress {
-    /// The sender this address is counted under.
+    /// The unit of this address.
     pub fn group(self) -> AddressGroup {
         AddressGroup(match self.0.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
@@ -41,8 +41,8 @@ impl ClientAddress {
     }
 }
 
-/// The header in which our proxies note who called them. Only that one is
-/// read: the other could have been passed through from the client.
+/// The header in which our proxies write the client's address. Only that one is read: the
+/// other may have been passed through from the client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`, what most proxies set.
@@ -64,7 +64,7 @@ impl FromStr for ForwardedHeader {
     }
 }
 
-/// The proxies whose word is taken.
+/// The trusted proxies.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
@@ -72,7 +72,7 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Trusts the given networks to write `header` honestly.
+    /// Trusts the given networks to write `header`.
     pub fn new(networks: Vec<IpNet>, header: ForwardedHeader) -> Self {
         Self { networks, header }
     }
@@ -90,7 +90,7 @@ impl TrustedProxies {
         Self::new(networks, env.or("FORWARDED_HEADER", ForwardedHeader::default()))
     }
 
-    /// Who really called, given the connection's peer and what it says.
+    /// The client's address, from the connection's peer and the header.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
         let mut client = peer.to_canonical();
         for hop in self.hops_from_the_right(headers) {
@@ -99,15 +99,15 @@ impl TrustedProxies {
             }
             match hop {
                 Some(address) => client = address.to_canonical(),
-                // An unreadable hop: the proxy that wrote it is as far as one can see.
+                // An unreadable hop: the proxy that wrote it is the last known address.
                 None => break,
             }
         }
         ClientAddress(client)
     }
 
-    /// Whether `peer` passes on who called it without being declared a proxy:
-    /// then all of its callers count as one.
+    /// Whether `peer` forwards client addresses without being a trusted proxy: then all
+    /// its clients count as one.
     pub fn undeclared(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         !self.trust(peer.to_canonical()) && FORWARDING.iter().any(|name| headers.contains_key(name))
     }

@@ -18,7 +18,7 @@ use crate::middleware::LimitsConfig;
 use crate::stripe_api::StripeConfig;
 use crate::watching::WatchingConfig;
 
-/// Everything the ingress can be told.
+/// The settings of the ingress.
 #[derive(Debug)]
 pub struct IngressConfig {
     /// `ENVIRONMENT`.
@@ -27,7 +27,7 @@ pub struct IngressConfig {
     pub listen_addr: SocketAddr,
     /// `METRICS_ADDR`: where `/metrics` is served, for operators only.
     pub metrics_addr: SocketAddr,
-    /// `ADDRESS_FILE`: told the bound addresses once ready.
+    /// `ADDRESS_FILE`: where the bound addresses are written.
     pub address_file: Option<PathBuf>,
     /// `DATABASE_URL`, or the five old names.
     pub database_url: SecretString,
@@ -39,42 +39,42 @@ pub struct IngressConfig {
     pub redis_prefix: String,
     /// Logs and error reports.
     pub telemetry: TelemetryConfig,
-    /// How callers prove who they are.
+    /// Authentication.
     pub auth: AuthConfig,
-    /// What a client may send, how fast, and from where.
+    /// Limits of requests and connections.
     pub limits: LimitsConfig,
-    /// How often users may do what, and how much may wait.
+    /// Rate limits, quotas and the limit of the backlog.
     pub usage: UsageLimits,
     /// `SHUTDOWN_GRACE_SECONDS`: how long open requests may finish after SIGTERM.
     pub grace: Duration,
-    /// What accepting a job depends on.
+    /// The settings of accepted jobs.
     pub jobs: JobLimits,
-    /// How clients may watch their jobs.
+    /// The settings of watching jobs.
     pub watching: WatchingConfig,
-    /// `ALLERGY_POLICY`: what becomes of an allergy nobody understands.
+    /// `ALLERGY_POLICY`: the handling of allergies that are not understood.
     pub allergy_policy: AllergyPolicy,
-    /// `CAUTIONS_OFF`: rules of caution that say and change nothing.
+    /// `CAUTIONS_OFF`: disabled cautions.
     pub cautions_off: BTreeSet<Code>,
     /// Webhooks and payments.
     pub stripe: StripeConfig,
-    /// Which addresses callers may ask to be called at; nothing where workers
-    /// have no `CALLBACK_SECRETS` to sign with.
+    /// The rules of callback URLs; none when workers have no `CALLBACK_SECRETS` to sign
+    /// with.
     pub callbacks: Option<Rules>,
 }
 
-/// What accepting a job depends on.
+/// The settings of accepted jobs.
 #[derive(Debug, Clone)]
 pub struct JobLimits {
-    /// `QUEUE_EXPIRY_SECONDS`: not started by then means expired.
+    /// `QUEUE_EXPIRY_SECONDS`: a job not started by then expires.
     pub expires_in_seconds: f64,
     /// `PER_USER_RUNNING`: how many of one user's jobs may run at once.
     pub per_user: i64,
 }
 
-/// What becomes of words of the answer about allergies that nobody understands.
+/// The handling of words in the answer about allergies that are not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AllergyPolicy {
-    /// They are told, and the plan is compared with them as they are written.
+    /// They are reported, and searched for in the plan literally.
     Tell,
     /// The request is refused.
     Strict,
@@ -135,8 +135,7 @@ impl IngressConfig {
     }
 }
 
-/// The rules, where there is a secret to sign with. It is not kept: only
-/// workers sign.
+/// The rules, if there is a signing secret. It is not kept, because only workers sign.
 fn callbacks(env: &mut Env) -> Option<Rules> {
     let (signer, rules) = (Signer::from_env(env), Rules::from_env(env));
     signer.map(|_| rules)

@@ -7,20 +7,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// The last row of a page: the next page starts after it.
+/// The last row of a page; the next page starts after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// When the row was created.
     pub at: DateTime<Utc>,
-    /// Its id, to tell rows of one moment apart.
+    /// Its id, to order rows of the same time.
     pub id: Uuid,
 }
 
-/// The times a row can have, in microseconds since 1970: from then to the year
-/// 9999. What lies far outside could not even be asked of Postgres.
+/// The possible times of a row, in microseconds since 1970: up to the year
+/// 9999. Postgres cannot represent times far outside.
 const MICROS: RangeInclusive<i64> = 0..=253_402_300_799_999_999;
 
-/// The text is not a cursor of ours.
+/// The text is not a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not a cursor; use next_cursor of the previous page as it is")]
 pub struct NotACursor;
@@ -36,7 +36,7 @@ impl Cursor {
     /// Reads a text made by [`Cursor::encode`].
     ///
     /// # Errors
-    /// It was not.
+    /// It is not a cursor.
     pub fn decode(text: &str) -> Result<Self, NotACursor> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotACursor)?;
         let (micros, id) = bytes.split_at_checked(8).ok_or(NotACursor)?;

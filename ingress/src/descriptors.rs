@@ -8,12 +8,12 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Kept for everything but clients: the pool's connections beside these, Redis,
-/// sockets that listen, files.
+/// Reserved for everything except clients: the pool's connections beside these, Redis,
+/// listening sockets, files.
 const RESERVE: u64 = 64;
 
-/// How many of the `wanted` connections may be held open at once, beside
-/// `others` that are always there. Raises the soft limit first.
+/// How many of the `wanted` connections may be open at once, beside `others` that are
+/// always open. Raises the soft limit first.
 pub fn room_for(wanted: usize, others: usize) -> usize {
     let available = raise();
     let room = room(wanted, others, available);
@@ -35,7 +35,7 @@ fn raise() -> Option<u64> {
     }
     match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         Ok(()) => limit.maximum,
-        // macOS refuses more than a bound that it tells nobody here.
+        // macOS refuses values above an undocumented bound.
         Err(_) => limit.current,
     }
 }

@@ -22,16 +22,16 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// The media type of every error body.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// One field that needs correcting.
+/// One invalid field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// JSON pointer (RFC 6901) into the request body.
     pub pointer: String,
-    /// What is wrong and what would be right.
+    /// What is wrong and what would be valid.
     pub message: String,
 }
 
-/// The body of every error answer (RFC 9457).
+/// The body of every error (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Problem {
     /// A URI that names the problem type.
@@ -41,13 +41,13 @@ pub struct Problem {
     pub title: &'static str,
     /// The HTTP status, repeated.
     pub status: u16,
-    /// What happened this time and what to do next.
+    /// What happened and what to do next.
     pub detail: String,
     /// The request id, to quote when asking for help.
     pub instance: String,
     /// The problem type as a stable word for programs.
     pub code: &'static str,
-    /// The fields to correct, on validation errors.
+    /// The invalid fields, for validation errors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
     /// The names of the limits that were reached, as in `RateLimit-Policy`.
@@ -93,12 +93,12 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// Which limit was reached, and what a client can do about it.
+/// The limit that was reached, and what a client can do about it.
 #[derive(Debug, Clone)]
 pub struct QuotaExceeded {
-    /// Which limit, and when it frees up.
+    /// The limit, and when it frees up.
     pub detail: String,
-    /// When asking again makes sense.
+    /// When a retry makes sense.
     pub retry_after: Duration,
     /// The limits' names.
     pub policies: Vec<String>,
@@ -106,10 +106,10 @@ pub struct QuotaExceeded {
     pub headers: HeaderMap,
 }
 
-/// Every way a request can be refused.
+/// All errors of the API.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The request is malformed before its fields can be looked at.
+    /// The request is malformed, before any field is read.
     #[error("{0}")]
     BadRequest(String),
     /// No valid credentials.
@@ -118,16 +118,16 @@ pub enum ApiError {
     /// Valid credentials that do not allow this.
     #[error("{0}")]
     Forbidden(String),
-    /// The thing does not exist, or is not the caller's.
+    /// The object does not exist, or is not the caller's.
     #[error("{0}")]
     NotFound(String),
     /// The route exists, the method does not.
     #[error("this path does not support that method; the Allow header lists those it does")]
     MethodNotAllowed,
-    /// The request contradicts the present state.
+    /// The request conflicts with the current state.
     #[error("{0}")]
     Conflict(String),
-    /// Same idempotency key, still being answered.
+    /// Same idempotency key, still being processed.
     #[error("a request with this Idempotency-Key is being answered; repeat it in a moment")]
     IdempotencyInFlight,
     /// Same idempotency key, other body.
@@ -141,7 +141,7 @@ pub enum ApiError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The head of a request is beyond what is read.
+    /// The head of a request exceeds a limit.
     #[error(
         "the request line and headers are larger than {limit} bytes or more than {lines} lines; \
          send less: cookies and the user_metadata inside an access token are the usual cause"
@@ -158,34 +158,34 @@ pub enum ApiError {
     /// The body arrived too slowly.
     #[error("the request took too long to arrive; send it again without pauses")]
     Timeout,
-    /// Fields need correcting.
+    /// Fields are invalid.
     #[error("{}", first_of(.0))]
     Invalid(Vec<FieldError>),
     /// A limit of the caller's is used up.
     #[error("{}", .0.detail)]
     QuotaExceeded(Box<QuotaExceeded>),
-    /// Too much is waiting already.
+    /// The backlog is full.
     #[error("too many jobs are waiting; send the request again after the time in Retry-After")]
     ReducedCapacity {
         /// From the measured drain rate.
         retry_after: Duration,
     },
-    /// A part we need is away.
+    /// A store is away.
     #[error("{what} cannot be reached right now; nothing was changed, send the request again")]
     Unavailable {
-        /// The part that is away.
+        /// What is away.
         what: &'static str,
         /// For the log only.
         #[source]
         source: Cause,
     },
-    /// The database did not say whether it did what was asked.
+    /// The database did not confirm whether it made the change.
     #[error(
         "the database did not confirm this in time; it may or may not have been done: send the \
          request again, with its Idempotency-Key if it had one"
     )]
     Unconfirmed(#[source] Arc<DbError>),
-    /// The token names a key that cannot be looked up right now.
+    /// The token names a key that cannot be fetched right now.
     #[error(
         "the sign-in service's keys cannot be fetched right now, so this access token can neither \
          be accepted nor refused; send the request again after the time in Retry-After"
@@ -197,7 +197,7 @@ pub enum ApiError {
         #[source]
         source: Cause,
     },
-    /// A plan that the caller waited for could not be generated.
+    /// A plan that the client waited for could not be generated.
     #[error("{0}")]
     PlanFailed(String),
     /// Stripe does not answer.
@@ -206,16 +206,16 @@ pub enum ApiError {
          again, with its Idempotency-Key if it had one"
     )]
     StripeAway(#[source] Cause),
-    /// Stripe refuses what our settings make us ask.
+    /// Stripe refuses a request because of our settings.
     #[error("Stripe refused what this deployment asked; its operators find the reason in the log")]
     StripeRefused(#[source] Cause),
-    /// Stripe refuses what an operator asked.
+    /// Stripe refuses an operator's request.
     #[error("{0}")]
     StripeRejected(String),
     /// The feature is not configured here.
     #[error("{0}")]
     NotConfigured(String),
-    /// A defect of ours.
+    /// A defect.
     #[error("something went wrong on our side; the request id helps us find it")]
     Internal(#[source] Cause),
 }
@@ -228,12 +228,12 @@ pub(crate) struct ProblemType {
 }
 
 impl ApiError {
-    /// One field needs correcting.
+    /// One invalid field.
     pub fn field(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError { pointer: pointer.into(), message: message.into() }])
     }
 
-    /// Wraps a defect of ours.
+    /// Wraps a defect.
     pub fn internal(source: impl Into<Cause>) -> Self {
         Self::Internal(source.into())
     }
@@ -322,7 +322,7 @@ impl ApiError {
             Self::Unconfirmed(error) => {
                 tracing::warn!(request_id, %error, "a request may or may not have been carried out");
             }
-            // Anybody can make up key ids: no line for each in the log.
+            // Clients can invent key ids: no line for each in the log.
             Self::KeysUnavailable { source, .. } => {
                 tracing::debug!(request_id, error = &**source, "keys unavailable");
             }
@@ -341,7 +341,7 @@ impl ApiError {
         }
     }
 
-    /// The answer to send, with `request_id` as the problem's instance.
+    /// The response, with `request_id` as the problem's instance.
     pub fn into_response_for(self, request_id: &str) -> Response {
         self.log(request_id);
         let ProblemType { status, code, title } = self.problem_type();
@@ -386,12 +386,12 @@ impl ApiError {
     }
 }
 
-/// The first field in words, since some clients show nothing else.
+/// The first field in words, because some clients show nothing else.
 fn first_of(errors: &[FieldError]) -> String {
     let Some(FieldError { pointer, message }) = errors.first() else {
         return "some fields need correcting".to_owned();
     };
-    // How to write it is for programs.
+    // The part about notation is for programs.
     let what = message.split("; ").next().unwrap_or_default();
     let field = in_words(pointer);
     match errors.len() - 1 {
@@ -401,8 +401,7 @@ fn first_of(errors: &[FieldError]) -> String {
     }
 }
 
-/// The field behind a pointer as people call it: `/answers/currentWeight/kg` is
-/// "current weight (kg)".
+/// The field of a pointer in words: `/answers/currentWeight/kg` is "current weight (kg)".
 fn in_words(pointer: &str) -> String {
     let path = pointer.trim_start_matches(['/', '?']);
     let path = path.strip_prefix("answers/").unwrap_or(path);
@@ -440,7 +439,7 @@ impl From<UnreadableKey> for ApiError {
 }
 
 impl From<DbError> for ApiError {
-    /// A database that is away is worth another try; anything else is a defect.
+    /// A database that is away is temporary; any other error is a defect.
     fn from(error: DbError) -> Self {
         Arc::new(error).into()
     }

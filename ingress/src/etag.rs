@@ -12,20 +12,20 @@ pub struct EntityTag {
 }
 
 impl EntityTag {
-    /// A tag for a representation that is the same, byte for byte, whenever
-    /// its tag is. `opaque` is visible ASCII without quotes.
+    /// A tag for a representation that is byte for byte the same whenever its tag is.
+    /// `opaque` is visible ASCII without quotes.
     pub fn strong(opaque: impl Into<String>) -> Self {
         Self { opaque: opaque.into(), weak: false }
     }
 
-    /// A tag for a representation whose essence is the same whenever its tag is.
+    /// A tag for a representation that is semantically the same whenever its tag is.
     pub fn weak(opaque: impl Into<String>) -> Self {
         Self { opaque: opaque.into(), weak: true }
     }
 
     /// The tag as an `ETag` header.
     pub fn header(&self) -> HeaderValue {
-        // Only a tag with control characters, which is none, has no value.
+        // Only a tag with control characters, which is invalid, has no value.
         HeaderValue::try_from(self.to_string()).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
     }
 }
@@ -37,20 +37,21 @@ impl fmt::Display for EntityTag {
     }
 }
 
-/// What a client already has, by `If-None-Match` (RFC 9110, section 13.1.2).
+/// The representations that a client already has, by `If-None-Match` (RFC 9110, section
+/// 13.1.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfNoneMatch {
-    /// Nothing was said.
+    /// No header.
     Absent,
-    /// `*`: anything at all.
+    /// `*`: any representation.
     Any,
     /// One of these.
     Tags(Vec<String>),
 }
 
 impl IfNoneMatch {
-    /// Reads the header, also when it comes in several lines. What cannot be
-    /// read matches nothing, so the client gets the full answer.
+    /// Reads the header, also in several lines. Unreadable values match nothing, so the
+    /// client gets the full response.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut lines = headers.get_all(header::IF_NONE_MATCH).iter().peekable();
         if lines.peek().is_none() {
@@ -63,8 +64,8 @@ impl IfNoneMatch {
         Self::Tags(lines.into_iter().flat_map(opaque_tags).collect())
     }
 
-    /// Whether the client has the representation with this tag. The comparison
-    /// is the weak one, as the standard asks of this header.
+    /// Whether the client has the representation with this tag. The comparison is the
+    /// weak one, as the standard requires for this header.
     pub fn has(&self, tag: &EntityTag) -> bool {
         match self {
             Self::Absent => false,
@@ -74,7 +75,7 @@ impl IfNoneMatch {
     }
 }
 
-/// The quoted parts of a list of tags; quotes cannot stand inside one.
+/// The quoted parts of a list of tags; they cannot contain quotes.
 fn opaque_tags(line: &str) -> Vec<String> {
     line.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }

@@ -16,11 +16,11 @@ use uuid::Uuid;
 use crate::error::{ApiError, PROBLEM_JSON, Part, Problem, ProblemType, type_uri};
 use crate::middleware::{HEADER_LINES, MAX_BUFFER_BYTES};
 
-/// A connection whose bare refusals are explained.
+/// A connection whose bare refusals get a body.
 #[derive(Debug)]
 pub(crate) struct Explained<S> {
     stream: S,
-    /// What goes out instead of a bare refusal, and how much of it is out.
+    /// The response sent instead of a bare refusal, and how much of it is sent.
     instead: Vec<u8>,
     sent: usize,
 }
@@ -32,7 +32,7 @@ impl<S> Explained<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Explained<S> {
-    /// Whether `bytes` is a bare refusal; its explanation then waits to be sent.
+    /// Whether `bytes` is a bare refusal; its replacement then waits to be sent.
     fn replaces(&mut self, bytes: &[u8]) -> bool {
         let explanation = explanation(bytes);
         let found = explanation.is_some();
@@ -103,7 +103,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Explained<S> {
     }
 }
 
-/// The whole answer to send instead of `bytes`, if that is a bare refusal.
+/// The whole response to send instead of `bytes`, if that is a bare refusal.
 fn explanation(bytes: &[u8]) -> Option<Vec<u8>> {
     let refusal = match bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3)? {
         b"400" => {

@@ -44,13 +44,13 @@ use tokio::net::TcpListener;
 
 use state::AppState;
 
-/// Why the ingress ended other than by its signals.
+/// Why the ingress ended without a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Nobody could be told where it listens.
+    /// The bound address could not be written.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// `DATABASE_URL` leads where the ingress cannot work.
+    /// The ingress cannot work with the server of `DATABASE_URL`.
     #[error(transparent)]
     Database(#[from] DbError),
     /// A socket that was bound has no address.
@@ -58,12 +58,12 @@ pub enum RunError {
     Socket(#[from] std::io::Error),
 }
 
-/// Serves the API until the first signal, then lets open requests finish; at
-/// the second it stops at once.
+/// Serves the API until the first signal, then finishes open requests; at the second
+/// signal it stops at once.
 ///
 /// # Errors
-/// `ADDRESS_FILE` cannot be written, a socket failed, or `DATABASE_URL` leads
-/// where the ingress cannot work.
+/// `ADDRESS_FILE` cannot be written, a socket failed, or the ingress cannot work with the
+/// server of `DATABASE_URL`.
 pub async fn run(
     api: TcpListener,
     operators: TcpListener,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 type Measured<T> = Result<Arc<T>, Arc<DbError>>;
 
-/// Measures when asked. Cheap to clone.
+/// Measures on request. Cheap to clone.
 pub(crate) struct Measurement<T> {
     keep: Duration,
     state: Arc<Mutex<State<T>>>,
@@ -37,12 +37,12 @@ impl<T> fmt::Debug for Measurement<T> {
 }
 
 impl<T: Send + Sync + 'static> Measurement<T> {
-    /// What is measured is good for `keep`.
+    /// A measurement is valid for `keep`.
     pub(crate) fn new(keep: Duration) -> Self {
         Self { keep, state: Arc::new(Mutex::new(State { latest: None, under_way: None })) }
     }
 
-    /// The newest measurement, or the one that `measure` makes now.
+    /// The latest measurement, or the one that `measure` makes now.
     ///
     /// # Errors
     /// Postgres failed, or did not answer in time.
@@ -62,7 +62,7 @@ impl<T: Send + Sync + 'static> Measurement<T> {
         limits::wait(under_way).await.unwrap_or_else(|error| Err(Arc::new(error)))
     }
 
-    /// On a task of its own, so that it does not end with who asked first.
+    /// On its own task, so that it does not end with its first caller.
     fn begin(
         &self,
         measure: impl Future<Output = Result<T, DbError>> + Send + 'static,
@@ -76,7 +76,7 @@ impl<T: Send + Sync + 'static> Measurement<T> {
             state.latest = Some((Instant::now(), Arc::clone(&measured)));
             Ok(measured)
         });
-        // It does not panic; should it, the pool's word for the end of everything will do.
+        // It does not panic; if it did, the error of a closed pool is returned.
         task.map(|ended| ended.unwrap_or_else(|_| Err(Arc::new(DbError::Closed)))).boxed().shared()
     }
 }

@@ -3,8 +3,7 @@
 use regimen_common::job::{JobClass, PlanKind};
 use regimen_common::telemetry::metrics::{self, Labels, Metric, PLAIN, counter, gauge, histogram};
 
-/// Routes times methods times statuses that occur; the route table has about
-/// fifty routes.
+/// Routes times methods times occurring statuses; the route table has about fifty routes.
 const MOST_HTTP_SERIES: usize = 1_500;
 
 /// The table.
@@ -108,7 +107,7 @@ pub const METRICS: &[Metric] = &[
     ),
 ];
 
-/// Describes them and begins their series.
+/// Describes them and starts their series.
 pub fn register() {
     metrics::register(METRICS);
 }

@@ -8,30 +8,30 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 
-/// Nobody holds a line longer than this, in seconds.
+/// The longest wait, in seconds.
 pub const MAX_WAIT_SECONDS: u64 = 60;
 
-/// Tells which preference was honoured.
+/// The header with the applied preference.
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// The preferences of a request that we honour.
+/// The supported preferences of a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Prefer {
-    /// How long to wait for the thing asked for; at most a minute.
+    /// How long to wait; at most a minute.
     pub wait: Option<Duration>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Prefer {
     type Rejection = Infallible;
 
-    /// Malformed preferences are ignored, as the standard asks.
+    /// Malformed preferences are ignored, as the standard requires.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let values = parts.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
         Ok(Self { wait: values.flat_map(|value| value.split(',')).find_map(wait_of) })
     }
 }
 
-/// Says on `response` that its request would have been held for `wait`.
+/// Adds to `response` that the wait was applied.
 pub fn applied(response: &mut Response, wait: Duration) {
     if let Ok(value) = HeaderValue::try_from(format!("wait={}", wait.as_secs())) {
         response.headers_mut().insert(PREFERENCE_APPLIED, value);

@@ -4,7 +4,7 @@
 use axum::http::{HeaderMap, HeaderName};
 use uuid::Uuid;
 
-/// Where clients send an id of their own, and find the one in use.
+/// The header with the client's id, and with the used one in the response.
 pub(crate) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_BYTES: usize = 64;
 
@@ -12,17 +12,17 @@ tokio::task_local! {
     static CURRENT: String;
 }
 
-/// The id of the request this task is answering, or an empty text outside of one.
+/// The id of the current request of this task, or an empty text outside of one.
 pub fn current() -> String {
     CURRENT.try_with(Clone::clone).unwrap_or_default()
 }
 
-/// Answers a request, of which `id` is then the [`current`] id.
+/// Runs `answer`, during which `id` is the [`current`] id.
 pub(crate) async fn scope<F: Future>(id: String, answer: F) -> F::Output {
     CURRENT.scope(id, answer).await
 }
 
-/// The client's own id when it is harmless in logs and headers, else a new one.
+/// The client's own id if it is safe in logs and headers, else a new one.
 pub(crate) fn choose(headers: &HeaderMap) -> String {
     let sane = |id: &&str| {
         (1..=MAX_BYTES).contains(&id.len())

@@ -50,7 +50,8 @@ pub async fn serve(
         let stream = TokioIo::new(Explained::new(stream));
         let connection = graceful.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
-            // Errors here are the client's: it left, was too slow, or spoke no HTTP.
+            // Errors here are the client's: it disconnected, was too slow, or did not
+            // speak HTTP.
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection ended");
             }
@@ -74,7 +75,7 @@ fn connection_settings(limits: &LimitsConfig) -> http1::Builder {
 
 type Slot = tokio::sync::OwnedSemaphorePermit;
 
-/// The next connection, once there is room for it.
+/// The next connection, when there is room for it.
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,

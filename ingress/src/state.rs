@@ -19,7 +19,7 @@ use crate::stripe_api::StripeApi;
 use crate::stripe_api::account::AccountReader;
 use crate::watching::Watching;
 
-/// Of a pool of connections that all requests share.
+/// The share of the pool's connections for this.
 const KEEPING_AT_ONCE: usize = 2;
 
 /// The ingress's dependencies. Cheap to clone.
@@ -33,25 +33,25 @@ pub struct AppState {
     pub redis: Redis,
     /// The dispatch lists.
     pub queue: Queue,
-    /// Who is calling.
+    /// Authentication.
     pub authenticator: Arc<Authenticator>,
-    /// Who else is an operator.
+    /// Operators in the app's table.
     pub admins: Arc<AdminTable>,
-    /// How often users may do what.
+    /// Rate limits and quotas.
     pub limits: Arc<RateLimits>,
     /// Calls to Stripe.
     pub stripe: Arc<StripeApi>,
-    /// All of the account at Stripe, for the operators' dashboards.
+    /// The whole Stripe account, for the operators' dashboards.
     pub account: Arc<AccountReader>,
-    /// Job changes for waiting requests, and how jobs stand.
+    /// Job changes for waiting requests, and the state of jobs.
     pub watching: Watching,
-    /// Turns of refused requests that store their quiz's targets.
+    /// Limits refused requests that store their quiz's targets.
     pub keeping_calculations: Arc<Semaphore>,
     /// The time.
     pub clock: Clock,
     /// Drain and stop.
     pub shutdown: Shutdown,
-    /// What must go on for as long as the process lives.
+    /// Tasks that must not end while the process runs.
     pub vital: VitalTasks,
 }
 
@@ -73,8 +73,8 @@ pub enum StateError {
 }
 
 impl AppState {
-    /// Builds the dependencies, inside a Tokio runtime. Nothing is connected
-    /// yet: a store that is away shows in answers, not at the start.
+    /// Builds the dependencies, inside a Tokio runtime. It connects to nothing: a store
+    /// that is away shows in responses, not at the start.
     ///
     /// # Errors
     /// A setting is unusable.

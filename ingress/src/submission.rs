@@ -32,19 +32,19 @@ use crate::error::{ApiError, FieldError, QuotaExceeded};
 use crate::state::AppState;
 
 const MAX_MODEL_CHARS: usize = 100;
-/// Where the answer about allergies stands.
+/// The pointer of the answer about allergies.
 const ALLERGIES: &str = "/answers/foodAllergies";
-/// How long a refusal waits to store its quiz's targets.
+/// How long a refused request waits to store its quiz's targets.
 const KEEPING_WAIT: Duration = Duration::from_secs(1);
 
 /// A request as a route understood it, before validation.
 #[derive(Debug)]
 pub struct Submission {
-    /// Whose plans.
+    /// The user.
     pub user_id: Uuid,
     /// For a profile that does not exist yet.
     pub email: Option<String>,
-    /// Which plans.
+    /// The kinds of plans.
     pub kinds: Vec<PlanKind>,
     /// The stored quiz these answers belong to.
     pub quiz_result_id: Option<Uuid>,
@@ -52,45 +52,46 @@ pub struct Submission {
     pub answers: Value,
     /// How it is read.
     pub reading: Reading,
-    /// Asked first, if given.
+    /// The first provider to call, if given.
     pub provider: Option<String>,
-    /// With this model.
+    /// Its model.
     pub model: Option<String>,
-    /// Told of the end, if given.
+    /// Gets a POST at the end of each job, if given.
     pub callback_url: Option<String>,
     /// The client's idempotency key.
     pub idempotency_key: Option<String>,
-    /// The form of the answer: a kept one is given again only in the same form.
+    /// The format of the response: a stored one is returned only in the same format.
     pub form: &'static str,
-    /// The request's own bytes, to which its idempotency key is bound.
+    /// The request's bytes, to which its idempotency key is bound.
     pub body: Bytes,
-    /// The limit that refuses it unless it was answered before.
+    /// The limit that refuses it, unless it has a stored response.
     pub over_limit: Option<QuotaExceeded>,
 }
 
-/// How a quiz is read.
+/// How a quiz is parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
-    /// What cannot be used is refused.
+    /// Invalid answers are refused.
     Strict,
-    /// What front ends of the replaced service are known to send is adjusted, with a warning.
+    /// Answers that front ends of the replaced service are known to send are adjusted,
+    /// with a warning.
     Forgiving,
 }
 
-/// A job as the answer to a submission shows it.
+/// A job in the response to a submission.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct JobLink {
     /// The job.
     pub id: Uuid,
-    /// What it makes.
+    /// The kind of plan.
     pub kind: PlanKind,
-    /// Where it stands: `queued`.
+    /// Its state: `queued`.
     pub status: &'static str,
-    /// Where to go on.
+    /// Its links.
     pub links: Links,
 }
 
-/// Paths of one job.
+/// The paths of one job.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Links {
     /// Its status.
@@ -98,7 +99,7 @@ pub struct Links {
     pub this: String,
     /// Its events as they happen.
     pub events: String,
-    /// DELETE ends it; absent once it has ended.
+    /// DELETE cancels it; absent once it has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<String>,
     /// The active plan of its kind: the one this job made, until a newer one.
@@ -119,14 +120,15 @@ impl Links {
     }
 }
 
-/// What became of a submission.
+/// The result of a submission.
 #[derive(Debug)]
 pub struct Submitted {
-    /// The jobs, in the order asked for. Unknown where an earlier release accepted them.
+    /// The jobs, in the order of the request. Unknown if an earlier release accepted
+    /// them.
     pub jobs: Vec<Uuid>,
-    /// The answer: the one just made, or the one given before under the same key.
+    /// The response: a new one, or the one stored under the same key.
     pub body: Value,
-    /// It was given before.
+    /// It is a stored response.
     pub replayed: bool,
 }
 
@@ -136,27 +138,27 @@ impl From<Replay> for Submitted {
     }
 }
 
-/// Freshly accepted jobs.
+/// Newly accepted jobs.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The jobs, in the order asked for.
+    /// The jobs, in the order of the request.
     pub jobs: Vec<JobLink>,
     /// The targets of the person.
     pub nutrition: Nutrition,
-    /// The targets the plans are built for: those of the person, made safe.
+    /// The safe targets for which the plans are built.
     pub targets: Nutrition,
-    /// What of the answers about food was not understood, and what was adjusted.
+    /// Words of the answers about food that were not understood, and adjusted answers.
     pub warnings: Vec<Unread>,
-    /// What speaks for caution.
+    /// Cautions.
     pub cautions: Vec<Caution>,
 }
 
-/// Accepts a submission: 202 may be sent when this returns, because the
-/// commit has happened. A failed push is the reconciler's business.
+/// Accepts a submission: 202 may be sent when this returns, because the commit has
+/// happened. The reconciler handles a failed push.
 ///
-/// `render` makes the answer to keep under the idempotency key. A request that
-/// was answered before under its key gets that answer, whatever would refuse it
-/// today: a limit, the month, the queue or stricter rules.
+/// `render` builds the response that is stored under the idempotency key. A request with
+/// a stored response gets that response, whatever would refuse it today: a limit, the
+/// monthly quota, the backlog or stricter rules.
 ///
 /// # Errors
 /// Refused; nothing was written.
@@ -185,10 +187,10 @@ pub async fn submit(
     Err(refusal)
 }
 
-/// Stores the targets of a quiz whose request is refused: the app's pages show
-/// them for every stored quiz and cannot do without. A repeated refusal finds
-/// them and writes nothing. Only so many refusals do so at once, so that whoever
-/// is refused again and again takes no connections from others.
+/// Stores the targets of a quiz whose request is refused, because the app's pages require
+/// them for every stored quiz. A repeated refusal finds them and writes nothing. The
+/// number of concurrent writes is limited, so that repeated refusals do not take
+/// connections from other requests.
 async fn keep_calculations(state: &AppState, submission: &Submission) {
     let Some(quiz_result_id) = submission.quiz_result_id else { return };
     let Ok((quiz, _)) = read_quiz(submission) else { return };
@@ -207,7 +209,7 @@ async fn keep_calculations(state: &AppState, submission: &Submission) {
     }
 }
 
-/// Whether a refusal says nothing of a request that was accepted before.
+/// Whether an error does not apply to a request that was accepted before.
 fn is_for_new_requests(refusal: &ApiError) -> bool {
     matches!(
         refusal,
@@ -249,8 +251,8 @@ async fn accept(
     let body = render(&accepted);
     let idempotency = key.map(|key| key.keeping(body.clone()));
     let now = state.clock.now();
-    // Before a connection is taken: it may need one itself, and whoever waits
-    // for a second one while holding the first can wait for ever.
+    // Before a connection is taken: this may need one itself, and waiting for a second
+    // connection while holding the first can deadlock.
     let room = state.limits.backpressure.admit(submission.kinds.len()).await?;
     let mut client = state.db.get().await?;
     let tier = accounts::plan_tier(&client, submission.user_id).await?;
@@ -277,7 +279,7 @@ async fn accept(
     Ok(Submitted { jobs, body, replayed: false })
 }
 
-/// Counts what was not understood, and refuses it where the policy is strict.
+/// Counts words that were not understood, and refuses them if the policy is strict.
 fn understood(unread: Vec<Unread>, policy: AllergyPolicy) -> Result<Vec<Unread>, ApiError> {
     for one in &unread {
         let answer = match one.pointer.as_str() {
@@ -341,7 +343,7 @@ fn validate(
     }
 }
 
-/// The quiz, and what of it was adjusted.
+/// The quiz, and its adjusted answers.
 fn read_quiz(submission: &Submission) -> Result<(Quiz, Vec<Unread>), InvalidQuiz> {
     match submission.reading {
         Reading::Strict => Quiz::read(&submission.answers).map(|quiz| (quiz, Vec::new())),
@@ -361,11 +363,11 @@ fn is_model_name(model: &str) -> bool {
     !model.is_empty()
         && model.len() <= MAX_MODEL_CHARS
         && model.chars().all(|c| c.is_ascii_alphanumeric() || "-._:/@".contains(c))
-        // Some providers take the name in a URL's path.
+        // Some providers put the name into a URL's path.
         && model.split('/').all(|part| part.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
-/// What a name resolves to is checked when it is called: it may change.
+/// The resolved addresses are checked at the call, because they may change.
 fn check_callback(url: &str, rules: Option<&Rules>) -> Result<(), String> {
     let Some(rules) = rules else {
         return Err(
@@ -377,7 +379,7 @@ fn check_callback(url: &str, rules: Option<&Rules>) -> Result<(), String> {
     rules.check_url(url).map(drop).map_err(|refused| refused.to_string())
 }
 
-/// An idempotency key, and the request it is bound to.
+/// An idempotency key, and its request.
 struct Key {
     key: String,
     /// SHA-256 of the request.
@@ -483,7 +485,7 @@ fn count(new: &NewJobs) {
     }
 }
 
-/// Pushes on a task of its own: the answer does not wait for Redis.
+/// Pushes on a separate task: the response does not wait for Redis.
 fn push(state: &AppState, next: Vec<NextJob>) {
     let queue = state.queue.clone();
     tokio::spawn(async move { queue.push_jobs(&next).await });

@@ -14,9 +14,8 @@ use crate::views::JobView;
 use crate::views::job::tag;
 use crate::watching::{Waiter, Watcher};
 
-/// Holds the request until the job changes, its time is up or the process
-/// drains. Returns the wait if the wish for it was honoured: a user who holds
-/// too many lines already is answered at once.
+/// Waits until the job changes, the time is up or the process drains. Returns the wait if
+/// it was applied: a user with too many open requests is answered at once.
 pub(crate) async fn wait_until_changed(
     state: &AppState,
     user_id: Uuid,
@@ -43,8 +42,7 @@ pub(crate) async fn wait_until_changed(
     Ok(Some(wait))
 }
 
-/// Whether something may have changed before the time was up or the process
-/// drained.
+/// Whether something may have changed before the time was up or the process drained.
 async fn heard_before(state: &AppState, watcher: &mut Watcher, deadline: Instant) -> bool {
     tokio::select! {
         biased;
@@ -54,14 +52,14 @@ async fn heard_before(state: &AppState, watcher: &mut Watcher, deadline: Instant
     }
 }
 
-/// What came of waiting for the end of jobs.
+/// The result of waiting for the end of jobs.
 #[derive(Debug)]
 pub enum Waited {
     /// All have ended.
     Ended(Vec<JobView>),
-    /// The time was up before.
+    /// The time was up first.
     TimeUp,
-    /// The user holds too many lines already, so this one was not held.
+    /// The user has too many open requests, so this one did not wait.
     NotHeld,
 }
 
@@ -103,7 +101,7 @@ pub async fn wait_until_ended(
 /// The version of a job of this user.
 ///
 /// # Errors
-/// 404 when there is none; somebody else's job looks the same.
+/// 404 if there is none; another user's job looks the same.
 pub(crate) async fn own_mark(state: &AppState, id: Uuid, user_id: Uuid) -> Result<Mark, ApiError> {
     let mark = state.watching.marks.find(id).await?;
     mark.filter(|mark| mark.user_id == user_id).ok_or_else(|| not_found(id))

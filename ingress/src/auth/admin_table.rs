@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Caller, Role};
 use crate::error::ApiError;
 
-/// `schema.table`, of plain names: it becomes part of a statement.
+/// `schema.table`, of plain names, because it becomes part of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableName(String);
 
@@ -31,7 +31,7 @@ impl FromStr for TableName {
     }
 }
 
-/// Where to look for operators, if anywhere.
+/// The table of operators, if configured.
 #[derive(Debug)]
 pub struct AdminTable {
     db: Pool,
@@ -39,7 +39,7 @@ pub struct AdminTable {
 }
 
 impl AdminTable {
-    /// Looks into `table`, whose column `id` holds the users' ids.
+    /// Reads `table`, whose column `id` holds the users' ids.
     pub fn new(db: Pool, table: Option<&TableName>) -> Self {
         let statement = table.map(|TableName(table)| {
             format!("-- is admin\n select exists (select from {table} where id = $1)")
@@ -47,8 +47,8 @@ impl AdminTable {
         Self { db, statement }
     }
 
-    /// The caller, as an operator if the table says so. Asked each time, so that
-    /// who is taken out of the table is none any more.
+    /// The caller, as an operator if the table has them. Read each time, so that removing
+    /// a row takes effect at once.
     ///
     /// # Errors
     /// Postgres is away, or has no such table.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::AuthError;
 use crate::error::ApiError;
 
-/// What a caller may do.
+/// The role of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// A signed-in user: own data only.
@@ -17,14 +17,14 @@ pub enum Role {
     Service,
 }
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The signed-in user, or the one a trusted backend named outside the body.
+    /// The signed-in user, or the one that a trusted backend named outside the body.
     pub user_id: Option<Uuid>,
     /// The e-mail claim of the token; for the profile row of a first request.
     pub email: Option<String>,
-    /// What the caller may do.
+    /// The caller's role.
     pub role: Role,
 }
 
@@ -32,8 +32,8 @@ impl Caller {
     /// The user this request is about; `named` is the `user_id` of the body or path.
     ///
     /// # Errors
-    /// 403 when a user names somebody else; 400 when a backend names two users;
-    /// 422 at `/user_id` when it names none.
+    /// 403 when a user names another user; 400 when a backend names two users; 422 at
+    /// `/user_id` when it names none.
     pub fn acting_for(&self, named: Option<Uuid>) -> Result<Uuid, ApiError> {
         self.user_of(named).inspect(|user| {
             sentry::name_user(*user);
@@ -58,7 +58,7 @@ impl Caller {
         }
     }
 
-    /// Whether the admin routes are open to this caller.
+    /// Whether this caller may use the admin routes.
     pub fn is_admin(&self) -> bool {
         match self.role {
             Role::Admin | Role::Service => true,
@@ -66,12 +66,12 @@ impl Caller {
         }
     }
 
-    /// A backend that is trusted to name the user.
+    /// A trusted backend that names the user.
     pub(super) fn trusted(named: Option<Uuid>) -> Self {
         Self { user_id: named, email: None, role: Role::Service }
     }
 
-    /// Takes in a user named in one more place.
+    /// Adds a user named in one more place.
     pub(super) fn named_also(self, named: Option<Uuid>) -> Result<Self, ApiError> {
         match (self.role, named) {
             (_, None) => Ok(self),
@@ -94,7 +94,7 @@ impl Caller {
     }
 }
 
-/// A caller the admin routes are open to; extracting it refuses all others with 403.
+/// A caller who may use the admin routes; extracting it refuses all others with 403.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin(pub Caller);
 

@@ -8,20 +8,20 @@ use url::Url;
 
 use super::TableName;
 
-/// Shorter secrets can be guessed or searched for.
+/// Shorter secrets can be guessed.
 const MIN_SECRET_BYTES: usize = 32;
 /// One valid key and its successor.
 const MAX_SERVICE_KEYS: usize = 2;
 const JWKS_PATH: &str = "/.well-known/jwks.json";
 
-/// How callers prove who they are.
+/// The authentication mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
     /// A Supabase access token; the user is its `sub`.
     Jwt,
     /// A service key of a trusted backend, which names the user.
     Service,
-    /// No proof; the request names the user. Development only.
+    /// None; the request names the user. Development only.
     Off,
 }
 
@@ -38,26 +38,26 @@ impl FromStr for AuthMode {
     }
 }
 
-/// Everything the [`super::Authenticator`] needs to know.
+/// The settings of the [`super::Authenticator`].
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
     /// `AUTH_MODE`, jwt unless set.
     pub mode: AuthMode,
     /// `JWT_SECRET`: the project's legacy HS256 secret, as raw text; two,
-    /// comma-separated, while one replaces the other.
+    /// comma-separated, during a rotation.
     pub jwt_secrets: Vec<SecretString>,
-    /// `JWT_ISSUER`: the `iss` a token must carry. With `JWKS_URL` it defaults
-    /// to that URL without its well-known path; without either it is not checked.
+    /// `JWT_ISSUER`: the required `iss` of a token. With `JWKS_URL` it defaults to that
+    /// URL without its well-known path; without either it is not checked.
     pub issuer: Option<String>,
-    /// `JWT_AUDIENCE`: the `aud` a token must carry, `authenticated` unless set.
+    /// `JWT_AUDIENCE`: the required `aud` of a token, `authenticated` by default.
     pub audience: String,
     /// `JWKS_URL`: where the project publishes its signing keys.
     pub jwks_url: Option<Url>,
-    /// `SERVICE_KEYS`: comma-separated; two while one replaces the other.
+    /// `SERVICE_KEYS`: comma-separated; two during a rotation.
     pub service_keys: Vec<SecretString>,
     /// `ALLOW_ANONYMOUS`: whether Supabase's anonymous sessions count as users.
     pub allow_anonymous: bool,
-    /// `ADMIN_TABLE`: the app's own table of operators, beside the claim.
+    /// `ADMIN_TABLE`: the app's own table of operators, in addition to the claim.
     pub admin_table: Option<TableName>,
 }
 
@@ -110,10 +110,9 @@ impl AuthConfig {
     }
 }
 
-/// The secrets of `JWT_SECRET`: the only one, or both while one replaces the
-/// other. Text with a comma is also tried as it stands, so that one secret that
-/// holds a comma is not taken for two others; where that cannot be meant to be
-/// two, nothing is guessed.
+/// The secrets of `JWT_SECRET`: one, or two during a rotation. Text with a comma is also
+/// tried as a whole, so that one secret with a comma is not split; if its parts cannot be
+/// two secrets, it is an error.
 fn jwt_secrets(env: &mut Env) -> Vec<SecretString> {
     const NAME: &str = "JWT_SECRET";
     let Some(whole) = env.secret(NAME) else { return Vec::new() };

@@ -2,34 +2,34 @@
 
 use crate::error::{ApiError, Part};
 
-/// Credentials that do not hold.
+/// Why credentials are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// No credentials at all.
+    /// No credentials.
     #[error("credentials are missing; send Authorization: Bearer <access token>")]
     Missing,
-    /// Credentials twice.
+    /// More than one credential.
     #[error("credentials are given twice; send one Authorization or apikey header")]
     Ambiguous,
-    /// Not something this service reads.
+    /// An unknown format.
     #[error("the credentials cannot be read; send Authorization: Bearer <access token>")]
     Malformed,
-    /// More than is read.
+    /// Too long.
     #[error("the credentials are larger than {limit} bytes")]
     TooLong {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Signature, key or algorithm do not hold. Which of them is not told.
+    /// Signature, key or algorithm are invalid. The message does not say which.
     #[error("the credentials do not hold here; sign in again and use the new access token")]
     Invalid,
-    /// Was valid once.
+    /// Expired.
     #[error("the access token has expired; refresh the session and send the request again")]
     Expired,
-    /// Will be valid later.
+    /// Not valid yet.
     #[error("the access token is not valid yet; check the clock of the machine that issued it")]
     NotYetValid,
-    /// Issued by or for somebody else.
+    /// Another issuer or audience.
     #[error("the access token was issued for another service; sign in to this one")]
     NotForUs,
     /// A token without a signed-in user, such as the public anon key.
@@ -44,16 +44,16 @@ pub enum AuthError {
     /// The request is about another user.
     #[error("user_id names another user; leave it out or send your own")]
     SomebodyElse,
-    /// The role does not reach this route.
+    /// The role may not use this route.
     #[error("this route needs the admin role")]
     NotAdmin,
-    /// A `user_id` that is none.
+    /// A `user_id` that is not an id.
     #[error("user_id must be given once and be a UUID")]
     UserNotAnId,
     /// Different users named in different places of one request.
     #[error("the request names two different users; name one, once")]
     TwoUsers,
-    /// The key that the token names could not be had yet.
+    /// The key that the token names could not be fetched yet.
     #[error("the sign-in service's keys cannot be fetched")]
     KeysUnavailable(#[from] super::jwks::FetchError),
 }
@@ -84,13 +84,13 @@ impl From<AuthError> for ApiError {
     }
 }
 
-/// Settings under which nobody could be recognised.
+/// Settings under which no caller could be authenticated.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthSetupError {
     /// Mode jwt without a key to verify tokens with.
     #[error("AUTH_MODE=jwt needs JWT_SECRET, JWKS_URL or both")]
     NoTokenKey,
-    /// A secret that is empty.
+    /// An empty secret.
     #[error("JWT_SECRET cannot be used as a key")]
     TokenKey(#[source] jsonwebtoken::errors::Error),
     /// Mode service without keys.

@@ -20,9 +20,9 @@ use url::Url;
 
 use super::AuthSetupError;
 
-/// Supabase's edge caches the set for about as long.
+/// Supabase's edge caches the set for about the same time.
 const MAX_AGE: TimeDelta = TimeDelta::minutes(10);
-/// Least time between two fetches.
+/// The shortest time between two fetches.
 const FLOOR: TimeDelta = TimeDelta::seconds(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(4);
@@ -40,22 +40,22 @@ pub(super) struct PublishedKey {
 /// Why the set could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// No connection, an error status, or a time-out.
+    /// No connection, an error status, or a timeout.
     #[error("the key set cannot be fetched")]
     Http(#[from] reqwest::Error),
-    /// The reply is larger than any honest key set.
+    /// The reply is too large for a key set.
     #[error("the key set is larger than {MAX_SET_BYTES} bytes")]
     TooLarge,
-    /// The reply is no key set.
+    /// The reply is not a key set.
     #[error("the key set cannot be read")]
     Format(#[from] serde_json::Error),
-    /// There was a fetch a moment ago, and it is not repeated yet.
+    /// The last fetch was a moment ago, and it is not repeated yet.
     #[error("the key set is not fetched again for {} s", .0.as_secs())]
     Recently(Duration),
 }
 
 impl FetchError {
-    /// When asking again makes sense.
+    /// When a retry makes sense.
     pub fn retry_after(&self) -> Duration {
         match self {
             Self::Recently(wait) => *wait,
@@ -71,13 +71,13 @@ struct Cached {
     fetched_at: DateTime<Utc>,
 }
 
-/// The cache. All methods may be called at once from many requests.
+/// The cache. Concurrent requests may call all methods.
 pub(super) struct Jwks {
     url: Url,
     client: reqwest::Client,
     clock: Clock,
     cached: RwLock<Option<Cached>>,
-    /// When the latest fetch began; held while one is under way.
+    /// When the latest fetch began; held during a fetch.
     latest_fetch: Mutex<Option<DateTime<Utc>>>,
 }
 
@@ -93,10 +93,10 @@ impl Jwks {
         Ok(Self { url, client, clock, cached, latest_fetch: Mutex::new(None) })
     }
 
-    /// The key `kid` names; `None` when the project has no such key.
+    /// The key named `kid`; `None` when the project has no such key.
     ///
     /// # Errors
-    /// When the key is not known and nobody can be asked now.
+    /// The key is unknown and cannot be fetched now.
     pub(super) async fn key(&self, kid: &str) -> Result<Option<PublishedKey>, FetchError> {
         let (found, fresh) = self.look_up(kid);
         if found.is_some() && fresh {
@@ -104,11 +104,11 @@ impl Jwks {
         }
         let mut latest_fetch = match self.latest_fetch.try_lock() {
             Ok(guard) => guard,
-            // Somebody is fetching: a known key need not wait for that.
+            // Another request is fetching: a known key need not wait for that.
             Err(_) if found.is_some() => return Ok(found),
             Err(_) => self.latest_fetch.lock().await,
         };
-        // Whoever had the turn before may have brought what is asked for.
+        // The fetch of another request may have brought the key.
         let (found, fresh) = self.look_up(kid);
         if found.is_some() && fresh {
             return Ok(found);
@@ -120,8 +120,8 @@ impl Jwks {
         }
     }
 
-    /// Fetches the set ahead of the first token, and says so when it cannot:
-    /// the first token then asks again.
+    /// Fetches the set before the first token, and logs a failure: the first token then
+    /// tries again.
     pub(super) async fn look_ahead(&self) {
         let mut latest_fetch = self.latest_fetch.lock().await;
         if latest_fetch.is_some() {
@@ -138,10 +138,10 @@ impl Jwks {
         }
     }
 
-    /// Fetches unless the floor forbids it.
+    /// Fetches unless the last fetch is too recent.
     async fn refresh(&self, latest_fetch: &mut Option<DateTime<Utc>>) -> Result<(), FetchError> {
         let now = self.clock.now();
-        // A clock set back must not stretch the floor.
+        // A clock that was set back must not prolong the wait.
         let since = latest_fetch.map(|at| (now - at).max(TimeDelta::zero()));
         if let Some(left) =
             since.map(|since| FLOOR - since).filter(|left| *left > TimeDelta::zero())
@@ -192,7 +192,7 @@ impl Jwks {
     }
 }
 
-/// Reads a set, leaving out every key that is not for verifying ES256 or RS256.
+/// Parses a set, without keys that are not for verifying ES256 or RS256.
 fn parse(body: &[u8]) -> Result<KeySet, serde_json::Error> {
     #[derive(Deserialize)]
     struct Set {
@@ -213,7 +213,7 @@ fn usable(jwk: &Jwk) -> Option<(String, PublishedKey)> {
             Algorithm::ES256
         }
         AlgorithmParameters::RSA(rsa) if rsa.n.len() >= MIN_RSA_MODULUS_BASE64 => Algorithm::RS256,
-        // A symmetric key in a public document is no secret.
+        // A symmetric key in a public document is not a secret.
         _ => return None,
     };
     let declared = match algorithm {

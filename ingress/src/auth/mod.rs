@@ -31,15 +31,15 @@ use crate::error::ApiError;
 use service::ServiceKeys;
 use token::Tokens;
 
-/// Names the user a trusted backend acts for.
+/// Names the user for whom a trusted backend acts.
 pub const USER_HEADER: &str = "x-user-id";
-/// Supabase's second place for a key; service keys may stand here too.
+/// Supabase's second header for a key; service keys may be sent here too.
 const API_KEY_HEADER: &str = "apikey";
-/// Longer credentials are refused unread. A Supabase token is 1 to 2 kB, and
-/// as much longer as what the app keeps in the user's metadata.
+/// Longer credentials are refused unread. A Supabase token is 1 to 2 kB, plus what the
+/// app keeps in the user's metadata.
 const MAX_CREDENTIAL_BYTES: usize = 30 * 1024;
 
-/// Tells who sent a request. Built once in main; cheap to share.
+/// Authenticates requests. Built once in main; cheap to share.
 #[derive(Debug)]
 pub struct Authenticator(Mode);
 
@@ -54,7 +54,7 @@ impl Authenticator {
     /// Prepares the keys. Nothing is fetched before the first request needs it.
     ///
     /// # Errors
-    /// When the mode lacks what it needs to recognise anybody.
+    /// A setting that the mode requires is missing.
     pub fn new(config: AuthConfig, clock: Clock) -> Result<Self, AuthSetupError> {
         let mode = match config.mode {
             AuthMode::Jwt => Mode::Jwt(Box::new(Tokens::new(config, clock)?)),
@@ -64,18 +64,17 @@ impl Authenticator {
         Ok(Self(mode))
     }
 
-    /// Fetches what the first token would have to wait for, and says in the
-    /// log when it cannot be had.
+    /// Fetches keys before the first token needs them, and logs a failure.
     pub async fn look_at_keys(&self) {
         if let Mode::Jwt(tokens) = &self.0 {
             tokens.look_at_keys().await;
         }
     }
 
-    /// Who sent these headers.
+    /// The sender of these headers.
     ///
     /// # Errors
-    /// When the credentials are missing, do not hold, or cannot be checked now.
+    /// The credentials are missing, invalid, or cannot be checked now.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
         let named = named_in_header(headers)?;
         match &self.0 {
@@ -109,7 +108,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     of_sane_length(credential)
 }
 
-/// A service key stands in `apikey`, or where a token would.
+/// A service key in `apikey`, or in place of a token.
 fn service_credential(headers: &HeaderMap) -> Result<&str, AuthError> {
     let mut values = headers.get_all(API_KEY_HEADER).iter();
     let Some(value) = values.next() else {
@@ -144,7 +143,7 @@ fn named_in_header(headers: &HeaderMap) -> Result<Option<Uuid>, AuthError> {
     }
 }
 
-/// The `user_id` of the query string; every route treats it alike.
+/// The `user_id` of the query string; every route treats it the same way.
 fn named_in_query(query: Option<&str>) -> Result<Option<Uuid>, AuthError> {
     let mut named = None;
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {

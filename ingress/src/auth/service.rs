@@ -6,8 +6,8 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::{AuthError, AuthSetupError};
 
-/// The valid keys, kept as digests: equal length for the comparison, and
-/// nothing to read in a memory dump.
+/// The valid keys, kept as digests: of equal length for the comparison, and useless in a
+/// memory dump.
 pub(super) struct ServiceKeys(Vec<[u8; 32]>);
 
 impl std::fmt::Debug for ServiceKeys {
@@ -24,7 +24,8 @@ impl ServiceKeys {
         Ok(Self(keys.iter().map(|key| digest(key.expose_secret())).collect()))
     }
 
-    /// Compares with every key, so that time tells neither which matched nor where one differs.
+    /// Compares with every key, so that the time reveals neither which one matched nor
+    /// where one differs.
     pub(super) fn check(&self, presented: &str) -> Result<(), AuthError> {
         let presented = digest(presented);
         let none = Choice::from(0);

@@ -16,7 +16,7 @@ use super::{AuthConfig, AuthError, AuthSetupError, Caller};
 
 /// Verifies access tokens of one Supabase project.
 pub(super) struct Tokens {
-    /// One, or more while one replaces the other.
+    /// One, or two during a rotation.
     secrets: Vec<DecodingKey>,
     published: Option<Jwks>,
     issuer: Option<String>,
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Tokens {
 
 impl Tokens {
     pub(super) fn new(config: AuthConfig, clock: Clock) -> Result<Self, AuthSetupError> {
-        // Supabase signs with the text itself, not with what it may decode to.
+        // Supabase signs with the text itself, not with its decoded form.
         let key =
             |secret: &SecretString| DecodingKey::from_secret(secret.expose_secret().as_bytes());
         let secrets = config.jwt_secrets.iter().map(key).collect::<Result<Vec<_>, _>>();
@@ -69,13 +69,13 @@ impl Tokens {
         claims.into_caller(self.clock.now(), self.allow_anonymous)
     }
 
-    /// By whichever secret it was signed with.
+    /// Tries each secret.
     fn verify_by_secret(&self, token: &str) -> Result<Claims, AuthError> {
         let mut refused = AuthError::Invalid;
         for secret in &self.secrets {
             match self.verify(token, secret, Algorithm::HS256) {
                 Err(AuthError::Invalid) => {}
-                // Another refusal follows a signature that holds.
+                // Any other error means that the signature is valid.
                 Err(error) => refused = error,
                 Ok(claims) => return Ok(claims),
             }
@@ -83,7 +83,7 @@ impl Tokens {
         Err(refused)
     }
 
-    /// Fetches the published keys ahead of the first token.
+    /// Fetches the published keys before the first token.
     pub(super) async fn look_at_keys(&self) {
         if let Some(published) = &self.published {
             published.look_ahead().await;

@@ -29,29 +29,29 @@ use crate::state::AppState;
 use crate::stripe_api::replies::{Customer, Invoice, List, Session, Subscription};
 use crate::stripe_api::{CallError, Refusal};
 
-/// The metadata key that carries our user's id.
+/// The metadata key with our user's id.
 const USER_ID: &str = regimen_common::billing::object::USER_ID;
-/// Customers of one user tried at most, while Stripe does not know them.
+/// The highest number of customers of one user to try, while Stripe does not know them.
 const CUSTOMERS: usize = 3;
-/// Invoices shown at most.
+/// The highest number of invoices to show.
 const INVOICES: i64 = 100;
 
-/// What somebody wants to buy.
+/// The request of a checkout.
 #[derive(Debug, Default)]
 pub struct Wish {
-    /// One of the names in `STRIPE_PRICES`; the first unless given.
+    /// One of the names in `STRIPE_PRICES`; the first by default.
     pub plan: Option<String>,
-    /// Where to go after paying.
+    /// The return URL after paying.
     pub success_url: Option<String>,
-    /// Where to go without paying.
+    /// The return URL without paying.
     pub cancel_url: Option<String>,
 }
 
-/// The address of a checkout session for `user`.
+/// The URL of a checkout session for `user`.
 ///
 /// # Errors
-/// 409 for who has a subscription or has just paid; 422 for what is not offered or leads
-/// elsewhere; 500 without settings; 502 and 503 by Stripe.
+/// 409 if the user has a subscription or has just paid; 422 for an unknown offer or a
+/// foreign return URL; 500 without settings; 502 and 503 by Stripe.
 pub async fn checkout(
     state: &AppState,
     caller: &Caller,
@@ -80,7 +80,7 @@ pub async fn checkout(
             None => Who::Email(email),
         };
         let session = session(user, &price, (&success_url, &cancel_url), &who);
-        // One key for each customer: what Stripe refused for one is another call for the next.
+        // One key per customer: after Stripe refused one, the next is another call.
         let words = key.clone().into_inner();
         let key = keys::derived(&[&words, customer.as_deref().unwrap_or_default()])?;
         let made = match (state.stripe.write::<Session>(session.build(), &key).await, customer) {
@@ -103,7 +103,7 @@ pub async fn checkout(
     Err(unknown_customer())
 }
 
-/// For whom a checkout is.
+/// The customer or e-mail address of a checkout.
 enum Who<'a> {
     Customer(&'a str),
     Email(&'a str),
@@ -143,8 +143,8 @@ async fn payer(state: &AppState, user: Uuid) -> Result<Payer, ApiError> {
     Ok(payers::payer(&client, user, entitling).await?.unwrap_or_default())
 }
 
-/// Notes that Stripe does not know the user's customer, for the next call and
-/// for operators.
+/// Records that Stripe does not know the user's customer, for the next call and for
+/// operators.
 async fn lose(state: &AppState, user: Uuid, customer: &str) -> Result<(), ApiError> {
     metrics::counter!("regimen_stripe_alerts_total", "alert" => "missing_customer").increment(1);
     tracing::error!(
@@ -170,10 +170,11 @@ fn unknown_customer() -> ApiError {
     )
 }
 
-/// The address of a portal session for `user`.
+/// The URL of a portal session for `user`.
 ///
 /// # Errors
-/// 409 for who never bought anything; 422 for what leads elsewhere; 502 and 503 by Stripe.
+/// 409 if the user never bought anything; 422 for a foreign return URL; 502 and 503 by
+/// Stripe.
 pub async fn portal(
     state: &AppState,
     caller: &Caller,
@@ -207,8 +208,7 @@ fn nothing_to_manage() -> ApiError {
     )
 }
 
-/// The invoices of `customer`, newest first: the caller's own, or anybody's
-/// for operators.
+/// The invoices of `customer`, newest first: the caller's own, or any for operators.
 ///
 /// # Errors
 /// 404 for a customer that is not the caller's; 502 and 503 by Stripe.
@@ -226,7 +226,7 @@ pub async fn invoices(
     }
 }
 
-/// Lets operators and the customer themselves through.
+/// Passes operators and the customer's own user.
 ///
 /// # Errors
 /// 404 for a customer that is not the caller's; 502 and 503 by Stripe.
@@ -247,7 +247,7 @@ pub async fn may_see_customer(
     Err(no_such_customer())
 }
 
-/// Whether a subscription is the caller's own: as we know it, or of their customer.
+/// Whether a subscription is the caller's own: as stored, or of their customer.
 ///
 /// # Errors
 /// 502 and 503 by Stripe.
@@ -276,7 +276,7 @@ fn no_such_customer() -> ApiError {
     ApiError::NotFound("customer_id is not a customer of yours".to_owned())
 }
 
-/// The user's customer, if it is proven to be theirs.
+/// The user's customer, if ownership is proven.
 async fn own_customer(
     state: &AppState,
     caller: &Caller,

@@ -14,73 +14,73 @@ use utoipa::ToSchema;
 
 use crate::stripe_api::account::{Account, Sold, Subscribed};
 
-/// Currencies without a smaller unit, in Stripe's list.
+/// Stripe's zero-decimal currencies.
 const WITHOUT_CENTS: [&str; 16] = [
     "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv",
     "xaf", "xof", "xpf",
 ];
-/// Shown of who left.
+/// The highest number of recent cancellations to show.
 const RECENT: usize = 10;
 
-/// Users of the app, counted.
+/// Numbers of users.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Users {
     /// All.
     pub all: i64,
-    /// Those who came in the last 30 days.
+    /// Those created in the last 30 days.
     pub new: i64,
 }
 
-/// What the dashboard shows.
+/// The numbers of the dashboard.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SaasMetrics {
-    /// Monthly recurring revenue: what running subscriptions cost a month, by list price.
+    /// Monthly recurring revenue: the list prices of running subscriptions per month.
     pub mrr: f64,
-    /// All that was ever paid.
+    /// All payments ever.
     pub total_earnings: f64,
-    /// Paid since the month began.
+    /// Payments since the month began.
     pub earnings_this_month: f64,
-    /// Paid in the last 30 days.
+    /// Payments in the last 30 days.
     pub earnings_last30_days: f64,
-    /// Subscriptions that run: active, on trial or past due.
+    /// Running subscriptions: active, on trial or past due.
     pub active_subscribers: usize,
-    /// All subscriptions there ever were.
+    /// All subscriptions ever.
     pub total_subscribers: usize,
-    /// Made since the month began.
+    /// Subscriptions created since the month began.
     pub new_subs_this_month: usize,
-    /// Ended since the month began.
+    /// Subscriptions ended since the month began.
     pub churned_this_month: usize,
-    /// By the month they were made in: `2026-11`.
+    /// By the month of creation: `2026-11`.
     pub subscribers_by_month: BTreeMap<String, usize>,
-    /// Who left last, newest first.
+    /// The latest cancellations, newest first.
     pub recent_canceled: Vec<Canceled>,
     /// Running subscriptions ÷ users, in percent.
     pub conversion_rate: f64,
-    /// Subscriptions made in the last 30 days ÷ users who came in them, in percent.
+    /// Subscriptions created in the last 30 days ÷ users created in them, in percent.
     pub conversion_rate_last30_days: f64,
-    /// Average revenue a running subscription, a month.
+    /// Average revenue per running subscription and month.
     pub arpu: f64,
-    /// Ended this month ÷ those that ran when it began, in percent.
+    /// Ended this month ÷ running at its beginning, in percent.
     pub churn_rate: f64,
-    /// Lifetime value: `arpu` ÷ churn; 0 while nobody leaves.
+    /// Lifetime value: `arpu` ÷ churn; 0 while churn is zero.
     pub ltv: f64,
-    /// `ltv` against that of the month before, in percent; 0 where either is 0.
+    /// `ltv` relative to that of the month before, in percent; 0 if either is 0.
     pub ltv_growth: f64,
     /// The currency of all amounts, in lower case.
     pub currency: String,
-    /// Currencies that are paid in and are in no amount here.
+    /// Other currencies with payments, which are in no amount here.
     pub other_currencies: Vec<String>,
 }
 
-/// Somebody who left.
+/// A cancelled subscription.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Canceled {
-    /// Their address at Stripe.
+    /// The customer's e-mail address at Stripe.
     pub customer_email: Option<String>,
-    /// When, in Unix seconds.
+    /// When it was cancelled, in Unix seconds.
     pub canceled_at: i64,
-    /// What they had.
+    /// Its plan.
     pub plan: Option<String>,
 }
 
@@ -150,12 +150,12 @@ fn seconds(day: NaiveDate) -> i64 {
     day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp()
 }
 
-/// Whether a subscription runs.
+/// Whether a subscription is running.
 pub fn runs(subscription: &Subscribed) -> bool {
     matches!(subscription.status.as_str(), "active" | "trialing" | "past_due")
 }
 
-/// When it was over: cancelled for a day to come is not over.
+/// When it ended; a cancellation for a later day is not an end yet.
 fn ended(subscription: &Subscribed) -> Option<i64> {
     (subscription.status == "canceled")
         .then(|| subscription.ended_at.or(subscription.canceled_at))
@@ -199,7 +199,7 @@ fn other_currencies(account: &Account, main: &str) -> Vec<String> {
     others
 }
 
-/// What these cost a month, in units of the currency.
+/// The price of these per month, in units of the currency.
 fn monthly<'a>(all: impl Iterator<Item = &'a Subscribed>, currency: &str) -> f64 {
     let cents = all.flat_map(Subscribed::sold).filter_map(|sold| monthly_cents(sold, currency));
     units(cents.sum(), currency)
@@ -245,7 +245,7 @@ fn recent_canceled(account: &Account) -> Vec<Canceled> {
         .collect()
 }
 
-/// Units of the currency: dollars of cents.
+/// Units of the currency: dollars from cents.
 fn units(smallest: f64, currency: &str) -> f64 {
     if WITHOUT_CENTS.contains(&currency) { smallest } else { smallest / 100.0 }
 }

@@ -13,10 +13,10 @@ use crate::error::ApiError;
 use crate::extract::is_plain;
 use crate::idempotency::{IDEMPOTENCY_KEY, idempotency_key};
 
-/// The key for `action` of `actor`, from the request's headers or fresh.
+/// The key for `action` of `actor`, from the request's headers or newly generated.
 ///
 /// # Errors
-/// 400 for a key that is none.
+/// 400 for an invalid key.
 pub fn of_request(
     headers: &HeaderMap,
     action: &str,
@@ -31,11 +31,11 @@ pub fn of_request(
     }
 }
 
-/// The key of a refund. Money goes back once: without a key of the caller's, what
-/// is given back is the key.
+/// The key of a refund. A payment is refunded once: without a key of the caller's,
+/// payment and amount are the key.
 ///
 /// # Errors
-/// 400 for a key that is none.
+/// 400 for an invalid key.
 pub fn of_refund(
     headers: &HeaderMap,
     actor: &str,
@@ -49,14 +49,14 @@ pub fn of_refund(
     derived(&["refund", payment, &amount])
 }
 
-/// The key that stands for exactly these words.
+/// A key derived from these words.
 ///
 /// # Errors
-/// None in practice: the key is a digest.
+/// Never in practice: the key is a digest.
 pub fn derived(words: &[&str]) -> Result<IdempotencyKey, ApiError> {
     let mut digest = Sha256::new();
     for word in words {
-        // Lengths keep neighbours apart: "ab", "c" is not "a", "bc".
+        // Lengths separate the words: "ab", "c" is not "a", "bc".
         digest.update((word.len() as u64).to_be_bytes());
         digest.update(word.as_bytes());
     }

@@ -23,7 +23,7 @@ use crate::error::ApiError;
 /// The id of one of Stripe's objects at `pointer`.
 ///
 /// # Errors
-/// 422 at `pointer` when it is missing or no such id.
+/// 422 at `pointer` when it is missing or invalid.
 pub fn stripe_id<'a>(pointer: &str, id: Option<&'a str>) -> Result<&'a str, ApiError> {
     let message = match id {
         Some(id) if is_stripe_id(id) => return Ok(id),

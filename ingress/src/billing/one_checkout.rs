@@ -17,22 +17,23 @@ use crate::state::AppState;
 use crate::stripe_api::CallError;
 use crate::stripe_api::replies::Session;
 
-/// Tabs that open a checkout at the same moment as this one.
+/// The highest number of concurrent checkouts in other tabs to expire.
 const RIVALS: usize = 4;
 
-/// What became of a session that is not to be paid any more.
+/// The result of expiring a session.
 enum End {
     /// It cannot be paid.
     Closed,
-    /// It was paid before; what it sold, if it says.
+    /// It was already paid; its subscription, if it has one.
     Paid(Option<String>),
 }
 
-/// Makes `session` the one page `user` can pay on. `replayed`: it was made by an
-/// earlier request under the same key, and may be over by now.
+/// Makes `session` the only open page of `user`. `replayed`: an earlier request with the
+/// same key created it, and it may be over by now.
 ///
 /// # Errors
-/// 409 when the one before was paid, or others keep opening; 502 and 503 by Stripe.
+/// 409 when the earlier one was paid, or other tabs keep opening sessions; 502 and 503 by
+/// Stripe.
 pub async fn make_only(
     state: &AppState,
     user: Uuid,
@@ -66,7 +67,7 @@ pub async fn make_only(
     Err(ApiError::IdempotencyInFlight)
 }
 
-/// Refuses a page that was closed or paid since it was made.
+/// Refuses a page that was expired or paid since it was created.
 async fn still_open(state: &AppState, session: &str) -> Result<(), ApiError> {
     match status(state, session).await?.as_deref() {
         Some("complete") => Err(in_progress()),
@@ -92,7 +93,7 @@ async fn close(state: &AppState, session: &str) -> Result<End, ApiError> {
     let request = ExpireCheckoutSession::new(session).build();
     match state.stripe.write::<Session>(request, &key).await {
         Ok(_) | Err(CallError::Missing(_)) => return Ok(End::Closed),
-        // It is open no more; as what, it says itself.
+        // It is no longer open; its status says why.
         Err(CallError::Refused(_)) => {}
         Err(error) => return Err(error.into()),
     }
@@ -109,8 +110,8 @@ async fn close(state: &AppState, session: &str) -> Result<End, ApiError> {
     })
 }
 
-/// Why who has just paid cannot buy again; nothing when that has been judged
-/// here already and they have no subscription all the same.
+/// Why a user who has just paid cannot buy again; none if that payment was already
+/// processed here and they have no subscription.
 async fn already_paid(
     state: &AppState,
     user: Uuid,

@@ -15,7 +15,7 @@ use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod, StripeReq
 use stripe_core::refund::{CreateRefund, CreateRefundReason};
 use tokio::try_join;
 
-/// How far ahead a trial may end: Stripe takes no more than two years.
+/// The latest end of a trial: Stripe accepts two years at most.
 const LONGEST_TRIAL: i64 = 730 * 86_400;
 
 use crate::auth::{Caller, Role};
@@ -24,25 +24,25 @@ use crate::state::AppState;
 use crate::stripe_api::replies::{List, Subscription};
 use crate::stripe_api::{CallError, Reply};
 
-/// A change to make.
+/// A change of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Let the subscription end with what is paid.
+    /// End the subscription with its paid period.
     CancelAtPeriodEnd,
-    /// Pay another price from now on; what is paid is set off.
+    /// Change the price from now on, with proration.
     Price(String),
-    /// Take off what the coupon says, in place of other discounts.
+    /// Apply a coupon instead of other discounts.
     Coupon(String),
-    /// Let the trial end then, in Unix seconds.
+    /// End the trial at this time, in Unix seconds.
     TrialEnd(i64),
-    /// Charge this from now on.
+    /// Charge this payment method from now on.
     PaymentMethod(String),
 }
 
 /// The end of a trial, in Unix seconds.
 ///
 /// # Errors
-/// 422 at `/trial_end` when it is not in the future or beyond what Stripe takes.
+/// 422 at `/trial_end` when it is not in the future or later than Stripe accepts.
 pub fn trial_end(at: i64, now: DateTime<Utc>) -> Result<Change, ApiError> {
     let now = now.timestamp();
     if (now + 1..=now + LONGEST_TRIAL).contains(&at) {
@@ -52,7 +52,7 @@ pub fn trial_end(at: i64, now: DateTime<Utc>) -> Result<Change, ApiError> {
 }
 
 impl Change {
-    /// What the record calls it.
+    /// Its name in the audit log.
     pub fn name(&self) -> &'static str {
         match self {
             Self::CancelAtPeriodEnd => "cancel_subscription",
@@ -74,30 +74,30 @@ impl Change {
     }
 }
 
-/// What of a payment to give back.
+/// The part of a payment to refund.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repayment {
     /// `pi_…` or `ch_…`
     pub payment: String,
-    /// In the currency's smallest unit; everything unless given.
+    /// In the currency's smallest unit; the whole payment by default.
     pub amount: Option<i64>,
     /// One of Stripe's reasons.
     pub reason: Option<Reason>,
 }
 
-/// Why a payment is given back, in Stripe's words.
+/// The reason of a refund, as Stripe names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Paid twice.
     Duplicate,
-    /// Not paid by whose card it is.
+    /// Not paid by the card's owner.
     Fraudulent,
-    /// They asked for it.
+    /// Requested by the customer.
     RequestedByCustomer,
 }
 
-/// Who changes something, for the record.
+/// The actor, for the audit log.
 pub fn actor(caller: &Caller) -> String {
     match (caller.role, caller.user_id) {
         (Role::Service, _) | (_, None) => "service".to_owned(),
@@ -108,8 +108,8 @@ pub fn actor(caller: &Caller) -> String {
 /// Changes a subscription.
 ///
 /// # Errors
-/// 404 and 422 when Stripe does not know it or refuses; 409 when it has several
-/// items; 502 and 503 by Stripe.
+/// 404 and 422 when Stripe does not know or refuses it; 409 when it has several items;
+/// 502 and 503 by Stripe.
 pub async fn change<T: DeserializeOwned>(
     state: &AppState,
     caller: &Caller,
@@ -138,7 +138,7 @@ pub async fn change<T: DeserializeOwned>(
     recorded(state, caller, name, subscription, &detail, call).await
 }
 
-/// The item of a subscription that has one, with another price.
+/// The only item of a subscription, with another price.
 async fn only_item(
     state: &AppState,
     subscription: &str,
@@ -159,7 +159,7 @@ async fn only_item(
     Ok(changed)
 }
 
-/// Has Stripe mail an invoice again.
+/// Asks Stripe to mail an invoice again.
 ///
 /// # Errors
 /// As [`change`].
@@ -174,7 +174,7 @@ pub async fn resend_invoice<T: DeserializeOwned>(
     recorded(state, caller, "resend_invoice", invoice, &json!({}), call).await
 }
 
-/// Gives a payment back.
+/// Refunds a payment.
 ///
 /// # Errors
 /// As [`change`].
@@ -204,7 +204,7 @@ pub async fn refund<T: DeserializeOwned>(
     recorded(state, caller, "refund", payment, &detail, call).await
 }
 
-/// The invoice behind an id: its own, or the latest of a subscription or customer.
+/// The invoice of an id: its own, or the latest of a subscription or customer.
 ///
 /// # Errors
 /// 422 for another kind of id; 502 and 503 by Stripe.
@@ -225,7 +225,8 @@ pub async fn invoice(state: &AppState, of: &str) -> Result<Option<Value>, ApiErr
     Ok(if found["object"] == "list" { found["data"].get(0).cloned() } else { Some(found) })
 }
 
-/// A customer with subscriptions and invoices as Stripe has them, and their ways to pay.
+/// A customer with subscriptions and invoices as Stripe has them, and their payment
+/// methods.
 ///
 /// # Errors
 /// 404 for an unknown one; 502 and 503 by Stripe.
@@ -249,7 +250,7 @@ fn list(path: &str, query: &str) -> RequestBuilder {
     request
 }
 
-/// Makes a call between the two halves of its record.
+/// Records a call before and after it is made.
 async fn recorded<T>(
     state: &AppState,
     caller: &Caller,
@@ -271,7 +272,7 @@ async fn recorded<T>(
         admin_actions::end(&client, record, outcome).await
     };
     if let Err(error) = ended.await {
-        // The change itself stands; without an outcome the record says that it may.
+        // The change was made; a record without an outcome says that it may have been.
         tracing::warn!(record, %error, "could not complete the record of an operator's action");
     }
     called.map_err(CallError::for_operator)

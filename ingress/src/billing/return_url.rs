@@ -8,11 +8,11 @@ use crate::middleware::AllowedOrigins;
 
 const MAX_CHARS: usize = 2_000;
 
-/// The address to send people back to: `wanted`, else `default`. It is passed
-/// on as it was written: Stripe fills in `{CHECKOUT_SESSION_ID}`.
+/// The return URL: `wanted`, else `default`. It is passed on unchanged: Stripe fills in
+/// `{CHECKOUT_SESSION_ID}`.
 ///
 /// # Errors
-/// It lies elsewhere, or there is none; `field` is named.
+/// It has another origin, or there is none; `field` is named.
 pub fn choose(
     field: &str,
     wanted: Option<&str>,
@@ -34,8 +34,8 @@ pub fn choose(
     }
 }
 
-/// The plain characters only: what browsers and we might read differently
-/// (backslashes, tabs, other alphabets) is nobody's honest address.
+/// Plain characters only: characters that browsers and we may read differently
+/// (backslashes, tabs, other alphabets) do not occur in legitimate URLs.
 fn is_allowed(text: &str, origins: &AllowedOrigins) -> bool {
     let plain = |c: char| c.is_ascii_graphic() && c != '\\';
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
@@ -45,7 +45,7 @@ fn is_allowed(text: &str, origins: &AllowedOrigins) -> bool {
         && Url::parse(text).is_ok_and(|url| origins.allow(&url))
 }
 
-/// Where people come back to unless they name a place.
+/// The default return URL.
 pub fn default(app_url: Option<&Url>, origins: &AllowedOrigins) -> Option<String> {
     match (app_url, origins) {
         (Some(url), _) => Some(url.to_string()),

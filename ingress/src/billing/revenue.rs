@@ -12,17 +12,17 @@ use crate::state::AppState;
 use crate::stripe_api::CallError;
 use crate::stripe_api::replies::PriceObject;
 
-/// The numbers of this moment, and what they were made from.
+/// The current numbers.
 ///
 /// # Errors
-/// 502 and 503 when a price is needed that Stripe does not tell.
+/// 502 and 503 when a price cannot be fetched from Stripe.
 pub async fn metrics(state: &AppState) -> Result<(Metrics, Standing), ApiError> {
     let client = state.db.get().await?;
     let unknown = payers::unknown_prices(&client).await?;
     drop(client);
     let mut fetched = Vec::with_capacity(unknown.len());
     for id in unknown.iter().filter(|id| is_stripe_id(id)) {
-        // async-stripe has prices in a crate of their own, too large for one path.
+        // async-stripe's crate for prices is too large for one path.
         let request = RequestBuilder::new(StripeMethod::Get, format!("/prices/{id}"));
         match state.stripe.read::<PriceObject>(request).await {
             Ok(price) => fetched.push(Price::from(price)),

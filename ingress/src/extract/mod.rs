@@ -16,9 +16,8 @@ use uuid::Uuid;
 use crate::error::ApiError;
 use crate::middleware::BodyRefused;
 
-/// A JSON body, checked for what no route wants before it is read into `T`:
-/// too deep, keys given twice, NUL and half characters in texts, enormous
-/// lists. A byte order mark before it is skipped.
+/// A JSON body, checked before it is parsed into `T`: nesting, duplicate keys, NUL and
+/// unpaired surrogates in texts, list sizes. A byte order mark before it is skipped.
 #[derive(Debug, Clone)]
 pub struct Json<T>(pub T);
 
@@ -27,25 +26,25 @@ pub struct Json<T>(pub T);
 #[derive(Debug, Clone)]
 pub struct JsonAndBytes<T>(pub T, pub Bytes);
 
-/// A body as it came, for signatures over raw bytes.
+/// A raw body, for signatures.
 #[derive(Debug, Clone)]
 pub struct RawBody(pub Bytes);
 
-/// The one word a path leaves open; what cannot be read as text names nothing,
-/// so it is a 404.
+/// The single segment of a path as text; if it is not UTF-8, it names nothing, so it is a
+/// 404.
 #[derive(Debug, Clone)]
 pub struct Word(pub String);
 
-/// The one id of a path; what is no id names nothing, so it is a 404.
+/// The single id of a path; if it is not an id, it names nothing, so it is a 404.
 #[derive(Debug, Clone, Copy)]
 pub struct Id(pub Uuid);
 
-/// The one name of a path, as plain characters; anything else names nothing, so
-/// it is a 404.
+/// The single name of a path, of plain characters; anything else names nothing, so it is
+/// a 404.
 #[derive(Debug, Clone)]
 pub struct Name(pub String);
 
-/// The query string read into `T`.
+/// The query string parsed into `T`.
 #[derive(Debug, Clone)]
 pub struct Query<T>(pub T);
 
@@ -112,7 +111,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
-/// Whether `text` is a word that names may be made of.
+/// Whether `text` consists of the characters of names.
 pub fn is_plain(text: &str) -> bool {
     const MAX_BYTES: usize = 255;
     (1..=MAX_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
@@ -132,7 +131,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Reads `body` as `T` under the same rules as [`Json`].
+/// Parses `body` as `T` under the same rules as [`Json`].
 ///
 /// # Errors
 /// 400 when it is not JSON, 422 with pointers when it does not fit.
@@ -144,13 +143,13 @@ pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_path_to_error::deserialize(&mut deserializer).map_err(|error| misfit(&error))
 }
 
-/// A JSON text without the byte order mark that some editors and libraries put
-/// before it (RFC 8259, section 8.1, lets readers skip it).
+/// A JSON text without the byte order mark that some editors and libraries put before it
+/// (RFC 8259, section 8.1, allows skipping it).
 pub(crate) fn without_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
 }
 
-/// Reads a guarded body to its end.
+/// Reads a limited body to its end.
 pub(crate) async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     axum::body::to_bytes(body, usize::MAX).await.map_err(|error| {
         // axum wraps the guard's error once or more.
@@ -178,7 +177,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// The body is JSON, but not what the route reads.
+/// The body is JSON, but not what the route expects.
 fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     let mut pointer: String = error.path().iter().map(reference_token).collect();
     let text = error.inner().to_string();
@@ -204,12 +203,12 @@ fn reference_token(segment: &Segment) -> String {
     }
 }
 
-/// A key as a JSON pointer writes it (RFC 6901, section 4).
+/// A key escaped for a JSON pointer (RFC 6901, section 4).
 fn escaped(key: &str) -> String {
     shortened(key).replace('~', "~0").replace('/', "~1").replace('\u{ffff}', "\u{fffd}")
 }
 
-/// At most a line of what a client sent, without control characters.
+/// A client's text, shortened to a line and without control characters.
 fn shortened(text: &str) -> String {
     const MAX_CHARS: usize = 160;
     text.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()

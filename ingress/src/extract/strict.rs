@@ -25,7 +25,7 @@ const MAX_FINDINGS: usize = 20;
 pub(super) fn check(text: &str) -> Result<(), ApiError> {
     let mut scan = Scan::default();
     let mut read = scan.read(text);
-    // The reader stops at half a surrogate without saying where it stands.
+    // The parser stops at an unpaired surrogate without reporting its place.
     if read.is_err()
         && let Some(marked) = surrogates::marked(text)
     {
@@ -33,7 +33,7 @@ pub(super) fn check(text: &str) -> Result<(), ApiError> {
         read = scan.read(&marked);
     }
     match read {
-        // What was found tells why no more was read.
+        // The findings say why the scan stopped.
         Err(error) if !scan.gave_up => {
             Err(ApiError::BadRequest(format!("the body is not valid JSON: {error}")))
         }
@@ -44,13 +44,13 @@ pub(super) fn check(text: &str) -> Result<(), ApiError> {
 
 #[derive(Default)]
 struct Scan {
-    /// The place, one step a level. Written out only where something is found:
-    /// almost every body has nothing to be found.
+    /// The place, one step per level. Written out only for a finding, because almost
+    /// every body has none.
     path: Vec<Step>,
     findings: Vec<FieldError>,
-    /// Whether reading ended before the end, because something has no end.
+    /// Whether the scan stopped early, at something without end.
     gave_up: bool,
-    /// Whether [`surrogates::MARK`] stands for half of a surrogate pair.
+    /// Whether [`surrogates::MARK`] replaces an unpaired surrogate.
     halves_are_marked: bool,
 }
 
@@ -76,7 +76,7 @@ impl Scan {
         }
     }
 
-    /// Something goes on and on: says so and reads no further.
+    /// Reports something without end and stops the scan.
     fn give_up<E: Error>(&mut self, message: &str) -> E {
         self.path.pop();
         self.find(message);
@@ -91,7 +91,7 @@ impl Scan {
         if self.halves_are_marked && text.contains(surrogates::MARK) {
             self.find("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character; leave it out");
         }
-        // A char is at least one byte: short texts need no counting.
+        // A char is at least one byte, so short texts need no counting.
         if text.len() > MAX_TEXT_CHARS && text.chars().count() > MAX_TEXT_CHARS {
             self.find("is longer than 10000 characters; shorten it");
         }

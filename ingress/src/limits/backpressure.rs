@@ -16,14 +16,14 @@ use crate::error::ApiError;
 use crate::measurement::Measurement;
 
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
-/// The drain rate is that of the last minute.
+/// The window of the pace.
 const DRAIN_WINDOW: Duration = Duration::from_secs(60);
-/// What a client is told while nothing drains at all.
+/// The `Retry-After` while no job ends.
 const STANDSTILL_WAIT: Duration = Duration::from_secs(60);
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
-/// Decides whether more may be accepted.
+/// Decides whether more jobs may be accepted.
 #[derive(Debug)]
 pub struct Backpressure {
     db: Pool,
@@ -34,11 +34,11 @@ pub struct Backpressure {
 #[derive(Debug)]
 struct Measured {
     backlog: Backlog,
-    /// Jobs let in since then; given back through the rooms that hold it.
+    /// Jobs admitted since the measurement; released with their rooms.
     accepted_since: Arc<AtomicI64>,
 }
 
-/// Room for jobs, given back when dropped unless they were accepted.
+/// Room for jobs, released when dropped unless they were accepted.
 #[derive(Debug)]
 pub struct Room {
     jobs: i64,
@@ -47,7 +47,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// The jobs were accepted: the room stays taken.
+    /// The jobs were accepted: the room stays reserved.
     pub fn keep(mut self) {
         self.kept = true;
     }
@@ -66,10 +66,10 @@ impl Backpressure {
         Self { db, max_queued, measurement: Measurement::new(MEASURE_EVERY) }
     }
 
-    /// Room for `jobs` more.
+    /// Reserves room for `jobs` more.
     ///
     /// # Errors
-    /// 503 with the time the surplus takes to drain, or when Postgres is away.
+    /// 503 with the time until the surplus has drained, or when Postgres is away.
     pub async fn admit(&self, jobs: usize) -> Result<Room, ApiError> {
         let jobs = i64::try_from(jobs).unwrap_or(i64::MAX);
         let measured = self.measurement.get(|| self.measure()).await?;
@@ -96,7 +96,7 @@ impl Backpressure {
     }
 }
 
-/// How long `surplus` jobs take where so many end a second.
+/// How long `surplus` jobs take at this pace per second.
 fn wait(surplus: i64, pace: Option<f64>) -> Duration {
     let Some(pace) = pace else { return STANDSTILL_WAIT };
     let drained = Duration::try_from_secs_f64(surplus as f64 / pace).unwrap_or(LONGEST_WAIT);

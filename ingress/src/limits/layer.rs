@@ -25,16 +25,16 @@ use crate::idempotency::{IDEMPOTENCY_KEY, Repeated};
 const POLICY_HEADER: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT_HEADER: HeaderName = HeaderName::from_static("ratelimit");
 
-/// What is limited.
+/// The limited actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Asking for plans.
+    /// A request for plans.
     GeneratePlans,
-    /// Asking for one meal plan, the legacy way.
+    /// A legacy request for one meal plan.
     MealPlan,
-    /// Asking for one workout plan, the legacy way.
+    /// A legacy request for one workout plan.
     WorkoutPlan,
-    /// What makes us call Stripe.
+    /// A request that calls Stripe.
     Billing,
 }
 
@@ -53,7 +53,7 @@ impl Action {
         }
     }
 
-    /// Whether its answers are kept under an idempotency key.
+    /// Whether its responses are stored under an idempotency key.
     pub fn keeps_answers(self) -> bool {
         match self {
             Self::GeneratePlans | Self::MealPlan | Self::WorkoutPlan => true,
@@ -62,8 +62,7 @@ impl Action {
     }
 }
 
-/// What stands against a request, if anything: beyond its limit it may only get
-/// the answer it was given before.
+/// The limit that a request exceeds, if any: it may then only get its stored response.
 #[derive(Debug, Clone)]
 pub struct OverLimit(pub Option<QuotaExceeded>);
 
@@ -75,12 +74,12 @@ impl<S: Send + Sync> FromRequestParts<S> for OverLimit {
     }
 }
 
-/// Marks routes whose handler is asked about a request beyond the limit too: it
-/// stores the targets of the quiz before it refuses.
+/// Marks routes whose handler also runs beyond the limit: it stores the targets of the
+/// quiz before it refuses.
 #[derive(Debug, Clone, Copy)]
 pub struct StoresTargets;
 
-/// `routes`, each request to which counts as one `action` of its user.
+/// `routes`, with each request counted as one `action` of its user.
 pub fn limited<S>(state: &S, action: Action, routes: OpenApiRouter<S>) -> OpenApiRouter<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -90,8 +89,8 @@ where
     routes.route_layer(from_fn_with_state((state.clone(), action), enforce))
 }
 
-/// Refuses a limited request when its user's quota is used up; else lets it
-/// through and tells on its answer what is left.
+/// Refuses a request when its user's quota is used up; otherwise adds the remaining quota
+/// to its response.
 ///
 /// # Errors
 /// 401 and 403 by [`Caller`], 429 by the limits.
@@ -110,7 +109,7 @@ where
     let (user, body) = limited_user(&caller, body).await?;
     let mut request = Request::from_parts(parts, body);
     let Some(user) = user else {
-        // A backend that names nobody: the handler says so.
+        // A backend that names no user: the handler reports it.
         return Ok(next.run(request).await);
     };
     let limits = Arc::<RateLimits>::from_ref(&state);
@@ -145,8 +144,8 @@ where
     Ok(response)
 }
 
-/// Whose quota counts: the token's user, or the one a trusted backend names,
-/// for which the body must be looked into.
+/// The user whose quota counts: the token's, or the one that a trusted backend names,
+/// possibly in the body.
 async fn limited_user(caller: &Caller, body: Body) -> Result<(Option<Uuid>, Body), ApiError> {
     #[derive(Deserialize)]
     struct Named {
@@ -162,7 +161,7 @@ async fn limited_user(caller: &Caller, body: Body) -> Result<(Option<Uuid>, Body
     Ok((user, Body::from(bytes)))
 }
 
-/// Only what was accepted now counts: no refusal, no repeated answer.
+/// Only newly accepted requests count: no refusals, no repeated responses.
 fn is_counted(response: &Response) -> bool {
     response.status().is_success() && !is_repeated(response)
 }

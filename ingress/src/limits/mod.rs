@@ -28,11 +28,11 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// The settings of this module.
 #[derive(Debug, Clone)]
 pub struct UsageLimits {
-    /// How often what may be done.
+    /// The rates.
     pub rates: RateConfig,
     /// `RATE_LIMIT_PATIENCE_SECONDS`: Redis slower than this counts as away.
     pub patience: Duration,
-    /// `MAX_QUEUED`: jobs waiting beyond which no more are accepted.
+    /// `MAX_QUEUED`: the limit of the backlog.
     pub max_queued: u32,
     /// `MONTHLY_QUOTA`: whether `plans.monthly_ai_generations` is enforced.
     pub monthly_quota: bool,
@@ -50,16 +50,16 @@ impl UsageLimits {
     }
 }
 
-/// The limiter and what it needs to know of users.
+/// The limits, and what they need to know of users.
 #[derive(Debug)]
 pub struct RateLimits {
     /// The settings.
     pub config: UsageLimits,
-    /// Counts.
+    /// The rate limiter.
     pub limiter: RateLimiter,
-    /// Which plan a user has.
+    /// The users' plan tiers.
     pub tiers: Tiers,
-    /// How much is waiting.
+    /// The backlog.
     pub backpressure: Backpressure,
 }
 
@@ -74,7 +74,7 @@ impl RateLimits {
         }
     }
 
-    /// Forgets what is no longer needed, on a timer, until the limits are dropped.
+    /// Removes outdated entries on a timer, until the limits are dropped.
     pub fn sweep_while_alive(self: &Arc<Self>) {
         let limits: Weak<Self> = Arc::downgrade(self);
         tokio::spawn(async move {

@@ -11,12 +11,12 @@ use regimen_common::rate_limit::RatePolicy;
 
 use super::Action;
 
-/// So many in so much time, written `5/h`, `10/m`, `50/d` or `3/2h`.
+/// A rate, written `5/h`, `10/m`, `50/d` or `3/2h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// The number.
     pub quota: NonZeroU32,
-    /// In how much time.
+    /// The window.
     pub window: Duration,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Rate {
     }
 }
 
-/// The rates of free users; others get a multiple.
+/// The rates of free users; paying users get a multiple.
 #[derive(Debug, Clone)]
 pub struct RateConfig {
     /// `RATE_GENERATE_PLANS`: requests for plans.
@@ -61,7 +61,7 @@ pub struct RateConfig {
     pub billing: Rate,
     /// `RATE_DAILY`: all requests for plans together.
     pub daily: Rate,
-    /// `RATE_PRO_FACTOR`: how many times as often paying users may.
+    /// `RATE_PRO_FACTOR`: the multiple for paying users.
     pub pro_factor: NonZeroU32,
     /// `RATE_SHADOW`: names of policies that only report.
     pub shadow: Vec<String>,
@@ -95,7 +95,7 @@ impl RateConfig {
         config
     }
 
-    /// What limits `action` for a user of `tier`.
+    /// The policies of `action` for a user of `tier`.
     pub fn policies(&self, action: Action, tier: PlanTier) -> Vec<RatePolicy> {
         let own = match action {
             Action::GeneratePlans => self.generate_plans,

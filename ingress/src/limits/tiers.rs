@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 const KEEP: Duration = Duration::from_secs(30);
-/// About 5 MB; beyond it everything is forgotten and asked again.
+/// About 5 MB; beyond it the cache is emptied.
 const MAX_USERS: usize = 100_000;
 
-/// Looks plans up and remembers them.
+/// Caches the users' plan tiers.
 #[derive(Debug)]
 pub struct Tiers {
     db: Pool,
@@ -29,7 +29,7 @@ impl Tiers {
         Self { db, known: Mutex::default() }
     }
 
-    /// The user's tier. While Postgres is away everybody counts as free: the
+    /// The user's tier. While Postgres is away everybody counts as free, because the
     /// request will not be accepted anyway.
     pub async fn of(&self, user: Uuid) -> PlanTier {
         if let Some(tier) = self.remembered(user) {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::{ApiError, Part};
 
-/// Why reading a body was ended.
+/// Why reading a body was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyRefused {
     /// More bytes than allowed.
@@ -23,7 +23,7 @@ pub enum BodyRefused {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Not here in time.
+    /// Too slow.
     #[error("the body did not arrive in time")]
     TooSlow,
     /// The connection broke.
@@ -41,7 +41,7 @@ impl From<BodyRefused> for ApiError {
     }
 }
 
-/// Lets `limit` bytes through within `timeout`.
+/// Passes on `limit` bytes within `timeout`.
 pub(super) fn guard(body: Body, limit: usize, timeout: Duration) -> Body {
     if body.is_end_stream() {
         return body;
@@ -50,12 +50,12 @@ pub(super) fn guard(body: Body, limit: usize, timeout: Duration) -> Body {
     Body::new(Guarded { body, limit, read: 0, deadline })
 }
 
-/// The most that is read of a body that is refused.
+/// The most that is read of a refused body.
 const DISCARD_BYTES: usize = 1024 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads a refused body for a while: closing under a client that is still
-/// sending would take it the answer too.
+/// Reads a refused body for a while: if the connection were closed while the client is
+/// still sending, the client would not see the response.
 pub(super) async fn discard(body: Body) {
     let mut body = guard(body, DISCARD_BYTES, DISCARD_TIMEOUT);
     while let Some(Ok(_)) = body.frame().await {}

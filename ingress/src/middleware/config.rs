@@ -7,31 +7,31 @@ use regimen_common::config::{Env, Environment};
 use super::{AllowedOrigins, FloodConfig};
 use crate::client_address::TrustedProxies;
 
-/// Limits on what a client may send, how fast, and from where.
+/// Limits of requests and connections.
 #[derive(Debug, Clone)]
 pub struct LimitsConfig {
     /// `BODY_LIMIT_BYTES`: the largest body read.
     pub body_bytes: usize,
-    /// `BODY_TIMEOUT_SECONDS`: a body must be here this long after its head.
+    /// `BODY_TIMEOUT_SECONDS`: a body must be complete within this time after its head.
     pub body_timeout: Duration,
-    /// `HEADER_TIMEOUT_SECONDS`: a head must be here this long after the
-    /// connection opened or its last answer; also ends idle connections.
+    /// `HEADER_TIMEOUT_SECONDS`: a head must be complete within this time after the
+    /// connection opened or its last response; also ends idle connections.
     pub header_timeout: Duration,
-    /// `MAX_CONNECTIONS`: connections held open at once; more wait to be accepted.
+    /// `MAX_CONNECTIONS`: connections open at once; more wait to be accepted.
     pub max_connections: usize,
     /// `FLOOD_PER_SECOND`, `FLOOD_BURST`: requests of one address.
     pub flood: FloodConfig,
-    /// `TRUSTED_PROXIES`, `FORWARDED_HEADER`: how to see through proxies.
+    /// `TRUSTED_PROXIES`, `FORWARDED_HEADER`: how client addresses are read.
     pub trusted_proxies: TrustedProxies,
     /// `ALLOWED_ORIGINS`: the web origins that may call from a browser.
     pub allowed_origins: AllowedOrigins,
 }
 
-/// The longest path and query read.
+/// The longest path and query.
 pub(super) const URL_BYTES: usize = 8 * 1024;
-/// All header names and values together: a long token and much beside it.
+/// The size of all header names and values together: a long token and other headers.
 pub(super) const HEADER_BYTES: usize = 48 * 1024;
-/// The read buffer of a connection, and with it the largest head.
+/// The read buffer of a connection, which limits the head.
 pub(crate) const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// Header lines of one request.
 pub(crate) const HEADER_LINES: usize = 100;
@@ -52,7 +52,7 @@ impl LimitsConfig {
 }
 
 impl Default for LimitsConfig {
-    /// What an empty environment gives.
+    /// The defaults.
     fn default() -> Self {
         let mut env = Env::from_pairs::<String, String>([]);
         Self::from_env(&mut env, Environment::Production)

@@ -13,7 +13,7 @@ use regimen_common::config::{Env, Environment};
 use tower_http::cors::{Any, CorsLayer};
 use url::Url;
 
-/// The longest a browser keeps the answer to a preflight (Chromium's maximum).
+/// The longest time that a browser caches a preflight response (Chromium's maximum).
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(2 * 3600);
 const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
 
@@ -49,7 +49,7 @@ impl AllowedOrigins {
         Self::Exactly(origins)
     }
 
-    /// Whether `url` lies on one of these origins. Links with a user name never do.
+    /// Whether `url` has one of these origins. URLs with a user name never do.
     pub fn allow(&self, url: &Url) -> bool {
         let web = matches!(url.scheme(), "http" | "https");
         let plain = url.username().is_empty() && url.password().is_none();
@@ -61,7 +61,7 @@ impl AllowedOrigins {
     }
 }
 
-/// `name` as a browser would send it, when it is an origin and nothing more.
+/// `name` as a browser would send it, if it is an origin and nothing more.
 fn exact_origin(name: &str) -> Option<String> {
     let url = Url::parse(name).ok()?;
     let bare = matches!(url.scheme(), "http" | "https")
@@ -88,8 +88,8 @@ pub(super) fn layer(origins: &AllowedOrigins) -> CorsLayer {
     }
 }
 
-/// What a page may send: what is read here, and what browsers' EventSource
-/// substitutes and tracers (W3C Trace Context and Baggage, Sentry) add.
+/// The request headers that a page may send: those that are read here, and those that
+/// EventSource polyfills and tracers (W3C Trace Context and Baggage, Sentry) add.
 fn request_headers() -> [HeaderName; 15] {
     [
         ACCEPT,
@@ -110,7 +110,7 @@ fn request_headers() -> [HeaderName; 15] {
     ]
 }
 
-/// What a page may read.
+/// The response headers that a page may read.
 fn response_headers() -> [HeaderName; 8] {
     [
         ETAG,

@@ -20,17 +20,17 @@ const MAX_ADDRESSES: usize = 100_000;
 /// Buckets that all further addresses share.
 const SHARED_BUCKETS: u64 = 4_096;
 
-/// What one address may do.
+/// The limits per address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FloodConfig {
-    /// Requests a second in the long run; 0 switches the guard off.
+    /// Sustained requests per second; 0 disables the guard.
     pub per_second: u32,
-    /// Requests at once.
+    /// The burst.
     pub burst: u32,
 }
 
 impl FloodConfig {
-    /// Off in development unless set: load tests come from one address.
+    /// Disabled by default in development, because load tests use one address.
     pub(super) fn from_env(env: &mut Env, environment: Environment) -> Self {
         let per_second = match environment {
             Environment::Development => 0,
@@ -53,13 +53,13 @@ enum Bucket {
 pub struct FloodGuard {
     limiter: DefaultKeyedRateLimiter<Bucket>,
     clock: DefaultClock,
-    /// Seeded per process, so that nobody can aim at another's shared bucket.
+    /// Seeded per process, so that clients cannot choose another client's shared bucket.
     hasher: RandomState,
     max_addresses: usize,
 }
 
 impl FloodGuard {
-    /// A guard with the given limits, or none when it is switched off.
+    /// A guard with the given limits, or none when it is disabled.
     pub fn new(config: &FloodConfig) -> Option<Self> {
         Self::with_capacity(config, MAX_ADDRESSES)
     }
@@ -80,7 +80,7 @@ impl FloodGuard {
     /// Counts one request.
     ///
     /// # Errors
-    /// 429 with the time after which the address may ask again.
+    /// 429 with the time after which the address may retry.
     pub fn check(&self, client: ClientAddress) -> Result<(), ApiError> {
         let Err(not_until) = self.limiter.check_key(&self.bucket(client.group())) else {
             return Ok(());
@@ -94,7 +94,7 @@ impl FloodGuard {
         })))
     }
 
-    /// Forgets addresses that have been quiet long enough to be at full quota again.
+    /// Removes addresses that are back at full quota.
     pub fn sweep(&self) {
         self.limiter.retain_recent();
         self.limiter.shrink_to_fit();

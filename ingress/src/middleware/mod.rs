@@ -34,7 +34,7 @@ pub use flood::{FloodConfig, FloodGuard};
 /// 5. credentials: 401, 403 (extractor [`crate::auth::Caller`])
 /// 6. the caller's rate limit: 429 (the limited routes)
 /// 7. the body's content: 400, 415, 422 (extractors and validation)
-/// 8. monthly quota, spend, backpressure: 429, 503 (the handler's one call)
+/// 8. monthly quota, backpressure: 429, 503 (the handler's one call)
 ///
 /// A preflight request is answered before all of these.
 pub fn wrap<S>(
@@ -47,7 +47,7 @@ where
 {
     let refusals = Arc::new(refuse::EarlyRefusals::new(limits, is_flood_exempt));
     refuse::sweep_while_alive(&refusals);
-    // The last layer added is the first to see a request.
+    // The layer added last sees a request first.
     router
         .fallback(refuse::unknown_route)
         .method_not_allowed_fallback(refuse::unknown_method)

@@ -22,7 +22,7 @@ use tracing::{Instrument, Span};
 use crate::error::ApiError;
 use crate::request_id::{self, REQUEST_ID_HEADER};
 
-/// Sent with every answer that does not say otherwise.
+/// Added to every response that does not set them.
 const DEFAULT_HEADERS: [(HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -32,16 +32,16 @@ const DEFAULT_HEADERS: [(HeaderName, &str); 6] = [
     (header::X_FRAME_OPTIONS, "DENY"),
 ];
 
-/// Asked every few seconds, and of no interest to anybody's trace.
+/// Requested every few seconds, and not traced.
 const UNTRACED: [&str; 3] = ["/health", "/livez", "/readyz"];
 
-/// The outermost layer. A trace that began in the client goes on.
+/// The outermost layer. Continues a trace of the client.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
     let trace = trace_of(request.headers());
     trace_context::within(trace, observed(request, next)).await
 }
 
-/// A header that comes twice counts as none.
+/// A repeated header is ignored.
 fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::from_headers(|name| {
         let mut lines = headers.get_all(name).iter();
@@ -83,7 +83,7 @@ async fn observed(request: Request, next: Next) -> Response {
     response
 }
 
-/// A panic in a handler is our defect, not the end of the connection.
+/// A panic in a handler must not end the connection.
 pub(super) async fn answer_panics(request: Request, next: Next) -> Response {
     match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
@@ -95,7 +95,7 @@ pub(super) async fn answer_panics(request: Request, next: Next) -> Response {
 #[error("a handler panicked; the line before has the place")]
 struct Panicked;
 
-/// Methods as labels; made-up ones share one.
+/// Methods as labels; unknown ones share one.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -109,7 +109,7 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// A request whose answer has not begun; counted until it is dropped.
+/// A request whose response has not begun; counted until it is dropped.
 struct Open(Gauge);
 
 impl Open {

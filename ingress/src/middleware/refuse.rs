@@ -16,16 +16,16 @@ use super::flood::FloodGuard;
 use crate::client_address::ClientAddress;
 use crate::error::{ApiError, Part};
 
-/// How often the flood guard forgets the addresses that are quiet.
+/// How often the flood guard removes idle addresses.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
-/// What the early refusals need to know.
+/// The settings of the early refusals.
 pub(super) struct EarlyRefusals {
     limits: LimitsConfig,
     flood: Option<FloodGuard>,
-    /// The routes the flood guard leaves alone.
+    /// The routes that are exempt from the flood guard.
     is_flood_exempt: fn(&str) -> bool,
-    /// Warns of a proxy that is not declared, once.
+    /// Warns once of an undeclared proxy.
     undeclared: Once,
 }
 
@@ -44,7 +44,7 @@ impl EarlyRefusals {
         check_headers(request.headers())?;
         check_announced_length(request.headers(), self.limits.body_bytes)?;
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        // Without a peer (a router called directly) all share one address.
+        // Without a peer (a router called directly) all requests share one address.
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
         self.notice_undeclared_proxy(peer, request.headers());
         let client = self.limits.trusted_proxies.client(peer, request.headers());
@@ -59,8 +59,8 @@ impl EarlyRefusals {
         Ok(client)
     }
 
-    /// One line for the process: the header proves nothing, any client can send
-    /// it. The metric tells whether it is the rule.
+    /// Logged once per process: the header proves nothing, because any client can send
+    /// it. The metric shows how often it occurs.
     fn notice_undeclared_proxy(&self, peer: IpAddr, headers: &HeaderMap) {
         if !self.limits.trusted_proxies.undeclared(peer, headers) {
             return;
@@ -109,7 +109,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Spares reading a body that says of itself that it is too large.
+/// Refuses a body by its announced length, without reading it.
 fn check_announced_length(headers: &HeaderMap, limit: usize) -> Result<(), ApiError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match announced.and_then(|text| text.parse::<u64>().ok()) {

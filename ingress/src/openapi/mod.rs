@@ -68,12 +68,12 @@ pub fn base<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
     OpenApiRouter::with_openapi(Base::openapi())
 }
 
-/// The document as it is served: JSON.
+/// The served document: JSON.
 #[derive(Debug, Clone)]
 pub struct Document(pub Arc<str>);
 
 impl Document {
-    /// Completes what the routes collected.
+    /// Completes what the routes have collected.
     pub fn of(collected: &utoipa::openapi::OpenApi, is_flood_exempt: fn(&str) -> bool) -> Self {
         // Serialising plain data cannot fail; an empty document would fail the tests.
         let mut document = serde_json::to_value(collected).unwrap_or_else(|_| json!({}));

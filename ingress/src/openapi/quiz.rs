@@ -5,22 +5,23 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-/// The answers of one person, as the app sends them. Numbers may be sent as
-/// text, lists as comma-separated text; fields not named here are kept.
+/// The answers of one person, as the app sends them. Numbers may be sent as text, lists
+/// as comma-separated text; other fields are stored.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!(example_request()["answers"]))]
 #[serde(rename_all = "camelCase")]
 pub struct QuizAnswers {
-    /// Whole years, 13 to 120; text such as `34 years` will do, a date of birth not.
+    /// Whole years, 13 to 120; text such as `34 years` is accepted, a date of birth is
+    /// not.
     #[schema(value_type = TextOrNumber)]
     age: Value,
-    /// Free text; male and female choose the formulas.
+    /// Free text; male and female select the formulas.
     #[schema(min_length = 1, max_length = 200)]
     gender: String,
     #[schema(max_length = 200)]
     country: Option<String>,
-    /// The language to write the plan in, as a BCP 47 tag such as "de" or "pt-BR"; without
-    /// it the country's, where it has one common language, else English.
+    /// The language of the plan, as a BCP 47 tag such as "de" or "pt-BR"; by default the
+    /// country's, if it has one common language, otherwise English.
     #[schema(max_length = 200, pattern = "^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$")]
     locale: Option<String>,
     /// Body height, 100 to 275 cm.
@@ -32,7 +33,7 @@ pub struct QuizAnswers {
     current_weight: Measure,
     /// 25 to 500 kg.
     target_weight: Measure,
-    /// Percent, when known; zero counts as not known.
+    /// Percent, if known; zero counts as unknown.
     #[schema(minimum = 5, maximum = 50)]
     body_fat: Option<f64>,
     /// Such as Weight loss, Build muscle, Maintain weight.
@@ -96,7 +97,7 @@ pub struct QuizAnswers {
     challenges: Option<Vec<String>>,
 }
 
-/// A number, or the same as text.
+/// A number, or a number as text.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -105,17 +106,16 @@ enum TextOrNumber {
     Number(f64),
 }
 
-/// A length or a weight, best as `{"cm": "175"}`, `{"ft": "5", "inch": "10"}`,
-/// `{"kg": "80.0"}` or `{"lbs": "176.4"}`; a bare number counts as cm or kg.
+/// A length or a weight, best as `{"cm": "175"}`, `{"ft": "5", "inch": "10"}`, `{"kg":
+/// "80.0"}` or `{"lbs": "176.4"}`; a bare number is in cm or kg.
 ///
-/// Members may be named by any unit (`m`, `feet`, `inches`, `pounds`, `st`, …)
-/// or be `value` and `unit`. Text may be as people write it: `1.75 m`, `1m75`,
-/// `5′10″`, `5 feet 10 inches`, `70 in`, `11 st 4 lb`, with decimal comma, in
-/// the digits and the unit words of the commonest languages. Members that are
-/// blank, zero or NaN count as not filled in. A member we do not know, members
-/// that contradict each other, and what can be meant in two ways (`5.9`,
-/// `70-75 kg`, `160 Pfund`) are refused with a 422 that shows the readings, each
-/// in a form that is understood.
+/// Members may be named by any unit (`m`, `feet`, `inches`, `pounds`, `st`, …) or be
+/// `value` and `unit`. Text may be as people write it: `1.75 m`, `1m75`, `5′10″`, `5 feet
+/// 10 inches`, `70 in`, `11 st 4 lb`, with decimal comma, in the digits and the unit
+/// words of the most common languages. Members that are blank, zero or NaN count as
+/// absent. An unknown member, members that contradict each other, and ambiguous forms
+/// (`5.9`, `70-75 kg`, `160 Pfund`) are refused with a 422 that shows the possible
+/// readings, each in an accepted form.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -136,7 +136,7 @@ struct Units {
     st: Option<TextOrNumber>,
 }
 
-/// A request that is accepted as it stands.
+/// A request that is accepted unchanged.
 pub fn example_request() -> Value {
     json!({
         "answers": {

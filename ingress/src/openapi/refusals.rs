@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{ApiError, PROBLEM_JSON, Part, QuotaExceeded, type_uri};
 
-/// Adds to every operation what it can refuse, unless its handler says more.
+/// Adds to every operation its possible errors, unless its handler describes them.
 pub(super) fn add(document: &mut Value, is_flood_exempt: fn(&str) -> bool) {
     let Some(paths) = document["paths"].as_object_mut() else { return };
     for (path, item) in paths.iter_mut() {
@@ -71,7 +71,7 @@ fn quota_exceeded() -> ApiError {
     }))
 }
 
-/// The description of a refusal, with an example of its problem document.
+/// The description of an error, with an example of its problem document.
 fn response(refusal: ApiError) -> Value {
     let problem = refusal.problem_type();
     let mut example = json!({

@@ -5,24 +5,25 @@ use utoipa::IntoResponses;
 
 use crate::error::Problem;
 
-/// What can be wrong with asking for plans, beyond what can be wrong anywhere.
+/// Errors of a request for plans, beyond the general ones.
 #[derive(IntoResponses)]
 pub enum SubmissionRefusals {
     /// quiz_result_id is none of yours
     #[response(status = NOT_FOUND, content_type = "application/problem+json")]
     NoSuchQuiz(#[to_schema] Problem),
-    /// A request with this Idempotency-Key is being answered
+    /// A request with this Idempotency-Key is being processed
     #[response(status = CONFLICT, content_type = "application/problem+json")]
     InFlight(#[to_schema] Problem),
 }
 
-/// What can go wrong where Stripe is called.
+/// Errors of routes that call Stripe.
 #[derive(IntoResponses)]
 pub enum StripeRefusals {
-    /// Stripe's state does not allow it, or a request with this Idempotency-Key is being answered
+    /// Stripe's state does not allow it, or a request with this Idempotency-Key is being
+    /// processed
     #[response(status = CONFLICT, content_type = "application/problem+json")]
     Conflict(#[to_schema] Problem),
-    /// Stripe refused what this deployment asked
+    /// Stripe refused a request of this deployment
     #[response(status = BAD_GATEWAY, content_type = "application/problem+json")]
     Refused(#[to_schema] Problem),
     /// Stripe, or the database, does not answer
@@ -31,7 +32,7 @@ pub enum StripeRefusals {
     Away(#[to_schema] Problem),
 }
 
-/// What else can go wrong where a request names one of Stripe's objects.
+/// Further errors when a request names a Stripe object.
 #[derive(IntoResponses)]
 pub enum UnknownAtStripe {
     /// There is no such object, or none of the caller's

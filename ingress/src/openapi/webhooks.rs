@@ -14,7 +14,7 @@ const DESCRIPTION: &str = "Sent to the `callback_url` of a job when it has succe
     few seconds; 410 ends the tries, anything else leads to further ones. Redirects are not \
     followed. Nothing about the person stands in it: read the job for more.";
 
-/// Adds the webhooks, which no route collects.
+/// Adds the webhooks, which belong to no route.
 pub(super) fn add(document: &mut Value) {
     let job = Uuid::from_u128(0x0199_d2a0_5b7e_7c3e_9f5a_2f6f_5d1c_2b7e);
     let ended_at = DateTime::from_timestamp(1_795_392_000, 0).unwrap_or_default();

@@ -30,36 +30,36 @@ pub fn router(state: &AppState) -> OpenApiRouter<AppState> {
     limited(state, Action::Billing, routes)
 }
 
-/// What to buy, and where to go afterwards.
+/// The offer, and the return URLs.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct Checkout {
-    /// One of this deployment's offers; the first unless given.
+    /// One of this deployment's offers; the first by default.
     pub plan: Option<String>,
-    /// Where to go after paying, on one of the app's own origins. May hold
+    /// The return URL after paying, on one of the app's own origins. May contain
     /// `{CHECKOUT_SESSION_ID}`.
     pub success_url: Option<String>,
-    /// Where to go without paying, on one of the app's own origins.
+    /// The return URL without paying, on one of the app's own origins.
     pub cancel_url: Option<String>,
 }
 
-/// Where to come back to.
+/// The return URL.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct Portal {
     /// On one of the app's own origins.
     pub return_url: Option<String>,
 }
 
-/// A page of Stripe's, to go to at once.
+/// A page at Stripe.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionUrl {
-    /// Its address; valid for a short time.
+    /// Its URL; valid for a short time.
     pub url: String,
 }
 
 /// Buy a subscription
 ///
-/// Answers with the address of a payment page of Stripe's. The subscription is
-/// the caller's once Stripe says that it is paid.
+/// Answers with the URL of a payment page at Stripe. The user has the subscription once
+/// Stripe reports the payment.
 #[utoipa::path(post, path = "/v1/billing/checkout", tag = "account", security(("token" = [])),
     params(("Idempotency-Key" = Option<String>, Header,
         description = "Makes repeating safe: the same key and body get the same session for 24 h")),
@@ -81,8 +81,8 @@ async fn create_checkout(
 
 /// Manage your subscription
 ///
-/// Answers with the address of a page of Stripe's where cards, invoices and
-/// the subscription are managed.
+/// Answers with the URL of a page at Stripe for managing cards, invoices and the
+/// subscription.
 #[utoipa::path(post, path = "/v1/billing/portal", tag = "account", security(("token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "As on /v1/billing/checkout")),
     request_body = Portal,
@@ -100,25 +100,25 @@ async fn create_portal(
     Ok(Json(SessionUrl { url }))
 }
 
-/// A checkout as the old front end asks for it.
+/// A checkout in the old front end's format.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct CheckoutSession {
-    /// Who buys; must be the caller.
+    /// The buyer; must be the caller.
     pub user_id: Option<Uuid>,
-    /// Where to go after paying.
+    /// The return URL after paying.
     pub success_url: Option<String>,
-    /// Where to go without paying.
+    /// The return URL without paying.
     pub cancel_url: Option<String>,
 }
 
-/// The answer the old front end reads.
+/// The response in the old front end's format.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CheckoutSessionCreated {
     /// The payment page.
     pub session_url: String,
 }
 
-/// Buy a subscription, the old way
+/// Buy a subscription (replaced service's route)
 #[utoipa::path(post, path = "/api/stripe/create-checkout-session", tag = "legacy",
     security(("token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "As on /v1/billing/checkout")),
@@ -138,15 +138,15 @@ async fn create_checkout_session(
     Ok(Json(CheckoutSessionCreated { session_url }))
 }
 
-/// Whose invoices.
+/// The customer of the invoices.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct InvoicesQuery {
-    /// The caller's own customer (`cus_…`); operators may name anybody's.
+    /// The caller's own customer (`cus_…`); operators may name any.
     customer_id: Option<String>,
 }
 
-/// The answer the old front end reads.
+/// The response in the old front end's format.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Invoices {
     /// Always true.

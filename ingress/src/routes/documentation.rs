@@ -17,8 +17,8 @@ use crate::state::AppState;
 
 const DOCUMENT: &str = "/openapi.json";
 
-/// What the page may do: run its own script and call this API. It loads nothing
-/// from other hosts.
+/// The page's content security policy: its own scripts and calls to this API. It loads
+/// nothing from other hosts.
 const POLICY: (HeaderName, HeaderValue) = (
     header::CONTENT_SECURITY_POLICY,
     HeaderValue::from_static(
@@ -27,7 +27,7 @@ const POLICY: (HeaderName, HeaderValue) = (
     ),
 );
 
-/// The routes of the description.
+/// The routes of the documentation.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(openapi_json))
@@ -36,25 +36,25 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(docs_file))
 }
 
-/// This description
+/// This OpenAPI document
 #[utoipa::path(get, path = "/openapi.json", tag = "documentation",
     responses((status = OK, content_type = "application/json", body = Value)))]
 async fn openapi_json(Extension(Document(json)): Extension<Document>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], json.to_string())
 }
 
-/// This description for people
+/// This documentation for people
 ///
-/// Sends on to the page, whose files lie beside it.
+/// Redirects to the page, whose files are beside it.
 #[utoipa::path(get, path = "/docs", tag = "documentation",
     responses((status = SEE_OTHER, description = "The page", headers(("Location" = String)))))]
 async fn docs() -> Redirect {
     Redirect::to("/docs/")
 }
 
-/// The page of this description
+/// The page of this documentation
 ///
-/// Swagger UI; requests can be tried out on it.
+/// Swagger UI; it can send requests.
 #[utoipa::path(get, path = "/docs/", tag = "documentation",
     responses((status = OK, content_type = "text/html", body = String)))]
 async fn docs_page() -> Result<Response, ApiError> {
@@ -72,7 +72,7 @@ async fn docs_file(Word(name): Word) -> Result<Response, ApiError> {
 }
 
 fn file(name: &str) -> Result<Response, ApiError> {
-    // The badge of a public validator would tell it of this deployment.
+    // The badge of a public validator would disclose this deployment.
     let config = Config::new([DOCUMENT]).use_base_layout().validator_url("none");
     let found = serve(name, Arc::new(config));
     let found = found.map_err(|error| ApiError::internal(error.to_string()))?;

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::state::AppState;
 
-/// Health checks come often, each from few addresses.
+/// Health checks are frequent and come from few addresses.
 pub const FLOOD_EXEMPT: &[&str] = &["/health", "/livez", "/readyz"];
 
 /// The health routes.
@@ -33,11 +33,11 @@ pub struct Health {
     pub service: &'static str,
     /// The release.
     pub version: &'static str,
-    /// Which providers can be asked: a worker that lives has a key for them, no
-    /// operator has paused them, and their calls do not fail.
+    /// Whether each provider is usable: a live worker has a key for it, no operator has
+    /// paused it, and its calls do not fail.
     #[schema(example = json!({"openai": true, "anthropic": false}))]
     pub ai_providers: BTreeMap<&'static str, bool>,
-    /// Whether Postgres takes jobs.
+    /// Whether Postgres accepts jobs.
     pub database: bool,
     /// What is wrong and what to do about it.
     pub reasons: Vec<String>,
@@ -45,8 +45,8 @@ pub struct Health {
 
 /// The replaced service's health answer
 ///
-/// 200 as long as the process answers; the body says what is missing. The keys of
-/// the providers lie with the workers, who tell how each of them fares.
+/// 200 as long as the process answers; the body says what is missing. Workers have the
+/// providers' keys and report the state of each provider.
 #[utoipa::path(get, path = "/health", tag = "health", responses((status = OK, body = Health)))]
 async fn health(State(state): State<AppState>) -> Json<Health> {
     let database = state.db.ready().await;
@@ -72,7 +72,7 @@ async fn in_use(db: &Pool) -> Result<Vec<ProviderInUse>, DbError> {
     models::providers(&db.get().await?).await
 }
 
-/// The providers that can be asked, and what is wrong.
+/// The usable providers, and what is wrong.
 fn verdict<'a>(
     database: Option<&DbError>,
     providers: &'a Result<Vec<ProviderInUse>, DbError>,
@@ -107,11 +107,11 @@ fn verdict<'a>(
     (usable, reasons)
 }
 
-/// Whether the process is alive
+/// Whether the process works as intended
 ///
-/// 503 when a part of it has ended that must go on (the watch over Redis, the
-/// notices of changes, the measurements): start the process anew. No store takes it
-/// down. Without an answer the process hangs.
+/// 503 when a vital task has ended (the health check of Redis, the subscription to job
+/// changes, the upkeep of metrics): restart the process. A store that is away does not
+/// change it. No response means that the process hangs.
 #[utoipa::path(get, path = "/livez", tag = "health", responses(
     (status = OK, body = Liveness),
     (status = SERVICE_UNAVAILABLE, body = Liveness, description = "Only a new start helps")))]
@@ -123,8 +123,8 @@ async fn live(State(state): State<AppState>) -> (StatusCode, Json<Liveness>) {
 
 /// Whether requests can be accepted
 ///
-/// 503 while Postgres takes no jobs, and once the process drains. Redis does not
-/// take it down: everything goes on without it.
+/// 503 while Postgres accepts no jobs, and once the process drains. While Redis is away
+/// it stays 200, because the process works without it.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
     (status = OK, body = Readiness, description = "Ready, or degraded: Redis is away"),
     (status = SERVICE_UNAVAILABLE, body = Readiness,

@@ -32,10 +32,10 @@ use crate::submission::{Accepted, Reading, Submission, Submitted, submit};
 use crate::views::JobView;
 use crate::waiting::{Waited, wait_until_ended};
 
-/// How long the one-plan routes hold the line, as the old service did.
+/// How long the one-plan routes wait, as in the old service.
 const PLAN_WAIT: Duration = Duration::from_secs(60);
 
-/// A row still `generating` after so long was left by a service that is gone.
+/// A row still `generating` after this time was left by a service that is gone.
 const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
 const NOT_FINISHED: &str = "the plan was never finished; send the quiz again";
 
@@ -54,32 +54,32 @@ pub fn router(state: &AppState) -> OpenApiRouter<AppState> {
     generating.routes(routes!(plan_status))
 }
 
-/// A request as the old front end sends it.
+/// A request in the old front end's format.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct GeneratePlans {
-    /// Whose plans; must be the caller.
+    /// The user; must be the caller.
     pub user_id: Option<Uuid>,
     /// The stored quiz these answers belong to.
     pub quiz_result_id: Option<Uuid>,
     /// The quiz.
     #[schema(value_type = QuizAnswers)]
     pub answers: Value,
-    /// Asked first: openai, anthropic, gemini or llama.
+    /// The first provider to call: openai, anthropic, gemini or llama.
     pub ai_provider: Option<String>,
-    /// The model to ask for.
+    /// Its model.
     pub model_name: Option<String>,
 }
 
-/// The answer the old front end reads.
+/// The response in the old front end's format.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GenerationStarted {
     /// Always true.
     pub success: bool,
     /// The targets of the person.
     pub calculations: Calculations,
-    /// How the goal calories are shared out.
+    /// The division of the goal calories.
     pub macros: Macros,
-    /// The calculations again, under the name newer screens read.
+    /// The calculations again, under the name that newer screens use.
     pub nutrition: Calculations,
     /// Always `generating`.
     pub meal_plan_status: &'static str,
@@ -89,54 +89,54 @@ pub struct GenerationStarted {
     pub message: &'static str,
     /// The jobs behind the plans.
     pub jobs: Vec<LegacyJob>,
-    /// What of the answers about food was not understood, and so is not checked;
-    /// and what was cut, left out or put right.
+    /// Words of the answers about food that were not understood, and so are not checked;
+    /// and answers that were cut, left out or corrected.
     pub warnings: Vec<Unread>,
-    /// What speaks for caution; the plans are built for targets made safe.
+    /// Cautions; the plans are built for safe targets.
     pub cautions: Vec<Caution>,
 }
 
-/// A meal plan, as the old front end reads it.
+/// A meal plan in the old front end's format.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MealPlanMade {
     /// Always true.
     pub success: bool,
-    /// The plan, in the app's own shape.
+    /// The plan, in the app's own format.
     #[schema(value_type = Object)]
     pub meal_plan: Box<RawValue>,
-    /// How the goal calories are shared out.
+    /// The division of the goal calories.
     #[schema(value_type = Macros)]
     pub macros: Option<Value>,
     /// For people.
     pub message: &'static str,
 }
 
-/// A workout plan, as the old front end reads it.
+/// A workout plan in the old front end's format.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WorkoutPlanMade {
     /// Always true.
     pub success: bool,
-    /// The plan, in the app's own shape.
+    /// The plan, in the app's own format.
     #[schema(value_type = Object)]
     pub workout_plan: Box<RawValue>,
     /// For people.
     pub message: &'static str,
 }
 
-/// A job, as newer front ends may use it.
+/// A job, for newer front ends.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct LegacyJob {
     /// The job.
     pub id: Uuid,
-    /// What it makes.
+    /// The kind of plan.
     pub kind: PlanKind,
     /// Its status.
     pub status_url: String,
 }
 
-/// Start both plans
+/// Request both plans
 ///
-/// Answers with the targets at once; /plan-status tells how it goes on.
+/// Answers with the targets at once; /plan-status shows the progress.
 #[utoipa::path(post, path = "/generate-plans", tag = "legacy", security(("token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "As on /v1/plans")),
     request_body(content = GeneratePlans, example = json!(crate::openapi::example_request())),
@@ -152,7 +152,7 @@ async fn generate_plans(
     generate_both(state, caller, over_limit, headers, body).await
 }
 
-/// Start both plans, under the older name
+/// Request both plans, under the older name
 #[utoipa::path(post, path = "/generate-complete-plan", tag = "legacy", security(("token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "As on /v1/plans")),
     request_body(content = GeneratePlans, example = json!(crate::openapi::example_request())),
@@ -187,9 +187,9 @@ fn answer(mut response: Response, replayed: bool) -> Response {
     response
 }
 
-/// Make a meal plan
+/// Request a meal plan
 ///
-/// Answers once the plan is there, or with 202 after a minute.
+/// Answers when the plan is saved, or with 202 after a minute.
 #[utoipa::path(post, path = "/generate-meal-plan", tag = "legacy", security(("token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "As on /v1/plans")),
     request_body(content = GeneratePlans, example = json!(crate::openapi::example_request())),
@@ -209,9 +209,9 @@ async fn generate_meal_plan(
     generate_one(state, caller, over_limit, headers, body, PlanKind::Meal).await
 }
 
-/// Make a workout plan
+/// Request a workout plan
 ///
-/// Answers once the plan is there, or with 202 after a minute.
+/// Answers when the plan is saved, or with 202 after a minute.
 #[utoipa::path(post, path = "/generate-workout-plan", tag = "legacy", security(("token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "As on /v1/plans")),
     request_body(content = GeneratePlans, example = json!(crate::openapi::example_request())),
@@ -231,7 +231,7 @@ async fn generate_workout_plan(
     generate_one(state, caller, over_limit, headers, body, PlanKind::Workout).await
 }
 
-/// Starts one plan and answers once it is there, or with 202 after a minute.
+/// Requests one plan and answers when it is saved, or with 202 after a minute.
 async fn generate_one(
     state: AppState,
     caller: Caller,
@@ -321,7 +321,7 @@ fn render(accepted: &Accepted) -> Value {
     })
 }
 
-/// Where a user's latest generation stands.
+/// The state of a user's latest generation.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PlanStatus {
     /// Always true.
@@ -336,7 +336,7 @@ pub struct PlanStatus {
     pub workout_plan_error: Option<String>,
 }
 
-/// Where your latest generation stands
+/// The state of your latest generation
 #[utoipa::path(get, path = "/plan-status/{user_id}", tag = "legacy", security(("token" = [])),
     params(("user_id" = Uuid, Path, description = "You")),
     responses((status = OK, body = PlanStatus)))]
@@ -362,7 +362,7 @@ async fn plan_status(
     }))
 }
 
-/// Where the latest generation of one kind stands.
+/// The state of the latest generation of one kind.
 #[derive(Debug, PartialEq)]
 struct Standing {
     status: &'static str,
@@ -370,8 +370,8 @@ struct Standing {
 }
 
 impl Standing {
-    /// Our newest job and the newest row of the plan table together: whichever
-    /// is newer counts, as the app may have plans that were not made here.
+    /// Compares our newest job with the newest row of the plan table: the newer one
+    /// counts, because the app may have plans that were not generated here.
     fn of(job: Option<&JobRow>, row: Option<PlanRow>) -> Self {
         match (job, row) {
             (None, None) => Self { status: "not_started", error: None },
@@ -397,7 +397,7 @@ impl Standing {
         Self { status, error }
     }
 
-    /// Nobody goes on with what the replaced service left unfinished.
+    /// Unfinished rows of the replaced service are never finished.
     fn of_row(row: PlanRow) -> Self {
         let failed = |message: Option<String>| Self {
             status: "failed",

@@ -23,12 +23,12 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::openapi::{self, Document};
 use crate::state::AppState;
 
-/// Whether the flood guard lets every request to this path through.
+/// Whether the flood guard exempts this path.
 pub fn is_flood_exempt(path: &str) -> bool {
     [health::FLOOD_EXEMPT, stripe::FLOOD_EXEMPT].iter().any(|exempt| exempt.contains(&path))
 }
 
-/// Every route of the API. Each module says beside its routes what limits them.
+/// Every route of the API. Each module sets the limits beside its routes.
 pub fn router(state: AppState) -> Router {
     let (routes, collected) = described(&state).split_for_parts();
     routes
@@ -37,13 +37,13 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
-/// However much a request asks of Postgres, it waits no longer for all of it
-/// than for one statement.
+/// However many statements a request needs, their waits together are limited like one
+/// statement's.
 async fn wait_for_postgres_within_limits(request: Request, next: Next) -> Response {
     within(StatementLimits::REQUEST.usual, next.run(request)).await
 }
 
-/// The table: each route with its description.
+/// The route table: each route with its description.
 fn described(state: &AppState) -> OpenApiRouter<AppState> {
     openapi::base()
         .merge(admin::router())

@@ -30,7 +30,7 @@ use crate::submission::{Accepted, JobLink, Reading, Submission, Submitted, submi
 use crate::views::JobView;
 use crate::waiting::{Waited, wait_until_ended};
 
-/// When a first look at a fresh job makes sense.
+/// When the first poll of a new job makes sense.
 const FIRST_LOOK_SECONDS: u32 = 2;
 
 /// The plan routes.
@@ -42,7 +42,7 @@ pub fn router(state: &AppState) -> OpenApiRouter<AppState> {
 /// A request for plans.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct CreatePlans {
-    /// Which plans; both unless named.
+    /// The kinds of plans; both by default.
     #[serde(default = "both_kinds")]
     pub kinds: Vec<PlanKind>,
     /// The stored quiz these answers belong to.
@@ -50,14 +50,14 @@ pub struct CreatePlans {
     /// The quiz.
     #[schema(value_type = QuizAnswers)]
     pub answers: Value,
-    /// Asked first: openai, anthropic, gemini or llama.
+    /// The first provider to call: openai, anthropic, gemini or llama.
     pub provider: Option<String>,
-    /// The model to ask for.
+    /// Its model.
     pub model: Option<String>,
-    /// Told of the end of each job by a signed POST (see the webhook
-    /// `jobEnded`): an https URL on a public host.
+    /// Gets a signed POST at the end of each job (see the webhook `jobEnded`): an https
+    /// URL on a public host.
     pub callback_url: Option<String>,
-    /// Names the user when a trusted backend calls.
+    /// The user, if a trusted backend calls.
     pub user_id: Option<Uuid>,
 }
 
@@ -65,23 +65,23 @@ fn both_kinds() -> Vec<PlanKind> {
     PlanKind::ALL.to_vec()
 }
 
-/// Accepted jobs, and the targets of the person at once.
+/// Accepted jobs, and the person's targets.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PlansAccepted {
-    /// One job for each kind asked for.
+    /// One job per requested kind.
     pub jobs: Vec<JobLink>,
     /// Energy and macro targets.
     pub nutrition: Nutrition,
-    /// What of the answers about food was not understood, and so is not checked.
+    /// Words of the answers about food that were not understood, and so are not checked.
     pub warnings: Vec<Unread>,
-    /// What speaks for caution; the plans are built for targets made safe.
+    /// Cautions; the plans are built for safe targets.
     pub cautions: Vec<Caution>,
 }
 
-/// Ask for plans
+/// Request plans
 ///
-/// Accepts one job for each kind and answers with the nutrition targets at
-/// once; with `Prefer: wait=N`, after the plans are done if that is in time.
+/// Accepts one job per kind and answers with the nutrition targets at once; with `Prefer:
+/// wait=N`, when the plans are saved if that is in time.
 #[utoipa::path(post, path = "/v1/plans", tag = "plans", security(("token" = [])),
     params(
         ("Idempotency-Key" = Option<String>, Header,
@@ -134,8 +134,8 @@ fn render(accepted: &Accepted) -> Value {
     })
 }
 
-/// 202 with the jobs, or 200 with the plans when the caller would wait and
-/// they are done in time.
+/// 202 with the jobs, or 200 with the plans if the client waits and they are saved in
+/// time.
 async fn answer(
     state: &AppState,
     user_id: Uuid,
@@ -172,7 +172,7 @@ fn accepted(body: &Value, ids: &[Uuid]) -> Response {
 }
 
 fn with_plans(body: &Value, jobs: &[JobView]) -> Value {
-    // An answer kept by an earlier release has no warnings and cautions.
+    // A response stored by an earlier release has no warnings and cautions.
     let list = |name: &str| body.get(name).cloned().unwrap_or_else(|| json!([]));
     json!({
         "jobs": jobs, "nutrition": body.get("nutrition"), "warnings": list("warnings"),
@@ -183,28 +183,28 @@ fn with_plans(body: &Value, jobs: &[JobView]) -> Value {
 /// Ended jobs, with their plans.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PlansDone {
-    /// One job for each kind asked for.
+    /// One job per requested kind.
     pub jobs: Vec<JobView>,
     /// Energy and macro targets.
     pub nutrition: Nutrition,
-    /// What of the answers about food was not understood, and so is not checked.
+    /// Words of the answers about food that were not understood, and so are not checked.
     pub warnings: Vec<Unread>,
-    /// What speaks for caution; the plans are built for targets made safe.
+    /// Cautions; the plans are built for safe targets.
     pub cautions: Vec<Caution>,
 }
 
-/// The plan a user follows now.
+/// A user's active plan.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ActivePlanView {
     /// The plan's id.
     pub id: Uuid,
-    /// The quiz it answers.
+    /// Its quiz.
     pub quiz_result_id: Option<Uuid>,
-    /// The plan, in the app's own shape.
+    /// The plan, in the app's own format.
     pub plan: Value,
 }
 
-/// The plan you follow now
+/// Your active plan
 #[utoipa::path(get, path = "/v1/plans/{kind}/active", tag = "plans", security(("token" = [])),
     params(("kind" = PlanKind, Path, description = "meal or workout")),
     responses((status = OK, body = ActivePlanView)))]

@@ -25,7 +25,7 @@ use crate::error::ApiError;
 use crate::extract::RawBody;
 use crate::state::AppState;
 
-/// Stripe delivers from few addresses, and again for days what is refused.
+/// Stripe delivers from few addresses, and repeats refused deliveries for days.
 pub const FLOOD_EXEMPT: &[&str] = &["/api/stripe/webhook"];
 
 /// The webhook's routes.
@@ -33,23 +33,23 @@ pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(alive, webhook))
 }
 
-/// The answer Stripe and monitors read.
+/// The response for Stripe and monitors.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WebhookStatus {
     /// `success` when the event is stored, `ok` when there was none.
     pub status: &'static str,
 }
 
-/// For monitors of the webhook's address
+/// For monitors of the webhook's URL
 #[utoipa::path(get, path = "/api/stripe/webhook", tag = "stripe",
     responses((status = OK, body = WebhookStatus)))]
 async fn alive() -> Json<WebhookStatus> {
     Json(WebhookStatus { status: "ok" })
 }
 
-/// Take a delivery from Stripe
+/// Receive a delivery from Stripe
 ///
-/// Stores the event, once however often it comes; a worker applies it.
+/// Stores the event once, however often it is delivered; a worker applies it.
 #[utoipa::path(post, path = "/api/stripe/webhook", tag = "stripe",
     params(("Stripe-Signature" = Option<String>, Header,
         description = "Stripe's signature over the raw body")),
@@ -75,7 +75,7 @@ async fn webhook(
     Ok(Json(WebhookStatus { status: "success" }))
 }
 
-/// What became of a delivery.
+/// The result of a delivery.
 enum Receipt {
     Stored { id: String, at: DateTime<Utc> },
     Duplicate,
@@ -125,7 +125,7 @@ async fn receive(state: &AppState, headers: &HeaderMap, body: &[u8]) -> Result<R
     })
 }
 
-/// Wakes a worker, on a task of its own: Stripe's answer does not wait for Redis.
+/// Pushes the id on a separate task: the response to Stripe does not wait for Redis.
 fn wake(state: &AppState, id: &str, at: DateTime<Utc>) {
     let (queue, message) = (state.queue.clone(), Message::new(id, at, None));
     tokio::spawn(async move { queue.push_ids(List::Stripe, &[message]).await });
@@ -142,13 +142,13 @@ fn alert(event: &Event, reason: &'static str) {
     );
 }
 
-/// Deliveries in one [`FORGERY_WINDOW`] that are refused for their signature:
-/// one is an accident, so many are a wrong secret or somebody's attempt.
+/// Deliveries in one [`FORGERY_WINDOW`] with an invalid signature: a single one is an
+/// accident, this many are a wrong secret or an attack.
 const MANY_FORGERIES: u32 = 20;
 const FORGERY_WINDOW: Duration = Duration::from_secs(60);
 static FORGERIES: Forgeries = Forgeries(Mutex::new(None));
 
-/// Counts signatures that are refused; told once a window.
+/// Counts invalid signatures; reported once per window.
 struct Forgeries(Mutex<Option<(Instant, u32)>>);
 
 impl Forgeries {
@@ -196,7 +196,7 @@ impl Refusal {
 }
 
 impl From<Refusal> for ApiError {
-    /// Anything but 2xx asks Stripe to deliver again.
+    /// Any status except 2xx makes Stripe deliver again.
     fn from(refusal: Refusal) -> Self {
         let detail = refusal.to_string();
         match refusal {

@@ -22,7 +22,7 @@ pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(usage))
 }
 
-/// A user's limits and what is left of them.
+/// A user's limits and the remaining quotas.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Usage)]
 pub struct UsageView {
@@ -30,11 +30,11 @@ pub struct UsageView {
     pub tier: &'static str,
     /// How often requests may be sent.
     pub rates: Vec<RateUsage>,
-    /// How many generations the plan has a month.
+    /// The plan's monthly generations.
     pub generations: GenerationUsage,
-    /// What the generations of this month cost.
+    /// The cost of this month's generations.
     pub spend: Spend,
-    /// Models asked by default that are retired or soon will be.
+    /// Configured models that are retired or retire soon.
     pub retiring_models: Vec<ModelWarning>,
 }
 
@@ -43,56 +43,56 @@ pub struct UsageView {
 pub struct RateUsage {
     /// Its name, as in `RateLimit-Policy`.
     pub policy: String,
-    /// Requests of the whole window.
+    /// Requests per window.
     pub quota: u32,
     /// The window in seconds.
     pub window_seconds: u64,
     /// Requests possible now.
     pub remaining: u32,
-    /// Seconds until one more is possible; absent while all are.
+    /// Seconds until one more is possible; absent while the quota is full.
     pub next_in_seconds: Option<u64>,
-    /// False when going over it is only reported to the operators.
+    /// False if exceeding it is only reported to operators.
     pub enforced: bool,
 }
 
 /// The month of generations.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GenerationUsage {
-    /// What the plan allows a month.
+    /// The plan's generations per month.
     pub allowed: i64,
-    /// What is counted; generations that failed for our reasons are not.
+    /// Counted generations; those that failed because of the service are not counted.
     pub used: i64,
-    /// What is left.
+    /// The remaining generations.
     pub left: i64,
-    /// When the count starts again from zero.
+    /// When the count restarts from zero.
     pub resets_at: DateTime<Utc>,
-    /// False when this deployment does not enforce the number.
+    /// False if this deployment does not enforce the number.
     pub enforced: bool,
 }
 
-/// Money.
+/// The cost.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Spend {
     /// Millionths of a US dollar since the month began, in UTC.
     pub month_usd_micros: i64,
 }
 
-/// A model that writes plans here and is retired or soon will be.
+/// A configured model that is retired or retires soon.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ModelWarning {
-    /// Who serves it.
+    /// Its provider.
     pub provider: String,
     /// Its id.
     pub model: String,
-    /// The day it stops, or stopped, answering.
+    /// The day on which it retires or retired.
     pub retires_on: NaiveDate,
     /// Whether that day has come.
     pub retired: bool,
-    /// What is asked in its place from then on.
+    /// The model that is called instead from then on.
     pub successor: Option<String>,
 }
 
-/// What is left of your limits
+/// Your remaining quotas
 #[utoipa::path(get, path = "/v1/usage", tag = "account", security(("token" = [])),
     responses((status = OK, body = UsageView)))]
 async fn usage(State(state): State<AppState>, caller: Caller) -> Result<Json<UsageView>, ApiError> {

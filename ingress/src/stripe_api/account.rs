@@ -18,38 +18,38 @@ use super::replies::{List, Reference};
 use super::{CallError, StripeApi};
 use crate::error::ApiError;
 
-/// A dashboard that is refreshed reads what was read before.
+/// How long the account is cached.
 const KEPT_FOR: Duration = Duration::from_secs(60);
-/// All reading together; browsers give up not much later.
+/// The time limit of reading; browsers give up not much later.
 const LONGEST: Duration = Duration::from_secs(50);
-/// Of 100 objects each.
+/// Pages of 100 objects each.
 const MAX_PAGES: usize = 500;
 
-/// Everything that was read.
+/// The account as it was read.
 #[derive(Debug, Default)]
 pub struct Account {
-    /// All of them, whatever their status.
+    /// All subscriptions, of any status.
     pub subscriptions: Vec<Subscribed>,
-    /// What was paid.
+    /// Paid invoices.
     pub payments: Vec<Payment>,
     /// By price: the product's id and name.
     pub products: HashMap<String, (String, Option<String>)>,
 }
 
-/// A subscription with who pays for it and what for.
+/// A subscription with its customer and items.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Subscribed {
     /// `sub_…`
     pub id: String,
-    /// Where it stands.
+    /// Its status.
     #[serde(default)]
     pub status: String,
-    /// When it was made, in Unix seconds.
+    /// When it was created, in Unix seconds.
     #[serde(default)]
     pub created: i64,
-    /// When somebody ended it, or asked for its end.
+    /// When it was cancelled, or its end was requested.
     pub canceled_at: Option<i64>,
-    /// When it was over.
+    /// When it ended.
     pub ended_at: Option<i64>,
     current_period_end: Option<i64>,
     customer: Option<Payer>,
@@ -63,10 +63,10 @@ enum Payer {
     Object { id: String, email: Option<String> },
 }
 
-/// One thing a subscription pays for.
+/// One item of a subscription.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Sold {
-    /// How many.
+    /// Its quantity.
     pub quantity: Option<i64>,
     current_period_end: Option<i64>,
     price: Option<SoldPrice>,
@@ -78,7 +78,7 @@ pub struct Sold {
 pub struct SoldPrice {
     /// `price_…` or `plan_…`
     pub id: String,
-    /// As operators call it.
+    /// Its name for operators.
     pub nickname: Option<String>,
     /// In lower case.
     pub currency: Option<String>,
@@ -153,12 +153,12 @@ impl Subscribed {
         }
     }
 
-    /// What it pays for.
+    /// Its items.
     pub fn sold(&self) -> &[Sold] {
         self.items.as_ref().map_or(&[], |items| &items.data)
     }
 
-    /// The end of what is paid, in Unix seconds.
+    /// The end of the paid period, in Unix seconds.
     pub fn period_end(&self) -> Option<i64> {
         self.sold()
             .iter()
@@ -169,7 +169,7 @@ impl Subscribed {
 }
 
 impl Sold {
-    /// What one of it costs.
+    /// Its price.
     pub fn price(&self) -> Option<&SoldPrice> {
         self.price.as_ref().or(self.plan.as_ref())
     }
@@ -181,7 +181,7 @@ impl SoldPrice {
         self.unit_amount.or(self.amount)
     }
 
-    /// How often it is paid: day, week, month or year, and how many of them.
+    /// Its billing cycle: day, week, month or year, and how many of them.
     pub fn cycle(&self) -> Option<(&str, i64)> {
         let (interval, count) = match (&self.recurring, &self.interval) {
             (Some(cycle), _) => (cycle.interval.as_str(), cycle.interval_count),
@@ -197,7 +197,7 @@ impl SoldPrice {
     }
 }
 
-/// The account, read when it is asked for and older than a minute.
+/// Reads the account on request, unless it is cached.
 #[derive(Debug)]
 pub struct AccountReader {
     stripe: Arc<StripeApi>,
@@ -205,16 +205,15 @@ pub struct AccountReader {
 }
 
 impl AccountReader {
-    /// Reads through `stripe`.
+    /// Reads with `stripe`.
     pub fn new(stripe: Arc<StripeApi>) -> Self {
         Self { stripe, kept: Mutex::new(None) }
     }
 
-    /// The account as it was at most a minute ago. Who comes while it is read
-    /// waits for that reading.
+    /// The account, at most a minute old. Concurrent callers wait for the same reading.
     ///
     /// # Errors
-    /// Stripe failed, is too slow, or has more than can be shown.
+    /// Stripe failed, is too slow, or has too many objects.
     pub async fn account(&self) -> Result<Arc<Account>, ApiError> {
         let mut kept = self.kept.lock().await;
         if let Some((at, account)) = &*kept
@@ -228,7 +227,7 @@ impl AccountReader {
         Ok(account)
     }
 
-    /// Forgets what was read, because it was changed.
+    /// Empties the cache after a change.
     pub async fn forget(&self) {
         *self.kept.lock().await = None;
     }

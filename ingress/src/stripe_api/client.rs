@@ -24,15 +24,15 @@ use tokio::time::{Instant, sleep};
 
 use super::CallError;
 
-/// Calls per request at most.
+/// The highest number of calls per request.
 const ATTEMPTS: u32 = 3;
 const CONNECT: Duration = Duration::from_secs(3);
 /// The wait before the second call; it doubles, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// The share of a wait that jitter leaves of it.
+/// The smallest share of a wait after jitter.
 const LEAST_WAIT: f64 = 0.5;
-/// Larger replies are not read; 100 full invoices are below 1 MB.
+/// The largest reply; 100 full invoices are below 1 MB.
 const MAX_REPLY: usize = 4 * 1024 * 1024;
 
 /// Stripe's API.
@@ -40,21 +40,21 @@ const MAX_REPLY: usize = 4 * 1024 * 1024;
 pub struct StripeApi {
     access: StripeAccess,
     client: Client,
-    /// How long one call may take; all of a request's may take twice that.
+    /// The time limit of one call; all of a request's may take twice that.
     timeout: Duration,
     rng: Mutex<StdRng>,
 }
 
-/// What Stripe said.
+/// A reply of Stripe.
 #[derive(Debug)]
 pub struct Reply<T> {
     /// The object.
     pub value: T,
-    /// Whether an earlier call under the same key did it.
+    /// Whether an earlier call with the same key made the change.
     pub replayed: bool,
 }
 
-/// A call that failed, and whether calling again may help.
+/// A failed call, and whether a retry may help.
 struct Failed {
     error: CallError,
     again: bool,
@@ -78,7 +78,7 @@ impl StripeApi {
         Ok(Self { access, client, timeout, rng: Mutex::new(rng) })
     }
 
-    /// Asks; `request` changes nothing.
+    /// Reads; `request` must change nothing.
     ///
     /// # Errors
     /// As [`CallError`] lists them.
@@ -86,7 +86,7 @@ impl StripeApi {
         Ok(self.call(&request, None).await?.value)
     }
 
-    /// Has something done, once for each `key`.
+    /// Makes a change, once per `key`.
     ///
     /// # Errors
     /// As [`CallError`] lists them.
@@ -198,13 +198,13 @@ impl Failed {
         Self { error, again: false }
     }
 
-    /// The address may carry ids; it is not needed to understand the failure.
+    /// The URL may contain ids, and is not needed to understand the failure.
     fn away(error: reqwest::Error) -> Self {
         Self { error: CallError::Away(error.without_url()), again: true }
     }
 }
 
-/// Stripe's own word on whether to call again.
+/// Stripe's advice whether to retry.
 fn told_to_repeat(headers: &HeaderMap) -> Option<bool> {
     headers.get("stripe-should-retry")?.to_str().ok()?.parse().ok()
 }

@@ -8,21 +8,21 @@ use regimen_common::config::{Env, Environment};
 use secrecy::SecretString;
 use url::Url;
 
-/// What the ingress knows of Stripe.
+/// The Stripe settings of the ingress.
 #[derive(Debug, Clone)]
 pub struct StripeConfig {
-    /// `STRIPE_WEBHOOK_SECRET` (several, comma separated, while one is rolled)
-    /// and `STRIPE_TOLERANCE_SECONDS`.
+    /// `STRIPE_WEBHOOK_SECRET` (several, comma-separated, during a rotation) and
+    /// `STRIPE_TOLERANCE_SECONDS`.
     pub verifier: Verifier,
     /// `STRIPE_LIVEMODE`: real money or tests.
     pub mode: Mode,
     /// `STRIPE_SECRET_KEY` and `STRIPE_BASE_URL`.
     pub access: StripeAccess,
-    /// `STRIPE_PRICES` and `STRIPE_OLD_PRICES`: what is ours.
+    /// `STRIPE_PRICES` and `STRIPE_OLD_PRICES`: the prices and products that give pro.
     pub offers: Offers,
-    /// `STRIPE_TIMEOUT_SECONDS`: how long one call may take.
+    /// `STRIPE_TIMEOUT_SECONDS`: the time limit of one call.
     pub timeout: Duration,
-    /// `APP_URL`: where people come back to unless they name another place.
+    /// `APP_URL`: the default return URL.
     pub app_url: Option<Url>,
 }
 

@@ -5,46 +5,46 @@ use serde_json::Value;
 
 use crate::error::ApiError;
 
-/// A call that brought no result.
+/// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// There is no key to call with.
+    /// There is no key.
     #[error("STRIPE_SECRET_KEY is not set here, so nothing can be sold or managed; set it")]
     NoKey,
-    /// No reply, or none in time: what was asked may have been done.
+    /// No reply, or none in time: the change may have been made.
     #[error("Stripe did not answer")]
     Away(#[source] reqwest::Error),
-    /// Stripe is overloaded or has trouble of its own.
+    /// Stripe is overloaded or has an internal error.
     #[error("Stripe answered {status}")]
     Busy {
         /// The HTTP status.
         status: u16,
     },
-    /// A call with the same idempotency key is under way.
+    /// A call with the same idempotency key is running.
     #[error("Stripe is still working on a call with the same idempotency key")]
     InFlight,
     /// The idempotency key was used with other parameters.
     #[error("the idempotency key was used for another call")]
     KeyReused,
-    /// The key is wrong, expired, or may not do this.
+    /// The key is wrong, expired, or lacks a permission.
     #[error("Stripe refused STRIPE_SECRET_KEY: {0}")]
     Forbidden(Refusal),
-    /// There is no such object, for this account and mode.
+    /// The object does not exist, for this account and mode.
     #[error("Stripe knows no such object: {0}")]
     Missing(Refusal),
     /// A payment was declined.
     #[error("the payment was declined: {0}")]
     Declined(Refusal),
-    /// Stripe finds the call wrong.
+    /// Stripe refuses the call as invalid.
     #[error("Stripe refused the call: {0}")]
     Refused(Refusal),
-    /// The reply is not what was asked for.
+    /// The reply does not have the expected format.
     #[error("Stripe's reply cannot be read")]
     Unreadable,
 }
 
-/// Stripe's own words for a refusal. Its message is left out: it may repeat
-/// parts of our key or of other people's ids.
+/// Stripe's error. Its message is left out, because it may repeat parts of our key or of
+/// other users' ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
@@ -66,7 +66,7 @@ impl std::fmt::Display for Refusal {
 }
 
 impl CallError {
-    /// What a reply that is no success means.
+    /// The meaning of a reply that is not a success.
     pub(super) fn of_reply(status: StatusCode, body: &Value) -> Self {
         let error = body.get("error");
         let word = |name: &str| {
@@ -93,7 +93,7 @@ impl CallError {
         }
     }
 
-    /// One word for metrics and the record of what operators did.
+    /// Its name in metrics and the audit log.
     pub fn label(&self) -> &'static str {
         match self {
             Self::NoKey => "no_key",
@@ -109,7 +109,7 @@ impl CallError {
         }
     }
 
-    /// As an operator is told, who chose what the call is about.
+    /// The error for an operator, who chose the parameters of the call.
     pub fn for_operator(self) -> ApiError {
         match self {
             Self::Missing(refusal) => ApiError::NotFound(format!(
@@ -135,7 +135,7 @@ impl From<CallError> for ApiError {
                 "the payment was declined ({}); use another way to pay",
                 refusal.code
             )),
-            // Whoever called chose none of what Stripe finds wrong: that was our settings.
+            // The caller chose none of the refused parameters: our settings are wrong.
             CallError::Forbidden(_)
             | CallError::Missing(_)
             | CallError::Refused(_)

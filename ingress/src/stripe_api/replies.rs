@@ -11,13 +11,13 @@ pub struct Session {
     /// `cs_…` or `bps_…`
     #[serde(default)]
     pub id: String,
-    /// Of a checkout: open, complete or expired.
+    /// The status of a checkout: open, complete or expired.
     #[serde(default)]
     pub status: Option<String>,
-    /// Of a complete checkout: what it sold.
+    /// The subscription of a complete checkout.
     #[serde(default)]
     pub subscription: Option<Reference>,
-    /// Where to send the person; absent for sessions that are over.
+    /// The page's URL; absent for sessions that are over.
     pub url: Option<String>,
 }
 
@@ -50,41 +50,41 @@ pub struct List<T> {
     pub data: Vec<T>,
 }
 
-/// An invoice, in the names the app reads.
+/// An invoice, with the field names that the app reads.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Invoice {
     /// `in_…`
     pub id: String,
-    /// What is to be paid, in the currency's smallest unit.
+    /// The amount due, in the currency's smallest unit.
     #[serde(default)]
     pub amount_due: i64,
-    /// What was paid, in the currency's smallest unit.
+    /// The paid amount, in the currency's smallest unit.
     #[serde(default)]
     pub amount_paid: i64,
-    /// When it was made, in Unix seconds.
+    /// When it was created, in Unix seconds.
     pub created: i64,
     /// In lower case.
     pub currency: Option<String>,
-    /// Where it can be seen and paid.
+    /// Its page at Stripe.
     pub hosted_invoice_url: Option<String>,
     /// The invoice as a file.
     pub invoice_pdf: Option<String>,
     /// draft, open, paid, uncollectible or void.
     pub status: Option<String>,
-    /// The first second it is for, in Unix seconds.
+    /// The start of its period, in Unix seconds.
     pub period_start: Option<i64>,
-    /// The last second it is for, in Unix seconds.
+    /// The end of its period, in Unix seconds.
     pub period_end: Option<i64>,
 }
 
-/// A subscription, after something was changed about it.
+/// A subscription after a change.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Subscription {
     /// `sub_…`
     pub id: String,
-    /// Who pays.
+    /// The customer.
     pub customer: Option<Reference>,
-    /// Where it stands.
+    /// Its status.
     pub status: Option<String>,
     /// Whether it ends with the paid period.
     #[serde(default)]
@@ -93,18 +93,18 @@ pub struct Subscription {
     pub cancel_at: Option<i64>,
     /// When its trial ends, in Unix seconds.
     pub trial_end: Option<i64>,
-    /// The end of what is paid, where older versions keep it.
+    /// The end of the paid period, in the place of older API versions.
     current_period_end: Option<i64>,
-    /// What is paid for.
+    /// Its items.
     pub items: Option<List<Item>>,
 }
 
-/// One thing a subscription pays for.
+/// One item of a subscription.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Item {
     /// `si_…`
     pub id: String,
-    /// The end of what is paid, in Unix seconds.
+    /// The end of the paid period, in Unix seconds.
     current_period_end: Option<i64>,
     price: Option<Reference>,
 }
@@ -116,7 +116,7 @@ impl<T: Clone> Clone for List<T> {
 }
 
 impl Subscription {
-    /// The end of what is paid, in Unix seconds.
+    /// The end of the paid period, in Unix seconds.
     pub fn period_end(&self) -> Option<i64> {
         let items = self.items.iter().flat_map(|items| &items.data);
         items.filter_map(|item| item.current_period_end).max().or(self.current_period_end)
@@ -141,7 +141,7 @@ pub struct Refund {
     pub status: Option<String>,
 }
 
-/// A customer; of a deleted one only the id is left.
+/// A customer; a deleted one has only its id.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Customer {
     /// `cus_…`
@@ -150,7 +150,7 @@ pub struct Customer {
     pub email: Option<String>,
     /// As they gave it to Stripe.
     pub name: Option<String>,
-    /// When they were made, in Unix seconds.
+    /// When it was created, in Unix seconds.
     pub created: Option<i64>,
     /// Credit (below zero) or debt, in the currency's smallest unit.
     pub balance: Option<i64>,
@@ -158,10 +158,10 @@ pub struct Customer {
     pub currency: Option<String>,
     /// Whether the latest charge failed.
     pub delinquent: Option<bool>,
-    /// Whether Stripe only remembers that there was one.
+    /// Whether it was deleted.
     #[serde(default)]
     pub deleted: bool,
-    /// What was attached to them.
+    /// Its metadata.
     #[serde(default, skip_serializing)]
     pub(crate) metadata: serde_json::Value,
 }

@@ -13,7 +13,7 @@ use crate::etag::EntityTag;
 use crate::submission::Links;
 use crate::watching::Place;
 
-/// Goes up when the same job is shown in another shape.
+/// Increases when the format of the view changes.
 const SHAPE: u32 = 3;
 
 /// A job as its owner sees it.
@@ -21,109 +21,109 @@ const SHAPE: u32 = 3;
 pub struct JobView {
     /// Its id.
     pub id: Uuid,
-    /// What it makes.
+    /// The kind of plan.
     pub kind: PlanKind,
-    /// Where it stands.
+    /// Its state.
     pub status: JobState,
-    /// What is being done right now.
+    /// The current stage.
     pub stage: String,
-    /// Its place in the line while it waits for a worker: 1 is next, 10,000 is
-    /// that or further. The line is that of its class (paying users have their
-    /// own). Only a few of your jobs stand in it at once; the others follow
-    /// behind it, oldest first. Moves without a new ETag.
+    /// Its place in the queue while it waits for a worker: 1 is next, 10,000 is that or
+    /// further. The queue is that of its class (paying users have their own). Only a few
+    /// of your jobs are in it at once; the others follow behind it, oldest first. Changes
+    /// without a new ETag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<i64>,
-    /// Seconds until it probably starts, by the pace of the last minute; absent
-    /// while nothing moves. Changes without a new ETag.
+    /// Seconds until it probably starts, by the pace of the last minute; absent while no
+    /// job ends. Changes without a new ETag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eta_seconds: Option<i64>,
-    /// How often a worker has taken it up.
+    /// How often a worker has claimed it.
     pub claims: i32,
-    /// How often the whole fallback of providers failed for the moment.
+    /// How often all providers failed in a round.
     pub rounds: i32,
-    /// Every call to a provider, oldest first, with its error; not in lists.
+    /// Every provider call, oldest first, with its error; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Vec<AttemptView>>,
-    /// Who wrote the plan.
+    /// The provider of the plan.
     pub provider: Option<String>,
-    /// With which model.
+    /// The model of the plan.
     pub model: Option<String>,
-    /// What it cost so far, in US dollars.
+    /// Its cost so far, in US dollars.
     pub cost_usd: f64,
-    /// The stored quiz it answers.
+    /// Its stored quiz.
     pub quiz_result_id: Option<Uuid>,
     /// When it was accepted.
     pub created_at: DateTime<Utc>,
-    /// When a worker first took it up.
+    /// When a worker first claimed it.
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// Not started by then, it expires.
+    /// It expires if it has not started by then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime<Utc>>,
     /// Not before this time, while it waits for another round.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// Why there is no plan.
+    /// Why it has no plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<JobErrorView>,
-    /// What became of the message to `callback_url`, if there was one; not in lists.
+    /// The state of its callback, if it has one; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callback: Option<CallbackView>,
-    /// What of the answers about food was not understood, and so is not checked.
+    /// Words of the answers about food that were not understood, and so are not checked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Unread>,
-    /// Where to go on.
+    /// Its links.
     pub links: Links,
-    /// The plan, once it is there; not in lists.
+    /// The plan, once it is saved; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub plan: Option<Box<RawValue>>,
 }
 
-/// One call to a provider.
+/// One provider call.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AttemptView {
     /// 1, 2, 3 … over the whole life of the job.
     pub n: i32,
-    /// Who was asked.
+    /// The provider.
     pub provider: String,
-    /// With which model.
+    /// The model.
     pub model: String,
     /// `ok`, or the class of the failure; null until the reply is judged.
     pub outcome: Option<String>,
-    /// What went wrong, for people: the kind of failure. Operators see the
-    /// provider's own words, without what looks like a secret.
+    /// The error for people: the class of failure. Operators see the provider's own text,
+    /// without anything that looks like a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// HTTP status of the provider, where there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<i32>,
-    /// When it was asked.
+    /// When the call began.
     pub started_at: DateTime<Utc>,
-    /// When the reply was there, or given up on.
+    /// When the reply arrived, or the call was given up.
     pub finished_at: Option<DateTime<Utc>>,
     /// Prompt tokens.
     pub input_tokens: i64,
-    /// Tokens written.
+    /// Output tokens.
     pub output_tokens: i64,
-    /// What it cost, in US dollars.
+    /// Its cost, in US dollars.
     pub cost_usd: f64,
-    /// For operators: the cost is an estimate, because the provider gave no
-    /// counts, or such as cannot be.
+    /// For operators: the cost is an estimate, because the provider's counts were missing
+    /// or impossible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_estimated: Option<bool>,
 }
 
-/// The message to a job's `callback_url`.
+/// The callback of a job.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct CallbackView {
-    /// `pending` until the job ends, `waiting` until the receiver has it, then
-    /// `delivered`, `gone` (the receiver answered 410) or `dead` (given up).
+    /// `pending` until the job ends, `waiting` until the receiver has accepted it, then
+    /// `delivered`, `gone` (the receiver answered 410) or `dead` (all tries failed).
     pub state: String,
     /// How often it was sent.
     pub attempts: i32,
-    /// The status of the receiver's latest answer, if it gave one.
+    /// The status of the receiver's latest response, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<i32>,
     /// Why the latest try failed, for people.
@@ -132,7 +132,7 @@ pub struct CallbackView {
     /// Not sent again before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<DateTime<Utc>>,
-    /// When it was delivered or given up.
+    /// When it was delivered or became dead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<DateTime<Utc>>,
 }
@@ -140,9 +140,9 @@ pub struct CallbackView {
 /// Why a job ended without a plan.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct JobErrorView {
-    /// For programs.
+    /// The failure code.
     pub code: String,
-    /// For people.
+    /// The text for people.
     pub detail: String,
 }
 
@@ -153,7 +153,7 @@ impl JobView {
         Self { attempts: Some(attempts), ..Self::of(details, None, now) }
     }
 
-    /// The view of one job for its owner, with its `place` in the line.
+    /// The view of one job for its owner, with its `place` in the queue.
     pub fn of(details: &Details, place: Option<Place>, now: DateTime<Utc>) -> Self {
         let spent: i64 = details.attempts.iter().map(|attempt| attempt.cost_micros).sum();
         Self {
@@ -202,7 +202,7 @@ impl JobView {
     }
 }
 
-/// What another release wrote in another shape is not shown.
+/// Warnings of another release in another format are not shown.
 fn warnings(row: &JobRow) -> Vec<Unread> {
     let kept = row.warnings.clone();
     kept.and_then(|kept| serde_json::from_value(kept).ok()).unwrap_or_default()
@@ -247,8 +247,8 @@ impl AttemptView {
     }
 }
 
-/// The tag of a job's view. Strong, but for waiting jobs: their place in the
-/// line moves while everything else stays, so their tag is a weak one.
+/// The tag of a job's view. Strong, except for waiting jobs: their place in the queue
+/// changes while everything else stays, so their tag is weak.
 pub(crate) fn tag(mark: &Mark) -> EntityTag {
     let edited = mark.plan_edited.unwrap_or_default();
     let opaque = format!("{SHAPE}-{}-{}-{edited:x}-{}", mark.seq, mark.judged, mark.told);

@@ -16,12 +16,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
-/// Between two looks while the notice channel is down.
+/// Between two reads while the subscription is down.
 const BLIND_INTERVAL: Duration = Duration::from_secs(1);
-/// Looks are this many times rarer while the notice channel is up.
+/// Reads are this many times rarer while the subscription is up.
 const SIGHTED_FACTOR: u32 = 5;
-/// Stands for "gone" where the number of a job's newest event stands: nothing
-/// is newer.
+/// Means "gone" in place of the number of a job's newest event: nothing is newer.
 const GONE: i32 = i32::MAX;
 
 /// The newest event known of each watched job.
@@ -44,18 +43,18 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Waits until there may be something new about the job since this was
-    /// called last, or since the watcher was made.
+    /// Resolves when there may be a change of the job since the last call, or since the
+    /// watcher was made.
     pub async fn changed(&mut self) {
         // The sender lives in the map as long as this watcher does.
         let _ = self.newest.changed().await;
     }
 
-    /// The caller saw event number `seq`. Others that watch the job are told
-    /// if that is news. What this watcher was told of while the caller read
-    /// older news stays to be heard.
+    /// The caller has read event number `seq`. Other watchers of the job are notified if
+    /// that is new. A notice that arrived for this watcher while the caller read older
+    /// events stays pending.
     pub fn saw(&mut self, seq: i32) {
-        // Nobody tells of anything while this is held.
+        // No notice is delivered while this is held.
         let watched = lock(&self.watched);
         let Some(sender) = watched.get(&self.job) else { return };
         let told = *sender.borrow();
@@ -77,20 +76,20 @@ impl Drop for Watcher {
 }
 
 impl Changes {
-    /// Hears the notices in `redis`, and looks into Postgres where they fail.
+    /// Receives the notices in `redis`, and reads from Postgres when they fail.
     pub fn new(redis: Redis, db: Pool) -> Self {
         Self { watched: Watched::default(), redis, db }
     }
 
-    /// Registers interest in a job. Register before reading the job, so that
-    /// no change falls between the two.
+    /// Registers a watcher of a job. Register before reading the job, so that no change
+    /// is missed in between.
     pub fn job(&self, job: Uuid) -> Watcher {
         let mut watched = lock(&self.watched);
         let sender = watched.entry(job).or_insert_with(|| watch::Sender::new(0));
         Watcher { job, newest: sender.subscribe(), watched: Arc::clone(&self.watched) }
     }
 
-    /// Listens until the process ends.
+    /// Runs until the process ends.
     pub async fn run(self) {
         let (sender, mut heard) = mpsc::channel(4096);
         tokio::spawn(notices::listen(self.redis.clone(), sender));
@@ -149,8 +148,8 @@ impl Changes {
     }
 }
 
-/// Tells the watchers of a job of event number `seq`, if it is newer than what
-/// they know: notices may overtake each other.
+/// Notifies the watchers of a job of event number `seq`, if it is newer than what they
+/// know: notices may arrive out of order.
 fn note(sender: &watch::Sender<i32>, seq: i32) {
     sender.send_if_modified(|known| {
         let news = *known < seq;
@@ -159,8 +158,8 @@ fn note(sender: &watch::Sender<i32>, seq: i32) {
     });
 }
 
-/// The same after a look that began when `before` was known. It knows better
-/// than notices do: after a failover that lost commits a job may be further back.
+/// The same after a read that began when `before` was known. A read is more reliable than
+/// notices: after a failover that lost commits a job may be further back.
 fn looked(sender: &watch::Sender<i32>, before: i32, seq: i32) {
     note(sender, seq);
     sender.send_if_modified(|known| {

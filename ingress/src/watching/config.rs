@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use regimen_common::config::Env;
 
-/// How clients may watch.
+/// The settings of watching.
 #[derive(Debug, Clone, Copy)]
 pub struct WatchingConfig {
     /// `STREAM_HEARTBEAT_SECONDS`: the longest silence of an event stream.
     pub heartbeat: Duration,
-    /// `STREAMS_PER_USER`: event streams and held requests one user may have
-    /// open at this process.
+    /// `STREAMS_PER_USER`: event streams and long polls that one user may have open at
+    /// this process.
     pub streams_per_user: usize,
 }
 

@@ -13,32 +13,32 @@ use regimen_common::job::{JobClass, JobState};
 
 use crate::measurement::Measurement;
 
-/// How long a measurement is good for.
+/// How long a measurement is valid.
 const FRESH: Duration = Duration::from_secs(1);
-/// The pace is that of the last minute.
+/// The window of the pace.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Places further back are not told apart.
+/// Places further back are not distinguished.
 const DEEPEST: i64 = 10_000;
 
-/// Measures the lines when asked. Cheap to clone.
+/// Measures the queues on request. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lines {
     db: Pool,
     measurement: Measurement<LineView>,
 }
 
-/// The lines at one moment.
+/// The queues at one moment.
 #[derive(Debug)]
 pub struct LineView {
     lines: HashMap<JobClass, Line>,
 }
 
-/// A waiting job's place in the line.
+/// A waiting job's place in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// 1 is next; nothing while the job waits for a time.
+    /// 1 is next; none while the job waits for a time.
     pub position: Option<i64>,
-    /// Seconds until it probably starts; nothing while nothing moves.
+    /// Seconds until it probably starts; none while no job ends.
     pub eta_seconds: Option<i64>,
 }
 
@@ -48,7 +48,7 @@ impl Lines {
         Self { db, measurement: Measurement::new(FRESH) }
     }
 
-    /// The lines, at most a second old.
+    /// The queues, at most a second old.
     ///
     /// # Errors
     /// Postgres failed.
@@ -63,7 +63,7 @@ impl Lines {
 }
 
 impl LineView {
-    /// The place of a waiting job; nothing for any other.
+    /// The place of a waiting job; none for any other.
     pub fn place(&self, job: &Details, now: DateTime<Utc>) -> Option<Place> {
         if job.row.state != JobState::Queued {
             return None;

@@ -19,21 +19,21 @@ use uuid::Uuid;
 
 use crate::error::ApiError;
 
-/// Keys of one statement at most.
+/// The highest number of keys per statement.
 const BATCH: usize = 500;
-/// Statements under way at once, per kind of look-up.
+/// Concurrent statements per kind of look-up.
 const LANES: usize = 3;
-/// Questions waiting for a lane before askers wait to ask.
+/// Requests that may wait for a lane.
 const WAITING: usize = 4_096;
 
-/// A question that many requests ask, each with its own key.
+/// A query that many requests make, each with its own key.
 pub trait Lookup: Send + Sync + 'static {
-    /// What is asked for.
+    /// Its key.
     type Key: Copy + Eq + Hash + Send + Sync + 'static;
-    /// The answer; shared by all who asked the same.
+    /// Its result, shared by all requests with the same key.
     type Value: Clone + Send + Sync + 'static;
 
-    /// The answers to all of `keys` that have one.
+    /// The results of those `keys` that have one.
     ///
     /// # Errors
     /// Postgres failed.
@@ -43,7 +43,7 @@ pub trait Lookup: Send + Sync + 'static {
     ) -> impl Future<Output = Result<HashMap<Self::Key, Self::Value>, DbError>> + Send;
 }
 
-/// Whether a job changed.
+/// The versions of jobs.
 #[derive(Debug)]
 pub enum MarkLookup {}
 
@@ -56,7 +56,7 @@ impl Lookup for MarkLookup {
     }
 }
 
-/// How a job stands.
+/// The details of jobs.
 #[derive(Debug)]
 pub enum DetailsLookup {}
 
@@ -70,7 +70,7 @@ impl Lookup for DetailsLookup {
     }
 }
 
-/// What happened to a job after an event.
+/// The events of jobs after a number.
 #[derive(Debug)]
 pub enum HistoryLookup {}
 
@@ -87,10 +87,10 @@ impl Lookup for HistoryLookup {
     }
 }
 
-/// A look-up without an answer.
+/// A look-up without a result.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LookupError {
-    /// The statement failed; everybody it was for hears so.
+    /// The statement failed; all its requests get this error.
     #[error(transparent)]
     Db(Arc<DbError>),
     /// The process is ending.
@@ -116,7 +116,7 @@ struct Question<L: Lookup> {
     answer: oneshot::Sender<Answer<L::Value>>,
 }
 
-/// Asks one kind of question. Cheap to clone.
+/// Makes one kind of query. Cheap to clone.
 pub struct Lookups<L: Lookup>(mpsc::Sender<Question<L>>);
 
 impl<L: Lookup> Clone for Lookups<L> {
@@ -142,7 +142,7 @@ impl<L: Lookup> Lookups<L> {
         Self(sender)
     }
 
-    /// The answer to `key`, or `None` when there is none.
+    /// The result for `key`, or `None` if there is none.
     ///
     /// # Errors
     /// Postgres failed, or the process ends.
@@ -150,17 +150,17 @@ impl<L: Lookup> Lookups<L> {
         let (answer, heard) = oneshot::channel();
         let asked = self.0.send(Question { key, answer }).await;
         asked.map_err(|_| LookupError::GivenUp)?;
-        // The lanes may be busy with questions that came before.
+        // The lanes may be busy with earlier requests.
         let heard = limits::wait(heard).await.map_err(|error| LookupError::Db(Arc::new(error)))?;
         heard.unwrap_or(Err(LookupError::GivenUp))
     }
 }
 
-/// One lane: takes what has gathered, asks, answers.
+/// One lane: collects keys, runs the statement, sends the results.
 async fn serve<L: Lookup>(db: Pool, questions: Arc<Mutex<mpsc::Receiver<Question<L>>>>) {
     let mut asked = Vec::with_capacity(BATCH);
     while questions.lock().await.recv_many(&mut asked, BATCH).await > 0 {
-        // Whoever left does not need to be asked for.
+        // Requests that have gone need no result.
         asked.retain(|question| !question.answer.is_closed());
         let mut keys: HashMap<L::Key, Askers<L>> = HashMap::new();
         for question in asked.drain(..) {
@@ -172,7 +172,7 @@ async fn serve<L: Lookup>(db: Pool, questions: Arc<Mutex<mpsc::Receiver<Question
     }
 }
 
-/// Everybody who asked for one key.
+/// All requests for one key.
 type Askers<L> = Vec<oneshot::Sender<Answer<<L as Lookup>::Value>>>;
 
 async fn answer<L: Lookup>(db: &Pool, askers: HashMap<L::Key, Askers<L>>) {
@@ -187,7 +187,7 @@ async fn answer<L: Lookup>(db: &Pool, askers: HashMap<L::Key, Askers<L>>) {
     for (key, askers) in askers {
         let answer = found.as_ref().map(|found| found.get(&key).cloned()).map_err(Clone::clone);
         for asker in askers {
-            // Nobody there any more is no failure.
+            // A request may have gone meanwhile.
             let _ = asker.send(answer.clone());
         }
     }

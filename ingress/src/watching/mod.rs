@@ -17,28 +17,28 @@ pub use line::{LineView, Lines, Place};
 pub use lookup::{DetailsLookup, HistoryLookup, LookupError, Lookups, MarkLookup};
 pub use slots::{WaitSlot, WaitSlots, Waiter};
 
-/// Everything watchers use. Cheap to clone.
+/// The dependencies of watching. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Watching {
-    /// Tells of changes.
+    /// Job changes.
     pub changes: Changes,
-    /// Whether a job changed.
+    /// The versions of jobs.
     pub marks: Lookups<MarkLookup>,
-    /// How a job stands.
+    /// The details of jobs.
     pub details: Lookups<DetailsLookup>,
-    /// What happened to a job.
+    /// The events of jobs.
     pub histories: Lookups<HistoryLookup>,
-    /// How long the line is and how fast it moves.
+    /// The length and pace of the queues.
     pub lines: Lines,
-    /// What each user holds open.
+    /// The open requests of each user.
     pub slots: WaitSlots,
     /// The settings.
     pub config: WatchingConfig,
 }
 
 impl Watching {
-    /// Starts the look-ups; must be called inside a Tokio runtime. Changes are
-    /// heard once [`Changes::run`] runs.
+    /// Starts the look-ups; must be called inside a Tokio runtime. Changes arrive once
+    /// [`Changes::run`] runs.
     pub fn new(redis: Redis, db: Pool, config: WatchingConfig) -> Self {
         Self {
             changes: Changes::new(redis, db.clone()),

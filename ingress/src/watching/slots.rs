@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 type Taken = Arc<Mutex<HashMap<Uuid, usize>>>;
 
-/// Gives out slots, so many a user. Cheap to clone.
+/// Hands out a number of slots per user. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct WaitSlots {
     taken: Taken,
@@ -24,12 +24,12 @@ pub struct WaitSlot {
     open: Gauge,
 }
 
-/// What takes a slot.
+/// The kinds of waiting requests.
 #[derive(Debug, Clone, Copy)]
 pub enum Waiter {
     /// An event stream.
     Stream,
-    /// A request that is held until something changes.
+    /// A long poll.
     Request,
 }
 
@@ -43,7 +43,7 @@ impl Waiter {
 }
 
 impl WaitSlots {
-    /// So many slots for each user.
+    /// This many slots per user.
     pub fn new(per_user: usize) -> Self {
         for waiter in [Waiter::Stream, Waiter::Request] {
             waiter.gauge().set(0);

@@ -3,13 +3,14 @@
 //! JavaScript produces them by cutting a text inside an emoji. JSON's grammar
 //! allows them, but they are not characters, so no string can hold them.
 
-/// Stands for a half in a text that had one. No character itself.
+/// Replaces an unpaired surrogate. Not a character itself.
 pub(super) const MARK: char = '\u{ffff}';
 const MARK_ESCAPE: &str = "\\uffff";
 /// Bytes of an escape such as `\ud83d`.
 const LENGTH: usize = 6;
 
-/// The JSON `text` with every half replaced by [`MARK`]; none without a half.
+/// The JSON `text` with every unpaired surrogate replaced by [`MARK`]; none if there is
+/// none.
 pub(super) fn marked(text: &str) -> Option<String> {
     let mut marked = String::with_capacity(text.len());
     let mut rest = text;
@@ -26,7 +27,7 @@ pub(super) fn marked(text: &str) -> Option<String> {
                 continue;
             }
             Some(_) => LENGTH,
-            // The backslash and what it escapes; at the end there may be nothing.
+            // The backslash and the escaped character, which may be missing at the end.
             None => 1 + escape.chars().nth(1).map_or(0, char::len_utf8),
         };
         let (kept, after) = escape.split_at_checked(length).unwrap_or((escape, ""));
@@ -37,7 +38,7 @@ pub(super) fn marked(text: &str) -> Option<String> {
     found.then_some(marked)
 }
 
-/// The UTF-16 code unit that an escape at the start of `text` gives.
+/// The UTF-16 code unit of an escape at the start of `text`.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     let plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());

@@ -20,50 +20,50 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
-/// Which actions to list.
+/// The actions to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ActionsQuery {
-    /// Only what this operator did: a user's id, or `service`.
+    /// Only actions of this operator: a user's id, or `service`.
     actor: Option<String>,
-    /// Only this: `refund`, `retry_job`, `pause` …
+    /// Only this action: `refund`, `retry_job`, `pause` …
     action: Option<String>,
-    /// Only what was done to this: the id of a job, subscription, event …
+    /// Only actions on this target: the id of a job, subscription, event …
     target: Option<String>,
-    /// At most so many, up to 200.
+    /// The highest number, up to 200.
     limit: Option<i64>,
     /// Where the previous page ended.
     cursor: Option<i64>,
 }
 
-/// A page of the record.
+/// A page of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AdminActionPage {
     /// Newest first.
     pub actions: Vec<AdminAction>,
-    /// Asks for the next page; absent on the last one.
+    /// The cursor of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<i64>,
 }
 
-/// Something an operator did.
+/// An action of an operator.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AdminAction {
     /// The record's number.
     pub id: i64,
-    /// When it was begun.
+    /// When it began.
     pub at: DateTime<Utc>,
-    /// Who: a user's id, or `service`.
+    /// The operator: a user's id, or `service`.
     pub actor: String,
-    /// What.
+    /// The action.
     pub action: String,
-    /// To what.
+    /// Its target.
     pub target: String,
-    /// With which parameters.
+    /// Its parameters.
     #[schema(value_type = Object)]
     pub detail: Value,
-    /// `done`, or why not in one word. Absent while it is under way, and for
-    /// good when it was cut short: it may have taken effect.
+    /// `done`, or an error code. Absent while it is running, and permanently if it was
+    /// interrupted: it may have taken effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
 }
@@ -75,7 +75,7 @@ impl From<Recorded> for AdminAction {
     }
 }
 
-/// What operators did
+/// Operators' actions
 #[utoipa::path(get, path = "/admin/actions", tag = "admin", security(("token" = [])),
     params(ActionsQuery), responses((status = OK, body = AdminActionPage)))]
 async fn list(

@@ -31,28 +31,28 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(cancel))
 }
 
-/// Which jobs to list.
+/// The jobs to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct JobsQuery {
     /// Only in this state: queued, running, succeeded, failed, cancelled, expired.
     state: Option<String>,
-    /// Only those that ended for this reason: the `code` of their error.
+    /// Only those with this failure code: the `code` of their error.
     reason: Option<String>,
     /// Only of this user.
     user: Option<Uuid>,
-    /// At most so many, up to 200.
+    /// The highest number, up to 200.
     limit: Option<i64>,
     /// Where the previous page ended.
     cursor: Option<Uuid>,
 }
 
-/// A page of everybody's jobs.
+/// A page of all users' jobs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AdminJobPage {
     /// Newest first.
     pub jobs: Vec<AdminJob>,
-    /// Asks for the next page; absent on the last one.
+    /// The cursor of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<Uuid>,
 }
@@ -60,20 +60,20 @@ pub struct AdminJobPage {
 /// A job as operators see it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AdminJob {
-    /// Whose it is.
+    /// Its user.
     pub user_id: Uuid,
-    /// Its line: `pro` or `free`.
+    /// Its class: `pro` or `free`.
     pub class: &'static str,
-    /// The request it came with.
+    /// Its request.
     pub generation_id: Uuid,
     /// The job that retried it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retried_as: Option<Uuid>,
-    /// What its owner sees.
+    /// Its owner's view.
     pub job: JobView,
 }
 
-/// All there is to know of a job.
+/// All details of a job.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AdminJobDetails {
     /// The job, with its attempts and errors.
@@ -85,14 +85,14 @@ pub struct AdminJobDetails {
     /// The worker that holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
-    /// Workers lost over it.
+    /// The number of lost workers.
     pub lost_workers: i32,
-    /// What happened to it, oldest first: `{seq, at, kind, data}`.
+    /// Its events, oldest first: `{seq, at, kind, data}`.
     #[schema(value_type = Vec<Object>)]
     pub events: Box<RawValue>,
 }
 
-/// Everybody's jobs
+/// All users' jobs
 #[utoipa::path(get, path = "/admin/jobs", tag = "admin", security(("token" = [])),
     params(JobsQuery), responses((status = OK, body = AdminJobPage)))]
 async fn list(
@@ -127,7 +127,7 @@ async fn list(
     Ok(Json(AdminJobPage { jobs: rows.iter().map(view).collect(), next_cursor }))
 }
 
-/// Anybody's job, with its attempts, errors and history
+/// A job of any user, with its attempts, errors and events
 #[utoipa::path(get, path = "/admin/jobs/{id}", tag = "admin", security(("token" = [])),
     params(("id" = Uuid, Path)), responses((status = OK, body = AdminJobDetails)))]
 async fn show(
@@ -157,23 +157,23 @@ async fn show(
     }))
 }
 
-/// The job that does the work again.
+/// The job that repeats the work.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JobRetried {
     /// The new job.
     pub id: Uuid,
-    /// The one that ended badly, and stays so.
+    /// The failed or expired job, which stays unchanged.
     pub retry_of: Uuid,
-    /// False when it had been retried before: nothing was done now.
+    /// False if it had been retried before: nothing was changed now.
     pub created: bool,
 }
 
-/// Do the work of a failed or expired job again
+/// Retry a failed or expired job
 ///
-/// A job that has ended never changes, so the work is done as a new job of the
-/// same user and generation, which is not counted once more. A job is retried
-/// once; asking again names the same new job. If that one failed, retry that. It
-/// begins from the reply that was paid for, where that can still become the plan.
+/// A job that has ended never changes, so a new job of the same user and generation
+/// repeats the work; it is not counted again. A job is retried once; another request
+/// returns the same new job. If that one failed, retry that. It starts from the reply
+/// that was paid for, if that can still become the plan.
 #[utoipa::path(post, path = "/admin/jobs/{id}/retry", tag = "admin", security(("token" = [])),
     params(("id" = Uuid, Path)),
     responses((status = ACCEPTED, body = JobRetried), (status = OK, body = JobRetried,
@@ -219,9 +219,9 @@ pub struct JobCancelled {
     pub status: JobState,
 }
 
-/// Cancel anybody's job
+/// Cancel a job of any user
 ///
-/// A running one loses its call to a provider within a second. Asking again
+/// The provider call of a running job is dropped within a second. Repeating the request
 /// changes nothing.
 #[utoipa::path(post, path = "/admin/jobs/{id}/cancel", tag = "admin", security(("token" = [])),
     params(("id" = Uuid, Path)),

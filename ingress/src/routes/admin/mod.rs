@@ -32,7 +32,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .merge(stripe_events::router())
 }
 
-/// Records what is done in `tx`, and logs it.
+/// Records an action in `tx`, and logs it.
 async fn record(
     tx: &Transaction<'_>,
     admin: &Admin,
@@ -56,7 +56,7 @@ fn page_size(limit: Option<i64>) -> Result<i64, ApiError> {
     }
 }
 
-/// Splits off the row beyond a page of `limit`; its presence tells that there is a next page.
+/// Splits off the row beyond a page of `limit`; it shows that there is a next page.
 fn cut<T>(rows: &mut Vec<T>, limit: i64) -> bool {
     let page = usize::try_from(limit).unwrap_or(0);
     let more = rows.len() > page;
@@ -64,7 +64,8 @@ fn cut<T>(rows: &mut Vec<T>, limit: i64) -> bool {
     more
 }
 
-/// The same, for pages with a cursor: the last row of this one, if there is a next.
+/// The same, for pages with a cursor: returns the last row of this page, if there is a
+/// next one.
 fn cut_before_next<T>(rows: &mut Vec<T>, limit: i64) -> Option<&T> {
     if cut(rows, limit) { rows.last() } else { None }
 }

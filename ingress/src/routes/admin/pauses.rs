@@ -20,8 +20,8 @@ use crate::error::ApiError;
 use crate::extract::Name;
 use crate::state::AppState;
 
-/// The queues that can be paused. Mails go out while events wait: they tell of
-/// what has happened.
+/// The queues that can be paused. Mails are sent while events are paused, because they
+/// report applied events.
 const QUEUES: [List; 3] = [List::Pro, List::Free, List::Stripe];
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
@@ -33,38 +33,38 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(resume_provider))
 }
 
-/// What is paused.
+/// The pauses.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Pauses {
-    /// Queues whose work waits.
+    /// Paused queues.
     pub queues: Vec<PauseView>,
-    /// Providers that are not asked.
+    /// Paused providers.
     pub providers: Vec<PauseView>,
 }
 
 /// One pause.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PauseView {
-    /// Of what.
+    /// The queue or provider.
     pub name: String,
-    /// By whom.
+    /// The operator.
     pub paused_by: String,
-    /// Since when.
+    /// Its time.
     pub paused_at: DateTime<Utc>,
 }
 
-/// How something stands now.
+/// The state of a queue or provider.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PauseState {
     /// The queue or provider.
     pub name: String,
     /// Whether it is paused.
     pub paused: bool,
-    /// Whether that is so by this request; false when it was so before.
+    /// Whether this request changed it.
     pub changed: bool,
 }
 
-/// What is paused
+/// Paused queues and providers
 #[utoipa::path(get, path = "/admin/pauses", tag = "admin", security(("token" = [])),
     responses((status = OK, body = Pauses)))]
 async fn list(State(state): State<AppState>, _: Admin) -> Result<Json<Pauses>, ApiError> {
@@ -83,9 +83,8 @@ async fn list(State(state): State<AppState>, _: Admin) -> Result<Json<Pauses>, A
 
 /// Pause a queue
 ///
-/// Jobs are accepted and wait; nothing of the queue is taken up until it is
-/// resumed. What runs goes on. Plan jobs that wait longer than
-/// QUEUE_EXPIRY_SECONDS expire as always.
+/// Jobs are accepted and wait; none of the queue is claimed until it is resumed. Running
+/// jobs continue. Plan jobs that wait longer than QUEUE_EXPIRY_SECONDS expire as usual.
 #[utoipa::path(post, path = "/admin/queues/{class}/pause", tag = "admin",
     security(("token" = [])), params(("class" = String, Path, description = "pro, free or stripe")),
     responses((status = OK, body = PauseState)))]
@@ -111,8 +110,8 @@ async fn resume_queue(
 
 /// Pause a provider
 ///
-/// Nobody asks it until it is resumed; calls under way go on. A job for which
-/// every provider is paused comes back for its next round later.
+/// It is not called until it is resumed; running calls continue. A job for which every
+/// provider is paused is requeued for another round.
 #[utoipa::path(post, path = "/admin/providers/{name}/pause", tag = "admin",
     security(("token" = [])),
     params(("name" = String, Path, description = "openai, anthropic, gemini or llama")),
@@ -127,9 +126,9 @@ async fn pause_provider(
 
 /// Resume a provider
 ///
-/// Also when it was not paused: its cool-downs and open breakers are lifted, and
-/// every worker asks it again within a second or so. Use it once what kept the
-/// provider away is mended: money, a key, a wrong `Retry-After`.
+/// Also if it was not paused: its cool-downs end and its breakers close, and every worker
+/// calls it again within about a second. Use it once the cause is fixed: money, a key, a
+/// wrong `Retry-After`.
 #[utoipa::path(post, path = "/admin/providers/{name}/resume", tag = "admin",
     security(("token" = [])),
     params(("name" = String, Path, description = "openai, anthropic, gemini or llama")),

@@ -15,56 +15,56 @@ use crate::error::ApiError;
 use crate::extract::Query;
 use crate::state::AppState;
 
-/// Days shown unless asked otherwise, today included.
+/// The default number of days, today included.
 const DEFAULT_DAYS: i64 = 30;
 const MAX_DAYS: i64 = 366;
-/// Sums in one answer.
+/// The highest number of sums in one response.
 const MAX_SUMS: i64 = 1_000;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(spend))
 }
 
-/// Which calls, and how they are told apart.
+/// The calls, and the grouping.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SpendQuery {
-    /// The first day, in UTC (2026-11-28); 29 days before the last one unless given.
+    /// The first day, in UTC (2026-11-28); by default 29 days before the last one.
     from: Option<NaiveDate>,
-    /// The last day, in UTC; today unless given. At most 366 days in all.
+    /// The last day, in UTC; by default today. At most 366 days in total.
     to: Option<NaiveDate>,
-    /// Comma-separated: day, provider, model, user. day,provider,model unless given.
+    /// Comma-separated: day, provider, model, user. By default day,provider,model.
     by: Option<String>,
 }
 
-/// What was spent.
+/// The spend.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SpendView {
     /// The first day, in UTC.
     pub from: NaiveDate,
     /// The last day, in UTC.
     pub to: NaiveDate,
-    /// Everything, in US dollars.
+    /// The total, in US dollars.
     pub total_usd: f64,
-    /// Newest day first, then the dearest.
+    /// Newest day first, then the highest cost.
     pub sums: Vec<SumView>,
-    /// Whether there are more sums than are shown; ask for fewer days.
+    /// Whether there are more sums than shown; request fewer days.
     pub truncated: bool,
 }
 
-/// One sum. What it is not told apart by is absent.
+/// One sum. Columns that it is not grouped by are absent.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SumView {
-    /// In UTC.
+    /// The day, in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub day: Option<NaiveDate>,
-    /// Who was paid.
+    /// The provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// For which model.
+    /// The model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// For whose plans.
+    /// The user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<Uuid>,
     /// Paid calls.
@@ -73,9 +73,9 @@ pub struct SumView {
     pub input_tokens: i64,
     /// The part of them that was cached.
     pub cached_tokens: i64,
-    /// Tokens written.
+    /// Output tokens.
     pub output_tokens: i64,
-    /// In US dollars.
+    /// Cost in US dollars.
     pub cost_usd: f64,
 }
 
@@ -95,7 +95,7 @@ impl From<Sum> for SumView {
     }
 }
 
-/// What AI calls cost
+/// The cost of AI calls
 #[utoipa::path(get, path = "/admin/spend", tag = "admin", security(("token" = [])),
     params(SpendQuery), responses((status = OK, body = SpendView)))]
 async fn spend(

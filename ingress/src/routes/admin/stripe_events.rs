@@ -21,13 +21,13 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(replay))
 }
 
-/// Which events to list.
+/// The events to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     /// dead (the default), unresolved, mismatched, received, applied or ignored.
     state: Option<String>,
-    /// At most so many, up to 200.
+    /// The highest number, up to 200.
     limit: Option<i64>,
     /// Where the previous page ended.
     cursor: Option<String>,
@@ -38,19 +38,19 @@ pub struct EventsQuery {
 pub struct StripeEvents {
     /// Newest first.
     pub events: Vec<StripeEvent>,
-    /// How many stand in each state that needs an operator.
+    /// The number of events in each state that needs an operator.
     pub attention: Attention,
-    /// Asks for the next page; absent on the last one.
+    /// The cursor of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
-/// How many events need an operator.
+/// Numbers of events that need an operator.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Attention {
-    /// Given up.
+    /// Failed permanently.
     pub dead: i64,
-    /// Waiting for a user to turn up.
+    /// Waiting for their user to become known.
     pub unresolved: i64,
     /// Of the other mode, or of another account.
     pub mismatched: i64,
@@ -61,18 +61,18 @@ pub struct Attention {
 pub struct StripeEvent {
     /// `evt_…`
     pub id: String,
-    /// What happened.
+    /// Its type.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// Where it stands.
+    /// Its state.
     pub state: &'static str,
-    /// Whom it concerns.
+    /// Its customer.
     pub customer_id: Option<String>,
-    /// How often a worker has taken it up since it came or was replayed.
+    /// Claims since it arrived or was replayed.
     pub attempts: i32,
-    /// Why it stands where it stands, in one word.
+    /// The reason of its state, as a code.
     pub error_code: Option<String>,
-    /// The same, for people.
+    /// The reason, for people.
     pub error_detail: Option<String>,
     /// When it was stored.
     pub received_at: DateTime<Utc>,
@@ -108,7 +108,7 @@ async fn list(
     let mut client = state.db.get().await?;
     let cursor = query.cursor.as_deref();
     if let Some(id) = cursor {
-        // It may have changed its state since, and its place not.
+        // Its state may have changed; its place has not.
         if !is_plain(id) || events::find(&client, id).await?.is_none() {
             return Err(ApiError::field(
                 "?cursor",
@@ -131,19 +131,19 @@ async fn list(
     Ok(Json(StripeEvents { events, attention, next_cursor }))
 }
 
-/// An event on its way again.
+/// An event that is applied again.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventReplayed {
     /// `evt_…`
     pub id: String,
-    /// Where it stood before.
+    /// Its state before.
     pub was: &'static str,
 }
 
 /// Apply a stored event again
 ///
-/// Whatever became of it: what was done before is not done twice. A worker
-/// takes it up within a second or two.
+/// From any state: effects that are already applied do not happen twice. A worker applies
+/// it within a second or two.
 #[utoipa::path(post, path = "/admin/stripe/events/{id}/replay", tag = "admin",
     security(("token" = [])), params(("id" = String, Path, description = "evt_…")),
     responses((status = ACCEPTED, body = EventReplayed),

@@ -50,8 +50,8 @@ pub fn router(state: &AppState) -> OpenApiRouter<AppState> {
 
 /// The numbers of the operators' dashboard
 ///
-/// From all of Stripe's subscriptions and paid invoices, at most a minute old. Money
-/// in units of the currency, rates in percent, months in UTC.
+/// From all of Stripe's subscriptions and paid invoices, at most a minute old. Money in
+/// units of the currency, rates in percent, months in UTC.
 #[utoipa::path(get, path = "/api/admin/saas-metrics", tag = "admin", security(("token" = [])),
     responses((status = OK, body = SaasMetrics), StripeRefusals))]
 async fn saas_metrics(
@@ -65,23 +65,23 @@ async fn saas_metrics(
     Ok(Json(SaasMetrics::of(&account, Users { all, new }, now)))
 }
 
-/// Which subscribers to list.
+/// The subscribers to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// Only subscriptions in this state, in Stripe's words; `all` unless given.
+    /// Only subscriptions in this state, as Stripe names it; `all` by default.
     status: Option<String>,
     /// Only of this price or product.
     plan_id: Option<String>,
-    /// Only made then or later, in Unix seconds.
+    /// Only created at or after this time, in Unix seconds.
     created_after: Option<i64>,
-    /// Only made then or earlier, in Unix seconds.
+    /// Only created at or before this time, in Unix seconds.
     created_before: Option<i64>,
 }
 
 /// All subscribers
 ///
-/// All of Stripe's subscriptions that pass the filters, at most a minute old.
+/// All of Stripe's subscriptions that match the filters, at most a minute old.
 #[utoipa::path(get, path = "/api/admin/subscribers", tag = "admin", security(("token" = [])),
     params(Filter), responses((status = OK, body = SubscriberList), StripeRefusals))]
 async fn subscribers(
@@ -93,16 +93,16 @@ async fn subscribers(
     Ok(Json(SubscriberList::of(&account, &filter)))
 }
 
-/// A subscription to let end.
+/// A subscription to cancel at its period's end.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct Cancellation {
     /// `sub_…`
     pub subscription_id: String,
-    /// Whose; operators may name anybody.
+    /// Its user; operators may name any user.
     pub user_id: Option<Uuid>,
 }
 
-/// A change that was made, or why Stripe refused it.
+/// A change, or why Stripe refused it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Outcome {
     /// Whether it was made.
@@ -118,7 +118,7 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
-/// Let a subscription end with what is paid
+/// Cancel a subscription at the end of its period
 #[utoipa::path(post, path = "/api/admin/stripe/cancel-subscription", tag = "legacy",
     security(("token" = [])), request_body = Cancellation,
     responses((status = OK, body = Outcome), UnknownAtStripe, StripeRefusals))]
@@ -135,7 +135,7 @@ async fn cancel_subscription(
     own_change(&state, &caller, &headers, &request.subscription_id, Change::CancelAtPeriodEnd).await
 }
 
-/// With what a subscription is to be paid.
+/// The new payment method of a subscription.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct PaymentMethod {
     /// `sub_…`
@@ -144,7 +144,7 @@ pub struct PaymentMethod {
     pub payment_method_id: String,
 }
 
-/// Pay a subscription with another card
+/// Change the card of a subscription
 #[utoipa::path(post, path = "/api/admin/stripe/update-payment-method", tag = "legacy",
     security(("token" = [])), request_body = PaymentMethod,
     responses((status = OK, body = Outcome), UnknownAtStripe, StripeRefusals))]
@@ -160,7 +160,7 @@ async fn update_payment_method(
     own_change(&state, &caller, &headers, &request.subscription_id, change).await
 }
 
-/// A change that users may make of their own subscription, and operators of any.
+/// A change that users may make to their own subscription, and operators to any.
 async fn own_change(
     state: &AppState,
     caller: &Caller,
@@ -191,7 +191,7 @@ async fn changed(
     told(made.map(|reply| json!({"success": true, "subscription": period_end_on_top(reply.value)})))
 }
 
-/// What Stripe refuses is told under 200, as the app reads it.
+/// An error of Stripe is returned with status 200, which the app expects.
 fn told(made: Result<Value, ApiError>) -> Result<Response, ApiError> {
     match made {
         Ok(body) => Ok(Json(body).into_response()),
@@ -202,7 +202,7 @@ fn told(made: Result<Value, ApiError>) -> Result<Response, ApiError> {
     }
 }
 
-/// What a subscription is to pay for.
+/// The new price of a subscription.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct PlanChange {
     /// `sub_…`
@@ -211,7 +211,7 @@ pub struct PlanChange {
     pub new_price_id: String,
 }
 
-/// Change what a subscription pays for
+/// Change the price of a subscription
 #[utoipa::path(post, path = "/api/admin/stripe/change-plan", tag = "admin",
     security(("token" = [])), request_body = PlanChange,
     responses((status = OK, body = Outcome), StripeRefusals))]
@@ -225,16 +225,16 @@ async fn change_plan(
     changed(&state, &caller, &headers, &request.subscription_id, Change::Price(price)).await
 }
 
-/// Which discount a subscription is to have.
+/// The coupon for a subscription.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct Coupon {
     /// `sub_…`
     pub subscription_id: String,
-    /// As it is called in Stripe.
+    /// Its id in Stripe.
     pub coupon_id: String,
 }
 
-/// Give a discount on a subscription
+/// Apply a coupon to a subscription
 #[utoipa::path(post, path = "/api/admin/stripe/apply-coupon", tag = "admin",
     security(("token" = [])), request_body = Coupon,
     responses((status = OK, body = Outcome), StripeRefusals))]
@@ -251,7 +251,7 @@ async fn apply_coupon(
     changed(&state, &caller, &headers, &request.subscription_id, change).await
 }
 
-/// When a trial is to end.
+/// The new end of a trial.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct TrialEnd {
     /// `sub_…`
@@ -260,7 +260,7 @@ pub struct TrialEnd {
     pub trial_end: i64,
 }
 
-/// Let a trial last longer
+/// Extend a trial
 #[utoipa::path(post, path = "/api/admin/stripe/extend-trial", tag = "admin",
     security(("token" = [])), request_body = TrialEnd,
     responses((status = OK, body = Outcome), StripeRefusals))]
@@ -274,18 +274,19 @@ async fn extend_trial(
     changed(&state, &caller, &headers, &request.subscription_id, end).await
 }
 
-/// What to give back.
+/// The payment to refund.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RefundOf {
     /// `pi_…`
     pub payment_intent_id: String,
-    /// In the currency's smallest unit; everything unless given.
+    /// In the currency's smallest unit; the whole payment by default.
     pub amount: Option<i64>,
 }
 
-/// Give a payment back
+/// Refund a payment
 ///
-/// Without an Idempotency-Key, the same amount of the same payment goes back once a day.
+/// Without an Idempotency-Key, the same amount of the same payment is refunded once a
+/// day.
 #[utoipa::path(post, path = "/api/admin/stripe/refund", tag = "admin",
     security(("token" = [])), request_body = RefundOf,
     responses((status = OK, body = Outcome), StripeRefusals))]
@@ -310,23 +311,23 @@ async fn refund(
     told(made.map(|reply| json!({"success": true, "refund": reply.value})))
 }
 
-/// Which invoice.
+/// The invoice.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct WhichInvoice {
     /// `in_…`; or `sub_…` or `cus_…` for the latest invoice of a subscription or customer.
     pub invoice_id: String,
 }
 
-/// What became of an invoice that was to be sent.
+/// The result of resending an invoice.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Sent {
-    /// Whether there is something the customer can be shown.
+    /// Whether there is an invoice to show to the customer.
     pub success: bool,
-    /// `manual_invoice`: Stripe mailed it. `auto_charge`: Stripe charges it by itself
+    /// `manual_invoice`: Stripe mailed it. `auto_charge`: Stripe charges it automatically
     /// and mails no invoice; its page can be shared.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'static str>,
-    /// Why not.
+    /// The reason if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// For people.
@@ -334,12 +335,12 @@ pub struct Sent {
     /// The invoice, as Stripe has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invoice: Option<Value>,
-    /// Where it can be seen and paid.
+    /// Its page at Stripe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invoice_url: Option<String>,
 }
 
-/// Have an invoice sent again
+/// Resend an invoice
 #[utoipa::path(post, path = "/api/admin/stripe/resend-invoice", tag = "admin",
     security(("token" = [])), request_body = WhichInvoice,
     responses((status = OK, body = Sent), StripeRefusals))]
@@ -392,7 +393,7 @@ async fn resend_invoice(
     }))
 }
 
-/// A customer, with what they pay and how.
+/// A customer, with subscriptions, invoices and payment methods.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CustomerAnswer {
     /// Always true.
@@ -403,7 +404,7 @@ pub struct CustomerAnswer {
     pub payment_methods: Vec<Value>,
 }
 
-/// A customer: your own, or anybody's for operators
+/// A customer: your own, or any for operators
 #[utoipa::path(get, path = "/api/admin/stripe/customer/{customer_id}", tag = "legacy",
     security(("token" = [])), params(("customer_id" = String, Path, description = "`cus_…`")),
     responses((status = OK, body = CustomerAnswer), StripeRefusals))]

@@ -11,11 +11,11 @@ use crate::stripe_api::account::{Account, Sold, Subscribed};
 /// The subscribers' page.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SubscriberList {
-    /// All that pass the filters, newest first.
+    /// All that match the filters, newest first.
     pub subscribers: Vec<SubscriberRow>,
 }
 
-/// A subscription and who pays for it.
+/// A subscription and its customer.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SubscriberRow {
     /// `cus_…`
@@ -24,30 +24,30 @@ pub struct SubscriberRow {
     pub subscription_id: String,
     /// The customer's address at Stripe.
     pub email: Option<String>,
-    /// In Stripe's words.
+    /// As Stripe names it.
     pub status: String,
-    /// When it was made, in Unix seconds.
+    /// When it was created, in Unix seconds.
     pub created: i64,
-    /// The end of what is paid, in Unix seconds.
+    /// The end of the paid period, in Unix seconds.
     pub current_period_end: Option<i64>,
-    /// When it was ended, in Unix seconds.
+    /// When it was cancelled, in Unix seconds.
     pub canceled_at: Option<i64>,
-    /// Whether it runs: active, on trial or past due.
+    /// Whether it is running: active, on trial or past due.
     pub is_active: bool,
-    /// What it pays for.
+    /// Its items.
     pub plans: Vec<PlanRow>,
 }
 
-/// One thing a subscription pays for.
+/// One item of a subscription.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PlanRow {
     /// `price_…`
     pub price_id: Option<String>,
-    /// As customers see it.
+    /// The product's name for customers.
     pub product_name: Option<String>,
     /// `prod_…`
     pub product_id: Option<String>,
-    /// As operators call it.
+    /// The price's name for operators.
     pub nickname: Option<String>,
     /// In the currency's smallest unit.
     pub amount: Option<i64>,
@@ -114,8 +114,8 @@ fn plan(account: &Account, sold: &Sold) -> PlanRow {
     }
 }
 
-/// Puts `current_period_end` where the app looks for it, on the subscription
-/// itself: Stripe moved it to the items.
+/// Adds `current_period_end` to the subscription itself, where the app expects it: Stripe
+/// moved it to the items.
 pub(super) fn period_end_on_top(mut object: Value) -> Value {
     if let Some(subscriptions) = object["subscriptions"]["data"].as_array_mut() {
         for subscription in subscriptions {

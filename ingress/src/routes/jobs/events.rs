@@ -23,13 +23,13 @@ use crate::state::AppState;
 use crate::waiting::own_mark;
 use crate::watching::{LookupError, WaitSlot, WaitSlots, Waiter, Watcher, Watching};
 
-/// Clients come back so long after the end of a stream, and up to a second
-/// later: an ingress that stops sends all of its clients to the others.
+/// Clients reconnect this long after the end of a stream, and up to a second later: an
+/// ingress that stops sends all its clients to the others.
 const RECONNECT: Duration = Duration::from_millis(1_000);
-/// After a failed look at the history.
+/// After a failed read of the events.
 const BACKOFF: Duration = Duration::from_secs(1);
-/// Proxies that compress or buffer would hold the events back: the first is for
-/// those that heed the standard, such as Node's `compression`, the second for nginx.
+/// Proxies that compress or buffer would delay the events: the first header is for those
+/// that follow the standard, such as Node's `compression`, the second for nginx.
 const UNBUFFERED: [(HeaderName, HeaderValue); 2] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
     (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
@@ -39,18 +39,18 @@ const UNBUFFERED: [(HeaderName, HeaderValue); 2] = [
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Resume {
-    /// The same as the header `Last-Event-ID`, which goes before it. What is no
-    /// event's id counts as absent, in both.
+    /// The same as the header `Last-Event-ID`, which takes precedence. An invalid id
+    /// counts as absent, in both.
     #[param(example = "3")]
     last_event_id: Option<String>,
 }
 
-/// One event as it is read off the stream.
+/// One event of the stream.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct JobEventFrame {
-    /// Its number in the job's history: 1, 2, 3 … without gaps.
+    /// Its number within the job: 1, 2, 3 … without gaps.
     id: String,
-    /// What happened, such as `attempt_started`.
+    /// Its kind, such as `attempt_started`.
     event: String,
     /// As JSON: `seq`, `at`, `kind` and the details of that kind as `data`.
     data: String,
@@ -58,9 +58,9 @@ pub struct JobEventFrame {
 
 /// A job's events as they happen
 ///
-/// Server-sent events: those after the last one the client has, then each new
-/// one; the stream ends after the job's last. A client that has them all gets
-/// 204, which tells an `EventSource` not to come back.
+/// Server-sent events: those after the client's last one, then each new one; the stream
+/// ends after the job's last. A client that has them all gets 204, after which an
+/// `EventSource` does not reconnect.
 #[utoipa::path(get, path = "/v1/jobs/{id}/events", tag = "jobs", security(("token" = [])),
     params(
         ("id" = Uuid, Path, description = "The job"),
@@ -90,7 +90,7 @@ pub(super) async fn stream(
     let slot = slot.ok_or_else(|| too_many_streams(&state.watching.slots))?;
     let history = History {
         job: id,
-        // A number the job has not reached is not from this stream.
+        // A number that the job has not reached is not from this stream.
         seen: if after <= mark.seq { after } else { 0 },
         pending: Pending::default(),
         over: false,
@@ -111,9 +111,9 @@ pub(super) async fn stream(
     Ok((UNBUFFERED, Sse::new(events).keep_alive(heartbeat)).into_response())
 }
 
-/// The header goes before the query. What is no event's id says nothing, as in
-/// clients that send "undefined" before they have one; nothing at all stands for
-/// the time before the first event.
+/// The header takes precedence over the query. An invalid id counts as absent, because
+/// some clients send "undefined" before they have one; without an id the stream starts at
+/// the first event.
 fn last_event_id(headers: &HeaderMap, resume: &Resume) -> i32 {
     let header = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let query = resume.last_event_id.as_deref();
@@ -137,7 +137,7 @@ fn too_many_streams(slots: &WaitSlots) -> ApiError {
     }))
 }
 
-/// One client's way through a job's history.
+/// One client's position in a job's events.
 struct History {
     job: Uuid,
     seen: i32,
@@ -204,7 +204,7 @@ impl History {
             return Ok(Look::News(lines));
         }
         let Some(mark) = self.watching.marks.find(self.job).await? else { return Ok(Look::Over) };
-        // Something may have happened between the two looks.
+        // There may be events between the two reads.
         if mark.seq > self.seen
             && let Some(lines) = self.news().await?
         {
@@ -222,7 +222,7 @@ impl History {
     }
 }
 
-/// What a look at the history brought.
+/// The result of a read.
 enum Look {
     News(Arc<[HistoryLine]>),
     Nothing,
@@ -233,10 +233,10 @@ fn is_last(line: &HistoryLine) -> bool {
     line.kind.parse::<JobEventKind>().is_ok_and(JobEventKind::is_terminal)
 }
 
-/// The first thing sent: when to come back. It also opens the stream at once,
-/// whether or not there is news.
+/// Sent first: the reconnection time. It also opens the stream at once, even without
+/// events.
 fn greeting(job: Uuid) -> Event {
-    // Spread by the job's id, which costs no dice.
+    // Spread by the job's id, without a random number.
     let spread = Duration::from_millis(job.as_u128() as u64 % 1_000);
     Event::default().retry(RECONNECT + spread)
 }

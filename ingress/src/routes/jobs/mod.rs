@@ -37,7 +37,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(events::stream))
 }
 
-/// Which jobs to list.
+/// The jobs to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
@@ -47,7 +47,7 @@ pub struct ListQuery {
     /// Only of this kind.
     #[param(value_type = Option<PlanKind>)]
     kind: Option<String>,
-    /// At most so many, up to 100.
+    /// The highest number, up to 100.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<i64>,
     /// `next_cursor` of the previous page.
@@ -60,14 +60,14 @@ pub struct ListQuery {
 pub struct JobPage {
     /// Newest first, without their plans.
     pub jobs: Vec<JobView>,
-    /// Asks for the next page; absent on the last one.
+    /// The cursor of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
 /// Your jobs
 ///
-/// Newest first, a page at a time; without their plans and attempts.
+/// Newest first, by page; without their plans and attempts.
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", security(("token" = [])),
     params(ListQuery),
     responses((status = OK, body = JobPage)))]
@@ -116,7 +116,7 @@ fn filter(query: &ListQuery) -> Result<ListFilter, ApiError> {
             state,
             kind,
             before: cursor.map(|cursor| (cursor.at, cursor.id)),
-            // One more than a page tells whether there is a next one.
+            // One more than a page shows whether there is a next one.
             limit: limit + 1,
         }),
         _ => Err(ApiError::Invalid(errors)),
@@ -125,7 +125,7 @@ fn filter(query: &ListQuery) -> Result<ListFilter, ApiError> {
 
 /// Cancel a job
 ///
-/// A waiting job ends at once; a running one aborts its call to the provider.
+/// A waiting job ends at once; the provider call of a running one is dropped.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", security(("token" = [])),
     params(("id" = Uuid, Path, description = "The job")),
     responses(

@@ -19,15 +19,15 @@ use crate::views::job::tag;
 use crate::waiting::{own_details, own_mark, wait_until_changed};
 use crate::watching::Place;
 
-/// The pace of polling that suits a running job, in seconds.
+/// The suggested polling interval of a running job, in seconds.
 const POLL_SECONDS: i64 = 2;
-/// The slowest pace hinted at, for jobs far back in the line.
+/// The longest suggested interval, for jobs far back in the queue.
 const SLOWEST_POLL_SECONDS: i64 = 30;
 
 /// One job
 ///
-/// With `Prefer: wait=N` it is answered at the next change: of the version that
-/// `If-None-Match` names, or of the present one.
+/// With `Prefer: wait=N` the response is sent at the next change: of the version in
+/// `If-None-Match`, or of the current one.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", security(("token" = [])),
     params(
         ("id" = Uuid, Path, description = "The job"),
@@ -83,11 +83,11 @@ async fn answer(
     Ok(response)
 }
 
-/// The client may keep it, but asks each time whether it is still right.
+/// The client may cache it, but must revalidate it each time.
 const CACHING: (header::HeaderName, HeaderValue) =
     (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
 
-/// Where a waiting job stands in the line.
+/// The place of a waiting job in the queue.
 async fn place(state: &AppState, details: &Details) -> Result<Option<Place>, ApiError> {
     if details.row.state != JobState::Queued {
         return Ok(None);
@@ -95,7 +95,7 @@ async fn place(state: &AppState, details: &Details) -> Result<Option<Place>, Api
     Ok(state.watching.lines.view().await?.place(details, state.clock.now()))
 }
 
-/// How many seconds to leave until the next look: the further back, the more.
+/// The suggested seconds until the next request: the further back, the more.
 fn pace(job: JobState, place: Option<Place>) -> Option<i64> {
     match job {
         JobState::Queued => {

@@ -47,14 +47,14 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(metrics))
 }
 
-/// Which subscription.
+/// The subscription.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct OfSubscription {
     /// `sub_…`
     pub subscription_id: String,
 }
 
-/// Let a subscription end with what is paid
+/// Cancel a subscription at the end of its period
 #[utoipa::path(post, path = "/api/stripe/admin/cancel-subscription", tag = "admin",
     security(("token" = [])), request_body = OfSubscription,
     responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
@@ -67,7 +67,7 @@ async fn cancel_subscription(
     change(&state, &admin, &headers, &request.subscription_id, Change::CancelAtPeriodEnd).await
 }
 
-/// Which price a subscription is to have.
+/// The new price of a subscription.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ChangePlan {
     /// `sub_…`
@@ -76,9 +76,9 @@ pub struct ChangePlan {
     pub price_id: String,
 }
 
-/// Change what a subscription pays for
+/// Change the price of a subscription
 ///
-/// What is paid already is set off on the next invoice.
+/// The next invoice is prorated.
 #[utoipa::path(post, path = "/api/stripe/admin/change-plan", tag = "admin",
     security(("token" = [])), request_body = ChangePlan,
     responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
@@ -92,16 +92,16 @@ async fn change_plan(
     change(&state, &admin, &headers, &request.subscription_id, Change::Price(price)).await
 }
 
-/// Which coupon a subscription is to have.
+/// The coupon for a subscription.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ApplyCoupon {
     /// `sub_…`
     pub subscription_id: String,
-    /// As it is called in Stripe; takes the place of other discounts.
+    /// Its id in Stripe; replaces other discounts.
     pub coupon_id: String,
 }
 
-/// Give a discount on a subscription
+/// Apply a coupon to a subscription
 #[utoipa::path(post, path = "/api/stripe/admin/apply-coupon", tag = "admin",
     security(("token" = [])), request_body = ApplyCoupon,
     responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
@@ -118,17 +118,17 @@ async fn apply_coupon(
     change(&state, &admin, &headers, &request.subscription_id, Change::Coupon(coupon)).await
 }
 
-/// When a trial is to end.
+/// The new end of a trial.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ExtendTrial {
     /// `sub_…`
     pub subscription_id: String,
-    /// In Unix seconds, within two years. Not a number of days to add, so that
-    /// asking twice does not add twice.
+    /// In Unix seconds, within two years. Not a number of days to add, so that repeating
+    /// the request does not add twice.
     pub trial_end: i64,
 }
 
-/// Let a trial last longer
+/// Extend a trial
 #[utoipa::path(post, path = "/api/stripe/admin/extend-trial", tag = "admin",
     security(("token" = [])), request_body = ExtendTrial,
     responses((status = OK, body = SubscriptionChanged), UnknownAtStripe, StripeRefusals))]
@@ -155,14 +155,14 @@ async fn change(
     Ok(answer(reply, SubscriptionChanged::of))
 }
 
-/// Which invoice.
+/// The invoice.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct OfInvoice {
     /// `in_…`
     pub invoice_id: String,
 }
 
-/// Have Stripe mail an invoice again
+/// Resend an invoice by mail
 #[utoipa::path(post, path = "/api/stripe/admin/resend-invoice", tag = "admin",
     security(("token" = [])), request_body = OfInvoice,
     responses((status = OK, body = Resent), UnknownAtStripe, StripeRefusals))]
@@ -178,22 +178,22 @@ async fn resend_invoice(
     Ok(answer(reply, |invoice| Resent { success: true, invoice }))
 }
 
-/// What to give back.
+/// The payment to refund.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RefundRequest {
     /// `pi_…` or `ch_…`
     pub payment_id: String,
-    /// In the currency's smallest unit; everything unless given.
+    /// In the currency's smallest unit; the whole payment by default.
     pub amount: Option<i64>,
-    /// Why.
+    /// The reason.
     pub reason: Option<Reason>,
 }
 
-/// Give a payment back
+/// Refund a payment
 ///
-/// Asking again for the same payment and amount within a day gives nothing
-/// back twice, and is answered as before with `Idempotency-Replayed: true`. To
-/// give the same amount back once more, send an Idempotency-Key of its own.
+/// Another request for the same payment and amount within a day refunds nothing, and gets
+/// the same response with `Idempotency-Replayed: true`. To refund the same amount again,
+/// send a new Idempotency-Key.
 #[utoipa::path(post, path = "/api/stripe/admin/refund", tag = "admin",
     security(("token" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "One for each refund")),
@@ -219,7 +219,7 @@ async fn refund(
     Ok(answer(reply, RefundDone::of))
 }
 
-/// Which customer.
+/// The customer.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct CustomerQuery {
@@ -227,7 +227,7 @@ pub struct CustomerQuery {
     customer_id: Option<String>,
 }
 
-/// What is known of a customer
+/// Details of a customer
 #[utoipa::path(get, path = "/api/stripe/admin/customer-details", tag = "admin",
     security(("token" = [])), params(CustomerQuery),
     responses((status = OK, body = CustomerDetails), UnknownAtStripe, StripeRefusals))]
@@ -251,7 +251,7 @@ async fn customer_details(
     Ok(Json(CustomerDetails { success: true, customer, subscriptions, invoices }))
 }
 
-/// Which subscribers to list.
+/// The subscribers to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct SubscribersQuery {
@@ -259,15 +259,15 @@ pub struct SubscribersQuery {
     status: Option<String>,
     /// Only of this price.
     price_id: Option<String>,
-    /// Only users whose e-mail address begins so.
+    /// Only users whose e-mail address starts with this.
     email: Option<String>,
-    /// At most so many, up to 100.
+    /// The highest number, up to 100.
     limit: Option<i64>,
     /// Where the previous page ended.
     cursor: Option<String>,
 }
 
-/// Subscriptions and whose they are
+/// Subscriptions and their users
 #[utoipa::path(get, path = "/api/stripe/admin/subscribers", tag = "admin",
     security(("token" = [])), params(SubscribersQuery),
     responses((status = OK, body = SubscriberPage)))]
@@ -299,14 +299,14 @@ async fn subscribers(
         customer: None,
         email: query.email,
         after: query.cursor,
-        // One more than a page tells whether there is a next one.
+        // One more than a page shows whether there is a next one.
         limit: limit + 1,
     };
     let client = state.db.get().await?;
     Ok(Json(SubscriberPage::of(payers::subscribers(&client, &filter).await?, limit)))
 }
 
-/// What all subscriptions together bring
+/// Revenue over all subscriptions
 #[utoipa::path(get, path = "/api/stripe/admin/metrics", tag = "admin",
     security(("token" = [])),
     responses((status = OK, body = MetricsView), StripeRefusals))]

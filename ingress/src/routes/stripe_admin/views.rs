@@ -18,7 +18,7 @@ pub struct SubscriptionChanged {
     pub success: bool,
     /// `sub_…`
     pub subscription_id: String,
-    /// Where it stands.
+    /// Its status.
     pub status: Option<String>,
     /// The price of its first item.
     pub price_id: Option<String>,
@@ -28,7 +28,7 @@ pub struct SubscriptionChanged {
     pub cancel_at: Option<i64>,
     /// When its trial ends.
     pub trial_end: Option<i64>,
-    /// The end of what is paid.
+    /// The end of the paid period.
     pub current_period_end: Option<i64>,
 }
 
@@ -56,14 +56,14 @@ pub struct Resent {
     pub invoice: Invoice,
 }
 
-/// Money on its way back.
+/// A refund.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RefundDone {
     /// Always true.
     pub success: bool,
     /// `re_…`
     pub refund_id: String,
-    /// How much.
+    /// The amount.
     pub amount: i64,
     /// In lower case.
     pub currency: Option<String>,
@@ -85,7 +85,7 @@ pub struct CustomerDetails {
     pub success: bool,
     /// As Stripe has them.
     pub customer: Customer,
-    /// As we know them.
+    /// As stored here.
     pub subscriptions: Vec<SubscriberView>,
     /// Newest first, at most 100.
     pub invoices: Vec<Invoice>,
@@ -98,13 +98,13 @@ pub struct SubscriberPage {
     pub success: bool,
     /// In the order of their ids.
     pub subscribers: Vec<SubscriberView>,
-    /// Asks for the next page; absent on the last one.
+    /// The cursor of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
 impl SubscriberPage {
-    /// A page of `limit`, from one row more.
+    /// A page of `limit` rows, from one row more.
     pub(super) fn of(mut rows: Vec<Subscriber>, limit: i64) -> Self {
         let page = usize::try_from(limit).unwrap_or(0);
         let more = rows.len() > page;
@@ -118,30 +118,30 @@ impl SubscriberPage {
     }
 }
 
-/// A subscription and whose it is.
+/// A subscription and its user.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SubscriberView {
     /// `sub_…`
     pub subscription_id: String,
     /// `cus_…`
     pub customer_id: String,
-    /// The user, when we know.
+    /// The user, if known.
     pub user_id: Option<Uuid>,
-    /// Their address in the app.
+    /// Their e-mail address in the app.
     pub email: Option<String>,
     /// Their plan in the app.
     pub plan_id: Option<String>,
-    /// Where the subscription stands.
+    /// The status of the subscription.
     pub status: &'static str,
     /// Its price.
     pub price_id: Option<String>,
-    /// The end of what is paid.
+    /// The end of the paid period.
     pub current_period_end: Option<i64>,
-    /// When it ends if nothing changes.
+    /// When it ends unless it is changed.
     pub cancel_at: Option<i64>,
     /// When its trial ends.
     pub trial_end: Option<i64>,
-    /// When it was made.
+    /// When it was created.
     pub created: Option<i64>,
 }
 
@@ -164,25 +164,25 @@ impl From<Subscriber> for SubscriberView {
     }
 }
 
-/// What operators call SaaS metrics. Amounts are list prices: discounts and
-/// taxes are not known here. The numbers of the first currency stand at the top
-/// as well.
+/// SaaS metrics. Amounts are list prices: discounts and taxes are not known here. The
+/// numbers of the first currency are at the top level too.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MetricsView {
     /// Always true.
     pub success: bool,
-    /// The currency most subscriptions pay in.
+    /// The currency of most subscriptions.
     pub currency: Option<String>,
-    /// Monthly recurring revenue of active and past-due subscriptions, in
-    /// cents: a year's price counts a twelfth.
+    /// Monthly recurring revenue of active and past-due subscriptions, in cents: a yearly
+    /// price counts a twelfth.
     pub mrr: i64,
     /// Average revenue per user: `mrr` ÷ paying subscriptions, in cents a month.
     pub arpu: f64,
-    /// Lifetime value: `arpu` ÷ `churn_rate`, in cents. Null while nobody leaves.
+    /// Lifetime value: `arpu` ÷ `churn_rate`, in cents. Null while the churn rate is
+    /// zero.
     pub ltv: Option<f64>,
-    /// Of the subscriptions paid for 30 days ago, the part that ended since, 0 to 1.
+    /// The share of the subscriptions paid for 30 days ago that have ended since, 0 to 1.
     pub churn_rate: Option<f64>,
-    /// The part of all users who pay, 0 to 1.
+    /// The share of all users who pay, 0 to 1.
     pub conversion_rate: Option<f64>,
     /// Subscriptions that pay and have a known, fixed price.
     pub active_subscriptions: i64,
@@ -196,13 +196,13 @@ pub struct MetricsView {
     pub paying_customers: i64,
     /// Users of the app.
     pub total_users: i64,
-    /// How far churn looks back, in days.
+    /// The window of churn, in days.
     pub window_days: i64,
     /// Each currency's own numbers.
     pub currencies: Vec<CurrencyView>,
 }
 
-/// What one currency brings.
+/// The numbers of one currency.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct CurrencyView {
     /// In lower case.
