@@ -16,15 +16,16 @@ use super::verdict::{
     Alert, Answer, Answers, BillingNotice, NoticeKind, Question, Settlement, Verdict, customer_of,
 };
 
-/// The effect of `event` on `state`, the customer it is about, or the
-/// questions to settle first. Changes nothing itself.
+/// The effect of `event` on `state`, the state of its customer, or the questions to
+/// answer first. Pure.
 pub fn apply(state: &CustomerState, event: &Event, answers: &Answers) -> Verdict {
     let mut work = Work::new(state, event, answers);
     work.event();
     work.verdict()
 }
 
-/// The most live subscriptions of one customer that a refund or dispute makes us look up.
+/// The highest number of a customer's live subscriptions to look up after a refund or
+/// dispute.
 const LOOKUPS: usize = 10;
 
 struct Work<'a> {
@@ -147,7 +148,7 @@ impl<'a> Work<'a> {
         self.done.unresolved |= user.or_else(|| subscription.metadata.user()).is_none();
     }
 
-    /// Takes in an event's account of a subscription, or asks.
+    /// Merges an event's snapshot of a subscription, or asks.
     fn heard(&mut self, mut heard: Record) {
         heard.customer_deleted = self.done.state.deleted;
         let Some(known) = self.done.state.record_mut(&heard.id) else {
@@ -165,7 +166,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Takes in Stripe's answer about a subscription, where there is one.
+    /// Merges Stripe's answer about a subscription, if there is one.
     fn hear_answer(&mut self, id: &str, customer: &str) {
         match self.answers.get(&Question::Subscription(id.to_owned())) {
             Some(Answer::Subscription(subscription, at)) => {
@@ -179,7 +180,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Asks how a subscription stands; goes on without if nobody can tell.
+    /// Asks for the state of a subscription; continues without an answer if there is
+    /// none.
     fn prefer_to_know(&mut self, id: &str) {
         let customer = self.done.state.record(id).map(|record| record.customer.clone());
         self.ask(Question::Subscription(id.to_owned()));
@@ -222,8 +224,8 @@ impl<'a> Work<'a> {
         );
     }
 
-    /// Whether an invoice tells of something that our account of its
-    /// subscription cannot know yet: then an event is late or lost.
+    /// Whether an invoice shows something that our snapshot of its subscription lacks:
+    /// then an event is late or lost.
     fn contradicts(&self, id: &str, invoice: &Invoice) -> bool {
         let Some(record) = self.done.state.record(id) else {
             return true;
@@ -267,8 +269,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Money went back: whether access goes with it is for the subscription
-    /// to say, and it may have changed just now.
+    /// After a refund the subscription decides whether access ends, and it may have just
+    /// changed.
     fn look_again(&mut self) {
         let live = self.done.state.records.iter().filter(|record| !record.status.is_final());
         let overtaken =

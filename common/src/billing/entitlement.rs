@@ -7,29 +7,29 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::record::Record;
 use crate::named::named;
 
-/// `profiles.plan_id` of a user who paid.
+/// `profiles.plan_id` of a paying user.
 pub const PRO_PLAN: &str = "pro";
-/// `profiles.plan_id` of everybody else.
+/// `profiles.plan_id` of all other users.
 pub const FREE_PLAN: &str = "free";
 
-/// The states of a subscription that we know. Stripe may add more.
+/// The known states of a subscription. Stripe may add more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Paid.
     Active,
     /// In its free trial.
     Trialing,
-    /// The latest payment failed and is being tried again.
+    /// The latest payment failed and is being retried.
     PastDue,
     /// The first payment has not arrived; expires after 23 hours.
     Incomplete,
     /// The first payment never arrived. Final.
     IncompleteExpired,
-    /// Stripe has given up collecting.
+    /// Stripe has stopped collecting.
     Unpaid,
     /// Halted, for instance after a trial without a payment method.
     Paused,
-    /// Over. Final.
+    /// Ended. Final.
     Canceled,
 }
 
@@ -54,27 +54,27 @@ impl Status {
     }
 }
 
-/// What a subscription gives its user.
+/// The access that a subscription gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everything that was paid for.
+    /// Full access.
     Full,
-    /// The same, while a failed payment is tried again: until then, in Unix seconds.
+    /// Full access while a failed payment is retried: until then, in Unix seconds.
     Grace {
         /// The first second without access.
         until: i64,
     },
-    /// Nothing.
+    /// None.
     None,
 }
 
-/// What entitles, and how long a failed payment may take to mend.
+/// Which subscriptions entitle, and the grace period after a failed payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntitlementPolicy {
-    /// Access in status `past_due` lasts this long, counted from its start.
+    /// Access in status `past_due` lasts this long, from its start.
     pub past_due_grace: Duration,
-    /// The prices and products that are ours; everything, when there are none
-    /// (see [`Offers`](super::Offers)).
+    /// The prices and products that give pro; if there are none, all do (see
+    /// [`Offers`](super::Offers)).
     pub entitling: Vec<String>,
 }
 
@@ -86,8 +86,8 @@ impl Default for EntitlementPolicy {
 }
 
 impl EntitlementPolicy {
-    /// What a subscription in `status` gives. `past_due_since` is in Unix
-    /// seconds and only matters in that status.
+    /// The access of a subscription in `status`. `past_due_since` is in Unix seconds and
+    /// only used in that status.
     pub fn access(&self, status: Status, past_due_since: Option<i64>) -> Access {
         match status {
             Status::Active | Status::Trialing => Access::Full,
@@ -104,21 +104,21 @@ impl EntitlementPolicy {
     }
 }
 
-/// What a user has, from all their subscriptions.
+/// A user's entitlement, from all their subscriptions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entitlement {
-    /// Whether they may use what was paid for.
+    /// Whether they have pro.
     pub pro: bool,
-    /// When it renews or ends: the end of the paid period that lasts longest.
+    /// When it renews or ends: the end of the longest paid period.
     pub renews_on: Option<NaiveDate>,
     /// The Stripe customer that pays, or paid last.
     pub customer: Option<String>,
-    /// The subscriptions that give it. More than one: somebody pays twice.
+    /// The subscriptions that give it. More than one means that the user pays twice.
     pub paid_by: Vec<String>,
 }
 
 impl Entitlement {
-    /// What `records`, the subscriptions of one user, give at `now`.
+    /// The entitlement of `records`, the subscriptions of one user, at `now`.
     pub fn of<'a>(
         records: impl IntoIterator<Item = &'a Record>,
         policy: &EntitlementPolicy,
@@ -155,8 +155,8 @@ impl Entitlement {
     }
 }
 
-/// Orders subscriptions by how much they say about their user; the id breaks
-/// ties, so that every order of reading gives the same answer.
+/// Orders subscriptions by their relevance for the user; the id breaks ties, so that the
+/// order of reading does not matter.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Rank<'a> {
     pro: bool,

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// The field if it has the expected shape, else nothing.
+/// The field if it has the expected shape, else none.
 pub(super) fn field<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -39,7 +39,7 @@ pub(super) fn reference<'de, D: Deserializer<'de>>(
     Ok(id_of(&Value::deserialize(deserializer)?))
 }
 
-/// The id that `value`, an expandable field, refers to.
+/// The id in `value`, an expandable field.
 pub(super) fn id_of(value: &Value) -> Option<String> {
     let id = match value {
         Value::Object(object) => object.get("id")?.as_str()?,
@@ -48,8 +48,8 @@ pub(super) fn id_of(value: &Value) -> Option<String> {
     is_id(id).then(|| id.to_owned())
 }
 
-/// Whether `text` can be one of Stripe's ids or type names: those are short
-/// and plain, and a database can store and index them.
+/// Whether `text` can be a Stripe id or type name: those are short and plain, and a
+/// database can store and index them.
 pub(super) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && !text.chars().any(char::is_control)
 }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use crate::named::named;
 
-/// The window that churn looks back over, in days.
+/// The window of churn, in days.
 pub const WINDOW_DAYS: i64 = 30;
 
-/// How often a price is paid.
+/// The billing period of a price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Period {
     /// Every so many days.
@@ -35,16 +35,15 @@ pub struct Price {
     pub currency: String,
     /// In the currency's smallest unit; none for tiers and metered use.
     pub unit_amount: Option<i64>,
-    /// None for what is paid once.
+    /// None for one-time prices.
     pub period: Option<Period>,
-    /// How many periods one payment lasts.
+    /// How many periods one payment covers.
     pub period_count: i32,
 }
 
 impl Price {
-    /// What it brings a month, in the currency's smallest unit: a year is
-    /// twelve months, 52 weeks, 365 days. None when it has no fixed amount or
-    /// does not recur.
+    /// Its amount per month, in the currency's smallest unit: a year is twelve months, 52
+    /// weeks, 365 days. None if it has no fixed amount or does not recur.
     pub fn monthly(&self) -> Option<f64> {
         let months = match self.period? {
             Period::Day => 12.0 / 365.0,
@@ -56,58 +55,60 @@ impl Price {
     }
 }
 
-/// How many paying subscriptions (active or past due) have a price.
+/// The number of paying subscriptions (active or past due) of a price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revenue {
-    /// The price; none when it is not known here.
+    /// The price; none if it is unknown here.
     pub price: Option<Price>,
-    /// The subscriptions.
+    /// The number of subscriptions.
     pub subscriptions: i64,
 }
 
-/// How users stand, counted.
+/// Counts of users and subscriptions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Profiles.
     pub users: i64,
-    /// Distinct users, or customers without one, who pay.
+    /// Distinct paying users, or customers without one.
     pub payers: i64,
-    /// Distinct users who pay.
+    /// Distinct paying users.
     pub paying_users: i64,
     /// Subscriptions on trial.
     pub trialing: i64,
     /// Subscriptions whose latest payment failed.
     pub past_due: i64,
-    /// Subscriptions paid for when the window began that are paid for now, or
-    /// ended within it.
+    /// Subscriptions paid for when the window began that are paid for now, or ended
+    /// within it.
     pub cohort: i64,
     /// Those of the cohort that ended within the window.
     pub churned: i64,
 }
 
-/// What one currency brings.
+/// The metrics of one currency.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CurrencyMetrics {
     /// In lower case.
     pub currency: String,
     /// Monthly recurring revenue: the sum of [`Price::monthly`] over paying
-    /// subscriptions, rounded; cents a month.
+    /// subscriptions, rounded; in the currency's smallest unit.
     pub mrr: i64,
     /// Paying subscriptions in this currency.
     pub subscriptions: i64,
-    /// Average revenue per user: MRR ÷ paying subscriptions; cents a month.
+    /// Average revenue per user: MRR ÷ paying subscriptions; in the currency's smallest
+    /// unit per month.
     pub arpu: f64,
-    /// Lifetime value: ARPU ÷ churn rate; cents. None while nobody churns.
+    /// Lifetime value: ARPU ÷ churn rate; in the currency's smallest unit. None while the
+    /// churn rate is zero.
     pub ltv: Option<f64>,
 }
 
-/// The numbers.
+/// All metrics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
-    /// By currency, the one that brings most subscriptions first.
+    /// By currency, the one with most subscriptions first.
     pub currencies: Vec<CurrencyMetrics>,
-    /// Paying subscriptions whose price has no fixed amount or is not known;
-    /// they are in no revenue.
+    /// Paying subscriptions whose price has no fixed amount or is unknown; they are in no
+    /// revenue.
     pub unpriced: i64,
     /// Churned ÷ cohort of the window, 0 to 1. None without a cohort.
     pub churn_rate: Option<f64>,
@@ -116,7 +117,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The numbers of what is paid for now and how users stand.
+    /// The metrics of these subscriptions and counts.
     pub fn of(revenue: &[Revenue], standing: &Standing) -> Self {
         let churn_rate = ratio(standing.churned, standing.cohort);
         let mut sums: BTreeMap<&str, (f64, i64)> = BTreeMap::new();

@@ -30,5 +30,5 @@ mod lenient;
 
 pub use config::{Mode, Offer, Offers, StripeAccess, is_stripe_id};
 
-/// The version of Stripe's API we ask in: the one whose shapes we know best.
+/// The version of Stripe's API in our requests.
 pub const API_VERSION: &str = "2026-10-28.endive";

@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::lenient;
 
-/// The metadata key that carries our user's id.
+/// The metadata key with our user's id.
 pub const USER_ID: &str = "user_id";
 
-/// Free-form key-value pairs we attach to Stripe's objects.
+/// The metadata of Stripe's objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata(BTreeMap<String, String>);
 
@@ -38,21 +38,21 @@ impl Metadata {
     }
 }
 
-/// A subscription: the source of truth about what was paid for.
+/// A subscription: the source of truth about what is paid for.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Subscription {
     /// `sub_…`
     #[serde(default, deserialize_with = "lenient::field")]
     pub id: Option<String>,
-    /// Who pays.
+    /// The customer.
     #[serde(default, deserialize_with = "lenient::reference")]
     customer: Option<String>,
     #[serde(default, deserialize_with = "lenient::reference")]
     customer_account: Option<String>,
-    /// An open set of words; see [`Status`](super::entitlement::Status).
+    /// An open set of values; see [`Status`](super::entitlement::Status).
     #[serde(default, deserialize_with = "lenient::field")]
     pub status: Option<String>,
-    /// When it was made, in Unix seconds.
+    /// When it was created, in Unix seconds.
     #[serde(default, deserialize_with = "lenient::field")]
     pub created: Option<i64>,
     #[serde(default, deserialize_with = "lenient::list")]
@@ -68,7 +68,7 @@ pub struct Subscription {
     /// When its trial ends, in Unix seconds.
     #[serde(default, deserialize_with = "lenient::field")]
     pub trial_end: Option<i64>,
-    /// What we attached when it was sold.
+    /// The metadata set at the sale.
     #[serde(default)]
     pub metadata: Metadata,
 }
@@ -83,7 +83,7 @@ struct Item {
     plan: Sold,
 }
 
-/// A price, or a plan as prices were called before: its id and its product's.
+/// A price, or a plan of old API versions: its id and its product's.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Sold {
     id: Option<String>,
@@ -101,13 +101,13 @@ impl<'de> Deserialize<'de> for Sold {
 /// A pause in the collection of payments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
-    /// When Stripe ends it by itself, in Unix seconds.
+    /// When Stripe ends it automatically, in Unix seconds.
     pub resumes_at: Option<i64>,
 }
 
-/// `pause_collection`: null, or an object. What becomes of the invoices
-/// (`behavior`: void, keep_as_draft, mark_uncollectible, or a later word) makes
-/// no difference: none of them is paid.
+/// `pause_collection`: null, or an object. The handling of the invoices (`behavior`:
+/// void, keep_as_draft, mark_uncollectible, or an unknown value) does not matter: none of
+/// them is paid.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct PauseCollection(Option<Pause>);
 
@@ -120,17 +120,17 @@ impl<'de> Deserialize<'de> for PauseCollection {
 }
 
 impl Subscription {
-    /// Reads a subscription; what it lacks is absent.
+    /// Parses a subscription; missing fields are absent.
     pub fn from_value(value: &Value) -> Self {
         Self::deserialize(value).unwrap_or_default()
     }
 
-    /// Who pays.
+    /// The customer.
     pub fn customer(&self) -> Option<&str> {
         self.customer.as_deref().or(self.customer_account.as_deref())
     }
 
-    /// The end of what is paid, in Unix seconds: that of the item paid furthest ahead.
+    /// The end of the paid period, in Unix seconds: the latest one of its items.
     pub fn period_end(&self) -> Option<i64> {
         self.items
             .iter()
@@ -155,20 +155,20 @@ impl Subscription {
         ids
     }
 
-    /// The pause in the collection of its payments, while there is one.
+    /// The pause in the collection of its payments, if there is one.
     pub fn pause(&self) -> Option<Pause> {
         self.pause_collection.0
     }
 
-    /// When it will end if nothing changes, in Unix seconds. Some ways of
-    /// cancelling set only the flag, some only the time.
+    /// When it ends unless it is changed, in Unix seconds. Some ways of cancelling set
+    /// only the flag, some only the time.
     pub fn ends_at(&self) -> Option<i64> {
         let at_period_end = self.cancel_at_period_end.unwrap_or(false);
         self.cancel_at.or_else(|| self.period_end().filter(|_| at_period_end))
     }
 }
 
-/// What a checkout session says once it is over.
+/// A checkout session that is over.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct CheckoutSession {
     /// `subscription`, `payment` or `setup`.
@@ -177,36 +177,36 @@ pub struct CheckoutSession {
     /// `paid`, `unpaid` or `no_payment_required`.
     #[serde(default, deserialize_with = "lenient::field")]
     pub payment_status: Option<String>,
-    /// Our user's id, as given when the session was made.
+    /// Our user's id, set when the session was created.
     #[serde(default, deserialize_with = "lenient::field")]
     pub client_reference_id: Option<String>,
-    /// The subscription it made.
+    /// The created subscription.
     #[serde(default, deserialize_with = "lenient::reference")]
     pub subscription: Option<String>,
-    /// What we attached when it was made.
+    /// The metadata set when it was created.
     #[serde(default)]
     pub metadata: Metadata,
 }
 
 impl CheckoutSession {
-    /// Reads a session; what it lacks is absent.
+    /// Parses a session; missing fields are absent.
     pub fn from_value(value: &Value) -> Self {
         Self::deserialize(value).unwrap_or_default()
     }
 
-    /// The user it was made for.
+    /// The user for whom it was created.
     pub fn user(&self) -> Option<Uuid> {
         let reference = self.client_reference_id.as_deref();
         reference.and_then(|id| id.trim().parse().ok()).or_else(|| self.metadata.user())
     }
 
-    /// Whether access may be given: paid, or nothing to pay yet (a trial).
+    /// Whether access may be given: it is paid, or there is nothing to pay yet (a trial).
     pub fn is_settled(&self) -> bool {
         matches!(self.payment_status.as_deref(), Some("paid" | "no_payment_required"))
     }
 }
 
-/// An invoice, as far as reminders and doubts need it.
+/// An invoice, with the fields for reminders and checks.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Invoice {
     #[serde(default, deserialize_with = "lenient::reference")]
@@ -217,16 +217,16 @@ pub struct Invoice {
     subscription_details: SubscriptionDetails,
     #[serde(default, deserialize_with = "lenient::list")]
     lines: Vec<Line>,
-    /// What is still to pay, in the currency's smallest unit.
+    /// The amount due, in the currency's smallest unit.
     #[serde(default, deserialize_with = "lenient::field")]
     pub amount_due: Option<i64>,
     /// ISO 4217, lower case.
     #[serde(default, deserialize_with = "lenient::field")]
     pub currency: Option<String>,
-    /// Where the payer can pay or confirm.
+    /// Where the customer can pay or confirm.
     #[serde(default, deserialize_with = "lenient::field")]
     pub hosted_invoice_url: Option<String>,
-    /// When Stripe tries again, in Unix seconds; absent after the last try.
+    /// When Stripe retries, in Unix seconds; absent after the last try.
     #[serde(default, deserialize_with = "lenient::field")]
     pub next_payment_attempt: Option<i64>,
 }
@@ -267,26 +267,26 @@ struct Period {
 }
 
 impl Invoice {
-    /// Reads an invoice; what it lacks is absent.
+    /// Parses an invoice; missing fields are absent.
     pub fn from_value(value: &Value) -> Self {
         Self::deserialize(value).unwrap_or_default()
     }
 
-    /// The subscription it bills.
+    /// Its subscription.
     pub fn subscription(&self) -> Option<&str> {
         let parent =
             self.parent.as_ref().and_then(|p| p.subscription_details.subscription.as_deref());
         parent.or(self.subscription.as_deref())
     }
 
-    /// The user its subscription was sold to.
+    /// The user of its subscription.
     pub fn user(&self) -> Option<Uuid> {
         let parent = self.parent.as_ref().and_then(|p| p.subscription_details.metadata.user());
         parent.or_else(|| self.subscription_details.metadata.user())
     }
 
-    /// The end of the time it pays for, in Unix seconds. The invoice's own
-    /// `period_end` is something else: when it was drawn up.
+    /// The end of the period that it pays for, in Unix seconds. The invoice's own
+    /// `period_end` is a different time: when it was created.
     pub fn paid_until(&self) -> Option<i64> {
         self.lines.iter().filter_map(|line| line.period.as_ref()?.end).max()
     }
@@ -295,7 +295,7 @@ impl Invoice {
 /// A dispute of a charge.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Dispute {
-    /// The charge in dispute; a dispute does not name the customer.
+    /// The disputed charge; a dispute does not name the customer.
     #[serde(default, deserialize_with = "lenient::reference")]
     pub charge: Option<String>,
     /// The contested amount, in the currency's smallest unit.
@@ -307,18 +307,18 @@ pub struct Dispute {
 }
 
 impl Dispute {
-    /// Reads a dispute; what it lacks is absent.
+    /// Parses a dispute; missing fields are absent.
     pub fn from_value(value: &Value) -> Self {
         Self::deserialize(value).unwrap_or_default()
     }
 }
 
-/// The customer a charge was made to.
+/// The customer of a charge.
 pub fn customer_of_charge(charge: &Value) -> Option<String> {
     charge.get("customer").and_then(lenient::id_of)
 }
 
-/// The user a customer object names in its metadata.
+/// The user in a customer's metadata.
 pub fn customer_user(customer: &Value) -> Option<Uuid> {
     Metadata::deserialize(customer.get("metadata")?).ok()?.user()
 }

@@ -15,24 +15,24 @@ use super::entitlement::{Access, EntitlementPolicy, Status};
 use super::object::{Pause, Subscription};
 use crate::named::UnknownName;
 
-/// Events made this close to a fetch, in seconds, may or may not be in it.
+/// Events made this close to a fetch, in seconds, may or may not be included in it.
 pub const FETCH_MARGIN: i64 = 5;
 
-/// Where our account of a subscription comes from.
+/// The origin of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
-    /// A checkout that named the subscription, before anything else did.
+    /// A checkout that named the subscription, before any other event.
     Checkout,
-    /// The event that made the subscription, at this second.
+    /// The event of its creation, made at this second.
     Created(i64),
     /// A later event, made at this second.
     Event(i64),
-    /// Stripe's answer to our question, at this second by Stripe's clock.
+    /// A fetch from Stripe, at this second by Stripe's clock.
     Fetch(i64),
 }
 
 impl Basis {
-    /// Its kind, as SQL spells it.
+    /// Its kind in SQL.
     pub fn word(self) -> &'static str {
         match self {
             Self::Checkout => "checkout",
@@ -59,7 +59,7 @@ impl Basis {
         }
     }
 
-    /// Its second, in Unix seconds; a checkout's does not count.
+    /// Its time, in Unix seconds; a checkout's does not count.
     pub fn at(self) -> Option<i64> {
         match self {
             Self::Checkout => None,
@@ -94,60 +94,60 @@ impl Basis {
     }
 }
 
-/// What we know of one subscription.
+/// The known state of one subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// `sub_…`
     pub id: String,
     /// `cus_…`
     pub customer: String,
-    /// Whether that customer was deleted: nothing of theirs gives access.
+    /// Whether its customer was deleted: then it gives no access.
     pub customer_deleted: bool,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
-    /// What that is based on.
+    /// The origin of the snapshot.
     pub basis: Basis,
-    /// When payment began to fail, as an event told, in Unix seconds.
+    /// When payment began to fail, according to an event, in Unix seconds.
     pub fell_due_at: Option<i64>,
-    /// The same, but only as early as we noticed: counts while no event told.
+    /// The same, but when we first noticed it: used without an event.
     pub seen_due_at: Option<i64>,
-    /// The end of what is paid, in Unix seconds.
+    /// The end of the paid period, in Unix seconds.
     pub period_end: Option<i64>,
-    /// When it will end if nothing changes, in Unix seconds.
+    /// When it ends unless it is changed, in Unix seconds.
     pub ends_at: Option<i64>,
     /// The end of its trial, in Unix seconds.
     pub trial_end: Option<i64>,
     /// The price of its first item.
     pub price: Option<String>,
-    /// The prices and products of all its items; `None` while no account of
-    /// this release told them.
+    /// The prices and products of all its items; `None` without a snapshot of this
+    /// release.
     pub items: Option<Vec<String>>,
     /// The pause in the collection of its payments.
     pub pause: Option<Pause>,
-    /// When it was made, in Unix seconds.
+    /// When it was created, in Unix seconds.
     pub created: Option<i64>,
-    /// The user its metadata names.
+    /// The user in its metadata.
     pub metadata_user: Option<Uuid>,
-    /// The user its checkout session named.
+    /// The user of its checkout session.
     pub checkout_user: Option<Uuid>,
 }
 
-/// How a new account of a subscription compares to what we know.
+/// How another snapshot of a subscription compares to the known one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It counts.
+    /// It replaces the known one.
     Newer,
-    /// It tells us nothing new.
+    /// It equals the known one.
     Known,
-    /// It was overtaken.
+    /// It is outdated.
     Older,
-    /// Only Stripe can tell.
+    /// Only Stripe can decide.
     Doubtful,
 }
 
 impl Record {
-    /// What a checkout session tells of its subscription: access when it is
-    /// paid, until a better account arrives.
+    /// The snapshot from a checkout session: access when it is paid, until a better
+    /// snapshot arrives.
     pub fn from_checkout(id: &str, customer: &str, settled: bool) -> Self {
         Self {
             id: id.to_owned(),
@@ -169,10 +169,10 @@ impl Record {
         }
     }
 
-    /// What `subscription` tells, read from an event or a reply.
+    /// The snapshot of `subscription`, from an event or a reply.
     ///
     /// # Errors
-    /// Its status is none we know.
+    /// Its status is unknown.
     pub fn from_subscription(
         id: &str,
         customer: &str,
@@ -200,7 +200,7 @@ impl Record {
         })
     }
 
-    /// What it gives its user at `now`, in Unix seconds.
+    /// Its access at `now`, in Unix seconds.
     pub fn access(&self, policy: &EntitlementPolicy, now: i64) -> Access {
         let paused = self.pause.is_some_and(|pause| pause.resumes_at.is_none_or(|at| now < at));
         if self.customer_deleted || paused || !self.is_ours(policy) {
@@ -209,8 +209,8 @@ impl Record {
         policy.access(self.status, self.fell_due_at.or(self.seen_due_at))
     }
 
-    /// Whether it is for something that is ours. One that only its checkout told
-    /// of is, if that was made for a user: what it sold is told later.
+    /// Whether it has a price or product of ours. A snapshot from a checkout has, if that
+    /// was made for a user: its items follow later.
     pub fn is_ours(&self, policy: &EntitlementPolicy) -> bool {
         let ours = |id: &String| policy.entitling.contains(id);
         policy.entitling.is_empty()
@@ -221,18 +221,18 @@ impl Record {
             }
     }
 
-    /// Whether it is paid for, by status, and gives nothing because it is not ours.
+    /// Whether it is paid for, by status, but gives no access because it is not ours.
     pub fn is_foreign(&self, policy: &EntitlementPolicy) -> bool {
         let live = matches!(self.status, Status::Active | Status::Trialing | Status::PastDue);
         live && !self.customer_deleted && !self.is_ours(policy)
     }
 
-    /// The user its own papers name.
+    /// The user that its metadata or checkout names.
     pub fn named_user(&self) -> Option<Uuid> {
         self.metadata_user.or(self.checkout_user)
     }
 
-    /// How `other`, another account of the same subscription, compares to this one.
+    /// How `other`, another snapshot of the same subscription, compares to this one.
     pub fn standing_of(&self, other: &Self) -> Standing {
         match (self.status.is_final(), other.status.is_final()) {
             (false, true) => return Standing::Newer,
@@ -244,7 +244,7 @@ impl Record {
         if standing == Standing::Doubtful && settled { Standing::Known } else { standing }
     }
 
-    /// Takes over what `newer` says.
+    /// Merges `newer`.
     pub fn absorb(&mut self, newer: Self) {
         let mut next = Self {
             fell_due_at: self.fell_due_at,
@@ -254,15 +254,15 @@ impl Record {
             ..newer
         };
         if next.status != Status::PastDue {
-            // That time is over; a next one starts afresh.
+            // That failure is over; the next one starts anew.
             next.seen_due_at = None;
             next.fell_due_at = next.fell_due_at.filter(|&since| Some(since) >= next.basis.at());
         }
         *self = next;
     }
 
-    /// Notes that an event, in order or not, told of payment beginning to
-    /// fail at this second. The latest such time is the one that counts.
+    /// Records that an event, in any order, reported that payment began to fail at this
+    /// second. The latest such time counts.
     pub fn note_fell_due(&mut self, at: i64) {
         self.fell_due_at = self.fell_due_at.max(Some(at));
     }

@@ -18,13 +18,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
-/// How old a signature may be unless configured otherwise: Stripe's own default.
+/// The default tolerance, which is Stripe's own.
 pub const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);
 
-/// Why a body is not accepted as Stripe's.
+/// Why a signature is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// There is no header to check.
+    /// There is no header.
     #[error("the Stripe-Signature header is missing; only Stripe may call this address")]
     Missing,
     /// The header is not a list of `name=value`.
@@ -49,7 +49,7 @@ pub enum SignatureError {
         /// Seconds allowed.
         tolerance: u64,
     },
-    /// No configured secret made any of the signatures.
+    /// No configured secret matches any of the signatures.
     #[error(
         "no signature matches; check that STRIPE_WEBHOOK_SECRET is this endpoint's own secret and that no proxy changes the body"
     )]
@@ -57,7 +57,7 @@ pub enum SignatureError {
 }
 
 impl SignatureError {
-    /// One word for metrics.
+    /// Its name in metrics.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -79,12 +79,12 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier for any of `secrets`; more than one while a secret is rolled.
+    /// A verifier for any of `secrets`; more than one during a rotation.
     pub fn new(secrets: Vec<SecretString>, tolerance: Duration) -> Self {
         Self { secrets, tolerance }
     }
 
-    /// Whether there is any secret to check against.
+    /// Whether there is any secret.
     pub fn is_configured(&self) -> bool {
         !self.secrets.is_empty()
     }
@@ -115,8 +115,8 @@ impl Verifier {
     }
 }
 
-/// The header Stripe would send for `body`, signed at `seconds`: for tests and
-/// for the load generator, which have to speak as Stripe does.
+/// The header that Stripe would send for `body`, signed at `seconds`: for tests and for
+/// the load generator.
 pub fn sign(secret: &SecretString, body: &[u8], seconds: i64) -> String {
     let timestamp = seconds.to_string();
     let signature = mac(secret, &timestamp, body).map(|mac| mac.finalize().into_bytes());
@@ -148,7 +148,7 @@ impl<'a> SignedHeader<'a> {
                         signatures.push(bytes);
                     }
                 }
-                // v0 is a dummy on test events; other schemes may come.
+                // v0 is a dummy on test events; other schemes may follow.
                 _ => {}
             }
         }
@@ -164,8 +164,8 @@ impl<'a> SignedHeader<'a> {
     }
 
     fn is_signed_by(&self, secret: &SecretString, body: &[u8]) -> bool {
-        // `verify_slice` compares in constant time. Which of several
-        // signatures matched is no secret, so stopping early is fine.
+        // `verify_slice` compares in constant time. Which of several signatures matched
+        // is not secret, so stopping early is fine.
         mac(secret, self.timestamp, body).is_some_and(|mac| {
             self.signatures.iter().any(|bytes| mac.clone().verify_slice(bytes).is_ok())
         })

@@ -5,14 +5,14 @@ use uuid::Uuid;
 use super::record::Record;
 use crate::named::named;
 
-/// What is known of one customer.
+/// The known state of one customer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CustomerState {
     /// Whether Stripe deleted it.
     pub deleted: bool,
-    /// The user it belongs to, as checkouts and its own metadata say.
+    /// Its user, according to checkouts and its own metadata.
     pub link: Option<Link>,
-    /// The user whose profile names it. Read, never written here.
+    /// The user whose profile names it. Read-only here.
     pub profile_user: Option<Uuid>,
     /// Its subscriptions.
     pub records: Vec<Record>,
@@ -21,15 +21,15 @@ pub struct CustomerState {
 /// A customer's user. Of two links the greater one counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Link {
-    /// Who says so.
+    /// Its source.
     pub source: LinkSource,
-    /// When it was said, in Unix seconds.
+    /// Its time, in Unix seconds.
     pub made_at: i64,
     /// The user.
     pub user: Uuid,
 }
 
-/// Where a link comes from, the weaker first.
+/// The source of a link, the weaker first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkSource {
     /// The customer's own metadata.
@@ -41,9 +41,9 @@ pub enum LinkSource {
 named!(LinkSource, "source of a link", { Customer => "customer", Checkout => "checkout" });
 
 impl CustomerState {
-    /// The user the customer belongs to: as a checkout or its own metadata
-    /// said; else the one user its subscriptions name; else, when they name
-    /// nobody, the one whose profile names the customer.
+    /// The user of the customer: from a checkout or its own metadata; else the one user
+    /// that its subscriptions name; else, if they name none, the one whose profile names
+    /// the customer.
     pub fn user(&self) -> Option<Uuid> {
         if let Some(link) = self.link {
             return Some(link.user);
@@ -55,13 +55,13 @@ impl CustomerState {
         }
     }
 
-    /// The user a subscription of the customer belongs to: as its own
-    /// metadata says, else as its checkout says, else the customer's.
+    /// The user of a subscription of the customer: from its own metadata, else from its
+    /// checkout, else the customer's.
     pub fn user_of(&self, record: &Record) -> Option<Uuid> {
         record.named_user().or_else(|| self.user())
     }
 
-    /// What is known of the subscription `id`.
+    /// The state of the subscription `id`.
     pub fn record(&self, id: &str) -> Option<&Record> {
         self.records.iter().find(|record| record.id == id)
     }

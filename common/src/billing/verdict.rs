@@ -9,41 +9,41 @@ use super::object::Subscription;
 use super::state::CustomerState;
 use crate::named::named;
 
-/// Something only Stripe can tell.
+/// A question that only Stripe can answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
-    /// How does this subscription stand now?
+    /// The current state of this subscription.
     Subscription(String),
-    /// Whose charge is this?
+    /// The customer of this charge.
     Charge(String),
 }
 
-/// What Stripe told.
+/// Stripe's answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// The subscription, and the second of the answer by Stripe's clock.
+    /// The subscription, and the time of the answer by Stripe's clock.
     Subscription(Box<Subscription>, i64),
     /// The charge's customer, if it has one.
     Customer(Option<String>),
-    /// Stripe knows no such thing.
+    /// Stripe does not know the object.
     Missing,
-    /// Stripe could not be asked; only for questions that need no answer.
+    /// Stripe did not answer; only for optional questions.
     Untold,
 }
 
-/// The answers had so far.
+/// The answers so far.
 pub type Answers = BTreeMap<Question, Answer>;
 
-/// What becomes of an event.
+/// The result of applying an event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// Its effect is known.
     Settled(Box<Settlement>),
-    /// Ask, then apply it again to the same state with the answers.
+    /// Ask Stripe, then apply the event again to the same state with the answers.
     Ask {
-        /// What to ask.
+        /// The questions.
         questions: Vec<Question>,
-        /// Whether it can be settled without, if less well.
+        /// Whether the answers are required.
         needed: bool,
     },
 }
@@ -51,32 +51,32 @@ pub enum Verdict {
 /// The effect of one event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settlement {
-    /// What is known of the customer now.
+    /// The new state of the customer.
     pub state: CustomerState,
-    /// The customer, where only an answer told it.
+    /// The customer, if only an answer named it.
     pub customer: Option<String>,
-    /// What to tell the user.
+    /// A notice for the user.
     pub notice: Option<BillingNotice>,
-    /// What to tell the operators.
+    /// Alerts for operators.
     pub alerts: Vec<Alert>,
-    /// Whether the event could not be brought home to a user.
+    /// Whether the event's user is unknown.
     pub unresolved: bool,
-    /// Whether this release does anything with events of this type.
+    /// Whether this release handles events of this type.
     pub handled: bool,
 }
 
-/// Something operators should look at.
+/// An alert for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Alert {
     /// A subscription has a status this release does not know.
     UnknownStatus,
-    /// Nobody knows whose this is.
+    /// The user is unknown.
     UnknownUser,
-    /// Stripe knows nothing of a subscription it told us about.
+    /// Stripe does not know a subscription that its event named.
     MissingSubscription,
-    /// A charge is contested: there is a deadline to answer.
+    /// A charge is disputed: there is a deadline to answer.
     DisputeOpened,
-    /// A user of ours pays for something that is none of our prices.
+    /// A known user pays for something that is none of our prices.
     ForeignPrice,
     /// A user pays for a second subscription beside the first.
     SecondSubscription,
@@ -88,24 +88,24 @@ named!(Alert, "alert", {
     ForeignPrice => "foreign_price", SecondSubscription => "second_subscription",
 });
 
-/// Something to tell a user.
+/// A notice for a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BillingNotice {
-    /// What happened.
+    /// Its kind.
     pub kind: NoticeKind,
-    /// To whom.
+    /// The user.
     pub user: Uuid,
-    /// How much, in the currency's smallest unit.
+    /// The amount, in the currency's smallest unit.
     pub amount: Option<i64>,
     /// ISO 4217, lower case.
     pub currency: Option<String>,
-    /// Where they can act.
+    /// Where the user can act.
     pub url: Option<String>,
     /// The next attempt, or the end of the trial, in Unix seconds.
     pub at: Option<i64>,
 }
 
-/// The things users are told of.
+/// The kinds of notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NoticeKind {
     /// A payment failed.
@@ -114,7 +114,7 @@ pub enum NoticeKind {
     ActionRequired,
     /// A trial is about to end.
     TrialWillEnd,
-    /// A charge is contested.
+    /// A charge is disputed.
     DisputeOpened,
 }
 
@@ -123,7 +123,7 @@ named!(NoticeKind, "kind of notice", {
     TrialWillEnd => "trial_will_end", DisputeOpened => "dispute_opened",
 });
 
-/// The customer an event is about, as it says itself or as Stripe told.
+/// The customer of an event, from the event or from Stripe's answers.
 pub fn customer_of(event: &Event, answers: &Answers) -> Option<String> {
     let told = || {
         answers.values().find_map(|answer| match answer {

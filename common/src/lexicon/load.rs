@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::spelling::{self, Misspellings};
 use super::{Bits, Entry, Lexicon, MIN_GUESSED, token};
 
-/// A line of a table that cannot be used.
+/// An invalid line of a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// No `=`.
@@ -14,7 +14,7 @@ pub enum Problem {
         /// Line number from 1.
         line: usize,
     },
-    /// A mark nobody defined.
+    /// An undefined mark.
     #[error("line {line}: unknown mark {mark:?}")]
     UnknownMark {
         /// Line number from 1.
@@ -30,16 +30,16 @@ pub enum Problem {
     },
 }
 
-/// What the marks of a table mean.
+/// The meaning of a table's marks.
 pub struct Marks {
     /// The bit of a mark by its name.
     pub bit: fn(&str) -> Option<Bits>,
-    /// A set with all that it implies.
+    /// A set with everything that it implies.
     pub implied: fn(Bits) -> Bits,
 }
 
 impl Lexicon {
-    /// Reads tables; what cannot be read is left out and reported.
+    /// Loads tables; invalid lines are left out and reported.
     pub fn load(tables: &[&str], marks: &Marks) -> (Self, Vec<Problem>) {
         let mut lexicon = Self::default();
         let mut problems = Vec::new();
@@ -106,7 +106,7 @@ impl Lexicon {
                 *word = same.get(word).copied().unwrap_or(*word);
             }
             if !seen.insert(entry.words.clone()) {
-                // What a combination makes beside it, the earlier one decides.
+                // An explicit term takes precedence over a combination.
                 if !entry.combined {
                     problems.push(Problem::Twice { term: entry.term.clone() });
                 }
@@ -134,11 +134,11 @@ impl Lexicon {
         single
     }
 
-    /// Makes every form of a word mean that word; a table word that is itself
-    /// a form of another one (`oats` beside `oat`) becomes that one.
+    /// Maps every form of a word to that word; a table word that is itself a form of
+    /// another one (`oats` beside `oat`) becomes that one.
     fn add_forms(&mut self) -> HashMap<u32, u32> {
         let mut listed: Vec<_> = self.words.iter().map(|(word, id)| (word.clone(), *id)).collect();
-        // Shortest first, so that the singular claims its plural.
+        // Shortest first, so that the singular gets its plural.
         listed.sort_by_key(|(word, id)| (word.len(), *id));
         let mut same = HashMap::new();
         for (word, id) in listed {
@@ -187,7 +187,7 @@ fn near<'w>(words: impl Iterator<Item = &'w String>) -> HashMap<String, Vec<Stri
     near
 }
 
-/// The word with each one of its letters left out.
+/// The word with each of its letters left out once.
 pub(super) fn shortened(word: &str) -> impl Iterator<Item = String> {
     word.char_indices().map(move |(at, c)| format!("{}{}", &word[..at], &word[at + c.len_utf8()..]))
 }

@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 pub use load::{Marks, Problem};
 use spelling::Misspellings;
 
-/// A set of marks; what a bit means is up to the owner of the table.
+/// A set of marks; the owner of the table defines the bits.
 pub type Bits = u128;
 
 /// A term of the table.
@@ -27,15 +27,15 @@ pub type Bits = u128;
 pub struct Entry {
     /// The term in plain words.
     pub term: String,
-    /// The marks written in the table, without those they imply.
+    /// The marks in the table, without implied ones.
     pub own: Bits,
     /// What it is or openly contains.
     pub open: Bits,
-    /// Usual ingredients nobody names.
+    /// Usual ingredients that are not named.
     pub hidden: Bits,
     /// Ingredients it often has.
     pub maybe: Bits,
-    /// Made by `{a|b}`, not written out.
+    /// From `{a|b}`, not written out.
     combined: bool,
     words: Vec<u32>,
 }
@@ -44,24 +44,24 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub struct Lexicon {
     words: HashMap<String, u32>,
-    /// Words that are no form of another one: `ladys!` in "lady's fingers".
+    /// Words that are not a form of another one: `ladys!` in "lady's fingers".
     exact: HashSet<String>,
     entries: Vec<Entry>,
     /// Entries by their first word, longest first.
     by_first: HashMap<u32, Vec<usize>>,
-    /// Words by themselves with any one letter left out, for typing errors.
+    /// Words by themselves with one letter left out, for typing errors.
     near: HashMap<String, Vec<String>>,
     /// Forms of the terms of one word.
     single: Misspellings<u32>,
 }
 
-/// Shorter words are too close to ordinary ones to guess at.
+/// Shorter words are too similar to ordinary ones to guess.
 pub const MIN_GUESSED: usize = 7;
 /// The shorter half of a compound such as `almondmilk`.
 const MIN_PART: usize = 3;
 
 impl Lexicon {
-    /// The word's number, in any of its forms.
+    /// The number of a word, in any of its forms.
     pub fn word(&self, plain: &str) -> Option<u32> {
         self.words.get(plain).copied()
     }
@@ -76,7 +76,7 @@ impl Lexicon {
         &self.entries
     }
 
-    /// The longest term that begins where `words` begin, and its length in words.
+    /// The longest term at the start of `words`, and its length in words.
     pub fn longest(&self, words: &[Option<u32>]) -> Option<(&Entry, usize)> {
         let first = (*words.first()?)?;
         self.by_first
@@ -90,7 +90,7 @@ impl Lexicon {
             .map(|entry| (entry, entry.words.len()))
     }
 
-    /// The two known words an unknown one is run together from.
+    /// The two known words of an unknown compound.
     pub fn parts(&self, plain: &str) -> Option<[u32; 2]> {
         if plain.len() < 2 * MIN_PART {
             return None;
@@ -100,7 +100,7 @@ impl Lexicon {
             .find_map(|at| Some([self.word(&plain[..at])?, self.word(&plain[at..])?]))
     }
 
-    /// The known word one typing error away from a long unknown one.
+    /// The known word at one typing error from a long unknown one.
     pub fn guess(&self, plain: &str) -> Option<u32> {
         if plain.chars().count() < MIN_GUESSED {
             return None;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use strsim::osa_distance;
 
-/// The forms in which a singular word may stand in a text.
+/// The forms of a singular word.
 pub fn forms(word: &str) -> Vec<String> {
     let mut forms = vec![word.to_owned(), format!("{word}s")];
     if word.ends_with(['s', 'x', 'z', 'o']) || word.ends_with("ch") || word.ends_with("sh") {
@@ -27,8 +27,8 @@ pub fn edits(left: &str, right: &str, limit: usize) -> Option<usize> {
     comparable.then(|| osa_distance(left, right)).filter(|edits| *edits <= limit)
 }
 
-/// Words with what they stand for, to be found by their misspellings: only words
-/// of about the same length and letters are compared letter by letter.
+/// Words with their values, found by their misspellings: only words of similar length and
+/// letters are compared letter by letter.
 #[derive(Debug)]
 pub struct Misspellings<T> {
     by_start: HashMap<(char, usize), Vec<Known<T>>>,
@@ -56,7 +56,7 @@ impl<T> Misspellings<T> {
         }
     }
 
-    /// The words that begin with `first` and are at most `limit` edits from `word`, each
+    /// The words that start with `first` and are at most `limit` edits from `word`, each
     /// with the number of edits.
     pub fn near(
         &self,

@@ -3,7 +3,7 @@
 
 use unicode_normalization::char::decompose_compatible;
 
-/// What a piece of text is.
+/// The kind of a piece of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// A word in its plain form: lower case, no accents, no apostrophes.
@@ -16,12 +16,12 @@ pub enum Piece {
     Stop,
 }
 
-/// A piece and where it stands in the text.
+/// A piece and its place in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// What it is.
+    /// Its kind.
     pub piece: Piece,
-    /// Byte offset of its beginning.
+    /// Byte offset of its start.
     pub start: usize,
     /// Byte offset of its end.
     pub end: usize,
@@ -137,8 +137,8 @@ fn push_plain(word: &mut String, c: char) -> bool {
     mark
 }
 
-/// Letters that decomposition leaves alone, and foreign letters that look
-/// like Latin ones: a plan must not hide a word behind them.
+/// Letters that decomposition does not change, and foreign letters that look like Latin
+/// ones: a plan must not hide a word behind them.
 fn look_alike(c: char) -> Option<&'static str> {
     Some(match c {
         'ß' => "ss",
@@ -166,7 +166,7 @@ fn look_alike(c: char) -> Option<&'static str> {
     })
 }
 
-/// The marks that tell が from か: another letter, no accent.
+/// The marks that distinguish が from か: another letter, not an accent.
 fn is_voicing(c: char) -> bool {
     matches!(c, '\u{3099}' | '\u{309a}')
 }

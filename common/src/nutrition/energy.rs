@@ -4,10 +4,10 @@ use crate::quiz::{ExerciseFrequency, MainGoal, Quiz, Sex};
 
 use super::rounding::{decimals, whole};
 
-/// Body fat in percent: what the person knows, or else the U.S. Navy
-/// circumference method (Hodgdon and Beckett, 1984; metric form, in cm), with
-/// one decimal. None when a circumference is missing, when the formula has no
-/// value (a neck wider than the waist) or none above zero, and for a gender it is not given for.
+/// Body fat in percent: the person's own value, or else the U.S. Navy circumference
+/// method (Hodgdon and Beckett, 1984; metric form, in cm), with one decimal. None if a
+/// circumference is missing, if the formula has no value (a neck wider than the waist) or
+/// none above zero, and for other genders.
 pub(super) fn body_fat(quiz: &Quiz) -> Option<f64> {
     quiz.body_fat.or_else(|| navy_body_fat(quiz))
 }
@@ -24,12 +24,12 @@ fn navy_body_fat(quiz: &Quiz) -> Option<f64> {
         Sex::Other => return None,
     };
     let percent = decimals(495.0 / density - 450.0, 1);
-    // False for NaN, too. Nobody has less fat than none.
+    // False for NaN too.
     (percent > 0.0 && percent.is_finite()).then_some(percent)
 }
 
-/// Basal metabolic rate in kcal a day: Katch-McArdle on lean mass when the
-/// body fat is known and plausible, else Mifflin-St Jeor (1990).
+/// Basal metabolic rate in kcal a day: Katch-McArdle on lean mass if the body fat is
+/// known and plausible, else Mifflin-St Jeor (1990).
 pub(super) fn basal_rate(quiz: &Quiz, body_fat: Option<f64>) -> f64 {
     let weight = quiz.current_weight.kg();
     if let Some(percent) = body_fat.filter(|percent| *percent > 2.0 && *percent < 60.0) {
@@ -44,8 +44,8 @@ pub(super) fn basal_rate(quiz: &Quiz, body_fat: Option<f64>) -> f64 {
     10.0 * weight + 6.25 * quiz.height.cm() - 5.0 * f64::from(quiz.age) + sex_term
 }
 
-/// By how much activity multiplies the basal rate: training first, then a
-/// correction for the job, within 1.2 to 1.9.
+/// The factor of activity on the basal rate: training first, then a correction for the
+/// job, within 1.2 to 1.9.
 pub(super) fn activity_multiplier(quiz: &Quiz) -> f64 {
     let training = match quiz.frequency() {
         ExerciseFrequency::Never | ExerciseFrequency::Unknown => 1.2,
@@ -65,8 +65,8 @@ pub(super) fn activity_multiplier(quiz: &Quiz) -> f64 {
     }
 }
 
-/// Energy to eat a day in kcal: expenditure by the goal's factor, never so
-/// little that it harms nor more than 700 kcal above expenditure.
+/// Energy to eat a day in kcal: expenditure times the goal's factor, with a minimum for
+/// health, and at most 700 kcal above expenditure.
 pub(super) fn goal_calories(quiz: &Quiz, basal: f64, expenditure: f64) -> u32 {
     let least = match quiz.sex() {
         Sex::Male => 1500.0,

@@ -31,9 +31,9 @@ pub struct Macros {
 }
 
 impl Macros {
-    /// Fat by the way of eating, protein by body weight, carbohydrate fills
-    /// up the rest. Where the other two alone exceed the goal (a very heavy
-    /// person on keto), carbohydrate is nothing and the sum stays above.
+    /// Fat by the diet, protein by body weight, carbohydrate fills the rest. If the other
+    /// two alone exceed the goal (a very heavy person on keto), carbohydrate is zero and
+    /// the sum stays above.
     pub(super) fn of(quiz: &Quiz, goal_calories: u32) -> Self {
         let goal = f64::from(goal_calories);
         let fat_kcal = (goal * fat_share(quiz)).round_ties_even();

@@ -30,7 +30,7 @@ pub struct Nutrition {
     pub goal_calories: u32,
     /// Body fat in percent: as the person gave it, or estimated to one decimal.
     pub body_fat_percentage: Option<f64>,
-    /// How the goal calories are shared out.
+    /// The division of the goal calories.
     pub macros: Macros,
     /// Expenditure over basal rate, two decimals.
     pub activity_multiplier: f64,
@@ -54,8 +54,7 @@ pub struct Display {
     pub height: String,
 }
 
-/// The part of the targets that the app's older routes answer with and store
-/// beside the quiz.
+/// The part of the targets that the app's older routes return and store with the quiz.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Calculations {
@@ -102,7 +101,7 @@ impl Nutrition {
         }
     }
 
-    /// The targets with other energy to eat, shared out anew.
+    /// The targets with another energy intake and recomputed macronutrients.
     #[must_use]
     pub fn with_calories(&self, quiz: &Quiz, goal_calories: u32) -> Self {
         let weeks = energy::weeks_to_target(quiz, goal_calories, self.tdee);
@@ -110,7 +109,7 @@ impl Nutrition {
         Self { goal_calories, macros, estimated_weeks: weeks, ..self.clone() }
     }
 
-    /// What the older routes answer with.
+    /// The targets for the older routes.
     pub fn calculations(&self) -> Calculations {
         Calculations {
             bmi: self.bmi,

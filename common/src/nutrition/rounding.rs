@@ -2,13 +2,13 @@
 //! the same: ties go to the even neighbour, judged by the exact binary value
 //! and not its decimal form (2.675 is below the tie, so 2.67).
 
-/// The nearest whole number of at least zero.
+/// The nearest non-negative integer.
 pub(super) fn whole(value: f64) -> u32 {
-    // A cast from float saturates: what is below zero becomes 0.
+    // A cast from float saturates: negative values become 0.
     value.round_ties_even() as u32
 }
 
-/// The nearest number with so many decimals.
+/// The nearest number with this many decimals.
 pub(super) fn decimals(value: f64, places: usize) -> f64 {
     // Printing with a precision is correctly rounded, unlike multiplying by a
     // power of ten first.

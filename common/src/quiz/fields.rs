@@ -19,16 +19,16 @@ const REQUIRED: &str = "is required";
 const NO_NUMBER: &str = "Left out: there is no number in it.";
 const NOTHING_CHOSEN: &str = "Nothing was chosen, so the plan leaves this open.";
 
-/// The answers under reading.
+/// The answers being read.
 pub(super) struct Fields<'a> {
     answers: &'a Map<String, Value>,
     problems: Problems,
-    /// What was left out or changed; none where nothing may be.
+    /// Left-out and changed answers; none if adjusting is not allowed.
     adjusted: Option<Vec<Adjustment>>,
 }
 
 impl<'a> Fields<'a> {
-    /// Answers that are refused or taken as they are.
+    /// Answers that are refused or used unchanged.
     pub(super) fn strict(answers: &'a Map<String, Value>) -> Self {
         Self::of(answers, None)
     }
@@ -38,21 +38,19 @@ impl<'a> Fields<'a> {
         Self::of(answers, Some(cut))
     }
 
-    /// Starts with the limits, so that no reader meets a value beyond them
-    /// unnoticed.
+    /// Checks the limits first, so that no reader gets a value beyond them unnoticed.
     fn of(answers: &'a Map<String, Value>, adjusted: Option<Vec<Adjustment>>) -> Self {
         let mut problems = Problems::default();
         limits::check(answers, &mut problems);
         Self { answers, problems, adjusted }
     }
 
-    /// The value read from these fields and what was adjusted, unless something
-    /// was wrong.
+    /// The value read from these fields and the adjustments, unless there was an error.
     pub(super) fn finish<T>(self, value: T) -> Result<(T, Vec<Adjustment>), InvalidQuiz> {
         self.problems.or((value, self.adjusted.unwrap_or_default()))
     }
 
-    /// Notes an adjustment; false where none is allowed.
+    /// Records an adjustment; false if adjusting is not allowed.
     fn adjust(&mut self, name: &str, text: impl Into<String>) -> bool {
         let Some(adjusted) = &mut self.adjusted else { return false };
         adjusted.push(Adjustment { pointer: format!("/{name}"), text: text.into() });
@@ -119,8 +117,8 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A list of short texts; blank items are left out. Text is split at
-    /// commas, semicolons and line ends, unless it is a JSON list itself.
+    /// A list of short texts; blank items are left out. Text is split at commas,
+    /// semicolons and line ends, unless it is a JSON list itself.
     pub(super) fn list(&mut self, name: &str) -> Vec<String> {
         let given = self.given(name);
         let written_out = given.and_then(json_list);
@@ -189,7 +187,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A share in percent; zero and NaN are what clients send for no answer.
+    /// A share in percent; clients send zero and NaN for no answer.
     pub(super) fn optional_percent(
         &mut self,
         name: &str,
@@ -221,7 +219,7 @@ impl<'a> Fields<'a> {
         self.choice(name)
     }
 
-    /// A required measure; `fallback` stands in after a problem.
+    /// A required measure; `fallback` replaces it after an error.
     pub(super) fn measure<M: Measure>(&mut self, name: &str, bounds: &Bounds, fallback: M) -> M {
         match self.read_measure(name, bounds) {
             Ok(measure) => measure,
@@ -235,7 +233,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A measure; a form without an entry counts as no answer.
+    /// A measure; an empty form counts as no answer.
     pub(super) fn optional_measure<M: Measure>(
         &mut self,
         name: &str,
@@ -264,7 +262,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An impossible measure that has one possible meaning.
+    /// An impossible measure with one possible meaning.
     fn corrected<M: Measure>(
         &mut self,
         name: &str,
@@ -306,14 +304,14 @@ impl<'a> Fields<'a> {
         self.problems.add(pointer, message);
     }
 
-    /// Reads a required field; none without a noted problem means missing.
+    /// Reads a required field; none without a recorded error means missing.
     fn required<T: Default>(
         &mut self,
         name: &str,
         read: impl FnOnce(&mut Self, &str) -> Option<T>,
     ) -> T {
         read(self, name).unwrap_or_else(|| {
-            // Keeps a more exact problem with the same pointer.
+            // Keeps a more specific error with the same pointer.
             self.refuse(name, REQUIRED);
             T::default()
         })
@@ -341,7 +339,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Whether a measure was filled in with zero or "NaN", and not just left blank.
+/// Whether a measure was filled in with zero or "NaN", and not left blank.
 fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Object(members) => members.values().any(|v| is_nothing(v) && !is_blank(v)),
@@ -365,8 +363,8 @@ fn json_list(value: &Value) -> Option<Value> {
     Some(list.into())
 }
 
-/// Splits `"eggs, fish (cod, tuna)"` into two items: marks inside
-/// parentheses belong to their item.
+/// Splits `"eggs, fish (cod, tuna)"` into two items: separators inside parentheses belong
+/// to their item.
 fn split_list(text: &str) -> Vec<String> {
     let mut depth = 0_usize;
     text.split(|mark: char| {

@@ -8,27 +8,27 @@ use serde_json::{Map, Value};
 
 use super::limits::{MAX_ITEMS, MAX_TEXT_CHARS, escape, longer_than};
 
-/// An answer that was not used as it was sent.
+/// An adjusted answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adjustment {
-    /// Which, as an RFC 6901 pointer relative to the answers object.
+    /// Its RFC 6901 pointer relative to the answers object.
     pub pointer: String,
-    /// What was done with it, for the person.
+    /// The adjustment, for the person.
     pub text: String,
 }
 
-/// Heights of grown people in inches: 4'7" to 7'3". The smallest is above what a
-/// child's height in centimetres could be taken for.
+/// Heights of adults in inches: 4'7" to 7'3". The smallest is larger than a value that
+/// could be a child's height in centimetres.
 const ADULT_INCHES: RangeInclusive<f64> = 55.0..=87.0;
 /// Between the average heights of women and men.
 const AVERAGE_INCHES: f64 = 66.5;
 
 /// The height in whole inches behind `cm`, when inches were stored as centimetres.
 ///
-/// A front end that shows such a height in feet rounds it to a whole inch, so
-/// several heights may look the same: 70, 71 and 72 "cm" are all 2'4". The one
-/// nearest to the average is the likeliest. None when `cm` is possible as it is, or
-/// no adult's height either way.
+/// A front end that shows such a height in feet rounds it to a whole inch, so several
+/// heights look the same: 70, 71 and 72 "cm" are all 2'4". The one nearest to the average
+/// is the most likely. None if `cm` is possible as it is, or not an adult's height either
+/// way.
 pub(super) fn inches_stored_as_cm(cm: f64, possible: &RangeInclusive<f64>) -> Option<f64> {
     if possible.contains(&cm) {
         return None;
@@ -47,9 +47,8 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
 
-/// The answers with their texts and lists cut to the limits, and where. Only the
-/// answers themselves and their items are looked at: nothing the quiz reads lies
-/// deeper.
+/// The answers with their texts and lists cut to the limits, and the places. Only the
+/// answers themselves and their items are checked: the quiz reads nothing deeper.
 pub(super) fn within_limits(answers: &Map<String, Value>) -> (Map<String, Value>, Vec<Adjustment>) {
     let mut answers = answers.clone();
     let mut adjusted = Vec::new();

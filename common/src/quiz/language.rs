@@ -2,8 +2,8 @@
 
 use super::Quiz;
 
-/// Languages plans are written in, by tag, with their English names. They are those
-/// in which the food tables know the allergens.
+/// The languages of plans, by tag, with their English names: those for which the food
+/// tables have the allergens.
 const LANGUAGES: [(&str, &str); 48] = [
     ("am", "Amharic"),
     ("ar", "Arabic"),
@@ -58,7 +58,7 @@ const LANGUAGES: [(&str, &str); 48] = [
 const SAME: [(&str, &str); 6] =
     [("nb", "no"), ("nn", "no"), ("tl", "fil"), ("iw", "he"), ("in", "id"), ("bs", "hr")];
 /// Countries with one language of the list, by its tag: name, own name, and code.
-/// Where several languages are common, English is written unless a locale is given.
+/// Countries with several languages use English unless a locale is given.
 const COUNTRIES: &str = "
     de = germany, deutschland, de, austria, osterreich, österreich, at, liechtenstein, li
     fr = france, fr, monaco, mc
@@ -99,9 +99,8 @@ const COUNTRIES: &str = "
     he = israel, ישראל, il";
 
 impl Quiz {
-    /// The tag of the language to write the plan in: that of the given locale, else
-    /// the one of the country. Nothing where neither tells one of the list; English
-    /// is written then.
+    /// The tag of the plan's language: that of the given locale, else the country's. None
+    /// if neither gives one of the list; the plan is then in English.
     pub fn language(&self) -> Option<&'static str> {
         match &self.locale {
             Some(locale) => by_tag(locale),

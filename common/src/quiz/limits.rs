@@ -18,7 +18,7 @@ pub const MAX_NAME_CHARS: usize = 100;
 /// Deepest nesting; the answers object itself is level 1.
 pub const MAX_DEPTH: usize = 6;
 
-/// Notes every value under the answers that breaks a limit.
+/// Records every value of the answers that exceeds a limit.
 pub(super) fn check(answers: &Map<String, Value>, problems: &mut Problems) {
     check_object(answers, "", 1, problems);
 }
@@ -72,8 +72,7 @@ fn check_object(fields: &Map<String, Value>, pointer: &str, depth: usize, proble
     }
 }
 
-/// Whether a text has more than `max` characters, without counting all of a
-/// huge one.
+/// Whether a text has more than `max` characters, without counting all of a huge one.
 pub(super) fn longer_than(text: &str, max: usize) -> bool {
     text.chars().nth(max).is_some()
 }

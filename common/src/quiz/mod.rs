@@ -30,22 +30,21 @@ pub use measure::{Length, Weight};
 pub use options::{DietaryStyle, ExerciseFrequency, MainGoal, MealsPerDay, Sex};
 pub use problem::{InvalidQuiz, QuizProblem};
 
-/// Years. The app is for teenagers and adults; 122 is the longest life known.
+/// Years. The app is for teenagers and adults; 122 is the longest documented life.
 pub const AGE: RangeInclusive<u8> = 13..=120;
-/// Body height in cm. Below one metre the energy formulas do not hold.
+/// Body height in cm. Below one metre the energy formulas are not valid.
 pub const HEIGHT_CM: RangeInclusive<f64> = 100.0..=275.0;
 /// Body weight in kg, now or as a goal.
 pub const WEIGHT_KG: RangeInclusive<f64> = 25.0..=500.0;
 /// Neck, waist and hip circumference in cm.
 pub const CIRCUMFERENCE_CM: RangeInclusive<f64> = 15.0..=300.0;
-/// Body fat in percent, as far as the client's slider goes.
+/// Body fat in percent, the range of the client's slider.
 pub const BODY_FAT_PERCENT: RangeInclusive<f64> = 5.0..=50.0;
 /// Motivation and stress.
 pub const LEVEL: RangeInclusive<u8> = 1..=10;
 
-/// Valid answers of one person. Text is trimmed and never empty; lists hold
-/// no empty items. Serialised it is what a job keeps of its request; [`Quiz::read`]
-/// reads what clients send.
+/// Valid answers of one person. Text is trimmed and never empty; lists have no empty
+/// items. A job stores its serialised form; [`Quiz::read`] parses what clients send.
 ///
 /// `Debug` shows nothing: the answers are health data and must not reach logs.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -56,7 +55,7 @@ pub struct Quiz {
     pub gender: String,
     /// For local foods and prices.
     pub country: Option<String>,
-    /// The language to write in, as a BCP 47 tag; see [`Quiz::language`].
+    /// The language of the plan, as a BCP 47 tag; see [`Quiz::language`].
     pub locale: Option<String>,
     /// Within [`HEIGHT_CM`].
     pub height: Length,
@@ -70,13 +69,13 @@ pub struct Quiz {
     pub current_weight: Weight,
     /// Within [`WEIGHT_KG`].
     pub target_weight: Weight,
-    /// In percent, within [`BODY_FAT_PERCENT`], when the person knows it.
+    /// In percent, within [`BODY_FAT_PERCENT`], if the person knows it.
     pub body_fat: Option<f64>,
     /// As answered; see [`Quiz::goal`].
     pub main_goal: String,
     /// Further goals.
     pub secondary_goals: Vec<String>,
-    /// By when, e.g. "3 months".
+    /// The time frame, e.g. "3 months".
     pub time_frame: String,
     /// E.g. "Mesomorph".
     pub body_type: Option<String>,
@@ -112,20 +111,20 @@ pub struct Quiz {
     pub preferred_exercise: Vec<String>,
     /// At least one place, e.g. "Gym", "Home".
     pub training_environment: Vec<String>,
-    /// What is at hand.
+    /// The available equipment.
     pub equipment: Vec<String>,
-    /// One food an item.
+    /// One food per item.
     pub disliked_foods: Vec<String>,
     /// E.g. "Beginner".
     pub cooking_skill: String,
     /// E.g. "15-30 min".
     pub cooking_time: String,
-    /// What has made it hard so far.
+    /// The difficulties so far.
     pub challenges: Vec<String>,
 }
 
 impl Quiz {
-    /// Reads the `answers` object of a request.
+    /// Parses the `answers` object of a request.
     ///
     /// # Errors
     /// Every missing, impossible or oversized answer, each with its pointer.
@@ -135,14 +134,14 @@ impl Quiz {
         fields.finish(quiz).map(|(quiz, _)| quiz)
     }
 
-    /// Reads the answers as the replaced service did, for clients that were
-    /// written for it: texts and lists over their limit are cut, optional measures
-    /// that cannot be used are left out, a required list may be empty, and a height
-    /// in inches that was stored as centimetres is put right. Each of these is
-    /// told; everything else is as strict as [`Quiz::read`].
+    /// Parses the answers as the replaced service did, for its clients: texts and lists
+    /// over their limit are cut, optional measures that cannot be used are left out, a
+    /// required list may be empty, and a height in inches that was stored as centimetres
+    /// is corrected. Each adjustment is reported; everything else is as strict as
+    /// [`Quiz::read`].
     ///
     /// # Errors
-    /// Every answer that is missing or cannot be used even so, with its pointer.
+    /// Every answer that is missing or still cannot be used, with its pointer.
     pub fn read_forgiving(answers: &Value) -> Result<(Self, Vec<Adjustment>), InvalidQuiz> {
         let answers = object(answers)?;
         let (answers, cut) = forgiving::within_limits(answers);
@@ -192,17 +191,17 @@ impl Quiz {
         }
     }
 
-    /// The sex the formulas go by.
+    /// The sex for the formulas.
     pub fn sex(&self) -> Sex {
         Sex::from_text(&self.gender)
     }
 
-    /// The main goal the formulas go by.
+    /// The main goal for the formulas.
     pub fn goal(&self) -> MainGoal {
         MainGoal::from_text(&self.main_goal)
     }
 
-    /// Every way of eating the answer names; empty for "Other".
+    /// Every diet that the answer names; empty for "Other".
     pub fn diets(&self) -> Vec<DietaryStyle> {
         DietaryStyle::named_in(&self.dietary_style)
     }

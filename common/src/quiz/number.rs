@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::tokens::{Number, Token, Unreadable, folded, tokens};
 use super::words::Unit;
 
-/// The number in a JSON value: a finite JSON number, or text with nothing but one.
+/// The number in a JSON value: a finite JSON number, or text with only a number.
 pub(super) fn number(value: &Value) -> Option<f64> {
     match unmarked(read(value)?)[..] {
         [Token::Number(number)] => Some(number.value),
@@ -17,7 +17,7 @@ pub(super) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// Whether a value is meant as a number, be it a possible one or not.
+/// Whether a value is meant as a number, even an impossible one.
 pub(super) fn is_number(value: &Value) -> bool {
     let text = match value {
         Value::Number(_) => return true,
@@ -30,7 +30,7 @@ pub(super) fn is_number(value: &Value) -> bool {
     }
 }
 
-/// A number, with or without the unit it can only be in.
+/// A number, with or without its only possible unit.
 pub(super) fn number_of(value: &Value, unit: Unit) -> Option<f64> {
     match unmarked(read(value)?)[..] {
         [Token::Number(number)] => Some(number.value),
@@ -79,7 +79,7 @@ pub(super) fn whole(number: f64) -> Option<u8> {
     fits.then_some(number as u8)
 }
 
-/// Whether a value says nothing: null, or text without a visible character.
+/// Whether a value is empty: null, or text without a visible character.
 pub(super) fn is_blank(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -88,8 +88,7 @@ pub(super) fn is_blank(value: &Value) -> bool {
     }
 }
 
-/// Whether an amount says nothing: blank, zero, or what scripts write for
-/// "no number".
+/// Whether an amount is empty: blank, zero, or what scripts write for "no number".
 pub(super) fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.as_f64() == Some(0.0),

@@ -20,7 +20,7 @@ pub enum Sex {
     Male,
     /// "female", in any case.
     Female,
-    /// Any other answer; formulas use their middle value.
+    /// Any other answer; formulas use the mean of both.
     Other,
 }
 
@@ -35,7 +35,7 @@ impl Sex {
     }
 }
 
-/// How often somebody trains.
+/// How often a person trains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExerciseFrequency {
     /// "Never".
@@ -68,8 +68,8 @@ impl ExerciseFrequency {
         .unwrap_or(Self::Unknown)
     }
 
-    /// Training days a week that fit the answer. "Never" gets an easy start,
-    /// "Daily" may keep one day of rest, an unknown answer allows any.
+    /// The training days per week for the answer. "Never" gets an easy start, "Daily" may
+    /// keep one day of rest, an unknown answer allows any number.
     pub fn training_days(self) -> RangeInclusive<u8> {
         match self {
             Self::Never => 1..=3,
@@ -82,7 +82,7 @@ impl ExerciseFrequency {
     }
 }
 
-/// A way of eating that forbids or favours foods.
+/// A diet that forbids or favours foods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DietaryStyle {
     /// "No restrictions".
@@ -104,8 +104,8 @@ pub enum DietaryStyle {
 }
 
 impl DietaryStyle {
-    /// Every style named in the answer, so that "vegan keto" is held to both.
-    /// None is named by "Other" and by unknown text.
+    /// Every diet that the answer names, so that "vegan keto" is both. "Other" and
+    /// unknown text name none.
     pub fn named_in(text: &str) -> Vec<Self> {
         let text = normal(text);
         [
@@ -124,11 +124,10 @@ impl DietaryStyle {
     }
 }
 
-/// What somebody trains for.
+/// The goals of training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MainGoal {
-    /// "Weight loss", and "Extreme weight loss", which people's numbers have
-    /// always followed the same factor for.
+    /// "Weight loss", and "Extreme weight loss", which always had the same factor.
     WeightLoss,
     /// "Build muscle".
     BuildMuscle,
@@ -151,8 +150,8 @@ pub enum MainGoal {
 }
 
 impl MainGoal {
-    /// The first goal of this list whose name is contained in the answer, in
-    /// the order the app has always looked in.
+    /// The first goal of this list whose name is in the answer, in the order that the app
+    /// has always used.
     pub fn from_text(text: &str) -> Self {
         let text = normal(text);
         [
@@ -172,7 +171,7 @@ impl MainGoal {
     }
 }
 
-/// How many meals a day somebody wants.
+/// How many meals a day a person wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MealsPerDay {
     /// "2 (intermittent fasting)".
@@ -201,7 +200,7 @@ impl MealsPerDay {
         }
     }
 
-    /// The numbers of meals that fit the answer.
+    /// The numbers of meals for the answer.
     pub fn meals(self) -> RangeInclusive<u8> {
         match self {
             Self::Two => 2..=2,

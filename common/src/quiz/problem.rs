@@ -5,29 +5,29 @@ use std::fmt;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// One answer that cannot be used.
+/// One invalid answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct QuizProblem {
-    /// Where, as an RFC 6901 pointer relative to the answers object, e.g.
-    /// `/height/cm`; empty for the object itself.
+    /// Its RFC 6901 pointer relative to the answers object, e.g. `/height/cm`; empty for
+    /// the object itself.
     #[schema(example = "/height/cm")]
     pub pointer: String,
-    /// What is wrong there and what would be right. For the sender only: it may
-    /// say in which ways the answer can be read.
+    /// What is wrong and what would be valid. Only for the sender, because it may quote
+    /// readings of the answer.
     #[schema(example = "must be between 100 and 275 cm")]
     pub message: String,
 }
 
-/// Answers that cannot be used, with every reason at once.
+/// Invalid answers, with all errors at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidQuiz {
-    /// At least one, at most one for each pointer, in no particular order.
+    /// At least one, at most one per pointer, in no particular order.
     pub problems: Vec<QuizProblem>,
 }
 
 impl fmt::Display for InvalidQuiz {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Only where: messages may tell of the answers, and this text may be kept.
+        // Places only: messages may quote the answers, and this text may be stored.
         f.write_str("the quiz answers cannot be used; wrong or missing:")?;
         for (n, QuizProblem { pointer, .. }) in self.problems.iter().enumerate() {
             let separator = if n == 0 { "" } else { "," };
@@ -40,8 +40,8 @@ impl fmt::Display for InvalidQuiz {
 
 impl std::error::Error for InvalidQuiz {}
 
-/// Gathers problems: one for each pointer (the first is the most basic one),
-/// and no more than a person would read.
+/// Collects errors: one per pointer (the first is the most basic one), up to a readable
+/// number.
 #[derive(Debug, Default)]
 pub(super) struct Problems(Vec<QuizProblem>);
 
@@ -59,7 +59,7 @@ impl Problems {
         self.0.len() >= Self::MAX
     }
 
-    /// `value`, unless there was a problem.
+    /// `value`, unless there was an error.
     pub(super) fn or<T>(self, value: T) -> Result<T, InvalidQuiz> {
         if self.0.is_empty() { Ok(value) } else { Err(InvalidQuiz { problems: self.0 }) }
     }

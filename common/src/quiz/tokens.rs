@@ -9,14 +9,14 @@ use unicode_normalization::char::is_combining_mark;
 
 use super::words::{Unit, Word, meaning};
 
-/// No way to write an amount is longer.
+/// The longest text of an amount.
 const MAX_CHARS: usize = 100;
-/// Longer digit strings are not measurements of people.
+/// Longer digit strings are not human measures.
 const MAX_DIGITS: usize = 32;
-/// No amount in any of the units comes near this.
+/// No amount in any of the units is this large.
 const MAX_AMOUNT: f64 = 1e6;
 
-/// What web forms make of marks, and an abbreviation with a slash in it.
+/// Escapes of web forms, and an abbreviation with a slash in it.
 const SPELLINGS: &[(&str, &str)] = &[
     ("&quot;", "\""),
     ("&#34;", "\""),
@@ -40,22 +40,22 @@ pub(super) enum Token {
     Dash,
     /// A comma, colon or the like.
     Separator,
-    /// A bracket, slash, equals sign or "or": what follows is an amount of its own.
+    /// A bracket, slash, equals sign or "or": a separate amount follows.
     Break,
 }
 
 /// A number as written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Number {
-    /// Its value, the last mark taken as the decimal one.
+    /// Its value, with the last mark as the decimal one.
     pub(super) value: f64,
-    /// Its value when the mark separates thousands: `1.750`.
+    /// Its value if the mark separates thousands: `1.750`.
     pub(super) thousands: Option<f64>,
-    /// How many digits stand before the mark.
+    /// The number of digits before the mark.
     pub(super) digits: usize,
-    /// How many digits stand after the mark.
+    /// The number of digits after the mark.
     pub(super) decimals: usize,
-    /// What stands after the mark, read as a number of its own: 9 of `5.9`.
+    /// The digits after the mark as a number: 9 of `5.9`.
     pub(super) after_mark: Option<u32>,
 }
 
@@ -65,7 +65,7 @@ impl Number {
         self.value.fract() == 0.0
     }
 
-    /// A step of the last digit written.
+    /// One step of the last digit.
     pub(super) fn step(&self) -> f64 {
         if self.value.fract() != 0.0 && self.decimals == 0 {
             return 0.1; // A fraction such as ½.
@@ -78,18 +78,18 @@ impl Number {
     }
 }
 
-/// Why a text has no parts.
+/// Why a text has no tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// A word or sign that is not known, or a number that is none.
+    /// An unknown word or sign, or an invalid number.
     Unknown,
     /// A number below zero.
     Negative,
-    /// A number that no person's measure comes near.
+    /// A number too large for a human measure.
     TooLarge,
 }
 
-/// The parts of a text.
+/// The tokens of a text.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Unreadable> {
     if text.len() > 4 * MAX_CHARS || text.chars().count() > MAX_CHARS {
         return Err(Unreadable::Unknown);
@@ -105,8 +105,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Unreadable> {
     spelled_out(lexer.parts)
 }
 
-/// Text in one spelling: lower case without accents, one kind of space, dash
-/// and quotation mark, digits and fractions in ASCII, nothing invisible.
+/// Normalised text: lower case without accents, one kind of space, dash and quotation
+/// mark, digits and fractions in ASCII, no invisible characters.
 pub(super) fn folded(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
@@ -135,7 +135,7 @@ pub(super) fn folded(text: &str) -> String {
 
 fn push_folded(c: char, plain: &mut String) {
     let parts: String = std::iter::once(c).nfkc().flat_map(char::to_lowercase).nfkd().collect();
-    // ½ is "1⁄2"; after a number it is a part of its own.
+    // ½ is "1⁄2"; after a number it is a token of its own.
     if parts.contains('⁄') && c != '⁄' {
         plain.push(' ');
     }
@@ -143,7 +143,7 @@ fn push_folded(c: char, plain: &mut String) {
     plain.extend(kept.map(|part| if part == '⁄' { '/' } else { part }));
 }
 
-/// Marks of direction, joiners and the like: they come with copied text.
+/// Direction marks, joiners and the like, which come with copied text.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{640}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\\')
@@ -151,7 +151,7 @@ fn is_invisible(c: char) -> bool {
 
 /// A decimal digit of another script as the ASCII one.
 fn digit(c: char) -> Option<char> {
-    /// The zeros of the scripts that people type digits of; nine more follow each.
+    /// The zeros of the supported scripts; nine more digits follow each.
     const ZEROS: [u32; 18] = [
         0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50,
         0xed0, 0xf20, 0x1040, 0x17e0, 0xff10,
@@ -171,7 +171,7 @@ struct Lexer {
 enum Part {
     Token(Token),
     Word(Word),
-    /// A part of one: `1/2`.
+    /// A fraction: `1/2`.
     Fraction(f64),
 }
 
@@ -253,7 +253,7 @@ impl Lexer {
         Ok(())
     }
 
-    /// `1/2` and the like after the 1. Other quotients ("7/10") are none.
+    /// `1/2` and the like after the 1. Other quotients ("7/10") are not fractions.
     fn fraction(&mut self, groups: &[String]) -> Option<f64> {
         let [above] = groups else { return None };
         let above: u32 = above.parse().ok()?;
@@ -288,7 +288,7 @@ impl Lexer {
         Ok(())
     }
 
-    /// Letters up to something else. Marks inside of a word belong to it: c.m., ס"מ.
+    /// Letters up to another character. Marks inside a word belong to it: c.m., ס"מ.
     fn word(&mut self) -> Result<(), Unreadable> {
         let follows_digit = self.at > 0 && self.chars[self.at - 1].is_ascii_digit();
         let mut word = String::new();
@@ -319,8 +319,8 @@ fn is_letter(c: char) -> bool {
     !c.is_ascii_digit() && (c.is_alphabetic() || is_combining_mark(c))
 }
 
-/// A word, or two written as one: of different scripts ("cm左右"), or of a
-/// script without spaces ("厘米左右").
+/// A word, or two written as one: of different scripts ("cm左右"), or of a script without
+/// spaces ("厘米左右").
 fn known_words(word: &str) -> Result<Vec<Word>, Unreadable> {
     if let Some(known) = meaning(word) {
         return Ok(vec![known]);
@@ -368,11 +368,11 @@ fn of_groups(groups: &[String], marks: &[char]) -> Result<Number, Unreadable> {
     }
 }
 
-/// Words into tokens: numbers in words are put together, and fractions are
-/// added to the number before them ("10 1/2", "5 and a half").
+/// Turns words into tokens: number words are combined, and fractions are added to the
+/// number before them ("10 1/2", "5 and a half").
 fn spelled_out(parts: Vec<Part>) -> Result<Vec<Token>, Unreadable> {
     let mut tokens: Vec<Token> = Vec::with_capacity(parts.len());
-    // Whether the last token is a number in words that may go on.
+    // Whether the last token is a number word that may continue.
     let mut counting = false;
     let mut parts = parts.into_iter().peekable();
     while let Some(part) = parts.next() {
@@ -447,8 +447,8 @@ fn count(n: f64, counting: bool, tokens: &mut Vec<Token>) {
     }
 }
 
-/// After a whole number with or without "and" or a dash, or alone. After a
-/// unit ("5 feet and a half") it is refused: half of which unit?
+/// After a whole number with or without "and" or a dash, or alone. After a unit ("5 feet
+/// and a half") it is refused as ambiguous.
 fn add_fraction(fraction: f64, tokens: &mut Vec<Token>) -> Result<(), Unreadable> {
     if let [.., Token::Number(_), Token::Join | Token::Dash] = tokens[..] {
         tokens.pop();

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::tokens::folded;
 
-/// A unit of a length, of a weight, or of something counted.
+/// A unit of length or weight, or of something counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Mm,
@@ -28,10 +28,10 @@ pub(super) enum Unit {
     Percent,
 }
 
-/// What a word means to a reader of amounts.
+/// The meaning of a word in an amount.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Word {
-    /// A unit; several where the word has several meanings.
+    /// A unit; several if the word has several meanings.
     Unit(&'static [Unit]),
     /// A number in words, below 100.
     Count(u8),
@@ -47,11 +47,11 @@ pub(super) enum Word {
     Or,
     /// "to".
     To,
-    /// Says nothing about the amount: "about", "tall".
+    /// No influence on the amount: "about", "tall".
     Filler,
 }
 
-/// The meaning of a word, which has been [`folded`].
+/// The meaning of a word that was [`folded`].
 pub(super) fn meaning(word: &str) -> Option<Word> {
     static WORDS: LazyLock<HashMap<String, Word>> = LazyLock::new(dictionary);
     WORDS.get(word).copied()
@@ -83,8 +83,8 @@ const COUNTS: &str = "zero one two three four five six seven eight nine ten elev
     thirteen fourteen fifteen sixteen seventeen eighteen nineteen";
 const TENS: &str = "twenty thirty forty fifty sixty seventy eighty ninety";
 
-/// "Nearly" and "about" say that the number was rounded; the rest says what is
-/// measured. No word that makes a bound of the number ("over", "under").
+/// "Nearly" and "about" mean that the number was rounded; the others name the measure. No
+/// word that makes the number a bound ("over", "under").
 const FILLERS: &str = "about out approx approximately around roughly nearly almost exactly circa ca \
     c cca my the is am im its it height weight waist neck hip hips age aged old tall high long \
     heavy even flat weigh weighs bodyweight now currently today barefoot without shoes naked \
@@ -93,9 +93,8 @@ const FILLERS: &str = "about out approx approximately around roughly nearly almo
     aproximado aprox unos unas cerca quase circa quasi ongeveer okolo ok около \
     примерно рост вес возраст 约 約 大约 大約 左右 身高 身長 体重 體重 高 です 입니다 岁数 年龄 de da di von";
 
-/// The units, each with the words it goes by, in one line of the table a
-/// language or so: English, German, French, Spanish and Portuguese, Italian,
-/// Dutch and Scandinavian, Slavic, others.
+/// The units, each with its words, in one line per language group: English, German,
+/// French, Spanish and Portuguese, Italian, Dutch and Scandinavian, Slavic, others.
 const UNITS: &[(&[Unit], &str)] = &[
     (
         &[Unit::Mm],
@@ -151,9 +150,9 @@ const UNITS: &[(&[Unit], &str)] = &[
          фунтов фунти фунтів λίβρα λίβρες 磅 英磅 ポンド 파운드 باوند पाउंड ปอนด์",
     ),
     (&[Unit::Stone], "st sts stn stone stones 英石"),
-    // Half a kilogram to whoever counts in kilograms, and the British pound.
+    // Half a kilogram in metric countries, and the British pound.
     (&[Unit::HalfKilo, Unit::Lb], "pfund pond pund"),
-    // Half a kilogram on the mainland, 600 g in Taiwan.
+    // Half a kilogram in mainland China, 600 g in Taiwan.
     (&[Unit::HalfKilo, Unit::Catty], "斤"),
     (&[Unit::HalfKilo], "市斤"),
     (&[Unit::Catty], "台斤"),

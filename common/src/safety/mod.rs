@@ -24,16 +24,16 @@ const MOST_LOSS_A_WEEK: f64 = 0.01;
 const KCAL_PER_KG: f64 = 7_700.0;
 const DAYS: f64 = 7.0;
 
-/// What speaks for caution, and the targets to build a plan for.
+/// The cautions, and the targets of the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assessment {
-    /// What to say.
+    /// The cautions.
     pub cautions: Vec<Caution>,
     /// The person's targets, made safe.
     pub targets: Nutrition,
 }
 
-/// Assesses one person; the rules named in `off` say and change nothing.
+/// Assesses one person; the rules in `off` are disabled.
 pub fn assess(quiz: &Quiz, nutrition: &Nutrition, off: &BTreeSet<Code>) -> Assessment {
     let mut codes = body_and_goal(quiz);
     codes.extend(conditions(quiz));
@@ -46,7 +46,7 @@ pub fn assess(quiz: &Quiz, nutrition: &Nutrition, off: &BTreeSet<Code>) -> Asses
     Assessment { cautions: codes.into_iter().map(Caution::from).collect(), targets }
 }
 
-/// The least energy to eat a day, if any rule asks for it.
+/// The lowest energy intake per day, if any rule sets one.
 fn least_calories(
     quiz: &Quiz,
     nutrition: &Nutrition,

@@ -30,7 +30,7 @@ fn of_value(value: &Value) -> Result<Vec<Term>, MeasureError> {
     }
 }
 
-/// What the name of a member says.
+/// The role of a member by its name.
 enum Role {
     Unit(&'static [Unit]),
     Value,
@@ -47,7 +47,7 @@ fn role(name: &str) -> Option<Role> {
     }
 }
 
-/// A member with a number: in the unit of its name, or in those it was written with.
+/// A member with a number: in the unit of its name, or in those in its text.
 struct Member<'a> {
     name: &'a str,
     terms: Vec<Term>,
@@ -56,7 +56,7 @@ struct Member<'a> {
 }
 
 impl Member<'_> {
-    /// The number, if it is nothing but one.
+    /// The number, if it is nothing else.
     fn plain(&self) -> Option<Term> {
         match self.terms[..] {
             [term] if term.units.is_empty() || term.units == self.units => {
@@ -131,8 +131,8 @@ fn object(
     agreed(found).map_err(MeasureError::of_all)
 }
 
-/// Units that add up, and how much of the smaller one is less than one of the
-/// larger. Clients that round write 5 feet 12 inches.
+/// Units that add up, with the upper bound of the smaller one. Clients that round write 5
+/// feet 12 inches.
 const PAIRS: &[(Unit, Unit, f64)] = &[
     (Unit::Foot, Unit::Inch, 12.0),
     (Unit::Stone, Unit::Lb, 13.99),
@@ -141,8 +141,8 @@ const PAIRS: &[(Unit, Unit, f64)] = &[
     (Unit::Lb, Unit::Oz, 15.99),
 ];
 
-/// Two members as one amount. Where they do not add up, feet and inches are
-/// refused; others may say the same in two units and are left to that.
+/// Two members as one amount. If they do not add up, feet and inches are refused; others
+/// may state the same amount in two units and are left for that check.
 fn pair(
     filled: &mut Vec<Member<'_>>,
     larger: Unit,
@@ -171,7 +171,7 @@ fn pair(
     Ok(Some(reading))
 }
 
-/// A number in `kg` of a form that is set to pounds may be either.
+/// A number in `kg` of a form that is set to pounds is ambiguous.
 fn check_stated(
     filled: &[Member<'_>],
     stated: Unit,
@@ -194,7 +194,7 @@ fn check_stated(
     Ok(())
 }
 
-/// The unit that a member such as `unit` names.
+/// The unit in a member such as `unit`.
 fn stated_unit(
     members: &Map<String, Value>,
     own: Unit,

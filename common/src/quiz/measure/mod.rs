@@ -28,20 +28,19 @@ const CM_PER_INCH: f64 = 2.54;
 /// Pounds in a stone.
 const LBS_PER_STONE: f64 = 14.0;
 
-/// What is measured, and how much of it a person has, in cm or kg.
+/// The ranges of a measure, in cm or kg.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bounds {
-    /// What is accepted.
+    /// The accepted range.
     pub allowed: RangeInclusive<f64>,
-    /// What people have. A second meaning of what was written counts only if it
-    /// is within these.
+    /// The usual range. A second meaning counts only if it is within this one.
     pub likely: RangeInclusive<f64>,
-    /// Forms that are always understood, for messages.
+    /// Accepted forms, for messages.
     pub examples: &'static str,
 }
 
-/// Height of a body. Two numbers without a unit are feet and inches, or metres
-/// and centimetres.
+/// Body height. Two numbers without a unit are feet and inches, or metres and
+/// centimetres.
 pub const HEIGHT: Bounds = Bounds {
     allowed: super::HEIGHT_CM,
     likely: super::HEIGHT_CM,
@@ -72,8 +71,8 @@ pub const WEIGHT: Bounds = Bounds {
     examples: r#"{"kg": "80"} or {"lbs": "176"}"#,
 };
 
-/// A length, which remembers the unit it was entered in. Its `Display` is in
-/// that unit: `170.0 cm` or `5'10"`.
+/// A length with the unit in which it was entered. Its `Display` is in that unit: `170.0
+/// cm` or `5'10"`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Length(EnteredLength);
 
@@ -85,7 +84,7 @@ enum EnteredLength {
 }
 
 impl Length {
-    /// A length of so many centimetres.
+    /// A length in centimetres.
     pub fn from_cm(cm: f64) -> Self {
         Self(EnteredLength::Cm(cm))
     }
@@ -112,8 +111,8 @@ impl fmt::Display for Length {
     }
 }
 
-/// A weight, which remembers the unit it was entered in; stones are pounds. Its
-/// `Display` is in that unit, with one decimal: `80.0 kg` or `176.4 lbs`.
+/// A weight with the unit in which it was entered; stones are pounds. Its `Display` is in
+/// that unit, with one decimal: `80.0 kg` or `176.4 lbs`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Weight(EnteredWeight);
 
@@ -125,7 +124,7 @@ enum EnteredWeight {
 }
 
 impl Weight {
-    /// A weight of so many kilograms.
+    /// A weight in kilograms.
     pub fn from_kg(kg: f64) -> Self {
         Self(EnteredWeight::Kg(kg))
     }
@@ -157,41 +156,41 @@ impl fmt::Display for Weight {
     }
 }
 
-/// Why a value is no measure, and in which member of it.
+/// Why a value is not a measure, and in which member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeasureProblem {
-    /// The member at fault, by the name it was sent under; none means the value
-    /// as a whole.
+    /// The member with the error, by the name that was sent; none means the value as a
+    /// whole.
     pub member: Option<String>,
-    /// What is wrong there.
+    /// The error.
     pub error: MeasureError,
 }
 
-/// Why a value is no measure.
+/// Why a value is not a measure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MeasureError {
     /// Nothing was entered.
     #[error("is missing")]
     Missing,
-    /// No number, or none in a unit we know.
+    /// Not a number, or not in a known unit.
     #[error("is not a number in a unit we know")]
     NotANumber,
-    /// A member whose name says nothing about the measure.
+    /// A member with an unknown name.
     #[error("is not a unit we know")]
     UnknownMember,
     /// Units that do not go together, such as 5 feet and 20 inches.
     #[error("does not go together with the rest of it")]
     Mixed,
-    /// Less than zero.
+    /// Below zero.
     #[error("is negative")]
     Negative,
-    /// So large that converting it would leave the finite numbers.
+    /// Too large to be converted.
     #[error("is far too large")]
     TooLarge,
-    /// No person's measure.
+    /// Outside the human range.
     #[error("is out of range")]
     OutOfRange,
-    /// Can be meant in several ways, each with a form that says which.
+    /// Ambiguous, with an unambiguous form of each reading.
     #[error("can be read as {}", .0.join(" or as "))]
     Ambiguous(Vec<String>),
 }
@@ -206,39 +205,39 @@ impl MeasureError {
     }
 }
 
-/// Reads a length in any shape the module describes.
+/// Parses a length in any form that the module describes.
 ///
 /// # Errors
-/// It is none, not a person's, or can be meant in several ways.
+/// It is not a length, outside the human range, or ambiguous.
 pub fn parse_length(value: &Value, bounds: &Bounds) -> Result<Length, MeasureProblem> {
     Length::parse(value, bounds)
 }
 
-/// Reads a weight in any shape the module describes.
+/// Parses a weight in any form that the module describes.
 ///
 /// # Errors
-/// It is none, not a person's, or can be meant in several ways.
+/// It is not a weight, outside the human range, or ambiguous.
 pub fn parse_weight(value: &Value, bounds: &Bounds) -> Result<Weight, MeasureProblem> {
     Weight::parse(value, bounds)
 }
 
-/// What lengths and weights have in common for whoever validates them.
+/// What validation needs of lengths and weights.
 pub(super) trait Measure: Sized {
     /// The unit of bare numbers and of [`Bounds`].
     const UNIT: Unit;
     /// Its name.
     const UNIT_NAME: &'static str;
 
-    /// From what was read in a unit of this kind.
+    /// From a reading in a unit of this kind.
     fn from_reading(reading: &Reading) -> Self;
 
-    /// What an impossible amount was meant as, if there is a mistake that clients
-    /// are known to make and that explains it, with words for the person.
+    /// The intended amount behind an impossible one, if it is a known mistake of clients,
+    /// with an explanation for the person.
     fn mistaken(_value: &Value, _bounds: &Bounds) -> Option<(Self, String)> {
         None
     }
 
-    /// Reads one.
+    /// Parses one.
     fn parse(value: &Value, bounds: &Bounds) -> Result<Self, MeasureProblem> {
         let reading = members::read(value, Self::UNIT, bounds)?;
         Ok(Self::from_reading(&reading))
@@ -256,7 +255,7 @@ impl Measure for Length {
         }
     }
 
-    /// Inches stored as centimetres, and perhaps converted to feet since.
+    /// Inches stored as centimetres, and possibly converted to feet since.
     fn mistaken(value: &Value, bounds: &Bounds) -> Option<(Self, String)> {
         let anything = Bounds { allowed: 0.0..=f64::MAX, ..bounds.clone() };
         let stored = Self::parse(value, &anything).ok()?;

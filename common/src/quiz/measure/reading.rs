@@ -11,7 +11,7 @@ use super::{Bounds, CM_PER_FOOT, CM_PER_INCH, LBS_PER_KG, LBS_PER_STONE, Measure
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::quiz) struct Reading {
     parts: Vec<(f64, Unit)>,
-    /// How much the last digit written stands for, in cm or kg.
+    /// The value of the last digit, in cm or kg.
     grain: f64,
 }
 
@@ -33,7 +33,7 @@ fn kind(unit: Unit) -> Kind {
     }
 }
 
-/// So much of a unit in cm or kg.
+/// An amount of a unit in cm or kg.
 fn converted(amount: f64, unit: Unit) -> f64 {
     let exact = match unit {
         Unit::Mm => amount / 10.0,
@@ -48,7 +48,7 @@ fn converted(amount: f64, unit: Unit) -> f64 {
         Unit::Catty => amount * 0.6,
         Unit::Cm | Unit::Kg | Unit::Year | Unit::Percent => return amount,
     };
-    // 1.1 m is 110 cm, whatever binary fractions say.
+    // Rounded, because 1.1 m is 110 cm.
     rounded(exact, 1e6)
 }
 
@@ -79,13 +79,13 @@ impl Reading {
         }
     }
 
-    /// As feet and inches, when it was written in them.
+    /// As feet and inches, if it was written in them.
     pub(super) fn feet_and_inches(&self) -> Option<(f64, f64)> {
         match self.parts[..] {
             [(feet, Unit::Foot), (inches, Unit::Inch)] => Some((feet, inches)),
             [(feet, Unit::Foot)] if feet.fract() == 0.0 => Some((feet, 0.0)),
             [(feet, Unit::Foot)] => {
-                // 5.83 ft is meant as 5'10", as near as its digits say.
+                // 5.83 ft means 5'10", to the precision of its digits.
                 let (inches, step) = (feet * 12.0, self.grain / CM_PER_INCH);
                 let near = (inches - inches.round()).abs() <= step / 2.0 + 1e-9;
                 Some(split(if near { inches.round() } else { inches }))
@@ -95,7 +95,7 @@ impl Reading {
         }
     }
 
-    /// As pounds, when it was written in them or in stones.
+    /// As pounds, if it was written in them or in stones.
     pub(super) fn pounds(&self) -> Option<f64> {
         let pounds = self.parts.iter().map(|(amount, unit)| match unit {
             Unit::Stone => Some(amount * LBS_PER_STONE),
@@ -106,13 +106,13 @@ impl Reading {
         pounds.sum()
     }
 
-    /// Lower is better: fine metric readings, then the finer ones.
+    /// Lower is better: precise metric readings first, then by precision.
     fn rank(&self) -> (bool, f64) {
         let metric = self.parts.iter().all(|(_, unit)| is_metric(*unit));
         (!(metric && self.grain <= 1.0), self.grain)
     }
 
-    /// A form that can only be read so, with its metric amount.
+    /// An unambiguous form, with its metric amount.
     fn form(&self) -> String {
         let amount = self.amount();
         let text = |n: f64| rounded(n, 100.0).to_string();
@@ -139,15 +139,15 @@ fn split(inches: f64) -> (f64, f64) {
     (feet, rounded(inches - feet * 12.0, 100.0))
 }
 
-/// A number with the units it may be in; none when nothing says.
+/// A number with its possible units; none if no unit is given.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Term {
     pub(super) number: Number,
     pub(super) units: &'static [Unit],
-    /// Whether the unit is a mark, ' or ", or hyphened ("5-foot-10"): a dash
-    /// after it does not go on to another amount.
+    /// Whether the unit is a mark, ' or ", or hyphenated ("5-foot-10"): a dash after it
+    /// does not start another amount.
     mark: bool,
-    /// What stands before it.
+    /// What precedes it.
     gap: Gap,
 }
 
@@ -187,7 +187,7 @@ fn in_terms(tokens: &[Token]) -> Option<Vec<Term>> {
     let mut terms: Vec<Term> = Vec::new();
     let mut gap = Gap::Near;
     let mut waiting = None;
-    // Whether the last term may still be given a unit.
+    // Whether the last term may still get a unit.
     let mut open = false;
     for token in tokens {
         match *token {
@@ -208,7 +208,7 @@ fn in_terms(tokens: &[Token]) -> Option<Vec<Term>> {
             }
             Token::Join | Token::Separator => open = false,
             Token::Dash => gap = Gap::Dash,
-            // "kg = 72" and "72 (kg)" stay together.
+            // "kg = 72" and "72 (kg)" belong together.
             Token::Break if waiting.is_some() => {}
             Token::Break => gap = Gap::Break,
         }
@@ -269,7 +269,7 @@ fn next_amount(
     Ok((single(first, own, bounds), 1))
 }
 
-/// "5 ft / 10 in", "11 st (4 lb)": too little to say the same in another unit.
+/// "5 ft / 10 in", "11 st (4 lb)": too small to be the same amount in another unit.
 fn is_smaller_part(first: &Term, second: &Term) -> bool {
     let (a, b) = (first.number, second.number);
     let less_than_one = (first.is(Unit::Foot) && second.is(Unit::Inch) && b.value < 12.0)
@@ -277,8 +277,8 @@ fn is_smaller_part(first: &Term, second: &Term) -> bool {
     a.is_whole() && a.value > 0.0 && less_than_one
 }
 
-/// Two terms that make one amount: its readings, none where the numbers do not
-/// go together. `None` when the units are not such a pair.
+/// Two terms that make one amount: its readings, none if the numbers do not fit together.
+/// `None` if the units are not such a pair.
 fn compound(first: &Term, second: &Term) -> Option<Vec<Reading>> {
     let (a, b) = (first.number, second.number);
     let bare = second.units.is_empty();
@@ -290,7 +290,7 @@ fn compound(first: &Term, second: &Term) -> Option<Vec<Reading>> {
     let part = |one: Unit, other: Unit| Reading::of(&[(a.value, one), (b.value, other)], b.step());
     let below = |limit: f64| b.value < limit;
     let two_digits = b.is_whole() && b.digits == 2;
-    // 1'75 is no foot with 75 inches, but 1 m 75 to people who write no point.
+    // 1'75 is not 1 foot 75 inches, but 1 m 75 without a decimal point.
     let metres = || {
         let reading = (a.is_whole() && matches!(a.value, 1.0 | 2.0) && two_digits)
             .then(|| part(Unit::M, Unit::Cm));
@@ -299,7 +299,7 @@ fn compound(first: &Term, second: &Term) -> Option<Vec<Reading>> {
     let feet =
         || (a.is_whole() && b.value <= 12.0).then(|| part(Unit::Foot, Unit::Inch)).into_iter();
     let one_of = |units: &[Unit]| units.iter().any(|unit| second.is(*unit));
-    // People mix up the marks: 5"10, 5'10'.
+    // The marks are often mixed up: 5"10, 5'10'.
     let by_marks = first.mark && (bare || second.mark);
     let readings: Vec<Reading> =
         if first.is(Unit::Foot) && (by_marks || bare || one_of(&[Unit::Inch])) {
@@ -338,8 +338,8 @@ fn compound(first: &Term, second: &Term) -> Option<Vec<Reading>> {
     Some(readings)
 }
 
-/// `1m75`, `72kg500`: as many digits as the smaller unit has; with fewer it may
-/// be a decimal ("1m7" is 1.7 m to some and 1.07 m to others).
+/// `1m75`, `72kg500`: as many digits as the smaller unit has; fewer may be a decimal
+/// ("1m7" may be 1.7 m or 1.07 m).
 fn after_unit(a: f64, unit: Unit, b: Number, bare: bool, smaller: Unit) -> Vec<Reading> {
     let digits = if smaller == Unit::Cm { 2 } else { 3 };
     let limit = 10_f64.powi(digits);
@@ -377,7 +377,7 @@ fn bare_pair(first: &Term, second: &Term) -> Vec<Reading> {
     }
 }
 
-/// What one number can mean, the literal meaning first.
+/// The possible meanings of one number, the literal one first.
 pub(super) fn single(term: &Term, own: Unit, bounds: &Bounds) -> Vec<Reading> {
     let number = term.number;
     let units = if term.units.is_empty() { std::slice::from_ref(&own) } else { term.units };
@@ -391,7 +391,7 @@ pub(super) fn single(term: &Term, own: Unit, bounds: &Bounds) -> Vec<Reading> {
             add(thousands, *unit);
         }
         match unit {
-            // People who leave the point where it is when they change the unit.
+            // A wrong unit with the decimal point of another one.
             Unit::Cm if number.value < 3.0 && number.decimals > 0 => add(number.value, Unit::M),
             Unit::M if number.is_whole() => add(number.value, Unit::Cm),
             _ => {}
@@ -418,8 +418,8 @@ pub(super) fn single(term: &Term, own: Unit, bounds: &Bounds) -> Vec<Reading> {
     readings
 }
 
-/// 9 of `5.9`, which some write for 5'9"; for `5.1` also 10, because clients
-/// drop the zero of `5.10`.
+/// 9 of `5.9`, which some write for 5'9"; for `5.1` also 10, because clients drop the
+/// zero of `5.10`.
 fn written_behind_a_point(number: Number) -> Vec<u32> {
     match number.after_mark {
         Some(after) if number.decimals <= 2 && after > 0 => {
@@ -430,8 +430,8 @@ fn written_behind_a_point(number: Number) -> Vec<u32> {
     }
 }
 
-/// The first reading is the literal one. Where it is possible, another likely
-/// one makes the answer ambiguous; where not, the only likely one is meant.
+/// The first reading is the literal one. If it is possible, another likely one makes the
+/// answer ambiguous; if not, the only likely one is used.
 pub(super) fn choose(
     readings: Vec<Reading>,
     own: Unit,
@@ -458,11 +458,11 @@ pub(super) fn choose(
     }
 }
 
-/// Several amounts in one answer must say the same, as near as they are
-/// written; two in the same units ("72 or 73") were not rounded. A metric one is
-/// taken, unless it is coarse ("2 m").
+/// Several amounts in one answer must agree to the precision of their digits; two in the
+/// same units ("72 or 73") are not rounded. A metric one is used, unless it is coarse ("2
+/// m").
 pub(super) fn agreed(mut found: Vec<Reading>) -> Result<Reading, MeasureError> {
-    /// An inch. What differs by more is not only rounded.
+    /// An inch: larger differences are not rounding.
     const MOST: f64 = 2.54;
     let best = found
         .iter()
