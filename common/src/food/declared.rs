@@ -20,11 +20,11 @@ pub struct Avoid {
     traits: Traits,
     pub(crate) literals: Literals,
     exceptions: Vec<Exception>,
-    /// Words that no table knows; they are compared with a plan as they stand.
+    /// Words that no table has; they are searched for in a plan literally.
     unread: Vec<String>,
 }
 
-/// What was declared, which decides how far it reaches.
+/// The kind of declaration, which decides its reach.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     /// Every food with the allergen, hidden or possible.
@@ -34,19 +34,19 @@ enum Purpose {
 }
 
 impl Avoid {
-    /// Reads allergies and intolerances in free text, in several languages,
-    /// with typing errors.
+    /// Parses allergies and intolerances in free text, in several languages, with typing
+    /// errors.
     pub fn allergies(text: &str) -> Self {
         Self::read(text, Purpose::Allergy)
     }
 
-    /// Reads disliked foods in free text.
+    /// Parses disliked foods in free text.
     pub fn dislikes(text: &str) -> Self {
         Self::read(text, Purpose::Dislike)
     }
 
-    /// Adds the groups of allergens a text about something else names, as a
-    /// list of illnesses names coeliac disease; its other words are not foods.
+    /// Adds the groups of allergens in a text about another topic, such as coeliac
+    /// disease in a list of illnesses; its other words are not foods.
     #[must_use]
     pub fn with_groups_of(mut self, text: &str) -> Self {
         for sense in senses(text) {
@@ -64,28 +64,28 @@ impl Avoid {
         self.add_entry(entry, Purpose::Allergy);
     }
 
-    /// Foods may be named in the language of this locale in what is looked at.
+    /// Allows food names in the language of this locale in the checked texts.
     #[must_use]
     pub fn in_language_of(mut self, locale: &str) -> Self {
         self.literals.expected.plan(Languages::of(locale));
         self
     }
 
-    /// Notes the language of a name in an answer.
+    /// Records the language of a name in an answer.
     fn expect(&mut self, sense: &Sense) {
         if !sense.languages.is_empty() && !sense.languages.meets(Languages::of("en")) {
             self.literals.expected.answered(&sense.words, sense.languages);
         }
     }
 
-    /// Adds foods that are eaten all the same.
+    /// Adds foods that are eaten despite the declaration.
     pub(super) fn except(&mut self, exceptions: &[Exception]) {
         self.exceptions.extend(exceptions.iter().cloned());
         self.keep_declared();
     }
 
-    /// Adds what another text declares. What one of the texts excepts and the
-    /// other declares is declared.
+    /// Adds the declarations of another text. A food that one text excepts and the other
+    /// declares stays declared.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {
         self.exceptions.retain(|exception| !exception.opens(other.traits));
@@ -98,13 +98,13 @@ impl Avoid {
         self
     }
 
-    /// In which languages the foods to avoid may be named, and nothing to avoid.
+    /// The languages in which the foods to avoid may be named, without phrases.
     pub fn languages(&self) -> Literals {
         Literals::named_as(&self.literals)
     }
 
-    /// Words that no table knows. They are looked for in a plan as they
-    /// stand, which finds nothing when they are misspelt or of another language.
+    /// Words that no table has. They are searched for in a plan literally, which finds
+    /// nothing if they are misspelt or from another language.
     pub fn unread(&self) -> &[String] {
         &self.unread
     }
@@ -119,7 +119,7 @@ impl Avoid {
         self.traits.is_empty() && self.literals.labels().next().is_none()
     }
 
-    /// Everything to avoid, by name: traits first, then words that say more.
+    /// Everything to avoid, by name: traits first, then more specific words.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.traits.iter().map(|one| one.name().to_owned()).collect();
         for word in self.literals.labels() {
@@ -130,7 +130,7 @@ impl Avoid {
         names
     }
 
-    /// Which of these things a found food is or contains, by name.
+    /// Which of these a found food is or contains, by name.
     fn hit_by(&self, food: &Found, traits: Traits) -> Vec<String> {
         let contains = self
             .exceptions
@@ -140,8 +140,8 @@ impl Avoid {
         known.chain(self.literals.named(food.literals).map(str::to_owned)).collect()
     }
 
-    /// Foods in a text that somebody with these allergies must not eat, each
-    /// with the names of what is wrong with it.
+    /// Foods in a text that people with these allergies must not eat, each with the names
+    /// of the reasons.
     pub fn dangers(&self, text: &str, register: Register) -> Vec<(Found, Vec<String>)> {
         self.matches(text, register, Found::any)
     }
@@ -194,7 +194,7 @@ impl Avoid {
         avoid
     }
 
-    /// What an answer excepts as a whole group and declares as well is declared.
+    /// A group that an answer both excepts and declares is declared.
     fn keep_declared(&mut self) {
         let traits = self.traits;
         self.exceptions.retain(|exception| match exception {
@@ -217,8 +217,8 @@ impl Avoid {
             Purpose::Dislike => Traits::NONE,
         };
         self.traits = self.traits.or(traits);
-        // What cannot be free from itself, or has namesakes without the
-        // allergen, is told by its trait alone; others also by name.
+        // Traits that cannot be "free from", or that have namesakes without the allergen,
+        // are named by the trait alone; others also by name.
         let told = group || entry.own & usage::INHERENT != 0 || traits.without(IMITATED).is_empty();
         let promise = entry.own & usage::FREES != 0;
         if !promise && (traits.is_empty() || !told) {
@@ -238,11 +238,11 @@ impl Avoid {
     }
 }
 
-/// Allergens that a person who reacts to one food of a group avoids in all.
+/// Allergens of groups that people who react to one food avoid as a whole.
 pub(super) const SHARED: Traits =
     Traits(Traits::EU_14.0 | Traits::of(&[Trait::Wheat, Trait::Lactose, Trait::Coconut]).0);
-/// What plants imitate under the same name: vegan milk is not what somebody
-/// allergic to milk must avoid, so the name alone says nothing.
+/// Foods that plants imitate under the same name: vegan milk need not be avoided with a
+/// milk allergy, so the name alone decides nothing.
 const IMITATED: Traits = Traits::of(&[
     Trait::Milk,
     Trait::Lactose,
@@ -252,7 +252,7 @@ const IMITATED: Traits = Traits::of(&[
     Trait::Mollusc,
 ]);
 
-/// A dish of three allergens and more says nothing about which of them it is.
+/// A dish of three or more allergens does not say which of them it is.
 fn few(traits: Traits) -> Traits {
     if traits.iter().count() <= 2 { traits } else { Traits::NONE }
 }

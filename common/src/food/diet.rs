@@ -17,47 +17,47 @@ use super::{Avoid, Exception, Found, Traits};
 
 pub use styles::Style;
 
-/// What one answer about the way of eating asks for.
+/// The requirements of one answer about the diet.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Diet {
-    /// Every style to keep to.
+    /// All diets in the answer.
     pub styles: Vec<Style>,
-    /// Foods to leave out by name ("no pork", "gluten-free").
+    /// Foods to exclude by name ("no pork", "gluten-free").
     pub avoid: Avoid,
-    /// Foods that are eaten all the same.
+    /// Foods that are eaten despite the diet.
     exceptions: Vec<Exception>,
-    /// Words nobody knows, and styles in which nothing can be checked.
+    /// Unknown words, and diets that cannot be checked.
     unread: Vec<String>,
 }
 
-/// What a style forbids.
+/// What a diet forbids.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
-    /// The style.
+    /// The diet.
     pub style: Style,
     forbids: Traits,
     exceptions: Vec<Exception>,
 }
 
 impl Diet {
-    /// Reads an answer.
+    /// Parses an answer.
     pub fn read(text: &str) -> Self {
         reader::read(text)
     }
 
-    /// Whether a style is among those to keep to.
+    /// Whether a diet is in the answer.
     pub fn has(&self, style: Style) -> bool {
         self.styles.contains(&style)
     }
 
-    /// Whether little carbohydrate is eaten, so that targets for it give way.
+    /// Whether the diet is low in carbohydrate, so that its target gives way.
     pub fn is_low_in_carbohydrate(&self) -> bool {
         self.styles
             .iter()
             .any(|style| matches!(style, Style::Keto | Style::LowCarb | Style::Carnivore))
     }
 
-    /// The rules of all styles that forbid something.
+    /// The rules of all diets that forbid something.
     pub fn rules(&self) -> Vec<Rule> {
         let rule = |style: &Style| Rule {
             style: *style,
@@ -74,7 +74,7 @@ impl Diet {
 }
 
 impl Rule {
-    /// What is wrong with a food under this rule.
+    /// The forbidden traits of a food under this rule.
     pub fn faults(&self, found: &Found) -> Traits {
         let mut traits = found.open.or(found.hidden);
         if self.style.is_strict() {

@@ -12,7 +12,7 @@ use super::vocabulary::{Kind, Sense};
 use super::{Found, Trait, Traits, usage};
 use crate::lexicon::Entry;
 
-/// After these the sentence says what is avoided.
+/// After these words the sentence says what is avoided.
 const DECLARING: &[&str] = &[
     "allergic",
     "allergy",
@@ -24,7 +24,7 @@ const DECLARING: &[&str] = &[
     "allergisch",
     "allergie",
 ];
-/// With these in it, a sentence may say the opposite.
+/// With these words, a sentence may mean the opposite.
 const DOUBTFUL: &[&str] = &[
     "anything",
     "any",
@@ -57,7 +57,7 @@ const DOUBTFUL: &[&str] = &[
     "tolerated",
     "without",
 ];
-/// What may stand between the turn and the food.
+/// Words allowed between the turn and the food.
 const LINKS: &[&str] = &[
     "to", "for", "the", "with", "on", "il", "lo", "la", "le", "el", "los", "las", "os", "die",
     "der", "das", "de", "het",
@@ -114,7 +114,7 @@ pub(super) const FINE: &[&str] = &[
     "acceptable",
     "possible",
 ];
-/// What may stand between that food and "fine".
+/// Words allowed between that food and "fine".
 pub(super) const COPULAS: &[&str] = &[
     "is",
     "are",
@@ -149,12 +149,12 @@ pub(super) const COPULAS: &[&str] = &[
     "ook",
     "okay",
 ];
-/// Words that open a clause and change nothing.
+/// Words that start a clause and change nothing.
 const OPENERS: &[&str] = &[
     "but", "aber", "maar", "pero", "ma", "mas", "mais", "men", "ale", "ho", "though", "however",
     "and",
 ];
-/// The turn that begins an exception, in the languages of the tables.
+/// The words that start an exception, in the languages of the tables.
 const TURNS: &[&str] = &[
     "except",
     "excluding",
@@ -175,8 +175,8 @@ const TURNS: &[&str] = &[
     "kpome",
 ];
 
-/// Foods whose name means all that is made of them, beside the groups the
-/// tables mark as such.
+/// Foods whose name includes everything made of them, beside the groups that the tables
+/// mark.
 const GROUPS: [&str; 15] = [
     "egg",
     "milk",
@@ -195,17 +195,17 @@ const GROUPS: [&str; 15] = [
     "cheese",
 ];
 
-/// Something excepted.
+/// An exception.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Exception {
     /// A group, by the trait its foods have.
     Group(Traits),
-    /// A food by its own term.
+    /// A food by its term.
     Food(&'static Entry),
 }
 
 impl Exception {
-    /// The exceptions that naming a term means.
+    /// The exceptions for a named term.
     pub(super) fn of(entry: &'static Entry) -> Vec<Self> {
         let own = Traits(entry.own & !usage::ALL).without(Traits::PLAIN);
         let group = entry.own & usage::GENERIC != 0 || GROUPS.contains(&entry.term.as_str());
@@ -218,7 +218,7 @@ impl Exception {
         }
     }
 
-    /// Whether it would open a food with one of these traits.
+    /// Whether it would allow a food with one of these traits.
     pub(super) fn opens(&self, traits: Traits) -> bool {
         let named = match self {
             Self::Group(group) => group.with_implied(),
@@ -227,7 +227,7 @@ impl Exception {
         !named.and(traits).is_empty()
     }
 
-    /// What remains of the faults `contains` of a food once this is excepted.
+    /// The remaining faults `contains` of a food after this exception.
     pub(super) fn forgives(&self, found: &Found, contains: Traits) -> Traits {
         match self {
             Self::Group(group) if group.without(found.any()).is_empty() => {
@@ -244,8 +244,8 @@ impl Exception {
     }
 }
 
-/// Whether a term is another one or a kind of it: "porridge oat" and "oatmeal"
-/// are oats, "oat biscuit" is something made with them.
+/// Whether a term is another one or a kind of it: "porridge oat" and "oatmeal" are oats,
+/// "oat biscuit" is made with them.
 fn is_kind_of(term: &str, food: &str) -> bool {
     const FORMS: [&str; 16] = [
         "meal",
@@ -272,7 +272,7 @@ fn is_kind_of(term: &str, food: &str) -> bool {
     rest.is_some()
 }
 
-/// The stretches of `senses` that name exceptions.
+/// The parts of `senses` that name exceptions.
 pub(super) fn exceptions(senses: &[Sense]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut begin = 0;
@@ -298,7 +298,7 @@ fn after_turn(sentence: &[Sense]) -> Option<Range<usize>> {
         "other" if words.get(at + 1) == Some(&"than") && denials == 0 => Some((at, 2)),
         _ => None,
     })?;
-    // Something must be declared for there to be an exception from it.
+    // An exception requires a declaration.
     let declares = sentence[..at].iter().any(|sense| !sense.foods().is_empty());
     let but_not = words[at] == "but" && !words[..at].iter().any(|word| DECLARING.contains(word));
     if !declares || but_not {
@@ -323,8 +323,7 @@ fn after_turn(sentence: &[Sense]) -> Option<Range<usize>> {
     }
 }
 
-/// "(coconut ok)", "but oats are fine": clauses that say nothing else, beside
-/// something that is declared.
+/// "(coconut ok)", "but oats are fine": clauses with nothing else, beside a declaration.
 fn said_fine(senses: &[Sense]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut begin = 0;
@@ -379,7 +378,7 @@ fn fine_clause(clause: &[Sense]) -> Option<Range<usize>> {
     (fine && only).then_some(from..to)
 }
 
-/// "But I can eat oats": nothing but that, to the end.
+/// "But I can eat oats": only that, to the end.
 fn eaten_clause(clause: &[Sense]) -> Option<Range<usize>> {
     const MAY: &[&str] = &["can", "do", "may"];
     const EAT: &[&str] = &["eat", "have", "tolerate"];

@@ -14,7 +14,7 @@ use super::{Register, Traits, foods, usage};
 use crate::lexicon::Entry;
 use crate::lexicon::token::Token;
 
-/// What a whole text tells about its words.
+/// The context of a whole text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text {
     is_one_word: bool,
@@ -22,7 +22,7 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Looks at all of its tokens.
+    /// Reads all of its tokens.
     pub(super) fn of(tokens: &[Token]) -> Self {
         const ENGLISH: [&str; 5] = ["the", "with", "your", "until", "into"];
         let is_english =
@@ -31,16 +31,16 @@ impl Text {
     }
 }
 
-/// A part of one word, by what it does.
+/// A part of one word, by its role.
 pub(super) enum Part {
     /// It names foods.
     Foods(Terms),
-    /// It says that these are absent: "laktosefrei", "sütsüz", 不含花生.
+    /// Says that these are absent: "laktosefrei", "sütsüz", 不含花生.
     Free(Traits),
 }
 
-/// Foods without an allergen whose names begin or end with that of one beside them:
-/// "kokosového mléka", "mouka z rýže".
+/// Foods without an allergen whose names start or end with that of one: "kokosového
+/// mléka", "mouka z rýže".
 const PLANTS: [&str; 48] = [
     "kokos",
     "kookos",
@@ -91,17 +91,17 @@ const PLANTS: [&str; 48] = [
     "gryczan",
     "гречн",
 ];
-/// Of these names there are kinds without the allergen.
+/// Names with kinds that lack the allergen.
 const IMITATED: [&str; 7] = ["milk", "butter", "cream", "yogurt", "flour", "noodle", "pasta"];
 
-/// The lists in plain letters, as words of a text are.
+/// The lists in plain letters, like the words of a text.
 static AFTER: LazyLock<Vec<String>> = LazyLock::new(|| plain_list(&FREE_AFTER));
 static BEFORE: LazyLock<Vec<String>> = LazyLock::new(|| plain_list(&FREE_BEFORE));
 static PLANT_STEMS: LazyLock<Vec<String>> = LazyLock::new(|| plain_list(&PLANTS));
 
-/// The longest name that begins with the first of `tokens`, and its length in words.
+/// The longest name that starts with the first of `tokens`, and its length in words.
 ///
-/// `text`: what they stand in.
+/// `text`: their context.
 pub(super) fn phrase(
     tokens: &[Token],
     expected: &Expected,
@@ -116,7 +116,7 @@ pub(super) fn phrase(
     })
 }
 
-/// Whether a name that stands in a text is meant as one.
+/// Whether a name in a text counts as a food.
 fn counts(name: &Name, phrase: &str, expected: &Expected, register: Register) -> bool {
     if name.listed && register == Register::Prose {
         return false;
@@ -129,7 +129,7 @@ fn counts(name: &Name, phrase: &str, expected: &Expected, register: Register) ->
     }
 }
 
-/// The foods inside one word that is no name as it stands, in order.
+/// The foods inside one word that is not a name itself, in order.
 pub(super) fn parts(word: &str, expected: &Expected, register: Register) -> Vec<Part> {
     let unspaced = names::unspaced_names(word);
     if !unspaced.is_empty() {
@@ -160,8 +160,8 @@ pub(super) fn parts(word: &str, expected: &Expected, register: Register) -> Vec<
     if terms.is_empty() { Vec::new() } else { vec![Part::Foods(terms)] }
 }
 
-/// The foods a compound of languages such as German begins or ends with. "Hanfmilch"
-/// counts as milk, "Cashewmilch" as cashews.
+/// The foods at the start or end of a compound, as in German. "Hanfmilch" counts as milk,
+/// "Cashewmilch" as cashews.
 fn affixed(word: &str, expected: &Expected, register: Register) -> Terms {
     const ENDING: usize = 3;
     let languages = expected.any().and(Languages::compounding());
@@ -199,15 +199,14 @@ fn is_imitated(terms: &[&'static Entry]) -> bool {
     !terms.is_empty() && terms.iter().all(|term| IMITATED.contains(&term.term.as_str()))
 }
 
-/// Whether a name stands for something else with this word beside it: "kokosového
-/// mléka" is no milk.
+/// Whether a name means another food beside this word: "kokosového mléka" is not milk.
 pub(super) fn is_plant_kind(name: &Name, beside: Option<&str>) -> bool {
     is_imitated(&name.terms)
         && beside
             .is_some_and(|word| PLANT_STEMS.iter().any(|plant| word.starts_with(plant.as_str())))
 }
 
-/// What is absent where these foods are said to be.
+/// The absent traits when these foods are said to be absent.
 fn promised(name: &Name) -> Traits {
     contents(&name.terms)[0].ruled_out()
 }
@@ -231,7 +230,7 @@ fn unspaced_parts(
     parts
 }
 
-/// What the terms of a name are and contain: openly, hidden, perhaps.
+/// What the terms of a name are and contain: openly, hidden, possibly.
 pub(super) fn contents(terms: &[&'static Entry]) -> [Traits; 3] {
     terms.iter().fold([Traits::NONE; 3], |[open, hidden, maybe], term| {
         let traits = |bits| Traits(bits & !usage::ALL);

@@ -21,7 +21,7 @@ const SAME: [(&str, &str); 10] = [
     ("prs", "fa"),
 ];
 
-/// A name of more languages tells nothing about the language of an answer.
+/// A name shared by more languages does not show the language of an answer.
 const MOST_SHARED: u32 = 8;
 
 /// A set of languages.
@@ -37,64 +37,64 @@ impl Languages {
         TAGS.iter().position(|own| *own == same).map_or(Self(0), |at| Self(1 << at))
     }
 
-    /// What is in either.
+    /// The union.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether a language is in both.
+    /// Whether the intersection is not empty.
     pub fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Those that write compounds in one word.
+    /// Those that write compounds as one word.
     pub(super) fn compounding() -> Self {
         const TAGS: [&str; 8] = ["da", "de", "et", "fi", "hu", "nl", "no", "sv"];
         TAGS.iter().fold(Self::default(), |all, tag| all.or(Self::of(tag)))
     }
 
-    /// What is in both.
+    /// The intersection.
     #[must_use]
     pub(super) fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 }
 
-/// What tells in which languages foods may be named in a plan, beside English.
+/// The languages in which a plan may name foods, beside English.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Expected {
-    /// The language the plan is written in.
+    /// The language of the plan.
     plan: Languages,
-    /// The languages the person answered in.
+    /// The languages of the person's answers.
     answers: Languages,
-    /// The names the person used, in plain letters.
+    /// The names that the person used, in plain letters.
     words: Vec<String>,
 }
 
 impl Expected {
-    /// Adds the language the plan is asked for.
+    /// Adds the language of the plan.
     pub(super) fn plan(&mut self, language: Languages) {
         self.plan = self.plan.or(language);
     }
 
-    /// Adds a name the person used, with the languages it is of.
+    /// Adds a name that the person used, with its languages.
     pub(super) fn answered(&mut self, name: &str, languages: Languages) {
         if !self.words.iter().any(|own| own == name) {
             self.words.push(name.to_owned());
         }
-        // A name that many languages share tells none of them.
+        // A name shared by many languages shows none of them.
         if languages.0.count_ones() <= MOST_SHARED {
             self.answers = self.answers.or(languages);
         }
     }
 
-    /// Adds what is expected beside.
+    /// Adds another expectation.
     pub(super) fn and(&mut self, other: &Self) {
         self.plan(other.plan);
         self.answers = self.answers.or(other.answers);
@@ -108,7 +108,7 @@ impl Expected {
         self.plan
     }
 
-    /// Every language there is a sign of.
+    /// Every expected language.
     pub(super) fn any(&self) -> Languages {
         self.plan.or(self.answers)
     }

@@ -7,17 +7,17 @@ use crate::lexicon::MIN_GUESSED;
 use crate::lexicon::spelling::{edits, forms};
 use crate::lexicon::token::{self, Token};
 
-/// More words than this are not an answer about food but a text.
+/// More words than this are prose, not an answer about food.
 const LIMIT: usize = 64;
 
-/// What is written in one word with the food it is made of.
+/// Words joined to the food from which they are made.
 const MADE_OF: [&str; 4] = ["fruit", "juice", "sauce", "seed"];
 
-/// Phrases to look for; the index of one is its bit in [`super::Found`].
+/// Phrases to search for; the index of one is its bit in [`super::Found`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Literals {
     phrases: Vec<Phrase>,
-    /// In which languages foods may be named.
+    /// The languages in which foods may be named.
     pub(super) expected: Expected,
 }
 
@@ -28,12 +28,12 @@ struct Phrase {
     words: Vec<Vec<String>>,
     /// "passion fruit" is also written as one word, "applesauce" always.
     joined: [Vec<String>; 1],
-    /// What the tables know of it.
+    /// Its traits in the tables.
     traits: Traits,
 }
 
 impl Literals {
-    /// Adds a phrase; one that is there already, or has no letters, is not added.
+    /// Adds a phrase; a duplicate, or one without letters, is ignored.
     pub fn add(&mut self, phrase: &str) {
         let label = token::plain(phrase);
         let known = self.phrases.iter().any(|own| own.label == label);
@@ -63,7 +63,7 @@ impl Literals {
         self.phrases.push(Phrase { label, words, joined, traits });
     }
 
-    /// No phrases; foods may be named as they may with `other`.
+    /// No phrases; the same languages as `other`.
     pub(super) fn named_as(other: &Self) -> Self {
         Self { phrases: Vec::new(), expected: other.expected.clone() }
     }
@@ -78,9 +78,9 @@ impl Literals {
         self.labels().enumerate().filter(move |(index, _)| bits >> index & 1 == 1).map(|(_, l)| l)
     }
 
-    /// The phrases that begin at the first token, as bits; `food` is the
-    /// longer known food they stand in, if any, with its traits: milk does not
-    /// stand in coconut milk.
+    /// The phrases that start at the first token, as bits; `food` is the longer known
+    /// food that includes them, if any, with its traits: milk is not found in coconut
+    /// milk.
     pub fn starting(&self, tokens: &[Token], food: Option<(usize, Traits)>) -> u64 {
         let mut bits = 0;
         for (index, phrase) in self.phrases.iter().enumerate() {
@@ -109,8 +109,8 @@ impl Phrase {
     }
 }
 
-/// Whether a word is one of these forms, or, when it is a long word that no
-/// table knows, one typing error away from one.
+/// Whether a word is one of these forms or, if it is long and in no table, has one typing
+/// error.
 fn is_one_of(word: &str, forms: &[String]) -> bool {
     let near = |form: &String| {
         form.chars().next() == word.chars().next() && edits(form, word, 1).is_some()
@@ -121,7 +121,7 @@ fn is_one_of(word: &str, forms: &[String]) -> bool {
             && forms.iter().any(near))
 }
 
-/// The forms of a word, whether it was given in the singular or the plural.
+/// The forms of a word, given in the singular or the plural.
 fn accepted(word: &str) -> Vec<String> {
     let mut accepted = forms(word);
     for ending in ["ies", "es", "s"] {

@@ -17,15 +17,15 @@ use crate::lexicon::Entry;
 use crate::lexicon::spelling::Misspellings;
 use crate::lexicon::token;
 
-/// Key, group, locale and name by line, tab-separated; source in its header.
+/// Key, group, locale and name per line, tab-separated; source in its header.
 const EU_NAMES: &str = include_str!("data/allergen_names.tsv");
-/// `term of the food tables = names`, by hand.
+/// `term of the food tables = names`, written by hand.
 const OTHER_NAMES: &str = include_str!("data/other_languages.txt");
 /// The same under `[locale]`, with marks.
 const BY_LANGUAGE: &str = include_str!("data/languages.txt");
-/// What may stand before or after a food in a compound of such languages.
+/// What may precede or follow a food in a compound of such languages.
 const PARTS: &str = include_str!("data/compound_parts.txt");
-/// Names that are ordinary words of English, or of many languages.
+/// Names that are ordinary words of English, or shared by many languages.
 const ORDINARY: &str = include_str!("data/ordinary_words.txt");
 
 /// The keys of [`EU_NAMES`] as terms of the food tables.
@@ -62,11 +62,11 @@ const KEYS: [(&str, &str); 28] = [
 
 /// The longest name, in words.
 const MOST_WORDS: usize = 5;
-/// A longer word is not taken apart: it is no word, and that would take long.
+/// A longer word is not split: it is not a word, and that would take long.
 const MOST_BYTES: usize = 120;
-/// Shorter names are not guessed at.
+/// Shorter names are not guessed.
 const MIN_STEM: usize = 4;
-/// What follows the name of a food in one word, and says it is absent.
+/// Suffixes of a food's name that mean "absent".
 pub(super) const FREE_AFTER: [&str; 34] = [
     "freies",
     "freier",
@@ -103,7 +103,7 @@ pub(super) const FREE_AFTER: [&str; 34] = [
     "제외",
     "ปลอด",
 ];
-/// What precedes it.
+/// Prefixes that mean the same.
 pub(super) const FREE_BEFORE: [&str; 20] = [
     "bez",
     "без",
@@ -126,7 +126,7 @@ pub(super) const FREE_BEFORE: [&str; 20] = [
     "避開",
     "ノン",
 ];
-/// In scripts whose letters are syllables or leave out vowels.
+/// For scripts whose letters are syllables or that omit vowels.
 const MIN_DENSE_STEM: usize = 3;
 /// Letters an inflected form may have beyond the stem.
 const MAX_ENDING: usize = 4;
@@ -135,7 +135,7 @@ const MIN_SURE: usize = 5;
 
 pub(super) type Terms = Vec<&'static Entry>;
 
-/// What a word of an answer means, and in which languages.
+/// The meaning of a word in an answer, and its languages.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Meaning {
     pub(super) terms: Terms,
@@ -153,29 +153,29 @@ impl Meaning {
     }
 }
 
-/// A name of a food in other languages.
+/// A food name in other languages.
 #[derive(Debug, Default)]
 pub(super) struct Name {
-    /// What it means; nothing for what only looks like a food with an allergen.
+    /// Its terms; none for a word that only looks like a food with an allergen.
     pub(super) terms: Terms,
-    /// What it means in an answer.
+    /// Its terms in an answer.
     declared: Terms,
-    /// The languages it is known to be of.
+    /// Its known languages.
     pub(super) languages: Languages,
-    /// Means nothing else in any language.
+    /// It has no other meaning in any language.
     pub(super) sure: bool,
-    /// An ordinary word of English, too.
+    /// It is also an ordinary English word.
     pub(super) ordinary: bool,
     /// Counts only where foods are listed.
     pub(super) listed: bool,
-    /// From the tables made for answers, which are looked up in every way.
+    /// From the tables for answers, which are matched in every way.
     core: bool,
     /// Long enough to be read in an answer.
     readable: bool,
 }
 
 impl Name {
-    /// Whether an answer with this word names the food, whatever else is in it.
+    /// Whether an answer with this word names the food, whatever else it contains.
     fn is_declared(&self) -> bool {
         !self.terms.is_empty() && (self.core || self.sure || (self.readable && !self.ordinary))
     }
@@ -183,7 +183,7 @@ impl Name {
 
 struct Names {
     by_name: HashMap<String, Name>,
-    /// How many words the longest name has that begins with a word.
+    /// The length in words of the longest name that starts with a word.
     firsts: HashMap<String, usize>,
     heads: Vec<&'static str>,
     tails: Vec<&'static str>,
@@ -197,9 +197,8 @@ struct Finder {
 
 static NAMES: LazyLock<Names> = LazyLock::new(load);
 
-/// What is meant by the words that begin at the first of `words`, and how many
-/// words they are, exactly as the tables have them. Several words that only look
-/// like a food mean nothing.
+/// The meaning of the words that start at the first of `words`, and their number, exactly
+/// as in the tables. Several words that only look like a food mean nothing.
 pub(super) fn longest(words: &[Option<&str>]) -> Option<(Meaning, usize)> {
     let known = |name: &Name, phrase: &str| {
         name.is_declared() || (name.terms.is_empty() && phrase.contains(' '))
@@ -208,7 +207,7 @@ pub(super) fn longest(words: &[Option<&str>]) -> Option<(Meaning, usize)> {
     Some((Meaning { terms: name.declared.clone(), languages: name.languages }, length))
 }
 
-/// The longest name that begins with the first of `words` and passes.
+/// The longest matching name that starts with the first of `words`.
 pub(super) fn longest_name(
     words: &[Option<&str>],
     passes: impl Fn(&Name, &str) -> bool,
@@ -226,12 +225,12 @@ pub(super) fn longest_name(
     })
 }
 
-/// Whether a word is a name as it stands, in any language.
+/// Whether a word is a name in any language.
 pub(super) fn is_name(word: &str) -> bool {
     NAMES.by_name.contains_key(word)
 }
 
-/// What is meant by a word the tables do not have in this form: a compound
+/// The meaning of a word that the tables do not have in this form: a compound
 /// ("Nussallergie", "glutenfrei"), or a word of a script without spaces.
 pub(super) fn compound(word: &str) -> Option<Meaning> {
     if word.len() > MOST_BYTES || is_harmless(word) {
@@ -244,7 +243,7 @@ pub(super) fn compound(word: &str) -> Option<Meaning> {
         .or_else(|| headed(word))
 }
 
-/// What is meant by an inflected or misspelt form of a name.
+/// The meaning of an inflected or misspelt form of a name.
 pub(super) fn similar(word: &str) -> Option<Meaning> {
     if word.len() > MOST_BYTES || is_harmless(word) {
         return None;
@@ -262,7 +261,7 @@ fn declared(word: &str) -> Option<Meaning> {
     Meaning::of(NAMES.by_name.get(word).filter(|name| name.is_declared()))
 }
 
-/// What a word says is absent: "laktosefrei", "bezlepkový", "sütsüz".
+/// What a word says to be absent: "laktosefrei", "bezlepkový", "sütsüz".
 pub(super) fn freed(word: &str) -> Option<&'static Name> {
     static AFTER: LazyLock<Vec<String>> = LazyLock::new(|| plain_list(&FREE_AFTER));
     static BEFORE: LazyLock<Vec<String>> = LazyLock::new(|| plain_list(&FREE_BEFORE));
@@ -277,7 +276,7 @@ pub(super) fn freed(word: &str) -> Option<&'static Name> {
     })
 }
 
-/// Words in plain letters, as those of a text are.
+/// Words in plain letters, like those of a text.
 pub(super) fn plain_list(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| token::plain(word)).collect()
 }
@@ -303,7 +302,7 @@ pub(super) fn unspaced_names(word: &str) -> Vec<(std::ops::Range<usize>, &'stati
     names
 }
 
-/// The names of one word that others begin or end with, each with its place.
+/// The single-word names at the start or end of a word, each with its place.
 pub(super) fn affixed_names(
     word: &str,
 ) -> impl Iterator<Item = (std::ops::Range<usize>, &'static Name)> {
@@ -337,8 +336,8 @@ fn finder(kind: MatchKind, fits: impl Fn(&str) -> bool) -> Finder {
     Finder { automaton: AhoCorasick::builder().match_kind(kind).build(patterns).ok(), names }
 }
 
-/// What is left of a word without the little words that some scripts write in one
-/// with it: "والحليب" (and the milk), "לחלב" (to milk), "የእንቁላል" (of egg).
+/// A word without the particles that some scripts join to it: "والحليب" (and the milk),
+/// "לחלב" (to milk), "የእንቁላል" (of egg).
 pub(super) fn stripped(word: &str) -> impl Iterator<Item = &str> {
     const ARABIC: [&str; 11] = ["وال", "بال", "كال", "فال", "لل", "ال", "و", "ب", "ل", "ف", "ك"];
     const HEBREW: [&str; 11] = ["וה", "של", "מה", "בה", "ו", "ה", "ב", "ל", "מ", "ש", "כ"];
@@ -369,11 +368,11 @@ fn headed(word: &str) -> Option<Meaning> {
     })
 }
 
-/// What stands between the parts of a compound.
+/// The letters that join the parts of a compound.
 const JOINTS: [&str; 9] = ["", "s", "n", "en", "e", "er", "es", "o", "i"];
 
 fn part(word: &str) -> Option<Meaning> {
-    // "not" is Swedish for nut without its dots, and elsewhere not a food.
+    // "not" is Swedish for nut without its dots, and not a food elsewhere.
     let word = if word == "not" { "notter" } else { word };
     if word.chars().count() < 2 || is_harmless(word) {
         return None;
@@ -427,8 +426,7 @@ static MISSPELLINGS: LazyLock<Misspellings<()>> = LazyLock::new(|| {
     names
 });
 
-/// Names of one word without their ending, where what is left is long enough
-/// to know them by.
+/// Single-word names without their ending, if the rest is long enough.
 static STEMS: LazyLock<HashMap<String, Vec<&'static Name>>> = LazyLock::new(|| {
     let mut stems: HashMap<String, Vec<&'static Name>> = HashMap::new();
     for (name, own) in NAMES.by_name.iter().filter(|(name, _)| !name.contains(' ')) {
@@ -455,7 +453,7 @@ fn stem(name: &str) -> &str {
     once.strip_suffix(is_ending).unwrap_or(once)
 }
 
-/// Whether a word is of a script whose words have few letters.
+/// Whether a word's script has few letters per word.
 fn is_dense(word: &str) -> bool {
     word.chars().any(|c| c >= '\u{590}')
 }
@@ -466,7 +464,7 @@ pub(super) fn is_unspaced(c: char) -> bool {
         | '\u{ac00}'..='\u{d7af}' | '\u{1100}'..='\u{11ff}' | '\u{1780}'..='\u{17ff}')
 }
 
-/// The syllables of a word in Hangul, which is kept in its letters.
+/// The number of syllables of a word in Hangul, which is decomposed into letters.
 fn syllables(word: &str) -> Option<usize> {
     let first = |c: &char| ('\u{1100}'..='\u{1112}').contains(c);
     let count = word.chars().filter(first).count();
@@ -568,7 +566,7 @@ fn is_latin(c: char) -> bool {
     matches!(c, '\u{1e00}'..='\u{1eff}' | '\u{300}'..='\u{36f}' | '\u{2019}' | '\u{2bc}')
 }
 
-/// A name without the letters that other keyboards do not have: "Kaese", "naering".
+/// A name without letters that other keyboards lack: "Kaese", "naering".
 fn spelt_out(name: &str, locale: &str) -> String {
     let pairs: &[(&str, &str)] = match locale {
         "de" => &[("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("Ä", "Ae"), ("Ö", "Oe"), ("Ü", "Ue")],

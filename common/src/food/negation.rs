@@ -52,8 +52,8 @@ const NO: &[&str] = &[
     "tanpa",
     "walang",
 ];
-/// "Without" in other languages, after which the name of a group makes the food
-/// before it free from the group.
+/// "Without" in other languages; the name of a group after it makes the food before it
+/// free from that group.
 const WITHOUT: &[&str] = &[
     "sans",
     "sin",
@@ -109,7 +109,7 @@ const TRACES: &[&str] = &["traces", "trace", "contamination", "labels", "label"]
 const CONTAIN: &[&str] = &["contain", "contains"];
 const NOT: &[&str] = &["not", "dont", "never", "no", "cannot", "cant", "wont", "doesnt"];
 const MAY: &[&str] = &["may", "might", "could"];
-/// What may stand between a negation and its food.
+/// Words allowed between a negation and its food.
 const FILLERS: &[&str] = &[
     "any",
     "added",
@@ -145,11 +145,11 @@ const FILLERS: &[&str] = &[
     "refined",
     "include",
 ];
-/// Of these, what says nothing about being served.
+/// Of these, words that do not mean that the food is served.
 const ANY: &[&str] = &["any", "added", "the", "a", "an", "all", "of", "other", "such", "as"];
 const OR: &[&str] = &["or", "nor"];
 const AND: &[&str] = &["and"];
-/// "Milk alternative" is no milk.
+/// "Milk alternative" is not milk.
 const SUBSTITUTES: &[&str] = &[
     "alternative",
     "alternatives",
@@ -165,7 +165,7 @@ const FOR: &[&str] = &["for", "to"];
 /// "everything except pork" has no pork; "no nuts except almonds" has almonds.
 const EVERYTHING: &[&str] = &["everything", "anything", "all"];
 const EXCEPT: &[&str] = &["except", "but"];
-/// In prose, "peanut allergy" is no peanut.
+/// In prose, "peanut allergy" is not a peanut.
 const AILMENTS: &[&str] = &[
     "allergy",
     "allergies",
@@ -178,7 +178,7 @@ const AILMENTS: &[&str] = &[
     "sensitivity",
     "sensitivities",
 ];
-/// Ends the reach of "vegan" and "-free".
+/// Words that end the reach of "vegan" and "-free".
 const SPLITS: &[&str] = &[
     "and",
     "or",
@@ -195,7 +195,7 @@ const SPLITS: &[&str] = &[
     "from",
 ];
 
-/// Every word this module looks at.
+/// Every word that this module uses.
 pub(super) const WORDS: &[&[&str]] = &[
     NO,
     WITHOUT,
@@ -217,7 +217,7 @@ pub(super) const WORDS: &[&[&str]] = &[
     SPLITS,
 ];
 
-/// What a plant may stand in for.
+/// What a plant may replace.
 const REPLACEABLE: Traits = Traits::of(&[
     Trait::Milk,
     Trait::Lactose,
@@ -274,7 +274,7 @@ pub(super) fn apply(items: &mut [Item], register: Register) {
 }
 
 impl Food {
-    /// Whether it is the name of a group, and no dish or ingredient.
+    /// Whether it is the name of a group, and not a dish or ingredient.
     fn is_group(&self) -> bool {
         const GROUPS: Traits = Traits::of(&[Trait::Gluten, Trait::Lactose, Trait::Sulphite]);
         self.generic || (!self.open.is_empty() && self.open.without(GROUPS).is_empty())
@@ -318,7 +318,7 @@ fn deny(items: &mut [Item], at: usize) {
     }
 }
 
-/// Turns "gluten free" and "dairy- and egg-free" into promises.
+/// Turns "gluten free" and "dairy- and egg-free" into promises of absence.
 fn promise(items: &mut [Item]) {
     for at in 1..items.len() {
         if !is(items, at, &["free"]) || is(items, at + 1, OF) {
@@ -343,8 +343,8 @@ fn promise(items: &mut [Item]) {
     }
 }
 
-/// "Pain sans gluten", "leche sin lactosa": the food before is free from the group
-/// after; where there is none, the food that comes next is.
+/// "Pain sans gluten", "leche sin lactosa": the food before is free from the group after;
+/// without one, the next food is.
 fn leave_out(items: &mut [Item]) {
     for at in 0..items.len() {
         if !is(items, at, WITHOUT) {
@@ -367,7 +367,7 @@ fn leave_out(items: &mut [Item]) {
     }
 }
 
-/// How a food of a list is joined to the one before.
+/// How a food of a list is joined to the previous one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Joint {
     First,
@@ -376,7 +376,7 @@ enum Joint {
     Or,
 }
 
-/// The list of foods that begins at `from`, fillers aside.
+/// The list of foods that starts at `from`, fillers aside.
 fn list(items: &[Item], from: usize) -> Vec<(usize, Joint)> {
     let mut found = Vec::new();
     let mut joint = Joint::First;
@@ -417,8 +417,8 @@ fn deny_next(items: &mut [Item], from: usize) {
     }
 }
 
-/// "(no onion, garlic)", "(without milk and eggs)": in brackets nothing is served,
-/// where there is nothing but what is left out.
+/// "(no onion, garlic)", "(without milk and eggs)": nothing in brackets is served if they
+/// contain only what is left out.
 fn deny_bracketed(items: &mut [Item], from: usize) {
     let ends = |item: &Item| matches!(item.what, What::Bracket | What::Stop);
     let begins = items[..from].iter().rposition(ends).map_or(0, |at| at + 1);
@@ -429,7 +429,7 @@ fn deny_bracketed(items: &mut [Item], from: usize) {
             || [NO, OR, AND, ANY].iter().any(|words| is(items, at, words))
     };
     let opened = begins > 0 && is_bracket(begins - 1);
-    // Names of styles before it are no foods: "(Halal / no pork)".
+    // Names of diets before it are not foods: "(Halal / no pork)".
     let nothing_before = !(begins..from).any(|at| matches!(items[at].what, What::Food(_)));
     if opened && is_bracket(end) && nothing_before && (from..end).all(left_out) {
         (from..end).for_each(|at| deny(items, at));
@@ -457,8 +457,8 @@ fn deny_before(items: &mut [Item], at: usize) {
     }
 }
 
-/// Takes what is promised ("vegan", "gluten-free") out of the foods it is
-/// promised for: those after it up to a split; else those before it.
+/// Removes what is promised absent ("vegan", "gluten-free") from its foods: those after
+/// it up to a split; else those before it.
 fn release(items: &mut [Item]) {
     for at in 0..items.len() {
         let (promised, own) = match &items[at].what {
@@ -480,7 +480,7 @@ fn splits(items: &[Item], at: usize) -> bool {
     matches!(items[at].what, What::Comma | What::Bracket | What::Stop) || is(items, at, SPLITS)
 }
 
-/// Foods after `at`, up to a split; a comma before the next promise is none.
+/// Foods after `at`, up to a split; a comma before the next promise is not one.
 fn ahead(items: &[Item], at: usize) -> Vec<usize> {
     let mut found = Vec::new();
     for next in at + 1..items.len() {

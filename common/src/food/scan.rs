@@ -11,7 +11,7 @@ use super::{Trait, Traits, foods, usage};
 use crate::lexicon::token::{self, Piece, Token};
 use crate::lexicon::{Bits, Entry};
 
-/// How foods are named in a text.
+/// The kind of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Register {
     /// Names of foods and dishes, shopping lists.
@@ -20,14 +20,14 @@ pub enum Register {
     Prose,
 }
 
-/// A food that a text names.
+/// A food found in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Byte range in the text.
     pub range: std::ops::Range<usize>,
     /// What it is or openly contains.
     pub open: Traits,
-    /// What it usually contains without saying so.
+    /// What it usually contains without being named.
     pub hidden: Traits,
     /// What it often contains.
     pub maybe: Traits,
@@ -44,7 +44,7 @@ impl Found {
     }
 }
 
-/// The foods of `text` that are not ruled out by it ("without nuts").
+/// The foods of `text`, without those that it rules out ("without nuts").
 pub fn find(text: &str, register: Register, literals: &Literals) -> Vec<Found> {
     let tokens = token::tokens(text);
     let mut items = items(tokens, register, literals);
@@ -66,7 +66,7 @@ pub fn find(text: &str, register: Register, literals: &Literals) -> Vec<Found> {
         .collect()
 }
 
-/// Whether a text names a food that the tables know, harmless or not.
+/// Whether a text names a food of the tables, harmless or not.
 pub fn names_known(text: &str, literals: &Literals) -> bool {
     let items = items(token::tokens(text), Register::Listed, literals);
     items.iter().any(|item| matches!(item.what, What::Food(_)))
@@ -104,11 +104,11 @@ pub(super) struct Food {
     pub(super) maybe: Traits,
     pub(super) literals: u64,
     pub(super) term: Option<&'static Entry>,
-    /// Nothing can be free from itself.
+    /// It cannot be free from itself.
     pub(super) inherent: bool,
     /// A group, or the first half of "dairy- and egg-free".
     pub(super) generic: bool,
-    /// A flour without gluten: what is baked from it is without too.
+    /// A gluten-free flour: what is baked from it is gluten-free too.
     pub(super) frees: Traits,
     pub(super) negated: bool,
 }
@@ -142,7 +142,7 @@ fn items(tokens: Vec<Token>, register: Register, literals: &Literals) -> Vec<Ite
         let range = tokens[at].start..tokens[at + length - 1].end;
         let mut push = |what| items.push(Item { range: range.clone(), what });
         match (english, word, other) {
-            // One-word terms never hide a word of negation.
+            // One-word terms never hide a negation.
             (Some((_, 1)) | None, Some(word), None) => push(What::Word(word)),
             (_, _, Some((name, length))) => {
                 let same = english.filter(|(_, own)| *own == length);
@@ -204,9 +204,9 @@ fn named(terms: &[&'static Entry], tokens: &[Token], length: usize, literals: &L
     }
 }
 
-/// Where inside a term of `length` words a longer one begins that runs past
-/// its end, as `mozzarella stick` does in "fresh mozzarella sticks". Not when
-/// the first term changes the meaning of the shared word (peanut butter chicken).
+/// Where inside a term of `length` words a longer one starts that extends beyond its end,
+/// as `mozzarella stick` does in "fresh mozzarella sticks". Not if the first term changes
+/// the meaning of the shared word (peanut butter chicken).
 fn overlap(ids: &[Option<u32>], length: usize) -> Option<usize> {
     if length < 2 {
         return None;
@@ -285,8 +285,8 @@ fn unknown(tokens: &[Token], literals: &Literals) -> What {
     }
 }
 
-/// The tokens with their numbers in the tables; a compound becomes its two
-/// words, a typing error the word it is near to.
+/// The tokens with their numbers in the tables; a compound becomes its two words, a
+/// typing error the nearest word.
 fn numbered(tokens: Vec<Token>) -> (Vec<Token>, Vec<Option<u32>>) {
     let mut out = Vec::with_capacity(tokens.len());
     let mut ids = Vec::with_capacity(tokens.len());
@@ -313,14 +313,14 @@ fn numbered(tokens: Vec<Token>) -> (Vec<Token>, Vec<Option<u32>>) {
     (out, ids)
 }
 
-/// The two words of `almondmilk`, when together they are a term.
+/// The two words of `almondmilk`, if they are a term together.
 fn compound(word: &str) -> Option<[u32; 2]> {
     let parts = foods().parts(word)?;
     let (_, length) = foods().longest(&parts.map(Some))?;
     (length == 2).then_some(parts)
 }
 
-/// The words of negation by their plain letters, in which words of a text are.
+/// The negations by their plain letters, like the words of a text.
 static WORDS_BY_TEXT: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
     WORDS.iter().flat_map(|list| list.iter().map(|word| (token::plain(word), *word))).collect()
 });

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{Avoid, Diet, Found, Register, find};
 
-/// `locale | answer | foods to refuse | foods to allow`; `diet:` before an answer about the
-/// way of eating.
+/// `locale | answer | foods to refuse | foods to allow`; `diet:` before an answer about
+/// the diet.
 const PAIRS: &str = include_str!("data/languages_pairs.txt");
 
-/// What became of the pairs of one language.
+/// The results of one language.
 #[derive(Default)]
 struct Score {
     refused: u32,

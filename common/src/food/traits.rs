@@ -150,11 +150,10 @@ impl Traits {
     pub const EVERY: Self = Self::of(Trait::ALL);
     /// The allergens of EU Annex II.
     pub const EU_14: Self = Self(0x3fff);
-    /// What says only that a food is a plant: no allergen, and nothing that
-    /// tells one name from another.
+    /// Traits that only say that a food is a plant: not an allergen, and no distinction
+    /// between names.
     pub(crate) const PLAIN: Self = Self::of(&[Trait::Plant, Trait::Root, Trait::Fodmap]);
-    /// Traits that only ways of eating look at: declaring `beef` an allergy
-    /// must not forbid all meat.
+    /// Traits that only diets use: declaring `beef` an allergy must not forbid all meat.
     pub const STYLE_ONLY: Self = Self::of(&[
         Trait::Cheese,
         Trait::Processed,
@@ -187,19 +186,19 @@ impl Traits {
         !self.and(Self::of(&[one])).is_empty()
     }
 
-    /// What is in both.
+    /// The intersection.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What is in either.
+    /// The union.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What is in this one alone.
+    /// The difference.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
@@ -210,7 +209,7 @@ impl Traits {
         Trait::ALL.iter().copied().filter(move |one| self.contains(*one))
     }
 
-    /// The set with everything its members entail, as wheat entails gluten.
+    /// The set with everything that its members imply, as wheat implies gluten.
     #[must_use]
     pub fn with_implied(self) -> Self {
         IMPLIED.iter().fold(
@@ -221,7 +220,7 @@ impl Traits {
         )
     }
 
-    /// What "free from these" rules out beside them.
+    /// What "free from these" excludes besides them.
     #[must_use]
     pub fn ruled_out(self) -> Self {
         RULED_OUT.iter().fold(

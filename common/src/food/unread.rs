@@ -7,27 +7,27 @@ use utoipa::ToSchema;
 use super::{Avoid, Diet};
 use crate::quiz::Quiz;
 
-/// A warning about an answer: words that reach no rule, or what was adjusted.
+/// A warning about an answer: words that were not understood, or an adjustment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Unread {
-    /// The answer they stand in, as an RFC 6901 pointer into the request.
+    /// The answer, as an RFC 6901 pointer into the request.
     #[schema(example = "/answers/foodAllergies")]
     pub pointer: String,
-    /// The words, in plain letters; none where an answer was adjusted.
+    /// The words, in plain letters; none for an adjusted answer.
     pub words: Vec<String>,
-    /// What that means for the plan, for people.
+    /// The consequence for the plan, for people.
     #[schema(
         example = "These words were not understood. The plan is checked for them as they are written, and for nothing they may mean: name the foods in other words."
     )]
     pub text: String,
 }
 
-/// More words of one answer than this are not shown.
+/// The highest number of words shown per answer.
 const MOST_WORDS: usize = 20;
 /// A longer word is cut.
 const MOST_CHARS: usize = 60;
 
-/// What was not understood of these answers.
+/// The words of these answers that were not understood.
 pub fn unread(quiz: &Quiz) -> Vec<Unread> {
     let allergies = Avoid::allergies(quiz.food_allergies.as_deref().unwrap_or_default());
     let diet = Diet::read(&quiz.dietary_style);

@@ -10,20 +10,20 @@ use super::{Traits, declared, foods, names, usage};
 use crate::lexicon::Entry;
 use crate::lexicon::token::{self, Piece};
 
-/// Words of an answer that name no food: grammar, medicine, politeness, and
-/// allergies that no food sets off. Single words only; a term of two words
-/// that begins with one of them is still a term.
+/// Words of an answer that name no food: grammar, medicine, politeness, and allergies
+/// that food does not cause. Single words only; a term of two words that starts with one
+/// of them is still a term.
 static FILLERS: LazyLock<HashSet<&str>> =
     LazyLock::new(|| include_str!("data/fillers.txt").split_whitespace().collect());
 
-/// What a stretch of an answer is.
+/// The kind of a part of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
     /// Foods or groups of foods, by their terms in the tables.
     Food(Vec<&'static Entry>),
     /// A word that names no food.
     Filler,
-    /// A word nobody knows.
+    /// An unknown word.
     Unknown,
     /// A comma.
     Comma,
@@ -33,16 +33,16 @@ pub(super) enum Kind {
     Stop,
 }
 
-/// A stretch of an answer.
+/// A part of an answer.
 #[derive(Debug, Clone)]
 pub(super) struct Sense {
     /// Its plain words, single-spaced; empty for a mark.
     pub(super) words: String,
-    /// Where it stands in the text, bytes.
+    /// Its place in the text, bytes.
     pub(super) range: Range<usize>,
-    /// What it is.
+    /// Its kind.
     pub(super) kind: Kind,
-    /// The languages it names a food in, English aside.
+    /// The languages in which it names a food, English aside.
     pub(super) languages: Languages,
 }
 
@@ -56,7 +56,7 @@ impl Sense {
     }
 }
 
-/// The answer in stretches, in order.
+/// The answer in parts, in order.
 pub(super) fn senses(text: &str) -> Vec<Sense> {
     let tokens = token::tokens(text);
     let words: Vec<Option<&str>> = tokens.iter().map(token::Token::word).collect();
@@ -77,8 +77,8 @@ pub(super) fn senses(text: &str) -> Vec<Sense> {
     found
 }
 
-/// "Ou" is French for "or" and Catalan for egg, "oder" German for "or" and Estonian
-/// for barley: a conjunction never ends a clause.
+/// "Ou" is French for "or" and Catalan for egg, "oder" German for "or" and Estonian for
+/// barley: a conjunction never ends a clause.
 fn name_conjunctions(senses: &mut [Sense]) {
     for at in 0..senses.len() {
         let ends = senses.get(at + 1).is_none_or(|next| next.words.is_empty());
@@ -124,7 +124,7 @@ fn sense(words: &[Option<&str>], ids: &[Option<u32>], piece: &Piece) -> (Kind, u
     }
 }
 
-/// Whether a word is the name of a food, and not only like one.
+/// Whether a word is exactly the name of a food, and not only similar.
 pub(super) fn is_exactly_food(word: &str) -> bool {
     let known = foods().word(word).is_some_and(|id| foods().longest(&[Some(id)]).is_some());
     known || names::longest(&[Some(word)]).is_some()
@@ -135,7 +135,7 @@ pub(super) fn is_filler(word: &str) -> bool {
     word.len() < 2 || word.chars().all(|c| c.is_ascii_digit()) || FILLERS.contains(word)
 }
 
-/// The table's number of a word, forgiving typing errors.
+/// The table's number of a word, tolerating typing errors.
 fn number(word: &str) -> Option<u32> {
     foods().word(word).or_else(|| {
         let other = FILLERS.contains(word)
@@ -145,9 +145,8 @@ fn number(word: &str) -> Option<u32> {
     })
 }
 
-/// The term of one word that is closest to a misspelt one with the same first
-/// letter, or with its first two swapped; what is an allergen wins over what
-/// is not.
+/// The single-word term closest to a misspelt one with the same first letter, or with its
+/// first two swapped; an allergen takes precedence.
 fn nearest(word: &str) -> Option<u32> {
     let limit = match word.chars().count() {
         0..=3 => return None,

@@ -8,7 +8,7 @@ const GRAMS_PER_OUNCE: f64 = 28.349_523_125;
 const GRAMS_PER_POUND: f64 = 453.592_37;
 const ML_PER_FLUID_OUNCE: f64 = 29.573_529_562_5;
 
-/// Writes the imperial amounts into the texts of a day of meals.
+/// Adds the imperial amounts to the texts of a day of meals.
 pub fn beside_metric(plan: &mut Plan) {
     if let Plan::Meal(day) = plan {
         beside(day);
@@ -41,7 +41,7 @@ fn beside(day: &mut MealPlan) {
     }
 }
 
-/// The text with the imperial amount in brackets behind each metric one.
+/// The text with the imperial amount in brackets after each metric one.
 fn with_imperial(text: &str) -> String {
     if has_imperial(text) {
         return text.to_owned();
@@ -86,7 +86,7 @@ fn has_imperial(text: &str) -> bool {
     })
 }
 
-/// The digits `text` begins with, with one decimal mark.
+/// The digits at the start of `text`, with one decimal mark.
 fn number(text: &str) -> &str {
     let mut marks = 0;
     let end = text.char_indices().find(|(at, c)| {
@@ -99,7 +99,7 @@ fn number(text: &str) -> &str {
 }
 
 fn converted(number: &str, unit: &str) -> Option<String> {
-    // "1,500 g" are thousands, "1,5 l" tenths.
+    // "1,500 g" is thousands, "1,5 l" a decimal.
     let plain = match number.split_once(',') {
         Some((whole, part)) if part.len() == 3 => format!("{whole}{part}"),
         Some((whole, part)) => format!("{whole}.{part}"),

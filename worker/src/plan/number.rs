@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer};
 
-/// Reads a count that may be written with a fraction, rounding it. Negative
-/// and oversized values are refused.
+/// Parses a count that may have a fraction, and rounds it. Negative and oversized values
+/// are refused.
 ///
 /// # Errors
 /// Not a number, or outside 0..=1,000,000.

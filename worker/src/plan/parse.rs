@@ -9,35 +9,35 @@ use serde_json::{Number, Value};
 use super::{Plan, plain, schema};
 use crate::json::{NoObject, Unambiguous, only_object};
 
-/// Replies longer than this are not read; a full plan is about 20 kB.
+/// Longer replies are refused; a full plan is about 20 kB.
 pub const REPLY_LIMIT_BYTES: usize = 512 * 1024;
 
 /// Why a reply is not a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
-    /// Far longer than any plan.
+    /// Too long for a plan.
     #[error("the reply has {bytes} bytes; a plan has at most {REPLY_LIMIT_BYTES}")]
     TooLong {
         /// Length of the reply.
         bytes: usize,
     },
-    /// It does not hold one JSON object.
+    /// It does not contain one JSON object.
     #[error("no plan is in the reply: {0}")]
     NoObject(NoObject),
     /// JSON, but not a plan of this kind.
     #[error("the {kind} plan has the wrong shape: {reason}")]
     Shape {
-        /// The kind that was asked for.
+        /// The requested kind.
         kind: PlanKind,
         /// The first mismatch, bounded in length; may quote the reply.
         reason: String,
     },
 }
 
-/// Reads a plan of `kind`.
+/// Parses a plan of `kind`.
 ///
 /// # Errors
-/// The reply holds no complete plan of that kind, or two different ones.
+/// The reply has no complete plan of that kind, or two different ones.
 pub fn parse(kind: PlanKind, text: &str) -> Result<Plan, ParseError> {
     match kind {
         PlanKind::Meal => read(kind, text).map(Plan::Meal),
@@ -58,11 +58,11 @@ fn read<T: DeserializeOwned>(kind: PlanKind, text: &str) -> Result<T, ParseError
     let mut value = unwrapped(value, schema(kind));
     fit(&mut value, "", schema(kind));
     plain::texts(&mut value);
-    // From here on the place is not known; the name of the field is.
+    // From here on only the field's name is known, not its place.
     T::deserialize(value).map_err(shape)
 }
 
-/// The plan out of objects that hold nothing but it: `{"plan": {…}}`.
+/// Unwraps objects that contain only the plan: `{"plan": {…}}`.
 fn unwrapped(mut value: Value, schema: &Value) -> Value {
     let known = |name: &String| !schema["properties"][name].is_null();
     while let Value::Object(fields) = &mut value
@@ -76,8 +76,8 @@ fn unwrapped(mut value: Value, schema: &Value) -> Value {
     value
 }
 
-/// Writes what `schema` wants as a number, as one, and the other way round,
-/// where nothing but quotes and the unit of the field `name` is in the way.
+/// Converts numbers and texts as `schema` requires, if only quotes and the unit of the
+/// field `name` are in the way.
 fn fit(value: &mut Value, name: &str, schema: &Value) {
     let kind = schema["type"].as_str().unwrap_or_default();
     match value {
@@ -105,7 +105,7 @@ fn fit(value: &mut Value, name: &str, schema: &Value) {
     }
 }
 
-/// The number in `text`, which may name the unit that the field `name` counts.
+/// The number in `text`, which may contain the unit of the field `name`.
 fn number_in(text: &str, name: &str) -> Option<Number> {
     let text = text.trim();
     let text = text.strip_prefix('+').unwrap_or(text);
@@ -119,7 +119,7 @@ fn number_in(text: &str, name: &str) -> Option<Number> {
     };
     let unit = unit.trim_end_matches('.').to_lowercase();
     let number = if units.contains(&unit.as_str()) { digits.trim_end() } else { text };
-    // No commas: nobody can say whether one is for tenths or for thousands.
+    // No commas, because they are ambiguous: decimal or thousands.
     serde_json::from_str(number).ok()
 }
 

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-/// Tags that have no place in a text even by mistake.
+/// Tags that never belong in a text.
 const ACTIVE: [&str; 10] =
     ["script", "iframe", "object", "embed", "style", "svg", "img", "link", "meta", "form"];
 
@@ -24,7 +24,7 @@ pub(super) fn texts(value: &mut Value) {
     }
 }
 
-/// The text without markup; none where there is none.
+/// The text without markup; none if it has none.
 fn plain(text: &str) -> Option<String> {
     let marked = |c: char| matches!(c, '<' | '&' | '*' | '_' | '`' | '#' | '[') || is_unseen(c);
     if !text.contains(marked) {
@@ -38,8 +38,8 @@ fn plain(text: &str) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// Characters nobody sees, but for those that join letters of Persian, Indic
-/// scripts and emoji.
+/// Invisible characters, except those that join letters of Persian, Indic scripts and
+/// emoji.
 fn is_unseen(c: char) -> bool {
     matches!(c,
         '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
@@ -73,7 +73,7 @@ fn without_tags(text: &str) -> String {
     out
 }
 
-/// The name and length of the tag or comment that `text` begins with.
+/// The name and length of the tag or comment at the start of `text`.
 fn tag(text: &str) -> Option<(String, usize)> {
     let end = text.find('>')? + 1;
     let inside = text[1..end - 1].trim_start_matches('/');
@@ -95,7 +95,7 @@ fn without_entities(text: &str) -> String {
         ("&#39;", "'"),
         ("&apos;", "'"),
         ("&deg;", "°"),
-        // Last, so that nothing is decoded twice; "&lt;" stays what it is.
+        // Last, so that nothing is decoded twice; "&lt;" stays unchanged.
         ("&amp;", "&"),
     ];
     ENTITIES.iter().fold(text.to_owned(), |text, (entity, plain)| text.replace(entity, plain))
@@ -111,7 +111,7 @@ fn without_headings(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// "[oats](page)" is "oats", unless the page is elsewhere, which is refused.
+/// "[oats](page)" is "oats", unless the page is on another site, which is refused.
 fn without_links(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -140,7 +140,7 @@ fn without_links(text: &str) -> String {
     out
 }
 
-/// Takes out pairs of a mark that hug a text: "**warm** it", not "2 * 3 * 4".
+/// Removes pairs of a mark around a text: "**warm** it", not "2 * 3 * 4".
 fn without_pairs(text: &str, mark: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -7,7 +7,7 @@ use regimen_common::quiz::Quiz;
 
 use super::clean::{ITEM_CHARS, TEXT_CHARS, clean, clean_list};
 
-/// All answers, each line ended. Unanswered questions are left out.
+/// All answers, one line each. Unanswered questions are left out.
 pub(super) fn lines(quiz: &Quiz, nutrition: &Nutrition) -> String {
     let mut out = String::new();
     body(&mut out, quiz, nutrition);

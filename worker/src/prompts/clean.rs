@@ -1,8 +1,8 @@
 //! Makes text typed by a person safe as data in a prompt: one line, bounded,
 //! without characters that could imitate our own markers.
 
-/// Longest free text that reaches a prompt, in characters. Longer ones are
-/// cut, with a mark; verification reads the whole.
+/// Longest free text in a prompt, in characters. Longer ones are cut, with a mark;
+/// verification reads the whole.
 pub(super) const TEXT_CHARS: usize = 600;
 /// Longest item of a list.
 pub(super) const ITEM_CHARS: usize = 80;
@@ -32,7 +32,7 @@ pub(super) fn clean_list(items: &[String]) -> Vec<String> {
     items.iter().take(ITEMS).map(|item| clean(item, ITEM_CHARS)).collect()
 }
 
-/// The character as it may stand in a line of data; none for one nobody sees.
+/// The character as it may appear in a line of data; none for an invisible one.
 fn safe(c: char) -> Option<char> {
     match c {
         '\u{ad}'
@@ -51,7 +51,7 @@ fn safe(c: char) -> Option<char> {
     }
 }
 
-/// Takes the shape out of words that are markers of ours.
+/// Disarms words that look like our markers.
 fn disarm(text: &str) -> String {
     const MARKERS: [&str; 3] = ["begin answers", "end answers", "regimen-targets"];
     let mut text = text.to_owned();

@@ -22,27 +22,27 @@ use crate::plan::needs::{Band, ENGLISH, Needs};
 use crate::plan::training::Region;
 use clean::{clean, clean_list};
 
-/// The version of all texts here, stored with every attempt. Raise it with
-/// every change of a text.
+/// The version of all texts here, stored with every attempt. Increase it with every
+/// change of a text.
 pub const VERSION: &str = "2026-11-2";
 
-/// The request for a corrected plan; `{violations}` is where they go.
+/// The correction request; `{violations}` is replaced.
 pub const CORRECTION: &str = include_str!("correction.txt");
 
-/// What of a prompt is ours, bytes: rules, task, the names of the answers,
-/// numbers, foods and body parts in our own words.
+/// An upper bound of our own part of a prompt, bytes: rules, task, the names of the
+/// answers, numbers, foods and body parts.
 const OURS: usize = 12 * 1024;
-/// What a person typed stands in the answers, and some of it in the targets,
-/// where JSON may double it and a mark may follow what was cut.
+/// A person's text is in the answers, and partly in the targets, where JSON may double it
+/// and a mark may follow a cut.
 const SHARE: usize = 4;
-/// A number in place of a text is not longer, bytes.
+/// The longest number in place of a text, bytes.
 const NUMBER: usize = 26;
 
 const SYSTEM: &str = include_str!("system.txt");
 const MEAL: &str = include_str!("meal.txt");
 const WORKOUT: &str = include_str!("workout.txt");
 
-/// What a plan keeps to for people who need caution, by one of these codes.
+/// Instructions for people with one of these cautions.
 const CAUTIOUS: [(&[Code], &str); 3] = [
     (
         &[
@@ -76,12 +76,12 @@ const CAUTIOUS: [(&[Code], &str); 3] = [
     ),
 ];
 
-/// Plans are judged by the English names of foods and exercises.
+/// Plans are verified by the English names of foods and exercises.
 const TRANSLATION: &str = " The name of each food, of each item of the shopping list and of each \
                            exercise has its English name in brackets behind it, as in \
                            \"Haferflocken (rolled oats)\". Values the schema lists stay as they are.";
 
-/// What a provider is asked.
+/// The texts of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptTexts {
     /// The rules.
@@ -114,8 +114,8 @@ pub fn build(
     }
 }
 
-/// No prompt about these `answers` is longer, system and user text together,
-/// bytes. Costs a fraction of writing one.
+/// An upper bound of a prompt with these `answers`, system and user text together, bytes.
+/// Much cheaper than building one.
 pub fn most_bytes(answers: &Value) -> usize {
     OURS + SHARE * text_bytes(answers)
 }
@@ -162,25 +162,25 @@ fn meal_task(needs: &Needs) -> String {
         .replace("{meals}", &meals(needs).to_string())
 }
 
-/// What caution asks of a plan, a line each.
+/// The instructions for cautions, one per line.
 fn cautions(needs: &Needs) -> String {
     let holds = |codes: &[Code]| codes.iter().any(|code| needs.cautions.contains(code));
     CAUTIOUS.iter().filter(|(codes, _)| holds(codes)).map(|(_, line)| *line).collect()
 }
 
-/// Meals to ask for: the fewest that fit, but three where any number does.
+/// The number of meals to request: the fewest that fit, but three if any number does.
 fn meals(needs: &Needs) -> u8 {
     3.clamp(*needs.meals.start(), *needs.meals.end())
 }
 
-/// Training days to ask for: the middle of what fits, two rather than one.
+/// The number of training days to request: the middle of what fits, two rather than one.
 fn training_days(needs: &Needs) -> u8 {
     let (low, high) = (*needs.training_days.start(), *needs.training_days.end());
     ((low + high) / 2).max(high.min(2))
 }
 
-/// The machine-readable restatement of the needs. All text in it is either
-/// ours or cleaned, and JSON-escaped.
+/// The machine-readable form of the needs. All text in it is either ours or cleaned, and
+/// JSON-escaped.
 fn targets(kind: PlanKind, quiz: &Quiz, needs: &Needs, seed: Uuid) -> Value {
     json!({
         "kind": kind,

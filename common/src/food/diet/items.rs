@@ -6,7 +6,7 @@ use super::styles::{self, Style};
 use super::words::{self, Word};
 use crate::lexicon::Entry;
 
-/// A stretch of the answer, by what it does.
+/// A part of the answer, by its role.
 pub(super) enum Item {
     Styles(Vec<Style>, String),
     Foods(Vec<&'static Entry>, String),
@@ -17,7 +17,7 @@ pub(super) enum Item {
     Unknown(String),
 }
 
-/// The answer in stretches, in order.
+/// The answer in parts, in order.
 pub(super) fn items(text: &str) -> Vec<Item> {
     let senses = split(senses(text));
     let words: Vec<&str> = senses.iter().map(|sense| sense.words.as_str()).collect();
@@ -28,7 +28,7 @@ pub(super) fn items(text: &str) -> Vec<Item> {
             let names_food = *length == 1 && names_food(&senses[at]);
             let denies =
                 styles == &[Style::Anything] && *length == 1 && says_more(&senses[at + 1..]);
-            // "sem ovos", "keine Eier": no way of eating.
+            // "sem ovos", "keine Eier": not a diet.
             let denied = names_food && matches!(items.last(), Some(Item::Word(Word::Deny)));
             !denied && !denies
         });
@@ -45,12 +45,12 @@ pub(super) fn items(text: &str) -> Vec<Item> {
     items
 }
 
-/// Whether a food or a style comes directly.
+/// Whether a food or a diet follows directly.
 fn says_more(senses: &[Sense]) -> bool {
     senses.first().is_some_and(|sense| names_food(sense) || style_at(senses).is_some())
 }
 
-/// Whether a stretch names a food, and not only a promise such as "vegan".
+/// Whether a part names a food, and not only a property such as "vegan".
 fn names_food(sense: &Sense) -> bool {
     sense.foods().iter().any(|entry| entry.own & usage::FREES == 0)
 }
@@ -68,8 +68,8 @@ fn item(senses: &[Sense], at: usize, before: Option<&Item>, text: &str) -> Item 
         Kind::Stop if matches!(before, Some(Item::Word(Word::Allow))) => Item::Word(Word::Link),
         Kind::Bracket | Kind::Stop => Item::Break,
         Kind::Food(foods) => match word {
-            // A food only by a guess, or a word that is both: Spanish "soy vegetariano",
-            // French "végétarien mais".
+            // A food only by a guess, or a word with two meanings: Spanish "soy
+            // vegetariano", French "végétarien mais".
             Some(word) if !is_exactly_food(plain) || word == Word::Deny => Item::Word(word),
             Some(Word::But) if matches!(before, Some(Item::Styles(..))) => Item::Word(Word::But),
             Some(Word::Other) if is_romance_style(&senses[at + 1..]) => Item::Word(Word::Link),
@@ -80,13 +80,13 @@ fn item(senses: &[Sense], at: usize, before: Option<&Item>, text: &str) -> Item 
     }
 }
 
-/// Whether a style in Spanish comes next, after "soy".
+/// Whether a diet in Spanish follows, after "soy".
 fn is_romance_style(senses: &[Sense]) -> bool {
     style_at(senses).is_some() && senses[0].words.ends_with(['o', 'a'])
 }
 
-/// The senses as single words where a style or a compound may begin inside
-/// them: "nonvegetarian", "eggfree", "Eifrei".
+/// The senses as single words if a diet or a compound may start inside them:
+/// "nonvegetarian", "eggfree", "Eifrei".
 fn split(senses: Vec<Sense>) -> Vec<Sense> {
     let mut out = Vec::with_capacity(senses.len());
     for sense in senses {
@@ -136,7 +136,7 @@ fn split(senses: Vec<Sense>) -> Vec<Sense> {
     out
 }
 
-/// What a word begins with that says something is left out, in plain letters.
+/// Prefixes that exclude a food, in plain letters.
 const WITHOUT: [&str; 10] = ["bez", "бeз", "不吃", "不要", "不", "无", "無", "沒有", "没有", "非"];
 
 fn vocabulary_of(word: &str) -> Option<Kind> {
@@ -144,7 +144,7 @@ fn vocabulary_of(word: &str) -> Option<Kind> {
     found.into_iter().next().map(|sense| sense.kind).filter(|kind| matches!(kind, Kind::Food(_)))
 }
 
-/// The styles named by the senses that begin here, and how many senses that is.
+/// The diets named by the senses that start here, and the number of those senses.
 fn style_at(senses: &[Sense]) -> Option<(Vec<Style>, usize)> {
     // A sense may be several words, and "16:8" has a mark inside.
     let mut ids = Vec::new();
@@ -183,19 +183,19 @@ fn style_at(senses: &[Sense]) -> Option<(Vec<Style>, usize)> {
 }
 
 fn style_word(word: &str, kind: &Kind) -> Option<u32> {
-    // Vegetables are no way of eating.
+    // Vegetables are not a diet.
     if word == "veggies" {
         return None;
     }
     styles::names().word(word).or_else(|| match kind {
         Kind::Unknown => single(word),
-        // A near miss of a style may be nearer to some food.
+        // A near miss of a diet may be nearer to some food.
         Kind::Food(_) if super::super::foods().word(word).is_none() => single(word),
         _ => None,
     })
 }
 
-/// The style of one word that a word is or is a misspelling of.
+/// The diet that a single word is or is a misspelling of.
 fn single(word: &str) -> Option<u32> {
     let exact =
         styles::names().word(word).filter(|id| styles::names().longest(&[Some(*id)]).is_some());
@@ -216,7 +216,7 @@ fn single(word: &str) -> Option<u32> {
     })
 }
 
-/// Whether only the order of the letters differs, the likelier mistake.
+/// Whether only the order of the letters differs, which is the more likely mistake.
 fn same_letters(left: &str, right: &str) -> bool {
     let sorted = |word: &str| {
         let mut letters: Vec<char> = word.chars().collect();
@@ -226,7 +226,7 @@ fn same_letters(left: &str, right: &str) -> bool {
     sorted(left) == sorted(right)
 }
 
-/// A style inside a word of a script without spaces, unless it is negated.
+/// A diet inside a word of a script without spaces, unless it is negated.
 fn unspaced(word: &str) -> Option<u128> {
     const NOT: [char; 6] = ['非', '不', '无', '無', '没', '未'];
     if !word.chars().any(|c| ('\u{e00}'..='\u{e7f}').contains(&c) || c >= '\u{3040}') {

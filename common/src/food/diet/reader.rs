@@ -7,7 +7,7 @@ use super::styles::Style;
 use super::words::Word;
 use crate::lexicon::Entry;
 
-/// What is done with the next food or style.
+/// The role of the next food or diet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Neutral,
@@ -15,11 +15,11 @@ enum Mode {
     Allow,
 }
 
-/// A food nothing was said about yet.
+/// A food without a statement so far.
 struct Named {
     entry: &'static Entry,
     words: String,
-    /// Whether "and" or the like stands between it and a style.
+    /// Whether "and" or the like joins it to a diet.
     joined: bool,
 }
 
@@ -27,19 +27,19 @@ struct Reader {
     diet: Diet,
     mode: Mode,
     soft: bool,
-    /// The latest style or denial forbids something.
+    /// The latest diet or negation forbids something.
     restricts: Option<bool>,
-    /// The styles named last, for what is said about them afterwards.
+    /// The diets named last, for later words about them.
     latest: Vec<Style>,
     latest_words: String,
-    /// What follows is joined to a style.
+    /// The next words are joined to a diet.
     joined: bool,
     /// The last word was "and" or the like.
     list_goes_on: bool,
-    /// What was said began then and goes on.
+    /// The current statement began here and continues.
     goes_on: bool,
     run: Vec<Named>,
-    /// The words of foods nothing was ever said about.
+    /// The words of foods without any statement.
     bare: Vec<String>,
     /// The foods of "chicken and fish only".
     only: Vec<&'static Entry>,
@@ -188,7 +188,7 @@ impl Reader {
         }
     }
 
-    /// Takes back the styles named last, and tells it.
+    /// Removes the diets named last, and reports it.
     fn retract(&mut self, instead: Option<Style>) {
         self.mode = Mode::Neutral;
         let latest = std::mem::take(&mut self.latest);
@@ -214,7 +214,7 @@ impl Reader {
         self.flush();
         (self.joined, self.latest) = (false, Vec::new());
         if self.mode == Mode::Deny {
-            // What is denied forbids nothing; the list may go on.
+            // A negated diet forbids nothing; the list may continue.
             self.restricts = None;
             return;
         }
@@ -295,7 +295,7 @@ impl Reader {
         self.mode = Mode::Neutral;
     }
 
-    /// After words whose meaning is not known, being joined to a style says nothing.
+    /// After unknown words, a join to a diet means nothing.
     fn doubt_run(&mut self) {
         self.run.iter_mut().for_each(|named| named.joined = false);
     }
@@ -318,10 +318,10 @@ impl Reader {
         self.bare.clear();
     }
 
-    /// What becomes of foods nothing more was said about. What a style forbids is
-    /// eaten when it is joined to it ("vegetarian and fish"); beside it ("vegan,
-    /// honey") it is told. A condition or the name of an allergen alone ("Celiac",
-    /// "gluten") is left out.
+    /// Decides about foods without a statement. A food that a diet forbids is eaten if it
+    /// is joined to the diet ("vegetarian and fish"); next to it ("vegan, honey") it is
+    /// reported. A condition or the name of an allergen alone ("Celiac", "gluten") is
+    /// excluded.
     fn flush(&mut self) {
         for Named { entry, words, joined } in std::mem::take(&mut self.run) {
             let forbidden = self.diet.styles.iter().any(|style| is_forbidden_by(entry, *style));
@@ -351,12 +351,12 @@ impl Reader {
     }
 }
 
-/// Whether a style forbids a food for what it openly is.
+/// Whether a diet forbids a food because of what it openly is.
 fn is_forbidden_by(entry: &Entry, style: Style) -> bool {
     !Traits(entry.open & !usage::ALL).and(style.forbids()).is_empty()
 }
 
-/// The way of eating of whoever leaves this out altogether.
+/// The diet of people who exclude this entirely.
 fn style_without(entry: &Entry) -> Option<Style> {
     let own = Traits(entry.own & !usage::ALL);
     let all = entry.own & (usage::GENERIC | usage::WHOLE) != 0;
@@ -370,7 +370,7 @@ fn style_without(entry: &Entry) -> Option<Style> {
     .map(|(_, style)| style)
 }
 
-/// The way of eating of whoever eats only this flesh.
+/// The diet of people who eat only this meat.
 fn limited_to(foods: &[&'static Entry]) -> Option<Style> {
     let all = foods.iter().fold(Traits::NONE, |all, entry| all.or(Traits(entry.own & !usage::ALL)));
     let red = [Trait::Meat, Trait::Pork, Trait::Beef, Trait::Lamb].map(|one| all.contains(one));
@@ -390,7 +390,7 @@ fn is_generic(entry: &Entry) -> bool {
     entry.own & (usage::GENERIC | usage::CONDITION) != 0
 }
 
-/// What comes next, but for words that leave everything as it is.
+/// The next item, without words that change nothing.
 fn next(rest: &[Item]) -> Option<&Item> {
     rest.iter().find(|item| !matches!(item, Item::Word(Word::Joint | Word::Link)))
 }
@@ -407,14 +407,14 @@ fn next_is_named(rest: &[Item]) -> bool {
     next_is_food(rest) || next_is_style(rest)
 }
 
-/// What is said about the foods of a list that goes on here.
+/// The statement about the foods of a list that continues here.
 fn after_foods(rest: &[Item]) -> Option<&Item> {
     let of_list =
         |item: &&Item| !matches!(item, Item::Foods(..) | Item::Word(Word::Joint | Word::Link));
     rest.iter().find(of_list)
 }
 
-/// Whether the foods that come next are followed by "ok".
+/// Whether the next foods are followed by "ok".
 fn is_said_fine(rest: &[Item]) -> bool {
     matches!(after_foods(rest), Some(Item::Word(Word::Fine)))
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use crate::lexicon::token;
 
-/// What a little word does to the words beside it; the table says it in full.
+/// What a function word does to the words beside it; the table describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
     Deny,
@@ -29,8 +29,8 @@ pub(super) enum Word {
 
 const TABLE: &str = include_str!("../data/diet_words.txt");
 
-/// By plain letters: words in Latin letters, and in others, of which some look
-/// the same ("не" is no "he").
+/// By plain letters: words in Latin letters, and in others, some of which look the same
+/// ("не" is not "he").
 static WORDS: LazyLock<[HashMap<String, Word>; 2]> = LazyLock::new(|| {
     let mut words = [HashMap::new(), HashMap::new()];
     for (kind, list) in TABLE.lines().filter_map(|line| line.split_once(" = ")) {
@@ -43,12 +43,12 @@ static WORDS: LazyLock<[HashMap<String, Word>; 2]> = LazyLock::new(|| {
     words
 });
 
-/// What a word in plain letters does, by the letters it was written in.
+/// The role of a word in plain letters, by the letters in which it was written.
 pub(super) fn word(plain: &str, written: &str) -> Option<Word> {
     WORDS[usize::from(is_foreign(written))].get(plain).copied()
 }
 
-/// Whether there are Greek or Cyrillic letters in a word.
+/// Whether a word has Greek or Cyrillic letters.
 fn is_foreign(word: &str) -> bool {
     word.chars().any(|c| ('\u{370}'..='\u{52f}').contains(&c))
 }

@@ -117,11 +117,11 @@ kinds! {
 
 /// All equipment there is.
 const EVERYTHING: Bits = 0xffff_ffff;
-/// What the outdoors has for everybody: parks have bars, and who trains there
-/// by bicycle or in water has them.
+/// What is available outdoors: parks have bars, and people who cycle or swim there have
+/// what they need.
 const OUTDOORS: Bits = Gear::PullUpBar.bit() | Gear::Bicycle.bit() | Gear::Pool.bit();
 
-/// What stands in for a barbell.
+/// Equipment that replaces a barbell.
 const HAND_HELD: Bits = Gear::Dumbbell.bit()
     | Gear::Kettlebell.bit()
     | Gear::Band.bit()
@@ -149,9 +149,9 @@ static BODY: LazyLock<Loaded> = LazyLock::new(|| load(include_str!("data/body.tx
 pub struct GearSet(Bits);
 
 impl GearSet {
-    /// All there is, as in a gym.
+    /// All equipment, as in a gym.
     pub const EVERYTHING: Self = Self(EVERYTHING);
-    /// What the outdoors has.
+    /// What is available outdoors.
     pub const OUTDOORS: Self = Self(OUTDOORS);
 
     /// The equipment named in an answer or a list.
@@ -159,8 +159,8 @@ impl GearSet {
         Self(marks(&GEAR.0, text) & EVERYTHING)
     }
 
-    /// The equipment that an exercise's name implies. A squat or deadlift is
-    /// done with a barbell, unless the name says what with.
+    /// The equipment that an exercise's name implies. A squat or deadlift needs a
+    /// barbell, unless the name says otherwise.
     pub fn implied_by(exercise: &str) -> Self {
         let implied = marks(&EXERCISES.0, exercise) & EVERYTHING;
         let instead = marks(&GEAR.0, exercise) & HAND_HELD != 0
@@ -168,13 +168,13 @@ impl GearSet {
         Self(if instead { implied & !Gear::Barbell.bit() } else { implied })
     }
 
-    /// What is in either.
+    /// The union.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What is in this one alone.
+    /// The difference.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
@@ -206,13 +206,13 @@ impl Regions {
         Self(marks(&EXERCISES.0, exercise) & !EVERYTHING)
     }
 
-    /// What is in either.
+    /// The union.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What is in both.
+    /// The intersection.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)

@@ -8,11 +8,11 @@ use super::texts;
 use super::violation::Violation;
 use crate::plan::needs::Needs;
 
-/// Words of counting and losing, in plain letters, in the languages plans are written in
-/// most; stems.
+/// Word stems about counting calories and losing weight, in plain letters, in the most
+/// common languages of plans.
 const COUNTING: [&str; 6] = ["calori", "kalori", "kcal", "deficit", "defizit", "kilokal"];
 
-/// No text, number fields aside, counts calories for somebody with an eating disorder.
+/// No text, numeric fields aside, may count calories for people with an eating disorder.
 pub(super) fn check(json: &Value, needs: &Needs, violations: &mut Vec<Violation>) {
     if !needs.cautions.contains(&Code::EatingDisorder) {
         return;

@@ -6,10 +6,10 @@ use crate::prompts;
 
 /// Longest correction text, in characters.
 pub const LIMIT_CHARS: usize = 3_000;
-/// One line of it: snippets are bounded where they are taken.
+/// Longest line of it; snippets are bounded where they are taken.
 const LINE_CHARS: usize = 400;
 
-/// Words the violations for the provider.
+/// Formulates the violations for the provider.
 pub fn correction(violations: &[Violation]) -> String {
     let mut sorted: Vec<_> = violations.iter().collect();
     sorted.sort_by_key(|violation| std::cmp::Reverse(violation.severity()));

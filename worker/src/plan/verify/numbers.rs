@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::violation::Violation;
 use crate::plan::schema;
 
-/// Notes every number outside its range.
+/// Records every number outside its range.
 pub(super) fn check(kind: PlanKind, json: &Value, violations: &mut Vec<Violation>) {
     walk(json, schema(kind), &mut String::new(), violations);
 }

@@ -11,15 +11,15 @@ use crate::plan::MealPlan;
 use crate::plan::meal::Food;
 use crate::plan::needs::{Band, Needs};
 
-/// Further from the calories than this, the plan is not nearly right.
+/// A plan further from the calories than this is not scaled.
 const WITHIN: f64 = 0.15;
-/// No portion may shrink or grow beyond these factors.
+/// The limits of a portion's factor.
 const SMALLEST: f64 = 0.7;
 const LARGEST: f64 = 1.4;
 /// How far inside a band to aim, so that rounding stays in it.
 const MARGIN: f64 = 0.01;
 
-/// What a food is mainly a source of.
+/// The main nutrient of a food.
 #[derive(Clone, Copy)]
 enum Source {
     Protein,
@@ -27,7 +27,7 @@ enum Source {
     Fats,
 }
 
-/// Changes portions where that meets the targets; says how.
+/// Changes portions if that meets the targets; returns how.
 pub(super) fn to_targets(day: &mut MealPlan, needs: &Needs) -> Option<Repair> {
     let total = Amounts::of_day(day);
     if meets(total, needs) || total.calories <= 0.0 || needs.calories.target <= 0.0 {
@@ -73,7 +73,7 @@ fn source(food: &Food) -> Source {
     }
 }
 
-/// Foods without a weight keep their portion: nothing could say the new one.
+/// Foods without a weight keep their portion, because the new one could not be stated.
 fn factor(food: &Food, factors: [f64; 3]) -> f64 {
     if food.grams > 0.0 { factors[source(food) as usize] } else { 1.0 }
 }
@@ -123,8 +123,8 @@ fn apply(day: &mut MealPlan, factors: [f64; 3]) {
     }
 }
 
-/// The factors that bring every macronutrient to the nearest place in its
-/// band; none when the foods do not allow it.
+/// The factors that bring every macronutrient to the nearest place in its band; none if
+/// the foods do not allow it.
 fn balance(day: &MealPlan, needs: &Needs) -> Option<[f64; 3]> {
     let mut parts = [[0.0; 3]; 3];
     let mut fixed = [0.0; 3];
@@ -141,7 +141,8 @@ fn balance(day: &MealPlan, needs: &Needs) -> Option<[f64; 3]> {
     let bands = [needs.protein, needs.carbs, needs.fats];
     let wanted = [0, 1, 2].map(|nutrient| {
         let now = parts[nutrient].iter().sum::<f64>() + fixed[nutrient];
-        // The target itself keeps the calories right; an open band keeps what is there.
+        // The target itself keeps the calories right; an open band keeps the current
+        // amount.
         let goal = if bands[nutrient].high.is_finite() {
             bands[nutrient].target
         } else {
@@ -156,7 +157,7 @@ fn inside(band: Band, amount: f64) -> f64 {
     amount.max(band.low * (1.0 + MARGIN)).min(band.high * (1.0 - MARGIN))
 }
 
-/// Cramer's rule; none when the rows depend on each other.
+/// Cramer's rule; none if the rows are linearly dependent.
 fn solve(rows: [[f64; 3]; 3], wanted: [f64; 3]) -> Option<[f64; 3]> {
     let whole = determinant(rows);
     if whole.abs() < 1e-6 {

@@ -21,13 +21,13 @@ pub(super) struct Amounts {
     pub(super) fiber: f64,
 }
 
-/// Stated sums may differ from counted ones by rounding of every part.
+/// Stated sums may differ from computed ones by the rounding of each part.
 const ROUNDING_SHARE: f64 = 0.02;
 const ROUNDING_KCAL: f64 = 5.0;
 const ROUNDING_G: f64 = 1.0;
 
 impl Amounts {
-    /// Those of foods together.
+    /// The sum of foods.
     pub(super) fn of<'f>(foods: impl IntoIterator<Item = &'f Food>) -> Self {
         foods.into_iter().fold(Self::default(), |sum, food| Self {
             calories: sum.calories + food.calories,
@@ -38,12 +38,12 @@ impl Amounts {
         })
     }
 
-    /// Those of a whole day, counted from the foods.
+    /// The sum of a whole day, computed from the foods.
     pub(super) fn of_day(day: &MealPlan) -> Self {
         Self::of(day.meals.iter().flat_map(|meal| &meal.foods))
     }
 
-    /// As a meal states them.
+    /// The amounts that the meal states.
     pub(super) fn stated(meal: &Meal) -> Self {
         Self {
             calories: meal.total_calories,
@@ -54,7 +54,7 @@ impl Amounts {
         }
     }
 
-    /// As the day's totals state them.
+    /// The amounts that the day's totals state.
     pub(super) fn stated_of_day(totals: &DailyTotals) -> Self {
         Self {
             calories: totals.calories,
@@ -88,7 +88,7 @@ impl Amounts {
         ]
     }
 
-    /// The columns in which `stated` is not this sum.
+    /// The columns in which `stated` differs from this sum.
     fn differences(self, stated: Self) -> impl Iterator<Item = (&'static str, f64, f64)> {
         self.columns().into_iter().zip(stated.columns()).filter_map(
             |((name, counted), (_, stated))| {
@@ -100,7 +100,7 @@ impl Amounts {
     }
 }
 
-/// Notes every sum and target that is missed.
+/// Records every wrong sum and missed target.
 pub(super) fn check(day: &MealPlan, needs: &Needs, violations: &mut Vec<Violation>) {
     for (index, meal) in day.meals.iter().enumerate() {
         for (name, stated, counted) in Amounts::of(&meal.foods).differences(Amounts::stated(meal)) {

@@ -8,7 +8,7 @@ use crate::plan::training::{GearSet, Regions};
 use crate::plan::words::{Place, WorkoutType};
 use crate::plan::workout::{Exercise, TrainingDay, WeeklySummary};
 
-/// Notes everything about the week that does not fit the person.
+/// Records everything in the week that does not fit the person.
 pub(super) fn check(week: &WorkoutPlan, needs: &Needs, violations: &mut Vec<Violation>) {
     days(week, needs, violations);
     for (index, day) in week.weekly_plan.iter().enumerate() {
@@ -64,8 +64,8 @@ fn equipment(
     }
 }
 
-/// What an item of a list needs that is not there. "Dumbbells or water
-/// bottles" needs one of the two, "(optional)" nothing.
+/// The missing equipment of a list item. "Dumbbells or water bottles" needs one of the
+/// two, "(optional)" none.
 fn missing(item: &str, available: GearSet) -> GearSet {
     let item = item.to_lowercase();
     if item.contains("optional") {
@@ -117,7 +117,7 @@ fn injuries(week: &WorkoutPlan, needs: &Needs, violations: &mut Vec<Violation>) 
     }
 }
 
-/// "Skip the jumps" is no jump.
+/// "Skip the jumps" is not a jump.
 fn says_no(text: &str) -> bool {
     const NO: &[&str] = &["no", "not", "without", "avoid", "skip", "instead", "never", "omit"];
     text.split(|c: char| !c.is_alphanumeric())
@@ -169,7 +169,7 @@ fn summary(week: &WorkoutPlan, violations: &mut Vec<Violation>) {
     }
 }
 
-/// The summary with its counts taken from the days.
+/// The summary with its counts computed from the days.
 pub(super) fn counted(week: &WorkoutPlan) -> WeeklySummary {
     let days = &week.weekly_plan;
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);

@@ -8,10 +8,10 @@ use regimen_common::food::Style;
 use crate::plan::training::{Gear, Region};
 use crate::plan::words::{Day, Place};
 
-/// How bad a violation is.
+/// The severity of a violation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// A number that is not the sum of its parts; repair mends it.
+    /// A number that is not the sum of its parts; repair fixes it.
     Arithmetic,
     /// The plan does not fit the person.
     Unfit,
@@ -19,16 +19,16 @@ pub enum Severity {
     Dangerous,
 }
 
-/// One thing that is wrong with a plan. Places are JSON pointers into it.
+/// One violation of a plan. Places are JSON pointers into it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Violation {
-    /// A food that this person must not eat.
+    /// A food that this person is allergic to.
     Allergen {
         /// Where it is named.
         at: String,
         /// As the plan names it.
         food: String,
-        /// What is wrong with it.
+        /// The allergens.
         contains: Vec<String>,
     },
     /// A food that this person does not like.
@@ -38,70 +38,70 @@ pub enum Violation {
         /// As the plan names it.
         food: String,
     },
-    /// A food that the way of eating forbids.
+    /// A food that the diet forbids.
     Diet {
-        /// Which one.
+        /// The diet.
         style: Style,
         /// Where it is named.
         at: String,
         /// As the plan names it.
         food: String,
-        /// What is wrong with it.
+        /// The forbidden traits.
         contains: Vec<String>,
     },
-    /// Text that has no place in a plan: a link, markup, our own markers.
+    /// Text that does not belong in a plan: a link, markup, our own markers.
     Foreign {
         /// Where it stands.
         at: String,
-        /// What gave it away.
+        /// The sign of it.
         what: String,
     },
-    /// Words this person had better not read.
+    /// Words that this person should not read.
     Sensitive {
         /// Where they stand.
         at: String,
         /// The first of them.
         what: String,
     },
-    /// A food named in another language only, where it must be judged.
+    /// A food named only in another language, although it must be checked.
     Untranslated {
         /// Where it is named.
         at: String,
         /// As the plan names it.
         food: String,
     },
-    /// A food with figures no food can have.
+    /// A food with impossible nutrient values.
     Impossible {
         /// Where it stands.
         at: String,
         /// As the plan names it.
         food: String,
-        /// What it has.
+        /// The impossible value.
         what: &'static str,
     },
-    /// A food with figures that the reference knows otherwise.
+    /// A food whose nutrient values contradict the reference.
     Nutrients {
         /// Where it stands.
         at: String,
         /// As the plan names it.
         food: String,
-        /// Which.
+        /// Which values.
         figures: Vec<&'static str>,
     },
-    /// The day's calories are off.
+    /// The day's calories miss the target.
     Calories {
-        /// kcal aimed at.
+        /// Target, kcal.
         target: f64,
         /// kcal in the meals.
         found: f64,
     },
-    /// A day's macronutrient is off.
+    /// A day's macronutrient misses its target.
     Macro {
         /// Which one.
         name: &'static str,
         /// Least allowed, g.
         low: f64,
-        /// Most allowed, g; infinite where only little is wrong.
+        /// Most allowed, g; infinite if only too little is wrong.
         high: f64,
         /// g in the meals.
         found: f64,
@@ -112,10 +112,10 @@ pub enum Violation {
         at: String,
         /// As stated.
         stated: f64,
-        /// As counted.
+        /// As computed.
         counted: f64,
     },
-    /// A number nobody can mean.
+    /// An impossible number.
     OutOfRange {
         /// Where it stands.
         at: String,
@@ -124,7 +124,7 @@ pub enum Violation {
     },
     /// Too few or too many meals.
     Meals {
-        /// Wanted a day.
+        /// The requested number per day.
         wanted: RangeInclusive<u8>,
         /// In the plan.
         found: usize,
@@ -138,7 +138,7 @@ pub enum Violation {
     },
     /// Too few or too many training days.
     TrainingDays {
-        /// Wanted a week.
+        /// The requested number per week.
         wanted: RangeInclusive<u8>,
         /// In the plan.
         found: usize,
@@ -148,13 +148,13 @@ pub enum Violation {
         /// Which day.
         day: Day,
     },
-    /// A session in a place this person does not train in.
+    /// A session in a place where this person does not train.
     PlaceUnavailable {
         /// Where it stands.
         at: String,
         /// The place.
         place: Place,
-        /// What there is.
+        /// The available places.
         available: Vec<Place>,
     },
     /// An exercise without its equipment.
@@ -180,7 +180,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// How bad it is.
+    /// Its severity.
     pub fn severity(&self) -> Severity {
         match self {
             Self::Allergen { .. } | Self::Foreign { .. } => Severity::Dangerous,
@@ -230,7 +230,7 @@ impl Violation {
     }
 }
 
-/// What is wrong and what would be right, for a log and for the provider.
+/// What is wrong and what would be right, for the log and for the provider.
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
