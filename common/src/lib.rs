@@ -31,6 +31,7 @@ pub mod roots;
 pub mod safety;
 pub mod shutdown;
 pub mod start;
+pub mod stripe;
 pub mod telemetry;
 
 #[cfg(feature = "test-support")]

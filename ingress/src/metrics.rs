@@ -80,27 +80,6 @@ pub const METRICS: &[Metric] = &[
         "Time from Stripe's making of an event to its being stored here",
     ),
     counter(
-        "regimen_stripe_calls_total",
-        Labels::Each(&[(
-            "outcome",
-            &[
-                "ok",
-                "no_key",
-                "away",
-                "busy",
-                "in_flight",
-                "key_reused",
-                "forbidden",
-                "missing",
-                "declined",
-                "refused",
-                "unreadable",
-            ],
-        )]),
-        "Calls to Stripe",
-    ),
-    histogram("regimen_stripe_call_seconds", PLAIN, "Time of a call to Stripe, repeats included"),
-    counter(
         "regimen_stripe_alerts_total",
         Labels::Each(&[("alert", &["missing_customer", "livemode", "connected_account"])]),
         "What about payments needs a person; the log says which event",

@@ -10,12 +10,12 @@ use regimen_common::dispatch::Queue;
 use regimen_common::readiness::VitalTasks;
 use regimen_common::redis::{Redis, RedisError};
 use regimen_common::shutdown::Shutdown;
+use regimen_common::stripe::StripeClient;
 use tokio::sync::Semaphore;
 
 use crate::auth::{AdminTable, AuthSetupError, Authenticator};
 use crate::config::IngressConfig;
 use crate::limits::RateLimits;
-use crate::stripe_api::StripeApi;
 use crate::stripe_api::account::AccountReader;
 use crate::watching::Watching;
 
@@ -40,8 +40,8 @@ pub struct AppState {
     /// Rate limits and quotas.
     pub limits: Arc<RateLimits>,
     /// Calls to Stripe.
-    pub stripe: Arc<StripeApi>,
-    /// The whole Stripe account, for the operators' dashboards.
+    pub stripe: StripeClient,
+    /// All of the account at Stripe, for the operators' dashboards.
     pub account: Arc<AccountReader>,
     /// Job changes for waiting requests, and the state of jobs.
     pub watching: Watching,
@@ -83,10 +83,10 @@ impl AppState {
         let db = db::pool(&config.database_url, config.database_pool_size, "regimen-ingress")?;
         let redis = Redis::new(&config.redis_url, &config.redis_prefix)?;
         let access = config.stripe.access.clone();
-        let stripe = Arc::new(StripeApi::new(access, config.stripe.timeout, rand::make_rng())?);
+        let stripe = StripeClient::new(access, config.stripe.timeout, rand::make_rng())?;
         let admins = AdminTable::new(db.clone(), config.auth.admin_table.as_ref());
         Ok(Self {
-            account: Arc::new(AccountReader::new(Arc::clone(&stripe))),
+            account: Arc::new(AccountReader::new(stripe.clone())),
             stripe,
             admins: Arc::new(admins),
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),

@@ -108,7 +108,11 @@ impl Deps {
             announcer: Announcer::start(redis.clone()),
             budgets: Budgets::new(redis.clone(), config.budgets, Box::new(db.clone())),
             fallback: fallback(&config, redis.clone())?,
-            stripe: StripeReader::new(config.stripe.access.clone(), clock.clone())?,
+            stripe: StripeReader::new(
+                config.stripe.access.clone(),
+                clock.clone(),
+                rand::make_rng(),
+            )?,
             mailer: mailer.transpose()?,
             webhook_sender,
             clock,

@@ -113,6 +113,27 @@ pub const COMMON: &[Metric] = &[
         "1; the labels name the binary and its release",
     ),
     counter(
+        "regimen_stripe_calls_total",
+        Labels::Each(&[(
+            "outcome",
+            &[
+                "ok",
+                "no_key",
+                "away",
+                "busy",
+                "in_flight",
+                "key_reused",
+                "forbidden",
+                "missing",
+                "declined",
+                "refused",
+                "unreadable",
+            ],
+        )]),
+        "Calls to Stripe",
+    ),
+    histogram("regimen_stripe_call_seconds", PLAIN, "Time of a call to Stripe, repeats included"),
+    counter(
         "regimen_sentry_events_held_back_total",
         PLAIN,
         "Reports to Sentry that came more often than ten times a minute and were not sent",

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use regimen_common::billing::is_stripe_id;
 use regimen_common::db::accounts;
 use regimen_common::db::billing::payers::{self, Payer};
+use regimen_common::stripe::{Refusal, StripeError};
 use regimen_common::telemetry::UserHash;
 use stripe_billing::billing_portal_session::CreateBillingPortalSession;
 use stripe_billing::invoice::ListInvoice;
@@ -27,7 +28,6 @@ use crate::auth::Caller;
 use crate::error::{ApiError, FieldError};
 use crate::state::AppState;
 use crate::stripe_api::replies::{Customer, Invoice, List, Session, Subscription};
-use crate::stripe_api::{CallError, Refusal};
 
 /// The metadata key with our user's id.
 const USER_ID: &str = regimen_common::billing::object::USER_ID;
@@ -85,17 +85,17 @@ pub async fn checkout(
         let key = keys::derived(&[&words, customer.as_deref().unwrap_or_default()])?;
         let made = match (state.stripe.write::<Session>(session.build(), &key).await, customer) {
             (Ok(made), _) => made,
-            (Err(CallError::Missing(refusal)), Some(lost)) if is_about_customer(&refusal) => {
+            (Err(StripeError::Missing(refusal)), Some(lost)) if is_about_customer(&refusal) => {
                 lose(state, user, &lost).await?;
                 continue;
             }
             (Err(error), _) => return Err(error.into()),
         };
         let Session { id, url: Some(url), .. } = made.value else {
-            return Err(CallError::Unreadable.into());
+            return Err(StripeError::Unreadable.into());
         };
         if !is_stripe_id(&id) {
-            return Err(CallError::Unreadable.into());
+            return Err(StripeError::Unreadable.into());
         }
         one_checkout::make_only(state, user, &id, made.replayed).await?;
         return Ok(url);
@@ -192,11 +192,11 @@ pub async fn portal(
         let session =
             CreateBillingPortalSession::new().customer(&*customer).return_url(&*return_url);
         match state.stripe.write::<Session>(session.build(), &key).await {
-            Err(CallError::Missing(refusal)) if is_about_customer(&refusal) => {
+            Err(StripeError::Missing(refusal)) if is_about_customer(&refusal) => {
                 lose(state, user, &customer).await?;
             }
             Err(error) => return Err(error.into()),
-            Ok(session) => return session.value.url.ok_or(CallError::Unreadable.into()),
+            Ok(session) => return session.value.url.ok_or(StripeError::Unreadable.into()),
         }
     }
     Err(unknown_customer())
@@ -221,7 +221,7 @@ pub async fn invoices(
     let request = ListInvoice::new().customer(customer).limit(INVOICES);
     match state.stripe.read::<List<Invoice>>(request.build()).await {
         Ok(list) => Ok(list.data),
-        Err(CallError::Missing(_)) => Err(no_such_customer()),
+        Err(StripeError::Missing(_)) => Err(no_such_customer()),
         Err(error) => Err(error.into()),
     }
 }
@@ -267,7 +267,7 @@ pub async fn owns_subscription(
     let request = RetrieveSubscription::new(subscription).build();
     match state.stripe.read::<Subscription>(request).await {
         Ok(found) => Ok(found.customer.is_some_and(|customer| customer.id() == own)),
-        Err(CallError::Missing(_)) => Ok(false),
+        Err(StripeError::Missing(_)) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -292,7 +292,7 @@ async fn own_customer(
     let request = RetrieveCustomer::new(named.as_str()).build();
     let customer = match state.stripe.read::<Customer>(request).await {
         Ok(customer) => customer,
-        Err(CallError::Missing(_)) => return Ok(None),
+        Err(StripeError::Missing(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let same_address = match (&caller.email, &customer.email) {

@@ -7,6 +7,7 @@
 //! no session that could be paid.
 
 use regimen_common::db::billing::{checkouts, payers};
+use regimen_common::stripe::StripeError;
 use stripe_checkout::checkout_session::{ExpireCheckoutSession, RetrieveCheckoutSession};
 use stripe_client_core::StripeRequest;
 use uuid::Uuid;
@@ -14,7 +15,6 @@ use uuid::Uuid;
 use super::keys;
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::stripe_api::CallError;
 use crate::stripe_api::replies::Session;
 
 /// The highest number of concurrent checkouts in other tabs to expire.
@@ -83,7 +83,7 @@ async fn status(state: &AppState, session: &str) -> Result<Option<String>, ApiEr
     let request = RetrieveCheckoutSession::new(session).build();
     match state.stripe.read::<Session>(request).await {
         Ok(session) => Ok(session.status),
-        Err(CallError::Missing(_)) => Ok(None),
+        Err(StripeError::Missing(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -92,20 +92,20 @@ async fn close(state: &AppState, session: &str) -> Result<End, ApiError> {
     let key = keys::derived(&["expire checkout", session])?;
     let request = ExpireCheckoutSession::new(session).build();
     match state.stripe.write::<Session>(request, &key).await {
-        Ok(_) | Err(CallError::Missing(_)) => return Ok(End::Closed),
-        // It is no longer open; its status says why.
-        Err(CallError::Refused(_)) => {}
+        Ok(_) | Err(StripeError::Missing(_)) => return Ok(End::Closed),
+        // It is open no more; as what, it says itself.
+        Err(StripeError::Refused(_)) => {}
         Err(error) => return Err(error.into()),
     }
     let request = RetrieveCheckoutSession::new(session).build();
     let session = match state.stripe.read::<Session>(request).await {
         Ok(session) => session,
-        Err(CallError::Missing(_)) => return Ok(End::Closed),
+        Err(StripeError::Missing(_)) => return Ok(End::Closed),
         Err(error) => return Err(error.into()),
     };
     Ok(match session.status.as_deref() {
         Some("complete") => End::Paid(session.subscription.map(|sold| sold.id().to_owned())),
-        Some("open") => return Err(ApiError::StripeAway(CallError::InFlight.into())),
+        Some("open") => return Err(ApiError::StripeAway(StripeError::InFlight.into())),
         _ => End::Closed,
     })
 }

@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use regimen_common::db::admin_actions::{self, Action};
+use regimen_common::stripe::{Reply, StripeError};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stripe_billing::invoice::SendInvoiceInvoice;
@@ -21,8 +22,8 @@ const LONGEST_TRIAL: i64 = 730 * 86_400;
 use crate::auth::{Caller, Role};
 use crate::error::ApiError;
 use crate::state::AppState;
+use crate::stripe_api::for_operator;
 use crate::stripe_api::replies::{List, Subscription};
-use crate::stripe_api::{CallError, Reply};
 
 /// A change of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +146,7 @@ async fn only_item(
     price: &str,
 ) -> Result<UpdateSubscriptionItems, ApiError> {
     let request = RetrieveSubscription::new(subscription).build();
-    let found: Subscription = state.stripe.read(request).await.map_err(CallError::for_operator)?;
+    let found: Subscription = state.stripe.read(request).await.map_err(for_operator)?;
     let items = found.items.map(|items| items.data).unwrap_or_default();
     let [item] = items.as_slice() else {
         return Err(ApiError::Conflict(format!(
@@ -219,8 +220,8 @@ pub async fn invoice(state: &AppState, of: &str) -> Result<Option<Value>, ApiErr
     };
     let found = match state.stripe.read::<Value>(request).await {
         Ok(found) => found,
-        Err(CallError::Missing(_)) => return Ok(None),
-        Err(error) => return Err(error.for_operator()),
+        Err(StripeError::Missing(_)) => return Ok(None),
+        Err(error) => return Err(for_operator(error)),
     };
     Ok(if found["object"] == "list" { found["data"].get(0).cloned() } else { Some(found) })
 }
@@ -239,7 +240,7 @@ pub async fn customer(state: &AppState, id: &str) -> Result<(Value, Vec<Value>),
         state.stripe.read::<Value>(invoices),
         state.stripe.read::<List<Value>>(methods),
     )
-    .map_err(CallError::for_operator)?;
+    .map_err(for_operator)?;
     customer["invoices"] = invoices;
     Ok((customer, methods.data))
 }
@@ -257,7 +258,7 @@ async fn recorded<T>(
     name: &str,
     target: &str,
     detail: &Value,
-    call: impl Future<Output = Result<T, CallError>>,
+    call: impl Future<Output = Result<T, StripeError>>,
 ) -> Result<T, ApiError> {
     let actor = actor(caller);
     let client = state.db.get().await?;
@@ -265,7 +266,7 @@ async fn recorded<T>(
     let record = admin_actions::begin(&client, &action, None).await?;
     drop(client);
     let called = call.await;
-    let outcome = called.as_ref().err().map_or("done", CallError::label);
+    let outcome = called.as_ref().err().map_or("done", StripeError::label);
     tracing::info!(actor, action = name, target, outcome, "an operator acted");
     let ended = async {
         let client = state.db.get().await?;
@@ -275,5 +276,5 @@ async fn recorded<T>(
         // The change was made; a record without an outcome says that it may have been.
         tracing::warn!(record, %error, "could not complete the record of an operator's action");
     }
-    called.map_err(CallError::for_operator)
+    called.map_err(for_operator)
 }

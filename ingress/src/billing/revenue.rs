@@ -5,11 +5,11 @@ use chrono::TimeDelta;
 use regimen_common::billing::is_stripe_id;
 use regimen_common::billing::metrics::{Metrics, Price, Standing, WINDOW_DAYS};
 use regimen_common::db::billing::payers;
+use regimen_common::stripe::StripeError;
 use stripe_client_core::{RequestBuilder, StripeMethod};
 
 use crate::error::ApiError;
 use crate::state::AppState;
-use crate::stripe_api::CallError;
 use crate::stripe_api::replies::PriceObject;
 
 /// The current numbers.
@@ -27,7 +27,9 @@ pub async fn metrics(state: &AppState) -> Result<(Metrics, Standing), ApiError> 
         match state.stripe.read::<PriceObject>(request).await {
             Ok(price) => fetched.push(Price::from(price)),
             // Counted as unpriced.
-            Err(CallError::Missing(_)) => tracing::warn!(price = id, "Stripe knows no such price"),
+            Err(StripeError::Missing(_)) => {
+                tracing::warn!(price = id, "Stripe knows no such price")
+            }
             Err(error) => return Err(error.into()),
         }
     }

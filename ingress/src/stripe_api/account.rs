@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regimen_common::stripe::{StripeClient, StripeError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,7 +16,6 @@ use tokio::time::{Instant, timeout};
 use tokio::try_join;
 
 use super::replies::{List, Reference};
-use super::{CallError, StripeApi};
 use crate::error::ApiError;
 
 /// How long the account is cached.
@@ -200,13 +200,13 @@ impl SoldPrice {
 /// Reads the account on request, unless it is cached.
 #[derive(Debug)]
 pub struct AccountReader {
-    stripe: Arc<StripeApi>,
+    stripe: StripeClient,
     kept: Mutex<Option<(Instant, Arc<Account>)>>,
 }
 
 impl AccountReader {
-    /// Reads with `stripe`.
-    pub fn new(stripe: Arc<StripeApi>) -> Self {
+    /// Reads through `stripe`.
+    pub fn new(stripe: StripeClient) -> Self {
         Self { stripe, kept: Mutex::new(None) }
     }
 
@@ -222,7 +222,7 @@ impl AccountReader {
             return Ok(Arc::clone(account));
         }
         let read = timeout(LONGEST, self.read()).await;
-        let account = Arc::new(read.map_err(|_| CallError::Busy { status: 504 })??);
+        let account = Arc::new(read.map_err(|_| StripeError::Busy { status: 504 })??);
         *kept = Some((Instant::now(), Arc::clone(&account)));
         Ok(account)
     }
@@ -273,7 +273,7 @@ impl AccountReader {
             let page: Page = self.stripe.read(request).await?;
             after = page.data.last().and_then(|last| last["id"].as_str()).map(str::to_owned);
             for object in page.data {
-                found.push(serde_json::from_value(object).map_err(|_| CallError::Unreadable)?);
+                found.push(serde_json::from_value(object).map_err(|_| StripeError::Unreadable)?);
             }
             if !page.has_more || after.is_none() {
                 return Ok(found);

@@ -1,11 +1,10 @@
-//! Stripe's API: settings, calls, and the fields that are read of its objects.
+//! Stripe's API as the ingress uses it: settings, what is read of its objects,
+//! and what callers are told when a call fails.
 
 pub mod account;
-mod client;
 mod config;
 mod error;
 pub mod replies;
 
-pub use client::{Reply, StripeApi};
 pub use config::StripeConfig;
-pub use error::{CallError, Refusal};
+pub use error::for_operator;

@@ -6,13 +6,13 @@ use std::error::Error;
 
 use regimen_common::config::Env;
 use regimen_common::db::billing::backfill::{Occasion, standing};
+use regimen_common::stripe::StripeError;
 use regimen_common::{process, start};
 
 use crate::config::WorkerConfig;
 use crate::deps::Deps;
 use crate::periodic::backfill::{self, DAYS, HOLD, Outcome};
 use crate::periodic::stripe_import;
-use crate::stripe::StripeError;
 
 /// What `regimen-worker backfill` takes.
 #[derive(Debug, clap::Args)]

@@ -18,11 +18,11 @@ use regimen_common::db::billing::backfill::{self, Occasion, Tally};
 use regimen_common::db::billing::claims::Failure;
 use regimen_common::db::billing::events::{self, NewEvent, Source, Stored};
 use regimen_common::dispatch::{List, Message};
+use regimen_common::stripe::StripeError;
 use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 
 use crate::deps::Deps;
-use crate::stripe::StripeError;
 
 /// How long Stripe keeps events, in days.
 pub const DAYS: u16 = 30;

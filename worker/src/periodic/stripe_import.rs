@@ -18,11 +18,12 @@ use regimen_common::billing::state::{CustomerState, Link, LinkSource};
 use regimen_common::db::billing::backfill::{self, Occasion, Place};
 use regimen_common::db::billing::{customers, profiles};
 use regimen_common::db::{DbError, Transaction};
+use regimen_common::stripe::StripeError;
 use serde_json::Value;
 
 use super::backfill::{BackfillError, HOLD};
 use crate::deps::Deps;
-use crate::stripe::{Page, StripeError};
+use crate::stripe::Page;
 
 /// Between two pages, to leave most of Stripe's limit (100 reads per second in live mode,
 /// 25 in test mode) to others.
@@ -134,7 +135,7 @@ async fn read_list(
     let mut pace = tokio::time::interval(PACE);
     loop {
         pace.tick().await;
-        let path = format!("/v1/{}", list.name());
+        let path = format!("/{}", list.name());
         let Page { data, has_more, made_at } =
             deps.stripe.page(&path, list.query(), after.as_deref()).await?;
         let client = deps.db.get().await?;

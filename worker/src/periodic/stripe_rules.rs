@@ -13,11 +13,11 @@ use regimen_common::billing::record::{Basis, Record, Standing};
 use regimen_common::billing::verdict::{Answer, Question};
 use regimen_common::db::billing::{customers, profiles};
 use regimen_common::db::{Client, DbError};
+use regimen_common::stripe::StripeError;
 use regimen_common::telemetry::UserHash;
 use uuid::Uuid;
 
 use crate::deps::Deps;
-use crate::stripe::StripeError;
 
 const EVERY: Duration = Duration::from_secs(3_600);
 const AFTER_FAILURE: Duration = Duration::from_secs(60);

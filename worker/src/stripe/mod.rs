@@ -1,41 +1,34 @@
 //! Reads from Stripe: subscriptions whose state is uncertain, the customer of a
 //! charge, undelivered events.
 //!
-//! Plain HTTP and our own lenient types instead of the typed client: that
-//! refuses a whole object because of one unexpected field, and what is read
-//! here decides what people have paid for.
+//! Requests are built by async-stripe's types; replies are read as our own lenient
+//! types: the library's refuse a whole object over one field they do not expect,
+//! and what is read here decides what people have paid for.
 
 mod config;
-mod error;
 
 use std::time::Duration;
 
-use chrono::DateTime;
+use rand::rngs::StdRng;
 use regimen_common::billing::object::{Subscription, customer_of_charge};
 use regimen_common::billing::verdict::{Answer, Question};
-use regimen_common::billing::{API_VERSION, StripeAccess};
+use regimen_common::billing::{StripeAccess, is_stripe_id};
 use regimen_common::clock::Clock;
-use reqwest::header::{DATE, HeaderMap};
-use reqwest::{Client, StatusCode};
-use secrecy::ExposeSecret;
+use regimen_common::stripe::{Reply, StripeClient, StripeError};
 use serde_json::Value;
+use stripe_billing::subscription::RetrieveSubscription;
+use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
+use stripe_core::charge::RetrieveCharge;
 
 pub use config::StripeConfig;
-pub use error::StripeError;
 
-const CONNECT: Duration = Duration::from_secs(3);
-const TOTAL: Duration = Duration::from_secs(8);
-/// Waits before a page is requested again.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-/// Larger replies are not read; a page of 100 events is about 1 MB.
-const MAX_REPLY: usize = 16 * 1024 * 1024;
+/// How long one call may take.
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Reads from Stripe. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct StripeReader {
-    access: StripeAccess,
-    client: Client,
+    client: StripeClient,
     clock: Clock,
 }
 
@@ -55,41 +48,41 @@ impl StripeReader {
     ///
     /// # Errors
     /// The HTTP client could not be set up.
-    pub fn new(access: StripeAccess, clock: Clock) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT)
-            .timeout(TOTAL)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("regimen/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { access, client, clock })
+    pub fn new(access: StripeAccess, clock: Clock, rng: StdRng) -> Result<Self, reqwest::Error> {
+        Ok(Self { client: StripeClient::new(access, TIMEOUT, rng)?, clock })
     }
 
     /// Whether there is a key.
     pub fn is_configured(&self) -> bool {
-        self.access.key.is_some()
+        self.client.is_configured()
     }
 
-    /// Stripe's answer to a question. An object that Stripe does not know is an answer
-    /// too.
+    /// Stripe's answer to a question, asked once: who asks comes again by itself.
+    /// What Stripe does not know is an answer too.
     ///
     /// # Errors
     /// Stripe did not answer, or refused.
     pub async fn answer(&self, question: &Question) -> Result<Answer, StripeError> {
-        let path = match question {
-            Question::Subscription(id) => path("subscriptions", id),
-            Question::Charge(id) => path("charges", id),
+        let (Question::Subscription(id) | Question::Charge(id)) = question;
+        // Ids come from outside and become a part of the path.
+        if !is_stripe_id(id) {
+            return Ok(Answer::Missing);
+        }
+        let request = match question {
+            Question::Subscription(id) => RetrieveSubscription::new(id.as_str()).build(),
+            Question::Charge(id) => RetrieveCharge::new(id.as_str()).build(),
         };
-        let (value, at) = match self.get(&path, &[]).await {
+        let reply = match self.client.read_once::<Value>(&request).await {
             Ok(reply) => reply,
-            Err(StripeError::Missing) => return Ok(Answer::Missing),
+            Err(StripeError::Missing(_)) => return Ok(Answer::Missing),
             Err(error) => return Err(error),
         };
         Ok(match question {
             Question::Subscription(_) => {
-                Answer::Subscription(Box::new(Subscription::from_value(&value)), at)
+                let subscription = Subscription::from_value(&reply.value);
+                Answer::Subscription(Box::new(subscription), self.made_at(&reply))
             }
-            Question::Charge(_) => Answer::Customer(customer_of_charge(&value)),
+            Question::Charge(_) => Answer::Customer(customer_of_charge(&reply.value)),
         })
     }
 
@@ -109,11 +102,11 @@ impl StripeReader {
         if undelivered {
             query.push(("delivery_success", "false"));
         }
-        self.page("/v1/events", &query, after).await
+        self.page("/events", &query, after).await
     }
 
-    /// A page of a list, newest first, after the object `after`; retried when Stripe is
-    /// briefly unavailable.
+    /// A page of the list at `path` (without the version), newest first, after the
+    /// object `after`.
     ///
     /// # Errors
     /// Stripe did not answer, or refused.
@@ -123,75 +116,23 @@ impl StripeReader {
         query: &[(&str, &str)],
         after: Option<&str>,
     ) -> Result<Page, StripeError> {
-        for pause in PAUSES {
-            match self.page_once(path, query, after).await {
-                Err(error @ (StripeError::Away(_) | StripeError::Busy { .. })) => {
-                    tracing::warn!(%error, path, "a page of Stripe's is asked for again");
-                    tokio::time::sleep(pause).await;
-                }
-                done => return done,
-            }
-        }
-        self.page_once(path, query, after).await
-    }
-
-    async fn page_once(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-        after: Option<&str>,
-    ) -> Result<Page, StripeError> {
         let mut all = vec![("limit", "100")];
         all.extend(query);
         all.extend(after.map(|after| ("starting_after", after)));
-        let (mut page, made_at) = self.get(path, &all).await?;
-        let has_more = page.get("has_more").and_then(Value::as_bool).unwrap_or(false);
-        match page.get_mut("data").map(Value::take) {
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(all).finish();
+        let mut request = RequestBuilder::new(StripeMethod::Get, path);
+        request.query = Some(query);
+        let mut reply = self.client.read_reply::<Value>(&request).await?;
+        let has_more = reply.value.get("has_more").and_then(Value::as_bool).unwrap_or(false);
+        let made_at = self.made_at(&reply);
+        match reply.value.get_mut("data").map(Value::take) {
             Some(Value::Array(data)) => Ok(Page { data, has_more, made_at }),
             _ => Err(StripeError::Unreadable),
         }
     }
 
-    /// A reply and the second at which it was made, by Stripe's clock.
-    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<(Value, i64), StripeError> {
-        let key = self.access.key.as_ref().ok_or(StripeError::NoKey)?;
-        let mut url = self.access.url(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let request = self
-            .client
-            .get(url)
-            .bearer_auth(key.expose_secret())
-            .header("Stripe-Version", API_VERSION);
-        let mut response = request.send().await?;
-        let (status, at) = (response.status(), self.made_at(response.headers()));
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_REPLY {
-                return Err(StripeError::Unreadable);
-            }
-        }
-        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-        match status {
-            StatusCode::OK if value.is_object() => Ok((value, at)),
-            StatusCode::OK => Err(StripeError::Unreadable),
-            _ => Err(StripeError::of_reply(status, &value)),
-        }
-    }
-
     /// The reply's `Date`, else our own time.
-    fn made_at(&self, headers: &HeaderMap) -> i64 {
-        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-        date.map_or_else(|| self.clock.now(), DateTime::from).timestamp()
+    fn made_at<T>(&self, reply: &Reply<T>) -> i64 {
+        reply.made_at.unwrap_or_else(|| self.clock.now()).timestamp()
     }
-}
-
-/// The path of one object. Ids are untrusted: an id with special characters becomes one
-/// that does not exist instead of another path.
-fn path(kind: &str, id: &str) -> String {
-    let plain = id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    format!("/v1/{kind}/{}", if plain { id } else { "not-an-id" })
 }

@@ -190,7 +190,7 @@ async fn a_generation_that_fails_is_told_and_counted_as_the_app_does() {
     for constraint in CONSTRAINTS {
         let settings = [("RETRY_ROUNDS_SECONDS", "0.05"), ("PROVIDER_ATTEMPTS", "1")];
         let fleet = Fleet::of(database(constraint).await, &settings).await;
-        let (ingress, _worker) = tokio::join!(fleet.ingress(), fleet.worker());
+        let (ingress, worker) = tokio::join!(fleet.ingress(), fleet.worker());
         let failing = json!({"rules": [{"action": {"do": "status", "status": 401}}]});
         fleet.simulator.control(failing).await;
         let user = sign_up(&fleet).await;
@@ -207,5 +207,73 @@ async fn a_generation_that_fails_is_told_and_counted_as_the_app_does() {
             assert_eq!(fleet.count(&sql).await, 1, "{constraint} {kind}");
             assert_eq!(active(&fleet, user, kind).await, Value::Null);
         }
+
+        // The fault is mended and an operator has both done again.
+        fleet.simulator.control(json!({"replace": true, "rules": []})).await;
+        for provider in ["openai", "anthropic", "gemini"] {
+            operate(&ingress, &format!("/admin/providers/{provider}/resume")).await;
+            let lifted = format!("regimen_provider_lifts{{provider=\"{provider}\"}}");
+            fleet.until_metric(&worker, &lifted, 1.0).await;
+        }
+        for job in fleet.ids("select id from regimen.jobs where state = 'failed'").await {
+            operate(&ingress, &format!("/admin/jobs/{job}/retry")).await;
+        }
+        let completed = ("completed".to_owned(), "completed".to_owned());
+        assert_eq!(soon("the end", polled(&ingress, user)).await, completed, "{constraint}");
+        for kind in ["meal", "workout"] {
+            let shown = active(&fleet, user, kind).await;
+            assert_eq!(shown, json!(["completed", true, quiz]), "{constraint} {kind}");
+        }
     }
+}
+
+async fn operate(ingress: &Ingress, path: &str) {
+    let answer = ingress.door().request(Method::POST, Uuid::new_v4(), path).send().await.unwrap();
+    let (status, body) = (answer.status(), answer.text().await.unwrap());
+    assert!(status.is_success(), "{path}: {status} {body}");
+}
+
+/// A team that goes back: the old service finds our plan as it would its own, saves the
+/// next one over it with its own statement, and our service tells of that one.
+#[tokio::test]
+async fn the_old_service_goes_on_from_our_plans() {
+    let fleet = Fleet::of(database(CONSTRAINTS[1]).await, &[]).await;
+    let (ingress, _worker) = tokio::join!(fleet.ingress(), fleet.worker());
+    let user = sign_up(&fleet).await;
+    let quiz = store_quiz(&fleet, user).await;
+    generate(&ingress, user, quiz).await;
+    let completed = ("completed".to_owned(), "completed".to_owned());
+    assert_eq!(soon("both plans", polled(&ingress, user)).await, completed);
+
+    let client = fleet.db().await;
+    for (table, list) in [("ai_meal_plans", "meals"), ("ai_workout_plans", "weekly_plan")] {
+        let newest = format!(
+            "select status, error_message, is_active, jsonb_array_length(plan_data -> '{list}')
+             from public.{table} where user_id = $1 order by created_at desc limit 1"
+        );
+        let row = client.query_one(&newest, &[&user]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), "completed");
+        assert_eq!(row.get::<_, Option<&str>>(1), None);
+        assert!(row.get::<_, bool>(2) && row.get::<_, i32>(3) > 0, "{table}");
+    }
+    // As it begins: a placeholder for the next quiz, which its statement fills.
+    let next = store_quiz(&fleet, user).await;
+    let placeholder =
+        "insert into public.ai_meal_plans (user_id, quiz_result_id, status, is_active)
+                       values ($1, $2, 'generating', false)";
+    client.execute(placeholder, &[&user, &next]).await.unwrap();
+    assert_eq!(statuses(&ingress, user).await.0, "generating");
+    let save = "insert into public.ai_meal_plans
+                    (user_id, quiz_result_id, plan_data, daily_calories, status, is_active)
+                values ($1, $2, '{\"meals\": [\"theirs\"]}', 2000, 'completed', true)
+                on conflict (user_id, quiz_result_id) do update
+                set plan_data = excluded.plan_data, status = excluded.status,
+                    daily_calories = excluded.daily_calories, is_active = true,
+                    error_message = null, updated_at = now()";
+    client.execute(save, &[&user, &next]).await.unwrap();
+    assert_eq!(statuses(&ingress, user).await, completed);
+    assert_eq!(active(&fleet, user, "meal").await, json!(["completed", true, next]));
+    let theirs = "select plan_data #> '{meals,0}' from public.ai_meal_plans
+                  where user_id = $1 and is_active";
+    assert_eq!(as_user(&fleet, user, theirs).await, "theirs");
 }

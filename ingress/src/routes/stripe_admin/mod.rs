@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use regimen_common::billing::metrics::WINDOW_DAYS;
 use regimen_common::db::billing::payers::{self, SubscriberFilter};
+use regimen_common::stripe::Reply;
 use serde::{Deserialize, Serialize};
 use stripe_client_core::StripeRequest;
 use stripe_core::customer::RetrieveCustomer;
@@ -25,8 +26,8 @@ use crate::error::ApiError;
 use crate::extract::{Json as JsonBody, Query, is_plain};
 use crate::openapi::{StripeRefusals, UnknownAtStripe};
 use crate::state::AppState;
+use crate::stripe_api::for_operator;
 use crate::stripe_api::replies::Customer;
-use crate::stripe_api::{CallError, Reply};
 
 pub mod views;
 
@@ -238,7 +239,7 @@ async fn customer_details(
 ) -> Result<Json<CustomerDetails>, ApiError> {
     let id = stripe_id("?customer_id", query.customer_id.as_deref())?;
     let request = RetrieveCustomer::new(id).build();
-    let customer: Customer = state.stripe.read(request).await.map_err(CallError::for_operator)?;
+    let customer: Customer = state.stripe.read(request).await.map_err(for_operator)?;
     let invoices = checkout::invoices(&state, &admin.0, id).await?;
     let client = state.db.get().await?;
     let filter = SubscriberFilter {

@@ -15,12 +15,12 @@ use regimen_common::db::DbError;
 use regimen_common::db::billing::claims::{self, ClaimedEvent, Failure};
 use regimen_common::db::billing::events::EventState;
 use regimen_common::dispatch::{List, Message};
+use regimen_common::stripe::StripeError;
 use regimen_common::telemetry::UserHash;
 use tokio::time::Instant;
 
 use super::settle::{self, Settled};
 use crate::deps::Deps;
-use crate::stripe::StripeError;
 
 /// How long a claim is valid: a lost worker delays its events by this time.
 pub const HOLD: Duration = Duration::from_secs(30);
@@ -71,7 +71,7 @@ impl EventError {
     fn prospect(&self) -> Prospect {
         match self {
             Self::Unreadable(_) => Prospect::Hopeless,
-            Self::Stripe(error) if error.may_pass() => Prospect::Patient,
+            Self::Stripe(error) if error.is_temporary() => Prospect::Patient,
             Self::Stripe(_) => Prospect::Hopeless,
             Self::Db(error) if error.is_unavailable() => Prospect::Patient,
             Self::Contended => Prospect::Patient,

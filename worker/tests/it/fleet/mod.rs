@@ -205,6 +205,12 @@ impl Fleet {
         self.db().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
+    /// The ids that a query finds.
+    pub(crate) async fn ids(&self, sql: &str) -> Vec<Uuid> {
+        let rows = self.db().await.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     /// Waits until a query, asked again and again, counts `wanted`.
     pub(crate) async fn until_count(&self, sql: &str, wanted: i64) {
         let deadline = Instant::now() + PATIENCE;
@@ -253,8 +259,7 @@ impl Fleet {
     pub(crate) async fn dispatched(&self) -> Vec<Uuid> {
         let sql = "select id from regimen.jobs where state = 'queued' and dispatched_at is not null
                    order by created_at, id";
-        let rows = self.db().await.query(sql, &[]).await.unwrap();
-        rows.iter().map(|row| row.get(0)).collect()
+        self.ids(sql).await
     }
 
     /// How many ids of free users' jobs stand in Redis.

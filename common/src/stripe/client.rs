@@ -7,14 +7,13 @@
 //! This client retries under one key, within a time limit, and parses only the
 //! needed fields of a reply.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use regimen_common::backoff::{backoff, jittered};
-use regimen_common::billing::{API_VERSION, StripeAccess};
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::{Client, Method};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
@@ -22,7 +21,9 @@ use serde_json::Value;
 use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod};
 use tokio::time::{Instant, sleep};
 
-use super::CallError;
+use super::StripeError;
+use crate::backoff::{backoff, jittered};
+use crate::billing::{API_VERSION, StripeAccess};
 
 /// The highest number of calls per request.
 const ATTEMPTS: u32 = 3;
@@ -32,17 +33,17 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The smallest share of a wait after jitter.
 const LEAST_WAIT: f64 = 0.5;
-/// The largest reply; 100 full invoices are below 1 MB.
-const MAX_REPLY: usize = 4 * 1024 * 1024;
+/// Larger replies are not read; a page of 100 events is about 1 MB.
+const MAX_REPLY: usize = 16 * 1024 * 1024;
 
-/// Stripe's API.
-#[derive(Debug)]
-pub struct StripeApi {
+/// Stripe's API. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct StripeClient {
     access: StripeAccess,
     client: Client,
     /// The time limit of one call; all of a request's may take twice that.
     timeout: Duration,
-    rng: Mutex<StdRng>,
+    rng: Arc<Mutex<StdRng>>,
 }
 
 /// A reply of Stripe.
@@ -52,15 +53,17 @@ pub struct Reply<T> {
     pub value: T,
     /// Whether an earlier call with the same key made the change.
     pub replayed: bool,
+    /// When it was made, by Stripe's clock; none when the reply has no `Date`.
+    pub made_at: Option<DateTime<Utc>>,
 }
 
 /// A failed call, and whether a retry may help.
 struct Failed {
-    error: CallError,
+    error: StripeError,
     again: bool,
 }
 
-impl StripeApi {
+impl StripeClient {
     /// Calls with the given access.
     ///
     /// # Errors
@@ -75,26 +78,45 @@ impl StripeApi {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("regimen/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { access, client, timeout, rng: Mutex::new(rng) })
+        Ok(Self { access, client, timeout, rng: Arc::new(Mutex::new(rng)) })
     }
 
-    /// Reads; `request` must change nothing.
+    /// Whether there is a key to call with.
+    pub fn is_configured(&self) -> bool {
+        self.access.key.is_some()
+    }
+
+    /// Asks, up to three times; `request` changes nothing.
     ///
     /// # Errors
-    /// As [`CallError`] lists them.
-    pub async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CallError> {
-        Ok(self.call(&request, None).await?.value)
+    /// As [`StripeError`] lists them.
+    pub async fn read<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, StripeError> {
+        Ok(self.read_reply(&request).await?.value)
+    }
+
+    /// The same, with what came beside the object.
+    ///
+    /// # Errors
+    /// As [`StripeError`] lists them.
+    pub async fn read_reply<T: DeserializeOwned>(
+        &self,
+        request: &RequestBuilder,
+    ) -> Result<Reply<T>, StripeError> {
+        self.call(request, None).await
     }
 
     /// Makes a change, once per `key`.
     ///
     /// # Errors
-    /// As [`CallError`] lists them.
+    /// As [`StripeError`] lists them.
     pub async fn write<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
         key: &IdempotencyKey,
-    ) -> Result<Reply<T>, CallError> {
+    ) -> Result<Reply<T>, StripeError> {
         self.call(&request, Some(key)).await
     }
 
@@ -102,30 +124,34 @@ impl StripeApi {
         &self,
         request: &RequestBuilder,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Reply<T>, CallError> {
-        let started = Instant::now();
-        let called = self.until_answered(request, key).await.and_then(|(value, replayed)| {
-            let value = serde_json::from_value(value).map_err(|_| CallError::Unreadable)?;
-            Ok(Reply { value, replayed })
-        });
-        let outcome = called.as_ref().err().map_or("ok", CallError::label);
-        metrics::counter!("regimen_stripe_calls_total", "outcome" => outcome).increment(1);
-        metrics::histogram!("regimen_stripe_call_seconds").record(started.elapsed());
-        called
+    ) -> Result<Reply<T>, StripeError> {
+        measured(async { self.until_answered(request, key).await?.typed() }).await
+    }
+
+    /// Asks once, without a repetition; `request` changes nothing.
+    ///
+    /// # Errors
+    /// As [`StripeError`] lists them.
+    pub async fn read_once<T: DeserializeOwned>(
+        &self,
+        request: &RequestBuilder,
+    ) -> Result<Reply<T>, StripeError> {
+        let once = async { self.once(request, None, self.timeout).await };
+        measured(async { once.await.map_err(|failed| failed.error)?.typed() }).await
     }
 
     async fn until_answered(
         &self,
         request: &RequestBuilder,
         key: Option<&IdempotencyKey>,
-    ) -> Result<(Value, bool), CallError> {
+    ) -> Result<Reply<Value>, StripeError> {
         let give_up = Instant::now() + 2 * self.timeout;
         let mut calls = 0;
         loop {
             let left = give_up.saturating_duration_since(Instant::now());
             let Failed { error, again } =
                 match self.once(request, key, left.min(self.timeout)).await {
-                    Ok(answer) => return Ok(answer),
+                    Ok(reply) => return Ok(reply),
                     Err(failed) => failed,
                 };
             calls += 1;
@@ -148,8 +174,8 @@ impl StripeApi {
         request: &RequestBuilder,
         key: Option<&IdempotencyKey>,
         timeout: Duration,
-    ) -> Result<(Value, bool), Failed> {
-        let secret = self.access.key.as_ref().ok_or(Failed::for_good(CallError::NoKey))?;
+    ) -> Result<Reply<Value>, Failed> {
+        let secret = self.access.key.as_ref().ok_or(Failed::for_good(StripeError::NoKey))?;
         let mut url = self.access.url(&format!("/v1{}", request.path));
         url.set_query(request.query.as_deref().filter(|query| !query.is_empty()));
         let method = match request.method {
@@ -173,38 +199,61 @@ impl StripeApi {
         let mut response = call.send().await.map_err(Failed::away)?;
         let (status, told) = (response.status(), told_to_repeat(response.headers()));
         let replayed = response.headers().get("idempotent-replayed").is_some_and(|v| v == "true");
+        let made_at = made_at(response.headers());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(Failed::away)? {
             body.extend_from_slice(&chunk);
             if body.len() > MAX_REPLY {
-                return Err(Failed::for_good(CallError::Unreadable));
+                return Err(Failed::for_good(StripeError::Unreadable));
             }
         }
         let value: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status.is_success() {
             return if value.is_object() {
-                Ok((value, replayed))
+                Ok(Reply { value, replayed, made_at })
             } else {
-                Err(Failed::for_good(CallError::Unreadable))
+                Err(Failed::for_good(StripeError::Unreadable))
             };
         }
         let usual = status.is_server_error() || status.as_u16() == 409;
-        Err(Failed { error: CallError::of_reply(status, &value), again: told.unwrap_or(usual) })
+        Err(Failed { error: StripeError::of_reply(status, &value), again: told.unwrap_or(usual) })
+    }
+}
+
+impl Reply<Value> {
+    fn typed<T: DeserializeOwned>(self) -> Result<Reply<T>, StripeError> {
+        let Self { value, replayed, made_at } = self;
+        let value = serde_json::from_value(value).map_err(|_| StripeError::Unreadable)?;
+        Ok(Reply { value, replayed, made_at })
     }
 }
 
 impl Failed {
-    fn for_good(error: CallError) -> Self {
+    fn for_good(error: StripeError) -> Self {
         Self { error, again: false }
     }
 
     /// The URL may contain ids, and is not needed to understand the failure.
     fn away(error: reqwest::Error) -> Self {
-        Self { error: CallError::Away(error.without_url()), again: true }
+        Self { error: StripeError::Away(error.without_url()), again: true }
     }
 }
 
-/// Stripe's advice whether to retry.
+async fn measured<T>(call: impl Future<Output = Result<T, StripeError>>) -> Result<T, StripeError> {
+    let started = Instant::now();
+    let called = call.await;
+    let outcome = called.as_ref().err().map_or("ok", StripeError::label);
+    metrics::counter!("regimen_stripe_calls_total", "outcome" => outcome).increment(1);
+    metrics::histogram!("regimen_stripe_call_seconds").record(started.elapsed());
+    called
+}
+
+fn made_at(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    httpdate::parse_http_date(date).ok().map(DateTime::from)
+}
+
+/// Stripe's own word on whether to call again.
 fn told_to_repeat(headers: &HeaderMap) -> Option<bool> {
     headers.get("stripe-should-retry")?.to_str().ok()?.parse().ok()
 }

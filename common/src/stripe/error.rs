@@ -1,0 +1,189 @@
+//! Why a call to Stripe brought no result, and whether calling again helps.
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+/// A call that brought no result.
+#[derive(Debug, thiserror::Error)]
+pub enum StripeError {
+    /// There is no key to call with.
+    #[error(
+        "STRIPE_SECRET_KEY is not set, so Stripe cannot be asked; set it and try again (an event: replay it)"
+    )]
+    NoKey,
+    /// No reply, or none in time: what was asked may have been done.
+    #[error("Stripe did not answer: {}", describe(.0))]
+    Away(reqwest::Error),
+    /// Stripe is overloaded or has trouble of its own, or we ask too often.
+    #[error("Stripe answered {status}; ask again later")]
+    Busy {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A call with the same idempotency key is under way.
+    #[error("Stripe is still working on a call with the same idempotency key")]
+    InFlight,
+    /// The idempotency key was used with other parameters.
+    #[error("the idempotency key was used for another call")]
+    KeyReused,
+    /// The key is wrong, expired, or may not do this.
+    #[error(
+        "Stripe refused STRIPE_SECRET_KEY with {0}; use a key of this account and mode with the rights that .env.example lists"
+    )]
+    Forbidden(Refusal),
+    /// There is no such object, for this account and mode.
+    #[error("Stripe knows no such object: {0}")]
+    Missing(Refusal),
+    /// A payment was declined.
+    #[error("the payment was declined: {0}")]
+    Declined(Refusal),
+    /// Stripe finds the call wrong.
+    #[error("Stripe refused the call: {0}")]
+    Refused(Refusal),
+    /// The reply is not what was asked for.
+    #[error("Stripe's reply cannot be read")]
+    Unreadable,
+}
+
+/// Stripe's own words for a refusal. Its message is left out: it may repeat
+/// parts of our key or of other people's ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// Stripe's `code`, else its `type`.
+    pub code: String,
+    /// The parameter it is about.
+    pub param: Option<String>,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.status, self.code)?;
+        match &self.param {
+            Some(param) => write!(f, " at {param}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StripeError {
+    /// What a reply that is no success means.
+    pub(super) fn of_reply(status: StatusCode, body: &Value) -> Self {
+        let error = body.get("error");
+        let word = |name: &str| {
+            let word = error.and_then(|error| error.get(name)).and_then(Value::as_str)?;
+            let plain = |c: &char| c.is_ascii_alphanumeric() || "_[].".contains(*c);
+            Some(word.chars().filter(plain).take(80).collect::<String>())
+        };
+        let kind = word("type").unwrap_or_default();
+        let code = word("code").or_else(|| word("type")).unwrap_or_else(|| "no_code".to_owned());
+        let refusal = Refusal { status: status.as_u16(), code, param: word("param") };
+        let busy = status.is_server_error()
+            || status == StatusCode::TOO_MANY_REQUESTS
+            || refusal.code == "rate_limit";
+        match status {
+            _ if busy => Self::Busy { status: status.as_u16() },
+            StatusCode::CONFLICT => Self::InFlight,
+            _ if kind == "idempotency_error" => Self::KeyReused,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Forbidden(refusal),
+            StatusCode::PAYMENT_REQUIRED => Self::Declined(refusal),
+            _ if status == StatusCode::NOT_FOUND || refusal.code == "resource_missing" => {
+                Self::Missing(refusal)
+            }
+            _ => Self::Refused(refusal),
+        }
+    }
+
+    /// Whether the same call may bring a result later. A wrong key counts:
+    /// operators put it right.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Away(_)
+            | Self::Busy { .. }
+            | Self::InFlight
+            | Self::Forbidden(_)
+            | Self::Unreadable => true,
+            Self::NoKey
+            | Self::KeyReused
+            | Self::Missing(_)
+            | Self::Declined(_)
+            | Self::Refused(_) => false,
+        }
+    }
+
+    /// What dead letters are listed under.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoKey => "no_stripe_key",
+            Self::Away(_) => "stripe_away",
+            Self::Busy { .. } => "stripe_busy",
+            Self::InFlight => "stripe_in_flight",
+            Self::KeyReused => "stripe_key_reused",
+            Self::Forbidden(_) => "stripe_forbidden",
+            Self::Missing(_) => "stripe_missing",
+            Self::Declined(_) => "stripe_declined",
+            Self::Refused(_) => "stripe_refused",
+            Self::Unreadable => "stripe_unreadable",
+        }
+    }
+
+    /// One word for the metrics of calls and the record of what operators did.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NoKey => "no_key",
+            _ => self.code().trim_start_matches("stripe_"),
+        }
+    }
+}
+
+fn describe(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_reply_has_its_meaning() {
+        let meaning = |status: u16, body: Value| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = StripeError::of_reply(status, &body);
+            (error.label(), error.is_temporary())
+        };
+        let error = |kind: &str, code: &str| json!({"error": {"type": kind, "code": code}});
+        let invalid = |code: &str| error("invalid_request_error", code);
+        let reused = json!({"error": {"type": "idempotency_error"}});
+        assert_eq!(meaning(500, json!(null)), ("busy", true));
+        assert_eq!(meaning(503, json!("<html>")), ("busy", true));
+        assert_eq!(meaning(429, json!({})), ("busy", true));
+        assert_eq!(meaning(400, json!({"error": {"code": "rate_limit"}})), ("busy", true));
+        assert_eq!(meaning(400, invalid("rate_limit")), ("busy", true));
+        assert_eq!(meaning(409, json!({})), ("in_flight", true));
+        assert_eq!(meaning(400, reused), ("key_reused", false));
+        assert_eq!(meaning(401, json!({})), ("forbidden", true));
+        assert_eq!(meaning(403, json!({})), ("forbidden", true));
+        assert_eq!(meaning(402, error("card_error", "card_declined")), ("declined", false));
+        assert_eq!(meaning(404, json!({})), ("missing", false));
+        assert_eq!(meaning(400, invalid("resource_missing")), ("missing", false));
+        assert_eq!(meaning(400, invalid("parameter_unknown")), ("refused", false));
+        assert_eq!(meaning(302, json!({})), ("refused", false));
+    }
+
+    #[test]
+    fn what_is_told_holds_no_message_of_stripes() {
+        let body = json!({"error": {"type": "invalid_request_error", "code": "x\u{7}<b>",
+            "param": "line_items[0][price]", "message": "Invalid API Key provided: sk_live_abc"}});
+        let told = StripeError::of_reply(StatusCode::BAD_REQUEST, &body).to_string();
+        assert_eq!(told, "Stripe refused the call: 400 xb at line_items[0][price]");
+    }
+}
