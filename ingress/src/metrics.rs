@@ -35,7 +35,10 @@ pub const METRICS: &[Metric] = &[
     counter(
         "regimen_rate_limited_total",
         Labels::Each(&[
-            ("policy", &["generate-plans", "meal-plan", "workout-plan", "billing", "daily"]),
+            (
+                "policy",
+                &["generate-plans", "meal-plan", "workout-plan", "billing", "account", "daily"],
+            ),
             ("outcome", &["passed", "refused", "shadow"]),
         ]),
         "Decisions of rate limits; shadow is what a limit of RATE_SHADOW would have refused",

@@ -16,6 +16,7 @@ use crate::llm::catalogue::Catalogue;
 use crate::llm::config::FallbackConfig;
 use crate::llm::policy::FallbackPolicy;
 use crate::mail::MailConfig;
+use crate::periodic::retention::RetentionConfig;
 use crate::stripe::StripeConfig;
 use crate::webhook::WebhookConfig;
 
@@ -62,6 +63,8 @@ pub struct WorkerConfig {
     pub mail: Option<MailConfig>,
     /// Callbacks.
     pub callbacks: WebhookConfig,
+    /// `KEEP_*`, `RETENTION_SECONDS`, `ERASURE_GRACE_SECONDS`: retention and erasure.
+    pub retention: RetentionConfig,
     /// `BUDGET_*`: the budgets.
     pub budgets: BudgetConfig,
 }
@@ -110,6 +113,7 @@ impl WorkerConfig {
             stripe: StripeConfig::from_env(env, environment),
             mail: MailConfig::from_env(env, environment),
             callbacks: WebhookConfig::from_env(env),
+            retention: RetentionConfig::from_env(env),
             fallback: FallbackPolicy::from_env(env),
             catalogue: Catalogue::from_env(env)?,
             budgets: BudgetConfig::from_env(env),

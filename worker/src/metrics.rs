@@ -141,12 +141,13 @@ pub const METRICS: &[Metric] = &[
                 "dispatch_lost_mails",
                 "dispatch_ready",
                 "end_grace",
+                "erasure",
                 "expire_overdue",
-                "forget_answers",
                 "recover_leases",
                 "redispatch_lost",
                 "report",
                 "report_events",
+                "retention",
                 "wake_unresolved_events",
             ],
         )]),
@@ -156,6 +157,27 @@ pub const METRICS: &[Metric] = &[
         "regimen_rows_set_aside",
         Labels::Each(&[("step", STEPS)]),
         "Rows that are left out for now for what stands in them",
+    ),
+    // What is kept, and what is not any more.
+    counter(
+        "regimen_retention_removed_total",
+        Labels::Each(&[(
+            "what",
+            &["answers", "replies", "events", "jobs", "stripe_events", "notices", "audit"],
+        )]),
+        "Rows removed because they had been kept for their time; of events and replies, the jobs \
+         they belonged to",
+    ),
+    gauge(
+        "regimen_retention_age_seconds",
+        PLAIN,
+        "How long ago the last whole removal of what is over began",
+    ),
+    counter("regimen_accounts_erased_total", PLAIN, "Deleted accounts of which nothing is left"),
+    gauge(
+        "regimen_erasure_overdue_seconds",
+        PLAIN,
+        "For how long the deleted account has been due that waits longest to be erased",
     ),
     // Verification.
     counter(

@@ -8,7 +8,9 @@ pub mod billing;
 pub mod callbacks;
 mod client;
 mod connect;
+pub mod erasure;
 mod error;
+pub mod export;
 pub mod generations;
 pub mod jobs;
 pub mod limits;
@@ -19,6 +21,7 @@ mod planner;
 pub mod plans;
 mod pool;
 mod pooler;
+pub mod retention;
 pub mod spend;
 pub mod usage;
 

@@ -13,6 +13,7 @@
 
 mod address;
 mod health;
+mod keys_of_users;
 mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,7 @@ use wire::{Sign, Wire};
 use crate::telemetry::metrics::Timer;
 
 pub use health::{Trouble, watch};
+pub use keys_of_users::{forget_users, keys_of_users};
 
 /// How long a command may take before it counts as failed.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);

@@ -94,12 +94,14 @@ pub const STEPS: &[&str] = &[
     "dispatch_next",
     "dispatch_ready",
     "end_grace",
+    "erasure",
     "expire_overdue",
     "extend_leases",
     "forget_answers",
     "recover_leases",
     "redispatch_lost",
     "release",
+    "retention",
     "wake_unresolved_events",
 ];
 

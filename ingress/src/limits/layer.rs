@@ -36,12 +36,14 @@ pub enum Action {
     WorkoutPlan,
     /// A request that calls Stripe.
     Billing,
+    /// Exporting and deleting one's account.
+    Account,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 4] =
-        [Self::GeneratePlans, Self::MealPlan, Self::WorkoutPlan, Self::Billing];
+    pub const ALL: [Self; 5] =
+        [Self::GeneratePlans, Self::MealPlan, Self::WorkoutPlan, Self::Billing, Self::Account];
 
     /// Its policy's name in headers, keys and metrics.
     pub fn name(self) -> &'static str {
@@ -50,6 +52,7 @@ impl Action {
             Self::MealPlan => "meal-plan",
             Self::WorkoutPlan => "workout-plan",
             Self::Billing => "billing",
+            Self::Account => "account",
         }
     }
 
@@ -57,7 +60,7 @@ impl Action {
     pub fn keeps_answers(self) -> bool {
         match self {
             Self::GeneratePlans | Self::MealPlan | Self::WorkoutPlan => true,
-            Self::Billing => false,
+            Self::Billing | Self::Account => false,
         }
     }
 }

@@ -59,6 +59,8 @@ pub struct RateConfig {
     pub workout_plan: Rate,
     /// `RATE_BILLING`: checkouts, portals and lists of invoices.
     pub billing: Rate,
+    /// `RATE_ACCOUNT`: exports and deletions of accounts.
+    pub account: Rate,
     /// `RATE_DAILY`: all requests for plans together.
     pub daily: Rate,
     /// `RATE_PRO_FACTOR`: the multiple for paying users.
@@ -81,6 +83,7 @@ impl RateConfig {
             meal_plan: rate("RATE_MEAL_PLAN", 10, 3_600),
             workout_plan: rate("RATE_WORKOUT_PLAN", 10, 3_600),
             billing: rate("RATE_BILLING", 30, 3_600),
+            account: rate("RATE_ACCOUNT", 10, 3_600),
             daily: rate("RATE_DAILY", 60, 86_400),
             pro_factor: env
                 .or("RATE_PRO_FACTOR", NonZeroU32::MIN.saturating_add(3))
@@ -103,6 +106,9 @@ impl RateConfig {
             Action::WorkoutPlan => self.workout_plan,
             Action::Billing => {
                 return vec![self.policy(action.name(), self.billing, tier)];
+            }
+            Action::Account => {
+                return vec![self.policy(action.name(), self.account, tier)];
             }
         };
         vec![self.policy(action.name(), own, tier), self.policy(DAILY, self.daily, tier)]
@@ -154,14 +160,15 @@ mod tests {
                 own.quota.get()
             })
         };
-        assert_eq!(quotas(PlanTier::Free), [5, 10, 10, 30]);
-        assert_eq!(quotas(PlanTier::Pro), [20, 40, 40, 120]);
+        assert_eq!(quotas(PlanTier::Free), [5, 10, 10, 30, 10]);
+        assert_eq!(quotas(PlanTier::Pro), [20, 40, 40, 120, 40]);
         let names: Vec<_> = config
             .all(PlanTier::Free)
             .into_iter()
             .map(|p| (p.name.to_string(), p.shadow))
             .collect();
-        let expected = ["billing", "daily", "generate-plans", "meal-plan", "workout-plan"];
+        let expected =
+            ["account", "billing", "daily", "generate-plans", "meal-plan", "workout-plan"];
         assert_eq!(names, expected.map(|name| (name.to_owned(), name == "daily")));
     }
 

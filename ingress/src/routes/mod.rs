@@ -1,5 +1,6 @@
 //! The route table: each module defines its routes, this file merges them.
 
+pub mod account;
 pub mod admin;
 pub mod app_admin;
 pub mod billing;
@@ -46,6 +47,7 @@ async fn wait_for_postgres_within_limits(request: Request, next: Next) -> Respon
 /// The route table: each route with its description.
 fn described(state: &AppState) -> OpenApiRouter<AppState> {
     openapi::base()
+        .merge(account::router(state))
         .merge(admin::router())
         .merge(app_admin::router(state))
         .merge(billing::router(state))

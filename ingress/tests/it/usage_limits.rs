@@ -60,7 +60,7 @@ async fn a_refused_or_repeated_request_uses_nothing_up() {
     let usage = ingress.get("/v1/usage", user).await.body;
     assert_eq!(usage["tier"], "free");
     assert_eq!(usage["generations"]["used"], 1);
-    assert_eq!(remaining(&usage), [30, 59, 4, 10, 10]);
+    assert_eq!(remaining(&usage), [10, 30, 59, 4, 10, 10]);
 }
 
 /// The answers of the routes differ: one kept for a route is no answer of another.
@@ -150,7 +150,7 @@ async fn a_shadowed_limit_reports_and_lets_pass() {
     assert!(metrics.contains(&counted("shadow", 2)), "{metrics}");
     assert!(metrics.contains(&counted("passed", 1)), "{metrics}");
     let usage = ingress.get("/v1/usage", user).await.body;
-    assert_eq!(usage["rates"][2]["enforced"], false);
+    assert_eq!(usage["rates"][3]["enforced"], false);
 }
 
 /// Whatever becomes of a request on a limited route, its user learns how the
@@ -202,12 +202,12 @@ async fn usage_tells_the_truth() {
         let number = |name: &str| generations[name].as_u64().unwrap();
         (remaining(usage), number("used"), number("left"))
     };
-    assert_eq!(counts(&usage().await), (vec![30, 60, 4, 9, 10], 0, 7));
-    assert_eq!(counts(&usage().await), (vec![30, 60, 4, 9, 10], 0, 7), "asking costs nothing");
+    assert_eq!(counts(&usage().await), (vec![10, 30, 60, 4, 9, 10], 0, 7));
+    assert_eq!(counts(&usage().await), (vec![10, 30, 60, 4, 9, 10], 0, 7), "asking costs nothing");
     for used in 1..=4 {
         let answer = ingress.post("/v1/plans", user, &plans()).await;
         assert_eq!(answer.status, 202);
-        let expected = (vec![30, 60 - used, 4 - used, 9, 10], used, 7 - used);
+        let expected = (vec![10, 30, 60 - used, 4 - used, 9, 10], used, 7 - used);
         let usage = usage().await;
         assert_eq!(counts(&usage), expected, "after {used}");
         let limit = answer.header("ratelimit").unwrap();
@@ -216,7 +216,7 @@ async fn usage_tells_the_truth() {
     let refused = ingress.post("/v1/plans", user, &plans()).await;
     assert_eq!(refused.body["violated-policies"], json!(["generate-plans"]));
     let usage_now = usage().await;
-    let next = usage_now["rates"][2]["next_in_seconds"].as_u64().unwrap();
+    let next = usage_now["rates"][3]["next_in_seconds"].as_u64().unwrap();
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!(wait.abs_diff(next) <= 5, "{wait} and {next}");
 
@@ -228,7 +228,7 @@ async fn usage_tells_the_truth() {
     let meal = json!({"answers": quiz()});
     let refused = ingress.post("/generate-meal-plan", user, &meal).await;
     assert_eq!(refused.body["violated-policies"], json!(["monthly-generations"]), "{refused:?}");
-    assert_eq!(remaining(&usage().await), [30, 56, 0, 9, 10], "and it cost no rate");
+    assert_eq!(remaining(&usage().await), [10, 30, 56, 0, 9, 10], "and it cost no rate");
 }
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn too_much_waiting_is_answered_with_the_time_it_takes_to_drain() {
     assert_eq!(ingress.count(JOBS, user).await, 0);
     let usage = ingress.get("/v1/usage", user).await.body;
     assert_eq!(usage["generations"]["used"], 0);
-    assert_eq!(remaining(&usage), [30, 60, 5, 10, 10]);
+    assert_eq!(remaining(&usage), [10, 30, 60, 5, 10, 10]);
 }
 
 #[tokio::test]

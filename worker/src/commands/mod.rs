@@ -1,6 +1,7 @@
 //! The command line of the worker: without a command it runs the worker, with
 //! one it runs that command and exits.
 
+mod admin;
 mod backfill;
 mod events;
 
@@ -32,6 +33,8 @@ enum Command {
     /// Show Stripe events that need an operator, and apply them again.
     #[command(subcommand)]
     Events(events::Command),
+    /// What operators do: erase a user.
+    Admin(admin::Args),
 }
 
 impl Cli {
@@ -45,6 +48,7 @@ impl Cli {
             Some(Command::Migrate) => apply_migrations(),
             Some(Command::Backfill(args)) => backfill::run(&args),
             Some(Command::Events(command)) => events::run(&command),
+            Some(Command::Admin(args)) => admin::run(&args),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Periodic tasks of each worker.
 
 pub mod backfill;
+pub mod erasure;
 pub mod model_usage;
 pub mod pauses;
 pub mod reconcile;
+pub mod retention;
 pub mod stripe_import;
 pub mod stripe_reconcile;
 pub mod stripe_rules;
@@ -21,4 +23,6 @@ pub fn spawn(deps: &Arc<Deps>) {
     deps.tasks.spawn(stripe_rules::run(Arc::clone(deps)));
     deps.tasks.spawn(model_usage::run(Arc::clone(deps)));
     deps.tasks.spawn(backfill::run(Arc::clone(deps)));
+    deps.tasks.spawn(retention::run(Arc::clone(deps)));
+    deps.tasks.spawn(erasure::run(Arc::clone(deps)));
 }

@@ -1,6 +1,5 @@
 //! Repairs the effects of faults: lost messages, expired leases, overdue jobs,
-//! retries that have become due, jobs of deleted accounts; and deletes expired
-//! responses of idempotency keys.
+//! retries that have become due, jobs of deleted accounts.
 //!
 //! Contract: runs on every worker, in small batches, concurrently and
 //! repeatedly; a crash in between loses nothing, the next run continues. A step
@@ -11,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regimen_common::db::jobs::{
-    self, AnswerKey, DeletedAccounts, Ended, LostLeases, LostMessages, OverAnswers, Overdue,
-    QueueHealth, ReadyUsers,
+    self, DeletedAccounts, Ended, LostLeases, LostMessages, Overdue, QueueHealth, ReadyUsers,
 };
 use regimen_common::db::{DbError, PoisonRow};
 use regimen_common::dispatch::List;
@@ -69,7 +67,6 @@ struct Reconciler {
     lost_messages: Quarantine<Uuid>,
     deleted: Quarantine<Uuid>,
     uncancelled: Quarantine<Uuid>,
-    over_answers: Quarantine<AnswerKey>,
 }
 
 impl Reconciler {
@@ -85,7 +82,6 @@ impl Reconciler {
             lost_messages: Quarantine::new("redispatch_lost"),
             deleted: Quarantine::of_users("deleted_accounts"),
             uncancelled: Quarantine::new("cancel_of_deleted"),
-            over_answers: Quarantine::new("forget_answers"),
         }
     }
 
@@ -97,7 +93,6 @@ impl Reconciler {
             && went_on("expire_overdue", self.expire_overdue().await)
             && went_on("dispatch_ready", self.dispatch_ready().await)
             && went_on("redispatch_lost", self.redispatch_lost().await)
-            && went_on("forget_answers", self.forget_answers().await)
             && self.reported().await
     }
 
@@ -111,6 +106,7 @@ impl Reconciler {
     /// processed does not block others.
     async fn cancel_of_deleted(&mut self) -> Result<(), DbError> {
         let per_user = self.deps.config.claim.per_user;
+        let grace = self.deps.config.retention.erasure_grace;
         let mut client = self.deps.db.get().await?;
         let quarantine = self.deleted.rows();
         let accounts = DeletedAccounts { limit: ACCOUNTS, quarantine: &quarantine };
@@ -118,8 +114,9 @@ impl Reconciler {
         let (accounts, mut failed) = self.deleted.take(outcome, |user| *user);
         for account in accounts {
             let quarantine = self.uncancelled.rows();
-            match jobs::cancel_of_account(&mut client, account, BATCH, per_user, &quarantine).await
-            {
+            let cancelled =
+                jobs::cancel_of_account(&mut client, account, BATCH, per_user, grace, &quarantine);
+            match cancelled.await {
                 Ok(outcome) => {
                     let (ended, broken_off) = self.uncancelled.take(outcome, |job| *job);
                     count_finished("cancelled", "account_deleted", ended.len());
@@ -238,15 +235,6 @@ impl Reconciler {
             }
         }
         Ok(())
-    }
-
-    /// One batch per run: a response may be kept a little longer than its day.
-    async fn forget_answers(&mut self) -> Result<(), DbError> {
-        let mut client = self.deps.db.get().await?;
-        let quarantine = self.over_answers.rows();
-        let over = OverAnswers { limit: BATCH, quarantine: &quarantine };
-        let outcome = jobs::forget_answers(&mut client, &over).await?;
-        self.over_answers.take(outcome, AnswerKey::clone).1.map_or(Ok(()), Err)
     }
 
     /// The gauges for scaling and alerts.

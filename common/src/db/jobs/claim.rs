@@ -120,7 +120,8 @@ const CLAIM: &str = "-- claim jobs
         -- Their jobs are cancelled, not run.
         insert into regimen.deleted_accounts as known (user_id)
         select distinct user_id from queued where not queued.known
-        on conflict (user_id) do update set deleted_at = excluded.deleted_at, jobs_ended_at = null
+        on conflict (user_id) do update
+        set deleted_at = excluded.deleted_at, jobs_ended_at = null, erased_at = null
         where known.jobs_ended_at is not null
     ), users as (
         -- In the order of their locks, so that two claims cannot deadlock.

@@ -5,6 +5,8 @@
 //! that list. A claim skips jobs without a profile and records their users, so
 //! that a deletion that the trigger did not see is found too.
 
+use std::time::Duration;
+
 use crate::db::{Client, Transaction};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -79,8 +81,9 @@ impl Batch for DeletedAccounts<'_> {
 }
 
 /// Cancels up to `limit` jobs that were accepted before the account's deletion, except
-/// those of `quarantine`; when none is left the account is done. A job that cannot be
-/// cancelled does not block the others.
+/// those of `quarantine`; when none is left the account is done, and its remaining data
+/// is due for erasure `grace` after the deletion. A job that cannot be cancelled does not
+/// block the others.
 ///
 /// # Errors
 /// Nothing was cancelled.
@@ -89,6 +92,7 @@ pub async fn cancel_of_account(
     (user_id, deleted_at): DeletedAccount,
     limit: i64,
     per_user: i64,
+    grace: Duration,
     quarantine: &[Uuid],
 ) -> Result<Outcome<Uuid, Ended>, DbError> {
     let statement = client
@@ -125,7 +129,7 @@ pub async fn cancel_of_account(
         }
     }
     if rows.is_empty() {
-        done(client, user_id, deleted_at).await?;
+        done(client, user_id, deleted_at, grace).await?;
     }
     Ok(outcome)
 }
@@ -146,15 +150,22 @@ async fn cancel_alone(
     })
 }
 
-async fn done(client: &Client, user_id: Uuid, deleted_at: DateTime<Utc>) -> Result<(), DbError> {
+async fn done(
+    client: &Client,
+    user_id: Uuid,
+    deleted_at: DateTime<Utc>,
+    grace: Duration,
+) -> Result<(), DbError> {
     let statement = client
         .prepare_cached(
             "-- jobs of a deleted account have ended
-             update regimen.deleted_accounts set jobs_ended_at = now()
+             update regimen.deleted_accounts
+             set jobs_ended_at = now(), erased_at = null,
+                 erase_at = deleted_at + make_interval(secs => $3)
              where user_id = $1 and deleted_at = $2",
         )
         .await?;
     // No row: the account was deleted again meanwhile, so it is checked again.
-    client.execute(&statement, &[&user_id, &deleted_at]).await?;
+    client.execute(&statement, &[&user_id, &deleted_at, &grace.as_secs_f64()]).await?;
     Ok(())
 }

@@ -1,6 +1,8 @@
-//! Deletes stored responses of idempotency keys when they have expired.
+//! Deletes stored responses of idempotency keys when they have expired
+//! (`db::retention` deletes everything else).
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::db::{Client, Transaction};
 use uuid::Uuid;
@@ -12,6 +14,8 @@ use crate::telemetry::UserHash;
 /// Expired responses, oldest first.
 #[derive(Debug, Clone, Copy)]
 pub struct OverAnswers<'a> {
+    /// Expired for at least this long.
+    pub since: Duration,
     /// The highest number.
     pub limit: i64,
     /// Responses to leave out.
@@ -52,7 +56,7 @@ impl Batch for OverAnswers<'_> {
             .prepare_cached(
                 "-- find kept answers that are over
                  select user_id, key from regimen.idempotency_keys
-                 where expires_at <= now()
+                 where expires_at <= now() - make_interval(secs => $4)
                    and not exists (select from unnest($2::uuid[], $3::text[]) as quarantine (user_id, key)
                                    where quarantine.user_id = idempotency_keys.user_id
                                      and quarantine.key = idempotency_keys.key)
@@ -60,7 +64,8 @@ impl Batch for OverAnswers<'_> {
             )
             .await?;
         let (users, keys) = columns(self.quarantine);
-        let rows = tx.query(&statement, &[&self.limit, &users, &keys]).await?;
+        let rows =
+            tx.query(&statement, &[&self.limit, &users, &keys, &self.since.as_secs_f64()]).await?;
         let read = rows.iter().map(|row| {
             Ok(AnswerKey { user_id: row.try_get("user_id")?, key: row.try_get("key")? })
         });

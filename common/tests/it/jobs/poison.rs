@@ -187,7 +187,9 @@ async fn jobs_of_a_deleted_account_are_cancelled() {
     poison(&client, "regimen.jobs", "id", &[ids[0].to_string()]).await;
     let mut cancel = async |quarantine: &[Uuid]| {
         let account = (user, deleted_at);
-        jobs::cancel_of_account(&mut client, account, 200, PER_USER, quarantine).await.unwrap()
+        jobs::cancel_of_account(&mut client, account, 200, PER_USER, Duration::ZERO, quarantine)
+            .await
+            .unwrap()
     };
     all_but(&cancel(&[]).await, |id| *id, ids[0]);
     let rest = cancel(&[ids[0]]).await;
@@ -205,12 +207,12 @@ async fn kept_answers_that_are_over_are_forgotten() {
                from generate_series(0, 10) n";
     client.batch_execute(sql).await.unwrap();
     poison(&client, "regimen.idempotency_keys", "key", &["key 3".to_owned()]).await;
-    let over = OverAnswers { limit: 200, quarantine: &[] };
+    let over = OverAnswers { since: Duration::ZERO, limit: 200, quarantine: &[] };
     let outcome = jobs::forget_answers(&mut client, &over).await.unwrap();
     assert_eq!((outcome.done.len(), outcome.poisoned.len()), (9, 1));
     let quarantine = [outcome.poisoned[0].key.clone()];
     assert!(!quarantine[0].to_string().contains("key 3"), "a client's own words are not logged");
-    let over = OverAnswers { limit: 200, quarantine: &quarantine };
+    let over = OverAnswers { since: Duration::ZERO, limit: 200, quarantine: &quarantine };
     let outcome = jobs::forget_answers(&mut client, &over).await.unwrap();
     assert_eq!((outcome.done.len(), outcome.poisoned.len()), (0, 0));
     let left = "select array_agg(key order by key) from regimen.idempotency_keys";

@@ -13,7 +13,9 @@ use regimen_common::db::billing::notices::{self, DueMails};
 use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisoned};
 use regimen_common::db::billing::{events, profiles};
 use regimen_common::db::callbacks::{self, Due, Room};
+use regimen_common::db::erasure::{self, JobsAfter, LeftBehind};
 use regimen_common::db::jobs::{self, DeletedAccounts, Held, OverAnswers};
+use regimen_common::db::retention::{self, Kept, Place};
 use regimen_common::db::{models, pauses, usage};
 use regimen_common::dispatch::Weights;
 use regimen_common::test_support::TestDatabase;
@@ -36,6 +38,11 @@ const NO_STATISTICS: &str = "
     alter table regimen.subscriptions set (autovacuum_enabled = false);
     alter table regimen.idempotency_keys set (autovacuum_enabled = false);
     alter table regimen.deleted_accounts set (autovacuum_enabled = false);
+    alter table regimen.job_events set (autovacuum_enabled = false);
+    alter table regimen.generations set (autovacuum_enabled = false);
+    alter table regimen.plan_origins set (autovacuum_enabled = false);
+    alter table regimen.customers set (autovacuum_enabled = false);
+    alter table regimen.admin_actions set (autovacuum_enabled = false);
     alter table public.profiles set (autovacuum_enabled = false);
 ";
 
@@ -101,9 +108,23 @@ const FILL: &str = "
     insert into regimen.idempotency_keys
     select id, 'key', '', 202, '{}', now(), now() + interval '12 hours' - n % 2 * interval '1 day'
     from users;
-    insert into regimen.deleted_accounts (user_id, looked_at, jobs_ended_at)
-    select gen_random_uuid(), now() - interval '1 hour', case n % 20 when 0 then null else now() end
+    insert into regimen.deleted_accounts (user_id, looked_at, jobs_ended_at, erase_at)
+    select gen_random_uuid(), now() - interval '1 hour', case n % 20 when 0 then null else now() end,
+           now() - n * interval '1 ms'
     from users;
+    insert into regimen.job_events (job_id, seq, at, kind)
+    select id, k, now(), 'claimed' from regimen.jobs, generate_series(1, 3) k
+    where state = 'succeeded' on conflict do nothing;
+    insert into regimen.job_attempts (id, job_id, user_id, fence, n, provider, model,
+                                      prompt_version, started_at, raw_reply)
+    select gen_random_uuid(), id, user_id, fence, 1, 'openai', 'm', '1', now(), 'a reply'
+    from regimen.jobs where state = 'succeeded' on conflict do nothing;
+    insert into regimen.generations (id, user_id) select gen_random_uuid(), id from users;
+    insert into regimen.plan_origins
+    select gen_random_uuid(), gen_random_uuid(), id, 'p', 'm', '1', now() from users;
+    insert into regimen.customers (id, user_id) select 'cus_' || id, id from users;
+    insert into regimen.admin_actions (at, actor, action, target)
+    select now() - n * interval '1 ms', 'a', 'b', 'c' from users;
     drop table public.users;
     set session_replication_role = origin;
 ";
@@ -167,7 +188,12 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     let accounts = DeletedAccounts { limit: 50, quarantine: &[] };
     jobs::deleted_accounts(looks.client, &accounts).await.unwrap();
     looks.end("fifty deleted accounts", 2_000).await;
-    jobs::forget_answers(looks.client, &OverAnswers { limit: 200, quarantine: &[] }).await.unwrap();
+    jobs::forget_answers(
+        looks.client,
+        &OverAnswers { since: Duration::ZERO, limit: 200, quarantine: &[] },
+    )
+    .await
+    .unwrap();
     looks.end("forget 200 kept answers", 4_000).await;
     jobs::queue_health(looks.client).await.unwrap();
     // Entries of what was claimed a moment ago are passed over, until they are cleared away.
@@ -232,11 +258,41 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     callbacks::health(looks.client).await.unwrap();
     looks.end("health of callbacks", 12_000).await;
 
+    removal(&mut looks).await;
     pauses::all(looks.client).await.unwrap();
     models::publish(looks.client, "w", &[]).await.unwrap();
     models::retiring(looks.client).await.unwrap();
     looks.end("pauses and models", 100).await;
     looks.found
+}
+
+/// What is over, and what deleted accounts left behind.
+async fn removal(looks: &mut Looks<'_>) {
+    let never = Duration::from_secs(86_400);
+    for &kept in Kept::ALL {
+        // Notices and Stripe's events of the fill are not settled, but for some.
+        for (age, most) in [(never, 50), (Duration::ZERO, 25_000)] {
+            let page = retention::page(looks.client, kept, age, Place::default(), 200).await;
+            let page = page.unwrap();
+            if age == never {
+                assert_eq!(page.keys.len(), 0, "{kept}");
+            }
+            retention::forget(looks.client, kept, age, &page.keys).await.unwrap();
+            looks.end(kept.as_str(), most).await;
+        }
+    }
+    erasure::overdue(looks.client).await.unwrap();
+    let left = LeftBehind { limit: 20, quarantine: &[] };
+    erasure::due(looks.client, &left).await.unwrap();
+    looks.end("twenty accounts to erase", 2_000).await;
+    let heavy = looks.client.query_one("select now()", &[]).await.unwrap();
+    let heavy = (HEAVY, heavy.get(0));
+    erasure::erase_some(looks.client, heavy, 500).await.unwrap();
+    looks.end("erase some of a user", 2_000).await;
+    erasure::erase_jobs(looks.client, heavy, JobsAfter::newest(heavy), 500).await.unwrap();
+    looks.end("erase 500 jobs", 60_000).await;
+    erasure::conclude(looks.client, heavy).await.unwrap();
+    looks.end("conclude an erasure", 2_000).await;
 }
 
 async fn fill(client: &Client, users: u32) {

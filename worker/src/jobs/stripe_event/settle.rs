@@ -14,12 +14,12 @@ use regimen_common::billing::state::CustomerState;
 use regimen_common::billing::verdict::{
     Alert, Answer, Answers, BillingNotice, Question, Settlement, Verdict, customer_of,
 };
-use regimen_common::db::DbError;
 use regimen_common::db::billing::claims::{self, ClaimedEvent, Ending};
 use regimen_common::db::billing::customers::{self, Stored};
 use regimen_common::db::billing::events::EventState;
 use regimen_common::db::billing::notices::{self, Mail};
 use regimen_common::db::billing::profiles::{self, Refreshed};
+use regimen_common::db::{DbError, erasure};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -174,7 +174,10 @@ async fn write(
     for user in users {
         let had = stored.users.contains(&user);
         let refreshed = profiles::refresh(tx, user, had, policy, now).await?;
-        homeless |= refreshed == Refreshed::Missing;
+        if refreshed == Refreshed::Missing {
+            homeless = true;
+            erasure::look_again(tx, user).await?;
+        }
         if let Refreshed::Followed(due) = refreshed
             && due.paid_by.len() > 1
             && paid_before.get(&user).is_some_and(|&before| before < 2)

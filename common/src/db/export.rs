@@ -1,0 +1,99 @@
+//! SQL of what a user takes along: their own rows as JSON, a page at a time.
+
+use uuid::Uuid;
+
+use super::{DbError, GenericClient};
+
+/// Rows of a user that are listed by their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Quizzes and the targets computed from them.
+    Quizzes,
+    /// Meal plans.
+    MealPlans,
+    /// Workout plans.
+    WorkoutPlans,
+    /// Paid calls to providers.
+    Usage,
+}
+
+/// The ids first, by user alone: no statistics lead to the rows of others.
+macro_rules! page {
+    ($name:literal, $table:literal, $id:literal, $row:literal) => {
+        concat!(
+            "-- export ",
+            $name,
+            "
+             with own as materialized (
+                 select ",
+            $id,
+            " as id from ",
+            $table,
+            " where user_id = $1
+             ), page as materialized (
+                 select id from own where $2::uuid is null or id > $2 order by id limit $3
+             )
+             select page.id, ",
+            $row,
+            "::text as row
+             from page join ",
+            $table,
+            " t on t.",
+            $id,
+            " = page.id and t.user_id = $1
+             order by page.id"
+        )
+    };
+}
+
+impl Rows {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Quizzes => page!("quizzes", "public.quiz_results", "id", "row_to_json(t)"),
+            Self::MealPlans => page!("meal plans", "public.ai_meal_plans", "id", "row_to_json(t)"),
+            Self::WorkoutPlans => {
+                page!("workout plans", "public.ai_workout_plans", "id", "row_to_json(t)")
+            }
+            Self::Usage => page!(
+                "usage",
+                "regimen.ai_usage",
+                "attempt_id",
+                "json_build_object('job_id', t.job_id, 'at', t.at, 'provider', t.provider,
+                     'model', t.model, 'input_tokens', t.input_tokens,
+                     'cached_tokens', t.cached_tokens, 'output_tokens', t.output_tokens,
+                     'cost_usd', round(t.cost_micros / 1e6, 6), 'estimated', t.estimated)"
+            ),
+        }
+    }
+}
+
+/// The user's profile as JSON text; none without one.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn profile(client: &impl GenericClient, user: Uuid) -> Result<Option<String>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- export profile
+             select row_to_json(t)::text as row from public.profiles t where id = $1",
+        )
+        .await?;
+    let row = client.query_opt(&statement, &[&user]).await?;
+    row.map(|row| Ok(row.try_get("row")?)).transpose()
+}
+
+/// Up to `limit` rows behind `after`: their ids, and each as JSON text.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn page(
+    client: &impl GenericClient,
+    rows: Rows,
+    user: Uuid,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<(Uuid, String)>, DbError> {
+    let statement = client.prepare_cached(rows.sql()).await?;
+    let found = client.query(&statement, &[&user, &after, &limit]).await?;
+    found.iter().map(|row| Ok((row.try_get("id")?, row.try_get("row")?))).collect()
+}

@@ -1,0 +1,360 @@
+//! What has been kept long enough: whose turn it is to remove it, and pages of
+//! rows along an index.
+//!
+//! A page is read by one statement and removed by another, which looks at each
+//! row again. What must stay for now (a callback that is still owed, an event that
+//! nobody has applied) is passed over; the next page begins behind it, so that it
+//! holds up nothing.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::batch::{self, Batch, Outcome};
+use super::planner::by_index;
+use super::{Client, DbError, GenericClient, Transaction, elapsed};
+use crate::named::named;
+
+/// What is kept for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kept {
+    /// What providers replied, beside the attempts of ended jobs.
+    Replies,
+    /// Events and attempts of ended jobs.
+    Events,
+    /// Ended jobs.
+    Jobs,
+    /// Stripe's events that are settled.
+    StripeEvents,
+    /// What users were told about payments.
+    Notices,
+    /// The record of what operators did.
+    Audit,
+}
+
+named!(Kept, "thing that is kept", {
+    Replies => "replies",
+    Events => "events",
+    Jobs => "jobs",
+    StripeEvents => "stripe_events",
+    Notices => "notices",
+    Audit => "audit",
+});
+
+/// Levels of `regimen.jobs.kept`, the fullest first.
+const REPLIES_KEPT: i16 = 2;
+const EVENTS_KEPT: i16 = 1;
+
+/// The jobs of one level in the order of their ends. Only one index has this order, and
+/// both bounds are its own: younger jobs of the level are not read.
+const PAGE_OF_LEVEL: &str = "-- page of ended jobs by what is kept
+    select id::text as key, finished_at as at from regimen.jobs
+    where finished_at is not null and kept > 0 and kept = $4::smallint
+      and timezone('UTC', finished_at) > timezone('UTC', $1::timestamptz)
+      and timezone('UTC', finished_at) <= timezone('UTC', now() - make_interval(secs => $2))
+    order by timezone('UTC', finished_at) limit $3";
+
+const PAGE_OF_JOBS: &str = "-- page of ended jobs
+    select id::text as key, finished_at as at from regimen.jobs
+    where finished_at > $1 and finished_at <= now() - make_interval(secs => $2)
+    order by finished_at limit $3";
+
+const PAGE_OF_STRIPE_EVENTS: &str = "-- page of stripe events
+    select id as key, received_at as at from regimen.stripe_events
+    where received_at > $1 and received_at <= now() - make_interval(secs => $2)
+    order by received_at limit $3";
+
+const PAGE_OF_NOTICES: &str = "-- page of notices
+    select event_id as key, created_at as at from regimen.billing_notices
+    where created_at > $1 and created_at <= now() - make_interval(secs => $2)
+    order by created_at limit $3";
+
+const PAGE_OF_AUDIT: &str = "-- page of admin actions
+    select id::text as key, at from regimen.admin_actions
+    where at > $1 and at <= now() - make_interval(secs => $2)
+    order by at limit $3";
+
+/// Here as below: rows are looked up by id alone, whatever the planner believes.
+const FORGET_REPLIES: &str = "-- forget raw replies
+    with named as materialized (
+        select id, kept, finished_at from regimen.jobs
+        where id = any((select $1::text[])::uuid[]) for update skip locked
+    ), over as materialized (
+        select id from named where kept = 2 and finished_at <= now() - make_interval(secs => $2)
+    ), replies as (
+        update regimen.job_attempts set raw_reply = null
+        where job_id = any(array(select id from over)) and raw_reply is not null
+    )
+    update regimen.jobs set kept = 1 where id = any(array(select id from over))
+    returning id::text as key";
+
+const FORGET_EVENTS: &str = "-- forget events and attempts
+    with named as materialized (
+        select id, kept, finished_at from regimen.jobs
+        where id = any((select $1::text[])::uuid[]) for update skip locked
+    ), over as materialized (
+        select id from named where kept > 0 and finished_at <= now() - make_interval(secs => $2)
+    ), events as (
+        delete from regimen.job_events where job_id = any(array(select id from over))
+    ), attempts as (
+        delete from regimen.job_attempts where job_id = any(array(select id from over))
+    )
+    update regimen.jobs set kept = 0 where id = any(array(select id from over))
+    returning id::text as key";
+
+/// Their events, attempts and callbacks go with them; so does the count of their
+/// generation, unless this month's limit still needs it.
+const FORGET_JOBS: &str = "-- forget jobs
+    with named as materialized (
+        select id, generation_id, finished_at from regimen.jobs
+        where id = any((select $1::text[])::uuid[]) for update skip locked
+    ), over as materialized (
+        select id, generation_id from named
+        where finished_at <= now() - make_interval(secs => $2) and not exists (
+            select from regimen.callbacks c
+            where c.job_id = named.id and c.state = 'waiting' offset 0)
+    ), generations as (
+        delete from regimen.generations
+        where id = any(array(select generation_id from over))
+            and at < date_trunc('month', now() at time zone 'utc') at time zone 'utc'
+    )
+    delete from regimen.jobs where id = any(array(select id from over))
+    returning id::text as key";
+
+const FORGET_STRIPE_EVENTS: &str = "-- forget stripe events
+    with named as materialized (
+        select id, state, received_at from regimen.stripe_events
+        where id = any((select $1::text[])::text[]) for update skip locked
+    )
+    delete from regimen.stripe_events where id = any(array(
+        select id from named
+        where state <> 'received' and received_at <= now() - make_interval(secs => $2)))
+    returning id as key";
+
+const FORGET_NOTICES: &str = "-- forget notices
+    with named as materialized (
+        select event_id, mail_state, created_at from regimen.billing_notices
+        where event_id = any((select $1::text[])::text[]) for update skip locked
+    )
+    delete from regimen.billing_notices where event_id = any(array(
+        select event_id from named
+        where mail_state <> 'waiting' and created_at <= now() - make_interval(secs => $2)))
+    returning event_id as key";
+
+const FORGET_AUDIT: &str = "-- forget admin actions
+    with named as materialized (
+        select id, at from regimen.admin_actions
+        where id = any((select $1::text[])::bigint[]) for update skip locked
+    )
+    delete from regimen.admin_actions where id = any(array(
+        select id from named where at <= now() - make_interval(secs => $2)))
+    returning id::text as key";
+
+impl Kept {
+    /// The walks over what is over: the page, and the level of jobs it is about.
+    /// What has lost its replies has its events still; where replies are kept for
+    /// longer than events, they go with them.
+    fn walks(self) -> &'static [Walk] {
+        const fn walk(page: &'static str, level: Option<i16>) -> Walk {
+            Walk { page, level }
+        }
+        match self {
+            Self::Replies => const { &[walk(PAGE_OF_LEVEL, Some(REPLIES_KEPT))] },
+            Self::Events => {
+                const {
+                    &[
+                        walk(PAGE_OF_LEVEL, Some(EVENTS_KEPT)),
+                        walk(PAGE_OF_LEVEL, Some(REPLIES_KEPT)),
+                    ]
+                }
+            }
+            Self::Jobs => const { &[walk(PAGE_OF_JOBS, None)] },
+            Self::StripeEvents => const { &[walk(PAGE_OF_STRIPE_EVENTS, None)] },
+            Self::Notices => const { &[walk(PAGE_OF_NOTICES, None)] },
+            Self::Audit => const { &[walk(PAGE_OF_AUDIT, None)] },
+        }
+    }
+
+    fn forget(self) -> &'static str {
+        match self {
+            Self::Replies => FORGET_REPLIES,
+            Self::Events => FORGET_EVENTS,
+            Self::Jobs => FORGET_JOBS,
+            Self::StripeEvents => FORGET_STRIPE_EVENTS,
+            Self::Notices => FORGET_NOTICES,
+            Self::Audit => FORGET_AUDIT,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Walk {
+    page: &'static str,
+    level: Option<i16>,
+}
+
+/// Where a run over everything that is over has come to.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    walk: usize,
+    after: DateTime<Utc>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { walk: 0, after: DateTime::UNIX_EPOCH }
+    }
+}
+
+/// Rows that are over, oldest first.
+#[derive(Debug)]
+pub struct Page {
+    /// Which.
+    pub keys: Vec<String>,
+    /// Where the next page begins; none behind the last one.
+    pub next: Option<Place>,
+}
+
+/// Up to `limit` rows older than `age`, from `place` on.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn page(
+    client: &mut Client,
+    kept: Kept,
+    age: Duration,
+    place: Place,
+    limit: i64,
+) -> Result<Page, DbError> {
+    let Some(walk) = kept.walks().get(place.walk) else {
+        return Ok(Page { keys: Vec::new(), next: None });
+    };
+    let tx = by_index(client).await?;
+    let statement = tx.prepare_cached(walk.page).await?;
+    let age = age.as_secs_f64();
+    let rows = match walk.level {
+        Some(level) => tx.query(&statement, &[&place.after, &age, &limit, &level]).await?,
+        None => tx.query(&statement, &[&place.after, &age, &limit]).await?,
+    };
+    tx.rollback().await?;
+    let full = i64::try_from(rows.len()).is_ok_and(|found| found >= limit);
+    let next = match rows.last().filter(|_| full) {
+        // Rows of the same moment behind the page wait for the next run.
+        Some(last) => Some(Place { after: last.try_get("at")?, ..place }),
+        None if place.walk + 1 < kept.walks().len() => {
+            Some(Place { walk: place.walk + 1, ..Place::default() })
+        }
+        None => None,
+    };
+    let keys = rows.iter().map(|row| Ok(row.try_get("key")?));
+    Ok(Page { keys: keys.collect::<Result<_, DbError>>()?, next })
+}
+
+/// Removes those of the rows that are still over and not needed any more.
+///
+/// # Errors
+/// Nothing was removed.
+pub async fn forget(
+    client: &mut Client,
+    kept: Kept,
+    age: Duration,
+    keys: &[String],
+) -> Result<Outcome<String, String>, DbError> {
+    batch::change(client, &Over { kept, age }, keys).await
+}
+
+struct Over {
+    kept: Kept,
+    age: Duration,
+}
+
+impl Batch for Over {
+    type Key = String;
+    type Done = String;
+
+    async fn pick(&self, _: &Transaction<'_>) -> Result<Vec<String>, DbError> {
+        Ok(Vec::new())
+    }
+
+    async fn change(&self, tx: &Transaction<'_>, keys: &[String]) -> Result<Vec<String>, DbError> {
+        let statement = tx.prepare_cached(self.kept.forget()).await?;
+        let rows = tx.query(&statement, &[&keys, &self.age.as_secs_f64()]).await?;
+        rows.iter().map(|row| Ok(row.try_get("key")?)).collect()
+    }
+}
+
+/// Makes `holder` the one to remove what is over, for `hold`; false when the last
+/// run began less than `every` ago, or another one is at it.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn begin(
+    client: &impl GenericClient,
+    holder: &str,
+    every: Duration,
+    hold: Duration,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- begin retention
+             update regimen.retention
+             set holder = $1, held_until = now() + make_interval(secs => $2), started_at = now()
+             where (held_until is null or held_until <= now())
+                 and coalesce(complete_at <= now() - make_interval(secs => $3), true)",
+        )
+        .await?;
+    let (hold, every) = (hold.as_secs_f64(), every.as_secs_f64());
+    Ok(client.execute(&statement, &[&holder, &hold, &every]).await? == 1)
+}
+
+/// Holds on for another `hold`; false when somebody else has taken over.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn hold_on(
+    client: &impl GenericClient,
+    holder: &str,
+    hold: Duration,
+) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- hold on to retention
+             update regimen.retention set held_until = now() + make_interval(secs => $2)
+             where holder = $1",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&holder, &hold.as_secs_f64()]).await? == 1)
+}
+
+/// Lets go; a run that was `complete` makes the next one wait for its time.
+///
+/// # Errors
+/// Postgres failed; the turn ends by itself.
+pub async fn end(client: &impl GenericClient, holder: &str, complete: bool) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- end retention
+             update regimen.retention
+             set holder = null, held_until = null,
+                 complete_at = case when $2 then started_at else complete_at end
+             where holder = $1",
+        )
+        .await?;
+    client.execute(&statement, &[&holder, &complete]).await?;
+    Ok(())
+}
+
+/// How long ago the last run began that came to its end; none before the first.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn age(client: &impl GenericClient) -> Result<Option<Duration>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- age of retention
+             select extract(epoch from now() - complete_at)::float8 as age from regimen.retention",
+        )
+        .await?;
+    let age: Option<f64> = client.query_one(&statement, &[]).await?.try_get("age")?;
+    Ok(age.map(elapsed))
+}

@@ -1,0 +1,107 @@
+//! `regimen-worker admin …`: what operators do from a terminal. Each command calls
+//! what the operators' routes call; what changes something is recorded in
+//! `regimen.admin_actions` in the same transaction.
+
+mod erase;
+
+use std::error::Error;
+
+use regimen_common::config::{Env, database_url};
+use regimen_common::db::admin_actions::{self, Action};
+use regimen_common::db::{self, DbError, Pool, StatementLimits, Transaction};
+use regimen_common::redis::Redis;
+use regimen_common::{process, start};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+/// What operators say with every command.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Who acts, for the record; the user of the operating system unless given.
+    #[arg(long = "as", value_name = "NAME", global = true)]
+    actor: Option<String>,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT", global = true)]
+    reason: Option<String>,
+    /// Answer with JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Erase a user: profile, quizzes, plans, jobs and all that hangs on them, now.
+    Erase(erase::Args),
+}
+
+/// Does what was asked for.
+pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let mut env = Env::from_process();
+    let database = database_url(&mut env);
+    let redis = env.required::<String>("REDIS_URL").map(SecretString::from);
+    let prefix = env.or("REDIS_PREFIX", "regimen".to_owned());
+    let per_user = env.number("PER_USER_RUNNING", 2, 1..=1_000);
+    let (database, redis) = env.finish(Option::zip(database, redis))?;
+    process::runtime()?.block_on(async {
+        let db = db::pool_with(&database, 2, "regimen-admin", StatementLimits::WORK);
+        let office = Office {
+            db: db.map_err(|error| start::of_database(&database, error))?,
+            redis: Redis::new(&redis, &prefix)?,
+            actor: format!("cli:{}", args.actor.clone().unwrap_or_else(whoami)),
+            reason: args.reason.clone(),
+            json: args.json,
+            per_user,
+        };
+        // Before anything else: what is wrong with the database is told by its name.
+        let reached = office.db.get().await;
+        drop(reached.map_err(|error| start::of_database(&database, error))?);
+        match &args.command {
+            Command::Erase(args) => erase::run(&office, args).await,
+        }
+    })
+}
+
+/// Where an operator works, and who they are.
+struct Office {
+    db: Pool,
+    redis: Redis,
+    actor: String,
+    reason: Option<String>,
+    json: bool,
+    per_user: i64,
+}
+
+impl Office {
+    /// Records what is done in `tx`.
+    async fn record(
+        &self,
+        tx: &Transaction<'_>,
+        name: &str,
+        target: &str,
+        mut detail: Value,
+    ) -> Result<(), DbError> {
+        if let Some(reason) = &self.reason {
+            detail["reason"] = json!(reason);
+        }
+        let action = Action { actor: &self.actor, name, target, detail: &detail };
+        admin_actions::begin(tx, &action, Some("done")).await?;
+        Ok(())
+    }
+
+    /// Answers with `value`, or with the same as `text` for people.
+    fn answer(&self, value: &Value, text: impl FnOnce() -> String) {
+        if self.json {
+            process::say(&value.to_string());
+        } else {
+            process::say(text().trim_end());
+        }
+    }
+}
+
+/// The user of the operating system, by number where it has no name.
+fn whoami() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())
+}
