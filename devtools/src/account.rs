@@ -1,5 +1,5 @@
-//! The user PostgreSQL runs as: it refuses to run as root, so root lends it
-//! another account and a folder that account can reach.
+//! The account that PostgreSQL runs as. PostgreSQL refuses to run as root, so
+//! root uses another account and a folder that this account can reach.
 
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -16,33 +16,33 @@ pub struct Account {
     gid: u32,
 }
 
-/// Why PostgreSQL cannot be given an account or a folder.
+/// Why PostgreSQL cannot get an account or a folder.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    /// We are root, and neither of the accounts that could step in exists.
+    /// This program runs as root, and neither of the usable accounts exists.
     #[error(
         "PostgreSQL does not run as root, and this machine has neither the user `postgres` nor \
          `nobody` to run it as: create one (`useradd --system postgres`) or run as another user"
     )]
     NoAccount,
-    /// A folder could not be made or handed over.
+    /// A folder could not be created, or its owner could not be changed.
     #[error("cannot prepare the folder {}: {source}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The folder under the temporary directory belongs to somebody else.
+    /// The folder under the temporary directory belongs to another user.
     #[error("{} belongs to another user; remove it or set TMPDIR to a folder of your own", .0.display())]
     Foreign(PathBuf),
 }
 
 impl Account {
-    /// The account to run PostgreSQL as; none when we are not root and our own will do.
+    /// The account for PostgreSQL; none unless this program runs as root.
     ///
     /// # Errors
-    /// We are root and there is no suitable account.
+    /// This program runs as root, and there is no suitable account.
     pub fn for_postgres() -> Result<Option<Self>, AccountError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -54,25 +54,25 @@ impl Account {
     /// The account of this name, unless it is root or unknown.
     pub fn named(name: &str) -> Option<Self> {
         let uid = id("-u", name)?;
-        // Root under another name would not help.
+        // Root under another name is no help.
         (uid != 0).then_some(Self { name: name.to_owned(), uid, gid: id("-g", name)? })
     }
 
-    /// Makes `command` run as this account, with its group and no others.
+    /// Makes `command` run as this account, with its group only.
     pub fn run(&self, command: &mut Command) {
         command.uid(self.uid).gid(self.gid);
     }
 
-    /// Makes `folder`, private to this account.
+    /// Creates `folder`, accessible to this account only.
     ///
     /// # Errors
-    /// It cannot be made or handed over.
+    /// It cannot be created, or its owner cannot be changed.
     pub fn own(&self, folder: &Path) -> Result<(), AccountError> {
         private_folder(folder)?;
         self.take(folder)
     }
 
-    /// Hands `path` over to this account.
+    /// Makes this account the owner of `path`.
     ///
     /// # Errors
     /// The system refuses.
@@ -81,10 +81,10 @@ impl Account {
             .map_err(|source| AccountError::Folder { path: path.to_owned(), source })
     }
 
-    /// Whether this account can get to `folder`, which exists.
+    /// Whether this account can access `folder`, which exists.
     pub fn reaches(&self, folder: &Path) -> bool {
         let mut probe = Command::new("/bin/sh");
-        // As the account, in /: the process itself may stand where it likes.
+        // Runs in /, because the present directory may be inaccessible to the account.
         probe.args(["-c", "cd -- \"$1\"", "probe"]).arg(folder).current_dir("/");
         self.run(&mut probe);
         probe.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
@@ -92,12 +92,12 @@ impl Account {
     }
 }
 
-/// The folder for PostgreSQL's files: `wanted`, or, where `account` cannot get
-/// there (a workspace below /root), one under the temporary directory that is
-/// always the same for the same `wanted`.
+/// The folder for PostgreSQL's files: `wanted`, or, if `account` cannot access it (a
+/// workspace below /root), one under the temporary directory that is the same for the
+/// same `wanted`.
 ///
 /// # Errors
-/// Neither can be made, or the second belongs to somebody else.
+/// Neither can be created, or the second belongs to another user.
 pub fn reachable_folder(wanted: &Path, account: Option<&Account>) -> Result<PathBuf, AccountError> {
     let Some(account) = account else {
         private_folder(wanted)?;
@@ -117,15 +117,15 @@ pub fn reachable_folder(wanted: &Path, account: Option<&Account>) -> Result<Path
     Ok(elsewhere)
 }
 
-/// The folder that takes the place of `wanted` where PostgreSQL cannot get
-/// there: under the temporary directory, a different one for every `wanted`.
+/// The folder used instead of a `wanted` that PostgreSQL cannot access: under the
+/// temporary directory, a different one for every `wanted`.
 pub fn stand_in(wanted: &Path) -> PathBuf {
     let path = wanted.as_os_str().as_encoded_bytes();
     let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, path).simple();
     std::env::temp_dir().join(format!("regimen-{name}"))
 }
 
-/// Makes `folder` and lets only its owner in.
+/// Creates `folder`, accessible to its owner only.
 fn private_folder(folder: &Path) -> Result<(), AccountError> {
     let failed = |source| AccountError::Folder { path: folder.to_owned(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;

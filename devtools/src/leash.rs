@@ -1,6 +1,6 @@
-//! Ends a child when we cannot: a shell of its own that waits for the end of a
-//! pipe we hold. When the pipe ends without the leash having been dropped, this
-//! program was killed, and the shell ends the child.
+//! Ends a child process when this program is killed: a shell reads a pipe that
+//! this program holds open. If the pipe closes before the leash is dropped,
+//! this program was killed, and the shell ends the child.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -8,21 +8,21 @@ use std::process::{Child, Command, Stdio};
 
 use crate::signal::{self, Ending};
 
-/// `$1` is the signal that asks, `$2` whom it asks, `$3` the group to kill when
-/// it has not ended within five seconds.
+/// `$1` is the signal to end, `$2` its target, `$3` the group that is killed if it has
+/// not ended within five seconds.
 const SCRIPT: &str = r#"cat >/dev/null
 kill -s "$1" -- "$2" 2>/dev/null || exit
 n=0
 while [ "$n" -lt 50 ] && kill -s 0 -- "-$3" 2>/dev/null; do sleep 0.1; n=$((n + 1)); done
 kill -s KILL -- "-$3" 2>/dev/null"#;
 
-/// Holds one child. Dropped, it lets go.
+/// Holds one child. Dropping it releases the child.
 #[derive(Debug)]
 pub struct Leash(Child);
 
 impl Leash {
-    /// From now on `pid`, which leads a group of its own, is ended so when this
-    /// program ends.
+    /// From now on the shell ends `pid`, which leads its own process group, in this way
+    /// if this program is killed.
     ///
     /// # Errors
     /// There is no shell.
@@ -37,7 +37,7 @@ impl Leash {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Out of reach of the terminal's Ctrl-C.
+            // The terminal's Ctrl-C must not reach it.
             .process_group(0)
             .spawn()?;
         Ok(Self(shell))

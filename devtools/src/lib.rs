@@ -1,5 +1,5 @@
-//! What developer commands and tests share: programs that end with whoever
-//! started them, and a PostgreSQL and a Redis of one's own. Synchronous, so that
+//! What developer commands and tests share: child processes that end with their
+//! parent, and private PostgreSQL and Redis servers. Synchronous, so that
 //! `xtask` needs no runtime; tests call it from blocking threads.
 
 pub mod account;
@@ -13,31 +13,31 @@ pub mod signal;
 use std::fmt::Display;
 use std::net::{Ipv4Addr, TcpListener};
 
-/// A port seen free can be taken by another before we listen on it; one more
-/// failure than this means something else.
+/// A free port can be taken by another process before it is used; more failures than this
+/// have another cause.
 const PORT_TRIES: u32 = 5;
 
-/// Nobody waits any more: the program was asked to stop.
+/// The program was interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// Who starts programs and waits for them.
+/// Reports progress and interrupts waits.
 pub trait Supervisor {
-    /// Waits a moment before a state is looked at again.
+    /// Waits a moment before the next poll.
     ///
     /// # Errors
-    /// Nobody waits any more.
+    /// The program was interrupted.
     fn pause(&self) -> Result<(), Interrupted>;
 
-    /// Hears what is being done.
+    /// Reports progress.
     fn say(&self, text: impl Display);
 }
 
-/// A port of the loopback address that nobody listens on at the moment.
+/// A free port of the loopback address.
 ///
 /// # Errors
-/// The system has none.
+/// There is none.
 pub fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

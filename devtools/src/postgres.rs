@@ -1,5 +1,5 @@
-//! A private PostgreSQL: its own data, its own port on the loopback address,
-//! gone with its owner.
+//! A private PostgreSQL with its own data and its own port on the loopback
+//! address. It ends with its owner.
 
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,16 +12,16 @@ use crate::process::{Output, Process, ProcessError};
 use crate::signal::Ending;
 use crate::{Interrupted, PORT_TRIES, Supervisor, free_port};
 
-/// How long the children of a server that was killed may take to notice.
+/// How long the children of a killed server may take to end.
 const LINGERING: Duration = Duration::from_secs(30);
 
-/// Why there is no PostgreSQL.
+/// Why PostgreSQL did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
-    /// It lacks a user to run as, or a folder.
+    /// There is no account or folder for it.
     #[error(transparent)]
     Account(#[from] AccountError),
-    /// A program of it failed.
+    /// One of its programs failed.
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// Its files cannot be prepared.
@@ -29,38 +29,38 @@ pub enum PostgresError {
     Files {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is no port to listen on.
+    /// There is no free port.
     #[error("cannot find a free port on 127.0.0.1: {0}")]
     Port(#[source] io::Error),
-    /// We were asked to stop meanwhile.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
-/// What a private PostgreSQL is made of.
+/// The settings of a private PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct PostgresPlan {
     /// The folder with `postgres` and `initdb`.
     pub programs: PathBuf,
-    /// The user to run them as, where that is not ours.
+    /// The account to run them as, if it is another one.
     pub account: Option<Account>,
-    /// Where its data goes.
+    /// The folder of its data.
     pub folder: PathBuf,
-    /// The data's name there; what is found under it is used again.
+    /// The data's name there; existing data is used again.
     pub data: String,
-    /// Where it logs.
+    /// Its log.
     pub log: PathBuf,
-    /// The superuser's password; without one, everybody is let in. Data that is
-    /// found keeps what it was made with.
+    /// The superuser's password; without one, no password is needed. Existing data keeps
+    /// its password.
     pub password: Option<String>,
-    /// Whether what is committed outlives the machine, and not only the process.
+    /// Whether commits survive a failure of the machine, not only of the process.
     pub durable: bool,
-    /// How many clients there is room for.
+    /// Most connections.
     pub max_connections: u32,
-    /// Where it is to listen; on a free port when none is named.
+    /// Its port; a free one unless set.
     pub port: Option<u16>,
 }
 
@@ -69,7 +69,7 @@ pub struct PostgresPlan {
 pub struct Postgres {
     /// Its process.
     pub process: Process,
-    /// Where it listens on the loopback address.
+    /// Its port on the loopback address.
     pub port: u16,
 }
 
@@ -111,8 +111,8 @@ impl PostgresPlan {
         }
     }
 
-    /// Makes the data under a passing name first: an interrupted initdb leaves
-    /// nothing that looks complete.
+    /// Creates the data under a temporary name first, so that an interrupted initdb
+    /// leaves nothing that looks complete.
     fn create(
         &self,
         supervisor: &impl Supervisor,
@@ -140,7 +140,8 @@ impl PostgresPlan {
             if let Some(account) = &self.account {
                 account.take(&password_file)?;
             }
-            // Even on loopback: other users of this machine can connect to the port too.
+            // Needed on loopback, too: other users of this machine can connect to the
+            // port.
             initdb.arg("--auth=password").arg("--pwfile").arg(&password_file);
         } else {
             initdb.arg("--auth=trust");
@@ -180,7 +181,8 @@ impl PostgresPlan {
         Ok((process, port))
     }
 
-    /// A program of PostgreSQL, as the right user, standing where that user may stand.
+    /// One of PostgreSQL's programs, run by the right account in a directory that the
+    /// account can access.
     fn command(&self, program: &str, stand: &Path) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command.current_dir(stand).env("LC_ALL", "C");
@@ -191,19 +193,18 @@ impl PostgresPlan {
     }
 }
 
-/// The URL to connect with through `port`, its own or that of a proxy.
+/// The URL to connect through `port`, the server's or a proxy's.
 pub fn url(port: u16, password: &str) -> String {
     format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres")
 }
 
-/// Whether a server ended because one that was killed just now still has
-/// children, which take a moment to notice.
+/// Whether a server ended because the children of a killed server are still running.
 fn is_in_use(tail: &str) -> bool {
     tail.contains("is still in use") || tail.contains("lock file \"postmaster.pid\" already exists")
 }
 
-/// Whether the server with this process id says so itself: `postmaster.pid`
-/// opens with the id, and its eighth line becomes `ready` (PostgreSQL's
+/// Whether the server with this process id reports that it is ready: `postmaster.pid`
+/// begins with the id, and its eighth line becomes `ready` (PostgreSQL's
 /// `utils/pidfile.h`).
 fn accepts_connections(data: &Path, pid: u32) -> bool {
     let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else {

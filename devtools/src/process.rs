@@ -1,5 +1,5 @@
-//! A child process that cannot be forgotten: it leads a group of its own, is
-//! on a leash, and ends when its owner lets go of it.
+//! A child process that cannot outlive its owner: it leads its own process
+//! group, is on a leash, and ends when its owner is dropped.
 
 use std::fs::File;
 use std::io;
@@ -12,21 +12,21 @@ use crate::leash::Leash;
 use crate::signal::{self, Ending};
 use crate::{Interrupted, Supervisor};
 
-/// How long a process may take to end after it was asked, before it is killed.
+/// How long a process may take to end after the signal, before it is killed.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// How many lines of its log a failure shows.
 const TAIL_LINES: usize = 15;
 
-/// Why a process did not do what it was started for.
+/// Why a process failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// It could not be started at all.
+    /// It could not be started.
     #[error("cannot start {name}: {source}")]
     Start {
-        /// What was to be started.
+        /// Its name.
         name: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// Its log could not be opened.
@@ -34,38 +34,38 @@ pub enum ProcessError {
     Log {
         /// The log's path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// It ended, and not with success, or before it should have.
+    /// It failed, or ended too early.
     #[error("{name} ended with {status}{tail}")]
     Ended {
-        /// What ended.
+        /// Its name.
         name: String,
         /// How it ended.
         status: ExitStatus,
-        /// The end of its log, on lines of their own.
+        /// The end of its log, on separate lines.
         tail: String,
     },
-    /// The system would not say how it fares.
+    /// The system cannot tell its state.
     #[error("cannot watch {name}: {source}")]
     Watch {
-        /// What was to be watched.
+        /// Its name.
         name: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// We were asked to stop meanwhile.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
-/// Where a process writes.
+/// The destination of a process's output.
 #[derive(Debug, Clone, Copy)]
 pub enum Output<'a> {
-    /// To our own stdout and stderr.
+    /// This program's stdout and stderr.
     Ours,
-    /// To this file, after what is already in it.
+    /// This file, appended.
     Log(&'a Path),
 }
 
@@ -74,15 +74,15 @@ pub enum Output<'a> {
 pub struct Process {
     name: String,
     child: Child,
-    /// How it is ended; none when it may stay.
+    /// How to end it; none after `detach`.
     ending: Option<Ending>,
     log: Option<PathBuf>,
-    /// Until it has ended, or is let go.
+    /// Until it has ended or is detached.
     leash: Option<Leash>,
 }
 
 impl Process {
-    /// Starts `command` in a group of its own, with nothing to read.
+    /// Starts `command` in its own process group, with no input.
     ///
     /// # Errors
     /// It cannot be started, or its log cannot be opened.
@@ -115,7 +115,7 @@ impl Process {
     /// Runs `command` to its end.
     ///
     /// # Errors
-    /// It cannot be started, fails, or we are asked to stop meanwhile.
+    /// It cannot be started, fails, or the program is interrupted.
     pub fn run(
         supervisor: &impl Supervisor,
         name: &str,
@@ -127,20 +127,20 @@ impl Process {
         if status.success() { Ok(()) } else { Err(process.ended(status)) }
     }
 
-    /// What it is called in messages.
+    /// Its name in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The system's number for it.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits for its end, however that is.
+    /// Waits until it ends, for any reason.
     ///
     /// # Errors
-    /// We are asked to stop meanwhile, or it cannot be watched.
+    /// The program was interrupted, or the process cannot be watched.
     pub fn wait(&mut self, supervisor: &impl Supervisor) -> Result<ExitStatus, ProcessError> {
         loop {
             if let Some(status) = self.status()? {
@@ -151,7 +151,7 @@ impl Process {
     }
 
     /// # Errors
-    /// It has ended, although it was to keep running.
+    /// It has ended although it must keep running.
     pub fn must_run(&mut self) -> Result<(), ProcessError> {
         match self.status()? {
             Some(status) => Err(self.ended(status)),
@@ -159,19 +159,20 @@ impl Process {
         }
     }
 
-    /// How it ended, if it has since this was last asked.
+    /// How it ended, if it has ended since the last call.
     pub fn ended_meanwhile(&mut self) -> Option<ProcessError> {
         self.leash.as_ref()?;
         self.must_run().err()
     }
 
-    /// Lets it run on after this program.
+    /// Lets it continue after this program has ended.
     pub fn detach(&mut self) {
         self.leash = None;
         self.ending = None;
     }
 
-    /// Asks it to end, without waiting: several can then end at the same time.
+    /// Sends the signal to end, without waiting, so that several processes can end at the
+    /// same time.
     pub fn ask_to_end(&self) {
         if self.leash.is_some()
             && let Some(ending) = self.ending
@@ -204,7 +205,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.ask_to_end();
-        // One that stands still would not hear of it.
+        // A suspended process would not react to it.
         if self.leash.is_some() {
             signal::thaw(self.id());
         }
@@ -219,7 +220,7 @@ impl Drop for Process {
             signal::kill(self.id());
             let _ = self.child.wait();
         } else if self.ending == Some(Ending::Kill) {
-            // What it started may have stayed behind it in its group.
+            // Its children may still be running in its group.
             Ending::Kill.ask(self.id());
         }
     }
@@ -235,7 +236,7 @@ fn open_log(path: &Path) -> Result<(File, File), ProcessError> {
     Ok((file, copy))
 }
 
-/// The last lines of a log, each on a line of its own, and where the rest is.
+/// The last lines of a log, on separate lines, and the log's path.
 fn tail(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();

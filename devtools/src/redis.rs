@@ -1,6 +1,6 @@
-//! A private Redis (or Valkey): its own data, its own port on the loopback
-//! address, an append-only file, and never evicting a key; alone, in a cluster,
-//! or as a sentinel.
+//! A private Redis (or Valkey) with its own data, its own port on the loopback
+//! address, an append-only file and no eviction; standalone, in a cluster, or
+//! as a sentinel.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -13,10 +13,10 @@ use crate::process::{Output, Process, ProcessError};
 use crate::signal::Ending;
 use crate::{Interrupted, PORT_TRIES, Supervisor, free_port};
 
-/// How long Redis may take to answer on loopback before it is asked anew.
+/// How long Redis may take to answer on loopback before the next try.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
-/// Why there is no Redis.
+/// Why Redis did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
     /// The program failed.
@@ -27,41 +27,40 @@ pub enum RedisError {
     Files {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// There is no port to listen on.
+    /// There is no free port.
     #[error("cannot find a free port on 127.0.0.1: {0}")]
     Port(#[source] io::Error),
-    /// We were asked to stop meanwhile.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
-/// What a private Redis is made of.
+/// The settings of a private Redis.
 #[derive(Debug, Clone)]
 pub struct RedisPlan {
     /// The program to run.
     pub program: PathBuf,
-    /// Where its data goes; data found there is used again.
+    /// The folder of its data; existing data is used again.
     pub folder: PathBuf,
-    /// Where it logs.
+    /// Its log.
     pub log: PathBuf,
-    /// What it is to others.
+    /// Its role.
     pub role: Role,
-    /// The password it asks for, and says to its master.
+    /// The password it requires and sends to its master.
     pub password: Option<String>,
-    /// Where it is to listen; on a free port when none is named.
+    /// Its port; a free one unless set.
     pub port: Option<u16>,
 }
 
-/// What a Redis is to others.
+/// The role of a Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// Nothing.
+    /// Standalone.
     Alone,
-    /// A node of a cluster, which others reach at this port of its bus; a free
-    /// one when none is named.
+    /// A node of a cluster, with this port for the cluster bus; a free one unless set.
     InCluster(Option<u16>),
     /// A sentinel.
     Sentinel {
@@ -77,9 +76,9 @@ pub enum Role {
 pub struct Redis {
     /// Its process.
     pub process: Process,
-    /// Where it listens on the loopback address.
+    /// Its port on the loopback address.
     pub port: u16,
-    /// Where the other nodes of its cluster reach it.
+    /// The port of its cluster bus.
     pub bus_port: Option<u16>,
 }
 
@@ -105,7 +104,8 @@ impl RedisPlan {
     fn serve(&self, supervisor: &impl Supervisor) -> Result<Redis, RedisError> {
         let port = self.port.map_or_else(free_port, Ok).map_err(RedisError::Port)?;
         let bus_port = match self.role {
-            // Of its own: the usual one, 10,000 above, may be no port at all.
+            // Set explicitly: the default, the port plus 10,000, may exceed the highest
+            // port.
             Role::InCluster(port) => {
                 Some(port.map_or_else(free_port, Ok).map_err(RedisError::Port)?)
             }
@@ -125,7 +125,7 @@ impl RedisPlan {
         Ok(Redis { process, port, bus_port })
     }
 
-    /// A file and not arguments, which every user of the machine can read.
+    /// A file, because every user of the machine can read arguments.
     fn write_settings(&self, port: u16, bus_port: Option<u16>) -> Result<PathBuf, RedisError> {
         let path = self.folder.join("redis.conf");
         let mut lines = vec![format!("port {port}"), "bind 127.0.0.1".to_owned()];
@@ -157,15 +157,15 @@ impl RedisPlan {
         Ok(path)
     }
 
-    /// The process id of the server that answers on `port`: tells ours from one
-    /// that took the port before us. None while it still loads its data.
+    /// The process id of the server on `port`, which tells ours from one that took the
+    /// port first. None while it loads its data.
     fn server_process(&self, port: u16) -> io::Result<Option<u32>> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
         let login = self.password.as_ref().map(|password| format!("AUTH {password}\r\n"));
-        // A sentinel has nothing to load. QUIT makes a server that still loads
-        // close, so that the reading ends.
+        // A sentinel has nothing to load. QUIT makes a loading server close the
+        // connection, so that the read ends.
         let loads = !matches!(self.role, Role::Sentinel { .. });
         let loading = if loads { "INFO persistence\r\n" } else { "" };
         let ask = format!("{}INFO server\r\n{loading}QUIT\r\n", login.unwrap_or_default());
@@ -176,7 +176,7 @@ impl RedisPlan {
             if let Some(pid) = line.strip_prefix("process_id:") {
                 process = pid.trim().parse().ok();
             }
-            // It says who it is while it still loads, and refuses everything else.
+            // A loading server answers INFO and refuses everything else.
             ready |= line.trim() == "loading:0";
             if ready && process.is_some() {
                 break;
@@ -186,7 +186,7 @@ impl RedisPlan {
     }
 }
 
-/// The URL to connect with through `port`, its own or that of a proxy.
+/// The URL to connect through `port`, the server's or a proxy's.
 pub fn url(port: u16, password: &str) -> String {
     format!("redis://:{password}@127.0.0.1:{port}/0")
 }

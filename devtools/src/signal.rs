@@ -1,28 +1,28 @@
-//! Signals to other processes, and what the system tells of them. A process
-//! that is gone already is no failure.
+//! Signals to other processes, and queries about them. That a process has ended
+//! is no error.
 
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
 };
 
-/// How a process is asked to end.
+/// How to end a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// SIGTERM to the whole process group.
     Terminate,
-    /// SIGINT to the process alone: PostgreSQL's fast shutdown, which does not
-    /// wait for its clients to leave.
+    /// SIGINT to the process alone: PostgreSQL's fast shutdown, which does not wait for
+    /// clients to disconnect.
     Interrupt,
     /// SIGKILL to the whole process group.
     Kill,
 }
 
 impl Ending {
-    /// Asks the process, which leads a group of its own, to end. One that has
-    /// ended already is no error.
+    /// Sends the signal to the process, which leads its own process group. It is no error
+    /// if it has ended.
     pub fn ask(self, pid: u32) {
         let Some(pid) = to_pid(pid) else { return };
-        // The only failure left is that it is gone, which is what is wanted.
+        // The only possible failure is that it has ended already.
         let _ = match self {
             Self::Terminate => kill_process_group(pid, Signal::TERM),
             Self::Interrupt => kill_process(pid, Signal::INT),
@@ -31,14 +31,14 @@ impl Ending {
     }
 }
 
-/// Asks a process alone, not its group, to end.
+/// Sends SIGTERM to a process alone, not its group.
 pub fn terminate(pid: u32) {
     if let Some(pid) = to_pid(pid) {
         let _ = kill_process(pid, Signal::TERM);
     }
 }
 
-/// Ends a process and its group without asking.
+/// Kills a process and its group.
 pub fn kill(pid: u32) {
     if let Some(pid) = to_pid(pid) {
         let _ = kill_process_group(pid, Signal::KILL);
@@ -46,16 +46,16 @@ pub fn kill(pid: u32) {
     }
 }
 
-/// Ends a PostgreSQL server at once, without a last checkpoint: its immediate
-/// shutdown. What was committed is found in its log at the next start.
+/// Ends a PostgreSQL server at once, without a last checkpoint: its immediate shutdown.
+/// The next start recovers the commits from its log.
 pub fn quit(pid: u32) {
     if let Some(pid) = to_pid(pid) {
         let _ = kill_process(pid, Signal::QUIT);
     }
 }
 
-/// Makes a child of ours stand still, as a machine that is starved or moved
-/// does. Returns once it does; false when it has ended instead.
+/// Suspends a child, like a starved or migrated machine. Returns when it is suspended;
+/// false when it has ended instead.
 pub fn freeze(pid: u32) -> bool {
     let Some(pid) = to_pid(pid) else { return false };
     let _ = kill_process_group(pid, Signal::STOP);
@@ -64,15 +64,14 @@ pub fn freeze(pid: u32) -> bool {
     status.is_some_and(|status| status.stopped())
 }
 
-/// Lets a process that stands still go on.
+/// Resumes a suspended process.
 pub fn thaw(pid: u32) {
     if let Some(pid) = to_pid(pid) {
         let _ = kill_process_group(pid, Signal::CONT);
     }
 }
 
-/// Whether a process with this id runs. One that has ended and only waits for
-/// its parent to take note does not count.
+/// Whether a process with this id runs. A zombie does not count.
 pub fn is_running(pid: u32) -> bool {
     let Some(known) = to_pid(pid) else { return false };
     if rustix::process::test_kill_process(known) == Err(rustix::io::Errno::SRCH) {
@@ -81,7 +80,7 @@ pub fn is_running(pid: u32) -> bool {
     !is_zombie(pid)
 }
 
-/// The command line a process shows to others, as one line.
+/// The command line of a process, as one line.
 pub fn command_line(pid: u32) -> Option<String> {
     if let Ok(raw) = std::fs::read(format!("/proc/{pid}/cmdline")) {
         let line = String::from_utf8_lossy(&raw).replace(['\0', '\n'], " ");
@@ -90,13 +89,13 @@ pub fn command_line(pid: u32) -> Option<String> {
     ps(pid, "command=")
 }
 
-/// The processes that `pid` has started and that still run.
+/// The running child processes of `pid`.
 pub fn children(pid: u32) -> Vec<u32> {
     let of_this = |(child, parent)| (parent == pid && is_running(child)).then_some(child);
     all().into_iter().filter_map(of_this).collect()
 }
 
-/// Every process and the one that started it, or took it over.
+/// Every process and its parent.
 fn all() -> Vec<(u32, u32)> {
     if let Ok(entries) = std::fs::read_dir("/proc") {
         let parent = |pid| status(pid)?.split_whitespace().nth(1)?.parse().ok();
@@ -115,8 +114,8 @@ fn is_zombie(pid: u32) -> bool {
     status(pid).or_else(|| ps(pid, "stat=")).is_some_and(|status| status.starts_with('Z'))
 }
 
-/// The state, the parent's id and more (proc(5), /proc/PID/stat). What stands
-/// before is the command's name in parentheses, with any character in it.
+/// The state, the parent's id and more (proc(5), /proc/PID/stat). The command's name
+/// precedes them in parentheses and can contain any character.
 fn status(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().to_owned())

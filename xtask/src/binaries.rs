@@ -1,13 +1,13 @@
-//! The binaries a stack runs, compiled.
+//! Compiles the binaries of a stack.
 
 use crate::session::Session;
 use crate::workspace::Profile;
 use regimen_devtools::process::{Output, Process, ProcessError};
 
-/// The packages that bring them.
+/// Their packages.
 const PACKAGES: [&str; 3] = ["regimen-ingress", "regimen-worker", "regimen-simulator"];
 
-/// Compiles them, showing cargo's own progress.
+/// Compiles them, with cargo's progress output.
 ///
 /// # Errors
 /// They do not compile.

@@ -34,7 +34,8 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start everything here and show a quiz becoming a meal and a workout plan.
+    /// Start everything on this machine and turn the sample quiz into a meal plan and a
+    /// workout plan.
     ///
     /// Finds PostgreSQL (15 or newer) and Redis (7 or newer), or installs them with apt-get or
     /// Homebrew; starts private instances with their data in target/dev; compiles; migrates; starts
@@ -42,37 +43,38 @@ enum Command {
     /// ingress and a worker; submits the sample quiz and prints both plans. Then everything runs
     /// until Ctrl-C. The data is kept for the next time.
     Up(UpArgs),
-    /// End a stack that `up --detach` left running, or that another terminal has.
+    /// End a stack that `up --detach` left running or that another terminal runs.
     Down(DownArgs),
-    /// Run every test of the workspace against a private PostgreSQL and Redis, then a minute of
-    /// chaos; with a filter, packages or a suite only those tests.
+    /// Run all tests of the workspace against a private PostgreSQL and Redis, then a
+    /// minute of chaos; with a filter, packages or a suite, only those tests.
     ///
-    /// A suite in another language whose language is missing here is skipped, which in CI (CI=true)
-    /// is a failure.
+    /// A suite in another language is skipped if its language is missing; in CI (CI=true)
+    /// that is a failure.
     Test(TestArgs),
-    /// Bring the database of DATABASE_URL, or of the running stack, to the current schema.
+    /// Migrate the database of DATABASE_URL, or of the running stack, to the current
+    /// schema.
     Migrate,
     /// Print access tokens that the ingress of `up` accepts.
     Token(TokenArgs),
-    /// Print how well odd replies and odd answers are read: provider calls a plan, measures, ways
-    /// of eating and allergies, from the tests that hold these figures.
+    /// Print how well unusual replies and answers are read: provider calls per plan,
+    /// measures, diets and allergies, from the tests that hold these figures.
     Figures,
     /// Measure an optimised build.
     #[command(subcommand)]
     Bench(Bench),
-    /// Put load on the API with k6 and hold it to the thresholds of load-tests/k6.
+    /// Put load on the API with k6 and check the thresholds of load-tests/k6.
     ///
-    /// Without --api-url it is a stack of its own on free ports of this machine, with the AI
-    /// simulator as provider; nothing of it is left running. The summaries, as JSON and HTML, go to
-    /// target/load/summaries; the exit code says whether every threshold held.
+    /// Without --api-url it starts its own stack on free ports of this machine, with the
+    /// AI simulator as the provider, and leaves nothing running. The summaries, as JSON
+    /// and HTML, go to target/load/summaries; the exit code says whether all thresholds
+    /// held.
     Load(LoadArgs),
-    /// Take everything from a fleet under load that can be taken, and check that nothing is lost
-    /// or done twice.
+    /// Put load and faults on a fleet, and check that nothing is lost or done twice.
     ///
-    /// Kills, ends and freezes workers and ingresses, makes both stores crash, stall and refuse,
-    /// Redis forget and change its role, and sets clocks wrong, by a seeded schedule, while 30 % of
-    /// the calls to the simulated providers fail.
-    /// Then compares what the clients were told with what PostgreSQL holds. The report goes to
+    /// Kills, ends and freezes workers and ingresses, makes both stores crash, stall and
+    /// refuse, makes Redis lose its data and change its role, and sets clocks wrong, by a
+    /// seeded schedule, while 30 % of the calls to the simulated providers fail. Then
+    /// compares the clients' records with PostgreSQL. The report goes to
     /// target/chaos/report.md; the exit code says whether every promise was kept.
     Chaos(ChaosArgs),
     /// Play the faults that the alerts of deploy/monitoring are about, against a real Prometheus
@@ -84,7 +86,7 @@ enum Command {
     Alerts(AlertsArgs),
 }
 
-/// What `cargo xtask down` takes.
+/// The arguments of `cargo xtask down`.
 #[derive(Args)]
 pub(crate) struct DownArgs {
     /// Another folder than target/dev.
@@ -92,19 +94,19 @@ pub(crate) struct DownArgs {
     folder: Option<PathBuf>,
 }
 
-/// What `cargo xtask token` takes.
+/// The arguments of `cargo xtask token`.
 #[derive(Args)]
 pub(crate) struct TokenArgs {
-    /// Whose token; prints the token alone.
+    /// The user; prints the token alone.
     #[arg(long, value_name = "UUID", required_unless_present = "random")]
     user: Option<Uuid>,
     /// Tokens of N new users; prints a line with the user and the token for each.
     #[arg(long, value_name = "N", conflicts_with = "user")]
     random: Option<u32>,
-    /// The role in app_metadata; `admin` opens the admin routes.
+    /// The role in app_metadata; `admin` gives access to the admin routes.
     #[arg(long)]
     role: Option<String>,
-    /// How long it holds, in hours.
+    /// The lifetime in hours.
     #[arg(long, default_value_t = 12)]
     hours: u32,
 }
@@ -137,7 +139,7 @@ enum CommandError {
 }
 
 impl Cli {
-    /// Runs the command and says on stderr why it failed, if it did.
+    /// Runs the command; if it failed, prints why on stderr.
     pub(crate) fn run(self) -> ExitCode {
         self.command.run().unwrap_or_else(|error| {
             let _ = writeln!(std::io::stderr(), "error: {error}");
@@ -179,7 +181,7 @@ impl TokenArgs {
                 format!("{user} {}", sign(user))
             })),
         };
-        // Fails only when the reader has gone, who then has what it wanted.
+        // Fails only if the reader has closed the pipe.
         let _ = lines.try_for_each(|line| writeln!(out, "{line}"));
         ExitCode::SUCCESS
     }

@@ -1,15 +1,15 @@
-//! The one place where this program asks what time it is.
+//! The only place where this program reads the time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::DateTime;
 
-/// Seconds since 1970, for what other programs are told.
+/// Seconds since 1970, for data passed to other programs.
 pub(crate) fn seconds_since_1970() -> u64 {
     since_1970().as_secs()
 }
 
-/// Microseconds since 1970, to compare with what other programs tell.
+/// Microseconds since 1970, to compare with data of other programs.
 pub(crate) fn micros_since_1970() -> u64 {
     u64::try_from(since_1970().as_micros()).unwrap_or(u64::MAX)
 }
@@ -20,17 +20,17 @@ fn since_1970() -> Duration {
     now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The day of a moment, as `YYYY-MM-DD` in UTC.
+/// The date of a time, as `YYYY-MM-DD` in UTC.
 pub(crate) fn day(seconds: i64) -> String {
     DateTime::from_timestamp_secs(seconds).unwrap_or_default().format("%Y-%m-%d").to_string()
 }
 
-/// Now, as the `Date` of an HTTP reply.
+/// The present time in the format of HTTP's `Date`.
 pub(crate) fn http_date() -> String {
     date_of(seconds_since_1970())
 }
 
-/// A moment, in the same form.
+/// A time in the same format.
 pub(crate) fn date_of(seconds: u64) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds))
 }

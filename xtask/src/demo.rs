@@ -1,5 +1,5 @@
-//! The demonstration: one person's quiz goes in through the front door, the
-//! progress is shown as it happens, and the plans are shown at the end.
+//! The demonstration: submits the sample quiz to the API, prints the progress,
+//! and prints the plans.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,16 +13,16 @@ use crate::session::Session;
 use crate::show;
 use regimen_devtools::Interrupted;
 
-/// The quiz, from the workspace's root.
+/// The path of the quiz, from the workspace's root.
 pub(crate) const SAMPLE_QUIZ: &str = "common/tests/fixtures/sample_quiz.json";
 
-/// How often the wish to stop is looked at while nothing happens.
+/// How often an interrupt is checked for while nothing happens.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
-/// How often a stream of events that breaks is taken up again.
+/// How often a broken event stream is opened again.
 const STREAM_TRIES: u32 = 5;
 
-/// Why there are no plans to show.
+/// Why there are no plans.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
     /// The sample quiz cannot be read.
@@ -30,26 +30,26 @@ pub(crate) enum DemoError {
     Quiz {
         /// Its path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// The ingress does not answer, or refuses.
+    /// The ingress did not answer, or refused a request.
     #[error(transparent)]
     Http(#[from] HttpError),
     /// A job ended without a plan.
     #[error("the {kind} job ended as {status}: {reason}")]
     NoPlan {
-        /// What it was to make.
+        /// Its kind.
         kind: String,
         /// How it ended.
         status: String,
-        /// The code and the detail the job gives.
+        /// The code and the detail of the job's error.
         reason: String,
     },
-    /// The events of a job kept breaking off.
+    /// The event stream of a job broke repeatedly.
     #[error("the events of the {0} job broke off {STREAM_TRIES} times")]
     NoEvents(String),
-    /// We were asked to stop meanwhile.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
@@ -62,13 +62,13 @@ struct Job {
     events: String,
 }
 
-/// What the follower of a job reports.
+/// What the thread that follows a job reports.
 enum News {
     Event(usize, Event),
     Ended(Result<(), DemoError>),
 }
 
-/// Submits the sample quiz, shows what happens, and prints both plans.
+/// Submits the sample quiz, prints the progress, and prints both plans.
 ///
 /// # Errors
 /// See [`DemoError`].
@@ -100,7 +100,7 @@ fn follow_all(session: &Session, client: &Client, jobs: &[Job]) -> Result<(), De
     let (sender, news) = mpsc::channel();
     for (index, job) in jobs.iter().enumerate() {
         let (client, job, sender) = (client.clone(), job.clone(), sender.clone());
-        // Blocks on the network, so it has a thread; it ends with the stream.
+        // A thread, because reading blocks; it ends with the stream.
         std::thread::spawn(move || {
             let outcome = job.follow(&client, index, &sender);
             let _ = sender.send(News::Ended(outcome));
@@ -128,7 +128,7 @@ fn next(session: &Session, news: &Receiver<News>) -> Result<News, Interrupted> {
         match news.recv_timeout(LOOK_UP) {
             Ok(news) => return Ok(news),
             Err(RecvTimeoutError::Timeout) => {}
-            // Every follower reports its end before it goes.
+            // Every thread reports its end before it stops.
             Err(RecvTimeoutError::Disconnected) => return Err(Interrupted),
         }
     }
@@ -152,7 +152,7 @@ impl Job {
             for event in client.events(&self.events, &seen)? {
                 seen.clone_from(&event.id);
                 let last = is_last(&event.name);
-                // Nobody listens any more only when we are being stopped.
+                // The receiver is gone only when the program is being interrupted.
                 let _ = news.send(News::Event(index, event));
                 if last {
                     return Ok(());
@@ -189,7 +189,7 @@ fn is_last(event: &str) -> bool {
     matches!(event, "saved" | "failed" | "cancelled" | "expired")
 }
 
-/// An event in words.
+/// The text of an event.
 fn describe(event: &Event) -> String {
     let data = &event.data["data"];
     let part = |name: &str| match &data[name] {

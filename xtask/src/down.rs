@@ -1,5 +1,5 @@
-//! `cargo xtask down`: ends a stack that was left running, or the one another
-//! terminal has in the foreground.
+//! `cargo xtask down`: ends a stack that was left running, or one that another
+//! terminal runs in the foreground.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,21 +10,21 @@ use crate::session::Session;
 use crate::state::{Member, env_file, lock_holder, members};
 use regimen_devtools::{Interrupted, signal};
 
-/// How long a process may take to end after it was asked, before it is killed.
+/// How long a process may take to end after the signal, before it is killed.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// Why the stack could not be ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DownError {
-    /// The file that tells of the stack is out of reach.
+    /// The file that describes the stack cannot be read or removed.
     #[error(transparent)]
     Env(#[from] FileError),
-    /// We were asked to stop meanwhile.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
-/// Ends the stack of `folder`; that there is none is no error.
+/// Ends the stack of `folder`; if there is none, that is no error.
 ///
 /// # Errors
 /// See [`DownError`].
@@ -42,7 +42,7 @@ pub(crate) fn run(session: &Session, folder: &Path) -> Result<ExitCode, DownErro
     if members.is_empty() {
         session.say("nothing is running");
     } else {
-        // Those that use the servers go first, together.
+        // The processes that use the servers end first, at the same time.
         let (users, servers): (Vec<_>, Vec<_>) =
             members.into_iter().partition(|member| !member.role.is_server());
         end(session, &users)?;

@@ -1,5 +1,5 @@
-//! `cargo xtask figures`: how well odd replies and odd answers are read, from the
-//! tests that hold the figures where they are. It measures nothing itself.
+//! `cargo xtask figures`: collects the figures that tests print about unusual
+//! replies and answers. It measures nothing itself.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::session::Session;
 use regimen_devtools::process::{Output, Process, ProcessError};
 
-/// What a line with a figure begins with.
+/// The prefix of a line with a figure.
 const MARK: &str = "figures: ";
 /// The tests that print figures, and how many lines each prints.
 const TESTS: [(&str, usize); 7] = [
@@ -29,22 +29,22 @@ pub(crate) enum FiguresError {
     /// The tests do not compile, or one of them failed.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The file with what the tests print is out of reach.
+    /// The log of the tests cannot be read or written.
     #[error("cannot use {}: {source}", path.display())]
     Log {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A test was renamed or prints nothing more.
+    /// A test was renamed or no longer prints its figures.
     #[error("{found} figures instead of {expected}; see {}", log.display())]
     Missing {
-        /// How many there are.
+        /// The number of lines found.
         found: usize,
-        /// How many there should be.
+        /// The expected number.
         expected: usize,
-        /// What the tests printed.
+        /// The log of the tests.
         log: PathBuf,
     },
 }
@@ -56,7 +56,7 @@ pub(crate) enum FiguresError {
 pub(crate) fn run(session: &Session) -> Result<ExitCode, FiguresError> {
     let path = session.workspace.place("figures.log");
     let failed = |source| FiguresError::Log { path: path.clone(), source };
-    // A log is written after what is in it.
+    // Emptied first, because a log is appended to.
     std::fs::write(&path, "").map_err(failed)?;
     session.say("running the tests that print figures");
     let mut test = session.workspace.cargo();
@@ -72,12 +72,12 @@ pub(crate) fn run(session: &Session) -> Result<ExitCode, FiguresError> {
         return Err(FiguresError::Missing { found, expected, log: path });
     }
     let mut out = std::io::stdout().lock();
-    // Fails only when the reader has gone, who then has what it wanted.
+    // Fails only if the reader has closed the pipe.
     let _ = figures.iter().try_for_each(|figure| writeln!(out, "{figure}"));
     Ok(ExitCode::SUCCESS)
 }
 
-/// The figures in what tests printed; the name of the test may stand before one.
+/// The figures in the tests' output; the name of a test may precede one.
 fn figures(log: &str) -> impl Iterator<Item = &str> {
     log.lines().filter_map(|line| line.split_once(MARK)).map(|(_, figure)| figure)
 }

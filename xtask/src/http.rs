@@ -7,10 +7,10 @@ use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-/// How long the ingress may take to answer; events may come later than that.
+/// How long the ingress may take to answer; events may take longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
-/// Why a request did not bring what was asked for.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
     /// The ingress did not answer, or not in HTTP.
@@ -20,10 +20,10 @@ pub(crate) enum HttpError {
         method: &'static str,
         /// Its URL.
         url: String,
-        /// What went wrong.
+        /// The error.
         source: Box<ureq::Error>,
     },
-    /// The ingress refused.
+    /// The ingress refused the request.
     #[error("{method} {url} was answered with {status}: {detail}")]
     Refused {
         /// The request's method.
@@ -32,12 +32,12 @@ pub(crate) enum HttpError {
         url: String,
         /// The answer's status.
         status: u16,
-        /// What the answer says about it.
+        /// The answer's detail.
         detail: String,
     },
 }
 
-/// One user at one ingress.
+/// A client of one user and one ingress.
 #[derive(Clone)]
 pub(crate) struct Client {
     agent: Agent,
@@ -48,19 +48,20 @@ pub(crate) struct Client {
 /// A server-sent event (HTML standard, section 9.2).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
-    /// Its number, to go on from.
+    /// Its number, for resuming the stream after it.
     pub(crate) id: String,
     /// Its name.
     pub(crate) name: String,
-    /// What it carries.
+    /// Its data.
     pub(crate) data: Value,
 }
 
 impl Client {
-    /// The user whose access token is `token`, at the ingress at `base`.
+    /// A client of the ingress at `base` with a user's access token.
     pub(crate) fn new(base: &str, token: &str) -> Self {
         let config = Agent::config_builder()
-            // Everything here is on this machine; a proxy of the environment is for elsewhere.
+            // The ingress is on this machine, which no proxy of the environment must
+            // serve.
             .proxy(None)
             .http_status_as_error(false)
             .timeout_recv_response(Some(ANSWER_WITHIN))
@@ -92,8 +93,8 @@ impl Client {
         request.json(sent)
     }
 
-    /// The events at `path` that follow the one numbered `after`, until the
-    /// other side ends the stream or it breaks.
+    /// The events at `path` after the one numbered `after`, until the ingress ends the
+    /// stream or it breaks.
     ///
     /// # Errors
     /// No answer, or a refusal.
@@ -150,7 +151,7 @@ impl Request {
     }
 }
 
-/// Ends where the stream does; what it broke off in is dropped.
+/// Ends with the stream; an incomplete event is dropped.
 fn parse_events(input: impl BufRead) -> impl Iterator<Item = Event> {
     let mut lines = input.lines().map_while(Result::ok);
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! Notices Ctrl-C and its like.
+//! Handles Ctrl-C, SIGTERM and SIGHUP.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use regimen_devtools::Interrupted;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// Notes that this program was asked to stop, so that it can end its children first.
+/// Notes interrupts, so that the program can end its children before it exits.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupts(Arc<AtomicBool>);
 
 impl Interrupts {
-    /// From now on Ctrl-C, SIGTERM and SIGHUP are only noted.
+    /// Installs the handlers for Ctrl-C, SIGTERM and SIGHUP.
     ///
     /// # Errors
     /// The system refuses the handlers.
@@ -24,7 +24,7 @@ impl Interrupts {
     }
 
     /// # Errors
-    /// This program was asked to stop.
+    /// The program was interrupted.
     pub(crate) fn check(&self) -> Result<(), Interrupted> {
         if self.0.load(Ordering::Relaxed) { Err(Interrupted) } else { Ok(()) }
     }

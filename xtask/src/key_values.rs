@@ -15,10 +15,10 @@ pub(crate) struct FileError {
     source: io::Error,
 }
 
-/// The lines of a file; none where there is no such file.
+/// The lines of a file; none if there is no such file.
 ///
 /// # Errors
-/// The file is there but cannot be read.
+/// The file exists but cannot be read.
 pub(crate) fn read(path: &Path) -> Result<Option<BTreeMap<String, String>>, FileError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(parse(&text))),
@@ -27,8 +27,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<BTreeMap<String, String>>, File
     }
 }
 
-/// Writes the lines for us alone to read, all at once: the file is there
-/// whole or not at all.
+/// Writes the lines atomically, readable by this user only.
 ///
 /// # Errors
 /// The system refuses.
@@ -50,7 +49,7 @@ pub(crate) fn write<'a>(
     put().map_err(|source| FileError { action: "write", path: path.to_owned(), source })
 }
 
-/// Removes the file, if it is there.
+/// Removes the file, if it exists.
 ///
 /// # Errors
 /// The system refuses.
@@ -63,8 +62,8 @@ pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Makes sure that another process can put a file there, and that none of an
-/// earlier run is taken for it.
+/// Prepares for another process to write the file: its folder exists, and a file of an
+/// earlier run is removed.
 ///
 /// # Errors
 /// The system refuses.

@@ -11,13 +11,13 @@ use regimen_devtools::process::{Output, Process, ProcessError};
 
 const VARIABLE: &str = "DATABASE_URL";
 
-/// Why the database was not migrated.
+/// Why the migration failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MigrateError {
-    /// Nobody says which database.
+    /// No database is named.
     #[error("which database? Set {VARIABLE}, or have a stack running (`cargo xtask up`)")]
     NoDatabase,
-    /// The file that tells of the running stack is out of reach.
+    /// The file that describes the running stack cannot be read.
     #[error(transparent)]
     Env(#[from] FileError),
     /// The worker does not compile, or the migration failed.
@@ -25,7 +25,7 @@ pub(crate) enum MigrateError {
     Process(#[from] ProcessError),
 }
 
-/// Migrates the database of the environment, or else the running stack's.
+/// Migrates the database of the environment, or else that of the running stack.
 ///
 /// # Errors
 /// See [`MigrateError`].

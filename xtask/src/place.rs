@@ -1,5 +1,5 @@
-//! Where a suite or a load test runs: the folder of its own, and the stack of
-//! its own that it can start there.
+//! Where a suite or a load test runs: its folder, and the stack it can start
+//! there.
 
 use std::path::{Path, PathBuf};
 
@@ -11,23 +11,23 @@ use crate::session::Session;
 use crate::stack::{Providers, Stack, StackError, StackPlan};
 use crate::workspace::Profile;
 
-/// A run, and where its stack is.
+/// The folder and the programs of one run's stack.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
-    /// The run it belongs to.
+    /// The session of the run.
     pub(crate) session: &'a Session,
     /// PostgreSQL and Redis.
     pub(crate) programs: &'a Programs,
-    /// A folder of its own.
+    /// Its folder.
     pub(crate) folder: &'a Path,
-    /// How the binaries were compiled.
+    /// The profile of the binaries.
     pub(crate) profile: Profile,
 }
 
-/// Why there is no stack.
+/// Why the stack did not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlaceError {
-    /// Its secrets are out of reach.
+    /// Its secrets cannot be read or written.
     #[error(transparent)]
     Secrets(#[from] FileError),
     /// PostgreSQL or Redis does not start.
@@ -39,11 +39,11 @@ pub(crate) enum PlaceError {
 }
 
 impl Place<'_> {
-    /// A stack of the binaries as they were compiled, with servers and data of
-    /// its own and the simulator as provider.
+    /// Starts a stack of the compiled binaries, with its own servers and data and with
+    /// the simulator as the provider.
     ///
     /// # Errors
-    /// Something of it does not start.
+    /// A part of it does not start.
     pub(crate) fn stack(
         &self,
         ingress_settings: &[(&str, &str)],
@@ -65,7 +65,7 @@ impl Place<'_> {
         Ok((stack, secrets))
     }
 
-    /// A file of the repository.
+    /// The path of a file of the repository.
     pub(crate) fn file(&self, path: &str) -> PathBuf {
         self.session.workspace.root().join(path)
     }

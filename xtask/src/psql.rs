@@ -1,11 +1,11 @@
-//! Reading a PostgreSQL database through its own client program, which every
-//! installation of the server has beside it.
+//! Reads a PostgreSQL database through psql, which every installation of the
+//! server includes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
-/// Why a query brought nothing.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PsqlError {
     /// The client cannot be run.
@@ -13,13 +13,13 @@ pub(crate) enum PsqlError {
     Run {
         /// The program.
         program: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The query failed.
     #[error("a query failed: {0}")]
     Query(String),
-    /// A column does not read as what it should be.
+    /// A column has an unexpected format.
     #[error("column {column} of a row does not read: {row:?}")]
     Column {
         /// Its number, from 0.
@@ -43,7 +43,7 @@ pub(crate) struct Psql {
 pub(crate) struct Row(Vec<String>);
 
 impl Psql {
-    /// The superuser of a private server: `folder` has the programs.
+    /// The superuser's connection to a private server; `folder` has the programs.
     pub(crate) fn new(folder: &Path, port: u16, password: &str) -> Self {
         Self {
             program: folder.join("psql"),
@@ -68,7 +68,7 @@ impl Psql {
         Ok(text.lines().map(|line| Row(line.split('\t').map(str::to_owned).collect())).collect())
     }
 
-    /// Runs statements, and returns what they print.
+    /// Runs statements; returns their output.
     ///
     /// # Errors
     /// See [`PsqlError`].
@@ -76,7 +76,7 @@ impl Psql {
         self.output(self.command("psql", sql))
     }
 
-    /// Runs a file, which may use commands of psql's own; what it prints.
+    /// Runs a file, which may use psql's own commands; returns its output.
     ///
     /// # Errors
     /// See [`PsqlError`].
@@ -96,7 +96,7 @@ impl Psql {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// The client program, ready to run statements in a session called `name`.
+    /// The psql command that runs statements in a session called `name`.
     pub(crate) fn command(&self, name: &str, sql: &str) -> Command {
         let mut psql = self.session(name);
         psql.args(["-c", sql]);
@@ -107,9 +107,9 @@ impl Psql {
         let mut psql = Command::new(&self.program);
         psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-U", "postgres"]);
         psql.args(["-p", &self.port, "-d", &self.database]);
-        // In the environment: arguments can be read by every user of the machine.
+        // In the environment, because every user of the machine can read arguments.
         psql.env("PGPASSWORD", &self.password).env("PGCONNECT_TIMEOUT", "5");
-        // Limits that a run gives to the role are not for us.
+        // The limits that a run sets for the role must not apply here.
         psql.env("PGOPTIONS", "-c statement_timeout=0 -c lock_timeout=0");
         psql.env("PGAPPNAME", name);
         psql
@@ -117,10 +117,10 @@ impl Psql {
 }
 
 impl Row {
-    /// A column that is there.
+    /// A column that is not null.
     ///
     /// # Errors
-    /// It is null, or does not read.
+    /// It is null, or cannot be parsed.
     pub(crate) fn get<T: FromStr>(&self, column: usize) -> Result<T, PsqlError> {
         self.maybe(column)?.ok_or_else(|| self.unreadable(column))
     }
@@ -128,7 +128,7 @@ impl Row {
     /// A column that may be null.
     ///
     /// # Errors
-    /// It does not read.
+    /// It cannot be parsed.
     pub(crate) fn maybe<T: FromStr>(&self, column: usize) -> Result<Option<T>, PsqlError> {
         match self.0.get(column).map(String::as_str) {
             None => Err(self.unreadable(column)),

@@ -8,14 +8,14 @@ use std::process::Command;
 use crate::session::Session;
 use regimen_devtools::process::{Output, Process, ProcessError};
 
-/// Names the interpreter, before any other.
+/// The variable that names the interpreter; it has priority.
 const VARIABLE: &str = "REGIMEN_PYTHON";
 
 /// The oldest Python the suites run on.
 const SINCE: (u32, u32) = (3, 10);
 
-/// Prints the version and fails where no environment could be made: Debian
-/// ships `ensurepip` as a package of its own.
+/// Prints the version; fails if no environment can be made: Debian has `ensurepip` in a
+/// separate package.
 const PROBE: &str =
     "import sys, venv, ensurepip; print(sys.version_info.major, sys.version_info.minor)";
 
@@ -32,31 +32,31 @@ pub(crate) struct Unavailable {
 /// Why there is no environment.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VenvError {
-    /// There is nothing to make it with.
+    /// There is no Python to make it with.
     #[error(transparent)]
     Unavailable(Unavailable),
     /// The packages cannot be installed.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// A file of it is out of reach.
+    /// A file of it cannot be read or written.
     #[error("cannot use {}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Packages of one suite, apart from everybody else's.
+/// A virtual environment for the packages of one suite.
 #[derive(Debug, Clone)]
 pub(crate) struct Venv {
     bin: PathBuf,
 }
 
 impl Venv {
-    /// The environment of suite `name` with the packages that `requirements`
-    /// pins; made where it is missing or the file has changed.
+    /// The environment of suite `name` with the packages that `requirements` pins; made
+    /// if it is missing or the file has changed.
     ///
     /// # Errors
     /// There is no Python ([`VenvError::Unavailable`]), or the packages cannot be installed.
@@ -71,12 +71,12 @@ impl Venv {
         }))?;
         let folder = session.workspace.place("venvs").join(name);
         let file = |source| VenvError::File { path: folder.clone(), source };
-        // The marker is written last: it tells that everything before it was done.
+        // Written last: it means that the environment is complete.
         let marker = folder.join("installed");
         let wanted = std::fs::read_to_string(requirements)
             .map_err(|source| VenvError::File { path: requirements.to_owned(), source })?;
         std::fs::create_dir_all(session.workspace.place("venvs")).map_err(file)?;
-        // Two runs at once: the second waits for what the first makes.
+        // Of two runs at once, the second waits for the environment of the first.
         let lock = File::create(folder.with_extension("lock")).map_err(file)?;
         lock.lock().map_err(file)?;
         let venv = Self { bin: folder.join("bin") };
@@ -97,13 +97,13 @@ impl Venv {
         Ok(venv)
     }
 
-    /// A program of the environment: `python`, or one that a package brought.
+    /// A program of the environment: `python`, or one of a package.
     pub(crate) fn program(&self, name: &str) -> Command {
         Command::new(self.bin.join(name))
     }
 }
 
-/// The first Python that is new enough and can make environments.
+/// The first supported Python that can make environments.
 fn interpreter() -> Option<PathBuf> {
     match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
         Some(named) => Some(PathBuf::from(named)).filter(|python| fits(python)),

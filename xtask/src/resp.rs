@@ -10,7 +10,7 @@ pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
 }
 
-/// Why a command brought nothing.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RespError {
     /// The connection failed.
@@ -19,7 +19,7 @@ pub(crate) enum RespError {
     /// Redis refused the command.
     #[error("Redis refuses: {0}")]
     Refused(String),
-    /// Not an answer this client reads.
+    /// An answer that this client cannot parse.
     #[error("Redis answered with something else than a line: {0:?}")]
     Unexpected(String),
 }
@@ -28,17 +28,17 @@ impl Connection {
     /// Connects to `port` on this machine and authenticates.
     ///
     /// # Errors
-    /// Nobody listens there, or the password is wrong.
+    /// Nothing listens there, or the password is wrong.
     pub(crate) fn open(port: u16, password: &str) -> Result<Self, RespError> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
-        // A command is one small packet; it must not wait for a second one.
+        // A command is one small packet and must not wait for another.
         stream.set_nodelay(true)?;
         let mut connection = Self { stream: BufReader::new(stream) };
         connection.command(&["AUTH", password])?;
         Ok(connection)
     }
 
-    /// Sends a command; the answer must be one line or one string.
+    /// Sends a command, whose answer must be one line or one string.
     ///
     /// # Errors
     /// See [`RespError`].

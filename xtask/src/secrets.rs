@@ -1,5 +1,5 @@
-//! The secrets of the development stack: drawn once, kept with its data, so
-//! that the data can be opened and old tokens hold in the next run.
+//! The secrets of the development stack: drawn once and kept with its data, so
+//! that the next run can open the data and accept old tokens.
 
 use std::path::Path;
 
@@ -14,16 +14,16 @@ const STRIPE: &str = "STRIPE_WEBHOOK_SECRET";
 /// All of them.
 #[derive(Clone)]
 pub(crate) struct Secrets {
-    /// What PostgreSQL and Redis ask for.
+    /// The passwords of PostgreSQL and Redis.
     pub(crate) passwords: Passwords,
-    /// Signs the access tokens the ingress accepts.
+    /// The key of the access tokens that the ingress accepts.
     pub(crate) jwt: String,
-    /// Signs the Stripe events the ingress accepts.
+    /// The signing secret of the Stripe events that the ingress accepts.
     pub(crate) stripe_webhook: String,
 }
 
 impl Secrets {
-    /// Those of `folder`; what is missing there is drawn and kept.
+    /// Those of `folder`; missing ones are drawn and stored.
     ///
     /// # Errors
     /// The file cannot be read or written.

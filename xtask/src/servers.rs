@@ -1,4 +1,4 @@
-//! The private pair a run works with: PostgreSQL and Redis, started together.
+//! The private PostgreSQL and Redis of a run, started together.
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ use regimen_devtools::postgres::{self, Postgres, PostgresError, PostgresPlan};
 use regimen_devtools::redis::{self, Redis, RedisError, RedisPlan, Role};
 use regimen_devtools::signal;
 
-/// Room for the pools of several workers, the ingress and a suite of tests.
+/// Enough for the pools of several workers, the ingress and the test suites.
 const MAX_CONNECTIONS: u32 = 400;
 
-/// Why the pair is not there.
+/// Why the servers did not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServersError {
-    /// There is nobody to run PostgreSQL as.
+    /// There is no account for PostgreSQL.
     #[error(transparent)]
     Account(#[from] AccountError),
     /// PostgreSQL does not start.
@@ -25,29 +25,29 @@ pub(crate) enum ServersError {
     /// Redis does not start.
     #[error(transparent)]
     Redis(#[from] RedisError),
-    /// Redis does not take what makes it a master or a replica.
+    /// Redis refuses to become a master or a replica.
     #[error(transparent)]
     Roles(#[from] RespError),
 }
 
-/// What the pair asks of those who connect.
+/// The passwords of the servers.
 #[derive(Clone)]
 pub(crate) struct Passwords {
-    /// PostgreSQL's superuser's.
+    /// That of PostgreSQL's superuser.
     pub(crate) postgres: String,
-    /// Redis's.
+    /// That of Redis.
     pub(crate) redis: String,
 }
 
-/// A running pair. PostgreSQL ends after Redis.
+/// Both servers, running. PostgreSQL ends after Redis.
 pub(crate) struct Servers {
     /// Redis.
     pub(crate) redis: Redis,
     /// PostgreSQL.
     pub(crate) postgres: Postgres,
-    /// The programs they run.
+    /// Their programs.
     pub(crate) programs: Programs,
-    /// The user PostgreSQL runs as, where that is not ours.
+    /// The account of PostgreSQL, if it is another one.
     pub(crate) account: Option<Account>,
     passwords: Passwords,
     folder: PathBuf,
@@ -75,7 +75,7 @@ impl Servers {
         Ok(Self { redis, postgres, programs, account, passwords, folder })
     }
 
-    /// A keeper for each of them, who crash them and bring them back.
+    /// Separate handles of the two servers, which can crash and restart them.
     pub(crate) fn keepers(&mut self) -> (RedisKeeper<'_>, PostgresKeeper<'_>) {
         let parts = Parts {
             programs: &self.programs,
@@ -107,21 +107,21 @@ impl Servers {
     }
 }
 
-/// Who has Redis in hand while others have PostgreSQL.
+/// The handle of Redis, separate from PostgreSQL's.
 pub(crate) struct RedisKeeper<'a> {
     redis: &'a mut Redis,
     parts: Parts<'a>,
     home: RedisHome,
 }
 
-/// Who has PostgreSQL in hand.
+/// The handle of PostgreSQL.
 pub(crate) struct PostgresKeeper<'a> {
     postgres: &'a mut Postgres,
     parts: Parts<'a>,
 }
 
 impl RedisKeeper<'_> {
-    /// Where it listens now.
+    /// Its present port.
     pub(crate) fn port(&self) -> u16 {
         self.redis.port
     }
@@ -134,7 +134,7 @@ impl RedisKeeper<'_> {
         self.connect_to(self.redis)
     }
 
-    /// A connection to another one of ours.
+    /// A connection to another of our Redis servers.
     ///
     /// # Errors
     /// It does not answer.
@@ -142,10 +142,10 @@ impl RedisKeeper<'_> {
         Connection::open(redis.port, &self.parts.passwords.redis)
     }
 
-    /// Kills it and starts it again where it was, with what it had on disk.
+    /// Kills it and starts it again on its port, with what it had on disk.
     ///
     /// # Errors
-    /// It does not come back.
+    /// It does not start again.
     pub(crate) fn crash(&mut self, session: &Session) -> Result<(), ServersError> {
         signal::kill(self.redis.process.id());
         self.redis.process.wait(session).map_err(RedisError::from)?;
@@ -153,11 +153,11 @@ impl RedisKeeper<'_> {
         Ok(())
     }
 
-    /// Starts another one with the same data, which becomes the master, and
-    /// makes this one its replica. Returns the replica, which ends with the value.
+    /// Starts a second server with the same data, makes it the master, and makes this one
+    /// its replica. Returns the replica, which ends with the value.
     ///
     /// # Errors
-    /// The other one does not start, or does not get the data.
+    /// The second server does not start, or does not get the data.
     pub(crate) fn fail_over(&mut self, session: &Session) -> Result<Redis, ServersError> {
         let home = self.home.other();
         let new = self.parts.redis(session, home, None)?;
@@ -180,10 +180,10 @@ impl RedisKeeper<'_> {
 }
 
 impl PostgresKeeper<'_> {
-    /// Ends it without a last checkpoint and starts it again where it was.
+    /// Ends it without a last checkpoint and starts it again on its port.
     ///
     /// # Errors
-    /// It does not come back.
+    /// It does not start again.
     pub(crate) fn crash(&mut self, session: &Session) -> Result<(), ServersError> {
         signal::quit(self.postgres.process.id());
         self.postgres.process.wait(session).map_err(PostgresError::from)?;
@@ -192,7 +192,7 @@ impl PostgresKeeper<'_> {
     }
 }
 
-/// Where a Redis has its data: after a failover in the other place.
+/// The folder of a Redis' data: a failover changes to the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RedisHome {
     First,
@@ -216,7 +216,7 @@ impl RedisHome {
     }
 }
 
-/// What the servers are started from.
+/// What is needed to start the servers.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     programs: &'a Programs,
@@ -232,7 +232,7 @@ impl Parts<'_> {
             programs: programs.folder.clone(),
             account: self.account.cloned(),
             folder: postgres_folder(self.folder),
-            // Data of one version does not fit another.
+            // Data of one major version does not work with another.
             data: format!("data-{}", programs.major),
             log: self.log("postgres.log"),
             password: Some(self.passwords.postgres.clone()),
@@ -266,7 +266,7 @@ impl Parts<'_> {
 }
 
 impl Passwords {
-    /// New ones that fit into a URL as they are.
+    /// New ones that need no escaping in a URL.
     pub(crate) fn random() -> Self {
         Self { postgres: secret(), redis: secret() }
     }
@@ -287,7 +287,7 @@ pub(crate) fn remove_data(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Where the PostgreSQL of a run with `folder` is meant to have its data.
+/// The intended data folder of the PostgreSQL of a run with `folder`.
 fn postgres_folder(folder: &Path) -> PathBuf {
     folder.join("postgres")
 }

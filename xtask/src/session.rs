@@ -1,5 +1,5 @@
-//! What every command shares while it runs: the clock its messages show, the
-//! wish to stop, and where things are.
+//! What every command shares: the clock of its messages, the interrupt flag,
+//! and the paths.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -10,21 +10,21 @@ use regimen_devtools::{Interrupted, Supervisor};
 use crate::interrupts::Interrupts;
 use crate::workspace::Workspace;
 
-/// How often something that can only be looked at is looked at again.
+/// The polling interval.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// One run of a command.
 pub(crate) struct Session {
     started: Instant,
     interrupts: Interrupts,
-    /// Where the workspace and its products are.
+    /// The paths of the workspace and its products.
     pub(crate) workspace: Workspace,
 }
 
-/// Why a command could not even begin.
+/// Why a command could not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SessionError {
-    /// The path of this program is needed to find its siblings.
+    /// The path of this program is needed to find the workspace.
     #[error("cannot tell where this program is: {0}")]
     Program(#[source] std::io::Error),
     /// Without handlers Ctrl-C would leave children behind.
@@ -33,19 +33,19 @@ pub(crate) enum SessionError {
 }
 
 impl Session {
-    /// Begins a run.
+    /// Starts a run.
     ///
     /// # Errors
     /// See [`SessionError`].
     pub(crate) fn open() -> Result<Self, SessionError> {
         let interrupts = Interrupts::listen().map_err(SessionError::Interrupts)?;
-        // Taken before anything is built: a build may replace the file.
+        // Determined before any build, which may replace the file.
         let program = std::env::current_exe().map_err(SessionError::Program)?;
         Ok(Self { started: Instant::now(), interrupts, workspace: Workspace::of(&program) })
     }
 
-    /// Says what is being done, with the time since the start. Goes to stderr,
-    /// so that stdout carries only what was asked for.
+    /// Prints progress with the time since the start, on stderr, so that stdout has only
+    /// the result.
     pub(crate) fn say(&self, text: impl Display) {
         let elapsed = self.started.elapsed().as_secs_f64();
         let mut out = std::io::stderr().lock();
@@ -57,15 +57,15 @@ impl Session {
     }
 
     /// # Errors
-    /// This program was asked to stop.
+    /// The program was interrupted.
     pub(crate) fn check(&self) -> Result<(), Interrupted> {
         self.interrupts.check()
     }
 
-    /// Waits a moment before a state is looked at again.
+    /// Waits a moment before the next poll.
     ///
     /// # Errors
-    /// This program was asked to stop.
+    /// The program was interrupted.
     pub(crate) fn pause(&self) -> Result<(), Interrupted> {
         self.check()?;
         std::thread::sleep(LOOK_AGAIN);

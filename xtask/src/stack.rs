@@ -16,40 +16,41 @@ use regimen_devtools::Interrupted;
 use regimen_devtools::process::{Output, Process, ProcessError};
 use regimen_devtools::signal::Ending;
 
-/// With one of these set, the real providers are asked.
+/// With one of these set, the real providers are called.
 const PROVIDER_KEYS: [&str; 3] = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"];
 
-/// Settings a developer's shell may carry for another deployment; here they
-/// would make the ingress refuse the tokens signed for it.
+/// Settings of another deployment that a developer's shell may have; they would make the
+/// ingress refuse the tokens signed for it.
 const FOREIGN: [&str; 4] = ["JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE", "SERVICE_KEYS"];
 
-/// Under this name the simulator reports its address, and others are told it.
+/// The variable that holds the simulator's URL, in its report and in other processes'
+/// environments.
 pub(crate) const SIMULATOR_URL: &str = "SIMULATOR_URL";
 
-/// Hosts that no proxy of the environment is asked for.
+/// Hosts that are reached without the environment's proxy.
 const NO_PROXY: &str = "127.0.0.1,localhost";
 
 /// Why the stack is not running.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StackError {
-    /// A process of it failed.
+    /// One of its processes failed.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// A file of it is out of reach.
+    /// One of its files cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A process reported readiness without the address that was asked for.
+    /// A process became ready without reporting a required address.
     #[error("{name} started, but its address file lacks {variable}")]
     NoAddress {
         /// The process.
         name: String,
-        /// What is missing.
+        /// The missing variable.
         variable: &'static str,
     },
-    /// This stack asks real providers.
+    /// This stack uses real providers.
     #[error("this stack has no simulator")]
     NoSimulator,
-    /// We were asked to stop meanwhile.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
@@ -64,24 +65,24 @@ pub(crate) struct StackPlan<'a> {
     pub(crate) secrets: &'a Secrets,
     /// How many workers to start.
     pub(crate) workers: usize,
-    /// Who writes the plans.
+    /// The AI providers.
     pub(crate) providers: Providers,
-    /// Settings of the ingress beyond the usual.
+    /// Additional settings of the ingress.
     pub(crate) ingress_settings: &'a [(&'a str, &'a str)],
-    /// Settings of the workers beyond the usual.
+    /// Additional settings of the workers.
     pub(crate) worker_settings: &'a [(&'a str, &'a str)],
 }
 
-/// Who writes the plans.
+/// The AI providers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Providers {
-    /// Those whose keys are in the environment; the simulator if there is no key.
+    /// Those with keys in the environment; the simulator if there is no key.
     OfEnvironment,
     /// The simulator, whatever the environment says.
     Simulator,
 }
 
-/// A process of ours and the addresses it reported.
+/// One of our processes and the addresses it reported.
 #[derive(Debug)]
 pub(crate) struct Service {
     name: String,
@@ -90,7 +91,7 @@ pub(crate) struct Service {
     addresses: BTreeMap<String, String>,
 }
 
-/// A running stack. Ends, in the order of its fields, when dropped.
+/// A running stack. Dropped in the order of the fields.
 pub(crate) struct Stack {
     ingress: Service,
     workers: Vec<Service>,
@@ -100,8 +101,8 @@ pub(crate) struct Stack {
 }
 
 impl StackPlan<'_> {
-    /// Brings the schema up to date and starts everything on top of the two
-    /// servers; returns when all of it is ready.
+    /// Migrates the schema and starts everything besides the two servers; returns when
+    /// all is ready.
     ///
     /// # Errors
     /// See [`StackError`]; what was started has ended again.
@@ -128,7 +129,7 @@ impl StackPlan<'_> {
         Ok(Stack { ingress, workers, simulator, servers, secrets })
     }
 
-    /// Brings the schema up to date.
+    /// Migrates the schema.
     ///
     /// # Errors
     /// A migration fails.
@@ -161,7 +162,7 @@ impl StackPlan<'_> {
         Ok(Some(self.spawn("simulator", simulator)?.ready(session)?))
     }
 
-    /// A binary of ours with the settings all of them share.
+    /// One of our binaries with the settings common to all.
     fn program(&self, name: &str, servers: &Servers) -> Command {
         let mut command = Command::new(self.binaries.join(name));
         command
@@ -177,10 +178,10 @@ impl StackPlan<'_> {
         command
     }
 
-    /// An ingress, ready to be started.
+    /// The command that starts an ingress.
     ///
     /// # Errors
-    /// The simulator did not say where it is.
+    /// The simulator did not report its URL.
     pub(crate) fn ingress(
         &self,
         servers: &Servers,
@@ -200,10 +201,10 @@ impl StackPlan<'_> {
         Ok(ingress)
     }
 
-    /// A worker, ready to be started.
+    /// The command that starts a worker.
     ///
     /// # Errors
-    /// The simulator did not say where it is.
+    /// The simulator did not report its URL.
     pub(crate) fn worker(
         &self,
         servers: &Servers,
@@ -218,7 +219,7 @@ impl StackPlan<'_> {
         Ok(worker)
     }
 
-    /// Starts a process of ours under a name of its own.
+    /// Starts one of our processes under this name.
     ///
     /// # Errors
     /// It cannot be started.
@@ -252,10 +253,10 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Waits for the report, which a process writes once it is ready.
+    /// Waits until the process is ready and has written its report.
     ///
     /// # Errors
-    /// It ended instead, or we are asked to stop.
+    /// It ended instead, or the program was interrupted.
     pub(crate) fn ready(mut self, session: &Session) -> Result<Service, StackError> {
         loop {
             if let Some(addresses) = key_values::read(&self.address_file)? {
@@ -268,7 +269,7 @@ impl Pending {
 }
 
 impl Service {
-    /// What it reported under a name.
+    /// The value it reported under a name.
     ///
     /// # Errors
     /// It did not.
@@ -279,10 +280,10 @@ impl Service {
 }
 
 impl Stack {
-    /// Where the API is served.
+    /// The URL of the API.
     ///
     /// # Errors
-    /// The ingress did not say.
+    /// The ingress did not report it.
     pub(crate) fn ingress_url(&self) -> Result<String, StackError> {
         self.ingress.address("INGRESS_URL")
     }
@@ -296,23 +297,23 @@ impl Stack {
         Ok(simulator.process.id())
     }
 
-    /// Where the ingress serves its metrics.
+    /// The ingress's metrics URL.
     ///
     /// # Errors
-    /// The ingress did not say.
+    /// The ingress did not report it.
     pub(crate) fn metrics_url(&self) -> Result<String, StackError> {
         self.ingress.address("METRICS_URL")
     }
 
-    /// The ingress's process.
+    /// The ingress's process id.
     pub(crate) fn ingress_pid(&self) -> u32 {
         self.ingress.process.id()
     }
 
-    /// Where the ingress and the workers serve their metrics.
+    /// The metrics URLs of the ingress and the workers.
     ///
     /// # Errors
-    /// One of them did not say.
+    /// One of them did not report it.
     pub(crate) fn metrics_pages(&self) -> Result<Vec<String>, StackError> {
         let services = std::iter::once(&self.ingress).chain(&self.workers);
         let page = |service: &Service| Ok(format!("{}/metrics", service.address("METRICS_URL")?));
@@ -325,7 +326,7 @@ impl Stack {
         Psql::new(programs, self.servers.postgres.port, &self.secrets.passwords.postgres)
     }
 
-    /// Where the simulator is.
+    /// The simulator's URL.
     ///
     /// # Errors
     /// There is none.
@@ -342,7 +343,7 @@ impl Stack {
         self.servers.redis()
     }
 
-    /// Writes the file `env`: what others need to use the stack.
+    /// Writes the file `env`, which other programs need to use the stack.
     ///
     /// # Errors
     /// The file cannot be written, or an address is not known.
@@ -369,12 +370,12 @@ impl Stack {
         Ok(key_values::write(&env_file(folder), lines)?)
     }
 
-    /// The processes that ended since the last look, each with how it ended.
+    /// The processes that have ended since the last call, each with how it ended.
     pub(crate) fn ended(&mut self) -> Vec<ProcessError> {
         self.processes().filter_map(Process::ended_meanwhile).collect()
     }
 
-    /// Leaves everything running when this program ends.
+    /// Leaves everything running after this program.
     pub(crate) fn detach(mut self) {
         self.processes().for_each(Process::detach);
     }
@@ -388,14 +389,14 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // Together: a draining worker need not wait for another. The two
-        // servers follow when the fields are dropped.
+        // All at once, because draining workers need not wait for each other. The two
+        // servers end when the fields are dropped.
         let services = std::iter::once(&self.ingress).chain(&self.workers).chain(&self.simulator);
         services.for_each(|service| service.process.ask_to_end());
     }
 }
 
-/// Sets a variable that our own environment leaves open.
+/// Sets a variable unless it is set in our environment.
 fn or_default(command: &mut Command, name: &str, value: &str) {
     if !is_given(name) {
         command.env(name, value);
@@ -406,7 +407,7 @@ fn is_given(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-/// Points every provider at the simulator.
+/// Makes the simulator every provider.
 fn use_simulator(program: &mut Command, url: &str) {
     for (provider, path) in
         [("OPENAI", "/v1"), ("ANTHROPIC", ""), ("GEMINI", ""), ("LLAMA", "/llama/v1")]
@@ -414,6 +415,6 @@ fn use_simulator(program: &mut Command, url: &str) {
         program.env(format!("{provider}_API_KEY"), "simulator");
         program.env(format!("{provider}_BASE_URL"), format!("{url}{path}"));
     }
-    // This slot has no model of its own: it stands for any compatible host.
+    // This provider has no default model, because it can be any compatible host.
     or_default(program, "LLAMA_MODEL", "llama");
 }

@@ -1,5 +1,5 @@
-//! What a development stack leaves on the disk so that others find it: the
-//! lock that keeps it single, and the file `env` with its addresses and ids.
+//! What a development stack leaves on the disk for other commands: the lock
+//! that keeps it single, and the file `env` with its addresses and process ids.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -15,13 +15,13 @@ pub(crate) const DEV_FOLDER: &str = "dev";
 /// A process of the stack in `env`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Role {
-    /// What people call it.
+    /// Its name in messages.
     pub(crate) name: &'static str,
-    /// The name under which its ids stand, parted by commas.
+    /// The variable with its process ids, comma-separated.
     variable: &'static str,
-    /// What its command line contains: another process may have its id by now.
+    /// Part of its command line, because another process may have its id by now.
     program: &'static str,
-    /// How it is asked to end.
+    /// How to end it.
     pub(crate) ending: Ending,
 }
 
@@ -57,7 +57,7 @@ pub(crate) const ROLES: [Role; 5] = [
 /// A running process of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Member {
-    /// What it is.
+    /// Its role.
     pub(crate) role: Role,
     /// Its process id.
     pub(crate) pid: u32,
@@ -74,27 +74,28 @@ pub(crate) enum LockError {
     /// A stack was left running.
     #[error("a stack is running already, left by `--detach`; end it with `cargo xtask down`")]
     Detached,
-    /// The lock file is out of reach.
+    /// The lock file cannot be read or written.
     #[error("cannot lock {}: {source}", path.display())]
     File {
         /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file `env` is out of reach.
+    /// The file `env` cannot be read or written.
     #[error(transparent)]
     Env(#[from] FileError),
 }
 
-/// Held while a stack runs in the foreground. Falls with the process, however it ends.
+/// Held while a stack runs in the foreground. Released when the process ends, however it
+/// ends.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Makes sure that `folder` has no other stack.
+    /// Takes the lock; fails if `folder` has another stack.
     ///
     /// # Errors
     /// See [`LockError`].
@@ -134,22 +135,22 @@ pub(crate) fn lock_holder(folder: &Path) -> Option<u32> {
     }
 }
 
-/// Where the addresses and ids of the stack of `folder` stand.
+/// The file with the addresses and process ids of the stack of `folder`.
 pub(crate) fn env_file(folder: &Path) -> PathBuf {
     folder.join("env")
 }
 
-/// The processes of the stack that `folder` tells of, as far as they still run.
+/// The running processes of the stack of `folder`.
 ///
 /// # Errors
-/// The file is there but cannot be read.
+/// The file exists but cannot be read.
 pub(crate) fn members(folder: &Path) -> Result<Vec<Member>, FileError> {
     let env = key_values::read(&env_file(folder))?.unwrap_or_default();
     Ok(ROLES.iter().flat_map(|role| role.running(&env)).collect())
 }
 
 impl Role {
-    /// Whether the others use it, so that it ends after them.
+    /// Whether the others use it, so that it must end after them.
     pub(crate) fn is_server(self) -> bool {
         matches!(self.variable, "REDIS_PID" | "POSTGRES_PID")
     }
@@ -162,7 +163,7 @@ impl Role {
 }
 
 impl Member {
-    /// Whether it still runs and is what it was.
+    /// Whether it still runs, as the same program.
     pub(crate) fn is_running(&self) -> bool {
         signal::is_running(self.pid)
             && signal::command_line(self.pid).is_some_and(|line| line.contains(self.role.program))

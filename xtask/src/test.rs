@@ -1,5 +1,6 @@
-//! `cargo xtask test`: every test of the workspace, against a PostgreSQL and a
-//! Redis that exist only for this run, and then the suites in other languages.
+//! `cargo xtask test`: runs every test of the workspace against a PostgreSQL
+//! and a Redis that exist only for this run, and then the suites in other
+//! languages.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use crate::suites::{self, SuiteError};
 use regimen_devtools::process::{Output, Process, ProcessError};
 use regimen_devtools::signal::{self, Ending};
 
-/// What the names of the folders of test runs begin with; the process id follows.
+/// The prefix of the folders of test runs; the process id follows.
 const FOLDER_PREFIX: &str = "test-";
 
 /// What `cargo xtask test` takes.
@@ -30,16 +31,16 @@ pub(crate) struct TestArgs {
     /// Run only this suite in another language, such as schemathesis.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["filter", "package"])]
     pub(crate) suite: Option<String>,
-    /// Take the binaries as they are.
+    /// Use the existing binaries.
     #[arg(long, hide = true, requires = "suite")]
     pub(crate) no_build: bool,
-    /// Passed on to the test programs, after `--`.
+    /// Passed to the test programs, after `--`.
     #[arg(last = true)]
     pub(crate) rest: Vec<String>,
 }
 
 impl TestArgs {
-    /// Whether nothing was chosen.
+    /// Whether nothing was selected.
     pub(crate) fn is_everything(&self) -> bool {
         self.filter.is_none()
             && self.package.is_empty()
@@ -63,15 +64,15 @@ pub(crate) enum TestError {
     /// No suite has the name.
     #[error(transparent)]
     Suite(#[from] SuiteError),
-    /// The minute of chaos came to no verdict.
+    /// The minute of chaos could not run.
     #[error(transparent)]
     Chaos(#[from] ChaosError),
-    /// What the run left on the disk cannot be removed.
+    /// The folder of a run cannot be removed.
     #[error("cannot remove {}: {source}", path.display())]
     Remove {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -86,15 +87,16 @@ pub(crate) fn run(session: &Session, args: &TestArgs) -> Result<ExitCode, TestEr
     let folder = session.workspace.place(&format!("{FOLDER_PREFIX}{}", std::process::id()));
     let programs = provision::programs(session)?;
     if args.is_everything() {
-        // For the minute of chaos: not after half an hour of tests.
+        // The minute of chaos needs it: a lack must show now, not after half an hour of
+        // tests.
         provision::faketime(session)?;
     }
     let pgbouncer = provision::pgbouncer(session)?;
     if !args.no_build {
         session.say("compiling the binaries and the tests");
         let mut build = cargo(session, "build", args);
-        // In one call with the tests: alone, the binaries would be compiled with
-        // other features of their dependencies, and then once more.
+        // Together with the tests: alone, the binaries would be compiled with other
+        // features of their dependencies, and then again.
         build.args(["--bins", "--tests"]);
         Process::run(session, "cargo build", build, Output::Ours)?;
     }
@@ -111,8 +113,7 @@ pub(crate) fn run(session: &Session, args: &TestArgs) -> Result<ExitCode, TestEr
     Ok(exit_code)
 }
 
-/// The tests of the workspace, then the suites. Failed tests do not keep the
-/// suites from being run: each may tell something the others do not.
+/// Runs the tests of the workspace, then the suites, also if tests failed.
 fn run_both(
     session: &Session,
     args: &TestArgs,
@@ -142,7 +143,7 @@ fn run_tests(
     session.say("running the tests");
     orphans::adopt();
     let mut test = cargo(session, "test", args);
-    // One run tells of every failure.
+    // One run reports every failure.
     test.arg("--no-fail-fast").args(&args.filter).arg("--").args(&args.rest);
     describe(&servers, &mut test);
     if let Some(pgbouncer) = pgbouncer {
@@ -164,8 +165,8 @@ fn cargo(session: &Session, command: &str, args: &TestArgs) -> Command {
     cargo
 }
 
-/// Tells the tests what they may use. The programs are for tests that kill a
-/// server and so start their own.
+/// Passes the servers' URLs to the tests, and the programs to those that start their own
+/// servers.
 fn describe(servers: &Servers, test: &mut Command) {
     let account = servers.account.as_ref().map_or("", |account| &account.name);
     test.env("REGIMEN_TEST_DATABASE_URL", servers.database_url())
@@ -175,7 +176,7 @@ fn describe(servers: &Servers, test: &mut Command) {
         .env("REGIMEN_TEST_REDIS_BIN", &servers.programs.redis.path);
 }
 
-/// Removes the folders of runs that were killed and could not do it themselves.
+/// Removes the folders of runs that were killed.
 fn remove_leftovers(parent: &Path) -> Result<(), TestError> {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -188,8 +189,7 @@ fn remove_leftovers(parent: &Path) -> Result<(), TestError> {
     Ok(())
 }
 
-/// Removes the folder of a run with everything of it. A run that only skipped
-/// suites has none.
+/// Removes the folder of a run, if there is one. A run that only skipped suites has none.
 fn remove(folder: &Path) -> Result<(), TestError> {
     match servers::remove_data(folder).and_then(|()| std::fs::remove_dir_all(folder)) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -199,7 +199,7 @@ fn remove(folder: &Path) -> Result<(), TestError> {
     }
 }
 
-/// Cargo's own code; 1 where a signal ended it.
+/// Cargo's exit code; 1 if a signal ended it.
 fn exit_code(status: ExitStatus) -> ExitCode {
     status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

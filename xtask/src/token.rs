@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use uuid::Uuid;
 
-/// What a token is to say.
+/// The claims of a token.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claims<'a> {
     /// Whose token it is.
     pub(crate) user: Uuid,
     /// The role in `app_metadata`, such as `admin`.
     pub(crate) role: Option<&'a str>,
-    /// When it is issued, seconds since 1970.
+    /// The time of issue, seconds since 1970.
     pub(crate) issued_at: u64,
-    /// How long it holds, seconds.
+    /// The lifetime, seconds.
     pub(crate) life: u64,
 }
 
@@ -51,7 +51,7 @@ impl Claims<'_> {
 
 /// HMAC-SHA256 (RFC 2104).
 pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
-    // HMAC takes keys of any length (RFC 2104), so there is nothing to refuse.
+    // HMAC takes keys of any length (RFC 2104), so this cannot fail.
     let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(key) else {
         return Vec::new();
     };

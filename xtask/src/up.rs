@@ -1,5 +1,5 @@
-//! `cargo xtask up`: from nothing to two plans on the screen, and a stack to
-//! play with until Ctrl-C.
+//! `cargo xtask up`: starts everything, shows two plans, and keeps the stack
+//! running until Ctrl-C.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) struct UpArgs {
     /// Compile with optimisation: slower to start at first, faster to run.
     #[arg(long)]
     pub(crate) release: bool,
-    /// Take the binaries as they are.
+    /// Use the existing binaries.
     #[arg(long, hide = true)]
     pub(crate) no_build: bool,
     /// Another folder than target/dev.
@@ -47,13 +47,13 @@ pub(crate) struct UpArgs {
     pub(crate) folder: Option<PathBuf>,
 }
 
-/// How long the demo user's access token holds, seconds.
+/// The lifetime of the demo user's access token, seconds.
 const TOKEN_LIFE: u64 = 12 * 3600;
 
 /// Why there is no stack, or no plans.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpError {
-    /// Another stack is in the way.
+    /// Another stack is running.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// PostgreSQL or Redis is missing.
@@ -68,18 +68,18 @@ pub(crate) enum UpError {
     /// A process of ours does not start.
     #[error(transparent)]
     Stack(#[from] StackError),
-    /// A file of the stack is out of reach.
+    /// A file of the stack cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
     /// The demonstration failed.
     #[error("{source}\nThe logs are in {}", logs.display())]
     Demo {
-        /// What went wrong.
+        /// The error.
         source: DemoError,
-        /// Where to look further.
+        /// The folder of the logs.
         logs: PathBuf,
     },
-    /// We were asked to stop before everything was up.
+    /// The program was interrupted before everything was up.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
@@ -116,7 +116,7 @@ pub(crate) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, UpError>
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-/// Makes the stack show what it does, then keeps it as long as was asked for.
+/// Runs the demonstration, then keeps the stack running as long as requested.
 fn show(
     session: &Session,
     args: &UpArgs,
@@ -151,8 +151,8 @@ fn show(
     Ok(())
 }
 
-/// Keeps the stack until Ctrl-C. A process that is killed is only reported:
-/// watching the others cope is one of the things a stack is for.
+/// Keeps the stack running until Ctrl-C. If a process is killed, that is only reported:
+/// the stack is also there to show how the others react.
 fn watch(session: &Session, mut stack: Stack) {
     while session.pause().is_ok() {
         for ended in stack.ended() {
@@ -162,7 +162,7 @@ fn watch(session: &Session, mut stack: Stack) {
     session.say("ending everything");
 }
 
-/// Where to go on from here.
+/// The next steps.
 fn guide(
     session: &Session,
     stack: &Stack,

@@ -1,18 +1,18 @@
-//! Where the workspace, its binaries and the commands' own files are.
+//! The paths of the workspace, its binaries and the commands' own files.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How the binaries are compiled.
+/// The build profile of the binaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// Quick to compile.
+    /// Compiles quickly.
     Dev,
-    /// Quick to run.
+    /// Runs quickly.
     Release,
 }
 
-/// The paths everything else is found from.
+/// The paths of the workspace.
 #[derive(Debug, Clone)]
 pub(crate) struct Workspace {
     root: PathBuf,
@@ -20,8 +20,7 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// The workspace this program was built from; `program` is its path, as
-    /// cargo made it.
+    /// The workspace this program was built from; `program` is the program's path.
     pub(crate) fn of(program: &Path) -> Self {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = manifest.parent().unwrap_or(manifest).to_owned();
@@ -34,7 +33,7 @@ impl Workspace {
         &self.root
     }
 
-    /// Where cargo puts the binaries of a profile: beside those of this program's own.
+    /// The folder of a profile's binaries, beside that of this program.
     pub(crate) fn binaries(&self, profile: Profile) -> PathBuf {
         self.profiles.join(match profile {
             Profile::Dev => "debug",
@@ -42,22 +41,22 @@ impl Workspace {
         })
     }
 
-    /// A folder of ours under `target`.
+    /// The path of one of our folders under `target`.
     pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.root.join("target").join(name)
     }
 
-    /// A path as people read it: relative to the workspace where it lies inside.
+    /// A path for messages: relative to the workspace if it is inside.
     pub(crate) fn show<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(&self.root).unwrap_or(path).display()
     }
 
-    /// Cargo, the one that runs this program, in the workspace's root.
+    /// The cargo that runs this program, in the workspace's root.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
-        // `cargo run` describes this package in the environment; build scripts
-        // that watch those variables would be run again for nothing.
+        // `cargo run` describes this package in the environment; build scripts that watch
+        // those variables would run again needlessly.
         for (name, _) in std::env::vars_os() {
             let about_us = name.to_str().is_some_and(|name| {
                 name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")

@@ -9,21 +9,21 @@ use tokio::time::{Instant, sleep};
 
 use super::process::{DEADLINE, LOOK_EVERY, Process};
 
-/// What a child needs of our own environment; everything else is the test's to
-/// say, so that no developer's setting leaks into a test.
+/// What a child inherits from the test's environment. The test sets everything else, so
+/// that a developer's settings have no effect.
 const PASSED_ON: [&str; 4] = ["PATH", "TMPDIR", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"];
 
-/// One of our binaries, ready: it has told where it listens.
+/// One of our binaries, ready, with the addresses it listens on.
 #[derive(Debug)]
 pub struct Binary {
-    /// The process behind it.
+    /// Its process.
     pub process: Process,
     addresses: BTreeMap<String, String>,
 }
 
 impl Binary {
-    /// Starts `name` (such as `regimen-ingress`) with these variables and
-    /// waits until it is ready, which it tells through `ADDRESS_FILE`.
+    /// Starts `name` (such as `regimen-ingress`) with these variables and waits until it
+    /// is ready, which it reports through `ADDRESS_FILE`.
     pub async fn start<K, V>(name: &str, env: impl IntoIterator<Item = (K, V)>) -> Self
     where
         K: AsRef<OsStr>,
@@ -37,7 +37,7 @@ impl Binary {
     pub async fn when_ready(mut process: Process) -> Self {
         let file = process.address_file();
         let deadline = Instant::now() + DEADLINE;
-        // The file comes by rename, so it is whole once it is there.
+        // The file appears by a rename, so it is complete.
         while !file.exists() {
             if !process.is_running() {
                 let status = process.wait_exit().await;
@@ -55,7 +55,7 @@ impl Binary {
         Self { process, addresses }
     }
 
-    /// What it wrote under `key`, such as `INGRESS_URL` or `METRICS_URL`.
+    /// The value it wrote under `key`, such as `INGRESS_URL` or `METRICS_URL`.
     pub fn address(&self, key: &str) -> &str {
         self.addresses.get(key).unwrap_or_else(|| {
             let known: Vec<_> = self.addresses.keys().collect();
@@ -96,8 +96,8 @@ impl Process {
         )
     }
 
-    /// The same through the command that `through` makes of the binary's path,
-    /// such as a shell that sets limits.
+    /// The same through the command that `through` makes from the binary's path, such as
+    /// a shell that sets limits.
     pub fn spawn_through<K, V>(
         name: &str,
         through: impl FnOnce(&Path) -> Command,
@@ -125,7 +125,7 @@ impl Process {
     }
 }
 
-/// The binary beside the running test: tests lie in `target/<profile>/deps`.
+/// The binary of the running test's build: tests are in `target/<profile>/deps`.
 fn find(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("the path of the running test");
     let path = test.parent().and_then(|deps| deps.parent()).map(|profile| profile.join(name));

@@ -9,21 +9,21 @@ use uuid::Uuid;
 
 use crate::db::{self, Pool};
 
-/// Makes test processes take turns at building a template.
+/// The advisory lock of building a template: test processes build one after another.
 const TEMPLATE_LOCK: i64 = 0x5265_6769_6d65_6e02;
 
 /// Enough for what one test does at once.
 const POOL_SIZE: usize = 16;
 
-/// Tests wait for locks on purpose, on machines that are busy.
+/// Tests wait for locks deliberately, on busy machines.
 pub const LIMITS: db::StatementLimits = db::StatementLimits {
     usual: Duration::from_secs(120),
     longest: Duration::from_secs(120),
     lock: Duration::from_secs(100),
 };
 
-/// A database of one test's own. It is dropped with the value, also when the
-/// test panics, whoever is still connected.
+/// A database for one test. Dropping the value drops the database, also when the test
+/// panics or connections are open.
 #[derive(Debug)]
 pub struct TestDatabase {
     name: String,
@@ -42,7 +42,7 @@ impl TestDatabase {
         Self::create(admin_url, &admin, &format!("template {template}")).await
     }
 
-    /// A database without any table of ours.
+    /// A database without any of our tables.
     pub async fn empty() -> Self {
         let admin_url = admin_url();
         let admin = admin(&admin_url).await;
@@ -85,8 +85,8 @@ impl Drop for TestDatabase {
         self.pool.close();
         let admin_url = self.admin_url.clone();
         let sql = format!("drop database if exists {} with (force)", self.name);
-        // A thread of its own: the test's runtime may be single-threaded and is
-        // perhaps unwinding.
+        // Its own thread: the test's runtime may be single-threaded, or the test may be
+        // unwinding.
         let dropper = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
@@ -101,7 +101,7 @@ impl Drop for TestDatabase {
     }
 }
 
-/// The migrated template's name; builds it when this set of migrations has none.
+/// The migrated template's name; builds it when there is none for this set of migrations.
 async fn template(admin: &Client, admin_url: &str) -> String {
     let fingerprint = db::migrate::fingerprint();
     let name = format!("regimen_template_{}", fingerprint.get(..16).unwrap_or(&fingerprint));
@@ -110,13 +110,13 @@ async fn template(admin: &Client, admin_url: &str) -> String {
     }
     execute(admin, &format!("select pg_advisory_lock({TEMPLATE_LOCK})")).await;
     if !is_ready(admin, &name).await {
-        // What an interrupted build left is not marked and goes.
+        // A template without the mark is left from an interrupted build.
         execute(admin, &format!("drop database if exists {name} with (force)")).await;
         execute(admin, &format!("create database {name} template template0")).await;
         db::migrate::migrate(&SecretString::from(url_of(admin_url, &name)))
             .await
             .unwrap_or_else(|error| panic!("migrating the template database: {error}"));
-        // Nobody may connect from now on, so that it can always be copied.
+        // Without connections it can always be copied.
         let seal = format!("alter database {name} with is_template true allow_connections false");
         execute(admin, &seal).await;
     }

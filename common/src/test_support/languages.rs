@@ -11,13 +11,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Names the Python, before any other.
+/// The variable that names the Python to use.
 const PYTHON: &str = "REGIMEN_PYTHON";
-/// Older ones lack what the packages need.
+/// The packages need it.
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
 const OLDEST_NODE: u32 = 18;
 
-/// Somebody else's language with the packages of one suite.
+/// A language with the packages of one suite.
 #[derive(Debug)]
 pub struct Language {
     program: PathBuf,
@@ -76,7 +76,7 @@ impl Language {
     pub fn script(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(self.scripts.join(name));
-        // Everything it speaks with is on this machine.
+        // All servers are on this machine.
         command.env("NO_PROXY", "127.0.0.1,localhost").env("no_proxy", "127.0.0.1,localhost");
         if let Some(packages) = &self.packages {
             command.env("NODE_PATH", packages);
@@ -90,8 +90,8 @@ fn scripts(suite: &str) -> PathBuf {
     manifest.parent().unwrap_or(manifest).join("load-tests").join(suite)
 }
 
-/// The folder of the environment, made by `make` unless it was made before
-/// from the same pins. Tests of several processes take turns.
+/// The folder of the environment, made by `make` unless it exists for the same pins. Test
+/// processes make it one after another.
 fn environment(
     language: &str,
     suite: &str,
@@ -114,7 +114,7 @@ fn prepare(
     let turn = File::create(folder.with_extension("lock")).map_err(text)?;
     turn.lock().map_err(text)?;
     let wanted = std::fs::read(pins).map_err(text)?;
-    // Written last: an environment without it is half made.
+    // Written last: an environment without it is incomplete.
     let mark = folder.join("made-from");
     if std::fs::read(&mark).is_ok_and(|made| made == wanted) {
         return Ok(());
@@ -126,7 +126,7 @@ fn prepare(
     std::fs::write(&mark, wanted).map_err(text)
 }
 
-/// Runs to the end; what it printed, or why it failed.
+/// Runs it to its end; returns its output, or why it failed.
 fn run(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let done = command
@@ -140,17 +140,17 @@ fn run(command: &mut Command) -> Result<String, String> {
     Err(format!("{name} ended with {}: {}", done.status, said.trim()))
 }
 
-/// Says that a test does not happen, past cargo's capture of test output.
+/// Reports a skipped test, bypassing cargo's capture of test output.
 fn skip(what: &str, why: &str) {
     let in_ci = std::env::var_os("CI").is_some_and(|ci| ci == OsStr::new("true"));
     assert!(!in_ci, "CI must run every suite, but this machine lacks {what}: {why}");
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
-    // Without a terminal nobody is left to tell.
+    // Without a terminal nobody reads it.
     let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: no {what}: {why}\n");
 }
 
-/// Tests lie in `target/<profile>/deps`.
+/// Tests are in `target/<profile>/deps`.
 fn target() -> PathBuf {
     let test = std::env::current_exe().expect("the path of the running test");
     test.ancestors().nth(3).expect("the target folder of the running test").to_owned()

@@ -8,7 +8,7 @@ use crate::telemetry::metrics::{Labels, Metric, MetricKind};
 
 type Series = BTreeMap<String, String>;
 
-/// A page as Prometheus reads it.
+/// A metrics page, parsed.
 #[derive(Debug, Default)]
 struct Page {
     helped: BTreeSet<String>,
@@ -41,7 +41,7 @@ impl Page {
         page
     }
 
-    /// The metric a line belongs to: a histogram has three kinds of lines.
+    /// The metric of a line: a histogram has three kinds of lines.
     fn family(&self, name: &str) -> String {
         let ends = ["_bucket", "_sum", "_count"].iter();
         let mut bases = ends.filter_map(|end| name.strip_suffix(end));
@@ -51,7 +51,7 @@ impl Page {
     }
 }
 
-/// `a="b",c="d"`; our values hold no quotes.
+/// Parses `a="b",c="d"`; our values contain no quotes.
 fn pairs(labels: &str) -> Series {
     let pair = |pair: &str| {
         let (name, value) = pair.split_once("=\"").expect("a label");
@@ -60,9 +60,9 @@ fn pairs(labels: &str) -> Series {
     labels.split('"').collect::<Vec<_>>().chunks_exact(2).map(|two| pair(&two.join("\""))).collect()
 }
 
-/// Whether a page says what the tables promise: every metric described and
-/// declared with its kind, no label set that is not, and every counter and
-/// histogram whose labels are known there from the start.
+/// Asserts that a page agrees with the tables: every metric has its description and kind,
+/// there are no other label sets, and every counter and histogram with known labels is
+/// present from the start.
 pub fn assert_exported_as_declared(text: &str, tables: &[&[Metric]]) {
     let page = Page::read(text);
     let declared: BTreeMap<_, Vec<&Metric>> =
@@ -117,8 +117,9 @@ fn fits(metric: &Metric, series: &Series) -> bool {
     }
 }
 
-/// Whether all that the sources under `src` count stands in `tables`, with the
-/// same kind and labels; and whether all of `own`, the crate's own table, is counted there.
+/// Asserts that everything counted by the sources under `src` is in `tables` with the
+/// same kind and labels, and that everything in `own`, the crate's own table, is counted
+/// there.
 pub fn assert_counted_as_declared(src: &Path, own: &[Metric], tables: &[&[Metric]]) {
     let mut counted = BTreeSet::new();
     for source in sources(src) {
@@ -159,7 +160,7 @@ fn sources(folder: &Path) -> Vec<std::path::PathBuf> {
         .collect()
 }
 
-/// The macro calls that count, with what stands between their parentheses.
+/// The macro calls that count, with their arguments.
 fn calls(text: &str) -> Vec<(&'static str, &str)> {
     let mut calls = Vec::new();
     for name in ["counter", "gauge", "histogram"] {
@@ -176,7 +177,7 @@ fn calls(text: &str) -> Vec<(&'static str, &str)> {
     calls
 }
 
-/// The texts between quotes.
+/// The string literals.
 fn literals(code: &str) -> Vec<&str> {
     code.split('"').skip(1).step_by(2).collect()
 }

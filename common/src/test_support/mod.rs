@@ -40,22 +40,22 @@ pub use self::redis::TestRedis;
 pub use self::scripted::Scripted;
 pub use regimen_devtools::proxy::Proxy;
 
-/// A variable the test suites cannot do without.
+/// A variable that the test suites require.
 fn required_variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set; run the tests through `cargo xtask test`, which provides it")
     })
 }
 
-/// Waits as long as a test may; the test has failed when that is not enough.
+/// The time limit of a wait in a test; when it has passed, the test fails.
 struct Deadline {
     until: Instant,
-    /// Of what is waited for.
+    /// The log of the process waited for.
     log: PathBuf,
 }
 
 impl Deadline {
-    /// From now on, for what writes to `log`.
+    /// Starts now, for the process that writes to `log`.
     fn new(log: &Path) -> Self {
         Self { until: Instant::now() + process::DEADLINE, log: log.to_owned() }
     }
@@ -74,7 +74,7 @@ impl Supervisor for Deadline {
     fn say(&self, _: impl Display) {}
 }
 
-/// Runs what blocks without holding up the test's other tasks.
+/// Runs blocking work without blocking the test's other tasks.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,

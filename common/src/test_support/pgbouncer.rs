@@ -13,7 +13,7 @@ use url::Url;
 use super::private_postgres::account;
 use super::process::{DEADLINE, LOOK_EVERY, Process};
 
-/// A pooler that runs. Gone with the value.
+/// A running pooler. Dropping the value ends it.
 #[derive(Debug)]
 pub struct Pgbouncer {
     url: String,
@@ -29,7 +29,7 @@ impl Pgbouncer {
         let part = |part: Option<&str>| part.expect("a complete URL of a database").to_owned();
         let (host, port) = (part(target.host_str()), target.port().expect("a port"));
         let database = target.path().trim_start_matches('/').to_owned();
-        // An empty one is no syntax it knows.
+        // An empty password is a syntax error.
         let password = target.password().map(|password| format!(" password={password}"));
         let password = password.unwrap_or_default();
         let folder = tempfile::tempdir().expect("a temporary folder for pgbouncer");
@@ -45,7 +45,7 @@ impl Pgbouncer {
         std::fs::write(&file, text).expect("writing pgbouncer's file");
         let mut command = Command::new(program());
         command.arg(&file);
-        // Like PostgreSQL, it refuses to be root.
+        // Like PostgreSQL, it refuses to run as root.
         if let Some(account) = account() {
             for path in [folder.path(), &file] {
                 account.take(path).expect("handing pgbouncer its folder");
@@ -66,13 +66,13 @@ impl Pgbouncer {
         Self { url: own.into(), _process: process, _folder: folder }
     }
 
-    /// The database's URL, through it.
+    /// The database's URL through the pooler.
     pub fn url(&self) -> &str {
         &self.url
     }
 }
 
-/// `REGIMEN_TEST_PGBOUNCER_BIN`, or where Debian puts it, or somewhere in `PATH`.
+/// `REGIMEN_TEST_PGBOUNCER_BIN`, or Debian's path, or one in `PATH`.
 fn program() -> PathBuf {
     if let Some(path) = std::env::var_os("REGIMEN_TEST_PGBOUNCER_BIN") {
         return path.into();

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use super::process::Process;
 use super::{Deadline, blocking, required_variable};
 
-/// A server with its own data and port, empty but for `postgres`. It keeps
-/// both over a restart. Gone with the value.
+/// A server with its own data and port, with only the database `postgres`. It keeps both
+/// over a restart. Dropping the value ends it.
 #[derive(Debug)]
 pub struct PrivatePostgres {
     plan: PostgresPlan,
@@ -33,8 +33,8 @@ impl PrivatePostgres {
             data: "data".to_owned(),
             log: folder.path().join("output.log"),
             password: None,
-            // A killed process loses nothing the system has taken; only a
-            // machine that dies would.
+            // A killed process loses nothing that the system has accepted for writing;
+            // only a machine failure would.
             durable: false,
             max_connections: 100,
             port: None,
@@ -44,7 +44,7 @@ impl PrivatePostgres {
         server
     }
 
-    /// Its URL; stays the same over restarts.
+    /// Its URL, the same over restarts.
     pub fn url(&self) -> String {
         let port = self.plan.port.expect("the port of a server that was started");
         format!("postgres://postgres@127.0.0.1:{port}/postgres")
@@ -55,12 +55,12 @@ impl PrivatePostgres {
         SecretString::from(self.url())
     }
 
-    /// SIGKILL to the server and each of its sessions: as if its machine lost
-    /// power, except that what the system had taken to write stays.
+    /// Sends SIGKILL to the server and all its sessions, like a power failure, except
+    /// that what the system had accepted for writing stays.
     pub async fn kill9(&mut self) {
         let Some(mut process) = self.process.take() else { return };
-        // Stopped first, so that no session is born meanwhile; they lead groups
-        // of their own and would otherwise answer for a moment longer.
+        // The server is stopped first, so that it starts no new session. Sessions lead
+        // their own groups and would otherwise answer a moment longer.
         process.stop();
         for session in signal::children(process.id()) {
             signal::kill(session);
@@ -68,7 +68,7 @@ impl PrivatePostgres {
         process.kill9().await;
     }
 
-    /// An orderly stop that throws its clients out ("fast shutdown").
+    /// An orderly stop that disconnects its clients ("fast shutdown").
     pub async fn shut_down(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.interrupt();
@@ -76,8 +76,8 @@ impl PrivatePostgres {
         }
     }
 
-    /// Starts it again after [`Self::kill9`] or [`Self::shut_down`]; first
-    /// stops it when it still runs. Returns when it answers.
+    /// Starts it again after [`Self::kill9`] or [`Self::shut_down`]; a running server is
+    /// stopped first. Returns when it answers.
     pub async fn restart(&mut self) {
         self.shut_down().await;
         self.serve().await;
@@ -92,7 +92,7 @@ impl PrivatePostgres {
     }
 }
 
-/// The account to step down to: none when we are not root.
+/// The account for PostgreSQL; none unless the test runs as root.
 pub(super) fn account() -> Option<Account> {
     let usual = Account::for_postgres().unwrap_or_else(|error| panic!("{error}"))?;
     let name = std::env::var("REGIMEN_TEST_POSTGRES_USER").unwrap_or_default();

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep};
 use super::process::{DEADLINE, LOOK_EVERY, Process};
 use super::{Deadline, blocking};
 
-/// A server with its own data and port. It keeps both over a restart, as far
-/// as its append-only file had them. Gone with the value.
+/// A server with its own data and port. Both survive a restart, the data as far as the
+/// append-only file had it. Dropping the value ends it.
 #[derive(Debug)]
 pub struct PrivateRedis {
     plan: RedisPlan,
@@ -23,12 +23,12 @@ impl PrivateRedis {
         Self::start_as(Role::Alone, None).await
     }
 
-    /// The same behind a password.
+    /// The same with a password.
     pub async fn start_with_password(password: &'static str) -> Self {
         Self::start_as(Role::Alone, Some(password)).await
     }
 
-    /// Starts a sentinel, with a password of its own, that knows `master` as `main`.
+    /// Starts a sentinel with its own password that knows `master` as `main`.
     pub async fn start_sentinel(master: &Self, password: &'static str) -> Self {
         let role = Role::Sentinel { of: master.port(), its_password: master.plan.password.clone() };
         Self::start_as(role, Some(password)).await
@@ -72,14 +72,14 @@ impl PrivateRedis {
         server
     }
 
-    /// Its URL; stays the same over restarts.
+    /// Its URL, the same over restarts.
     pub fn url(&self) -> String {
         let password = self.plan.password.as_ref();
         let password = password.map(|password| format!(":{password}@")).unwrap_or_default();
         format!("redis://{password}127.0.0.1:{}/0", self.port())
     }
 
-    /// Its port of the loopback address.
+    /// Its port on the loopback address.
     pub fn port(&self) -> u16 {
         self.plan.port.expect("the port of a server that was started")
     }
@@ -90,13 +90,13 @@ impl PrivateRedis {
         answer.unwrap_or_else(|error| panic!("a private Redis refuses {command}: {error}"))
     }
 
-    /// Sets what the server goes by, until it restarts.
+    /// Changes a setting until the next restart.
     pub async fn configure(&self, name: &str, value: &str) {
         let answer = self.ask(["CONFIG", "SET", name, value]).await;
         answer.unwrap_or_else(|error| panic!("a private Redis refuses {name} {value}: {error}"));
     }
 
-    /// From now on it cannot save its data to disk; returns when it has noticed.
+    /// Makes saving to disk fail; returns when the server has noticed.
     pub async fn lose_disk(&self) {
         std::fs::remove_dir_all(&self.plan.folder).expect("removing the folder of a Redis");
         self.configure("save", "3600 1").await;
@@ -104,14 +104,14 @@ impl PrivateRedis {
         let deadline = Instant::now() + DEADLINE;
         let refuses = async || self.ask(["SET", "anything", "more"]).await.is_err();
         while !refuses().await {
-            // Refused itself while one is under way.
+            // Refused while another save runs.
             let _ = self.ask(["BGSAVE"]).await;
             assert!(Instant::now() < deadline, "Redis saves without a disk");
             sleep(LOOK_EVERY).await;
         }
     }
 
-    /// SIGKILL: what the append-only file has not yet taken is lost.
+    /// SIGKILL: what the append-only file does not have yet is lost.
     pub async fn kill9(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill9().await;
@@ -126,8 +126,8 @@ impl PrivateRedis {
         }
     }
 
-    /// Starts it again after [`Self::kill9`] or [`Self::shut_down`]; first
-    /// stops it when it still runs. Returns when it answers.
+    /// Starts it again after [`Self::kill9`] or [`Self::shut_down`]; a running server is
+    /// stopped first. Returns when it answers.
     pub async fn restart(&mut self) {
         self.shut_down().await;
         self.serve().await;
@@ -138,12 +138,12 @@ impl PrivateRedis {
         self.command("FLUSHALL").await;
     }
 
-    /// SIGSTOP: it holds its connections and answers nobody, until [`Self::cont`].
+    /// SIGSTOP: it keeps its connections and does not answer, until [`Self::cont`].
     pub fn stop(&self) {
         self.running().stop();
     }
 
-    /// SIGCONT: it goes on.
+    /// SIGCONT: it resumes.
     pub fn cont(&self) {
         self.running().cont();
     }
@@ -168,7 +168,7 @@ impl PrivateRedis {
         words: impl IntoIterator<Item = &'a str>,
     ) -> redis::RedisResult<redis::Value> {
         let url = match self.plan.role {
-            // It has no databases to choose from.
+            // It has no numbered databases.
             Role::Sentinel { .. } => self.url().trim_end_matches("/0").to_owned(),
             _ => self.url(),
         };

@@ -11,34 +11,33 @@ use regimen_devtools::signal::{self, Ending};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-/// How long anything of a child is waited for before the test has failed.
-/// Generous: a loaded machine is not a failure.
+/// The time limit of any wait for a child. Generous, because a loaded machine is not a
+/// failure.
 pub(super) const DEADLINE: Duration = Duration::from_secs(120);
 
-/// How often a child is looked at.
+/// The polling interval.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How many lines of its output a failure shows.
 const TAIL_LINES: usize = 60;
 
-/// A running child. Killed, with its group, when the value is dropped; its
-/// output is shown when that happens because the test failed.
+/// A running child. Dropping the value kills it with its group; if the test is failing,
+/// its output is printed.
 #[derive(Debug)]
 pub struct Process {
     child: process::Process,
     log: PathBuf,
-    /// The child's own, when nobody else keeps one for it.
+    /// The child's own folder, unless the caller manages one.
     folder: Option<TempDir>,
 }
 
 impl Process {
-    /// Starts `command` in a group of its own, with nothing to read and its
-    /// output in a file.
+    /// Starts `command` in its own process group, with no input and its output in a file.
     pub fn start(name: &str, command: Command) -> Self {
         Self::start_with(name, command, |_, _| {})
     }
 
-    /// The same, for a command that has to know the child's own folder.
+    /// The same for a command that needs the path of the child's folder.
     pub(super) fn start_with(
         name: &str,
         mut command: Command,
@@ -57,29 +56,29 @@ impl Process {
         Self { child, log, folder: None }
     }
 
-    /// What it is called in messages.
+    /// Its name in messages.
     pub(super) fn name(&self) -> &str {
         self.child.name()
     }
 
-    /// A file in its own folder.
+    /// A file in its folder.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         let folder = self.folder.as_ref().expect("a child with a folder of its own");
         folder.path().join(name)
     }
 
-    /// The system's number for it.
+    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// SIGKILL: the crash no process can prepare for. Returns once it is gone.
+    /// SIGKILL: a crash. Returns when it has ended.
     pub async fn kill9(&mut self) {
         signal::kill(self.id());
         self.wait_exit().await;
     }
 
-    /// SIGTERM: asks it to end, without waiting.
+    /// SIGTERM, without waiting.
     pub fn terminate(&self) {
         signal::terminate(self.id());
     }
@@ -89,18 +88,18 @@ impl Process {
         Ending::Interrupt.ask(self.id());
     }
 
-    /// SIGSTOP: it stands still, as in a long pause of its machine, until
-    /// [`Process::cont`]. Returns once it does.
+    /// SIGSTOP: suspends it, like a long pause of its machine, until [`Process::cont`].
+    /// Returns when it is suspended.
     pub fn stop(&self) {
         assert!(signal::freeze(self.id()), "{} was to be stopped, but has ended", self.name());
     }
 
-    /// SIGCONT: it goes on where it was stopped.
+    /// SIGCONT: resumes it.
     pub fn cont(&self) {
         signal::thaw(self.id());
     }
 
-    /// Waits for its end, however that comes.
+    /// Waits until it ends, for any reason.
     pub async fn wait_exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -113,7 +112,7 @@ impl Process {
         }
     }
 
-    /// Whether it has not ended yet.
+    /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
         self.status().is_none()
     }
@@ -122,13 +121,13 @@ impl Process {
         self.child.status().expect("the state of a child")
     }
 
-    /// All it has written so far, stdout and stderr as they came.
+    /// Its output so far, stdout and stderr in the order they were written.
     pub fn output(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The end of its output, each line marked with its name.
+    /// The end of its output, each line prefixed with its name.
     pub(super) fn tail(&self) -> String {
         let output = self.output();
         let lines: Vec<_> = output.lines().collect();

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-/// A key prefix nobody else uses. Its keys are deleted when the value is dropped.
+/// A unique key prefix. Its keys are deleted when the value is dropped.
 #[derive(Debug)]
 pub struct TestRedis {
     url: String,
@@ -10,26 +10,26 @@ pub struct TestRedis {
 }
 
 impl TestRedis {
-    /// A fresh prefix on the server `REGIMEN_TEST_REDIS_URL` names.
+    /// A new prefix on the server that `REGIMEN_TEST_REDIS_URL` names.
     #[expect(clippy::new_without_default, reason = "reads the environment and may panic")]
     pub fn new() -> Self {
         let url = super::required_variable("REGIMEN_TEST_REDIS_URL");
         Self { url, prefix: format!("test-{}", Uuid::new_v4().simple()) }
     }
 
-    /// Where the server is.
+    /// The server's URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What to pass as `REDIS_PREFIX`; keys look like `{prefix}:name`.
+    /// The value for `REDIS_PREFIX`; keys look like `{prefix}:name`.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 }
 
 impl Drop for TestRedis {
-    /// Best effort: the server may be gone, and what stays has a TTL.
+    /// Best effort: the server may be gone, and the remaining keys expire.
     fn drop(&mut self) {
         let Ok(client) = redis::Client::open(self.url.as_str()) else { return };
         let Ok(mut connection) = client.get_connection() else { return };

@@ -9,18 +9,17 @@ use tokio::time::{Instant, sleep};
 use super::languages::Language;
 use super::process::{DEADLINE, LOOK_EVERY, Process};
 
-/// A running server. It ends with the value.
+/// A running server. Dropping the value ends it.
 #[derive(Debug)]
 pub struct Scripted {
     folder: TempDir,
-    /// Where it listens, on 127.0.0.1.
+    /// Its port on 127.0.0.1.
     pub port: u16,
     process: Process,
 }
 
 impl Scripted {
-    /// Starts a script of the language's suite; its arguments are its folder
-    /// and `args`.
+    /// Starts a script of the language's suite with its folder and `args` as arguments.
     pub async fn start(language: &Language, script: &str, args: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder for a script");
         let mut command = language.script(script);
@@ -35,12 +34,12 @@ impl Scripted {
         std::fs::read_to_string(self.folder.path().join(name)).ok()
     }
 
-    /// The same, once it is there. The test has failed when the server ends
-    /// without having written it, or takes too long.
+    /// The same, waiting until it exists. The test fails if the server ends without
+    /// having written it, or takes too long.
     pub async fn when_there(&mut self, name: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            // Asked before the look: what an ended server wrote is there by now.
+            // Checked before the file: what an ended server wrote is complete.
             let running = self.process.is_running();
             if let Some(text) = self.file(name) {
                 return text;

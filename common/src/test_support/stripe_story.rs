@@ -12,105 +12,105 @@ use uuid::Uuid;
 /// Length of a paid period, in seconds.
 pub const PERIOD: i64 = 30 * 86_400;
 
-/// Something that happens to a customer. What does not fit the present state
-/// (resuming what is not paused) does nothing.
+/// A change of a customer. A step that does not fit the present state (resuming what is
+/// not paused) does nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Buy a subscription through a checkout. `metadata`: whose id it carries.
+    /// Buys a subscription through a checkout. `metadata`: whose id it has.
     Checkout {
         /// How it is paid.
         payment: Payment,
-        /// Whose id the subscription's metadata carries.
+        /// Whose id the subscription's metadata has.
         metadata: Owner,
     },
-    /// Buy a subscription without a checkout, as from Stripe's dashboard.
+    /// Buys a subscription without a checkout, as from Stripe's dashboard.
     Dashboard(Owner),
-    /// The first payment arrives after all.
+    /// The delayed first payment succeeds.
     FirstPaymentArrives,
-    /// The first payment never arrives.
+    /// The first payment never succeeds.
     FirstPaymentExpires,
     /// A period ends and is paid again.
     Renew,
     /// A period ends and is not paid.
     RenewalFails,
-    /// A failed payment arrives after all.
+    /// A failed payment succeeds later.
     Recover,
-    /// Stripe gives up collecting.
+    /// Stripe stops collecting.
     GiveUp,
-    /// Halted.
+    /// The subscription is paused.
     Pause,
-    /// Goes on.
+    /// The subscription is resumed.
     Resume,
-    /// Payments are not collected, for ever or for so many seconds; the status
-    /// stays. What becomes of the invoices, as Stripe words it.
+    /// Collection is paused, for ever or for this many seconds; the status does not
+    /// change. The text is what happens to invoices, in Stripe's words.
     PauseCollection(&'static str, Option<i64>),
-    /// Payments are collected again.
+    /// Collection is resumed.
     ResumeCollection,
-    /// Will end with its period.
+    /// The subscription will end with its period.
     ScheduleCancel,
-    /// Will not end after all.
+    /// The scheduled end is revoked.
     KeepAfterAll,
-    /// Ends now.
+    /// The subscription ends now.
     Cancel,
-    /// Another price.
+    /// The price changes.
     ChangePrice,
-    /// Money back, without a change of the subscription.
+    /// A refund, without a change of the subscription.
     Refund,
     /// The payer contests a payment with their bank.
     Dispute,
-    /// The bank has decided.
+    /// The bank decides.
     DisputeEnds,
-    /// The trial's end is near.
+    /// The trial ends soon.
     TrialWillEnd,
-    /// The customer is deleted, and every subscription with it.
+    /// The customer is deleted, with every subscription.
     DeleteCustomer,
 }
 
 /// How a checkout is paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payment {
-    /// At once.
+    /// Immediately.
     Paid,
-    /// Nothing to pay yet.
+    /// Not yet: a trial.
     Trial,
     /// By a method that takes days.
     Delayed,
 }
 
-/// Whose id a subscription's metadata carries.
+/// Whose id a subscription's metadata has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
     /// Nobody's.
     Nobody,
     /// The buyer's.
     Buyer,
-    /// Somebody else's: a present.
+    /// Another user's: a gift.
     Friend,
 }
 
-/// A subscription as Stripe has it.
+/// A subscription as Stripe stores it.
 #[derive(Debug, Clone)]
 pub struct Subscription {
     /// `sub_…`
     pub id: String,
-    /// Stripe's word.
+    /// Stripe's status.
     pub status: &'static str,
-    /// Whose id its metadata carries.
+    /// Whose id its metadata has.
     pub owner: Owner,
-    /// Whether a checkout sold it.
+    /// Whether it was bought through a checkout.
     pub checked_out: bool,
     /// The end of the paid period, in Unix seconds.
     pub period_end: i64,
     /// When payment began to fail, in Unix seconds; only while it does.
     pub fell_due_at: Option<i64>,
     cancel_at: Option<i64>,
-    /// What becomes of invoices while payments are not collected, and until when.
+    /// What happens to invoices while collection is paused, and until when.
     paused: Option<(&'static str, Option<i64>)>,
     price: u32,
     created: i64,
 }
 
-/// The customer, the truth about them, and the events they caused.
+/// The customer, their actual state, and the events of its changes.
 #[derive(Debug, Clone)]
 pub struct Stripe {
     /// The time, in Unix seconds.
@@ -119,21 +119,21 @@ pub struct Stripe {
     pub customer: String,
     /// Whether the customer was deleted.
     pub deleted: bool,
-    /// Everything they bought.
+    /// All their subscriptions.
     pub subscriptions: Vec<Subscription>,
     /// Every event so far, in the order they were made.
     pub events: Vec<Value>,
-    /// What happened, by name, and how often: steps without effect do not count.
+    /// The steps with an effect, by name, and how often.
     pub happened: BTreeMap<&'static str, u64>,
     /// The user who buys.
     pub buyer: Uuid,
-    /// The user who gets presents.
+    /// The user who receives gifts.
     pub friend: Uuid,
     disputed: bool,
 }
 
 impl Stripe {
-    /// A customer who has bought nothing. `name` sets their ids apart from others'.
+    /// A customer without subscriptions. `name` makes their ids unique.
     pub fn new(name: &str, now: i64, buyer: Uuid, friend: Uuid) -> Self {
         Self {
             now,
@@ -148,7 +148,7 @@ impl Stripe {
         }
     }
 
-    /// Lets `step` happen to the subscription number `which`.
+    /// Applies `step` to the subscription number `which`.
     pub fn step(&mut self, step: Step, which: usize) {
         if self.deleted {
             return;
@@ -175,7 +175,7 @@ impl Stripe {
         }
     }
 
-    /// What the step would be called if it happened now.
+    /// The step's name, if it happened now.
     fn name(&self, step: Step) -> &'static str {
         let again = self.subscriptions.iter().any(|sold| is_over(sold.status));
         match step {
@@ -206,22 +206,22 @@ impl Stripe {
         }
     }
 
-    /// The charge that refunds and disputes are about, as `GET
-    /// /v1/charges/{id}` answers: a dispute does not name its customer.
+    /// The charge of refunds and disputes, as `GET /v1/charges/{id}` answers: a dispute
+    /// does not name its customer.
     pub fn charge(&self) -> Value {
         json!({"id": format!("ch_{}", self.customer), "object": "charge",
             "customer": self.customer})
     }
 
-    /// What `GET /v1/subscriptions/{id}` answers now.
+    /// The present answer of `GET /v1/subscriptions/{id}`.
     pub fn subscription(&self, id: &str) -> Option<Value> {
         let found = self.subscriptions.iter().find(|subscription| subscription.id == id)?;
         Some(self.json(found))
     }
 
-    /// The user a subscription belongs to in truth, if anybody can know: its
-    /// own metadata says so, or the customer is known to be the buyer's, or
-    /// all that was bought elsewhere is one user's.
+    /// The user a subscription belongs to, if that can be known: from its metadata, or
+    /// because the customer is known to be the buyer's, or because everything bought
+    /// elsewhere belongs to one user.
     pub fn owner(&self, subscription: &Subscription) -> Option<Uuid> {
         let any = |owner| self.subscriptions.iter().any(|sold| sold.owner == owner);
         match subscription.owner {
@@ -431,14 +431,14 @@ impl Stripe {
 }
 
 impl Subscription {
-    /// Whether it is for something of ours and its payments are collected.
+    /// Whether it has one of our prices and its payments are collected.
     pub fn counts(&self, now: i64) -> bool {
         let paused = self.paused.is_some_and(|(_, until)| until.is_none_or(|until| now < until));
         !paused && is_ours(self.price)
     }
 }
 
-/// Every third price is none of ours.
+/// Every third price is not ours.
 fn is_ours(price: u32) -> bool {
     price % 3 != 2
 }

@@ -1,6 +1,6 @@
-//! A TCP proxy before a store that breaks connections the way networks and
-//! poolers do: those that stand go silent while new ones work, or are cut; new
-//! ones reach another server, or a pooler that has no room.
+//! A TCP proxy in front of a store that breaks connections the way networks and
+//! poolers do: it silences or closes open connections, sends new ones to
+//! another server, or refuses them like a full pooler.
 
 mod pooler;
 #[cfg(test)]
@@ -17,13 +17,13 @@ pub use pooler::Refusal;
 
 const BUFFER: usize = 16 * 1024;
 
-/// What a thread needs that only copies bytes; there are two for each connection.
+/// The stack of a thread that only copies bytes; each connection has two.
 const STACK: usize = 128 * 1024;
 
-/// Of so many new connections one is let in by a pooler that has no room.
+/// A full pooler accepts one in this many new connections.
 const LET_IN: usize = 4;
 
-/// A proxy that runs. Its connections end with the value.
+/// A running proxy. Dropping the value closes its connections.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -39,7 +39,7 @@ struct Shared {
     standing: Mutex<Vec<Arc<Connection>>>,
 }
 
-/// One connection, both ways.
+/// One connection, in both directions.
 #[derive(Debug)]
 struct Connection {
     client: TcpStream,
@@ -56,10 +56,10 @@ enum Flow {
 }
 
 impl Proxy {
-    /// Opens one that leads to `target`, such as `127.0.0.1:5432`.
+    /// Opens a proxy to `target`, such as `127.0.0.1:5432`.
     ///
     /// # Errors
-    /// There is no port to listen on, or no thread to be had.
+    /// There is no free port, or no thread can be started.
     pub fn to(target: impl Into<String>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
@@ -75,7 +75,7 @@ impl Proxy {
         Ok(Self { port, shared })
     }
 
-    /// Opens one that leads to where `url` points.
+    /// Opens a proxy to the host and port of `url`.
     ///
     /// # Errors
     /// See [`Self::to`].
@@ -83,40 +83,40 @@ impl Proxy {
         Self::to(&url[host_and_port(url)])
     }
 
-    /// Where it listens on the loopback address.
+    /// Its port on the loopback address.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// `url` with the proxy in the place of its host and port.
+    /// `url` with the proxy's host and port.
     pub fn url(&self, url: &str) -> String {
         let place = host_and_port(url);
         format!("{}127.0.0.1:{}{}", &url[..place.start], self.port, &url[place.end..])
     }
 
-    /// From now on new connections reach `target`; those that stand stay where
-    /// they are, as at a managed failover.
+    /// Sends new connections to `target` from now on; open ones stay where they are, as
+    /// in a managed failover.
     pub fn retarget(&self, target: impl Into<String>) {
         *lock(&self.shared.target) = target.into();
     }
 
-    /// The connections that stand go silent, and neither end is told; new ones
-    /// work. Returns how many they are.
+    /// Silences the open connections without telling either end; new ones work. Returns
+    /// their number.
     pub fn freeze(&self) -> usize {
         let standing = self.shared.standing();
         let open = standing.iter().filter(|connection| connection.set(Flow::Open, Flow::Frozen));
         open.count()
     }
 
-    /// Frozen connections go on where they stopped: what was sent into the
-    /// silence arrives now, whoever still waits for the answer.
+    /// Resumes frozen connections: what was sent in the meantime arrives now, even if
+    /// nobody waits for the answer any more.
     pub fn resume(&self) {
         for connection in self.shared.standing().iter() {
             connection.set(Flow::Frozen, Flow::Open);
         }
     }
 
-    /// Frozen connections are closed.
+    /// Closes frozen connections.
     pub fn cut_frozen(&self) {
         for connection in self.shared.standing().iter() {
             if connection.set(Flow::Frozen, Flow::Cut) {
@@ -125,22 +125,22 @@ impl Proxy {
         }
     }
 
-    /// Every other connection that stands is closed.
+    /// Closes every other open connection.
     pub fn cut_half(&self) {
         self.shared.standing().iter().step_by(2).for_each(|connection| connection.cut());
     }
 
-    /// Every connection that stands is closed, frozen ones too.
+    /// Closes every open connection, frozen ones too.
     pub fn cut(&self) {
         self.shared.standing().iter().for_each(|connection| connection.cut());
     }
 
-    /// How many connections stand.
+    /// The number of open connections.
     pub fn standing(&self) -> usize {
         self.shared.standing().len()
     }
 
-    /// Most new connections hear this refusal of Postgres's; none without one.
+    /// Sends this Postgres refusal to most new connections; none disables it.
     pub fn refuse_most(&self, refusal: Option<Refusal>) {
         *lock(&self.shared.refusal) = refusal;
     }
@@ -149,7 +149,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         self.cut();
     }
@@ -158,12 +158,12 @@ impl Drop for Proxy {
 impl Shared {
     fn standing(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
         let mut standing = lock(&self.standing);
-        // What only this list still knows has ended in both directions.
+        // A connection that only this list still holds has ended in both directions.
         standing.retain(|connection| Arc::strong_count(connection) > 1);
         standing
     }
 
-    /// The refusal for a connection that is made now, if it is to hear one.
+    /// The refusal for a new connection, if it is to be refused.
     fn refusal(&self) -> Option<Refusal> {
         let refusal = (*lock(&self.refusal))?;
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
@@ -172,7 +172,7 @@ impl Shared {
 }
 
 impl Connection {
-    /// Whether it was in the one state, and so is in the other now.
+    /// Whether it was in the first state, and so is now in the second.
     fn set(&self, from: Flow, to: Flow) -> bool {
         let mut flow = lock(&self.flow);
         let fits = *flow == from;
@@ -190,7 +190,7 @@ impl Connection {
     }
 
     fn close(&self) {
-        // Fails only where an end has gone already.
+        // Fails only if an end has closed already.
         let _ = self.client.shutdown(Shutdown::Both);
         let _ = self.server.shutdown(Shutdown::Both);
     }
@@ -203,7 +203,7 @@ impl Connection {
         *flow == Flow::Open
     }
 
-    /// One direction. An end is passed on as an end, but not through silence.
+    /// Copies one direction. The end of the input is passed on, but not while frozen.
     fn copy(&self, mut from: &TcpStream, mut to: &TcpStream) {
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -228,19 +228,19 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let Ok(client) = client else { continue };
         let shared = Arc::clone(shared);
-        // Without a thread the client finds its connection closed.
+        // If no thread can be started, the client's connection is closed.
         let _ = spawn(move || serve(client, &shared));
     }
 }
 
 fn serve(mut client: TcpStream, shared: &Shared) {
     if let Some(refusal) = shared.refusal() {
-        // Fails only when the client did not wait for it.
+        // Fails only if the client has gone.
         let _ = refusal.tell(&mut client);
         return;
     }
     let target = lock(&shared.target).clone();
-    // Nobody there: the client finds its connection closed.
+    // If the target does not answer, the client's connection is closed.
     let Ok(server) = TcpStream::connect(target) else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let flow = Mutex::new(Flow::Open);
@@ -253,7 +253,7 @@ fn serve(mut client: TcpStream, shared: &Shared) {
     connection.copy(&connection.client, &connection.server);
 }
 
-/// Where host and port of `url` stand in it, behind the login and before the path.
+/// The range of host and port in `url`, after the login and before the path.
 fn host_and_port(url: &str) -> Range<usize> {
     let start = url.find("://").map_or(0, |found| found + 3);
     let end = url[start..].find(['/', '?']).map_or(url.len(), |found| start + found);

@@ -1,20 +1,20 @@
-//! As much of PostgreSQL's start-up protocol as a pooler needs that has no
-//! room (the manual's chapter "Frontend/Backend Protocol").
+//! The part of PostgreSQL's start-up protocol that a full pooler needs to
+//! refuse a client (the manual's chapter "Frontend/Backend Protocol").
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Requests that come before the start-up message: may we talk in TLS, or GSSAPI?
+/// Requests that precede the start-up message: may the connection use TLS, or GSSAPI?
 const ENCRYPTION: [u32; 2] = [80_877_103, 80_877_104];
 
 /// No start-up message of ours is longer.
 const LONGEST: u32 = 10_000;
 
-/// How long a client may take to say who it is.
+/// How long a client may take to send its start-up message.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a client hears instead of a welcome.
+/// The error a client gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     code: &'static str,
@@ -22,20 +22,20 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// As a session pooler says it whose pool is used up.
+    /// The words of a session pooler with no free server connection.
     pub const POOL: Self = Self {
         code: "XX000",
         message: "MaxClientsInSessionMode: max clients reached - in Session mode max clients \
                   are limited to pool_size",
     };
 
-    /// As PostgreSQL itself says it.
+    /// PostgreSQL's own words.
     pub const SERVER: Self = Self { code: "53300", message: "sorry, too many clients already" };
 
-    /// Hears the client out and refuses it.
+    /// Reads the client's start-up message and refuses it.
     ///
     /// # Errors
-    /// The client went, or does not speak the protocol.
+    /// The client has gone, or does not speak the protocol.
     pub(super) fn tell(self, client: &mut TcpStream) -> io::Result<()> {
         client.set_read_timeout(Some(PATIENCE))?;
         loop {

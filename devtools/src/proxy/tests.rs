@@ -1,4 +1,4 @@
-//! The proxy between real sockets, and before a real PostgreSQL.
+//! The proxy between real sockets, and in front of a real PostgreSQL.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// How long silence is listened to.
+/// How long a test waits to establish silence.
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// A server that answers each byte with its own name; returns its address.

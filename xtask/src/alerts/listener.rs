@@ -1,5 +1,5 @@
-//! A small HTTP server on the loopback address: it plays whoever Alertmanager
-//! tells of alerts, and Stripe's API.
+//! A small HTTP server on the loopback address, used as Alertmanager's receiver
+//! and as Stripe's API.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -8,14 +8,14 @@ use std::time::Duration;
 /// How long a client may take to send its request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// More than any request here has.
+/// Larger than any request here.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
-/// Answers until this program ends; returns where it listens. `answer` is given
-/// the path and the body, and gives back a status and JSON.
+/// Answers requests until this program ends; returns the URL. `answer` gets the path and
+/// the body, and returns a status and JSON.
 ///
 /// # Errors
-/// There is no port.
+/// There is no free port.
 pub(super) fn serve(
     answer: impl Fn(&str, &str) -> (u16, String) + Send + Sync + 'static,
 ) -> io::Result<String> {
@@ -23,7 +23,7 @@ pub(super) fn serve(
     let url = format!("http://{}", listener.local_addr()?);
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            // A client that went away wants no answer.
+            // Fails only if the client has gone.
             let _ = exchange(&client, &answer);
         }
     });

@@ -1,7 +1,8 @@
-//! `cargo xtask alerts`: plays the faults that the alerts of `deploy/monitoring`
-//! are about. The real binaries run on private stores, a real Prometheus and
-//! Alertmanager watch them by the very rules of the repository, and each alert
-//! has to fire, to arrive behind Alertmanager, and to end once the fault is mended.
+//! `cargo xtask alerts`: causes the faults that the alerts of
+//! `deploy/monitoring` are for. The real binaries run on private stores; a real
+//! Prometheus and Alertmanager watch them with the repository's rules; each
+//! alert must fire, be delivered by Alertmanager, and resolve after the fault
+//! is repaired.
 
 mod listener;
 mod rig;
@@ -39,16 +40,16 @@ use crate::workspace::Profile;
 /// The folder of a run under `target`.
 const FOLDER: &str = "alerts";
 
-/// How long a scene may take until its alerts have arrived, and until they have ended.
+/// The time limit for a scene's alerts to be delivered, and then to resolve.
 const ACT_WITHIN: Duration = Duration::from_secs(180);
 
-/// How long the alerts with the longest windows may take to end, after everything.
+/// The time limit for the alerts with the longest windows to resolve, after all scenes.
 const END_WITHIN: Duration = Duration::from_secs(600);
 
-/// It fires for as long as anything does.
+/// Fires for as long as Prometheus runs.
 const UNENDING: &str = "Watchdog";
 
-/// How often a scene's alerts are looked at, and what goes on meanwhile is done.
+/// How often a scene's alerts are polled and its `meanwhile` runs.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What `cargo xtask alerts` takes.
@@ -57,25 +58,25 @@ pub(crate) struct AlertsArgs {
     /// Only these scenes, such as `key-refused`.
     #[arg(value_name = "SCENE")]
     scenes: Vec<String>,
-    /// By how much the windows and waiting times of the rules are shortened; nothing else of them
-    /// is changed.
+    /// The divisor of the rules' windows and waiting times; nothing else of them is
+    /// changed.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=120))]
     factor: u32,
     /// Compile with optimisation.
     #[arg(long)]
     release: bool,
-    /// Take the binaries as they are.
+    /// Use the existing binaries.
     #[arg(long, hide = true)]
     no_build: bool,
 }
 
-/// Why the play broke off.
+/// Why the run failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AlertsError {
     /// There is no such scene.
     #[error("there is no scene {0}; there are: {1}")]
     Unknown(String, String),
-    /// Another run is at work.
+    /// Another run holds the lock.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// PostgreSQL or Redis is missing.
@@ -93,41 +94,41 @@ pub(crate) enum AlertsError {
     /// The code does not compile, or a program cannot be run.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// A file is out of reach.
+    /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
     /// The sample quiz cannot be read.
     #[error(transparent)]
     Quiz(#[from] DemoError),
-    /// A request failed that had to be answered.
+    /// A required request failed.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// PostgreSQL does not take what a fault consists of.
+    /// PostgreSQL refuses a command of a fault.
     #[error(transparent)]
     Psql(#[from] PsqlError),
-    /// Redis does not take what a fault consists of.
+    /// Redis refuses a command of a fault.
     #[error(transparent)]
     Redis(#[from] RespError),
-    /// There is no port.
+    /// There is no free port.
     #[error("cannot find a free port on 127.0.0.1: {0}")]
     Port(#[source] std::io::Error),
-    /// A folder of the run is out of reach.
+    /// A folder of the run cannot be read or written.
     #[error("cannot use {}: {source}", path.display())]
     Folder {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A fault has no effect.
     #[error("the fault cannot be made: {0}")]
     Harmless(&'static str),
-    /// We were asked to stop.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
-/// What became of an alert.
+/// What was seen of an alert.
 struct Outcome {
     alert: &'static str,
     scene: &'static str,
@@ -135,16 +136,17 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Whether all of the alert's life was seen.
+    /// Whether the alert fired, was delivered and resolved.
     fn is_whole(&self) -> bool {
         self.seen.has_arrived() && (self.seen.has_ended() || self.alert == UNENDING)
     }
 }
 
-/// Runs the command; fails when an alert did not fire, arrive or end.
+/// Runs the command; fails if an alert did not fire, was not delivered or did not
+/// resolve.
 ///
 /// # Errors
-/// The play broke off.
+/// The run failed.
 pub(crate) fn run(session: &Session, args: &AlertsArgs) -> Result<ExitCode, AlertsError> {
     let scenes = chosen(&args.scenes)?;
     let folder = session.workspace.place(FOLDER);
@@ -175,7 +177,7 @@ pub(crate) fn run(session: &Session, args: &AlertsArgs) -> Result<ExitCode, Aler
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A play under way.
+/// A running play.
 struct Play<'a> {
     session: &'a Session,
     watch: &'a Watch,
@@ -183,7 +185,7 @@ struct Play<'a> {
 }
 
 impl Play<'_> {
-    /// Makes the fault, waits for its alerts, mends it, and waits for their end.
+    /// Causes the fault, waits for its alerts, repairs it, and waits until they resolve.
     fn perform(&mut self, rig: &mut Rig<'_>, scene: &'static Scene) -> Result<(), AlertsError> {
         self.session.say(format_args!("{}: {}", scene.name, scene.fault));
         let first = self.outcomes.len();
@@ -209,7 +211,7 @@ impl Play<'_> {
         })
     }
 
-    /// Waits until the alerts that `counts` picks have ended, or the time is up.
+    /// Waits until the alerts that `counts` selects have resolved, or the time is up.
     fn await_ends(
         &mut self,
         until: Instant,
@@ -238,7 +240,7 @@ impl Play<'_> {
     }
 }
 
-/// The scenes named; all of them when none is.
+/// The named scenes; all if none is named.
 fn chosen(names: &[String]) -> Result<Vec<&'static Scene>, AlertsError> {
     if names.is_empty() {
         return Ok(SCENES.iter().collect());
@@ -252,7 +254,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Scene>, AlertsError> {
     names.iter().map(find).collect()
 }
 
-/// Everything of earlier runs but the secrets.
+/// Removes everything of earlier runs except the secrets.
 fn clear(folder: &std::path::Path) -> Result<(), AlertsError> {
     let failed = |source| AlertsError::Folder { path: folder.to_owned(), source };
     servers::remove_data(folder).map_err(failed)?;
@@ -267,7 +269,7 @@ fn clear(folder: &std::path::Path) -> Result<(), AlertsError> {
     Ok(())
 }
 
-/// One line an alert.
+/// One line per alert.
 fn table(outcomes: &[Outcome], factor: u32) -> String {
     let mut table = format!(
         "\nWindows and waiting times of the rules divided by {factor}. Seconds after the fault \

@@ -1,6 +1,6 @@
-//! What the faults befall: two workers, an ingress, the AI simulator, a stand-in
-//! for Stripe's API and the two stores, each of which can be taken away and
-//! brought back in its place.
+//! The system under test: two workers, an ingress, the AI simulator, a stand-in
+//! for Stripe's API and the two stores. Each can be ended and started again on
+//! its port.
 
 use std::path::Path;
 use std::process::Command;
@@ -30,16 +30,16 @@ use crate::token::{Claims, hmac_sha256};
 /// Workers.
 pub(super) const WORKERS: usize = 2;
 
-/// Under this name a worker reports who it is in Postgres.
+/// The variable under which a worker reports its id in Postgres.
 const WORKER_ID: &str = "WORKER_ID";
 
-/// Jobs that may wait before submissions are refused.
+/// The limit of the backlog.
 const MAX_QUEUED: &str = "400";
 
-/// How long the tokens of a run hold.
+/// The lifetime of the access tokens.
 const TOKEN_LIFE: u64 = 4 * 3600;
 
-/// No limits but the ones that are played.
+/// No limits except those of the scenes.
 const INGRESS: [(&str, &str); 9] = [
     ("FLOOD_PER_SECOND", "0"),
     ("RATE_GENERATE_PLANS", "1000000/h"),
@@ -48,12 +48,12 @@ const INGRESS: [(&str, &str); 9] = [
     ("MAX_QUEUED", MAX_QUEUED),
     ("CALLBACK_ALLOW_HTTP", "true"),
     ("CALLBACK_ALLOWED_NETWORKS", "127.0.0.0/8"),
-    // Few, so that they are waited for when Postgres is slow.
+    // Few, so that requests wait for a connection when Postgres is slow.
     ("DATABASE_POOL_SIZE", "4"),
     ("STREAMS_PER_USER", "50"),
 ];
 
-/// Few slots and short waits; a call may stay unanswered for as long as a scene lasts.
+/// Few slots and short waits; a call may stay unanswered for a whole scene.
 const WORKER: [(&str, &str); 15] = [
     ("WORKER_SLOTS", "4"),
     ("LEASE_SECONDS", "3"),
@@ -74,7 +74,7 @@ const WORKER: [(&str, &str); 15] = [
 
 const PRICES: &str = "pro=price_pro";
 
-/// All of it. Ends, in the order of its fields, when dropped.
+/// The whole system. Dropped in the order of the fields.
 pub(super) struct Rig<'a> {
     session: &'a Session,
     folder: &'a Path,
@@ -89,13 +89,13 @@ pub(super) struct Rig<'a> {
     stripe_answers: Arc<AtomicBool>,
     callback_secret: String,
     answers: Value,
-    /// Holds a lock on the table of jobs.
+    /// A session that locks the table of jobs.
     pub(super) holder: Option<Process>,
-    /// How often a scene has done what it does a number of times.
+    /// A counter for scenes that repeat an action.
     pub(super) count: u32,
 }
 
-/// Where everybody listens, in every life.
+/// The ports of all processes, the same after restarts.
 struct Ports {
     ingress: u16,
     ingress_metrics: u16,
@@ -103,7 +103,7 @@ struct Ports {
 }
 
 impl<'a> Rig<'a> {
-    /// Starts all of it.
+    /// Starts everything.
     ///
     /// # Errors
     /// A part does not start.
@@ -119,7 +119,7 @@ impl<'a> Rig<'a> {
         let simulator = plan.start_simulator(session, servers)?.ok_or(StackError::NoSimulator)?;
         let stripe_answers = Arc::new(AtomicBool::new(true));
         let answers = Arc::clone(&stripe_answers);
-        // Asked for nothing but lists of events here, of which there are none.
+        // Called only for lists of events here, which are empty.
         let stripe_url = listener::serve(move |_, _| match answers.load(Ordering::Relaxed) {
             true => (200, r#"{"object":"list","data":[],"has_more":false}"#.to_owned()),
             false => (503, r#"{"error":{"type":"api_error"}}"#.to_owned()),
@@ -176,7 +176,8 @@ impl<'a> Rig<'a> {
         Ok(())
     }
 
-    /// Starts those that do not run; `settings` add to and replace the usual ones.
+    /// Starts the workers that are not running; `settings` are added to the usual ones or
+    /// replace them.
     pub(super) fn start_workers(&mut self, settings: &[(&str, &str)]) -> Result<(), AlertsError> {
         for number in 0..WORKERS {
             if let Some(None) = self.workers.get(number) {
@@ -204,14 +205,14 @@ impl<'a> Rig<'a> {
         Ok(command)
     }
 
-    /// Starts the workers anew, in order and with other settings.
+    /// Restarts the workers in order, with other settings.
     pub(super) fn restart_workers(&mut self, settings: &[(&str, &str)]) -> Result<(), AlertsError> {
         self.workers.iter().flatten().for_each(|worker| worker.process.ask_to_end());
         self.workers = [None, None];
         self.start_workers(settings)
     }
 
-    /// A command of the worker's binary, as an operator gives it.
+    /// Runs a command of the worker's binary, as an operator would.
     pub(super) fn operate(&self, arguments: &[&str]) -> Result<(), AlertsError> {
         let mut command = self.worker(WORKERS, &[])?;
         command.args(arguments);
@@ -219,7 +220,7 @@ impl<'a> Rig<'a> {
         Ok(Process::run(self.session, "regimen-worker", command, Output::Log(&log))?)
     }
 
-    /// Kills a worker and leaves it dead.
+    /// Kills a worker and does not restart it.
     pub(super) fn kill_worker(&mut self, number: usize) -> Result<(), AlertsError> {
         if let Some(mut worker) = self.workers.get_mut(number).and_then(Option::take) {
             signal::kill(worker.process.id());
@@ -228,7 +229,7 @@ impl<'a> Rig<'a> {
         Ok(())
     }
 
-    /// Kills the worker that holds a job and starts it again; whether one did.
+    /// Kills the worker that holds a job and restarts it; returns whether one did.
     pub(super) fn kill_holder(&mut self) -> Result<bool, AlertsError> {
         let sql = "select worker_id from regimen.jobs where state = 'running' limit 1";
         let rows = self.psql().rows(sql)?;
@@ -240,14 +241,14 @@ impl<'a> Rig<'a> {
                 .as_ref()
                 .is_some_and(|worker| worker.address(WORKER_ID).is_ok_and(|id| id == holder))
         };
-        // The one that held it may have been killed already.
+        // The holder may have been killed already.
         let Some(number) = self.workers.iter().position(is_meant) else { return Ok(false) };
         self.kill_worker(number)?;
         self.start_workers(&[])?;
         Ok(true)
     }
 
-    /// Takes away the ingress and all workers.
+    /// Ends the ingress and all workers.
     pub(super) fn kill_all(&mut self) -> Result<(), AlertsError> {
         for number in 0..WORKERS {
             self.kill_worker(number)?;
@@ -259,7 +260,7 @@ impl<'a> Rig<'a> {
         Ok(())
     }
 
-    /// Submits the sample quiz as a new user; the refusals of a fault are its point.
+    /// Submits the sample quiz as a new user; refusals are expected.
     pub(super) fn submit(&self, more: &Value) {
         let mut body = json!({"kinds": ["meal", "workout"], "answers": self.answers});
         if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
@@ -268,7 +269,7 @@ impl<'a> Rig<'a> {
         let _ = self.client(Uuid::new_v4(), None).post("/v1/plans", &body);
     }
 
-    /// Many submissions at once, each waiting for its answer.
+    /// Submits many requests at once, each waiting for its answer.
     pub(super) fn crowd(&self, people: usize) {
         std::thread::scope(|scope| {
             for _ in 0..people {
@@ -282,7 +283,7 @@ impl<'a> Rig<'a> {
         Ok(self.client(Uuid::from_u128(1), Some("admin")).post(path, &json!({}))?)
     }
 
-    /// What an operator reads.
+    /// An operator's GET request.
     pub(super) fn admin_get(&self, path: &str) -> Result<Value, AlertsError> {
         Ok(self.client(Uuid::from_u128(1), Some("admin")).get(path)?)
     }
@@ -294,21 +295,21 @@ impl<'a> Rig<'a> {
         Client::new(&url, &claims.sign(&self.secrets.jwt))
     }
 
-    /// New rules for what the providers answer, in the place of all others.
+    /// Replaces all rules for the providers' answers.
     pub(super) fn providers(&self, rules: &Value) -> Result<(), AlertsError> {
         let simulator = Client::new(&self.simulator.address(SIMULATOR_URL)?, "");
         simulator.post("/control", &json!({"replace": true, "rules": rules}))?;
         Ok(())
     }
 
-    /// The providers answer as ever, and calls they held go on.
+    /// Removes all rules; calls held open continue.
     pub(super) fn calm_providers(&self) -> Result<(), AlertsError> {
         let simulator = Client::new(&self.simulator.address(SIMULATOR_URL)?, "");
         simulator.delete("/control")?;
         Ok(())
     }
 
-    /// Delivers an event of Stripe's. A wrong signature is made of another secret.
+    /// Delivers a Stripe event. A wrong signature uses another secret.
     pub(super) fn deliver(&self, event: &Value, rightly: bool) -> Result<(), AlertsError> {
         let secret = if rightly { self.secrets.stripe_webhook.as_str() } else { "whsec_other" };
         let (body, now) = (event.to_string(), clock::seconds_since_1970());
@@ -332,7 +333,7 @@ impl<'a> Rig<'a> {
         self.stripe_answers.store(answers, Ordering::Relaxed);
     }
 
-    /// Makes Redis stand still, or go on.
+    /// Suspends or resumes Redis.
     pub(super) fn freeze_redis(&self, still: bool) {
         let pid = self.servers.redis.process.id();
         if still {
@@ -351,7 +352,7 @@ impl<'a> Rig<'a> {
         Psql::new(programs, self.servers.postgres.port, &self.secrets.passwords.postgres)
     }
 
-    /// Runs statements in a session that stays.
+    /// Runs statements in a session that stays open.
     pub(super) fn hold(&mut self, name: &str, sql: &str) -> Result<(), AlertsError> {
         let log = self.log("lock");
         let command = self.psql().command(name, sql);
@@ -359,7 +360,7 @@ impl<'a> Rig<'a> {
         Ok(())
     }
 
-    /// The catalogue of models, in which the model asked first retires on that day.
+    /// A model catalogue in which the first model retires on that day.
     pub(super) fn catalogue(&self, model: &str, retires: &str) -> Result<String, AlertsError> {
         let path = self.session.workspace.root().join("worker/src/llm/catalogue.json");
         let failed = |source| AlertsError::Folder { path: path.clone(), source };
@@ -379,7 +380,7 @@ impl<'a> Rig<'a> {
 
 impl Drop for Rig<'_> {
     fn drop(&mut self) {
-        // Whatever a scene that broke off left standing still.
+        // Resumes what a failed scene may have left suspended.
         self.freeze_redis(false);
         let services = self.ingress.iter().chain(self.workers.iter().flatten());
         services.for_each(|service| service.process.ask_to_end());

@@ -1,5 +1,5 @@
-//! The files of `deploy/monitoring` for a run that cannot wait for an hour:
-//! windows and waiting times are divided, and nothing else is touched.
+//! The files of `deploy/monitoring` with all windows and waiting times divided,
+//! for a run that cannot wait for an hour. Nothing else is changed.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 const FIELDS: [&str; 6] =
     ["for", "interval", "keep_firing_for", "group_wait", "group_interval", "repeat_interval"];
 
-/// `text` with every `[5m]` of an expression and every waiting time divided by `factor`.
+/// `text` with every range such as `[5m]` and every waiting time divided by `factor`.
 pub(super) fn scaled(text: &str, factor: u32) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.lines() {
@@ -16,7 +16,7 @@ pub(super) fn scaled(text: &str, factor: u32) -> String {
     out
 }
 
-/// The windows of range selectors. What else stands in brackets is no duration.
+/// Divides the windows of range selectors. Other text in brackets is not a duration.
 fn windows(line: &str, factor: u32) -> String {
     let mut parts = line.split('[');
     let mut out = parts.next().unwrap_or_default().to_owned();

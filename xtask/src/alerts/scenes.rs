@@ -1,10 +1,6 @@
-//! The faults, one scene each: what is done, what goes on meanwhile, which alerts
-//! have to come of it, and how it is mended, as far as possible the way
-//! `docs/runbook.md` says.
-//!
-//! From the chaos run this takes the ways to make faults, not the code of its
-//! lanes, which strike by a timetable: a frozen process, Redis without memory, a
-//! locked table.
+//! The faults, one scene each: the fault, what goes on during it, the alerts it
+//! must raise, and the repair, where possible the one that `docs/runbook.md`
+//! names.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -19,23 +15,23 @@ type Act = fn(&mut Rig<'_>) -> Result<(), AlertsError>;
 pub(super) struct Scene {
     /// Its name on the command line.
     pub(super) name: &'static str,
-    /// What is done.
+    /// The fault, in words.
     pub(super) fault: &'static str,
-    /// What has to fire.
+    /// The alerts that must fire.
     pub(super) alerts: &'static [&'static str],
-    /// Those whose windows are too long to be waited for before the next scene.
+    /// Those that take too long to resolve before the next scene.
     pub(super) ends_late: &'static [&'static str],
     pub(super) make: Act,
-    /// Again and again until all have fired.
+    /// Repeated until all have fired.
     pub(super) meanwhile: Act,
     pub(super) mend: Act,
 }
 
-/// Alerts that no fault from outside brings about.
+/// Alerts that no fault from outside can raise.
 pub(super) const NOT_PLAYED: [(&str, &str); 1] =
     [("HandlersPanic", "no request and no store makes a handler panic; tests build one in")];
 
-/// All of them, in the order they are played.
+/// All scenes, in the order they run.
 pub(super) const SCENES: [Scene; 18] = [
     Scene {
         name: "well",
@@ -56,7 +52,7 @@ pub(super) const SCENES: [Scene; 18] = [
         meanwhile: submit,
         mend: |rig| {
             rig.calm_providers()?;
-            // A breaker closes with the first good call.
+            // The first successful call closes the breaker.
             submit(rig)?;
             rig.admin("/admin/providers/openai/resume").map(drop)
         },
@@ -248,7 +244,7 @@ pub(super) const SCENES: [Scene; 18] = [
         mend: |rig| {
             rig.psql().run(TAKE_CUSTOMER)?;
             rig.operate(&["events", "replay", "--all-dead"])?;
-            // Stripe tells of the metadata an operator has added.
+            // Stripe sends an event with the metadata that an operator has added.
             let user = Uuid::from_u128(3);
             rig.psql().run(&profile(user))?;
             rig.deliver(&event(UPDATED, &subscription("unknown", Some(user))), true)
@@ -286,7 +282,7 @@ pub(super) const SCENES: [Scene; 18] = [
         make: |rig| {
             rig.stripe_answers(false);
             rig.psql().run(THREE_DAYS)?;
-            // Port 1 of this machine: nobody listens there.
+            // Port 1 of this machine, where nothing listens.
             rig.submit(&json!({"kinds": ["meal"], "callback_url": "http://127.0.0.1:1/plan"}));
             Ok(())
         },
@@ -298,13 +294,13 @@ pub(super) const SCENES: [Scene; 18] = [
     },
 ];
 
-/// After so many lost workers a job is given up.
+/// After this many lost workers a job fails.
 const LOST_WORKERS: u32 = 3;
 
 const CREATED: &str = "customer.subscription.created";
 const UPDATED: &str = "customer.subscription.updated";
 
-/// What the session that holds the lock is called.
+/// The name of the session that holds the lock.
 const HOLDER: &str = "alerts lock";
 
 const LOCK: &str = "begin; lock table regimen.jobs in access exclusive mode; select pg_sleep(600)";
@@ -343,7 +339,7 @@ fn submit(rig: &mut Rig<'_>) -> Result<(), AlertsError> {
     Ok(())
 }
 
-/// How much memory Redis may use; 0 is no limit.
+/// Sets the memory limit of Redis; 0 is no limit.
 fn redis_memory(rig: &Rig<'_>, bytes: &str) -> Result<(), AlertsError> {
     rig.redis()?.command(&["CONFIG", "SET", "maxmemory", bytes])?;
     Ok(())
@@ -356,7 +352,7 @@ fn resume_providers(rig: &mut Rig<'_>) -> Result<(), AlertsError> {
     Ok(())
 }
 
-/// What a provider, or each of them, answers.
+/// The answer of one provider, or of all.
 fn rule(provider: Option<&str>, status: u16, reason: &str) -> Value {
     let mut rule = json!({"action": {"do": "status", "status": status, "reason": reason}});
     if let Some(provider) = provider {
@@ -365,7 +361,7 @@ fn rule(provider: Option<&str>, status: u16, reason: &str) -> Value {
     rule
 }
 
-/// A user as the app makes them.
+/// A user as the app creates them.
 fn profile(user: Uuid) -> String {
     format!(
         "insert into public.profiles (id, email, full_name)
@@ -373,14 +369,14 @@ fn profile(user: Uuid) -> String {
     )
 }
 
-/// An event of now, each with an id of its own.
+/// An event of the present time with an id of its own.
 fn event(kind: &str, object: &Value) -> Value {
     json!({"id": format!("evt_{}", Uuid::new_v4().simple()), "object": "event", "type": kind,
         "api_version": "2026-10-28.endive", "created": clock::seconds_since_1970(),
         "livemode": false, "data": {"object": object}})
 }
 
-/// A paid subscription of a customer called like it, of a user or of nobody.
+/// A paid subscription of a user or of nobody; the name is also its customer's.
 fn subscription(name: &str, user: Option<Uuid>) -> Value {
     let now = clock::seconds_since_1970();
     json!({"id": format!("sub_{name}"), "object": "subscription", "customer": format!("cus_{name}"),

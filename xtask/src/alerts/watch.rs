@@ -1,5 +1,5 @@
-//! Prometheus and Alertmanager as a deployment has them, and what they say: by
-//! the repository's rules and routes, with a receiver of ours at every end.
+//! Prometheus and Alertmanager as in a deployment, with the repository's rules
+//! and routes, and this program as every receiver.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,14 +17,13 @@ use super::scaled::scaled;
 use super::{AlertsError, listener};
 use crate::session::Session;
 
-/// Where the files are.
+/// The folder of the files.
 const SOURCE: &str = "deploy/monitoring";
 
-/// How long either may take to begin.
+/// How long either may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// Between two looks at the processes' metrics, and between two evaluations of
-/// rules without an interval of their own.
+/// The scrape interval, and the evaluation interval of rules without one.
 const SCRAPE: &str = "1s";
 
 /// Their programs.
@@ -41,19 +40,19 @@ pub(super) struct Watch {
     _processes: [Process; 2],
 }
 
-/// An alert as it arrived behind Alertmanager.
+/// An alert as a receiver of Alertmanager gets it.
 struct Notice {
     at: Instant,
     alert: String,
     resolved: bool,
 }
 
-/// What was seen of an alert, from the moment its fault was made.
+/// What was seen of an alert since its fault.
 pub(super) struct Seen {
     made: Instant,
     fired: Option<Instant>,
     arrived: Option<Instant>,
-    /// When the fault was mended.
+    /// When the fault was repaired.
     pub(super) mended: Option<Instant>,
     ended: Option<Instant>,
 }
@@ -62,7 +61,7 @@ impl Watch {
     /// Starts both; `targets` are the jobs with the addresses of their metrics.
     ///
     /// # Errors
-    /// One of them does not begin.
+    /// One of them does not become ready.
     pub(super) fn start(
         session: &Session,
         programs: &Tools,
@@ -93,7 +92,7 @@ impl Watch {
         one.arg(format!("--config.file={}", home.join("alertmanager.yml").display()))
             .arg(format!("--storage.path={}", home.join("alertmanager").display()))
             .arg(format!("--web.listen-address={alertmanager}"))
-            // Alone: no port for others of its kind.
+            // No cluster: it must not listen for other instances.
             .arg("--cluster.listen-address=");
         let mut other = Command::new(&programs.prometheus);
         other
@@ -125,7 +124,7 @@ impl Watch {
         Ok(Self { agent, prometheus, received, _processes: processes })
     }
 
-    /// Whether Prometheus says that the alert fires. While it does not answer, nobody knows.
+    /// Whether Prometheus says that the alert fires. None while it does not answer.
     fn fires(&self, alert: &str) -> bool {
         let url = format!("{}/api/v1/alerts", self.prometheus);
         let answer = self.agent.get(url).call().ok();
@@ -138,7 +137,7 @@ impl Watch {
             .any(|found| found["labels"]["alertname"] == alert && found["state"] == "firing")
     }
 
-    /// When the alert arrived for the first time after `since`.
+    /// When the alert was first delivered after `since`.
     fn arrival(&self, alert: &str, since: Instant) -> Option<Instant> {
         let received = lock(&self.received);
         let is_meant =
@@ -146,7 +145,7 @@ impl Watch {
         received.iter().find(is_meant).map(|notice| notice.at)
     }
 
-    /// When the last that arrived of the alert was that it is over.
+    /// When the alert was last delivered as resolved, if that is its present state.
     fn end(&self, alert: &str) -> Option<Instant> {
         let received = lock(&self.received);
         let last = received.iter().rev().find(|notice| notice.alert == alert)?;
@@ -155,12 +154,12 @@ impl Watch {
 }
 
 impl Seen {
-    /// Its fault is made now.
+    /// Its fault is caused now.
     pub(super) fn from_now() -> Self {
         Self { made: Instant::now(), fired: None, arrived: None, mended: None, ended: None }
     }
 
-    /// Takes note when the alert fires, and when it has arrived.
+    /// Notes that the alert fires, and that it was delivered.
     pub(super) fn look_for_fire(&mut self, watch: &Watch, alert: &str) {
         if self.mended.is_some() {
             return;
@@ -173,7 +172,7 @@ impl Seen {
         }
     }
 
-    /// Takes note when the alert has ended, and whoever was told knows it.
+    /// Notes that the alert has resolved, and that this was delivered.
     pub(super) fn look_for_end(&mut self, watch: &Watch, alert: &str) {
         let is_due = self.mended.is_some() && self.has_arrived() && !self.has_ended();
         if is_due && !watch.fires(alert) {
@@ -189,8 +188,9 @@ impl Seen {
         self.ended.is_some()
     }
 
-    /// After how long it fired and arrived, since the fault; ended, since it was mended,
-    /// or 0 when it had ended by then: a line that is full grows no more.
+    /// The times from the fault until it fired and was delivered, and from the repair
+    /// until it resolved; 0 if it had resolved before the repair, for example because a
+    /// full series no longer grows.
     pub(super) fn times(&self) -> [Option<Duration>; 3] {
         let since =
             |time: Option<Instant>, from: Instant| Some(time?.saturating_duration_since(from));
@@ -198,7 +198,7 @@ impl Seen {
         [since(self.fired, self.made), since(self.arrived, self.made), ended]
     }
 
-    /// In words, for the log.
+    /// Text for the log.
     pub(super) fn fire(&self) -> String {
         match self.times() {
             [Some(fired), Some(arrived), _] => format!(
@@ -214,7 +214,7 @@ impl Seen {
     }
 }
 
-/// What Alertmanager's webhook tells: a group of alerts, each with its state.
+/// Parses a request of Alertmanager's webhook: a group of alerts, each with its state.
 fn notices(body: &str) -> Vec<Notice> {
     let at = Instant::now();
     let group: Value = serde_json::from_str(body).unwrap_or_default();
@@ -240,7 +240,7 @@ fn copy_rules(from: &Path, to: &Path, factor: u32) -> Result<(), AlertsError> {
     Ok(())
 }
 
-/// The routes as they stand, and every receiver at our address.
+/// The repository's routes with our URL as every receiver.
 fn with_receiver(configuration: &str, url: &str) -> String {
     let (before, after) = configuration.split_once("\nreceivers:\n").unwrap_or((configuration, ""));
     let names = after.lines().filter_map(|line| line.trim().strip_prefix("- name: "));

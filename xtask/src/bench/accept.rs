@@ -1,6 +1,6 @@
-//! How many requests for plans are accepted a second, each committed before
-//! its 202, and how many looks at a job are answered; beside them, in the same
-//! run, the floor under any such service: one row a transaction by pgbench.
+//! How many requests for plans are accepted per second, each committed before
+//! its 202, and how many reads of a job are answered. For comparison, the same
+//! run measures pgbench with one row per transaction.
 
 use std::io::Write;
 use std::path::Path;
@@ -26,10 +26,10 @@ use crate::token::Claims;
 const CONNECTIONS: [usize; 2] = [32, 256];
 const ROUND: Duration = Duration::from_secs(4);
 const TOKEN_LIFE: u64 = 3_600;
-/// Users who ask in turn; each was seen before, as most users are.
+/// The users, who take turns; each has a profile already, like most users.
 const USERS: usize = 2_000;
 
-/// What pgbench runs: one row as wide as an accepted job's.
+/// pgbench's table: a row as wide as an accepted job's.
 const FLOOR_TABLE: &str = "create table if not exists public.bench_floor \
      (id bigserial primary key, at timestamptz not null default now(), payload jsonb not null)";
 const FLOOR: &str = "insert into public.bench_floor (payload) \
@@ -92,7 +92,7 @@ impl Medians {
     }
 }
 
-/// What the requests are made of.
+/// The parts of the requests.
 struct Parts {
     url: String,
     tokens: Vec<String>,
@@ -102,7 +102,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// Has every user accepted once: profiles are there, as in daily life.
+    /// Submits one request per user first, so that the profiles exist.
     fn new(session: &Session, stack: &Stack, secrets: &Secrets) -> Result<Self, BenchError> {
         let url = stack.ingress_url()?;
         let quiz = demo::sample_quiz(session)?;
@@ -169,7 +169,7 @@ impl<'a> Floor<'a> {
         Ok(floor)
     }
 
-    /// Rows a second on so many connections.
+    /// Rows per second over this many connections.
     fn measure(&self, connections: usize) -> Result<f64, BenchError> {
         let mut pgbench = Command::new(self.pgbench);
         pgbench

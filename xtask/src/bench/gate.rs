@@ -1,8 +1,9 @@
-//! What the gate costs a request, part by part, beside a bare axum route.
+//! What the middleware costs per request, part by part, compared with a bare
+//! axum route.
 //!
-//! Each case goes one part further than the one before it, and the cases take
-//! turns in many short rounds: whatever else the machine does meets all alike.
-//! The processor time a request takes is the server's own, from the system.
+//! Each case adds one part to the one before it. The cases alternate in many
+//! short rounds, so that other load on the machine affects all of them. The
+//! processor time per request is the server's, as the system reports it.
 
 use std::io::Write;
 use std::path::Path;
@@ -24,10 +25,10 @@ use crate::token::Claims;
 const CONNECTIONS: usize = 8;
 const ROUND: Duration = Duration::from_millis(400);
 const TOKEN_LIFE: u64 = 3_600;
-/// What `/proc/PID/stat` counts in: USER_HZ, 100 on every Linux there is.
+/// The unit of `/proc/PID/stat`: USER_HZ, 100 on every Linux.
 const TICKS_A_SECOND: f64 = 100.0;
 
-/// One case: the parts of the gate its requests go through.
+/// One case: the parts of the middleware that its requests pass.
 struct Case {
     name: &'static str,
     url: String,
@@ -55,7 +56,7 @@ pub(super) fn run(session: &Session, rounds: u32) -> Result<(), BenchError> {
     let quiz = demo::sample_quiz(session)?.to_string();
     let bare = (stack.simulator_url()?, stack.simulator_pid()?);
     let gate = (stack.ingress_url()?, stack.ingress_pid());
-    // Refused at the very end of validation: every field is read, nothing is stored.
+    // Refused at the end of validation: every field is read, nothing is stored.
     let invalid = format!("{{\"provider\":\"nobody\",\"answers\":{quiz}}}");
     let mut cases = [
         Case::new("bare axum route", &bare, Request::get("/health"), 200),
@@ -73,7 +74,7 @@ pub(super) fn run(session: &Session, rounds: u32) -> Result<(), BenchError> {
     for round in 0..=rounds {
         for case in &mut cases {
             session.check()?;
-            // The first round only warms up.
+            // The first round is a warm-up.
             case.measure(round > 0)?;
         }
     }
@@ -120,10 +121,10 @@ impl Case {
     }
 }
 
-/// Processor time a process has used, seconds; 0 where the system does not say.
+/// The processor time of a process in seconds; 0 if the system does not report it.
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name, in parentheses, may hold anything.
+    // The name, in parentheses, can contain any character.
     let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
     let ticks = rest.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
     ticks.sum::<f64>() / TICKS_A_SECOND
@@ -161,7 +162,7 @@ fn plan<'a>(folder: &'a Path, binaries: &'a Path, secrets: &'a Secrets) -> Stack
         workers: 0,
         providers: Providers::Simulator,
         ingress_settings: &[
-            // On, as in production, but never reached.
+            // Enabled, as in production, but with limits that are never reached.
             ("FLOOD_PER_SECOND", "1000000"),
             ("FLOOD_BURST", "1000000"),
             ("RATE_GENERATE_PLANS", "1000000/h"),

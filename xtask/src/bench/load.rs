@@ -1,6 +1,7 @@
-//! A closed loop of requests over kept-alive connections: each connection has
-//! a thread that sends, reads the answer and sends again. HTTP is written by
-//! hand, because whatever this costs is taken from the servers it measures.
+//! A closed loop of requests over kept-alive connections: each connection has a
+//! thread that sends, reads the answer and sends again. HTTP is written by
+//! hand, because the load generator takes processor time from the servers it
+//! measures.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -12,20 +13,20 @@ use std::time::{Duration, Instant};
 use super::BenchError;
 use super::spread::Spread;
 
-/// Longer than any answer here takes.
+/// Longer than any answer takes.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Enough for what a connection's thread does.
+/// The stack of a connection's thread.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// What is sent.
+/// A load.
 pub(super) struct Load<'a> {
-    /// Where to: `http://host:port`.
+    /// The server's URL: `http://host:port`.
     pub(super) url: &'a str,
-    /// On how many connections at once.
+    /// The number of connections.
     pub(super) connections: usize,
-    /// For how long.
+    /// The duration.
     pub(super) time: Duration,
-    /// Makes the next request of a connection.
+    /// Creates a connection's next request.
     pub(super) next: &'a (dyn Fn(usize) -> Request + Sync),
 }
 
@@ -40,14 +41,14 @@ pub(super) struct Request {
     pub(super) body: Option<String>,
 }
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    /// Answers a second.
+    /// Answers per second.
     pub(super) per_second: f64,
-    /// How long each took, ms.
+    /// The time of each answer, ms.
     pub(super) times: Spread,
-    /// How often each status was the answer.
+    /// The number of answers with each status.
     pub(super) statuses: BTreeMap<u16, usize>,
 }
 
@@ -68,7 +69,7 @@ impl Request {
 }
 
 impl Load<'_> {
-    /// Sends for as long as asked, then waits for the answers still due.
+    /// Sends for the duration, then waits for the open answers.
     ///
     /// # Errors
     /// A connection failed, or an answer cannot be read.
@@ -127,7 +128,7 @@ impl Load<'_> {
 
 impl Outcome {
     /// # Errors
-    /// Not every answer had that status.
+    /// An answer had another status.
     pub(super) fn all(&self, status: u16) -> Result<(), BenchError> {
         let others = self.statuses.keys().any(|other| *other != status);
         if self.statuses.is_empty() || others {
@@ -138,7 +139,7 @@ impl Outcome {
     }
 }
 
-/// Reads one whole answer; its status.
+/// Reads one whole answer; returns its status.
 fn read_answer(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<u16> {
     buffer.clear();
     let mut chunk = [0; 16 * 1024];
@@ -155,7 +156,7 @@ fn read_answer(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<u16> 
     }
 }
 
-/// The status of an answer whose head is complete, and the length of all of it.
+/// The status of an answer with a complete head, and the whole answer's length.
 fn answer(bytes: &[u8]) -> Option<(u16, usize)> {
     let head_ends = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..head_ends]).ok()?;

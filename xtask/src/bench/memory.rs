@@ -1,22 +1,22 @@
-//! How cold memory is after a pause. On a shared machine neighbours empty the
-//! processor's caches within milliseconds, and an idle worker's next job pays
-//! for it. The same walk, timed in the same run, says how much of a figure is
-//! the machine's.
+//! How cold memory is after a pause. On a shared machine other tenants empty
+//! the processor's caches within milliseconds, which slows an idle worker's
+//! next job. The same walk, timed in the same run, tells how much of a figure
+//! is due to the machine.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use super::spread::Spread;
 
-/// 256 KiB: fits the private cache of any processor of the last ten years.
+/// 256 KiB: fits the private cache of current processors.
 const LINES: usize = 4_096;
 /// Numbers in a cache line.
 const STEP: usize = 64 / size_of::<usize>();
-/// Coprime to the number of lines, and no stride that a prefetcher guesses.
+/// Coprime to the number of lines, and not a stride that a prefetcher detects.
 const JUMP: usize = 1_597;
 const WALKS: u32 = 50;
 
-/// How long the walk takes after `pause` and without one, µs, medians.
+/// The medians of the walk's time after `pause` and without a pause, µs.
 pub(super) fn cold_and_warm(pause: Duration) -> (f64, f64) {
     let lines = ring();
     let median = |pause| {
@@ -31,7 +31,7 @@ pub(super) fn cold_and_warm(pause: Duration) -> (f64, f64) {
     (median(pause), median(Duration::ZERO))
 }
 
-/// Lines that each name the next one, in one ring through all of them.
+/// A ring in which each line names the next one.
 fn ring() -> Vec<usize> {
     let mut lines = vec![0; LINES * STEP];
     for line in 0..LINES {
@@ -40,7 +40,7 @@ fn ring() -> Vec<usize> {
     lines
 }
 
-/// Reads every line once, each only after the one before it.
+/// Reads every line once, each after the one before it.
 fn walk(lines: &[usize]) -> usize {
     let mut at = 0;
     for _ in 0..LINES {

@@ -1,5 +1,5 @@
-//! `cargo xtask bench …`: measurements on an optimised build and a stack of
-//! their own. They show figures; they judge none.
+//! `cargo xtask bench …`: measurements of an optimised build on its own stack.
+//! They print figures and have no thresholds.
 
 mod accept;
 mod gate;
@@ -43,54 +43,57 @@ const FOLDER: &str = "bench";
 /// What can be measured.
 #[derive(Subcommand)]
 pub(crate) enum Bench {
-    /// From the push of a job to the provider's call, on an idle worker.
+    /// Time from the push of a job to the provider's call, on an idle worker.
     Pickup {
         /// How many jobs to measure.
         #[arg(long, value_name = "N", default_value_t = 500)]
         samples: u32,
     },
-    /// Many open event streams on one ingress: memory, and how an event reaches them.
+    /// Many open event streams on one ingress: their memory, and how long an event takes
+    /// to reach them.
     Streams {
-        /// How many to open.
+        /// How many streams to open.
         #[arg(long, value_name = "N", default_value_t = 10_000,
             value_parser = clap::value_parser!(u32).range(1..=100_000))]
         streams: u32,
-        /// Over how many jobs they are spread.
+        /// The number of jobs they watch.
         #[arg(long, value_name = "N", default_value_t = 100,
             value_parser = clap::value_parser!(u32).range(1..=10_000))]
         jobs: u32,
     },
-    /// What the gate costs a request, part by part, beside a bare axum route.
+    /// What the middleware costs per request, part by part, compared with a bare axum
+    /// route.
     Gate {
         /// How many rounds of each case.
         #[arg(long, value_name = "N", default_value_t = 15)]
         rounds: u32,
     },
-    /// Accepted requests and looks at a job a second, beside pgbench.
+    /// Accepted requests and reads of a job per second, compared with pgbench.
     Accept {
         /// How many rounds.
         #[arg(long, value_name = "N", default_value_t = 3)]
         rounds: u32,
     },
-    /// Stripe's deliveries to one ingress: the acknowledgement, steady and in a burst.
+    /// Stripe's deliveries to one ingress: the time to acknowledge, at a steady rate and
+    /// in a burst.
     Webhooks(webhooks::Webhooks),
 }
 
-/// Why there are no figures.
+/// Why the benchmark failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
-    /// Another benchmark is at work.
+    /// Another benchmark holds the lock.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// A file is out of reach.
+    /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
     /// The stack of an earlier benchmark cannot be removed.
     #[error("cannot remove {}: {source}", path.display())]
     Remove {
-        /// Its folder.
+        /// The stack's folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// PostgreSQL or Redis is missing.
@@ -111,25 +114,25 @@ pub(crate) enum BenchError {
     /// A request failed.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// A push failed.
+    /// A Redis command failed.
     #[error(transparent)]
     Redis(#[from] RespError),
-    /// Postgres did not tell what came of it.
+    /// The result could not be read from Postgres.
     #[error(transparent)]
     Psql(#[from] PsqlError),
     /// A socket or a program of the system failed.
     #[error("cannot measure: {0}")]
     Io(#[from] std::io::Error),
-    /// What came back cannot be measured.
+    /// The result cannot be evaluated.
     #[error("the measurement does not hold: {0}")]
     Measurement(String),
-    /// We were asked to stop meanwhile.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
-/// What every benchmark begins with: optimised binaries, and servers without
-/// data. Returns the servers and the folder of the binaries.
+/// The preparation of every benchmark: optimised binaries, and servers without data.
+/// Returns the servers and the folder of the binaries.
 fn prepare(
     session: &Session,
     folder: &Path,
@@ -143,7 +146,7 @@ fn prepare(
     Ok((servers, session.workspace.binaries(Profile::Release)))
 }
 
-/// An accepted job and somebody who may look at it.
+/// An accepted job and its user's token.
 struct Job {
     id: String,
     token: String,
@@ -151,7 +154,7 @@ struct Job {
 }
 
 impl Job {
-    /// Has a new user's job accepted at `ingress`: limits count by user.
+    /// Submits a job of a new user at `ingress`, because limits count by user.
     fn accept(ingress: &str, secrets: &Secrets, quiz: &Value) -> Result<Self, BenchError> {
         let issued_at = clock::seconds_since_1970();
         let claims = Claims { user: Uuid::new_v4(), role: None, issued_at, life: 3600 };

@@ -1,10 +1,10 @@
-//! From the push of a job's id to Redis until the provider's call arrives, on
-//! a worker that has nothing else to do.
+//! The time from the push of a job's id to Redis until the provider's call
+//! arrives, on an idle worker.
 //!
-//! The jobs are accepted by an ingress that pushes where no worker listens;
-//! the benchmark then pushes each id itself, as the service would, and so knows
-//! the moment. The simulator tells when the call arrived. Both read this
-//! machine's clock.
+//! An ingress accepts the jobs and pushes them where no worker listens. The
+//! benchmark then pushes each id itself, as the service would, and so knows the
+//! time. The simulator reports when the call arrived. Both read this machine's
+//! clock.
 
 use std::io::Write;
 use std::path::Path;
@@ -22,15 +22,16 @@ use crate::session::{LOOK_AGAIN, Session};
 use crate::stack::{Providers, StackPlan};
 use crate::state::Lock;
 
-/// Where the workers listen (`REDIS_PREFIX`), and where the ingress pushes to instead.
+/// The prefix (`REDIS_PREFIX`) of the workers, and the other one that the ingress pushes
+/// to.
 const PREFIX: &str = "regimen";
 const ELSEWHERE: &str = "nobody";
 
-/// Jobs before the first that counts: connections open, caches fill.
+/// Jobs that are not measured: they open connections and fill caches.
 const WARM_UP: u32 = 50;
 
-/// Longer than the whole measurement, seconds: nothing may expire, or be found
-/// by the reconciler, meanwhile.
+/// Seconds, longer than the whole measurement: no job may expire, and the reconciler must
+/// not push any.
 const LONG: &str = "36000";
 
 /// Measures `samples` jobs and prints the spread.
@@ -85,16 +86,16 @@ fn plan<'a>(folder: &'a Path, binaries: &'a Path, secrets: &'a Secrets) -> Stack
     }
 }
 
-/// The parts a measurement needs.
+/// What a measurement needs.
 struct Pickup {
     simulator: Client,
     redis: Connection,
 }
 
 impl Pickup {
-    /// Pushes the job and returns how long it took until the call arrived, ms;
-    /// returns when the worker is idle again. Nobody asks for anything before
-    /// the first pause is over: on two cores that would be measured, too.
+    /// Pushes the job and returns the time until the call arrived, ms; returns when the
+    /// worker is idle again. The first poll comes after a pause, because with two cores
+    /// it would disturb the measurement.
     fn measure(&mut self, session: &Session, job: &Job) -> Result<f64, BenchError> {
         let now = clock::micros_since_1970() / 1000;
         let message = json!({"v": 1, "id": job.id, "at": now}).to_string();
@@ -119,7 +120,7 @@ impl Pickup {
     }
 }
 
-/// When the newest call arrived, ms since 1970.
+/// When the latest call arrived, ms since 1970.
 fn arrival(calls: &Value) -> Option<f64> {
     calls.as_array()?.first()?["arrived_ms"].as_f64()
 }

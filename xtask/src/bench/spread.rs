@@ -1,4 +1,4 @@
-//! How measured values spread.
+//! Percentiles of measured values.
 
 use std::fmt;
 
@@ -13,8 +13,8 @@ impl Spread {
         Self(values)
     }
 
-    /// The smallest value that at least `share` (0 to 1) of all values do not
-    /// exceed (nearest rank); 0 when there are none.
+    /// The percentile by the nearest rank: the smallest value that at least `share` (0 to
+    /// 1) of all values do not exceed; 0 if there are none.
     pub(super) fn percentile(&self, share: f64) -> f64 {
         let rank = (share * self.0.len() as f64).ceil() as usize;
         self.0.get(rank.saturating_sub(1)).copied().unwrap_or_default()

@@ -1,9 +1,9 @@
-//! Many open event streams on one ingress: what each costs in memory, and how
-//! long an event takes to all who watch a job.
+//! Many open event streams on one ingress: the memory of each, and how long an
+//! event takes to reach all watchers of a job.
 //!
-//! No worker runs: jobs wait, their streams are open and silent, and what
-//! happens to a job is its cancellation by the benchmark. Times are from
-//! before that request until a watcher has read the whole event.
+//! No worker runs: the jobs are queued, their streams are open and silent, and
+//! the benchmark cancels a job to cause an event. Times start before that
+//! request and end when a watcher has read the whole event.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -21,18 +21,18 @@ use crate::session::Session;
 use crate::stack::{Providers, Stack, StackPlan};
 use crate::state::Lock;
 
-/// Streams opened and closed before the first that counts.
+/// Streams opened and closed as a warm-up.
 const WARM_UP: u32 = 200;
-/// Files a process has open beside its streams.
+/// Open files of a process besides its streams.
 const OTHER_FILES: u64 = 500;
-/// The longest wait for one event at all its watchers.
+/// How long an event may take to reach all its watchers.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longer than the whole measurement, seconds: no heartbeat, no expiry.
+/// Seconds, longer than the whole measurement: no heartbeat, no expiry.
 const LONG: &str = "36000";
 const ENOUGH: &str = "1000000";
 
-/// Opens `streams` streams, as many for each of `jobs` jobs, and prints what
-/// they cost and how events reach them.
+/// Opens `streams` streams, spread evenly over `jobs` jobs, and prints their memory and
+/// how long events take to reach them.
 ///
 /// # Errors
 /// See [`BenchError`].
@@ -103,7 +103,7 @@ fn plan<'a>(folder: &'a Path, binaries: &'a Path, secrets: &'a Secrets) -> Stack
     }
 }
 
-/// Raises this program's limit of open files, and so that of what it starts.
+/// Raises the limit of open files of this program and its children.
 fn allow_open_files(needed: u64) -> Result<(), BenchError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -132,7 +132,7 @@ struct Bench<'a> {
 }
 
 impl Job {
-    /// Cancels it on a thread of its own: the watchers must not wait for the answer.
+    /// Cancels it on a separate thread, so that the watchers do not wait for the answer.
     fn cancel(&self) -> std::thread::JoinHandle<Result<(), BenchError>> {
         let (owner, path) = (self.owner.clone(), format!("/v1/jobs/{}", self.id));
         std::thread::spawn(move || Ok(owner.delete(&path).map(drop)?))
@@ -140,7 +140,8 @@ impl Job {
 }
 
 impl Bench<'_> {
-    /// Opens `streams` streams, spread over the jobs; each has had its first event.
+    /// Opens `streams` streams, spread over the jobs, and waits for the first event of
+    /// each.
     fn open(&self, jobs: &[Job], streams: u32) -> Result<Vec<Vec<Watcher>>, BenchError> {
         let mut watched: Vec<Vec<Watcher>> = jobs.iter().map(|_| Vec::new()).collect();
         for number in 0..streams as usize {
@@ -159,7 +160,7 @@ impl Bench<'_> {
         Ok(watched)
     }
 
-    /// What the ingress has in memory.
+    /// The resident memory of the ingress.
     fn resident_kib(&self) -> Result<u64, BenchError> {
         let pid = self.stack.ingress_pid().to_string();
         let shown = Command::new("ps").args(["-o", "rss=", "-p", &pid]).output()?;
@@ -167,7 +168,7 @@ impl Bench<'_> {
         shown.parse().map_err(|_| measurement(&format!("ps shows no memory: {shown:?}")))
     }
 
-    /// How many connections hold a subscription.
+    /// The number of Redis connections with a subscription.
     fn subscriptions(&mut self) -> Result<usize, BenchError> {
         let clients = self.redis.command(&["CLIENT", "LIST", "TYPE", "pubsub"])?;
         Ok(clients.lines().filter(|client| !client.trim().is_empty()).count())

@@ -1,5 +1,5 @@
-//! Requests that are due at fixed moments, whatever becomes of those before
-//! them: a server that stands still is charged with every one that waited.
+//! Requests at fixed times, independent of earlier answers: if a server stalls,
+//! the delay of every waiting request counts.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -11,41 +11,41 @@ use super::BenchError;
 
 /// Longer than any answer takes.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Enough for what a connection's thread does.
+/// The stack of a connection's thread.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// What is sent.
+/// A volley of requests.
 pub(super) struct Volley<'a> {
-    /// Where to: `http://host:port`.
+    /// The server's URL: `http://host:port`.
     pub(super) url: &'a str,
-    /// What is posted to.
+    /// The path of the POST requests.
     pub(super) path: &'a str,
-    /// On how many connections.
+    /// The number of connections.
     pub(super) connections: usize,
-    /// Between two requests; zero when all are due at once.
+    /// The time between two requests; zero sends all at once.
     pub(super) gap: Duration,
-    /// How many.
+    /// The number of requests.
     pub(super) count: u32,
-    /// Header lines and body of one.
+    /// The header lines and the body of a request.
     pub(super) request: &'a (dyn Fn(u32) -> (String, String) + Sync),
 }
 
-/// How long the answers took, ms.
+/// The times of the answers, ms.
 #[derive(Debug, Default)]
 pub(super) struct Flown {
-    /// Since each request was due.
+    /// Since the time each request was due.
     pub(super) since_due: Vec<f64>,
-    /// Since each was sent: a connection sends one at a time.
+    /// Since each was sent; a connection sends one at a time.
     pub(super) since_sent: Vec<f64>,
-    /// From the first to the last of all, seconds.
+    /// From the first request to the last answer, seconds.
     pub(super) seconds: f64,
 }
 
 impl Volley<'_> {
-    /// Sends all of them; each must be answered with 200.
+    /// Sends all requests; each must be answered with 200.
     ///
     /// # Errors
-    /// A connection failed, or an answer is another.
+    /// A connection failed, or an answer has another status.
     pub(super) fn fly(&self) -> Result<Flown, BenchError> {
         let broken = |source: io::Error| BenchError::Measurement(format!("{}: {source}", self.url));
         let (next, begun) = (AtomicU32::new(0), Instant::now());
@@ -101,7 +101,7 @@ impl Volley<'_> {
     }
 }
 
-/// Reads one whole answer that says how long its body is.
+/// Reads one whole answer with a content-length.
 fn read_answer(stream: &mut impl Read) -> io::Result<String> {
     let (mut text, mut chunk) = (String::new(), [0; 4096]);
     loop {

@@ -1,5 +1,5 @@
-//! One client of an event stream, of which there may be ten thousand: a bare
-//! socket that is read when it has something.
+//! One client of an event stream: a bare socket that is read when it has data,
+//! because there may be ten thousand of them.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -9,21 +9,21 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::BenchError;
 
-/// The longest pause between two looks at the time.
+/// The longest wait between two checks of the time.
 const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// An open stream.
 pub(super) struct Watcher {
     socket: TcpStream,
-    /// What has come and was not yet asked about.
+    /// Text that has arrived and was not searched yet.
     text: String,
 }
 
 impl Watcher {
-    /// Asks the ingress at `base` for the events at `path`.
+    /// Requests the events at `path` from the ingress at `base`.
     ///
     /// # Errors
-    /// No connection.
+    /// The connection failed.
     pub(super) fn open(base: &str, path: &str, token: &str) -> Result<Self, BenchError> {
         let address = base.trim_start_matches("http://");
         let mut socket = TcpStream::connect(address)?;
@@ -36,7 +36,7 @@ impl Watcher {
         Ok(Self { socket, text: String::new() })
     }
 
-    /// Whether the event named `name` is there as a whole, after taking what has come.
+    /// Reads what has arrived; returns whether the event named `name` is complete.
     fn has(&mut self, name: &str) -> Result<bool, BenchError> {
         let mut chunk = [0; 4096];
         loop {
@@ -68,11 +68,11 @@ impl Watcher {
     }
 }
 
-/// Waits until all `watchers` have the event named `name`; returns how long
-/// after `begun` the first and the last of them had it.
+/// Waits until all `watchers` have the event named `name`; returns the times from `begun`
+/// until the first and the last had it.
 ///
 /// # Errors
-/// A stream failed, or one waited in vain.
+/// A stream failed, or the event did not arrive in time.
 pub(super) fn first_and_last(
     watchers: &mut [Watcher],
     name: &str,

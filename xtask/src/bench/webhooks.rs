@@ -1,9 +1,9 @@
-//! How quickly Stripe's deliveries are acknowledged by one ingress, at a steady
-//! rate and all at once, and how soon one worker has applied them.
+//! How quickly one ingress acknowledges Stripe's deliveries, at a steady rate
+//! and in a burst, and how soon one worker has applied them.
 //!
-//! The events are five a customer, from a subscription's making to a renewal,
-//! signed as Stripe signs them. What was stored and applied is read in
-//! Postgres afterwards, by its own clock.
+//! There are five events per customer, from the creation of a subscription to a
+//! renewal, signed as Stripe signs them. What was stored and applied is read
+//! from Postgres afterwards, with its timestamps.
 
 use std::io::Write;
 use std::path::Path;
@@ -22,26 +22,26 @@ use crate::stack::{Providers, StackPlan};
 use crate::state::Lock;
 use crate::token::hmac_sha256;
 
-/// Events of one customer.
+/// The events of one customer.
 const EACH: u32 = 5;
-/// A paid period, seconds.
+/// The paid period, seconds.
 const MONTH: u64 = 30 * 86_400;
 
-/// What is sent, in this order; the first does not count.
+/// The parts, in the order they are sent; the first is a warm-up.
 const PARTS: [&str; 3] = [WARM_UP, STEADY, "burst"];
 const WARM_UP: &str = "warm-up";
 const STEADY: &str = "steady";
 
-/// What is measured.
+/// The settings of the measurement.
 #[derive(clap::Args)]
 pub(crate) struct Webhooks {
     /// How many events in each of the two parts.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     events: u32,
-    /// Events a second at the steady rate.
+    /// Events per second at the steady rate.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
-    /// Connections they come on.
+    /// The number of connections.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     connections: u16,
 }
@@ -116,8 +116,8 @@ fn delivery(secret: &str, part: &str, number: u32) -> (String, String) {
     (format!("stripe-signature: t={now},v1={signature}\r\n"), body)
 }
 
-/// Customers take turns, so that each one's events come in their order but
-/// seldom one upon the other.
+/// The customers alternate, so that the events of each arrive in order and seldom right
+/// after each other.
 fn event(part: &str, number: u32) -> Value {
     let (customer, step) = (number / EACH, number % EACH);
     let (id, user) = (format!("{part}_{customer}"), user(part, customer));
@@ -150,7 +150,7 @@ fn event(part: &str, number: u32) -> Value {
         "request": {"id": null, "idempotency_key": null}, "data": {"object": object}})
 }
 
-/// The user of a customer; [`Truth::add_users`] makes the same ids.
+/// The user of a customer; [`Truth::add_users`] creates the same ids.
 fn user(part: &str, customer: u32) -> String {
     format!("{:08x}-0000-4000-8000-{customer:012x}", number_of(part))
 }
@@ -159,7 +159,7 @@ fn number_of(part: &str) -> usize {
     PARTS.iter().position(|other| *other == part).unwrap_or(PARTS.len())
 }
 
-/// Postgres, asked through its own client.
+/// Postgres, read through psql.
 struct Truth(Psql);
 
 impl Truth {
@@ -174,7 +174,7 @@ impl Truth {
         Ok(())
     }
 
-    /// Waits until nothing of a part waits any more; what the rows say of it.
+    /// Waits until all events of a part are processed; returns what their rows say.
     fn when_applied(
         &self,
         session: &Session,
@@ -204,7 +204,7 @@ impl Truth {
         Ok(format!("{counts}; {times}"))
     }
 
-    /// The one value a query brings.
+    /// The single value of a query.
     fn ask(&self, sql: &str) -> Result<String, BenchError> {
         match self.0.rows(sql)?.as_slice() {
             [row] => Ok(row.get(0)?),

@@ -29,29 +29,30 @@ use regimen_devtools::postgres;
 use regimen_devtools::proxy::Proxy;
 use regimen_devtools::redis;
 
-/// Clients that ask for plans, those that follow, and Stripe's deliverers.
+/// Clients that request plans, clients that follow up, and threads that deliver Stripe's
+/// events.
 const ASKING: usize = 24;
 const FOLLOWING: usize = 32;
 const DELIVERING: usize = 6;
 
-/// How often it is looked whether everything has ended.
+/// How often the end of all jobs is checked.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// What has not ended yet.
+/// Jobs and events that are not finished.
 const OPEN: &str = "select (select count(*) from regimen.jobs where state in ('queued', 'running'))
     + (select count(*) from regimen.stripe_events where state = 'received')";
 
-/// Stale writes that a worker refused, as it counts them.
+/// The workers' counter of refused stale writes.
 const STALE_WRITES: &str = "regimen_stale_writes_refused_total";
 
-/// Ids that were taken for lost and pushed once more, as workers count them.
+/// The workers' counter of ids that were pushed again because they seemed lost.
 const PUSHED_AGAIN: &str = "regimen_messages_lost_total";
 
-/// Lets the fleet run under load and faults, then settle; returns what is
-/// known of it besides Postgres. Everything but the servers has ended then.
+/// Runs the fleet under load and faults, then lets it settle; returns the records.
+/// Everything but the servers has ended then.
 ///
 /// # Errors
-/// A part of the run cannot go on.
+/// A part of the run failed.
 pub(super) fn perform(
     session: &Session,
     scale: &Scale,
@@ -101,7 +102,7 @@ pub(super) fn perform(
     Ok(records)
 }
 
-/// The ways of the fleet to its stores.
+/// The proxies in front of the stores.
 struct Doors {
     redis: Proxy,
     postgres: Proxy,
@@ -122,7 +123,7 @@ struct Run<'a> {
     doors: &'a Doors,
 }
 
-/// What the threads brought.
+/// What the threads return.
 #[derive(Default)]
 struct Harvest {
     notes: Vec<Notes>,
@@ -180,7 +181,7 @@ impl Run<'_> {
         Ok(records)
     }
 
-    /// Everybody at once, until all is settled or the time to settle is over.
+    /// Runs all threads until everything is settled or the time to settle is over.
     fn threads(
         &self,
         stage: &Stage<'_>,
@@ -234,7 +235,7 @@ impl Run<'_> {
                 let (chance, follow) = (chance("asking", number), follow.clone());
                 clients.push(crew.hire(move || clients::ask(people, chance, &follow)));
             }
-            // Followers end when the last client has.
+            // The following clients end after the last requesting client.
             drop(follow);
             let stories = chance("stories", 0);
             clients.push(crew.hire(move || billing::tell(teller, stories)));
@@ -262,14 +263,14 @@ impl Run<'_> {
         }
     }
 
-    /// Two people for each of Stripe's customers.
+    /// Two users for each of Stripe's customers.
     fn pairs(&self) -> Vec<(Person, Person)> {
         let pairs = self.everybody.chunks_exact(2).take(self.scale.customers);
         pairs.filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone()))).collect()
     }
 
-    /// Returns when every job has ended and every event has its effect, or the
-    /// time for that is over: then the checker tells what is left.
+    /// Returns when every job has ended and every event is applied, or when the time is
+    /// over; the checker reports the rest.
     fn until_ended(&self, stage: &Stage<'_>) -> Result<(), ChaosError> {
         while stage.settling()? {
             if count::<u64>(&self.psql, OPEN)? == 0 {
@@ -281,11 +282,11 @@ impl Run<'_> {
     }
 }
 
-/// Starts threads, and makes all of them stop when one breaks off.
+/// Starts threads and stops all of them when one fails.
 struct Crew<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     stage: &'scope Stage<'scope>,
-    /// What broke off first: the others follow because of it.
+    /// The first failure, which caused the others.
     trouble: &'scope Mutex<Option<ChaosError>>,
 }
 
@@ -313,7 +314,7 @@ impl<'scope> Crew<'scope, '_> {
     }
 }
 
-/// What came of a part; trouble is noted and breaks the others off.
+/// The result of a part; an error is recorded and stops the others.
 fn kept<T, E: Into<ChaosError>>(
     stage: &Stage<'_>,
     trouble: &Mutex<Option<ChaosError>>,

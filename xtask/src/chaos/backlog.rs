@@ -1,5 +1,5 @@
-//! Looks, all through the load, at how many ids stand in Redis for how many
-//! jobs that wait: what is pushed for nothing piles up there.
+//! Counts, during the load, the ids in Redis and the queued jobs: ids pushed
+//! for nothing would accumulate.
 
 use std::time::Duration;
 
@@ -10,27 +10,27 @@ use crate::resp::{Connection, RespError};
 use regimen_devtools::Interrupted;
 use regimen_devtools::proxy::Proxy;
 
-/// Between two looks.
+/// The polling interval.
 const PACE: Duration = Duration::from_secs(2);
 
-/// The lists of job ids, under the prefix that nothing here changes.
+/// The lists of job ids, under the default prefix.
 const LISTS: [&str; 2] = ["{regimen}:queue:pro", "{regimen}:queue:free"];
 
 const QUEUED: &str = "select count(*) from regimen.jobs where state = 'queued'";
 
-/// What was seen at one look.
+/// One sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sample {
     /// Ids in the lists.
     pub(super) ids: usize,
-    /// Jobs that wait, as Postgres told right after.
+    /// Queued jobs in Postgres, right after.
     pub(super) queued: usize,
 }
 
-/// Looks until the load is over. A store that is away shows nothing.
+/// Takes samples until the load is over, none while a store is unavailable.
 ///
 /// # Errors
-/// We are asked to stop.
+/// The program was interrupted.
 pub(super) fn watch(
     stage: &Stage<'_>,
     psql: &Psql,

@@ -1,14 +1,14 @@
-//! Seeded randomness: a run with the same seed draws the same faults, users
-//! and stories, each part in an order of its own.
+//! Seeded randomness: a run with the same seed draws the same faults, users and
+//! histories. Each part of a run has its own sequence.
 
 /// A stream of random numbers (SplitMix64).
 #[derive(Debug, Clone)]
 pub(super) struct Chance(u64);
 
 impl Chance {
-    /// The stream of one part of a run.
+    /// The sequence of one part of a run.
     pub(super) fn of(seed: u64, part: &str) -> Self {
-        // FNV-1a: parts with other names draw other numbers.
+        // FNV-1a: parts with different names draw different numbers.
         let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let mut chance = Self(part.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, hash));
         chance.draw();
@@ -30,7 +30,7 @@ impl Chance {
         usize::try_from(self.draw() % end).unwrap_or_default()
     }
 
-    /// True in so many of a hundred cases.
+    /// True with this probability in percent.
     pub(super) fn percent(&mut self, share: u64) -> bool {
         self.draw() % 100 < share
     }
@@ -53,8 +53,8 @@ impl Chance {
     }
 }
 
-/// Cards drawn without repetition until all were drawn, then shuffled anew: in
-/// a short run, too, everything has its turn.
+/// Cards drawn without repetition until all were drawn, then shuffled again, so that even
+/// a short run draws every card.
 #[derive(Debug)]
 pub(super) struct Deck<T> {
     cards: Vec<T>,

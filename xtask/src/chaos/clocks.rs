@@ -1,5 +1,5 @@
-//! Clocks that are wrong for the whole run: one ingress is ahead, one worker
-//! behind, as on machines whose time nobody keeps.
+//! Wrong clocks for the whole run: one ingress is ahead, and one worker is
+//! behind.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,38 +8,38 @@ use super::chance::Chance;
 use super::scale::{INGRESSES, WORKERS};
 use crate::clock;
 
-/// How far an ingress is ahead, and a worker behind, seconds.
+/// How far an ingress is ahead and a worker is behind, seconds.
 const AHEAD: i64 = 60;
 const BEHIND: i64 = -45;
 
-/// How far off a clock may seem that is right, seconds.
+/// How far a correct clock may seem to be off, seconds.
 const SLACK: u64 = 10;
 
-/// Whose clocks are wrong.
+/// The processes with wrong clocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Clocks<'a> {
     library: &'a Path,
-    /// Counted from 1, as their names are.
+    /// Numbers from 1, as in their names.
     ingress: usize,
     worker: usize,
 }
 
 impl<'a> Clocks<'a> {
-    /// Draws them; `library` is libfaketime.
+    /// Draws the processes; `library` is libfaketime.
     pub(super) fn draw(seed: u64, library: &'a Path) -> Self {
         let mut chance = Chance::of(seed, "clocks");
         let (ingress, worker) = (chance.below(INGRESSES) + 1, chance.below(WORKERS) + 1);
         Self { library, ingress, worker }
     }
 
-    /// Sets the clock of an ingress, if it is the one.
+    /// Sets the clock of an ingress, if it is the drawn one.
     pub(super) fn of_ingress(&self, number: usize, command: &mut Command) {
         if number == self.ingress {
             self.shift(command, AHEAD);
         }
     }
 
-    /// Sets the clock of a worker, if it is the one.
+    /// Sets the clock of a worker, if it is the drawn one.
     pub(super) fn of_worker(&self, number: usize, command: &mut Command) {
         if number == self.worker {
             self.shift(command, BEHIND);
@@ -47,17 +47,17 @@ impl<'a> Clocks<'a> {
     }
 
     fn shift(&self, command: &mut Command, seconds: i64) {
-        // Only the time of day: how long something takes is told by another clock.
+        // Only the time of day: durations use the monotonic clock.
         command
             .env("LD_PRELOAD", self.library)
             .env("FAKETIME", format!("{seconds:+}s"))
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            // The name it had before.
+            // The variable's older name.
             .env("DONT_FAKE_MONOTONIC", "1");
     }
 
-    /// The processes whose clocks are wrong, with what theirs would say at
-    /// `now`, in the words of HTTP's `Date`, give or take [`SLACK`].
+    /// The processes with wrong clocks, each with the values of HTTP's `Date` that it
+    /// would send at `now`, give or take [`SLACK`].
     pub(super) fn said(&self, now: u64) -> [(String, Vec<String>); 2] {
         let around = |shift: i64| -> Vec<String> {
             let now = now.saturating_add_signed(shift);
@@ -69,7 +69,7 @@ impl<'a> Clocks<'a> {
         ]
     }
 
-    /// Whose clocks are wrong, for the report.
+    /// Text for the report.
     pub(super) fn told(&self) -> String {
         let (ingress, worker) = (self.ingress, self.worker);
         let behind = BEHIND.unsigned_abs();

@@ -18,16 +18,16 @@ use regimen_devtools::free_port;
 use regimen_devtools::process::ProcessError;
 use regimen_devtools::signal;
 
-/// How long a process may take to come back: a store may be away meanwhile,
-/// and then it ends and is started again, as platforms do it.
+/// How long a process may take to become ready again: if a store is unavailable, it ends
+/// and is started again, as platforms do.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
-/// How long a process that was asked to end may take.
+/// How long a process may take to end after SIGTERM.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Under this name a worker reports who it is in Postgres.
+/// The variable under which a worker reports its id in Postgres.
 pub(super) const WORKER_ID: &str = "WORKER_ID";
 
-/// Why the fleet is not as it should be.
+/// Why the fleet failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FleetError {
     /// A process does not start.
@@ -36,48 +36,48 @@ pub(crate) enum FleetError {
     /// A process cannot be watched.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// There is no port to listen on.
+    /// There is no free port.
     #[error("cannot find a free port on 127.0.0.1: {0}")]
     Port(#[source] std::io::Error),
-    /// A process whose clock was to be wrong.
+    /// The clock of a process is correct although it was set wrong.
     #[error("{name} says that it is {date}: libfaketime does not set its clock")]
     RightClock {
-        /// Which.
+        /// Its name.
         name: String,
-        /// What it says.
+        /// The time it reports.
         date: String,
     },
-    /// A process goes on although it was asked to end.
+    /// A process still runs after SIGTERM.
     #[error("{name} did not end within {} s of SIGTERM; see its log", ENDS_WITHIN.as_secs())]
     DoesNotEnd {
-        /// Which.
+        /// Its name.
         name: String,
     },
-    /// A process ended badly although it was asked to end.
+    /// A process failed after SIGTERM.
     #[error("{name} ended with {status} after SIGTERM; see its log")]
     EndedBadly {
-        /// Which.
+        /// Its name.
         name: String,
-        /// How.
+        /// Its exit status.
         status: std::process::ExitStatus,
     },
 }
 
-/// What the fleet finds around it.
+/// The environment of the fleet.
 pub(super) struct Surroundings<'a> {
-    /// Who plays the providers.
+    /// The simulator of the providers.
     pub(super) simulator: &'a Service,
-    /// Where Stripe's API is.
+    /// The URL of Stripe's API.
     pub(super) stripe_url: &'a str,
-    /// The door to PostgreSQL, as a URL.
+    /// The URL of the proxy in front of PostgreSQL.
     pub(super) database_url: &'a str,
-    /// The door to Redis, as a URL.
+    /// The URL of the proxy in front of Redis.
     pub(super) redis_url: &'a str,
-    /// Whose clocks are wrong, if any are.
+    /// The wrong clocks, if any.
     pub(super) clocks: Option<&'a Clocks<'a>>,
 }
 
-/// A command that can be given again and again.
+/// A command that can be started repeatedly.
 struct Recipe {
     program: PathBuf,
     environment: Vec<(OsString, Option<OsString>)>,
@@ -106,7 +106,7 @@ impl Recipe {
     }
 }
 
-/// An ingress or a worker, running or between two lives.
+/// An ingress or a worker, running or stopped.
 pub(super) struct Member {
     /// Its name in logs and reports.
     pub(super) name: String,
@@ -114,18 +114,18 @@ pub(super) struct Member {
     service: Option<Service>,
 }
 
-/// What runs besides the servers.
+/// The processes besides the servers.
 pub(super) struct Fleet {
-    /// The doors for clients.
+    /// The ingresses.
     pub(super) ingresses: Vec<Member>,
-    /// Who does the work.
+    /// The workers.
     pub(super) workers: Vec<Member>,
-    /// Where clients find the doors.
+    /// The URLs of the ingresses.
     pub(super) urls: Vec<String>,
 }
 
 impl Fleet {
-    /// Starts all of it; each ingress keeps its address for life.
+    /// Starts all of it; each ingress keeps its address over restarts.
     ///
     /// # Errors
     /// A process does not start.
@@ -162,7 +162,7 @@ impl Fleet {
         for member in fleet.ingresses.iter_mut().chain(&mut fleet.workers) {
             member.start(session, plan)?;
         }
-        // Without it no lost job could be traced to the fault that lost it.
+        // Needed to match a lost job with the fault that lost it.
         for service in fleet.workers.iter().filter_map(|worker| worker.service.as_ref()) {
             service.address(WORKER_ID)?;
         }
@@ -174,7 +174,7 @@ impl Fleet {
 }
 
 impl Fleet {
-    /// A clock that is right shows nothing.
+    /// A correct clock would test nothing.
     fn must_be_wrong(&self, clocks: &Clocks<'_>) -> Result<(), FleetError> {
         let agent = clients::agent();
         for (name, said) in clocks.said(clock::seconds_since_1970()) {
@@ -193,7 +193,7 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        // Together: one that drains need not wait for another.
+        // All at once, because draining processes need not wait for each other.
         let members = self.ingresses.iter().chain(&self.workers);
         for service in members.filter_map(|member| member.service.as_ref()) {
             signal::thaw(service.process.id());
@@ -207,10 +207,10 @@ impl Member {
         Self { name, recipe: Recipe::of(command), service: None }
     }
 
-    /// Starts it; when it ends before it is ready, again, for a while.
+    /// Starts it; if it ends before it is ready, starts it again until the time is over.
     ///
     /// # Errors
-    /// It does not come up.
+    /// It does not become ready.
     pub(super) fn start(
         &mut self,
         session: &Session,
@@ -237,7 +237,7 @@ impl Member {
     /// Kills it, without a word of warning.
     ///
     /// # Errors
-    /// We are asked to stop.
+    /// The program was interrupted.
     pub(super) fn kill(&mut self, session: &Session) -> Result<(), FleetError> {
         if let Some(mut service) = self.service.take() {
             signal::kill(service.process.id());
@@ -246,7 +246,7 @@ impl Member {
         Ok(())
     }
 
-    /// Asks it to end, and expects it to do so in time and in order.
+    /// Sends SIGTERM and expects it to end in time and successfully.
     ///
     /// # Errors
     /// It does not.
@@ -268,37 +268,37 @@ impl Member {
         }
     }
 
-    /// Makes it stand still.
+    /// Suspends it.
     pub(super) fn freeze(&self) {
         if let Some(service) = &self.service {
             signal::freeze(service.process.id());
         }
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     pub(super) fn thaw(&self) {
         self.service.iter().for_each(|service| signal::thaw(service.process.id()));
     }
 
-    /// What it reported under a name when it started.
+    /// The value it reported under a name when it started.
     pub(super) fn reported(&self, variable: &'static str) -> Option<String> {
         self.service.as_ref().and_then(|service| service.address(variable).ok())
     }
 
-    /// Where it tells its metrics.
+    /// Its metrics URL.
     fn metrics_url(&self) -> Option<String> {
         self.reported("METRICS_URL").map(|url| format!("{url}/metrics"))
     }
 
-    /// How it ended, if it did by itself.
+    /// How it ended, if it ended by itself.
     pub(super) fn ended_by_itself(&mut self) -> Option<String> {
         let ended = self.service.as_mut()?.process.ended_meanwhile()?;
         self.service = None;
         Some(ended.to_string())
     }
 
-    /// Adds what it has counted in this life to `counts`. A process that does
-    /// not answer has counted nothing anybody could know of.
+    /// Adds its counters since its start to `counts`. If a process does not answer, its
+    /// counters are lost.
     pub(super) fn add_counts(&self, agent: &ureq::Agent, counts: &mut Counts) {
         let text = self.metrics_url().and_then(|url| agent.get(&url).call().ok());
         let text = text.and_then(|mut reply| reply.body_mut().read_to_string().ok());
@@ -306,7 +306,7 @@ impl Member {
     }
 }
 
-/// Sums of counters over processes and their lives.
+/// Sums of counters over processes and their restarts.
 #[derive(Debug, Default)]
 pub(super) struct Counts(BTreeMap<String, f64>);
 
@@ -322,7 +322,7 @@ impl Counts {
         }
     }
 
-    /// Adds what others counted.
+    /// Adds other sums.
     pub(super) fn merge(&mut self, other: &Self) {
         for (name, value) in &other.0 {
             *self.0.entry(name.clone()).or_default() += value;

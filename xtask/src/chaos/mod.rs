@@ -43,49 +43,49 @@ use regimen_devtools::process::ProcessError;
 /// The folder of a run under `target`: data, logs, the clients' notes, the report.
 const FOLDER: &str = "chaos";
 
-/// Draws the minute that `cargo xtask test` adds.
+/// The seed of the minute that `cargo xtask test` adds.
 const REHEARSAL_SEED: u64 = 20_261_128;
 
 /// What `cargo xtask chaos` takes.
 #[derive(Args)]
 pub(crate) struct ChaosArgs {
-    /// How long there is load and faults.
+    /// Minutes of load and faults.
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     minutes: f64,
-    /// Draws faults, requests and stories; the same seed draws the same ones.
+    /// The seed of faults, requests and histories.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Jobs to be submitted a second, on average.
+    /// Jobs submitted per second, on average.
     #[arg(long, value_name = "N", default_value_t = 45.0)]
     rate: f64,
     #[command(flatten)]
     choice: Choice,
-    /// Let faults of the stores follow each other so closely that a minute has all of them.
+    /// Let the stores' faults follow each other so closely that a minute has all of them.
     #[arg(long)]
     brisk: bool,
-    /// Take binaries compiled without optimisation.
+    /// Use binaries compiled without optimisation.
     #[arg(long)]
     dev: bool,
-    /// Take the binaries as they are.
+    /// Use the existing binaries.
     #[arg(long, hide = true)]
     no_build: bool,
 }
 
-/// Why a run came to no verdict.
+/// Why a run has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChaosError {
-    /// Another run is at work.
+    /// Another run holds the lock.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// A file is out of reach.
+    /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
     /// A folder of the run cannot be written or removed.
     #[error("cannot write or remove {}: {source}", path.display())]
     Folder {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// PostgreSQL or Redis is missing.
@@ -100,10 +100,10 @@ pub(crate) enum ChaosError {
     /// A process of ours does not start.
     #[error(transparent)]
     Stack(#[from] StackError),
-    /// A process of the fleet does not do what its kind promises.
+    /// A process of the fleet does not behave as its kind must.
     #[error(transparent)]
     Fleet(#[from] FleetError),
-    /// A lane of faults broke off.
+    /// A lane of faults failed.
     #[error(transparent)]
     Lane(#[from] LaneError),
     /// The sample quiz cannot be read.
@@ -112,10 +112,10 @@ pub(crate) enum ChaosError {
     /// The simulator does not answer.
     #[error(transparent)]
     Simulator(#[from] HttpError),
-    /// There is no port for a door to a store.
+    /// There is no free port for a proxy in front of a store.
     #[error("cannot open a proxy before a store: {0}")]
     Proxy(#[source] std::io::Error),
-    /// There is no port for the stand-in of Stripe's API.
+    /// There is no free port for the stand-in of Stripe's API.
     #[error("cannot listen as Stripe's API: {0}")]
     StripeApi(#[source] std::io::Error),
     /// Postgres cannot be read.
@@ -124,21 +124,21 @@ pub(crate) enum ChaosError {
     /// A thread of the run panicked.
     #[error("a part of the run broke: {0}")]
     Broke(&'static str),
-    /// We were asked to stop.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
-/// Runs the command; fails when a promise is broken.
+/// Runs the command; fails if a promise is broken.
 ///
 /// # Errors
-/// There is no verdict.
+/// The run has no result.
 pub(crate) fn run(session: &Session, args: &ChaosArgs) -> Result<ExitCode, ChaosError> {
     let profile = if args.dev { Profile::Dev } else { Profile::Release };
     if !args.no_build {
         binaries::build(session, profile)?;
     }
-    // An hour is more than anybody needs; the tokens hold no longer.
+    // An hour is the longest useful run, and the tokens expire after it.
     let load = Duration::from_secs_f64(args.minutes.clamp(0.1, 60.0) * 60.0);
     let rate = args.rate.clamp(1.0, 500.0);
     let scale = Scale {
@@ -155,11 +155,11 @@ pub(crate) fn run(session: &Session, args: &ChaosArgs) -> Result<ExitCode, Chaos
     Ok(if put_to_the_test(session, &scale)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The minute that `cargo xtask test` adds: always the same faults, and a load
-/// that unoptimised binaries carry.
+/// Runs the minute that `cargo xtask test` adds: always the same faults, and a load that
+/// unoptimised binaries can handle.
 ///
 /// # Errors
-/// There is no verdict.
+/// The run has no result.
 pub(crate) fn rehearse(session: &Session) -> Result<bool, ChaosError> {
     let scale = Scale {
         load: Duration::from_secs(60),
@@ -175,7 +175,7 @@ pub(crate) fn rehearse(session: &Session) -> Result<bool, ChaosError> {
     put_to_the_test(session, &scale)
 }
 
-/// One run from empty servers to the verdict: whether every promise was kept.
+/// One run from empty servers to the report; returns whether every promise was kept.
 fn put_to_the_test(session: &Session, scale: &Scale) -> Result<bool, ChaosError> {
     let folder = session.workspace.place(FOLDER);
     let _lock = Lock::take(&folder)?;
@@ -214,13 +214,13 @@ fn put_to_the_test(session: &Session, scale: &Scale) -> Result<bool, ChaosError>
     Ok(kept)
 }
 
-/// A look into the run's database.
+/// A client of the run's database.
 fn psql(servers: &Servers, secrets: &Secrets) -> Psql {
     let programs = &servers.programs.postgres.folder;
     Psql::new(programs, servers.postgres.port, &secrets.passwords.postgres)
 }
 
-/// Everything of earlier runs but the secrets.
+/// Removes everything of earlier runs except the secrets.
 fn clear(folder: &Path) -> Result<(), ChaosError> {
     let failed = |path: &Path| {
         let path = path.to_owned();

@@ -1,4 +1,4 @@
-//! The findings as a table, on the screen and in a file.
+//! Prints the findings as a table and writes them to a file.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -17,7 +17,7 @@ pub(super) fn all_kept(lines: &[Line]) -> bool {
 pub(super) fn publish(path: &Path, heading: &str, lines: &[Line]) -> io::Result<()> {
     let text = text(heading, lines);
     std::fs::write(path, &text)?;
-    // Fails only when the reader has gone.
+    // Fails only if the reader has closed the pipe.
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(())
 }

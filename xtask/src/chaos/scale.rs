@@ -9,39 +9,39 @@ use super::faults::{Choice, Tempo};
 use crate::clock;
 use crate::workspace::Profile;
 
-/// What a run is made of.
+/// The size of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Scale {
-    /// How long there is load and faults.
+    /// The length of load and faults.
     pub(crate) load: Duration,
     /// How long the fleet may take to settle after that.
     pub(crate) settle: Duration,
-    /// Jobs to be submitted a second, on average.
+    /// Jobs submitted per second, on average.
     pub(crate) jobs_per_second: f64,
-    /// People who ask for plans.
+    /// Users who request plans.
     pub(crate) users: usize,
-    /// Customers of Stripe whose subscriptions live through stories.
+    /// Stripe's customers, whose subscriptions have histories.
     pub(crate) customers: usize,
-    /// Draws everything.
+    /// The seed of everything random.
     pub(crate) seed: u64,
     /// How closely the stores' faults follow each other.
     pub(crate) tempo: Tempo,
-    /// Which faults there are.
+    /// The kinds of faults.
     pub(crate) choice: Choice,
     /// Which binaries run.
     pub(crate) profile: Profile,
 }
 
 impl Scale {
-    /// Slots of a worker: the fleet has four times what the load needs, so that
-    /// half of it carries the load, and no more, so that jobs wait after what
-    /// held them up, and their ids stand in Redis.
+    /// The slots of a worker. The fleet has four times what the load needs, so that half
+    /// of it can handle the load, and not more, so that jobs queue after a fault and
+    /// their ids are in Redis.
     pub(super) fn slots(&self) -> String {
         let needed = self.jobs_per_second * SECONDS_PER_JOB / WORKERS as f64;
         ((4.0 * needed).ceil() as usize).max(2).to_string()
     }
 
-    /// What was run, in one sentence.
+    /// The run in one sentence.
     pub(super) fn heading(&self) -> String {
         let profile = match self.profile {
             Profile::Dev => "an unoptimised",
@@ -59,20 +59,20 @@ impl Scale {
     }
 }
 
-/// Ingresses of the fleet.
+/// The number of ingresses.
 pub(super) const INGRESSES: usize = 2;
-/// Workers of the fleet.
+/// The number of workers.
 pub(super) const WORKERS: usize = 4;
-/// What the contract promises from a crash to the next run.
+/// The promised time from a crash to the next run of its jobs.
 pub(super) const PROMISE: Duration = Duration::from_secs(15);
 
-/// For how long a job holds its slot, calls that fail and waits between them included.
+/// How long a job holds its slot, including failed calls and waits.
 const SECONDS_PER_JOB: f64 = 1.6;
 
-/// A request makes 1.5 plans on average: one kind as often as both.
+/// The average plans per request: one kind as often as both.
 pub(super) const JOBS_PER_REQUEST: f64 = 1.5;
 
-/// Beyond the usual ones of a development stack: no limits that would refuse the load.
+/// Additional settings: no limits that would refuse the load.
 pub(super) const INGRESS_SETTINGS: [(&str, &str); 7] = [
     ("FLOOD_PER_SECOND", "0"),
     ("RATE_GENERATE_PLANS", "1000000/h"),
@@ -83,8 +83,8 @@ pub(super) const INGRESS_SETTINGS: [(&str, &str); 7] = [
     ("LOG_FORMAT", "json"),
 ];
 
-/// Lease, reconciler and cap are the defaults. Shorter are a provider's
-/// silence, the fallback's waits, the retry rounds and the drain.
+/// The lease, the reconciler and the cap have their defaults. The provider's silence, the
+/// fallback's waits, the retry rounds and the drain are shorter.
 pub(super) const WORKER_SETTINGS: [(&str, &str); 13] = [
     ("LEASE_SECONDS", "10"),
     ("RECONCILE_SECONDS", "1"),
@@ -101,8 +101,7 @@ pub(super) const WORKER_SETTINGS: [(&str, &str); 13] = [
     ("LOG_FORMAT", "json"),
 ];
 
-/// How providers behave while there are faults: a second for an answer, and
-/// 30 of 100 calls go wrong.
+/// The providers' behaviour during faults: a second per answer, and 30 of 100 calls fail.
 pub(super) fn bad_weather(seed: u64) -> Value {
     let limited = json!({"do": "status", "status": 429, "retry_after": "1", "retry_after_ms": 250});
     json!({
@@ -113,7 +112,7 @@ pub(super) fn bad_weather(seed: u64) -> Value {
     })
 }
 
-/// How they behave afterwards.
+/// Their behaviour afterwards.
 pub(super) fn fair_weather() -> Value {
     json!({"latency": {"fixed_ms": 50}, "mix": {"percent": 0}})
 }

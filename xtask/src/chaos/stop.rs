@@ -1,4 +1,4 @@
-//! What all parts of a run look at: whether the load is still on, and whether
+//! State that all parts of a run read: whether the load is on, and whether
 //! another part has failed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use crate::session::Session;
 use regimen_devtools::Interrupted;
 
-/// How often the wish to stop is looked at.
+/// How often an interrupt is checked for.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
-/// Shared by the threads of a run.
+/// State shared by the threads of a run.
 pub(super) struct Stage<'a> {
     pub(super) session: &'a Session,
     load_until: Instant,
     settled_by: Instant,
     broken: AtomicBool,
-    /// Nothing is left to be done.
+    /// Nothing is left to do.
     settled: AtomicBool,
 }
 
@@ -33,46 +33,46 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Whether there is to be load and faults.
+    /// Whether load and faults go on.
     ///
     /// # Errors
-    /// We are asked to stop, or another part has failed.
+    /// The program was interrupted, or another part failed.
     pub(super) fn loading(&self) -> Result<bool, Interrupted> {
         self.check()?;
         Ok(Instant::now() < self.load_until)
     }
 
-    /// Whether what is unfinished may still be finished.
+    /// Whether the time to settle goes on.
     ///
     /// # Errors
-    /// We are asked to stop, or another part has failed.
+    /// The program was interrupted, or another part failed.
     pub(super) fn settling(&self) -> Result<bool, Interrupted> {
         self.check()?;
         Ok(!self.settled.load(Ordering::Relaxed) && Instant::now() < self.settled_by)
     }
 
-    /// Waits, but not beyond the load.
+    /// Waits, but not longer than the load.
     ///
     /// # Errors
-    /// We are asked to stop, or another part has failed.
+    /// The program was interrupted, or another part failed.
     pub(super) fn rest(&self, time: Duration) -> Result<(), Interrupted> {
         self.rest_until((Instant::now() + time).min(self.load_until))
     }
 
-    /// Waits, but not beyond the time to settle.
+    /// Waits, but not longer than the time to settle.
     ///
     /// # Errors
-    /// We are asked to stop, or another part has failed.
+    /// The program was interrupted, or another part failed.
     pub(super) fn rest_settling(&self, time: Duration) -> Result<(), Interrupted> {
         self.rest_until((Instant::now() + time).min(self.settled_by))
     }
 
-    /// Says that all is done.
+    /// Ends the time to settle.
     pub(super) fn settle(&self) {
         self.settled.store(true, Ordering::Relaxed);
     }
 
-    /// Makes every part stop.
+    /// Stops every part.
     pub(super) fn break_off(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }

@@ -9,26 +9,26 @@ use crate::session::Session;
 use regimen_devtools::process::{Output, Process, ProcessError};
 use regimen_devtools::signal::Ending;
 
-/// Where the scripts and their requirements are.
+/// The folder of the scripts and their requirements.
 const FOLDER: &str = "load-tests/k6";
 
-/// What k6 ends with when a threshold failed (its package `errext/exitcodes`).
+/// k6's exit code for a failed threshold (its package `errext/exitcodes`).
 const THRESHOLDS_FAILED: i32 = 99;
 
-/// A k6 to run, and what the scripts find in their environment.
+/// A k6 program and the environment of its scripts.
 pub(super) struct K6 {
     venv: Option<Venv>,
     settings: BTreeMap<&'static str, String>,
 }
 
-/// What came of a script.
+/// The result of a script.
 pub(super) struct Outcome {
     pub(super) script: &'static str,
     status: ExitStatus,
 }
 
 impl K6 {
-    /// Finds it; installs it where it can be.
+    /// Finds it, or installs it where that is possible.
     ///
     /// # Errors
     /// There is none ([`VenvError::Unavailable`]), or it cannot be installed.
@@ -46,16 +46,16 @@ impl K6 {
         Ok(Self { venv, settings: BTreeMap::new() })
     }
 
-    /// Sets a variable of the scripts' environment.
+    /// Sets a variable in the scripts' environment.
     pub(super) fn set(&mut self, name: &'static str, value: &str) {
         self.settings.insert(name, value.to_owned());
     }
 
-    /// Runs the scripts one after the other, whatever becomes of each. They
-    /// print their own figures.
+    /// Runs the scripts one after the other, also after a failure. They print their own
+    /// figures.
     ///
     /// # Errors
-    /// k6 cannot be started, or we are asked to stop.
+    /// k6 cannot be started, or the program is interrupted.
     pub(super) fn run_all(
         &self,
         session: &Session,
@@ -74,9 +74,9 @@ impl K6 {
         let mut k6 =
             self.venv.as_ref().map_or_else(|| Command::new("k6"), |venv| venv.program("k6"));
         k6.current_dir(session.workspace.root());
-        // No server of its own, whose port another run could have taken.
+        // Without its REST server, whose port another run may use.
         k6.args(["run", "--quiet", "--address", ""]).arg(format!("{FOLDER}/{script}.js"));
-        // It neither reports about this run nor asks for another build of itself.
+        // No usage report, and no request for another build of k6.
         k6.env("K6_NO_USAGE_REPORT", "true").env("K6_AUTO_EXTENSION_RESOLUTION", "false");
         k6.envs(&self.settings);
         k6
@@ -95,7 +95,7 @@ impl Outcome {
         self.status.success()
     }
 
-    /// In words.
+    /// Text for the table.
     pub(super) fn verdict(&self) -> String {
         match self.status.code() {
             Some(0) => "passed".to_owned(),

@@ -1,6 +1,6 @@
-//! `cargo xtask load`: the k6 scripts of `load-tests/k6`, against a stack of
-//! their own or a deployment that is named; their thresholds are the verdict.
-//! Short versions of all of them are a suite of `cargo xtask test`.
+//! `cargo xtask load`: runs the k6 scripts of `load-tests/k6` against their own
+//! stack or a given deployment; it passes if their thresholds hold. Short
+//! versions of all scripts are a suite of `cargo xtask test`.
 
 mod k6;
 
@@ -27,7 +27,7 @@ use regimen_devtools::process::ProcessError;
 /// The folder of the command's stack and summaries under `target`.
 const FOLDER: &str = "load";
 
-/// All scripts, in the order they run: those that leave the most jobs behind are the last.
+/// All scripts in the order they run: those that leave the most queued jobs are last.
 const SCRIPTS: [&str; 7] = [
     "ai-generation-test",
     "polling-test",
@@ -38,10 +38,10 @@ const SCRIPTS: [&str; 7] = [
     "spike-test",
 ];
 
-/// What the scripts do to the database, read right after them.
+/// The query that shows the scripts' effect on the database, run right after them.
 const DATABASE_SQL: &str = "load-tests/k6/database.sql";
 
-/// Settings for a deployment elsewhere that must not reach a stack of ours.
+/// Settings for another deployment that must not reach our own stack.
 const FOREIGN: [&str; 4] = ["TOKENS_FILE", "JWT_ISSUER", "JWT_AUDIENCE", "STRIPE_PRICE"];
 
 /// What `cargo xtask load` takes.
@@ -50,28 +50,28 @@ pub(crate) struct LoadArgs {
     /// Only these scripts, such as `api-test` or `soak`; all of them when none is named.
     #[arg(value_name = "NAME")]
     pub(crate) scripts: Vec<String>,
-    /// A few seconds each.
+    /// Run each for a few seconds only.
     #[arg(long)]
     pub(crate) brisk: bool,
-    /// Aim at this deployment instead, as API_URL does. Its credentials come from the
-    /// environment: JWT_SECRET or TOKENS_FILE, and STRIPE_WEBHOOK_SECRET.
+    /// Use this deployment, like API_URL. Its credentials come from the environment:
+    /// JWT_SECRET or TOKENS_FILE, and STRIPE_WEBHOOK_SECRET.
     #[arg(long, value_name = "URL")]
     pub(crate) api_url: Option<String>,
     /// Compile the stack with optimisation.
     #[arg(long, conflicts_with = "api_url")]
     pub(crate) release: bool,
-    /// Take the binaries as they are.
+    /// Use the existing binaries.
     #[arg(long, hide = true, conflicts_with = "api_url")]
     pub(crate) no_build: bool,
 }
 
-/// Why there is no verdict.
+/// Why the load test failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
     /// There is no such script.
     #[error("there is no load test {0}; there are: {known}", known = SCRIPTS.join(", "))]
     Unknown(String),
-    /// Another run is at work.
+    /// Another run holds the lock.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// PostgreSQL or Redis is missing.
@@ -86,21 +86,21 @@ pub(crate) enum LoadError {
     /// The stack does not start.
     #[error(transparent)]
     Place(#[from] PlaceError),
-    /// The stack does not say where it is.
+    /// The stack did not report an address.
     #[error(transparent)]
     Stack(#[from] StackError),
     /// Thresholds of the suite did not hold.
     #[error("these load tests failed: {0}")]
     Failed(String),
-    /// The database did not tell how it fared.
+    /// The query of the database failed.
     #[error(transparent)]
     Psql(#[from] PsqlError),
-    /// A folder of the run is out of reach.
+    /// A folder of the run cannot be read or written.
     #[error("cannot use {}: {source}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
@@ -134,7 +134,7 @@ pub(crate) fn run(session: &Session, args: &LoadArgs) -> Result<ExitCode, LoadEr
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The suite: all scripts, a few seconds each.
+/// The suite: all scripts, for a few seconds each.
 ///
 /// # Errors
 /// A threshold failed, or k6 or its stack cannot run.
@@ -172,7 +172,7 @@ fn at_own_stack(
     Ok(outcomes)
 }
 
-/// Starts a stack, and tells the scripts what they need to know of it.
+/// Starts a stack and passes its addresses and secrets to the scripts.
 fn start(place: &Place<'_>, k6: &mut K6) -> Result<Stack, LoadError> {
     let (stack, secrets) = place.stack(&[], &[])?;
     FOREIGN.iter().for_each(|name| k6.set(name, ""));
@@ -184,7 +184,7 @@ fn start(place: &Place<'_>, k6: &mut K6) -> Result<Stack, LoadError> {
     Ok(stack)
 }
 
-/// The scripts named, with or without `-test`; all of them when none is.
+/// The named scripts, with or without `-test`; all if none is named.
 fn chosen(names: &[String]) -> Result<Vec<&'static str>, LoadError> {
     if names.is_empty() {
         return Ok(SCRIPTS.to_vec());
@@ -197,7 +197,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static str>, LoadError> {
     names.iter().map(find).collect()
 }
 
-/// One line a script.
+/// One line per script.
 fn table(outcomes: &[Outcome]) -> String {
     let width = outcomes.iter().map(|outcome| outcome.script.len()).max().unwrap_or_default();
     outcomes.iter().fold(String::new(), |mut table, outcome| {

@@ -1,5 +1,5 @@
-//! Where PostgreSQL's and Redis's server programs and libfaketime may lie, and
-//! which of them do.
+//! Searches for the server programs of PostgreSQL and Redis, and for
+//! libfaketime.
 
 use std::cmp::Reverse;
 use std::ffi::OsString;
@@ -9,30 +9,30 @@ use std::process::Command;
 use super::version::Version;
 use super::{Missing, POSTGRES_SINCE, PostgresPrograms, ProvisionError, REDIS_SINCE, RedisProgram};
 
-/// Names the folder of `postgres` and `initdb`, before any other place.
+/// The variable that names the folder of `postgres` and `initdb`; it has priority.
 const POSTGRES_VARIABLE: &str = "REGIMEN_POSTGRES_BIN";
 
-/// Names the Redis or Valkey server program, before any other place.
+/// The variable that names the Redis or Valkey server program; it has priority.
 const REDIS_VARIABLE: &str = "REGIMEN_REDIS_BIN";
 
-/// Names libfaketime's file, before any other place.
+/// The variable that names libfaketime's file; it has priority.
 const FAKETIME_VARIABLE: &str = "REGIMEN_FAKETIME_LIB";
 
-/// The form of libfaketime for programs with threads.
+/// libfaketime's variant for programs with threads.
 const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
 
-/// Where distributions keep it: below a folder of the machine's kind on Debian,
-/// or right here.
+/// Distributions' library folders: on Debian it is in a subfolder named after the
+/// architecture, elsewhere directly here.
 const LIBRARIES: [&str; 3] = ["/usr/lib", "/usr/lib64", "/usr/local/lib"];
 
-/// Folders in which the entries that begin with the prefix each hold one
-/// PostgreSQL in `bin`: Debian's layout and that of the project's own RPMs.
+/// Folders whose entries with the prefix each hold one PostgreSQL in `bin`: the layouts
+/// of Debian and of PostgreSQL's own RPMs.
 const VERSIONED: [(&str, &str); 2] = [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")];
 
 /// Homebrew's folders: Apple silicon, Intel, Linux.
 const HOMEBREW: [&str; 3] = ["/opt/homebrew", "/usr/local", "/home/linuxbrew/.linuxbrew"];
 
-/// The places to look in.
+/// The places to search.
 #[derive(Debug)]
 pub(super) struct Machine {
     postgres: Option<PathBuf>,
@@ -45,12 +45,12 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// This machine, as its environment describes it.
+    /// The places of this machine and environment.
     pub(super) fn this() -> Self {
         let named = |variable| std::env::var_os(variable).filter(|value| !value.is_empty());
         let path = named("PATH").unwrap_or_else(OsString::new);
         let mut path: Vec<_> = std::env::split_paths(&path).collect();
-        // Where Debian keeps servers that a user's PATH need not have.
+        // Debian installs servers there, and a user's PATH may lack it.
         path.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
         Self {
             postgres: named(POSTGRES_VARIABLE).map(PathBuf::from),
@@ -63,10 +63,10 @@ impl Machine {
         }
     }
 
-    /// The first PostgreSQL that is new enough.
+    /// The first PostgreSQL with a supported version.
     ///
     /// # Errors
-    /// The variable that names it names none.
+    /// The variable that names it is wrong.
     pub(super) fn postgres(&self) -> Result<Option<PostgresPrograms>, ProvisionError> {
         if let Some(folder) = &self.postgres {
             return named(POSTGRES_VARIABLE, folder, Missing::Postgres, postgres_in(folder));
@@ -74,10 +74,10 @@ impl Machine {
         Ok(self.postgres_folders().iter().find_map(|folder| postgres_in(folder)))
     }
 
-    /// The first Redis or Valkey that is new enough.
+    /// The first Redis or Valkey with a supported version.
     ///
     /// # Errors
-    /// The variable that names it names none.
+    /// The variable that names it is wrong.
     pub(super) fn redis(&self) -> Result<Option<RedisProgram>, ProvisionError> {
         if let Some(path) = &self.redis {
             return named(REDIS_VARIABLE, path, Missing::Redis, redis_at(path));
@@ -93,7 +93,7 @@ impl Machine {
     /// The library that sets the clock of a process.
     ///
     /// # Errors
-    /// The variable that names it names none.
+    /// The variable that names it is wrong.
     pub(super) fn faketime(&self) -> Result<Option<PathBuf>, ProvisionError> {
         let file = |path: PathBuf| path.is_file().then_some(path);
         if let Some(path) = &self.faketime {
@@ -106,7 +106,7 @@ impl Machine {
         Ok(below.map(|folder| folder.join(FAKETIME)).find_map(file))
     }
 
-    /// The pooler that tests put in front of PostgreSQL.
+    /// pgbouncer, which tests put in front of PostgreSQL.
     pub(super) fn pgbouncer(&self) -> Option<PathBuf> {
         let brewed = self.homebrew.iter().map(|prefix| prefix.join("bin/pgbouncer"));
         self.program("pgbouncer").or_else(|| brewed.into_iter().find(|path| path.is_file()))
@@ -132,7 +132,7 @@ impl Machine {
     }
 }
 
-/// What the variable names must be there: silently taking another would deceive.
+/// What the variable names must exist: silently using another one would mislead.
 fn named<T>(
     variable: &'static str,
     value: &Path,
@@ -146,7 +146,7 @@ fn named<T>(
     Err(ProvisionError::Override { variable, value: value.to_owned(), problem })
 }
 
-/// The folders `inside` the entries of `parent` that begin with `prefix`.
+/// The subfolder `inside` of every entry of `parent` with the prefix, newest first.
 fn newest_first(parent: &Path, prefix: &str, inside: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries
@@ -162,7 +162,8 @@ fn newest_first(parent: &Path, prefix: &str, inside: &str) -> Vec<PathBuf> {
 }
 
 fn postgres_in(folder: &Path) -> Option<PostgresPrograms> {
-    // A PATH may hold only links to the programs; their siblings lie elsewhere.
+    // A PATH may contain only links to the programs; the other programs are beside the
+    // link's target.
     let program = folder.join("postgres").canonicalize().ok()?;
     let folder = program.parent()?.to_owned();
     if !folder.join("initdb").is_file() {

@@ -1,5 +1,5 @@
 //! Installs what is missing: with apt-get as root or through sudo, or with
-//! Homebrew. Says how to do it by hand where neither can.
+//! Homebrew. If neither works, tells how to install it by hand.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use super::{Missing, POSTGRES_SINCE, ProvisionError, REDIS_SINCE};
 use crate::session::Session;
 use regimen_devtools::process::{Output, Process, ProcessError};
 
-/// How to install what is needed without this program.
+/// How to install what is missing by hand.
 pub(super) const BY_HAND: &str = "\
 It can be installed automatically only with apt-get (as root, or with a sudo that asks for no \
 password) or Homebrew. Otherwise run the line for your system, then this command again:
@@ -24,7 +24,7 @@ Already there, in an unusual place? Set REGIMEN_POSTGRES_BIN to the folder of `p
 `libfaketimeMT.so.1`. The tests also start a pgbouncer, whose package has that name \
 everywhere; `alerts` needs alertmanager or prometheus-alertmanager on the PATH.";
 
-/// What to do when a program is somewhere nobody would look.
+/// What to do when a program is in an unusual place.
 pub(super) const ELSEWHERE: &str = "\
 set REGIMEN_POSTGRES_BIN to the folder of `postgres` and `initdb`, REGIMEN_REDIS_BIN to the path \
 of `redis-server`, or REGIMEN_FAKETIME_LIB to that of `libfaketimeMT.so.1`";
@@ -42,13 +42,14 @@ const ALERTMANAGER: &str = "It comes from https://prometheus.io/download/#alertm
 
 const PGBOUNCER: &str = "It comes from https://www.pgbouncer.org/install.html";
 
-/// Asked before a package starts a service (Debian's invoke-rc.d); 101 forbids it.
+/// Debian's invoke-rc.d calls it before a package starts a service; exit code 101 forbids
+/// that.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Where a policy that was there before waits meanwhile.
+/// Where an existing policy is kept in the meantime.
 const POLICY_ASIDE: &str = "/usr/sbin/policy-rc.d.before-regimen";
 
-/// Installs what is missing and leaves no service of it running.
+/// Installs what is missing and leaves none of its services running.
 ///
 /// # Errors
 /// See [`ProvisionError`].
@@ -76,7 +77,7 @@ pub(super) fn install(
     Process::run(session, "brew install", command, Output::Ours).map_err(failed(missing))
 }
 
-/// apt-get with the right to install.
+/// apt-get with the permission to install.
 struct Apt<'a> {
     session: &'a Session,
     program: PathBuf,
@@ -84,7 +85,7 @@ struct Apt<'a> {
     log: PathBuf,
 }
 
-/// A Debian package and what it offers.
+/// A Debian package and its version.
 struct Package {
     name: &'static str,
     service: Option<&'static str>,
@@ -106,7 +107,7 @@ impl<'a> Apt<'a> {
         let log = self.session.workspace.show(&self.log);
         self.session.say(format_args!("updating the package lists (log: {log})"));
         if let Err(error) = self.run("apt-get update", self.apt_get(&["update"])) {
-            // One unreachable source does not spoil the lists of the others.
+            // One unreachable source does not invalidate the lists of the others.
             self.session.say(format_args!("{error}\n  going on with the lists at hand"));
         }
         let packages: Vec<_> =
@@ -123,16 +124,15 @@ impl<'a> Apt<'a> {
     }
 
     fn apt_get(&self, arguments: &[&str]) -> Command {
-        // Through `env`: sudo drops the variables of its caller.
+        // Through `env`, because sudo drops the caller's variables.
         let mut command = self.as_root("env");
         command.arg("DEBIAN_FRONTEND=noninteractive").arg(&self.program);
-        // Another apt may be at work, as on a machine that has just been set up.
+        // Another apt may be running, for example on a new machine.
         command.args(["--option", "DPkg::Lock::Timeout=300"]).args(arguments);
         command
     }
 
-    /// The packages enable their services; without this they would run after
-    /// the next start of the machine.
+    /// The packages enable their services, which would start with the next boot.
     fn keep_from_starting_at_boot(&self, packages: &[Package]) -> Result<(), ProvisionError> {
         let services: Vec<_> = packages.iter().filter_map(|package| package.service).collect();
         if services.is_empty() || !Path::new("/run/systemd/system").exists() {
@@ -159,7 +159,7 @@ impl<'a> Apt<'a> {
     }
 }
 
-/// While this lasts, packages start no services. Ends with its owner.
+/// While this value exists, packages start no services.
 struct Quiet<'a> {
     apt: &'a Apt<'a>,
     over: bool,
@@ -178,8 +178,8 @@ impl<'a> Quiet<'a> {
         self.undo().map_err(ProvisionError::Services)
     }
 
-    /// Runs to its end even after Ctrl-C, unlike everything else: a policy left
-    /// behind would keep services from ever starting on this machine.
+    /// Runs to its end even after Ctrl-C: a policy left behind would prevent services
+    /// from ever starting on this machine.
     fn undo(&self) -> Result<(), ProcessError> {
         let mut command = self.apt.as_root("sh");
         command.args(["-c", END_QUIET, "quiet", POLICY, POLICY_ASIDE]);
@@ -202,7 +202,7 @@ impl Drop for Quiet<'_> {
     }
 }
 
-/// Puts our policy in place; one that an interrupted run left is ours already.
+/// Installs our policy; one from an interrupted run is ours already.
 const BEGIN_QUIET: &str = r#"
 set -e
 if [ -e "$1" ] && ! grep -q "placed by cargo xtask" "$1"; then mv "$1" "$2"; fi
@@ -210,14 +210,14 @@ printf '#!/bin/sh\n# placed by cargo xtask while it installs packages\nexit 101\
 chmod 755 "$1"
 "#;
 
-/// Removes our policy and puts back what was there.
+/// Removes our policy and restores the earlier one.
 const END_QUIET: &str = r#"
 set -e
 rm -f "$1"
 if [ -e "$2" ]; then mv "$2" "$1"; fi
 "#;
 
-/// The package to install for what is missing, if it is new enough.
+/// The package for what is missing, if it is new enough.
 fn package_for(missing: Missing) -> Result<Package, ProvisionError> {
     let (choices, since, how): (&[Package], _, _) = match missing {
         Missing::Postgres => (
@@ -261,7 +261,7 @@ fn package_for(missing: Missing) -> Result<Package, ProvisionError> {
     Err(ProvisionError::NotOffered { missing, package, offered, how })
 }
 
-/// The version apt would install.
+/// The version that apt would install.
 fn candidate(package: &str) -> Option<String> {
     let mut policy = Command::new("apt-cache");
     let output = policy.args(["policy", package]).env("LC_ALL", "C").output().ok()?;

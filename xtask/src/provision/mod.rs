@@ -1,5 +1,5 @@
-//! What is needed of this machine, PostgreSQL and Redis above all: found, or
-//! installed, or asked for.
+//! What this machine must have, above all PostgreSQL and Redis: found, or
+//! installed, or reported as missing.
 
 mod find;
 mod install;
@@ -15,10 +15,10 @@ use regimen_devtools::Interrupted;
 use regimen_devtools::process::ProcessError;
 use version::Version;
 
-/// The oldest PostgreSQL we run on.
+/// The oldest supported PostgreSQL.
 const POSTGRES_SINCE: u32 = 15;
 
-/// The oldest Redis we run on. Valkey forked off Redis 7.2, so any version of it will do.
+/// The oldest supported Redis. Valkey forked from Redis 7.2, so any version of it works.
 const REDIS_SINCE: u32 = 7;
 
 /// The server programs of one PostgreSQL.
@@ -26,7 +26,7 @@ const REDIS_SINCE: u32 = 7;
 pub(crate) struct PostgresPrograms {
     /// The folder with `postgres` and `initdb`.
     pub(crate) folder: PathBuf,
-    /// The first number of its version: data of one does not fit another.
+    /// Its major version: data of one does not work with another.
     pub(crate) major: u32,
     version: Version,
 }
@@ -59,7 +59,7 @@ pub(crate) enum Missing {
     Faketime,
     /// The pooler that tests put in front of PostgreSQL.
     Pgbouncer,
-    /// Who tells people of alerts.
+    /// The router of alert notifications.
     Alertmanager,
 }
 
@@ -75,23 +75,23 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Why something is not there.
+/// Why something is missing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProvisionError {
-    /// A variable that names the programs names none.
+    /// A variable names programs that do not exist or do not work.
     #[error("{variable} is {}, but {problem}", value.display())]
     Override {
         /// The variable.
         variable: &'static str,
         /// Its value.
         value: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// Nothing here can install what is missing.
+    /// There is no way to install what is missing.
     #[error("this machine lacks {}.\n{}", list(.missing), install::BY_HAND)]
     NoInstaller {
-        /// What is to be installed by hand.
+        /// What to install by hand.
         missing: Vec<Missing>,
     },
     /// The system's own packages are too old.
@@ -101,29 +101,29 @@ pub(crate) enum ProvisionError {
         missing: Missing,
         /// The package looked at.
         package: &'static str,
-        /// The version the package has, or that there is none.
+        /// The package's version, or that there is none.
         offered: String,
-        /// Where a newer one comes from.
+        /// Where to get a newer one.
         how: &'static str,
     },
-    /// The installation itself failed.
+    /// The installation failed.
     #[error("cannot install {}: {source}\nTo install by hand: {}", list(.missing), install::BY_HAND)]
     Install {
         /// What was to be installed.
         missing: Vec<Missing>,
-        /// What went wrong.
+        /// The error.
         source: ProcessError,
     },
-    /// The installation reported success, but what it installed is not to be found.
+    /// The installation succeeded, but what it should have installed is still missing.
     #[error("{} was installed, but is not where it was expected; {}", list(.missing), install::ELSEWHERE)]
     StillMissing {
-        /// What was not found.
+        /// What is still missing.
         missing: Vec<Missing>,
     },
-    /// Package scripts could not be kept from starting services.
+    /// Packages could not be prevented from starting services.
     #[error("cannot keep the packages from starting services of their own: {0}")]
     Services(#[source] ProcessError),
-    /// We were asked to stop meanwhile.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
@@ -146,8 +146,8 @@ pub(crate) fn programs(session: &Session) -> Result<Programs, ProvisionError> {
     }
 }
 
-/// Finds libfaketime, installing it where it is missing; none where it is of no
-/// use, since only Linux loads it into any process.
+/// Finds libfaketime, installing it if it is missing; none on systems other than Linux,
+/// where it cannot be loaded into any process.
 ///
 /// # Errors
 /// See [`ProvisionError`].
@@ -167,11 +167,11 @@ pub(crate) fn faketime(session: &Session) -> Result<Option<PathBuf>, ProvisionEr
     found.map(Some).ok_or(ProvisionError::StillMissing { missing: missing.to_vec() })
 }
 
-/// Finds pgbouncer, which only tests need, or installs it. Without it the tests
-/// that need it fail and say so; the others run.
+/// Finds or installs pgbouncer, which only tests need. Without it the tests that need it
+/// fail with a message; the others run.
 ///
 /// # Errors
-/// We were asked to stop meanwhile.
+/// The program was interrupted.
 pub(crate) fn pgbouncer(session: &Session) -> Result<Option<PathBuf>, ProvisionError> {
     let machine = find::Machine::this();
     let found = machine.pgbouncer();
@@ -189,8 +189,8 @@ pub(crate) fn pgbouncer(session: &Session) -> Result<Option<PathBuf>, ProvisionE
     }
 }
 
-/// Finds Alertmanager or installs it: Debian's reads its templates where its
-/// package puts them, so that unpacked elsewhere it does not start.
+/// Finds or installs Alertmanager. Debian's reads its templates from the installed path,
+/// so that unpacked elsewhere it does not start.
 ///
 /// # Errors
 /// See [`ProvisionError`].

@@ -1,6 +1,6 @@
 //! Prometheus, and the tools that check its and Alertmanager's files: those on
-//! the PATH, or out of Debian's packages, unpacked below `target`. They need
-//! nothing but the C library, so nothing is installed and no one has to be root.
+//! the PATH, or those of Debian's packages, unpacked below `target`. They need
+//! only the C library, so that nothing is installed and root is not needed.
 
 use std::fs::File;
 use std::io;
@@ -23,10 +23,10 @@ pub(crate) struct MonitoringPrograms {
     pub(crate) amtool: PathBuf,
 }
 
-/// Why they are not there.
+/// Why they are missing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MonitoringError {
-    /// Nothing here can unpack them.
+    /// This machine cannot unpack Debian's packages.
     #[error(
         "this machine lacks Prometheus; put prometheus, promtool and amtool on the PATH (only where \
          there is apt-get are they fetched automatically)"
@@ -38,30 +38,30 @@ pub(crate) enum MonitoringError {
          promtool and amtool on the PATH, or mend what is said above."
     )]
     Fetch(#[source] ProcessError),
-    /// Their folder is out of reach.
+    /// Their folder cannot be read or written.
     #[error("cannot use {}: {source}", path.display())]
     Folder {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The packages do not hold what they should.
+    /// The packages lack an expected file.
     #[error("the packages in {} do not bring the programs expected", .0.display())]
     Incomplete(PathBuf),
-    /// We were asked to stop meanwhile.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
 impl MonitoringError {
-    /// Whether they cannot be had here; whatever else is wrong is no excuse.
+    /// Whether they are unavailable here; other errors do not justify a skip.
     pub(crate) fn is_lack(&self) -> bool {
         matches!(self, Self::NoPackages | Self::Fetch(_))
     }
 }
 
-/// Finds them, fetching the packages once where they are missing.
+/// Finds them, or downloads the packages once.
 ///
 /// # Errors
 /// See [`MonitoringError`].
@@ -73,7 +73,7 @@ pub(crate) fn monitoring(session: &Session) -> Result<MonitoringPrograms, Monito
     let folder = session.workspace.place("tools").join("monitoring");
     let failed = |source| MonitoringError::Folder { path: folder.clone(), source };
     std::fs::create_dir_all(&folder).map_err(failed)?;
-    // Two runs at once: the second waits for what the first fetches.
+    // Of two runs at once, the second waits for the download of the first.
     let lock = File::create(folder.join("lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
     let unpacked = |name: &str| {
@@ -99,8 +99,8 @@ fn find(program: impl Fn(&str) -> Option<PathBuf>) -> Option<MonitoringPrograms>
     })
 }
 
-/// With package lists of its own: those of the system may be missing or old, and
-/// only root could renew them.
+/// Uses package lists of its own, because the system's may be missing or old, and only
+/// root could update them.
 fn fetch(session: &Session, folder: &Path) -> Result<(), MonitoringError> {
     let failed = |source| MonitoringError::Folder { path: folder.to_owned(), source };
     let (lists, cache) = (folder.join("apt/lists"), folder.join("apt/cache"));
@@ -121,7 +121,7 @@ fn fetch(session: &Session, folder: &Path) -> Result<(), MonitoringError> {
         for (setting, path) in [("Dir::State::Lists", &lists), ("Dir::Cache", &cache)] {
             apt_get.arg("--option").arg(format!("{setting}={}", path.display()));
         }
-        // Root, too, may write here and its helper account may not.
+        // As root, apt-get would switch to an account that cannot write here.
         apt_get.args(["--option", "APT::Sandbox::User=root"]).args(arguments);
         apt_get
     };
@@ -133,7 +133,7 @@ fn fetch(session: &Session, folder: &Path) -> Result<(), MonitoringError> {
         unpack.arg("--extract").arg(&package).arg(&root);
         run("dpkg-deb --extract", unpack)?;
     }
-    // What is unpacked is enough from now on.
+    // The unpacked files suffice from now on.
     for part in [folder.join("apt"), packages] {
         std::fs::remove_dir_all(part).map_err(failed)?;
     }

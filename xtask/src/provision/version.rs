@@ -1,4 +1,4 @@
-//! The versions that server programs print and packages carry.
+//! Parses the versions that server programs print and packages have.
 
 use std::fmt;
 
@@ -11,14 +11,15 @@ pub(super) struct Version {
 }
 
 impl Version {
-    /// Reads the answer to `postgres --version`: `postgres (PostgreSQL) 15.18 (Debian …)`.
+    /// Parses the output of `postgres --version`: `postgres (PostgreSQL) 15.18 (Debian
+    /// …)`.
     pub(super) fn of_postgres(answer: &str) -> Option<Self> {
         let text = answer.strip_prefix("postgres (PostgreSQL) ")?.split_whitespace().next()?;
         Some(Self { product: "PostgreSQL", text: text.to_owned(), major: leading_number(text)? })
     }
 
-    /// Reads the answer to `redis-server --version` or `valkey-server --version`:
-    /// `Redis server v=7.0.15 sha=…`.
+    /// Parses the output of `redis-server --version` or `valkey-server --version`: `Redis
+    /// server v=7.0.15 sha=…`.
     pub(super) fn of_redis(answer: &str) -> Option<Self> {
         let (name, rest) = answer.split_once(" server v=")?;
         let product = ["Redis", "Valkey"].into_iter().find(|product| *product == name)?;
@@ -26,7 +27,7 @@ impl Version {
         Some(Self { product, text: text.to_owned(), major: leading_number(text)? })
     }
 
-    /// The first number of it.
+    /// The major version.
     pub(super) fn major(&self) -> u32 {
         self.major
     }
@@ -38,8 +39,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// The first number of a Debian package version, `5:7.0.15-1` or `15+248`: what
-/// stands before a colon is only the epoch.
+/// The major version of a Debian package version, `5:7.0.15-1` or `15+248`: the part
+/// before the colon is the epoch.
 pub(super) fn package_major(version: &str) -> Option<u32> {
     leading_number(version.split_once(':').map_or(version, |(_, upstream)| upstream))
 }

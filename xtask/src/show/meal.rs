@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{capitalised, dotted, items, labelled, number, printable, text, texts};
 
-/// The plan as lines, with the shopping list and the tips at the end.
+/// The lines of a plan, with the shopping list and the tips at the end.
 pub(crate) fn meal_plan(plan: &Value) -> String {
     let mut out = format!("MEAL PLAN   {}\n", totals(&plan["daily_totals"], ""));
     for meal in items(plan, "meals") {
@@ -47,7 +47,7 @@ fn write_meal(out: &mut String, meal: &Value) {
     let _ = writeln!(out, "       = {}", totals(meal, "total_"));
 }
 
-/// The sums of a meal or a day, whose names begin with `prefix`.
+/// The totals of a meal or a day, whose names begin with `prefix`.
 fn totals(value: &Value, prefix: &str) -> String {
     let sum = |name: &str| number(value, &format!("{prefix}{name}"));
     format!(

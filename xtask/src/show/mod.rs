@@ -11,35 +11,35 @@ pub(crate) use workout::workout_plan;
 /// Where long lines are broken, columns.
 const LINE: usize = 100;
 
-/// The text at `key`, empty where there is none. Control characters are left
-/// out: the text comes from a model and goes to a terminal.
+/// The text at `key`, empty if there is none. Control characters are removed, because the
+/// text comes from a model and goes to a terminal.
 fn text(value: &Value, key: &str) -> String {
     value[key].as_str().map(printable).unwrap_or_default()
 }
 
-/// The number at `key`, 0 where there is none.
+/// The number at `key`, 0 if there is none.
 fn number(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or_default()
 }
 
-/// The elements at `key`, none where there is no array.
+/// The elements at `key`, none if there is no array.
 fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// The texts at `key`, parted by commas.
+/// The texts at `key`, joined by commas.
 fn texts(value: &Value, key: &str) -> String {
     let texts: Vec<_> = items(value, key).iter().filter_map(Value::as_str).map(printable).collect();
     texts.join(", ")
 }
 
-/// The parts that say something, parted by dots.
+/// The parts that are not empty, joined by dots.
 fn dotted<const N: usize>(parts: [String; N]) -> String {
     let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     said.join(" · ")
 }
 
-/// `text` after `label`, broken at blanks into lines that begin under the first.
+/// `text` after `label`, wrapped into lines that are indented below the first.
 fn labelled(label: &str, text: &str) -> String {
     let mut out = label.to_owned();
     let indent = label.chars().count();
@@ -65,7 +65,7 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// The names of enums read as words: `goal_weight` as "Goal weight".
+/// The name of an enum value as words: `goal_weight` as "Goal weight".
 fn capitalised(text: &str) -> String {
     let words = text.replace('_', " ");
     let mut rest = words.chars();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{capitalised, dotted, items, labelled, number, printable, text, texts};
 
-/// The plan as lines, with the tips at the end.
+/// The lines of a plan, with the tips at the end.
 pub(crate) fn workout_plan(plan: &Value) -> String {
     let summary = &plan["weekly_summary"];
     let mut out = format!(

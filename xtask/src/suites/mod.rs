@@ -1,8 +1,8 @@
-//! Suites in other languages than Rust: tools and client libraries that the
-//! real binaries are held against.
+//! Suites in other languages than Rust: tools and client libraries that test
+//! the real binaries.
 //!
-//! Each brings its own packages under `target`. Where its language is missing
-//! the suite is skipped, and says so loudly; in CI (`CI=true`) that is a failure.
+//! Each installs its own packages under `target`. If its language is missing,
+//! the suite is skipped with a warning; in CI (`CI=true`) that is a failure.
 
 mod monitoring;
 mod schemathesis;
@@ -18,7 +18,7 @@ use crate::stack::StackError;
 use crate::workspace::Profile;
 use regimen_devtools::process::ProcessError;
 
-/// A suite: its name on the command line, and what runs it.
+/// A suite: its name on the command line, and the function that runs it.
 struct Suite {
     name: &'static str,
     run: fn(&Place<'_>) -> Result<(), SuiteError>,
@@ -31,30 +31,30 @@ const SUITES: [Suite; 3] = [
     Suite { name: "k6", run: |place| Ok(load::rehearse(place)?) },
 ];
 
-/// Why a suite did not pass.
+/// Why a suite failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SuiteError {
-    /// Its packages are not here.
+    /// Its packages are missing.
     #[error(transparent)]
     Venv(#[from] VenvError),
-    /// Its tools are not here.
+    /// Its tools are missing.
     #[error(transparent)]
     Tools(#[from] MonitoringError),
     /// A folder of its files cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Folder {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Its stack does not start.
     #[error(transparent)]
     Place(#[from] PlaceError),
-    /// Its stack does not say where it is.
+    /// Its stack did not report an address.
     #[error(transparent)]
     Stack(#[from] StackError),
-    /// It found something, or could not be run.
+    /// It found a problem, or could not run.
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// A threshold did not hold, or the load tests could not be run.
@@ -66,7 +66,7 @@ pub(crate) enum SuiteError {
 }
 
 impl SuiteError {
-    /// What this machine lacks to run it, if it is that.
+    /// What this machine lacks to run it, if that is the reason.
     fn lack(&self) -> Option<String> {
         match self {
             Self::Venv(VenvError::Unavailable(lack))
@@ -77,7 +77,7 @@ impl SuiteError {
     }
 }
 
-/// Runs every suite, or the one named; whether all passed.
+/// Runs every suite, or the named one; returns whether all passed.
 ///
 /// # Errors
 /// There is no such suite.
@@ -120,7 +120,7 @@ pub(crate) fn run(
     Ok(all_passed)
 }
 
-/// Where nothing may be skipped.
+/// Whether skipping is a failure.
 fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }

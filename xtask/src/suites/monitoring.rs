@@ -1,6 +1,6 @@
-//! Holds `deploy/monitoring` against Prometheus' and Alertmanager's own tools:
-//! the configurations, the rules with their unit tests, who is told of what, and
-//! the text people get.
+//! Checks `deploy/monitoring` with Prometheus' and Alertmanager's own tools:
+//! the configurations, the rules with their unit tests, the routes, and the
+//! text of the notifications.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,25 +10,25 @@ use crate::place::Place;
 use crate::provision;
 use regimen_devtools::process::{Output, Process};
 
-/// Where the files are.
+/// The folder of the files.
 const FOLDER: &str = "deploy/monitoring";
 
-/// The labels of an alert, and who is to be told.
+/// The labels of an alert, and its expected receiver.
 const ROUTES: [(&[&str], &str); 4] = [
     (&["alertname=SloBurnsFast", "severity=page"], "on-call"),
     (&["alertname=ModelRetiring", "severity=ticket"], "tickets"),
     (&["alertname=Watchdog", "severity=none"], "dead-man"),
-    // Whatever bears no severity is still told of.
+    // An alert without a severity is delivered, too.
     (&["alertname=Unheard"], "tickets"),
 ];
 
-/// What `amtool` fills the template with has no labels, but its times.
+/// `amtool` fills the template with times but no labels.
 const TEXT: &str = r#"{{ template "regimen.title" . }} {{ template "regimen.text" . }}"#;
 
 /// Runs it.
 ///
 /// # Errors
-/// A tool found something, or there are no tools.
+/// A tool found a problem, or there are no tools.
 pub(super) fn run(place: &Place<'_>) -> Result<(), SuiteError> {
     let programs = provision::monitoring(place.session)?;
     let folder = place.file(FOLDER);
@@ -37,7 +37,7 @@ pub(super) fn run(place: &Place<'_>) -> Result<(), SuiteError> {
         promtool.current_dir(&folder).args(arguments).args(files);
         Process::run(place.session, "promtool", promtool, Output::Ours)
     };
-    // Reads the rules, too.
+    // Checks the rules, too.
     promtool(&["check", "config", "prometheus.yml"], Vec::new())?;
     promtool(&["test", "rules"], yaml_files(&folder.join("tests"))?)?;
     let amtool = |arguments: &[&str]| {

@@ -1,5 +1,6 @@
-//! Holds the running ingress against its own description: schemathesis makes
-//! up requests from `/openapi.json`, valid and invalid, and checks every answer.
+//! Checks the running ingress against its OpenAPI description: schemathesis
+//! generates valid and invalid requests from `/openapi.json` and checks every
+//! answer.
 
 use uuid::Uuid;
 
@@ -10,10 +11,10 @@ use crate::python::Venv;
 use crate::token::Claims;
 use regimen_devtools::process::{Output, Process};
 
-/// Where its files are.
+/// The folder of its files.
 const FOLDER: &str = "load-tests/schemathesis";
 
-/// Limits would end the run early; they have tests of their own.
+/// Limits would refuse the generated requests; they have tests of their own.
 const INGRESS: [(&str, &str); 6] = [
     ("RATE_GENERATE_PLANS", "1000000/h"),
     ("RATE_MEAL_PLAN", "1000000/h"),
@@ -23,15 +24,15 @@ const INGRESS: [(&str, &str); 6] = [
     ("MAX_QUEUED", "1000000"),
 ];
 
-/// Made-up requests are the same in every run, so that a failure is everybody's.
+/// Every run generates the same requests, so that a failure can be reproduced.
 const SEED: &str = "20261122";
 
-/// Routes that ask Stripe, for which nothing answers here. The ingress's own
-/// tests hold their answers against the description, with a stand-in for Stripe.
+/// Routes that call Stripe, which nothing serves here. The ingress's own tests compare
+/// their answers with the description, with a stand-in for Stripe.
 const ASK_STRIPE: &str =
     "^/(v1/billing/|api/admin/|api/stripe/(create-checkout-session|invoices|admin/))";
 
-/// Whose token the requests carry: an operator's, for whom no route is closed.
+/// The user of the requests: an operator, who may call every route.
 const USER: Uuid = Uuid::from_u128(0x6f1c_2a34_0000_4000_8000_0000_0000_f422);
 
 const TOKEN_LIFE: u64 = 2 * 3600;
@@ -39,7 +40,7 @@ const TOKEN_LIFE: u64 = 2 * 3600;
 /// Runs it.
 ///
 /// # Errors
-/// It found something, or could not run.
+/// It found a problem, or could not run.
 pub(super) fn run(place: &Place<'_>) -> Result<(), SuiteError> {
     let requirements = place.file(FOLDER).join("requirements.txt");
     let venv = Venv::of(place.session, "schemathesis", &requirements)?;

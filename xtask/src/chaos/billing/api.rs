@@ -1,6 +1,6 @@
-//! A stand-in for Stripe's API, as far as the worker asks it anything: one
-//! subscription, with the truth and the time of the same moment. Some requests
-//! it cannot serve, as happens to the real one.
+//! A stand-in for the part of Stripe's API that the worker calls: one
+//! subscription, with its state and the time of the same moment. Like the real
+//! one it sometimes fails.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -15,20 +15,20 @@ use super::story::Stripe;
 use crate::clock;
 use regimen_devtools::Interrupted;
 
-/// The key the workers are given.
+/// The workers' key.
 pub(in crate::chaos) const KEY: &str = "rk_test_chaos";
-/// Of a hundred requests, how many are refused for now.
+/// The percentage of requests that fail temporarily.
 const BUSY: u64 = 10;
-/// How long a caller may take over its request.
+/// How long a caller may take to send its request.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often the wish to stop is looked at while nobody calls.
+/// How often an interrupt is checked for while there are no calls.
 const LOOK_UP: Duration = Duration::from_millis(5);
 
-/// The stand-in; it listens from the start.
+/// The stand-in; it listens from its creation.
 pub(in crate::chaos) struct StripeApi(TcpListener);
 
 impl StripeApi {
-    /// Takes a port.
+    /// Binds a free port.
     ///
     /// # Errors
     /// There is none.
@@ -38,10 +38,10 @@ impl StripeApi {
         Ok(Self(listener))
     }
 
-    /// Where it answers.
+    /// Its URL.
     ///
     /// # Errors
-    /// The system does not say.
+    /// The system does not report the port.
     pub(in crate::chaos) fn url(&self) -> io::Result<String> {
         Ok(format!("http://{}", self.0.local_addr()?))
     }
@@ -60,8 +60,8 @@ impl StripeApi {
                     continue;
                 };
                 let busy = chance.percent(BUSY);
-                // A caller that stands still must not keep the others waiting. One
-                // that has gone does not need the answer.
+                // A thread per call: a suspended caller must not block the others. A
+                // failure means that the caller has gone.
                 scope.spawn(move || drop(answer(stream, truth, busy)));
             }
             Ok(())
@@ -85,7 +85,7 @@ fn answer(stream: TcpStream, truth: &Truth, busy: bool) -> io::Result<()> {
         known |= line.trim().eq_ignore_ascii_case(&format!("authorization: bearer {KEY}"));
     }
     let path = first.split_whitespace().nth(1).unwrap_or_default();
-    // The answer and its date belong to one moment, as nothing happens meanwhile.
+    // The answer and its date belong to one moment, because the lock prevents changes.
     let stories = truth.stories();
     let date = clock::http_date();
     let (status, body) = match (known, busy) {
@@ -107,7 +107,7 @@ fn answer(stream: TcpStream, truth: &Truth, busy: bool) -> io::Result<()> {
     stream.get_mut().write_all(format!("{head}{body}").as_bytes())
 }
 
-/// What a customer has under `path`.
+/// The customer's object at `path`.
 fn object(stripe: &Stripe, path: &str) -> Option<Value> {
     let (kind, id) = path.strip_prefix("/v1/")?.split_once('/')?;
     match kind {

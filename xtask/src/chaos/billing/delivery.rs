@@ -1,5 +1,5 @@
-//! Deliveries as Stripe makes them: signed, late, in any order, some twice,
-//! and again until somebody says 2xx.
+//! Deliveries the way Stripe makes them: signed, late, in any order, some
+//! twice, and repeated until the answer is 2xx.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,10 +13,11 @@ use crate::clock;
 use crate::token::hmac_sha256;
 use regimen_devtools::Interrupted;
 
-/// Of a hundred events, how many are delivered twice although all went well.
+/// The percentage of events that are delivered twice although the first delivery
+/// succeeded.
 const TWICE: u64 = 25;
 
-/// An event on its way.
+/// A delivery.
 #[derive(Debug)]
 struct Letter {
     due: Instant,
@@ -24,20 +25,20 @@ struct Letter {
     body: String,
 }
 
-/// Everything that is still to be delivered.
+/// All deliveries that are still to be made.
 #[derive(Debug, Default)]
 pub(in crate::chaos) struct Mailbag(Mutex<Bag>);
 
 #[derive(Debug, Default)]
 struct Bag {
     letters: Vec<Letter>,
-    /// Being delivered at this moment.
+    /// Deliveries in progress.
     out: usize,
     closed: bool,
 }
 
 impl Mailbag {
-    /// Puts new events in, each once or twice, each to be delivered when it likes.
+    /// Adds new events, each once or twice, each with a random time.
     pub(super) fn post(&self, chance: &mut Chance, events: &[Value]) {
         let mut bag = self.bag();
         for event in events {
@@ -51,12 +52,12 @@ impl Mailbag {
         }
     }
 
-    /// Nothing new comes any more.
+    /// No new events follow.
     pub(super) fn close(&self) {
         self.bag().closed = true;
     }
 
-    /// A letter whose time has come.
+    /// A delivery that is due.
     fn take(&self) -> Option<Letter> {
         let mut bag = self.bag();
         let now = Instant::now();
@@ -65,7 +66,7 @@ impl Mailbag {
         Some(bag.letters.swap_remove(at))
     }
 
-    /// A letter was delivered, or goes back into the bag.
+    /// A delivery succeeded, or is put back.
     fn done(&self, back: Option<Letter>) {
         let mut bag = self.bag();
         bag.out = bag.out.saturating_sub(1);
@@ -82,7 +83,7 @@ impl Mailbag {
     }
 }
 
-/// One deliverer: works until everything is delivered.
+/// One delivering thread: runs until everything is delivered.
 pub(in crate::chaos) fn deliver(
     stage: &Stage<'_>,
     urls: &[String],

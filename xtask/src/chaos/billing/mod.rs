@@ -1,6 +1,5 @@
-//! Stripe's part of a run: customers whose subscriptions live through made-up
-//! stories, their events delivered as Stripe does it, and Stripe's own API for
-//! the worker's questions.
+//! Stripe's part of a run: customers whose subscriptions go through generated
+//! histories, the deliveries of their events, and Stripe's API for the worker.
 
 mod api;
 mod delivery;
@@ -19,11 +18,11 @@ pub(super) use delivery::{Mailbag, deliver};
 pub(super) use stories::{Teller, tell};
 use story::Stripe;
 
-/// Everything Stripe knows, at this moment.
+/// The present state of everything at Stripe.
 #[derive(Debug, Default)]
 pub(super) struct Truth(Mutex<Vec<Stripe>>);
 
-/// What a user's profile must say in the end.
+/// The expected final state of a user's profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) plan: &'static str,
@@ -31,14 +30,14 @@ pub(super) struct Due {
     pub(super) renews: Option<String>,
 }
 
-/// What must have become of an event.
+/// The expected effect of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sent {
-    /// Whether users are told of events of this type.
+    /// Whether users are notified of events of this type.
     pub(super) told: bool,
 }
 
-/// `STRIPE_PRICES` of the run: some of what customers buy is none of ours.
+/// `STRIPE_PRICES` of the run: some of the prices customers buy are not ours.
 pub(super) fn prices() -> String {
     let offers: Vec<_> = story::our_prices().map(|price| format!("{price}={price}")).collect();
     offers.join(",")
@@ -66,7 +65,7 @@ impl Truth {
         events.map(sent).collect()
     }
 
-    /// What every user in the stories has paid for, by Stripe's own account.
+    /// What every user in the histories has paid for, by Stripe's state.
     pub(super) fn due(&self) -> BTreeMap<Uuid, Due> {
         let stories = self.stories();
         let users = stories
@@ -76,7 +75,7 @@ impl Truth {
     }
 }
 
-/// A payment that fails keeps its plan for days: longer than any run.
+/// A user with a failing payment keeps pro for days: longer than any run.
 fn due(stripe: &Stripe, user: Uuid) -> Due {
     let paid = stripe.subscriptions.iter().filter(|subscription| {
         stripe.owner(subscription) == Some(user)

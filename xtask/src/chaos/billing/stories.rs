@@ -1,5 +1,5 @@
-//! Lets things happen to Stripe's customers, in real time, so that several
-//! events fall into one second as they do at Stripe.
+//! Generates the histories of Stripe's customers in real time, so that several
+//! events fall into one second, as they do at Stripe.
 
 use serde_json::Value;
 
@@ -12,22 +12,22 @@ use super::story::{Owner, Payment, Step, Stripe};
 use crate::clock;
 use regimen_devtools::Interrupted;
 
-/// Between two things that happen to anybody, milliseconds, per customer.
+/// The average time between two changes of a customer, milliseconds.
 const PACE: u64 = 12_000;
 
-/// What the stories are told with.
+/// What generates the histories.
 pub(in crate::chaos) struct Teller<'a> {
     pub(in crate::chaos) stage: &'a Stage<'a>,
     pub(in crate::chaos) urls: &'a [String],
     pub(in crate::chaos) truth: &'a Truth,
     pub(in crate::chaos) mailbag: &'a Mailbag,
-    /// Two for each customer: who buys and who gets presents.
+    /// Two users for each customer: the buyer and the one who receives gifts.
     pub(in crate::chaos) pairs: &'a [(Person, Person)],
     pub(in crate::chaos) answers: &'a Value,
 }
 
-/// Signs the people up with a first request for plans, then tells their
-/// stories until the load is over.
+/// Creates the users' accounts with a first request for plans, then generates histories
+/// until the load is over.
 pub(in crate::chaos) fn tell(
     teller: &Teller<'_>,
     mut chance: Chance,
@@ -38,7 +38,7 @@ pub(in crate::chaos) fn tell(
         for person in [buyer, friend] {
             let asked = Asked::new(&mut chance, person, teller.answers);
             if submit(stage, &doors, &mut chance, &asked, &mut notes)?.is_none() {
-                // Without an account there is nobody to sell to.
+                // Without accounts there are no users for subscriptions.
                 return Ok(notes);
             }
         }
@@ -98,7 +98,8 @@ fn step(chance: &mut Chance) -> Step {
         39 => Step::TrialWillEnd,
         40 => Step::Dispute,
         41 | 42 => Step::DisputeEnds,
-        // For ever or for longer than any run, so that what is due does not change by itself.
+        // For ever or for longer than any run, so that the expected state does not change
+        // by itself.
         43 => Step::PauseCollection("void", None),
         44 => Step::PauseCollection("keep_as_draft", Some(10_000_000)),
         45 | 46 => Step::ResumeCollection,

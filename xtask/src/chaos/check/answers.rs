@@ -1,21 +1,21 @@
-//! What clients hear, and when: an answer in time, and a failure only with the
-//! word that it will pass.
+//! Checks the answers to clients: each arrives in time, and each temporary
+//! failure carries a Retry-After.
 
 use std::time::Duration;
 
 use super::{Line, Records, micros, seconds};
 use crate::chaos::clients::Note;
 
-/// How long a request for plans may take: the limit of its statements, and
-/// what a busy machine adds.
+/// How long a request for plans may take: the time limit of its statements, plus the
+/// delays of a busy machine.
 const IN_TIME: Duration = Duration::from_secs(7);
 
-/// Counts and promises about answers.
+/// Figures and promises about answers.
 pub(super) fn check(records: &Records) -> Vec<Line> {
     vec![longest_wait(records), Line::none("failures without a time to come again", blunt(records))]
 }
 
-/// The longest wait, but for the time in which the ingress stood still.
+/// The longest wait, without the time in which the ingress was frozen.
 fn longest_wait(records: &Records) -> Line {
     let mut longest = (0, None);
     let mut late = Vec::new();
@@ -36,7 +36,7 @@ fn longest_wait(records: &Records) -> Line {
     Line { value, promise: Some("< 7 s"), ..Line::none(what, late) }
 }
 
-/// For how much of a time an ingress stood still.
+/// How long an ingress was frozen within a period.
 fn frozen(records: &Records, ingress: usize, from: u64, until: u64) -> u64 {
     let name = format!("ingress-{ingress}");
     let stood = records.faults.iter().filter(|fault| fault.what == "SIGSTOP" && fault.whom == name);

@@ -1,14 +1,14 @@
-//! Redis holds an id for each job that waits, not heaps of them: what is taken
-//! for lost is pushed again once, and not again and again.
+//! Checks that Redis holds about one id per queued job: an id that seems lost
+//! is pushed again once, not repeatedly.
 
 use super::{Line, Records};
 use crate::chaos::backlog::Sample;
 
-/// Ids that may stand there beyond two for each waiting job: of jobs that were
-/// claimed without Redis while it was in trouble.
+/// Allowed ids beyond two per queued job: those of jobs that were claimed from Postgres
+/// while Redis failed.
 const SPARE: usize = 500;
 
-/// Counts and promises about ids.
+/// Figures and promises about ids.
 pub(super) fn check(records: &Records, accepted: usize) -> Vec<Line> {
     let largest = records.backlog.iter().max_by_key(|sample| sample.ids);
     let tell = |sample: &Sample| format!("{} for {} waiting jobs", sample.ids, sample.queued);

@@ -1,4 +1,5 @@
-//! Every event of Stripe's once, and the user has what was paid for.
+//! Checks that every Stripe event is stored and applied once and that every
+//! user has what was paid for.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use super::facts::{Facts, Profile};
 use super::{Line, Records};
 use crate::chaos::clients::Note;
 
-/// Counts and promises about payments.
+/// Figures and promises about payments.
 pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     let deliveries =
         records.notes.iter().filter(|note| matches!(note, Note::Acknowledged { .. })).count();
@@ -35,22 +36,21 @@ fn not_once(facts: &Facts, records: &Records) -> Vec<String> {
         .collect()
 }
 
-/// An event nobody can be found for is kept as unresolved; waiting and dead
-/// ones have not had their effect.
+/// An event without a user is kept as unresolved; waiting and dead ones were not applied.
 fn not_applied(facts: &Facts) -> Vec<String> {
     let open = |state: &str| !matches!(state, "applied" | "ignored" | "unresolved");
     let open = facts.stripe.iter().filter(|event| open(&event.state));
     open.map(|event| format!("{} is {}", event.id, event.state)).collect()
 }
 
-/// One notice for an event that has to be told of, none for others, and as
-/// many messages in the app as there are notices.
+/// There must be one notice for each event that users are notified of, none for others,
+/// and as many messages in the app as notices.
 fn wrongly_told(facts: &Facts, records: &Records) -> Vec<String> {
     let told: i64 = facts.stripe.iter().map(|event| event.notices).sum();
     let mut wrong: Vec<String> = Vec::new();
     for event in &facts.stripe {
         let wanted = records.sent.get(&event.id).is_some_and(|sent| sent.told);
-        // Nobody can be told of what is nobody's.
+        // An event without a user has nobody to notify.
         let wanted = i64::from(wanted && event.state == "applied");
         if event.notices != wanted {
             wrong.push(format!("{} has {} notices, not {wanted}", event.id, event.notices));

@@ -1,5 +1,5 @@
-//! How long jobs wait to be taken while Redis is in trouble: they have to be
-//! taken from Postgres then.
+//! Checks how long jobs wait for their claim while Redis fails: workers must
+//! then claim from Postgres.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use super::facts::{Event, Facts};
 use super::{Line, Records, micros, seconds};
 use crate::chaos::faults::Fault;
 
-/// Within this time nine of ten are taken. The tenth may have had to wait for
-/// other jobs of its user.
+/// Nine of ten jobs are claimed within this time. The tenth may have to wait for other
+/// jobs of its user.
 const SOON: Duration = Duration::from_secs(5);
 
-/// For so long after Postgres was in trouble slots are full of what had to wait.
+/// For this long after a fault of Postgres, the slots are full of delayed jobs.
 const AFTER: Duration = Duration::from_secs(15);
 
-/// Counts and promises about the wait for the first claim.
+/// Figures and promises about the wait for the first claim.
 pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     let mut waits: Vec<u64> =
         facts.events.values().filter_map(|events| wait(events, records)).collect();
@@ -33,8 +33,8 @@ pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     }]
 }
 
-/// The wait of a job that was accepted while Redis was in trouble, and nothing
-/// else that jobs are taken from until it was claimed.
+/// The wait of a job that was accepted during a fault of Redis, if no fault stopped
+/// claims until it was claimed.
 fn wait(events: &[Event], records: &Records) -> Option<u64> {
     let accepted = events.first().filter(|event| event.kind == "accepted")?.at;
     let claimed = events.iter().find(|event| event.kind == "claimed")?.at;

@@ -1,5 +1,5 @@
-//! The checker on a real database with the real schema: what it reads there,
-//! and that it sees what somebody changed by hand.
+//! Tests of the checker on a real database with the real schema: what it reads,
+//! and that it finds manual changes.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ const JOB: Uuid = Uuid::from_u128(1);
 const USER: Uuid = Uuid::from_u128(2);
 const KEY: Uuid = Uuid::from_u128(4);
 
-/// A job that was accepted, claimed and saved, and an event of Stripe's.
+/// A job that was accepted, claimed and saved, and a Stripe event.
 const STORY: &str = "
     insert into public.profiles (id, email, plan_id, plan_renewal_date)
     values ('00000000-0000-0000-0000-000000000002', 'a@example.test', 'pro', '2027-01-21');
@@ -44,7 +44,7 @@ const STORY: &str = "
     insert into public.notifications (recipient_id, entity_id, entity_type)
     values ('00000000-0000-0000-0000-000000000002', gen_random_uuid(), 'billing')";
 
-/// A database of its own on the test server, gone with the value.
+/// A database for one test on the test server. Dropping the value drops it.
 struct Database {
     admin: Psql,
     name: String,
@@ -69,7 +69,7 @@ impl Database {
         database
     }
 
-    /// The files as they stand, in the order of their numbers.
+    /// Applies the migrations in the order of their numbers.
     fn migrate(&self) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
         let mut files: Vec<(u32, String)> = std::fs::read_dir(folder)
@@ -84,7 +84,7 @@ impl Database {
         files.iter().for_each(|(_, sql)| drop(self.psql.run(sql).unwrap()));
     }
 
-    /// The promises that a change by hand breaks.
+    /// The promises that a manual change breaks.
     fn broken_by(&self, sql: &str) -> Vec<&'static str> {
         self.psql.run(sql).unwrap();
         let records = Records {

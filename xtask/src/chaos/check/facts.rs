@@ -1,5 +1,5 @@
-//! What Postgres holds at the end, read with its own client: plain rows, in
-//! the order they were written.
+//! Reads the final state of Postgres with psql: plain rows, in the order they
+//! were written.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ pub(in crate::chaos) struct Job {
     pub(in crate::chaos) last_seq: i64,
 }
 
-/// A line of a job's history.
+/// An entry of a job's history.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::chaos) struct Event {
     pub(in crate::chaos) seq: i64,
@@ -53,30 +53,30 @@ pub(in crate::chaos) struct Plan {
     pub(in crate::chaos) active: bool,
 }
 
-/// An answer kept under an idempotency key: one row for each of its jobs.
+/// A response stored under an idempotency key: one row for each of its jobs.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::chaos) struct Kept {
     pub(in crate::chaos) key: Uuid,
     pub(in crate::chaos) job: Uuid,
 }
 
-/// An event of Stripe's.
+/// A Stripe event.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::chaos) struct StripeEvent {
     pub(in crate::chaos) id: String,
     pub(in crate::chaos) state: String,
-    /// What users were told of it, in the app.
+    /// The number of its notices in the app.
     pub(in crate::chaos) notices: i64,
 }
 
-/// What the app reads of a user.
+/// What the app reads about a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::chaos) struct Profile {
     pub(in crate::chaos) plan: String,
     pub(in crate::chaos) renews: Option<String>,
 }
 
-/// All of it.
+/// Everything that is read.
 #[derive(Debug, Default)]
 pub(in crate::chaos) struct Facts {
     pub(in crate::chaos) jobs: BTreeMap<Uuid, Job>,
@@ -87,7 +87,7 @@ pub(in crate::chaos) struct Facts {
     pub(in crate::chaos) plans: Vec<Plan>,
     pub(in crate::chaos) kept: Vec<Kept>,
     pub(in crate::chaos) stripe: Vec<StripeEvent>,
-    /// Messages about payments in the app, over all users.
+    /// Messages about payments in the app, of all users.
     pub(in crate::chaos) messages: i64,
     pub(in crate::chaos) profiles: BTreeMap<Uuid, Profile>,
 }
@@ -115,7 +115,7 @@ impl Facts {
     /// Reads everything.
     ///
     /// # Errors
-    /// Postgres does not answer, or not in the shape expected.
+    /// Postgres does not answer, or a column has an unexpected format.
     pub(in crate::chaos) fn read(psql: &Psql) -> Result<Self, PsqlError> {
         let mut facts = Self::default();
         for row in psql.rows(JOBS)? {
@@ -153,7 +153,7 @@ impl Facts {
     }
 }
 
-/// The number a query answers with.
+/// The single number of a query.
 ///
 /// # Errors
 /// Postgres does not answer.

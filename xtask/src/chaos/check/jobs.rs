@@ -1,4 +1,5 @@
-//! Nothing accepted is lost, nothing is done twice, what has ended stays so.
+//! Checks that no accepted job is lost, none is done twice, and terminal states
+//! do not change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use super::facts::{Facts, Job};
 use super::{Line, Records, end_of, is_terminal};
 use crate::chaos::clients::Note;
 
-/// Counts and promises about jobs and plans.
+/// Figures and promises about jobs and plans.
 pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     let accepted = accepted(records);
     let seconds = records.load.1.saturating_sub(records.load.0) as f64 / 1e6;
@@ -33,7 +34,7 @@ pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     lines
 }
 
-/// Every job somebody got a 2xx for, with the user who did.
+/// Every job of a 2xx response, with its user.
 fn accepted(records: &Records) -> BTreeMap<Uuid, Uuid> {
     let answers = records.notes.iter().filter_map(|note| match note {
         Note::Accepted { user, jobs, .. } => Some(jobs.iter().map(move |job| (*job, *user))),
@@ -56,7 +57,7 @@ fn failures(facts: &Facts) -> String {
     if parts.is_empty() { "0".to_owned() } else { format!("{total} ({})", parts.join(", ")) }
 }
 
-/// A job that is ended by what passes: the store's trouble is not its own.
+/// Jobs that failed because of a temporary fault: a store's failure must not fail a job.
 fn internal(facts: &Facts) -> impl Iterator<Item = String> + '_ {
     let internal = |job: &&Job| job.state == "failed" && job.error.as_deref() == Some("internal");
     facts.jobs.values().filter(internal).map(|job| format!("job {}", job.id))
@@ -77,8 +78,8 @@ fn unexpected(records: &Records) -> impl Iterator<Item = String> + '_ {
     })
 }
 
-/// Accepted, but not there, not its user's, or not ended; or ended well
-/// without its plan.
+/// Accepted jobs that are missing, belong to another user, have not ended, or succeeded
+/// without a plan.
 fn lost(facts: &Facts, accepted: &BTreeMap<Uuid, Uuid>) -> Vec<String> {
     let plans: BTreeMap<Uuid, _> = facts.plans.iter().map(|plan| (plan.id, plan)).collect();
     let has_plan = |job: &Job| {
@@ -91,7 +92,7 @@ fn lost(facts: &Facts, accepted: &BTreeMap<Uuid, Uuid>) -> Vec<String> {
         Some(job) if job.user != *user => Some(format!("job {id} is somebody else's")),
         Some(job) => unfinished(job),
     });
-    // What a client was not told of may still not be left lying around.
+    // Jobs whose acceptance no client saw must end, too.
     let planless = facts.jobs.values().filter(|job| job.state == "succeeded" && !has_plan(job));
     told.chain(never_told.filter_map(unfinished))
         .chain(planless.map(|job| format!("job {} succeeded, but its plan is not there", job.id)))
@@ -102,8 +103,8 @@ fn unfinished(job: &Job) -> Option<String> {
     (!is_terminal(&job.state)).then(|| format!("job {} is still {}", job.id, job.state))
 }
 
-/// A key with two answers, or jobs that no kept answer names: a second set
-/// made for a repeated request.
+/// Keys with two responses, and jobs that no stored response names: a repeated request
+/// created jobs again.
 fn doubled_requests(facts: &Facts, records: &Records) -> Vec<String> {
     let mut kept: BTreeMap<Uuid, BTreeSet<Uuid>> = BTreeMap::new();
     for answer in &facts.kept {
@@ -127,7 +128,7 @@ fn doubled_requests(facts: &Facts, records: &Records) -> Vec<String> {
     doubled.into_iter().chain(orphans).collect()
 }
 
-/// Plans that no job, or more than one, calls its own.
+/// Plans that belong to no job, or to more than one.
 fn doubled_plans(facts: &Facts) -> Vec<String> {
     let mut owners: BTreeMap<Uuid, usize> = BTreeMap::new();
     for plan in facts.jobs.values().filter_map(|job| job.plan) {
@@ -151,8 +152,8 @@ fn doubly_active(facts: &Facts) -> Vec<String> {
         .collect()
 }
 
-/// Seen in one final state and now in another, with events after the last
-/// one, or with a history that says something else.
+/// Jobs seen in one terminal state and now in another, with events after the terminal
+/// one, or with a history that contradicts the state.
 fn changed(facts: &Facts, records: &Records) -> Vec<String> {
     let mut changed = Vec::new();
     for note in &records.notes {

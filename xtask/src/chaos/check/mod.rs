@@ -1,6 +1,5 @@
-//! The independent checker: compares what the clients wrote down with what
-//! Postgres holds at the end. It knows the promises and nothing of how they
-//! are kept.
+//! The independent checker: compares the clients' records with the final state
+//! of Postgres. It knows the promises and shares no code with the service.
 
 mod answers;
 mod backlog;
@@ -29,30 +28,30 @@ use super::billing::{Due, Sent};
 use super::clients::Note;
 use super::faults::Fault;
 
-/// How many examples of a broken promise are shown.
+/// The number of examples shown for a broken promise.
 const EXAMPLES: usize = 5;
 
-/// What the run itself knows, besides Postgres.
+/// What the run recorded, besides Postgres.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    /// Of all clients.
+    /// The notes of all clients.
     pub(super) notes: Vec<Note>,
     pub(super) faults: Vec<Fault>,
-    /// Processes that ended although nobody touched them.
+    /// Processes that ended unexpectedly.
     pub(super) unexpected: Vec<String>,
-    /// The load, microseconds since 1970.
+    /// The period of the load, microseconds since 1970.
     pub(super) load: (u64, u64),
-    /// Writes of stale holders that were refused, as the workers counted them.
+    /// Refused writes of stale leaseholders, as counted by the workers.
     pub(super) stale_writes: f64,
-    /// Ids that workers took for lost and pushed again, as they counted them.
+    /// Ids that seemed lost and were pushed again, as counted by the workers.
     pub(super) pushed_again: f64,
-    /// How many ids stood in Redis for how many jobs.
+    /// Samples of the ids in Redis and the queued jobs.
     pub(super) backlog: Vec<Sample>,
-    /// Whose clocks were wrong, if any were.
+    /// The processes with wrong clocks, if any.
     pub(super) clocks: Option<String>,
-    /// Calls the simulator took, and those it answered with a whole good plan.
+    /// The calls to the simulator, and those it answered with a complete, good plan.
     pub(super) calls: (u64, u64),
-    /// Events of Stripe's.
+    /// Stripe's events.
     pub(super) sent: BTreeMap<String, Sent>,
     /// What users have paid for.
     pub(super) due: BTreeMap<Uuid, Due>,
@@ -63,20 +62,20 @@ pub(super) struct Records {
 pub(super) struct Line {
     pub(super) what: &'static str,
     pub(super) value: String,
-    /// What is promised, where something is.
+    /// The promise, if there is one.
     pub(super) promise: Option<&'static str>,
     pub(super) kept: bool,
-    /// What breaks it, by example.
+    /// Examples of what breaks it.
     pub(super) examples: Vec<String>,
 }
 
 impl Line {
-    /// A figure that is only told.
+    /// A figure without a promise.
     fn told(what: &'static str, value: impl Display) -> Self {
         Self { what, value: value.to_string(), promise: None, kept: true, examples: Vec::new() }
     }
 
-    /// Things of which there must be none.
+    /// A promise that there are none of these.
     fn none(what: &'static str, broken: impl IntoIterator<Item = String>) -> Self {
         let mut broken = broken.into_iter();
         let examples: Vec<String> = broken.by_ref().take(EXAMPLES).collect();
@@ -99,12 +98,12 @@ pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     lines
 }
 
-/// Whether a state cannot change any more.
+/// Whether a state is terminal.
 fn is_terminal(state: &str) -> bool {
     matches!(state, "succeeded" | "failed" | "cancelled" | "expired")
 }
 
-/// The state an event leaves a job in for good, if it does.
+/// The terminal state that an event leads to, if it does.
 fn end_of(event: &str) -> Option<&'static str> {
     match event {
         "saved" => Some("succeeded"),

@@ -1,4 +1,4 @@
-//! How soon work goes on after a fault.
+//! Checks how soon work resumes after a fault.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use super::{Line, Records, micros, seconds, standstill};
 use crate::chaos::faults::Fault;
 use crate::chaos::scale::PROMISE;
 
-/// What a store in trouble may add: that it is noticed, and the third of a
-/// lease for which nobody's job is taken away after PostgreSQL came up.
+/// What a failing store may add: the time to notice it, and the third of a lease for
+/// which no job is reclaimed after PostgreSQL came back.
 const OUTAGE: Duration = Duration::from_secs(5);
 
-/// How long a statement that was sent before a fault may take, microseconds.
+/// How long a statement sent before a fault may take, microseconds.
 const UNDER_WAY: u64 = 1_000_000;
 
-/// A job that was taken over from a worker that died or stood still.
+/// A job that was claimed again after its worker died or was frozen.
 #[derive(Debug, Clone, Copy)]
 struct Rerun {
     job: Uuid,
@@ -28,7 +28,7 @@ struct Rerun {
     late: bool,
 }
 
-/// Counts and promises about recovery.
+/// Figures and promises about recovery.
 pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     let (reruns, unexplained) = reruns(facts, records);
     let (beside, alone): (Vec<Rerun>, Vec<Rerun>) =
@@ -49,7 +49,7 @@ pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     lines
 }
 
-/// The spread of these, and those that took longer than promised.
+/// The spread of these times, and those that took longer than promised.
 fn in_time(what: &'static str, reruns: &[Rerun], promise: &'static str) -> Line {
     let late = reruns.iter().filter(|rerun| rerun.late);
     let late = late.map(|rerun| format!("job {}: {}", rerun.job, seconds(rerun.took)));
@@ -65,8 +65,8 @@ fn kinds(faults: &[Fault]) -> String {
     format!("{} ({})", faults.len(), parts.join(", "))
 }
 
-/// Every lost lease, with the last fault of its worker before it; and how
-/// many there were without one.
+/// Every lost lease with the last fault of its worker before it, and the number of those
+/// without one.
 fn reruns(facts: &Facts, records: &Records) -> (Vec<Rerun>, usize) {
     let (mut reruns, mut unexplained) = (Vec::new(), 0);
     for (job, events) in &facts.events {
@@ -91,10 +91,10 @@ fn reruns(facts: &Facts, records: &Records) -> (Vec<Rerun>, usize) {
     (reruns, unexplained)
 }
 
-/// By when a job has to be claimed that was lost at one moment and claimed at
-/// another, and whether a store was in trouble meanwhile. Without Redis jobs
-/// are taken from Postgres, without Postgres from nowhere. What began when the
-/// job was overdue already is no excuse.
+/// The time by which a job lost at one time and claimed at another must have been
+/// claimed, and whether a store failed in between. Without Redis jobs are claimed from
+/// Postgres; without Postgres none are claimed. A fault that began when the job was
+/// overdue already does not count.
 fn due(records: &Records, lost: u64, claimed: u64) -> (u64, bool) {
     let meanwhile = |other: &&Fault| other.at <= claimed && other.back >= lost;
     let stores = records.faults.iter().filter(|other| other.is_of_redis() || other.stops_claims());
@@ -108,7 +108,7 @@ fn due(records: &Records, lost: u64, claimed: u64) -> (u64, bool) {
         beside_store = true;
         due = due.max(lost + micros(PROMISE + OUTAGE));
         if other.stops_claims() {
-            // What piled up meanwhile is worked off in as long a time at most.
+            // The backlog of the fault may take as long as the fault to be processed.
             let length = other.back.saturating_sub(other.at);
             due = due.max(other.back + micros(PROMISE) + length);
         }
@@ -116,8 +116,8 @@ fn due(records: &Records, lost: u64, claimed: u64) -> (u64, bool) {
     (due, beside_store)
 }
 
-/// The last fault of the worker that lost the job, since it claimed it. A
-/// claim that was under way at that moment may have come to pass after it.
+/// The last fault of the worker that lost the job, since it claimed the job. A claim sent
+/// before a fault may have committed after it.
 fn fault_between<'a>(records: &'a Records, claimed: u64, lost: &Event) -> Option<&'a Fault> {
     let faults = records.faults.iter();
     let of_worker = faults.filter(|fault| fault.worker.is_some() && fault.worker == lost.worker);

@@ -1,5 +1,5 @@
-//! A reply that was paid for is used: calls, stale holders, and replies that
-//! were stored and then asked for again.
+//! Checks that paid replies are used: calls, stale leaseholders, and stored
+//! replies that were requested again.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use uuid::Uuid;
 use super::facts::{Attempt, Facts};
 use super::{Line, Records};
 
-/// Good answers for each plan at most, with a few to spare where plans are few.
+/// The most good answers per plan, with a few to spare where there are few plans.
 const MOST_GOOD: f64 = 1.25;
 const SPARE: f64 = 10.0;
 
-/// Counts and promises about calls to providers.
+/// Figures and promises about calls to providers.
 pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     let plans = facts.plans.len().max(1) as f64;
     let (calls, good) = records.calls;
@@ -33,7 +33,8 @@ pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     ]
 }
 
-/// Good answers that became no plan: their workers died, or their jobs were called off.
+/// Good answers that did not become a plan, because the worker died or the job was
+/// cancelled.
 fn paid_for_nothing(good: u64, plans: usize) -> Line {
     let most = plans as f64 * MOST_GOOD + SPARE;
     let too_many = (good as f64 > most).then(|| format!("{good} good answers for {plans} plans"));
@@ -44,7 +45,7 @@ fn paid_for_nothing(good: u64, plans: usize) -> Line {
     }
 }
 
-/// Calls under another fence than the job's last.
+/// Calls with another fence than the job's last.
 fn stale(facts: &Facts) -> usize {
     let last = |attempt: &&Attempt| {
         facts.jobs.get(&attempt.job).is_some_and(|job| job.fence != attempt.fence)
@@ -52,9 +53,9 @@ fn stale(facts: &Facts) -> usize {
     facts.attempts.iter().filter(last).count()
 }
 
-/// Replies that nobody judged, or that were found good, and that stood there
-/// before the holder of a later call took the job up. What was not stored in
-/// time could not be found: its holder was dead or stood still.
+/// Replies without a verdict or found good that were stored before the holder of a later
+/// call claimed the job. A reply that was not stored in time could not be found, because
+/// its holder was dead or frozen.
 fn thrown_away(facts: &Facts) -> Vec<String> {
     let mut by_job: BTreeMap<Uuid, Vec<&Attempt>> = BTreeMap::new();
     for attempt in &facts.attempts {
@@ -79,8 +80,8 @@ fn thrown_away(facts: &Facts) -> Vec<String> {
     thrown_away
 }
 
-/// When the maker of a later call looked for replies: at its own call when it
-/// is the same holder, else when it claimed the job.
+/// When the maker of a later call looked for replies: at its own call if it is the same
+/// holder, otherwise when it claimed the job.
 fn could_know_at(facts: &Facts, attempt: &Attempt, later: &Attempt) -> u64 {
     if later.fence == attempt.fence {
         return later.started;

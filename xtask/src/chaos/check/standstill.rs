@@ -1,5 +1,5 @@
-//! For how long no job ends: the fleet is under load all the time, so that a
-//! time without an end is a time in which something held all of it up.
+//! Checks how long no job ends: the fleet is always under load, so a period
+//! without an end is one in which something blocked all of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,21 +8,21 @@ use super::facts::Facts;
 use super::{Line, Records, end_of, micros, seconds};
 use crate::chaos::faults::Fault;
 
-/// How soon jobs have to end again after PostgreSQL came back.
+/// How soon jobs must end again after PostgreSQL came back.
 const AGAIN: Duration = Duration::from_secs(15);
 
-/// For how long nothing may end while only Redis is in trouble: its trouble is
-/// noticed, and jobs are taken from Postgres.
+/// How long no job may end while only Redis fails: the time to notice the failure and to
+/// claim jobs from Postgres.
 const WITHOUT_REDIS: Duration = Duration::from_secs(10);
 
-/// A time in which no job ended, microseconds since 1970.
+/// A period in which no job ended, microseconds since 1970.
 #[derive(Debug, Clone, Copy)]
 struct Gap {
     from: u64,
     until: u64,
 }
 
-/// Counts and promises about how the work goes on.
+/// Figures and promises about continuous work.
 pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     let gaps = gaps(facts, records);
     vec![
@@ -33,8 +33,8 @@ pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     ]
 }
 
-/// The times between two ends under load, and before the first and after the
-/// last one.
+/// The periods between two ends during the load, including the ones before the first and
+/// after the last end.
 fn gaps(facts: &Facts, records: &Records) -> Vec<Gap> {
     let (from, until) = records.load;
     let ends = facts.events.values().flatten().filter(|event| end_of(&event.kind).is_some());
@@ -63,7 +63,7 @@ fn worst(gaps: &[Gap], records: &Records) -> String {
     format!("{}{}", seconds(gap.length()), after.unwrap_or_default())
 }
 
-/// The longest time that met a fault of each kind, the worst kind first.
+/// The longest period that overlaps a fault of each kind, the longest first.
 fn by_kind(gaps: &[Gap], records: &Records) -> String {
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     for fault in &records.faults {
@@ -78,7 +78,7 @@ fn by_kind(gaps: &[Gap], records: &Records) -> String {
     if parts.is_empty() { "no fault".to_owned() } else { parts.join(", ") }
 }
 
-/// Redis is not needed: work goes on while it is in trouble.
+/// Redis is not required: work continues while it fails.
 fn without_redis(gaps: &[Gap], records: &Records) -> Line {
     let of_redis: Vec<&Fault> = records.faults.iter().filter(|fault| fault.is_of_redis()).collect();
     let alone = |gap: &&Gap| {
@@ -96,8 +96,8 @@ fn without_redis(gaps: &[Gap], records: &Records) -> Line {
     }
 }
 
-/// From PostgreSQL's return to the next end of a job, unless it is in trouble
-/// again before.
+/// The times from PostgreSQL's return to the next end of a job, unless it fails again
+/// before.
 fn after_postgres(gaps: &[Gap], records: &Records) -> Line {
     let mut longest = None;
     let mut late = Vec::new();

@@ -1,5 +1,5 @@
-//! The checker reports every promise that is broken: each test breaks one in
-//! a run that kept all of them.
+//! Tests of the checker: each breaks one promise in a run that kept all of
+//! them, and expects the report of it.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ const PLAN: Uuid = Uuid::from_u128(3);
 const KEY: Uuid = Uuid::from_u128(4);
 const SECOND: u64 = 1_000_000;
 
-/// A worker was killed at 10 s; the job it held is claimed again at 22 s and ends.
+/// A worker was killed at 10 s; its job is claimed again at 22 s and ends.
 fn good() -> (Facts, Records) {
     let event = |seq, kind: &str, at, worker: Option<&str>| Event {
         seq,
@@ -141,7 +141,7 @@ fn a_job_that_is_gone_is_lost() {
         facts.events.clear();
         facts.attempts.clear();
     });
-    // The plan and the client's last look belong to nothing any more.
+    // The plan and the client's last note then refer to nothing.
     assert_eq!(found, ["jobs lost", "plans done twice", "ended jobs that changed"]);
 }
 
@@ -250,7 +250,7 @@ fn a_late_re_run_breaks_the_promise() {
         broken(|facts, records| {
             claimed_at(facts, at);
             records.faults.push(fault("in trouble", whom, 12, back));
-            // How the work goes on is another promise.
+            // Continuous work is another promise.
             records.load = (0, 0);
         })
     };
@@ -374,7 +374,7 @@ fn fault(what: &'static str, whom: &str, at: u64, back: u64) -> Fault {
 #[test]
 fn a_lease_that_was_lost_without_a_fault_of_its_worker_is_told() {
     let (facts, mut records) = good();
-    // Before the worker claimed the job: it had nothing to do with it.
+    // Before the worker claimed the job, so that it has no effect on it.
     records.faults[0].at = 7 * SECOND;
     let lines = check(&facts, &records);
     let told = lines.iter().find(|line| line.what.starts_with("leases lost")).unwrap();

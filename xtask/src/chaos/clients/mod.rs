@@ -1,6 +1,6 @@
-//! The clients of the run: people who ask for plans, repeat themselves, look
-//! after their jobs and change their minds. Each writes down what it sent and
-//! what it was told; nobody asks Postgres.
+//! The clients of the run: they request plans, repeat requests, watch their
+//! jobs and cancel some. Each records what it sent and received; none reads
+//! Postgres.
 
 mod notes;
 mod people;

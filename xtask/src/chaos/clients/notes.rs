@@ -1,4 +1,4 @@
-//! What a client wrote down: its own record of what it sent and was told.
+//! A client's record of what it sent and received.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,55 +8,55 @@ use uuid::Uuid;
 
 use super::wire::{Answer, Request};
 
-/// Something a client saw.
+/// An entry of a client's record.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::chaos) enum Note {
     /// A request for plans was answered with these jobs.
     Accepted {
-        /// Whose request.
+        /// The user of the request.
         user: Uuid,
         /// Its idempotency key.
         key: Uuid,
         /// The jobs in the answer.
         jobs: Vec<Uuid>,
-        /// Whether the answer said that it was a repetition.
+        /// Whether the response was a stored one.
         replayed: bool,
     },
-    /// Nobody answered in good time.
+    /// No answer came in time.
     GaveUp {
         /// The request's idempotency key.
         key: Uuid,
     },
-    /// An answer that nobody may get.
+    /// An answer that no client may get.
     Unexpected {
-        /// What was asked.
+        /// The request.
         request: String,
         /// The answer's status.
         status: u16,
         /// The answer.
         body: Value,
     },
-    /// A failure that does not say that it will pass.
+    /// A temporary failure without a Retry-After.
     Blunt {
-        /// What was asked.
+        /// The request.
         request: String,
         /// The answer's status.
         status: u16,
         /// The answer.
         body: Value,
     },
-    /// How long a request for plans waited, whatever came of it.
+    /// How long a request for plans waited, with any result.
     Waited {
         /// When it was sent, microseconds since 1970.
         at: u64,
-        /// For how long, microseconds.
+        /// How long, microseconds.
         took: u64,
-        /// Which ingress was asked, counted from 1.
+        /// The number of the ingress, from 1.
         ingress: usize,
         /// The answer's status; none when no whole answer came.
         status: Option<u16>,
     },
-    /// A job was seen in a state that cannot change any more.
+    /// A job was seen in a terminal state.
     Ended {
         /// The job.
         job: Uuid,
@@ -68,7 +68,7 @@ pub(in crate::chaos) enum Note {
         /// The event.
         event: String,
     },
-    /// A request had to be sent once more: no answer, or 5xx.
+    /// A request was sent again after no answer or a 5xx.
     SentAgain,
 }
 
@@ -77,19 +77,19 @@ pub(in crate::chaos) enum Note {
 pub(in crate::chaos) struct Notes(pub(in crate::chaos) Vec<Note>);
 
 impl Notes {
-    /// Writes an answer down if it is a failure that does not say that it will pass.
+    /// Records an answer if it is a failure without a Retry-After.
     pub(super) fn add_blunt(&mut self, request: &Request<'_>, answer: Option<Answer>) {
         let Some(answer) = answer.filter(Answer::is_blunt) else { return };
         let request = format!("{} {}", request.method, request.path);
         self.add(Note::Blunt { request, status: answer.status, body: answer.body });
     }
 
-    /// Writes something down.
+    /// Adds an entry.
     pub(in crate::chaos) fn add(&mut self, note: Note) {
         self.0.push(note);
     }
 
-    /// Puts the notes into a file, a line each, for whoever looks into a failed run.
+    /// Writes the notes to a file, one per line, for the analysis of a failed run.
     ///
     /// # Errors
     /// The system refuses.

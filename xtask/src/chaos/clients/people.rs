@@ -1,5 +1,5 @@
-//! People who ask for plans at a steady pace, each request under a key of its
-//! own that is kept for as long as it has to be repeated.
+//! Clients that request plans at a steady rate, each request with its own
+//! idempotency key, which all repeats of the request use.
 
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -16,19 +16,19 @@ use crate::clock;
 use crate::token::Claims;
 use regimen_devtools::Interrupted;
 
-/// How long a client goes on repeating a request.
+/// How long a client repeats a request.
 const STUBBORN: Duration = Duration::from_secs(45);
-/// How long the access tokens hold, seconds.
+/// The lifetime of the access tokens, seconds.
 const TOKEN_LIFE: u64 = 6 * 3600;
 
-/// Of a hundred requests, how many are sent twice at the same moment, sent
-/// again after their answer, watched to their end, and called off.
+/// The percentages of requests that are sent twice at the same moment, repeated after
+/// their answer, watched until their jobs end, and cancelled.
 const TWICE: u64 = 8;
 const AGAIN: u64 = 8;
 const WATCHED: u64 = 25;
 const CALLED_OFF: u64 = 7;
 
-/// Somebody with an account.
+/// A user with an account.
 #[derive(Debug, Clone)]
 pub(in crate::chaos) struct Person {
     pub(in crate::chaos) id: Uuid,
@@ -44,14 +44,14 @@ pub(in crate::chaos) struct Asked {
 }
 
 impl Person {
-    /// A new one, with an access token signed with `secret`.
+    /// A new user, with an access token signed with `secret`.
     pub(in crate::chaos) fn new(chance: &mut Chance, secret: &str) -> Self {
         let (id, issued_at) = (chance.uuid(), clock::seconds_since_1970());
         let claims = Claims { user: id, role: None, issued_at, life: TOKEN_LIFE };
         Self { id, bearer: format!("Bearer {}", claims.sign(secret)) }
     }
 
-    /// The header that says who asks.
+    /// The `Authorization` header.
     pub(super) fn authorization(&self) -> (&str, &str) {
         ("authorization", &self.bearer)
     }
@@ -71,17 +71,17 @@ impl Asked {
     }
 }
 
-/// Who asks, and how fast.
+/// The users, and the rate of their requests.
 pub(in crate::chaos) struct People<'a> {
     pub(in crate::chaos) stage: &'a Stage<'a>,
     pub(in crate::chaos) urls: &'a [String],
     pub(in crate::chaos) everybody: &'a [Person],
     pub(in crate::chaos) answers: &'a Value,
-    /// Between two requests of one client.
+    /// The time between two requests of one client.
     pub(in crate::chaos) pace: Duration,
 }
 
-/// One client: asks for plans until the load is over.
+/// One client: requests plans until the load is over.
 pub(in crate::chaos) fn ask(
     people: &People<'_>,
     mut chance: Chance,
@@ -92,11 +92,11 @@ pub(in crate::chaos) fn ask(
     let mut next = Instant::now() + people.pace.mul_f64(chance.below(100) as f64 / 100.0);
     while stage.loading()? {
         stage.rest(next.saturating_duration_since(Instant::now()))?;
-        // A client that was held up catches up, so that the pace is kept on average.
+        // A delayed client catches up, so that the average rate is kept.
         next += people.pace;
         let Some(person) = chance.pick(people.everybody).cloned() else { break };
         let asked = Asked::new(&mut chance, &person, people.answers);
-        // Followers live longer than the clients, so that nothing is lost here.
+        // The following clients end later than this one, so that nothing is lost here.
         if chance.percent(TWICE) {
             let _ = follow.send(Follow::now(Then::Repeat(asked.clone())));
         }
@@ -117,8 +117,8 @@ pub(in crate::chaos) fn ask(
     Ok(notes)
 }
 
-/// Sends a request until it is answered: the same key, whatever comes between.
-/// The jobs of the answer; none when nobody answers for too long.
+/// Sends a request, always with the same key, until it is answered. Returns the jobs of
+/// the answer; none if no answer comes for too long.
 pub(in crate::chaos) fn submit(
     stage: &Stage<'_>,
     doors: &Doors<'_>,
@@ -151,7 +151,7 @@ pub(in crate::chaos) fn submit(
                 });
                 return Ok(Some(jobs));
             }
-            // Being answered at this moment, or nobody who could.
+            // The first request is still in progress, or the ingress failed.
             None | Some(409 | 500..) => {
                 notes.add_blunt(&request, answer);
                 notes.add(Note::SentAgain);

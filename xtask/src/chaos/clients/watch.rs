@@ -1,5 +1,5 @@
-//! What people do after their request: send it again, watch its jobs to their
-//! end and look once more later, call one off.
+//! What clients do after their request: repeat it, watch its jobs until they
+//! end and read them once more later, or cancel one.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -15,38 +15,38 @@ use super::people::{Asked, Person, submit};
 use super::wire::{Answer, Doors, Request};
 use regimen_devtools::Interrupted;
 
-/// How long a follower waits for something to do before it looks up.
+/// How often a following client checks for the end while it waits.
 const LOOK_UP: Duration = Duration::from_millis(200);
 
-/// Something to be done, and when.
+/// A task, and when it is due.
 pub(in crate::chaos) struct Follow {
     at: Instant,
     then: Then,
 }
 
-/// What is to be done.
+/// A task.
 pub(in crate::chaos) enum Then {
-    /// The same request once more.
+    /// Send the same request again.
     Repeat(Asked),
-    /// A job to its end.
+    /// Watch a job until it ends.
     Watch(Person, Uuid),
-    /// A job is not wanted any more.
+    /// Cancel a job.
     CallOff(Person, Uuid),
 }
 
 impl Follow {
-    /// At once.
+    /// Due now.
     pub(super) fn now(then: Then) -> Self {
         Self { at: Instant::now(), then }
     }
 
-    /// After a while.
+    /// Due after this time.
     pub(super) fn after(wait: Duration, then: Then) -> Self {
         Self { at: Instant::now() + wait, then }
     }
 }
 
-/// One follower: does what comes until all clients have gone and nothing is left.
+/// One following client: performs tasks until all clients have ended and none is left.
 pub(in crate::chaos) fn follow(
     stage: &Stage<'_>,
     urls: &[String],
@@ -77,7 +77,7 @@ pub(in crate::chaos) fn follow(
     Ok(notes)
 }
 
-/// Looks at a job until it has ended, and once more after that.
+/// Reads a job until it has ended, and once more later.
 fn watch(
     stage: &Stage<'_>,
     doors: &Doors<'_>,
@@ -110,7 +110,7 @@ fn watch(
     Ok(())
 }
 
-/// Calls a job off. Told that it ended before, the person looks how.
+/// Cancels a job. If it had already ended, reads its state.
 fn call_off(
     stage: &Stage<'_>,
     doors: &Doors<'_>,
@@ -128,7 +128,7 @@ fn call_off(
                 notes.add(Note::Ended { job, state: "cancelled".to_owned() });
                 return Ok(());
             }
-            // It has ended: by itself, or by our own wish whose answer was lost.
+            // It has ended: by itself, or by a cancellation whose answer was lost.
             Some(Answer { status: 409, .. }) => {
                 return watch(stage, doors, chance, person, job, notes);
             }
@@ -142,8 +142,8 @@ fn call_off(
     Ok(())
 }
 
-/// After no answer or a 5xx: waits a moment, and says that it is worth another
-/// try. Anything else nobody may get, and is written down.
+/// After no answer or a 5xx: waits a moment and returns true for another try. Any other
+/// answer is unexpected and is recorded.
 fn try_again(
     stage: &Stage<'_>,
     chance: &mut Chance,

@@ -1,4 +1,4 @@
-//! Requests to any of the ingresses, with every answer taken for what it is.
+//! Requests to any of the ingresses, with every answer as it came.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use ureq::Agent;
 use super::super::chance::Chance;
 use crate::clock;
 
-/// How long a client waits for an answer before it asks elsewhere: longer than
-/// any answer may take, so that one that takes too long is seen.
+/// How long a client waits for an answer before it tries another ingress: longer than any
+/// answer may take, so that a slow one is recorded.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An HTTP client for this machine that gives up soon.
+/// An HTTP client for this machine with a short time limit.
 pub(in crate::chaos) fn agent() -> Agent {
     Agent::config_builder()
         .proxy(None)
@@ -28,30 +28,30 @@ pub(in crate::chaos) struct Answer {
     pub(in crate::chaos) status: u16,
     pub(in crate::chaos) body: Value,
     pub(in crate::chaos) replayed: bool,
-    /// Whether it says when to come again.
+    /// Whether it has a Retry-After.
     pub(in crate::chaos) retry_after: bool,
 }
 
 impl Answer {
-    /// Whether it is a failure that does not say that it will pass: 503 with a
-    /// time to come again is the only 5xx that does.
+    /// Whether it is a failure that does not say when to retry: only 503 with a
+    /// Retry-After does.
     pub(in crate::chaos) fn is_blunt(&self) -> bool {
         self.status >= 500 && (self.status != 503 || !self.retry_after)
     }
 }
 
-/// What came of a request at one of the doors.
+/// The result of a request to one of the ingresses.
 pub(in crate::chaos) struct Sent {
     /// None when no whole answer came.
     pub(in crate::chaos) answer: Option<Answer>,
-    /// Which door, counted from 0.
+    /// The number of the ingress, from 0.
     pub(in crate::chaos) door: usize,
-    /// When it was sent, microseconds since 1970, and how long its end took.
+    /// When it was sent, and how long until its end, microseconds.
     pub(in crate::chaos) at: u64,
     pub(in crate::chaos) took: u64,
 }
 
-/// A request, the same however often it is sent.
+/// A request, identical each time it is sent.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::chaos) struct Request<'a> {
     pub(in crate::chaos) method: &'static str,
@@ -60,7 +60,7 @@ pub(in crate::chaos) struct Request<'a> {
     pub(in crate::chaos) body: &'a str,
 }
 
-/// The ingresses, as one client sees them.
+/// The ingresses, for one client.
 pub(in crate::chaos) struct Doors<'a> {
     agent: Agent,
     urls: &'a [String],
@@ -96,7 +96,7 @@ impl<'a> Doors<'a> {
         let replayed = reply.headers().get("idempotency-replayed").is_some();
         let retry_after = reply.headers().get("retry-after").is_some();
         let text = reply.body_mut().read_to_string().ok()?;
-        // A body that is no JSON is shown as it is to whoever did not expect it.
+        // A body that is not JSON is recorded as text.
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
         Some(Answer { status, body, replayed, retry_after })
     }

@@ -2,34 +2,34 @@
 
 use clap::{Args, ValueEnum};
 
-/// A kind of fault, or all that can befall a process.
+/// A kind of fault, or all faults of a kind of process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Kind {
     /// Workers are killed, ended and frozen.
     Workers,
-    /// So are ingresses.
+    /// The same for ingresses.
     Ingresses,
-    /// Redis loses everything it has.
+    /// Redis loses all data.
     RedisForgets,
-    /// Redis dies and starts again.
+    /// Redis crashes and starts again.
     RedisCrashes,
-    /// Redis answers, but has no memory left for writes.
+    /// Redis answers, but has no memory for writes.
     RedisFull,
-    /// Redis answers, but refuses writes for want of replicas.
+    /// Redis answers, but refuses writes because it has too few replicas.
     RedisAlone,
     /// Redis answers, but is a replica.
     RedisReadOnly,
-    /// Another Redis takes over; connections that stand stay with the old one.
+    /// Another Redis becomes the master; open connections stay with the old one.
     RedisDemoted,
     /// Connections to Redis go silent.
     RedisStalls,
-    /// PostgreSQL dies and starts again.
+    /// PostgreSQL crashes and starts again.
     PostgresCrashes,
     /// Connections to PostgreSQL go silent.
     PostgresStalls,
-    /// Somebody locks the table of jobs.
+    /// A session locks the table of jobs.
     PostgresLocked,
-    /// The role's statements may not take long.
+    /// The role gets short time limits for statements.
     PostgresHurries,
     /// A pooler refuses most connections.
     PostgresRefuses,
@@ -39,7 +39,7 @@ pub(crate) enum Kind {
     Clocks,
 }
 
-/// Which kinds a run is to have.
+/// The kinds of faults of a run.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Choice {
     /// Only these faults.
@@ -61,7 +61,7 @@ impl Choice {
         kinds.iter().copied().filter(|kind| self.has(*kind)).collect()
     }
 
-    /// Which faults are chosen, for the report; none when all of them are.
+    /// The chosen faults, for the report; none if all are chosen.
     pub(in crate::chaos) fn told(&self) -> Option<String> {
         let names = |kinds: &[Kind]| -> String {
             let values = kinds.iter().filter_map(ValueEnum::to_possible_value);

@@ -1,5 +1,5 @@
-//! The seeded schedule of faults, in four lanes that know nothing of each
-//! other: workers, ingresses, Redis, Postgres. Faults of different lanes meet.
+//! The seeded schedule of faults in four independent lanes: workers, ingresses,
+//! Redis, Postgres. Faults of different lanes overlap.
 
 mod kinds;
 mod postgres;
@@ -24,88 +24,88 @@ use regimen_devtools::process::ProcessError;
 use regimen_devtools::proxy::Proxy;
 use timetable::{Timetable, Turn};
 
-/// Why a lane came to its end before its time.
+/// Why a lane ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaneError {
-    /// A process does not do what its kind promises.
+    /// A process does not behave as its kind must.
     #[error(transparent)]
     Fleet(#[from] FleetError),
-    /// A store does not come back.
+    /// A store does not start again.
     #[error(transparent)]
     Servers(#[from] ServersError),
-    /// Redis does not take what a fault consists of.
+    /// Redis refuses a command of a fault.
     #[error(transparent)]
     Redis(#[from] RespError),
-    /// PostgreSQL does not take what a fault consists of.
+    /// PostgreSQL refuses a command of a fault.
     #[error(transparent)]
     Postgres(#[from] PsqlError),
-    /// A client program of PostgreSQL does not run.
+    /// psql does not run.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// A fault that hurts nobody shows nothing.
+    /// A fault has no effect, so that it tests nothing.
     #[error("the fault \"{what}\" of {whom} did not take effect: {seen}")]
     Harmless {
-        /// What was done.
+        /// The fault.
         what: &'static str,
-        /// To what.
+        /// Its target.
         whom: &'static str,
-        /// What was seen instead.
+        /// What was observed instead.
         seen: String,
     },
-    /// We are asked to stop.
+    /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
 }
 
-/// What the stores are called, and the queues that operators pause in one of them.
+/// The names of the stores in the report, and of the queues that operators pause.
 const REDIS: &str = "Redis";
 const POSTGRES: &str = "Postgres";
 const QUEUES: &str = "queues";
 
-/// A fault, as the report tells of it.
+/// A fault, for the report.
 #[derive(Debug, Clone)]
 pub(super) struct Fault {
-    /// What was done.
+    /// The fault.
     pub(super) what: &'static str,
-    /// To what.
+    /// Its target.
     pub(super) whom: String,
-    /// When, microseconds since 1970.
+    /// When it began, microseconds since 1970.
     pub(super) at: u64,
-    /// When it was back.
+    /// When it was over.
     pub(super) back: u64,
-    /// The worker that stopped working at that moment, as Postgres knows it.
+    /// The id in Postgres of the worker that stopped working at that moment.
     pub(super) worker: Option<String>,
 }
 
 impl Fault {
-    /// Its kind, whoever of a kind it befell.
+    /// Its kind, independent of the target.
     pub(super) fn kind(&self) -> String {
         let whom = self.whom.split('-').next().unwrap_or_default();
         format!("{whom} {}", self.what)
     }
 
-    /// Whether it befell Redis, without which everything goes on.
+    /// Whether it is a fault of Redis, which must not stop the work.
     pub(super) fn is_of_redis(&self) -> bool {
         self.whom == REDIS
     }
 
-    /// Whether no job could be taken meanwhile: Postgres was in trouble, or
-    /// operators had paused what stands in it.
+    /// Whether no job could be claimed during it: Postgres failed, or operators had
+    /// paused the queues.
     pub(super) fn stops_claims(&self) -> bool {
         matches!(self.whom.as_str(), POSTGRES | QUEUES)
     }
 }
 
-/// What a lane did, and what the processes had counted until then.
+/// The faults of a lane, and what the processes had counted until then.
 #[derive(Debug, Default)]
 pub(super) struct LaneLog {
     pub(super) faults: Vec<Fault>,
     pub(super) counts: Counts,
-    /// Processes that ended although nobody touched them.
+    /// Processes that ended unexpectedly.
     pub(super) unexpected: Vec<String>,
 }
 
-/// One fault of a store after the other until the load is over. `strike`
+/// Causes the faults of one store, one after the other, until the load is over. `strike`
 /// returns when the fault has ended.
 fn one_by_one(
     stage: &Stage<'_>,
@@ -128,7 +128,7 @@ fn one_by_one(
     Ok(log)
 }
 
-/// The connections that stand go silent for a while; new ones work.
+/// Silences the open connections for a while; new ones work.
 fn stall(stage: &Stage<'_>, proxy: &Proxy, turn: &Turn) -> Result<(), LaneError> {
     if proxy.freeze() == 0 {
         let (what, whom) = turn.told();

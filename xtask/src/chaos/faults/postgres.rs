@@ -1,5 +1,5 @@
-//! What befalls PostgreSQL, and what operators do in it. Each fault is taken
-//! back when its time is over.
+//! Faults of PostgreSQL, and operators' actions in it. Each is reverted when
+//! its time is over.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use regimen_devtools::process::{Output, Process};
 use regimen_devtools::proxy::{Proxy, Refusal};
 use regimen_devtools::signal::Ending;
 
-/// What our sessions that hold a lock are called.
+/// The name of our sessions that hold a lock.
 const HOLDER: &str = "chaos lock";
 
 const LOCK: &str = "begin; lock table regimen.jobs in access exclusive mode; select pg_sleep(600)";
@@ -28,7 +28,7 @@ const LOCKS_HELD: &str = "select count(*) from pg_locks
 const UNLOCK: &str = "select pg_terminate_backend(pid) from pg_stat_activity
     where application_name = 'chaos lock'";
 
-/// As some hosts set it for their roles; sessions that stand keep what they had.
+/// Some hosts set this for their roles; open sessions keep the earlier value.
 const HURRY: &str = "alter role current_user set statement_timeout = '300ms';
     alter role current_user set lock_timeout = '150ms'";
 
@@ -38,7 +38,7 @@ const NO_HURRY: &str = "alter role current_user reset statement_timeout;
 const END_SESSIONS: &str = "select pg_terminate_backend(pid) from pg_stat_activity
     where pid <> pg_backend_pid() and backend_type = 'client backend'";
 
-/// While statements must be quick, the table is locked for so long, and free for so long.
+/// The periods for which the table is locked and free while the time limits are short.
 const HELD_UP: Duration = Duration::from_millis(900);
 const FREE: Duration = Duration::from_millis(700);
 
@@ -47,10 +47,10 @@ const PAUSE: &str = "insert into regimen.pauses (what, name, paused_by)
 
 const RESUME: &str = "delete from regimen.pauses where paused_by = 'chaos'";
 
-/// Lets everything befall PostgreSQL.
+/// Runs the lane of PostgreSQL.
 ///
 /// # Errors
-/// A fault has no effect, or PostgreSQL does not come back.
+/// A fault has no effect, or PostgreSQL does not start again.
 pub(in crate::chaos) fn postgres(
     stage: &Stage<'_>,
     keeper: PostgresKeeper<'_>,
@@ -89,8 +89,8 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Nobody reads or writes a job. Who wants to has to wait from the moment
-    /// the lock is asked for.
+    /// Blocks all reads and writes of jobs. Other sessions wait from the moment the lock
+    /// is requested.
     fn lock(&self, turn: &Turn, lasts: Duration) -> Result<(), LaneError> {
         let session = self.stage.session;
         let command = self.psql.command(HOLDER, LOCK);
@@ -109,8 +109,8 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// New sessions may not take long over a statement nor wait for a lock, and
-    /// there are locks to be waited for.
+    /// Gives new sessions short limits for statements and locks, and holds a lock that
+    /// they must wait for.
     fn hurry(&self, turn: &Turn) -> Result<(), LaneError> {
         self.psql.run(HURRY)?;
         self.psql.run(END_SESSIONS)?;
@@ -124,7 +124,7 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// Half of the sessions are lost, and most new ones are not to be had.
+    /// Closes half of the sessions and refuses most new ones.
     fn refuse(&self, turn: &Turn) -> Result<(), LaneError> {
         self.proxy.refuse_most(Some(if turn.late { Refusal::SERVER } else { Refusal::POOL }));
         self.proxy.cut_half();

@@ -1,4 +1,4 @@
-//! What befalls workers and ingresses: they are killed, ended and frozen.
+//! Faults of workers and ingresses: they are killed, ended and frozen.
 
 use std::time::Instant;
 
@@ -11,13 +11,13 @@ use crate::chaos::stop::Stage;
 use crate::clock;
 use crate::stack::StackPlan;
 
-/// What is done to a process.
+/// A fault of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Blow {
     Kill,
     Terminate,
-    /// Stands still for longer than a lease, so that others take its jobs over
-    /// and it wakes up with stale ones.
+    /// Suspends it for longer than a lease, so that others take over its jobs and it
+    /// resumes as a stale leaseholder.
     Freeze,
 }
 
@@ -54,15 +54,15 @@ pub(in crate::chaos) fn ingresses(
 struct Lane<'a> {
     stage: &'a Stage<'a>,
     plan: &'a StackPlan<'a>,
-    /// Between two blows, milliseconds.
+    /// The time between two faults, milliseconds.
     pause: (u64, u64),
-    /// How long a process stands still, milliseconds.
+    /// The length of a freeze, milliseconds.
     freeze: (u64, u64),
-    /// How many may be down or still at once.
+    /// The most processes that may be down or frozen at once.
     most: usize,
 }
 
-/// A member that stands still.
+/// A frozen process.
 struct Frozen {
     member: usize,
     until: Instant,
@@ -112,12 +112,12 @@ impl Lane<'_> {
                 Err(error) => break Err(error),
             }
         };
-        // Nobody may be left standing still, whatever happened.
+        // No process may stay frozen, whatever happened.
         thaw(members, &mut frozen, &mut log, None);
         outcome.map(|()| log)
     }
 
-    /// Strikes; returns the fault when it is not over yet.
+    /// Causes a fault; returns it if it is not over yet.
     fn strike(
         &self,
         member: &mut Member,
@@ -154,7 +154,7 @@ impl Lane<'_> {
         Ok(None)
     }
 
-    /// Starts again what ended although nobody touched it.
+    /// Restarts processes that ended unexpectedly.
     fn revive(&self, members: &mut [Member], log: &mut LaneLog) -> Result<(), LaneError> {
         for member in members {
             if let Some(how) = member.ended_by_itself() {
@@ -167,7 +167,7 @@ impl Lane<'_> {
     }
 }
 
-/// Lets those go on whose time has come; all of them without a time.
+/// Resumes the processes that are due; all without a time.
 fn thaw(members: &[Member], frozen: &mut Vec<Frozen>, log: &mut LaneLog, now: Option<Instant>) {
     let due = |frozen: &mut Frozen| now.is_none_or(|now| frozen.until <= now);
     for mut thawed in frozen.extract_if(.., due) {

@@ -1,5 +1,5 @@
-//! What befalls Redis. Each fault is seen to work before it counts, and is
-//! taken back when its time is over.
+//! Faults of Redis. Each is verified to have its effect before it counts, and
+//! is reverted when its time is over.
 
 use super::kinds::{Choice, Kind};
 use super::timetable::{Tempo, Timetable, Turn};
@@ -9,13 +9,13 @@ use crate::resp::{Connection, RespError};
 use crate::servers::RedisKeeper;
 use regimen_devtools::proxy::Proxy;
 
-/// A port that nobody serves: the master of a replica that has lost it.
+/// A port on which nothing listens: the master of a replica that has lost it.
 const NOBODY: [&str; 2] = ["127.0.0.1", "1"];
 
-/// Lets everything befall Redis.
+/// Runs the lane of Redis.
 ///
 /// # Errors
-/// A fault has no effect, or Redis does not come back.
+/// A fault has no effect, or Redis does not start again.
 pub(in crate::chaos) fn redis(
     stage: &Stage<'_>,
     keeper: RedisKeeper<'_>,
@@ -81,8 +81,8 @@ impl Lane<'_> {
         Ok(())
     }
 
-    /// As at a managed failover: another server is the master, new connections
-    /// reach it, and those that stand stay with a replica of it until that goes.
+    /// A managed failover: another server becomes the master, new connections reach it,
+    /// and open ones stay with the old server, now its replica, until that ends.
     fn demote(&mut self, turn: &Turn) -> Result<(), LaneError> {
         let old = self.keeper.fail_over(self.stage.session)?;
         self.proxy.retarget(format!("127.0.0.1:{}", self.keeper.port()));
@@ -94,7 +94,7 @@ impl Lane<'_> {
 }
 
 /// # Errors
-/// A write is not refused in the words of the fault.
+/// A write is not refused with the error of the fault.
 fn must_refuse(
     stage: &Stage<'_>,
     redis: &mut Connection,
@@ -105,7 +105,7 @@ fn must_refuse(
     loop {
         let seen = match redis.command(&["SET", "chaos:probe", "1"]) {
             Err(RespError::Refused(why)) if why.starts_with(with) => return Ok(()),
-            // A replica that takes over its master's data.
+            // A replica that is still loading its master's data.
             Err(RespError::Refused(why)) if why.starts_with("LOADING") => {
                 stage.session.pause()?;
                 continue;

@@ -1,4 +1,5 @@
-//! What befalls a store, when, and for how long: drawn by the seed alone.
+//! The schedule of a store's faults: which, when and for how long, drawn from
+//! the seed alone.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use super::kinds::{Choice, Kind};
 use super::{POSTGRES, QUEUES, REDIS};
 use crate::chaos::chance::{Chance, Deck};
 
-/// What can befall Redis.
+/// The kinds of faults of Redis.
 const OF_REDIS: [Kind; 7] = [
     Kind::RedisForgets,
     Kind::RedisCrashes,
@@ -17,7 +18,7 @@ const OF_REDIS: [Kind; 7] = [
     Kind::RedisStalls,
 ];
 
-/// What can befall PostgreSQL, and what operators do in it.
+/// The kinds of faults of PostgreSQL, and of operators' actions in it.
 const OF_POSTGRES: [Kind; 6] = [
     Kind::PostgresCrashes,
     Kind::PostgresStalls,
@@ -27,39 +28,39 @@ const OF_POSTGRES: [Kind; 6] = [
     Kind::Paused,
 ];
 
-/// How closely faults of the stores follow each other.
+/// How closely the stores' faults follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::chaos) enum Tempo {
-    /// Long enough to hurt, with time to recover.
+    /// Long faults with time to recover.
     Steady,
-    /// Every fault once in a minute.
+    /// Every fault once per minute.
     Brisk,
 }
 
-/// One fault to come.
+/// One future fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Turn {
     /// The time before it.
     pub(super) pause: Duration,
     pub(super) kind: Kind,
-    /// How long it lasts, where that is not up to the store.
+    /// How long it lasts, unless that depends on the store.
     pub(super) lasts: Duration,
-    /// Which of its two forms it takes, where it has two: what was sent into
-    /// the silence arrives late in one of them, and never in the other.
+    /// Which variant it is, if there are two: whether what was sent while the connection
+    /// was silent arrives late or never.
     pub(super) late: bool,
 }
 
-/// Endless faults of one store.
+/// An endless sequence of faults of one store.
 pub(super) struct Timetable {
     chance: Chance,
     deck: Deck<Kind>,
     tempo: Tempo,
-    /// Between two faults, milliseconds.
+    /// The time between two faults, milliseconds.
     pause: (u64, u64),
 }
 
 impl Timetable {
-    /// What befalls Redis.
+    /// The sequence of Redis.
     pub(super) fn of_redis(seed: u64, tempo: Tempo, choice: &Choice) -> Self {
         let pause = match tempo {
             Tempo::Steady => (10_000, 35_000),
@@ -68,7 +69,7 @@ impl Timetable {
         Self::new(seed, "Redis", tempo, pause, choice.of(&OF_REDIS))
     }
 
-    /// What befalls PostgreSQL.
+    /// The sequence of PostgreSQL.
     pub(super) fn of_postgres(seed: u64, tempo: Tempo, choice: &Choice) -> Self {
         let pause = match tempo {
             Tempo::Steady => (15_000, 40_000),
@@ -118,7 +119,7 @@ fn lasts(kind: Kind, tempo: Tempo) -> (u64, u64) {
 }
 
 impl Turn {
-    /// What is done to whom, as the report tells it.
+    /// The fault and its target, for the report.
     pub(super) fn told(&self) -> (&'static str, &'static str) {
         match self.kind {
             Kind::RedisForgets => ("FLUSHALL", REDIS),
