@@ -1,10 +1,11 @@
-//! What a deleted account leaves behind, and its end: quiz answers, jobs, replies,
-//! events, kept answers, notices and links to customers go; what was spent stays,
-//! without the person.
+//! Erases what a deleted account leaves: quiz answers, jobs, replies, events,
+//! stored responses, notices and links to customers. Spending is kept without
+//! the user.
 //!
-//! Contract: every step is bounded and may be repeated, by anybody, at any time. A
-//! process that dies in between leaves the account due, and the next look goes on.
-//! Who comes back under the same id keeps what is younger than the deletion.
+//! Contract: every step is bounded, idempotent and safe to run concurrently. If
+//! a process dies in between, the account stays due and the next run continues.
+//! Data younger than the deletion stays, because a user may return with the
+//! same id.
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::ToSql;
@@ -15,22 +16,22 @@ use super::billing::customers;
 use super::jobs::DeletedAccount;
 use super::{Client, DbError, GenericClient, Transaction};
 
-/// In the place of the person, in what is kept of what was spent.
+/// The user id in spending records that are kept.
 pub const NOBODY: Uuid = Uuid::nil();
 
-/// What became of a wish to delete an account.
+/// The result of a request to delete an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
-    /// The profile is gone; the rest goes within a day.
+    /// The profile is deleted; the rest is erased within a day.
     Deleted {
-        /// Since when.
+        /// The time of the deletion.
         at: DateTime<Utc>,
     },
-    /// A subscription would go on being paid for.
+    /// A subscription of the user would renew; nothing was deleted.
     Subscribed,
 }
 
-/// A subscription of the user's that renews by itself.
+/// Whether the user has a subscription that renews.
 const RENEWS: &str = "-- renewing subscription
     select exists (
         select from regimen.subscriptions s join regimen.customers c on c.id = s.customer_id
@@ -38,20 +39,20 @@ const RENEWS: &str = "-- renewing subscription
             and s.status in ('active', 'trialing', 'past_due', 'unpaid', 'paused')
     ) as renews";
 
-/// Noted first, by the clock of the trigger on profiles, which notes it too.
+/// Recorded first, with the clock that the trigger on profiles uses; the trigger records
+/// it, too.
 const NOTE: &str = "-- note deleted account
     insert into regimen.deleted_accounts (user_id) values ($1)
     on conflict (user_id) do update set
         deleted_at = excluded.deleted_at, looked_at = excluded.looked_at, jobs_ended_at = null,
         erase_at = excluded.erase_at, erased_at = null";
 
-/// Deletes a user's account: their rows in the app's tables, and their profile.
-/// From its commit on none of their jobs is sent to a provider; workers do the rest.
-/// Asking again changes nothing for the worse.
+/// Deletes a user's account: their rows in the app's tables, and their profile. After its
+/// commit none of their jobs is sent to a provider; workers do the rest. Idempotent.
 ///
 /// # Errors
-/// Nothing was deleted. A row to blame is one of another table of the app's that
-/// refers to the profile and does not go with it.
+/// Nothing was deleted. An error that blames a row comes from another of the app's tables
+/// whose foreign key prevents the deletion of the profile.
 pub async fn delete_account(
     tx: &Transaction<'_>,
     user: Uuid,
@@ -77,17 +78,16 @@ pub async fn delete_account(
     Ok(Deletion::Deleted { at })
 }
 
-/// Accounts whose jobs have ended and of which something may be left, those first
-/// that are due for longest.
+/// Accounts whose jobs have ended and that may have data left, the longest due first.
 #[derive(Debug, Clone, Copy)]
 pub struct LeftBehind<'a> {
-    /// At most so many.
+    /// The highest number.
     pub limit: i64,
-    /// Accounts to leave alone.
+    /// Accounts to leave out.
     pub quarantine: &'a [Uuid],
 }
 
-/// Takes accounts to look at. Nobody else takes them within a minute.
+/// Takes accounts to process. No other worker takes them within a minute.
 ///
 /// # Errors
 /// Nothing was taken.
@@ -140,7 +140,7 @@ impl Batch for LeftBehind<'_> {
     }
 }
 
-/// Rows of a user (`$1`) from before the deletion (`$2`), up to `$3` of them.
+/// Up to `$3` rows of a user (`$1`) from before the deletion (`$2`).
 struct Part {
     what: &'static str,
     sql: &'static str,
@@ -183,8 +183,8 @@ macro_rules! rows_of_user {
     };
 }
 
-/// The app's own rows; the profile last. With another table that refers to it, the
-/// app decides what becomes of that.
+/// The app's rows; the profile last. For other tables that reference it, the app's
+/// foreign keys decide.
 const APP_ROWS: &[Part] = &[
     rows_of_user!("public.ai_meal_plans", "user_id", "created_at"),
     rows_of_user!("public.ai_workout_plans", "user_id", "created_at"),
@@ -197,7 +197,7 @@ const APP_ROWS: &[Part] = &[
     rows_of_user!("public.profiles", "id", "created_at"),
 ];
 
-/// Whoever has a profile is a user again, and their customer is theirs.
+/// Data of a user with a profile is kept, because the user has returned.
 const OUR_ROWS: &[Part] = &[
     rows_of_user!("regimen.idempotency_keys", "user_id", "created_at"),
     rows_of_user!("regimen.plan_origins", "user_id", "at"),
@@ -205,7 +205,7 @@ const OUR_ROWS: &[Part] = &[
     rows_of_user!("regimen.open_checkouts", "user_id", "made_at"),
     Part {
         what: "regimen.generations",
-        // This month's still count against a user who comes back.
+        // Those of this month still count if the user returns.
         sql: "-- erase generations
             delete from regimen.generations where ctid = any(array(
                 select ctid from regimen.generations
@@ -215,7 +215,7 @@ const OUR_ROWS: &[Part] = &[
     },
     Part {
         what: "regimen.ai_usage",
-        // A call that was broken off is settled after the deletion: its job tells.
+        // An interrupted call may be settled after the deletion; its job tells its time.
         sql: "-- spent by nobody
             update regimen.ai_usage set user_id = '00000000-0000-0000-0000-000000000000'
             where attempt_id = any(array(
@@ -227,7 +227,7 @@ const OUR_ROWS: &[Part] = &[
     },
     Part {
         what: "regimen.stripe_events",
-        // The row stays, so that the event is not taken in again.
+        // The row stays, so that the event is not stored again.
         sql: "-- empty stripe events
             update regimen.stripe_events set payload = '{}', customer_id = null,
                 object_id = null, error_detail = null,
@@ -242,12 +242,12 @@ const OUR_ROWS: &[Part] = &[
     },
 ];
 
-/// What a look at an account removed.
+/// What one run over an account erased.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Erased {
-    /// Rows by table, of those where there were any.
+    /// Rows per table, without zeros.
     pub rows: Vec<(&'static str, u64)>,
-    /// There is more of it.
+    /// More rows are left.
     pub more: bool,
 }
 
@@ -260,10 +260,10 @@ impl Erased {
     }
 }
 
-/// Removes up to `limit` rows of each kind.
+/// Erases up to `limit` rows of each kind.
 ///
 /// # Errors
-/// What was removed before stays removed.
+/// What was erased before the error stays erased.
 pub async fn erase_some(
     client: &mut Client,
     account: DeletedAccount,
@@ -280,23 +280,23 @@ pub async fn erase_some(
     Ok(erased)
 }
 
-/// Which of an account's jobs the next page is about.
+/// The position in an account's jobs, newest first.
 #[derive(Debug, Clone, Copy)]
 pub struct JobsAfter(DateTime<Utc>, Uuid);
 
 impl JobsAfter {
-    /// The newest from before the deletion.
+    /// Begins with the newest from before the deletion.
     pub fn newest((_, deleted_at): DeletedAccount) -> Self {
         Self(deleted_at, Uuid::max())
     }
 }
 
-/// Removes the account's ended jobs with all that hangs on them, a page of `limit`
-/// at a time; returns how many, and where to go on. What a callback is still owed for
-/// loses all but the fact of its end, and goes once that is told, or after 20 hours.
+/// Deletes up to `limit` of the account's ended jobs with everything that belongs to
+/// them; returns their number and the next position. A job with an undelivered callback
+/// is emptied and deleted when the callback is delivered or dead, or after 20 hours.
 ///
 /// # Errors
-/// Nothing was removed.
+/// Nothing was deleted.
 pub async fn erase_jobs(
     client: &impl GenericClient,
     (user, deleted_at): DeletedAccount,
@@ -343,8 +343,8 @@ pub async fn erase_jobs(
     Ok((gone.unsigned_abs(), next.map(|(at, id)| JobsAfter(at, id))))
 }
 
-/// Takes the person out of their customers and subscriptions, one by one under the
-/// lock that their events are applied under.
+/// Removes the user from their customers and subscriptions, one customer at a time under
+/// the lock that applying its events uses.
 async fn unlink(
     client: &mut Client,
     user: Uuid,
@@ -387,11 +387,11 @@ async fn unlink(
     Ok(())
 }
 
-/// Notes how it stands: erased, or when to look again at what has to stay for now.
+/// Records the result: erased, or the time of the next run for what must stay for now.
 /// Returns whether nothing is left.
 ///
 /// # Errors
-/// It is looked at again in a minute.
+/// The account is due again in a minute.
 pub async fn conclude(
     client: &impl GenericClient,
     (user, deleted_at): DeletedAccount,
@@ -416,12 +416,12 @@ pub async fn conclude(
              returning erased_at is not null as erased",
         )
         .await?;
-    // None: deleted once more meanwhile, so there is another look.
+    // None: the account was deleted again in the meantime, so it stays due.
     let row = client.query_opt(&statement, &[&user, &deleted_at]).await?;
     Ok(row.map(|row| row.try_get("erased")).transpose()?.unwrap_or(false))
 }
 
-/// Something about a user came in after all was erased: it is looked at once more.
+/// Makes an erased account due again, because data of the user has arrived later.
 ///
 /// # Errors
 /// Postgres failed.
@@ -438,7 +438,7 @@ pub async fn look_again(client: &impl GenericClient, user: Uuid) -> Result<(), D
     Ok(())
 }
 
-/// For how many seconds the account has been due that waits longest.
+/// How many seconds ago the longest due account became due.
 ///
 /// # Errors
 /// Postgres failed.

@@ -1,4 +1,4 @@
-//! SQL of what a user takes along: their own rows as JSON, a page at a time.
+//! SQL of a user's data export: their own rows as JSON, a page at a time.
 
 use uuid::Uuid;
 
@@ -17,7 +17,8 @@ pub enum Rows {
     Usage,
 }
 
-/// The ids first, by user alone: no statistics lead to the rows of others.
+/// Selects the ids first, by user alone, so that no statistics lead the planner through
+/// others' rows.
 macro_rules! page {
     ($name:literal, $table:literal, $id:literal, $row:literal) => {
         concat!(
@@ -82,7 +83,7 @@ pub async fn profile(client: &impl GenericClient, user: Uuid) -> Result<Option<S
     row.map(|row| Ok(row.try_get("row")?)).transpose()
 }
 
-/// Up to `limit` rows behind `after`: their ids, and each as JSON text.
+/// Up to `limit` rows after `after`: the id of each, and the row as JSON text.
 ///
 /// # Errors
 /// Postgres failed.

@@ -1,10 +1,10 @@
-//! What has been kept long enough: whose turn it is to remove it, and pages of
-//! rows along an index.
+//! SQL of the retention run: the lease of the worker that runs it, and pages of
+//! expired rows along an index.
 //!
-//! A page is read by one statement and removed by another, which looks at each
-//! row again. What must stay for now (a callback that is still owed, an event that
-//! nobody has applied) is passed over; the next page begins behind it, so that it
-//! holds up nothing.
+//! One statement reads a page, and another deletes it after checking each row
+//! again. Rows that are still needed (a callback not delivered, an event not
+//! applied) are skipped, and the next page begins after them, so that they do
+//! not block others.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use super::planner::by_index;
 use super::{Client, DbError, GenericClient, Transaction, elapsed};
 use crate::named::named;
 
-/// What is kept for a while.
+/// Data with a retention period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kept {
-    /// What providers replied, beside the attempts of ended jobs.
+    /// The providers' raw replies of ended jobs.
     Replies,
     /// Events and attempts of ended jobs.
     Events,
     /// Ended jobs.
     Jobs,
-    /// Stripe's events that are settled.
+    /// Processed Stripe events.
     StripeEvents,
-    /// What users were told about payments.
+    /// Notices to users about payments.
     Notices,
-    /// The record of what operators did.
+    /// The audit log of operators' actions.
     Audit,
 }
 
@@ -41,12 +41,12 @@ named!(Kept, "thing that is kept", {
     Audit => "audit",
 });
 
-/// Levels of `regimen.jobs.kept`, the fullest first.
+/// The levels of `regimen.jobs.kept`, the fullest first.
 const REPLIES_KEPT: i16 = 2;
 const EVENTS_KEPT: i16 = 1;
 
-/// The jobs of one level in the order of their ends. Only one index has this order, and
-/// both bounds are its own: younger jobs of the level are not read.
+/// The jobs of one level, ordered by their ends. Only one index has this order, and both
+/// bounds apply to it, so younger jobs of the level are not read.
 const PAGE_OF_LEVEL: &str = "-- page of ended jobs by what is kept
     select id::text as key, finished_at as at from regimen.jobs
     where finished_at is not null and kept > 0 and kept = $4::smallint
@@ -74,7 +74,7 @@ const PAGE_OF_AUDIT: &str = "-- page of admin actions
     where at > $1 and at <= now() - make_interval(secs => $2)
     order by at limit $3";
 
-/// Here as below: rows are looked up by id alone, whatever the planner believes.
+/// Here and below rows are found by id alone, whatever the planner estimates.
 const FORGET_REPLIES: &str = "-- forget raw replies
     with named as materialized (
         select id, kept, finished_at from regimen.jobs
@@ -102,8 +102,8 @@ const FORGET_EVENTS: &str = "-- forget events and attempts
     update regimen.jobs set kept = 0 where id = any(array(select id from over))
     returning id::text as key";
 
-/// Their events, attempts and callbacks go with them; so does the count of their
-/// generation, unless this month's limit still needs it.
+/// Their events, attempts and callbacks are deleted with them, and so is the count of
+/// their generation, unless this month's limit still needs it.
 const FORGET_JOBS: &str = "-- forget jobs
     with named as materialized (
         select id, generation_id, finished_at from regimen.jobs
@@ -151,9 +151,9 @@ const FORGET_AUDIT: &str = "-- forget admin actions
     returning id::text as key";
 
 impl Kept {
-    /// The walks over what is over: the page, and the level of jobs it is about.
-    /// What has lost its replies has its events still; where replies are kept for
-    /// longer than events, they go with them.
+    /// The walks over expired rows: the query of a page, and the level of jobs it
+    /// selects. Jobs without raw replies still have events; if raw replies are kept
+    /// longer than events, they are deleted with the attempts.
     fn walks(self) -> &'static [Walk] {
         const fn walk(page: &'static str, level: Option<i16>) -> Walk {
             Walk { page, level }
@@ -193,7 +193,7 @@ struct Walk {
     level: Option<i16>,
 }
 
-/// Where a run over everything that is over has come to.
+/// The position of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     walk: usize,
@@ -206,16 +206,16 @@ impl Default for Place {
     }
 }
 
-/// Rows that are over, oldest first.
+/// Expired rows, oldest first.
 #[derive(Debug)]
 pub struct Page {
-    /// Which.
+    /// Their keys.
     pub keys: Vec<String>,
-    /// Where the next page begins; none behind the last one.
+    /// The start of the next page; none after the last one.
     pub next: Option<Place>,
 }
 
-/// Up to `limit` rows older than `age`, from `place` on.
+/// Up to `limit` rows older than `age`, starting at `place`.
 ///
 /// # Errors
 /// Postgres failed.
@@ -239,7 +239,7 @@ pub async fn page(
     tx.rollback().await?;
     let full = i64::try_from(rows.len()).is_ok_and(|found| found >= limit);
     let next = match rows.last().filter(|_| full) {
-        // Rows of the same moment behind the page wait for the next run.
+        // Rows with the same time as the page's last row wait for the next run.
         Some(last) => Some(Place { after: last.try_get("at")?, ..place }),
         None if place.walk + 1 < kept.walks().len() => {
             Some(Place { walk: place.walk + 1, ..Place::default() })
@@ -250,10 +250,10 @@ pub async fn page(
     Ok(Page { keys: keys.collect::<Result<_, DbError>>()?, next })
 }
 
-/// Removes those of the rows that are still over and not needed any more.
+/// Deletes those of the rows that are still expired and not needed.
 ///
 /// # Errors
-/// Nothing was removed.
+/// Nothing was deleted.
 pub async fn forget(
     client: &mut Client,
     kept: Kept,
@@ -283,8 +283,8 @@ impl Batch for Over {
     }
 }
 
-/// Makes `holder` the one to remove what is over, for `hold`; false when the last
-/// run began less than `every` ago, or another one is at it.
+/// Gives `holder` the lease of the retention run for `hold`; false if the last complete
+/// run began less than `every` ago, or another worker holds the lease.
 ///
 /// # Errors
 /// Postgres failed.
@@ -307,7 +307,7 @@ pub async fn begin(
     Ok(client.execute(&statement, &[&holder, &hold, &every]).await? == 1)
 }
 
-/// Holds on for another `hold`; false when somebody else has taken over.
+/// Extends the lease by `hold`; false if another worker has taken it.
 ///
 /// # Errors
 /// Postgres failed.
@@ -326,10 +326,10 @@ pub async fn hold_on(
     Ok(client.execute(&statement, &[&holder, &hold.as_secs_f64()]).await? == 1)
 }
 
-/// Lets go; a run that was `complete` makes the next one wait for its time.
+/// Releases the lease. After a `complete` run the next one waits for its time.
 ///
 /// # Errors
-/// Postgres failed; the turn ends by itself.
+/// Postgres failed; the lease expires by itself.
 pub async fn end(client: &impl GenericClient, holder: &str, complete: bool) -> Result<(), DbError> {
     let statement = client
         .prepare_cached(
@@ -344,7 +344,7 @@ pub async fn end(client: &impl GenericClient, holder: &str, complete: bool) -> R
     Ok(())
 }
 
-/// How long ago the last run began that came to its end; none before the first.
+/// The time since the start of the last complete run; none before the first.
 ///
 /// # Errors
 /// Postgres failed.

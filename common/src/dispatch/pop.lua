@@ -1,6 +1,6 @@
 -- Takes messages from two lists by weight, oldest first.
 -- KEYS[1] first list, KEYS[2] second list.
--- ARGV[1] how many at most, ARGV[2] and ARGV[3] the lists' weights (0: leave it alone),
+-- ARGV[1] the highest number, ARGV[2] and ARGV[3] the lists' weights (0: skip the list),
 -- ARGV[4] the caller's running count of picks, so that small pops keep the shares.
 -- Reply: the messages of the first list and those of the second.
 local want = tonumber(ARGV[1])

@@ -1,17 +1,17 @@
--- GCRA over several policies in one step: all pass and are counted, or none is.
+-- GCRA over several policies, atomically: all pass and are counted, or none is.
 --
--- KEYS: one a policy; each holds the policy's theoretical arrival time (TAT)
+-- KEYS: one per policy; each holds the policy's theoretical arrival time (TAT)
 --       in microseconds since 1970. All share one hash tag.
--- ARGV: 1 units to take: 1 takes, 0 only looks, -1 gives one back
+-- ARGV: 1 units to take: 1 takes one, 0 only reads, -1 returns one
 --       2 microseconds to add to the server's clock, 0 outside of tests
---       then for each key: microseconds one unit takes to come back, units at
---       once, and 1 when a refusal counts or 0 when it is only reported
--- Reply: the time used, then for each key: 1 when it passes alone else 0,
---       units left, microseconds until one more is there, and microseconds
---       until it passes (0 when it does)
+--       then for each key: microseconds until one unit is restored, the burst,
+--       and 1 if a refusal counts or 0 if it is only reported
+-- Reply: the time used, then for each key: 1 if it passes alone, else 0, the
+--       units left, microseconds until one more is restored, and microseconds
+--       until it passes (0 if it does)
 --
--- The clock is the server's, so callers' clocks do not matter. Every key
--- written expires when it would be back at full quota.
+-- Uses the server's clock, so that callers' clocks do not matter. Every key
+-- expires when its quota would be full again.
 
 local units = tonumber(ARGV[1])
 local time = redis.call('TIME')
@@ -23,10 +23,10 @@ local pass = true
 for i, key in ipairs(KEYS) do
   local interval = tonumber(ARGV[i * 3])
   local span = interval * tonumber(ARGV[i * 3 + 1])
-  -- A clock that was set back locks nobody out for longer than the span.
+  -- If the clock was set back, clients are refused for at most the span.
   local stored = tonumber(redis.call('GET', key) or 0)
   local tat = math.min(math.max(stored, now), now + span)
-  -- A look asks whether one unit could be taken.
+  -- A read tells whether one unit could be taken.
   local asked = units == 0 and 1 or units
   local wait = math.max(tat + asked * interval - span - now, 0)
   policies[i] = { interval = interval, span = span, tat = tat, wait = wait }

@@ -1,6 +1,6 @@
--- One step of a walk over all keys: those in whose names one of the users stands.
--- KEYS[1] leads to the server; ARGV: cursor, pattern, steps of the server, users.
--- Keys are only named, none is read.
+-- One step of a scan over all keys: returns those whose names contain one of the users.
+-- KEYS[1] routes the call to the server; ARGV: cursor, pattern, keys per step, users.
+-- No key's value is read.
 local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
 local found = {page[1]}
 for _, key in ipairs(page[2]) do

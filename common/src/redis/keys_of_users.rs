@@ -1,9 +1,9 @@
-//! The keys that name a user: counts of rate limits and of a month's spend. They
-//! run out by themselves, in a day with the usual limits; who is erased, or set free
-//! by an operator, loses them at once.
+//! Finds and deletes the keys that contain a user's id: counters of rate limits
+//! and of a month's spending. They expire by themselves; for an erased user, or
+//! one that an operator resets, they are deleted at once.
 //!
-//! Nothing lists them, so that no request has to keep a list. The walk over all keys
-//! goes in short steps and holds up nobody.
+//! There is no list of these keys, so that requests need not maintain one. The
+//! scan over all keys runs in short steps that do not block the server.
 
 use std::sync::LazyLock;
 
@@ -14,10 +14,10 @@ use super::{Redis, RedisError};
 
 static FIND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("keys_of_users.lua")));
 
-/// Keys the server looks at in one step.
+/// Keys that the server examines per step.
 const STEP: usize = 1_000;
 
-/// The keys of `users`, by their full names.
+/// The full names of the keys of `users`.
 ///
 /// # Errors
 /// Redis is away.
@@ -41,7 +41,7 @@ pub async fn keys_of_users(redis: &Redis, users: &[Uuid]) -> Result<Vec<String>,
         cursor = answer.remove(0);
         found.extend(answer);
         if cursor == "0" {
-            // A walk may meet a key twice.
+            // A scan may return a key twice.
             found.sort();
             found.dedup();
             return Ok(found);
@@ -49,7 +49,7 @@ pub async fn keys_of_users(redis: &Redis, users: &[Uuid]) -> Result<Vec<String>,
     }
 }
 
-/// Removes the keys of `users`; returns how many there were.
+/// Deletes the keys of `users`; returns their number.
 ///
 /// # Errors
 /// Redis is away.
@@ -61,7 +61,7 @@ pub async fn forget_users(redis: &Redis, users: &[Uuid]) -> Result<usize, RedisE
     Ok(keys.len())
 }
 
-/// `text` as a pattern that fits nothing else.
+/// `text` as a pattern that matches only itself.
 fn literal(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for character in text.chars() {

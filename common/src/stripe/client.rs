@@ -86,7 +86,7 @@ impl StripeClient {
         self.access.key.is_some()
     }
 
-    /// Asks, up to three times; `request` changes nothing.
+    /// Sends a request that changes nothing, up to three times.
     ///
     /// # Errors
     /// As [`StripeError`] lists them.
@@ -97,7 +97,7 @@ impl StripeClient {
         Ok(self.read_reply(&request).await?.value)
     }
 
-    /// The same, with what came beside the object.
+    /// The same, with the reply's metadata.
     ///
     /// # Errors
     /// As [`StripeError`] lists them.
@@ -128,7 +128,7 @@ impl StripeClient {
         measured(async { self.until_answered(request, key).await?.typed() }).await
     }
 
-    /// Asks once, without a repetition; `request` changes nothing.
+    /// Sends a request that changes nothing once, without retries.
     ///
     /// # Errors
     /// As [`StripeError`] lists them.
@@ -253,7 +253,7 @@ fn made_at(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     httpdate::parse_http_date(date).ok().map(DateTime::from)
 }
 
-/// Stripe's own word on whether to call again.
+/// Stripe's header that tells whether to retry.
 fn told_to_repeat(headers: &HeaderMap) -> Option<bool> {
     headers.get("stripe-should-retry")?.to_str().ok()?.parse().ok()
 }

@@ -1,59 +1,59 @@
-//! Why a call to Stripe brought no result, and whether calling again helps.
+//! Errors of calls to Stripe, and whether a retry can help.
 
 use reqwest::StatusCode;
 use serde_json::Value;
 
-/// A call that brought no result.
+/// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum StripeError {
-    /// There is no key to call with.
+    /// There is no key.
     #[error(
         "STRIPE_SECRET_KEY is not set, so Stripe cannot be asked; set it and try again (an event: replay it)"
     )]
     NoKey,
-    /// No reply, or none in time: what was asked may have been done.
+    /// No reply, or none in time; the change may have been made.
     #[error("Stripe did not answer: {}", describe(.0))]
     Away(reqwest::Error),
-    /// Stripe is overloaded or has trouble of its own, or we ask too often.
+    /// Stripe is overloaded or fails, or there are too many requests.
     #[error("Stripe answered {status}; ask again later")]
     Busy {
         /// The HTTP status.
         status: u16,
     },
-    /// A call with the same idempotency key is under way.
+    /// A call with the same idempotency key is in progress.
     #[error("Stripe is still working on a call with the same idempotency key")]
     InFlight,
     /// The idempotency key was used with other parameters.
     #[error("the idempotency key was used for another call")]
     KeyReused,
-    /// The key is wrong, expired, or may not do this.
+    /// The key is wrong or expired, or lacks a permission.
     #[error(
         "Stripe refused STRIPE_SECRET_KEY with {0}; use a key of this account and mode with the rights that .env.example lists"
     )]
     Forbidden(Refusal),
-    /// There is no such object, for this account and mode.
+    /// There is no such object in this account and mode.
     #[error("Stripe knows no such object: {0}")]
     Missing(Refusal),
     /// A payment was declined.
     #[error("the payment was declined: {0}")]
     Declined(Refusal),
-    /// Stripe finds the call wrong.
+    /// Stripe refused the request as invalid.
     #[error("Stripe refused the call: {0}")]
     Refused(Refusal),
-    /// The reply is not what was asked for.
+    /// The reply does not have the expected form.
     #[error("Stripe's reply cannot be read")]
     Unreadable,
 }
 
-/// Stripe's own words for a refusal. Its message is left out: it may repeat
-/// parts of our key or of other people's ids.
+/// Stripe's description of a refusal, without its message, which may contain parts of our
+/// key or others' ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
     /// Stripe's `code`, else its `type`.
     pub code: String,
-    /// The parameter it is about.
+    /// The parameter it concerns.
     pub param: Option<String>,
 }
 
@@ -68,7 +68,7 @@ impl std::fmt::Display for Refusal {
 }
 
 impl StripeError {
-    /// What a reply that is no success means.
+    /// The error of an unsuccessful reply.
     pub(super) fn of_reply(status: StatusCode, body: &Value) -> Self {
         let error = body.get("error");
         let word = |name: &str| {
@@ -95,8 +95,8 @@ impl StripeError {
         }
     }
 
-    /// Whether the same call may bring a result later. A wrong key counts:
-    /// operators put it right.
+    /// Whether the same call may succeed later. A wrong key counts, because operators
+    /// correct it.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Away(_)
@@ -112,7 +112,7 @@ impl StripeError {
         }
     }
 
-    /// What dead letters are listed under.
+    /// The code under which dead letters are listed.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoKey => "no_stripe_key",
@@ -128,7 +128,7 @@ impl StripeError {
         }
     }
 
-    /// One word for the metrics of calls and the record of what operators did.
+    /// The label for the metrics of calls and the audit log.
     pub fn label(&self) -> &'static str {
         match self {
             Self::NoKey => "no_key",

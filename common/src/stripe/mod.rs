@@ -1,5 +1,4 @@
-//! Calls to Stripe's API, for both binaries: one way to send a request, repeat
-//! it, and understand a refusal.
+//! Calls to Stripe's API, for both binaries: sending, retries and errors.
 
 mod client;
 mod error;

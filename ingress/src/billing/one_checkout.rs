@@ -93,7 +93,7 @@ async fn close(state: &AppState, session: &str) -> Result<End, ApiError> {
     let request = ExpireCheckoutSession::new(session).build();
     match state.stripe.write::<Session>(request, &key).await {
         Ok(_) | Err(StripeError::Missing(_)) => return Ok(End::Closed),
-        // It is open no more; as what, it says itself.
+        // It is no longer open; its own state tells why.
         Err(StripeError::Refused(_)) => {}
         Err(error) => return Err(error.into()),
     }

@@ -1,4 +1,4 @@
-//! A user's own account: taking everything along, and deleting it.
+//! A user's own account: exporting its data, and deleting it.
 
 use std::fmt::Write as _;
 use std::io;
@@ -36,19 +36,19 @@ pub fn router(state: &AppState) -> OpenApiRouter<AppState> {
 /// A deleted account.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AccountDeleted {
-    /// Since when no job of it is sent to a provider.
+    /// From this time on no job of the account is sent to a provider.
     pub deleted_at: DateTime<Utc>,
-    /// By when nothing is left but what was spent, without a name.
+    /// By this time only spending is left, without the user.
     pub gone_by: DateTime<Utc>,
 }
 
 /// Delete your account
 ///
-/// Profile, quizzes and plans are gone with the answer. Waiting jobs are cancelled
-/// before a provider is asked, running ones stopped; jobs, replies, kept answers,
-/// notices and links to customers are gone within a day. What calls cost is kept
-/// without your id. Signing in is the app's: it deletes that itself. Asking again is
-/// safe.
+/// The response means that profile, quizzes and plans are deleted. Queued jobs are
+/// cancelled before a provider is called, and running ones are stopped. Jobs, replies,
+/// stored responses, notices and links to customers are erased within a day. The cost of
+/// calls is kept without your id. The login belongs to the app, which deletes it itself.
+/// Idempotent.
 #[utoipa::path(delete, path = "/v1/account", tag = "account", security(("token" = [])),
     responses((status = ACCEPTED, body = AccountDeleted),
         (status = CONFLICT, body = Problem, content_type = "application/problem+json",
@@ -91,29 +91,29 @@ async fn delete(
     Ok((StatusCode::ACCEPTED, Json(body)))
 }
 
-/// Everything that is kept of a user; only its schema is used, for the answer is
-/// written row by row.
+/// All data kept about a user. Used only for the schema, because the response is written
+/// row by row.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AccountExport {
-    /// When it was written.
+    /// The time of the export.
     exported_at: DateTime<Utc>,
-    /// Whose it is.
+    /// The user.
     user_id: Uuid,
-    /// The profile as the app keeps it; null without one.
+    /// The profile as the app stores it; null if there is none.
     #[schema(value_type = Option<Object>)]
     profile: Value,
     /// Quizzes with their answers, and the targets computed from them.
     #[schema(value_type = Vec<Object>)]
     quizzes: Value,
-    /// Meal plans as the app keeps them.
+    /// Meal plans as the app stores them.
     #[schema(value_type = Vec<Object>)]
     meal_plans: Value,
-    /// Workout plans as the app keeps them.
+    /// Workout plans as the app stores them.
     #[schema(value_type = Vec<Object>)]
     workout_plans: Value,
     /// Jobs, newest first, as in lists.
     jobs: Vec<JobView>,
-    /// What each paid call used and cost.
+    /// The tokens and cost of each paid call.
     #[schema(value_type = Vec<Object>)]
     usage: Value,
 }
@@ -127,11 +127,11 @@ const AS_A_FILE: [(HeaderName, HeaderValue); 3] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// Take your data along
+/// Export your data
 ///
-/// One JSON document with all that is kept of you: profile, quizzes, plans, jobs and
-/// what was spent. It is sent while it is read; when it breaks off it is no whole
-/// JSON, so ask again.
+/// One JSON document with all data kept about you: profile, quizzes, plans, jobs and
+/// spending. It is sent while it is read; if it ends early, it is not valid JSON, and the
+/// request must be repeated.
 #[utoipa::path(get, path = "/v1/account/export", tag = "account", security(("token" = [])),
     responses((status = OK, body = AccountExport)))]
 async fn export(
@@ -140,7 +140,7 @@ async fn export(
 ) -> Result<([(HeaderName, HeaderValue); 3], Body), ApiError> {
     let user = caller.acting_for(None)?;
     let now = state.clock.now();
-    // Read before the answer begins, so that most troubles have a status.
+    // Read before the response begins, so that most failures have a status.
     let profile = export::profile(&state.db.get().await?, user).await?;
     let profile = profile.unwrap_or_else(|| "null".to_owned());
     let head = format!(
@@ -154,7 +154,7 @@ async fn export(
     Ok((AS_A_FILE, Body::from_stream(text)))
 }
 
-/// Rows of a piece; plans are some tens of kilobytes each.
+/// Rows per piece; a plan has some tens of kilobytes.
 const PAGE: i64 = 50;
 
 /// The arrays of the document, in order.
@@ -172,8 +172,8 @@ enum Part {
     Jobs,
 }
 
-/// Where the document has come to. It holds no connection between two pieces: a slow
-/// reader takes none from anybody.
+/// The position in the document. It holds no connection between two pieces, so that slow
+/// readers do not exhaust the pool.
 struct Export {
     db: Pool,
     user: Uuid,
@@ -256,7 +256,7 @@ impl Export {
         let next = found.last().filter(|_| is_full(found.len()));
         let next = next.map(|row| After::Job(row.created_at, row.id));
         let view = |row: &JobRow| serde_json::to_string(&JobView::in_list(row, self.now));
-        // A view of ours is always JSON.
+        // Our own view always serializes.
         Ok((found.iter().filter_map(|row| view(row).ok()).collect(), next))
     }
 }

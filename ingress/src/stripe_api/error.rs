@@ -1,10 +1,10 @@
-//! What callers are told of a call to Stripe that brought no result.
+//! The problem responses for failed calls to Stripe.
 
 use regimen_common::stripe::StripeError;
 
 use crate::error::ApiError;
 
-/// As an operator is told, who chose what the call is about.
+/// The error for an operator, who chose the objects of the call.
 pub fn for_operator(error: StripeError) -> ApiError {
     match error {
         StripeError::Missing(refusal) => ApiError::NotFound(format!(
@@ -32,7 +32,7 @@ impl From<StripeError> for ApiError {
                 "the payment was declined ({}); use another way to pay",
                 refusal.code
             )),
-            // Whoever called chose none of what Stripe finds wrong: that was our settings.
+            // The caller did not choose what Stripe refuses; our settings did.
             StripeError::Forbidden(_)
             | StripeError::Missing(_)
             | StripeError::Refused(_)

@@ -1,5 +1,5 @@
-//! Stripe's API as the ingress uses it: settings, what is read of its objects,
-//! and what callers are told when a call fails.
+//! Stripe's API as the ingress uses it: the settings, the fields that are read,
+//! and the errors for callers.
 
 pub mod account;
 mod config;

@@ -1,6 +1,6 @@
 -- Chat Completions calls for wrk, about 9 kB each: instructions, a quiz, the
--- targets line with a seed of its own for every call, and a strict schema.
--- STREAM=1 in the environment asks for server-sent events.
+-- targets line with a different seed in every call, and a strict schema.
+-- STREAM=1 in the environment requests server-sent events.
 
 local number = '{"type":"number"}'
 local text = '{"type":"string"}'

@@ -1,14 +1,14 @@
--- Takes an amount out of two budgets in one step, or out of none.
+-- Reserves an amount from two budgets atomically, or from neither.
 --
--- KEYS: 1 spent by the user this month, 2 by everybody today; put there from
+-- KEYS: 1 spent by the user this month, 2 by all users today; filled from
 --       Postgres
--- ARGV: 1 amount, 2 the user's limit, 3 everybody's limit, all in millionths of
---       a dollar; a limit of -1 is none
--- Reply: {0, spent today} taken; {1, 1} or {1, 2} this key is not there: put it
---       there and ask again; {2, 1} or {2, 2} the limit of this key is in the way
+-- ARGV: 1 amount, 2 the user's limit, 3 the limit of all users, all in millionths
+--       of a dollar; a limit of -1 is none
+-- Reply: {0, spent today} reserved; {1, 1} or {1, 2} this key is missing: fill it
+--       and try again; {2, 1} or {2, 2} the limit of this key is reached
 --
--- A key that holds no amount (a whole number below ten billion dollars, within
--- what Lua can count exactly) was not put there by us: it goes, and is missing.
+-- A value that is not an amount (a whole number below ten billion dollars, within
+-- what Lua can count exactly) is foreign: the key is deleted and counts as missing.
 
 local amount = tonumber(ARGV[1])
 for i, key in ipairs(KEYS) do

@@ -1,13 +1,13 @@
--- Puts what a call really cost in place of what was reserved for it.
+-- Replaces a call's reservation by its actual cost.
 --
 -- KEYS: 1 spent by the user this month, 2 by everybody today
 -- ARGV: 1 the difference, in millionths of a dollar
--- Reply: counters changed
+-- Reply: the number of changed counters
 --
--- A counter that is gone stays gone: it is put there from Postgres, which
--- knows the real cost. One that was put there in between counts the call with
--- the most it can cost, as the reservation did, so the difference is right.
--- What holds no number goes, as when it is asked.
+-- A missing counter stays missing: it is filled from Postgres, which has the
+-- actual cost. One filled in between counts the call with its highest possible
+-- cost, like the reservation, so the difference is correct. A value that is not
+-- a number is deleted, as in reserve.lua.
 
 local changed = 0
 for _, key in ipairs(KEYS) do

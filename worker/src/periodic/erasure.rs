@@ -1,8 +1,8 @@
-//! Erases what deleted accounts left behind, `ERASURE_GRACE_SECONDS` after their
-//! deletion: what was under way then has come to its end.
+//! Erases what deleted accounts leave, `ERASURE_GRACE_SECONDS` after their
+//! deletion, when running requests and jobs have ended.
 //!
-//! Contract: any worker, any number at once, any number of times. Whoever takes an
-//! account has it for a minute; dies it in between, the next one goes on.
+//! Contract: runs on every worker, concurrently and repeatedly. A worker that
+//! takes an account has it for a minute; if it dies, another one continues.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use super::reconcile::went_on;
 use crate::deps::Deps;
 use crate::runner::quarantine::Quarantine;
 
-/// Accounts of a look.
+/// Accounts per run.
 const ACCOUNTS: i64 = 20;
-/// Rows of a statement.
+/// Rows per statement.
 const BATCH: i64 = 500;
-/// Rounds over one account in a look; what is more waits for the next one.
+/// Rounds per account and run; more data waits for the next run.
 const ROUNDS: usize = 20;
-/// Looks of the reconciler between two looks.
+/// Runs of the reconciler between two runs.
 const LOOKS: u32 = 5;
 
 /// Runs until the process drains.
@@ -66,7 +66,7 @@ async fn look(deps: &Deps, aside: &mut Quarantine<Uuid>) -> Result<(), DbError> 
     failed.map_or(Ok(()), Err)
 }
 
-/// Removes what there is of an account; false when there is more than one look may take.
+/// Erases an account's data; false if there is more than one run may erase.
 async fn rounds(db: &Pool, account: DeletedAccount) -> Result<bool, DbError> {
     let (mut jobs, mut rest) = (Some(JobsAfter::newest(account)), true);
     for _ in 0..ROUNDS {
@@ -79,7 +79,7 @@ async fn rounds(db: &Pool, account: DeletedAccount) -> Result<bool, DbError> {
     Ok(false)
 }
 
-/// What one round removed.
+/// What one round erased.
 #[derive(Debug)]
 pub(crate) struct Round {
     pub(crate) gone: u64,
@@ -87,7 +87,7 @@ pub(crate) struct Round {
     pub(crate) rest: Erased,
 }
 
-/// One statement of each kind.
+/// Runs one statement of each kind.
 pub(crate) async fn round(
     db: &Pool,
     account: DeletedAccount,
@@ -106,8 +106,8 @@ pub(crate) async fn round(
     Ok(Round { gone, jobs, rest })
 }
 
-/// Removes the accounts' keys in Redis and notes how they stand; returns how many are
-/// erased. While Redis is away they stay due.
+/// Deletes the accounts' keys in Redis and records the results; returns the number of
+/// completely erased accounts. Without Redis the accounts stay due.
 pub(crate) async fn conclude(
     db: &Pool,
     redis: &Redis,

@@ -1,10 +1,10 @@
-//! Removes what has been kept long enough.
+//! Deletes data whose retention period is over.
 //!
-//! Contract: one worker at a time, once in `RETENTION_SECONDS` over the whole
-//! fleet; a worker that vanishes is replaced after [`HOLD`]. Rows go in batches, each
-//! in a transaction of its own, and after each the worker rests for as long as it
-//! took. What is still owed or open stays. A row that cannot be removed is reported,
-//! set aside and keeps no other from going.
+//! Contract: runs on one worker at a time, every `RETENTION_SECONDS` over the
+//! whole fleet; a worker that disappears is replaced after [`HOLD`]. Rows are
+//! deleted in batches, each in its own transaction, with a pause as long as the
+//! batch took. Rows that are still needed stay. A row that cannot be deleted is
+//! reported and skipped, and does not block others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +19,17 @@ use super::reconcile::went_on;
 use crate::deps::Deps;
 use crate::runner::quarantine::Quarantine;
 
-/// How long a holder counts without a sign of life; longer than any batch takes.
+/// The lease of a run; longer than any batch takes.
 const HOLD: Duration = Duration::from_secs(60);
-/// Rows of a batch.
+/// Rows per batch.
 const BATCH: i64 = 200;
-/// Looks of the reconciler between two looks whether it is time.
+/// Runs of the reconciler between two checks whether a run is due.
 const LOOKS: u32 = 5;
 const DAY: Duration = Duration::from_secs(86_400);
-/// Answers are given again for so long.
+/// How long stored responses are repeated.
 const ANSWERED_AGAIN: Duration = DAY;
 
-/// How long what is kept. None: for ever.
+/// The retention periods. None: for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionConfig {
     /// `RETENTION_SECONDS`: between two runs.
@@ -48,16 +48,15 @@ pub struct RetentionConfig {
     pub notices: Option<Duration>,
     /// `KEEP_AUDIT_DAYS`.
     pub audit: Option<Duration>,
-    /// `ERASURE_GRACE_SECONDS`: from the deletion of an account to the end of what it
-    /// left behind.
+    /// `ERASURE_GRACE_SECONDS`: from the deletion of an account to its erasure.
     pub erasure_grace: Duration,
 }
 
-/// Stripe's events are looked for so far back; what had been forgotten by then would
-/// be taken in again.
+/// The backfill searches Stripe's events of this period; an event deleted earlier would
+/// be stored again.
 const WEBHOOKS_AT_LEAST: u32 = super::backfill::DAYS as u32 + 1;
 const DAYS_AT_MOST: u32 = 36_500;
-/// What is deleted has to be gone within a day.
+/// A deleted account must be erased within a day.
 const GRACE_AT_MOST: f64 = 72_000.0;
 
 impl RetentionConfig {
@@ -116,7 +115,7 @@ impl RetentionConfig {
     }
 }
 
-/// Runs whenever it is time until the process drains.
+/// Runs whenever a run is due, until the process drains.
 pub async fn run(deps: Arc<Deps>) {
     let mut ticks = tokio::time::interval(deps.config.reconcile_every * LOOKS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -124,7 +123,7 @@ pub async fn run(deps: Arc<Deps>) {
     let mut keeper = Keeper::new(deps);
     while drain.run_until_cancelled(ticks.tick()).await.is_some() {
         if went_on("retention", keeper.turn().await) {
-            // What it says of a run that is over is told by whoever did it.
+            // No step follows.
             let _ = went_on("retention", keeper.report().await);
         }
     }
@@ -136,10 +135,10 @@ struct Keeper {
     answers: Quarantine<AnswerKey>,
 }
 
-/// Whether a run came to its end.
+/// How a run ended.
 enum Run {
     Complete,
-    /// The process ends, or another worker has taken over.
+    /// The process drains, or another worker has taken the lease.
     BrokenOff,
 }
 
@@ -222,7 +221,7 @@ impl Keeper {
         }
     }
 
-    /// Rests for as long as the batch took; false when this worker is to stop.
+    /// Pauses for as long as the batch took; false if this worker must stop.
     async fn may_go_on(&self, began: Instant) -> Result<bool, DbError> {
         let drain = &self.deps.shutdown.drain;
         if drain.run_until_cancelled(sleep(began.elapsed())).await.is_none() {
@@ -240,7 +239,7 @@ impl Keeper {
     }
 }
 
-/// Counts what went, and sets aside what could not.
+/// Counts the deleted rows and sets aside those that could not be deleted.
 fn told<K, T>(
     aside: &mut Quarantine<K>,
     outcome: Outcome<K, T>,

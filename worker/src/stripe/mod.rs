@@ -1,9 +1,9 @@
 //! Reads from Stripe: subscriptions whose state is uncertain, the customer of a
 //! charge, undelivered events.
 //!
-//! Requests are built by async-stripe's types; replies are read as our own lenient
-//! types: the library's refuse a whole object over one field they do not expect,
-//! and what is read here decides what people have paid for.
+//! Requests are built by async-stripe's types. Replies are parsed by our own
+//! lenient types, because the library's refuse a whole object because of one
+//! unexpected field, and what is read here decides what users have paid for.
 
 mod config;
 
@@ -22,7 +22,7 @@ use stripe_core::charge::RetrieveCharge;
 
 pub use config::StripeConfig;
 
-/// How long one call may take.
+/// The time limit of one call.
 const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Reads from Stripe. Cheap to clone.
@@ -57,14 +57,14 @@ impl StripeReader {
         self.client.is_configured()
     }
 
-    /// Stripe's answer to a question, asked once: who asks comes again by itself.
-    /// What Stripe does not know is an answer too.
+    /// Stripe's answer to a question, without retries, because callers try again later.
+    /// That Stripe does not know the object is an answer, too.
     ///
     /// # Errors
-    /// Stripe did not answer, or refused.
+    /// Stripe did not answer, or refused the request.
     pub async fn answer(&self, question: &Question) -> Result<Answer, StripeError> {
         let (Question::Subscription(id) | Question::Charge(id)) = question;
-        // Ids come from outside and become a part of the path.
+        // Ids come from outside and become part of the path.
         if !is_stripe_id(id) {
             return Ok(Answer::Missing);
         }
@@ -90,7 +90,7 @@ impl StripeReader {
     /// `after`. `undelivered`: only those that no endpoint accepted.
     ///
     /// # Errors
-    /// Stripe did not answer, or refused.
+    /// Stripe did not answer, or refused the request.
     pub async fn events(
         &self,
         since: i64,
@@ -109,7 +109,7 @@ impl StripeReader {
     /// object `after`.
     ///
     /// # Errors
-    /// Stripe did not answer, or refused.
+    /// Stripe did not answer, or refused the request.
     pub async fn page(
         &self,
         path: &str,

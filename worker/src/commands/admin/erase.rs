@@ -1,5 +1,5 @@
-//! Erasing a user at once, by the same steps as workers take after a grace. When it
-//! is broken off, workers go on; running it again is safe.
+//! Erases a user at once, with the steps that workers take after the grace
+//! period. If it is interrupted, workers continue; running it again is safe.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -15,23 +15,23 @@ use super::Office;
 use crate::periodic::erasure::{conclude, round};
 use crate::runner::announce::Announcer;
 
-/// Jobs cancelled by one round.
+/// Jobs cancelled per round.
 const BATCH: i64 = 200;
-/// What telling the workers may take.
+/// The time limit of notifying the workers.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
-/// What `regimen-worker admin erase` takes.
+/// The arguments of `regimen-worker admin erase`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Whom: the id of their account.
+    /// The user's id.
     #[arg(value_name = "USER")]
     user: Uuid,
-    /// Also while a subscription would go on being paid for.
+    /// Erase the user although a subscription would renew.
     #[arg(long)]
     despite_subscription: bool,
 }
 
-/// Why somebody was not erased, or not wholly.
+/// Why a user was not erased, or not completely.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(
@@ -97,7 +97,7 @@ pub(super) async fn run(office: &Office, args: &Args) -> Result<(), Box<dyn Erro
     Ok(())
 }
 
-/// Cancels what is open, and tells the workers that hold some of it.
+/// Cancels the open jobs and notifies the workers that run some of them.
 async fn cancel_open(office: &Office, account: DeletedAccount) -> Result<usize, Box<dyn Error>> {
     let announcer = Announcer::start(office.redis.clone());
     let mut cancelled = 0;

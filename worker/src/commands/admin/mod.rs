@@ -1,5 +1,5 @@
-//! `regimen-worker admin …`: what operators do from a terminal. Each command calls
-//! what the operators' routes call; what changes something is recorded in
+//! `regimen-worker admin …`: operators' commands. Each calls the same functions
+//! as the operators' routes; every change is recorded in
 //! `regimen.admin_actions` in the same transaction.
 
 mod erase;
@@ -14,16 +14,16 @@ use regimen_common::{process, start};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-/// What operators say with every command.
+/// The arguments of all commands.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Who acts, for the record; the user of the operating system unless given.
+    /// Who acts, for the audit log; the user of the operating system by default.
     #[arg(long = "as", value_name = "NAME", global = true)]
     actor: Option<String>,
-    /// Why, for the record.
+    /// The reason, for the audit log.
     #[arg(long, value_name = "TEXT", global = true)]
     reason: Option<String>,
-    /// Answer with JSON, for programs.
+    /// Print JSON, for programs.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -32,11 +32,12 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Erase a user: profile, quizzes, plans, jobs and all that hangs on them, now.
+    /// Erase a user now: profile, quizzes, plans, jobs and everything that belongs to
+    /// them.
     Erase(erase::Args),
 }
 
-/// Does what was asked for.
+/// Runs the command.
 pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut env = Env::from_process();
     let database = database_url(&mut env);
@@ -54,7 +55,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             json: args.json,
             per_user,
         };
-        // Before anything else: what is wrong with the database is told by its name.
+        // First, so that an error of the database connection is reported with its cause.
         let reached = office.db.get().await;
         drop(reached.map_err(|error| start::of_database(&database, error))?);
         match &args.command {
@@ -63,7 +64,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// Where an operator works, and who they are.
+/// What a command needs, and the operator.
 struct Office {
     db: Pool,
     redis: Redis,
@@ -74,7 +75,7 @@ struct Office {
 }
 
 impl Office {
-    /// Records what is done in `tx`.
+    /// Records an action in `tx`.
     async fn record(
         &self,
         tx: &Transaction<'_>,
@@ -90,7 +91,7 @@ impl Office {
         Ok(())
     }
 
-    /// Answers with `value`, or with the same as `text` for people.
+    /// Prints `value`, or the same as `text` for people.
     fn answer(&self, value: &Value, text: impl FnOnce() -> String) {
         if self.json {
             process::say(&value.to_string());
@@ -100,7 +101,7 @@ impl Office {
     }
 }
 
-/// The user of the operating system, by number where it has no name.
+/// The operating system's user, as the environment names it.
 fn whoami() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".to_owned())

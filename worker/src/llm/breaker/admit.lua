@@ -1,4 +1,4 @@
--- Asks whether a provider may be called now. Times are milliseconds.
+-- Decides whether a provider may be called now. Times are milliseconds.
 -- KEYS[1]  cool-down of the provider and model: a string that expires
 -- KEYS[2]  its breaker: a hash {failures, opened, open_until, probe_until}
 -- ARGV[1]  how long a probe may take
