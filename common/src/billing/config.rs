@@ -6,24 +6,24 @@ use url::Url;
 use super::event::Event;
 use crate::config::{Env, Environment};
 
-/// Whether this deployment handles real money.
+/// Stripe's mode of this deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Real money.
+    /// Live mode: real money.
     Live,
     /// Stripe's test mode and sandboxes.
     Test,
 }
 
 impl Mode {
-    /// Reads `STRIPE_LIVEMODE`; unset, production is live and everything else a test.
+    /// Reads `STRIPE_LIVEMODE`; by default only production is live.
     pub fn from_env(env: &mut Env, environment: Environment) -> Self {
         let live = env.flag("STRIPE_LIVEMODE", environment == Environment::Production);
         if live { Self::Live } else { Self::Test }
     }
 
-    /// Why an event must never be applied here: it is of the other mode, or
-    /// of a connected account. `None` when it may be.
+    /// Why an event must not be applied here: it belongs to the other mode, or to a
+    /// connected account. `None` if it may be.
     pub fn mismatch(self, event: &Event) -> Option<&'static str> {
         let other_mode = event.livemode.is_some_and(|live| live != (self == Self::Live));
         if other_mode {
@@ -33,23 +33,23 @@ impl Mode {
     }
 }
 
-/// Something that can be bought.
+/// An offer to users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// What clients call it.
+    /// Its name in requests.
     pub name: String,
-    /// Stripe's price.
+    /// Its Stripe price.
     pub price: String,
 }
 
-/// What is ours among all that a Stripe account may sell.
+/// Our offers among everything that the Stripe account sells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Offers {
-    /// `STRIPE_PRICES`: what can be bought, the default first.
+    /// `STRIPE_PRICES`: what users can buy, the default first.
     pub sold: Vec<Offer>,
-    /// Those prices, and the prices and products of `STRIPE_OLD_PRICES`, which
-    /// are sold no more and still give what was paid for. Empty where
-    /// `STRIPE_PRICES` is unset: then nobody can tell, and everything counts.
+    /// Those prices, and the prices and products of `STRIPE_OLD_PRICES`, which are no
+    /// longer sold but still give pro. Empty if `STRIPE_PRICES` is unset: then every
+    /// subscription gives pro.
     pub entitling: Vec<String>,
 }
 
@@ -81,9 +81,9 @@ impl Offers {
     }
 }
 
-/// Whether `text` may be an id of one of Stripe's objects. Ids become parts of
-/// addresses, so nothing else may. Prices that were once plans have ids of their
-/// owner's choice, such as `pro-monthly`.
+/// Whether `text` may be the id of a Stripe object. Ids become parts of URLs, so other
+/// characters are refused. Prices created as plans have ids chosen by the owner, such as
+/// `pro-monthly`.
 pub fn is_stripe_id(text: &str) -> bool {
     (1..=255).contains(&text.len())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
@@ -92,10 +92,10 @@ pub fn is_stripe_id(text: &str) -> bool {
 /// How to reach Stripe's API.
 #[derive(Debug, Clone)]
 pub struct StripeAccess {
-    /// `STRIPE_SECRET_KEY`: a secret or, better, a restricted key. Without it
-    /// nothing can be asked or sold.
+    /// `STRIPE_SECRET_KEY`: a secret or, better, a restricted key. Without it no call to
+    /// Stripe can be made.
     pub key: Option<SecretString>,
-    /// `STRIPE_BASE_URL`: another address in tests.
+    /// `STRIPE_BASE_URL`: tests use another URL.
     pub base_url: Url,
 }
 
@@ -114,7 +114,7 @@ impl StripeAccess {
         Self { key, base_url: base_url.unwrap_or_else(stripe) }
     }
 
-    /// The address of `path`, which starts with a slash.
+    /// The URL of `path`, which starts with a slash.
     pub fn url(&self, path: &str) -> Url {
         let mut url = self.base_url.clone();
         url.set_path(path);

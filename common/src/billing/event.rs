@@ -15,29 +15,29 @@ pub enum BadPayload {
     /// The body is not JSON.
     #[error("the body is not JSON; send a Stripe event as it was made")]
     NotJson,
-    /// The body is JSON but no event.
+    /// The body is JSON but not an event.
     #[error("the body is not a Stripe event; it needs object \"event\", an id and a type")]
     NotAnEvent,
 }
 
-/// A Stripe event as far as we read it.
+/// The fields of a Stripe event that are used.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// `evt_…`: the same for every delivery of the event.
     pub id: String,
-    /// What happened.
+    /// Its kind.
     pub kind: StripeEventKind,
-    /// The type as Stripe spells it.
+    /// Its type, as Stripe spells it.
     pub type_name: String,
-    /// When, in Unix seconds by Stripe's clock. 0 when the event does not say.
+    /// Its creation, in Unix seconds by Stripe's clock. 0 if the event does not tell.
     pub created: i64,
-    /// Real money or a test. `None` when the event does not say.
+    /// Whether it is of the live mode. `None` if the event does not tell.
     pub livemode: Option<bool>,
     /// The connected account it concerns (Stripe Connect only).
     pub account: Option<String>,
-    /// The object as it was when the event was made.
+    /// The object as of the event's creation.
     pub object: Value,
-    /// On updates: the fields that changed, with their values before.
+    /// For updates: the changed fields with their earlier values.
     pub previous: Value,
 }
 
@@ -58,9 +58,8 @@ struct Envelope {
 }
 
 impl Event {
-    /// Reads a delivery's body. Events of Stripe's second generation
-    /// (`v2.core.event`), which carry no data, are accepted as
-    /// [`StripeEventKind::Other`].
+    /// Parses a delivery's body. Events of Stripe's second generation (`v2.core.event`),
+    /// which have no data, become [`StripeEventKind::Other`].
     ///
     /// # Errors
     /// The body is not JSON, or not an event.
@@ -69,7 +68,7 @@ impl Event {
         Self::from_value(value)
     }
 
-    /// Reads an event that is JSON already.
+    /// Reads an event from parsed JSON.
     ///
     /// # Errors
     /// The value is not an event.
@@ -100,14 +99,13 @@ impl Event {
         })
     }
 
-    /// The id of the object the event is about.
+    /// The id of the event's object.
     pub fn object_id(&self) -> Option<String> {
         lenient::id_of(&self.object)
     }
 
-    /// The customer the event is about, where it says: events of one customer
-    /// are applied one after the other. Accounts that act as customers count
-    /// (`customer_account`).
+    /// The customer of the event, if it has one: events of one customer are applied one
+    /// after another. Accounts that act as customers count (`customer_account`).
     pub fn customer(&self) -> Option<String> {
         if self.object.get("object").and_then(Value::as_str) == Some("customer") {
             return self.object_id();
@@ -116,54 +114,54 @@ impl Event {
         field("customer").or_else(|| field("customer_account"))
     }
 
-    /// Whether this event says that the field `name` of its object changed.
+    /// Whether this event changed the field `name` of its object.
     pub fn changed(&self, name: &str) -> bool {
         self.previous.get(name).is_some()
     }
 }
 
-/// Snapshot events count seconds, thin events write a date.
+/// Snapshot events have seconds, thin events a date.
 fn seconds(created: &Value) -> i64 {
     let written = || {
         let text = created.as_str()?;
         Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp())
     };
-    // Up to the year 9999: what a database can hold.
+    // Up to the year 9999, the limit of the database type.
     created.as_i64().or_else(written).filter(|at| (0..253_402_300_800).contains(at)).unwrap_or(0)
 }
 
-/// The events that do something here.
+/// The kinds of events that have an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StripeEventKind {
-    /// A checkout ended well, though its payment may still be under way.
+    /// A checkout was completed; its payment may still be pending.
     CheckoutCompleted,
-    /// The payment of a completed checkout arrived.
+    /// The payment of a completed checkout succeeded.
     CheckoutPaid,
     /// The payment of a completed checkout failed.
     CheckoutPaymentFailed,
-    /// A subscription was made: the first thing ever said about it.
+    /// A subscription was created.
     SubscriptionCreated,
-    /// A subscription as it is now: updated, paused, resumed and the like.
+    /// A subscription was updated, paused, resumed or similar.
     SubscriptionChanged,
     /// A trial ends in three days.
     TrialWillEnd,
-    /// A subscription ended for good.
+    /// A subscription ended.
     SubscriptionDeleted,
     /// An invoice was paid.
     InvoicePaid,
-    /// Collecting an invoice failed.
+    /// The collection of an invoice failed.
     PaymentFailed,
-    /// The payer has to confirm a payment.
+    /// The payer must confirm a payment.
     PaymentActionRequired,
-    /// Money was given back.
+    /// A charge was refunded.
     ChargeRefunded,
-    /// A payer contests a charge with their bank.
+    /// A payer disputed a charge with their bank.
     DisputeCreated,
     /// A dispute was decided.
     DisputeClosed,
-    /// A customer was made or changed.
+    /// A customer was created or updated.
     CustomerChanged,
-    /// A customer was deleted, and their subscriptions with them.
+    /// A customer was deleted, with their subscriptions.
     CustomerDeleted,
     /// Stored and acknowledged, without effect.
     Other,
@@ -184,8 +182,8 @@ impl StripeEventKind {
             | "customer.subscription.resumed"
             | "customer.subscription.pending_update_applied"
             | "customer.subscription.pending_update_expired" => Self::SubscriptionChanged,
-            // Both names stand for a payment that arrived; the second is the
-            // older one and still sent beside it.
+            // Both names mean a successful payment; the second is older and still sent in
+            // addition.
             "invoice.paid" | "invoice.payment_succeeded" => Self::InvoicePaid,
             "invoice.payment_failed" => Self::PaymentFailed,
             "invoice.payment_action_required" => Self::PaymentActionRequired,
