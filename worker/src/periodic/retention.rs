@@ -1,7 +1,7 @@
 //! Deletes data whose retention period is over.
 //!
 //! Contract: runs on one worker at a time, every `RETENTION_SECONDS` over the
-//! whole fleet; a worker that disappears is replaced after [`HOLD`]. Rows are
+//! whole fleet; a worker that disappears is replaced after `HOLD`. Rows are
 //! deleted in batches, each in its own transaction, with a pause as long as the
 //! batch took. Rows that are still needed stay. A row that cannot be deleted is
 //! reported and skipped, and does not block others.
