@@ -1,5 +1,5 @@
-//! The writer of `RateLimit-RatePolicy` and `RateLimit`: whatever a policy is
-//! called, what comes out is the structured field it should be.
+//! The writer of `RateLimit-Policy` and `RateLimit`: for every name of a policy
+//! the result is a valid structured field.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use http::HeaderValue;
 use regimen_common::rate_limit::fields::{limit_field, policy_field};
 use regimen_common::rate_limit::{Check, Decision, RatePolicy};
 
-/// A line a policy: its name, and numbers made of its bytes.
+/// One policy per line: its name, and numbers made from its bytes.
 pub(crate) fn run(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let policies: Vec<RatePolicy> = text.split('\n').take(8).map(policy).collect();
@@ -54,7 +54,7 @@ fn check(policy: &RatePolicy) -> Check {
     }
 }
 
-/// What a structured-field string can hold of a text.
+/// The characters of a text that a structured-field string can contain.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| (' '..='~').contains(c)).collect()
 }
@@ -70,8 +70,8 @@ impl Member {
     }
 }
 
-/// A list of strings with integer parameters (RFC 9651, section 4.2), read by
-/// somebody who has not seen the writer.
+/// Parses a list of strings with integer parameters (RFC 9651, section 4.2),
+/// independently of the writer.
 fn parse(field: &str) -> Vec<Member> {
     assert!(HeaderValue::from_str(field).is_ok(), "no header value: {field:?}");
     let mut rest = field.chars().peekable();

@@ -1,4 +1,5 @@
-//! The readers of `Retry-After` and its relatives: the bytes are header lines.
+//! The parsers of `Retry-After` and similar headers: the bytes are header
+//! lines.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use regimen_worker::llm::retry_after;
 
-/// No wait is believed beyond this.
+/// Longer waits are cut to this.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 pub(crate) fn run(bytes: &[u8]) {

@@ -1,8 +1,9 @@
-//! What every reader of foreign bytes must hold, whatever the bytes.
+//! Fuzz targets: what every parser of untrusted bytes must fulfil for any
+//! input.
 //!
 //! Each target is a plain function that panics when its promise is broken. The
-//! test beside it replays the seeds and seeded mutations of them on the stable
-//! toolchain; `libfuzzer/` lets cargo-fuzz search for as long as one likes.
+//! test replays the seeds and seeded mutations of them on the stable toolchain;
+//! `libfuzzer/` runs cargo-fuzz without a limit.
 
 #![expect(clippy::panic, reason = "a broken promise is a panic: that is what fuzzers look for")]
 
@@ -13,14 +14,14 @@ mod quiz;
 mod replies;
 mod signature;
 
-/// A reader with its promises, and what it is tried on.
+/// A parser with its promises and seeds.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Its name, as cargo-fuzz knows it.
+    /// Its name in cargo-fuzz.
     pub name: &'static str,
-    /// Tries it on some bytes.
+    /// Runs it on some bytes.
     pub run: fn(&[u8]),
-    /// Folders of seeds, from this crate's own.
+    /// Folders of seeds, relative to this crate.
     pub seeds: &'static [&'static str],
 }
 
@@ -41,7 +42,7 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "llama", run: replies::llama, seeds: &["corpus/openai"] },
 ];
 
-/// Tries the target of that name.
+/// Runs the target of that name.
 ///
 /// # Panics
 /// A promise is broken, or there is no such target.

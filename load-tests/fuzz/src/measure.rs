@@ -1,4 +1,4 @@
-//! The parser of lengths and weights, as text, as number and as object.
+//! The parser of lengths and weights, from text, number and object.
 
 use regimen_common::quiz::measure::{HEIGHT, HIP, NECK, WAIST, WEIGHT, parse_length, parse_weight};
 use serde_json::Value;
@@ -20,7 +20,7 @@ fn check(value: &Value) {
         if let Ok(length) = parse_length(value, bounds) {
             let cm = length.cm();
             assert!(bounds.allowed.contains(&cm), "{cm} of {value}");
-            // What people are shown is read back as what was meant.
+            // The text shown to users is parsed to the same value.
             let again = parse_length(&shown(&length.to_string()), bounds);
             assert!(
                 again.is_ok_and(|again| (again.cm() - cm).abs() <= 0.051),

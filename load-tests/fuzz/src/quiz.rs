@@ -8,11 +8,11 @@ use regimen_ingress::error::ApiError;
 use regimen_ingress::extract::from_json;
 use serde_json::Value;
 
-/// More problems than this are not told.
+/// The highest number of reported problems.
 const MOST_PROBLEMS: usize = 100;
 
 pub(crate) fn run(bytes: &[u8]) {
-    // As the ingress reads a body: strict JSON first.
+    // As the ingress parses a body: strict JSON first.
     match from_json::<Value>(bytes) {
         Ok(answers) => read(&answers),
         Err(ApiError::BadRequest(detail)) => assert!(!detail.is_empty()),
@@ -22,7 +22,7 @@ pub(crate) fn run(bytes: &[u8]) {
         }
         Err(other) => panic!("reading JSON gave {other:?}"),
     }
-    // And without: no other caller may be hurt by lenient JSON either.
+    // And without it: lenient JSON must not break the decoder either.
     if let Ok(answers) = serde_json::from_slice::<Value>(bytes) {
         read(&answers);
     }
@@ -41,7 +41,7 @@ fn read(answers: &Value) {
     }
 }
 
-/// What an accepted quiz promises, and what follows from it.
+/// The promises of an accepted quiz and of the targets computed from it.
 fn hold(quiz: &Quiz) {
     assert!(AGE.contains(&quiz.age), "{}", quiz.age);
     assert!(HEIGHT_CM.contains(&quiz.height.cm()), "{}", quiz.height);

@@ -1,4 +1,4 @@
-//! The readers of the providers' replies, whole and streamed.
+//! The parsers of the providers' replies, complete and streamed.
 
 use regimen_worker::llm::http::Assemble;
 use regimen_worker::llm::sse::{Decoder, Event};
@@ -6,7 +6,7 @@ use regimen_worker::llm::{ProviderError, ProviderName, RawReply, interpret};
 use regimen_worker::llm::{anthropic, gemini, openai};
 use serde_json::Value;
 
-/// A bound on one streamed event.
+/// The size limit of one streamed event.
 const MOST_EVENT_BYTES: usize = 64 * 1024;
 
 pub(crate) fn openai(bytes: &[u8]) {
@@ -24,7 +24,7 @@ pub(crate) fn gemini(bytes: &[u8]) {
     streamed(ProviderName::Gemini, bytes, Box::<gemini::stream::Assembler>::default());
 }
 
-/// Any host that speaks OpenAI's format.
+/// Any host with OpenAI's format.
 pub(crate) fn llama(bytes: &[u8]) {
     whole(ProviderName::Llama, bytes);
     streamed(ProviderName::Llama, bytes, Box::<openai::stream::Assembler>::default());
@@ -35,8 +35,8 @@ fn whole(provider: ProviderName, bytes: &[u8]) {
     read(provider, body.to_owned());
 }
 
-/// A reply is read as JSON text, or told apart as one of the failures that a
-/// reply can be; the same bytes always give the same.
+/// A reply is either JSON text or one of the failures of a reply; equal bytes give equal
+/// results.
 fn read(provider: ProviderName, body: String) {
     let raw = RawReply { status: 200, body, request_id: None };
     let first = interpret(provider, &raw);
@@ -47,14 +47,14 @@ fn read(provider: ProviderName, body: String) {
             assert!(serde_json::from_str::<Value>(&reply.text).is_ok(), "{}", reply.text);
         }
         Err(error) => {
-            // What a reply can be, and what an error in its place can say.
+            // The failures of a reply and of an error sent instead of it.
             assert!(!["connect", "timeout", "too_large"].contains(&error.class()), "{error:?}");
         }
     }
 }
 
-/// The bytes as an event stream, cut in two ways: what comes of it may not
-/// depend on where the network cut it.
+/// The bytes as an event stream, split in two ways: the result must not depend on the
+/// split.
 fn streamed(provider: ProviderName, bytes: &[u8], assembler: Box<dyn Assemble>) {
     let at_once = events(&[bytes]);
     let in_pieces: Vec<&[u8]> = bytes.chunks(7).collect();

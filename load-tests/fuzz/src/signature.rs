@@ -1,4 +1,5 @@
-//! The reader of `Stripe-Signature`: the first line is the header, the rest the body.
+//! The parser of `Stripe-Signature`: the first line is the header, the rest the
+//! body.
 
 use regimen_common::billing::signature::{DEFAULT_TOLERANCE, Verifier, sign};
 use secrecy::SecretString;
@@ -17,7 +18,7 @@ pub(crate) fn run(bytes: &[u8]) {
     if verifier.verify(Some(header), body, NOW).is_ok() {
         accepted(header, body, &secret);
     }
-    // Whatever the body: what was signed now holds, and for no other body.
+    // For any body: what was signed now is valid, and only for this body.
     let signed = sign(&secret, body, NOW);
     assert!(verifier.verify(Some(signed.as_bytes()), body, NOW).is_ok());
     let mut other = body.to_vec();
@@ -26,7 +27,7 @@ pub(crate) fn run(bytes: &[u8]) {
     assert!(Verifier::new(Vec::new(), DEFAULT_TOLERANCE).verify(Some(header), body, NOW).is_err());
 }
 
-/// Only a header that holds the true signature of its own, recent time may pass.
+/// Only a header with the correct signature of its own, recent time may pass.
 fn accepted(header: &[u8], body: &[u8], secret: &SecretString) {
     let Ok(header) = std::str::from_utf8(header) else { panic!("accepted a header of no text") };
     let times = header.split(',').filter_map(|part| part.trim().strip_prefix("t="));

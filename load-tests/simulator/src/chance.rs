@@ -1,9 +1,9 @@
-//! Repeatable chance: the same seed gives the same plans, ids, delays and
-//! faults, so a failing run can be run again.
+//! Seeded randomness: the same seed gives the same plans, ids, delays and
+//! faults, so that a failing run can be repeated.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// A number that depends on nothing but `value`.
+/// A number that depends only on `value`.
 pub(crate) fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -39,7 +39,7 @@ impl Chance {
         usize::try_from(self.bits() % (length.max(1) as u64)).unwrap_or_default()
     }
 
-    /// Puts `items` in an order of this stream's choosing.
+    /// Shuffles `items`.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.index(last + 1));

@@ -1,19 +1,18 @@
-//! A TCP connection that a handler can close from inside.
+//! A TCP connection that a handler can close.
 
 use tokio_util::sync::CancellationToken;
 
-/// A handle to the connection a request came on.
+/// A handle to a request's connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Connection(CancellationToken);
 
 impl Connection {
-    /// Closes the connection as soon as its task runs again; what is not sent
-    /// by then is never sent.
+    /// Closes the connection when its task next runs; unsent data is dropped.
     pub(crate) fn close(&self) {
         self.0.cancel();
     }
 
-    /// Waits until somebody closes the connection.
+    /// Waits until the connection is closed by a handler.
     pub(crate) async fn closed(&self) {
         self.0.cancelled().await;
     }

@@ -1,8 +1,8 @@
-//! A stand-in for the AI providers: their wire formats, their errors, and
-//! plans that fit what a prompt asks for, with latency and faults on demand.
+//! A stand-in for the AI providers: their wire formats, their errors, and plans
+//! that fit the prompt, with latency and faults on demand.
 //!
-//! It depends on nothing else of this workspace, so that a mistake in the
-//! worker's own idea of a format or a food cannot hide in its tests.
+//! It depends on no other crate of this workspace, so that an error in the
+//! worker's formats or food data cannot hide in its tests.
 
 mod calls;
 mod chance;
@@ -36,14 +36,14 @@ pub use wire::usage::Usage;
 
 use state::State;
 
-/// How a simulator starts.
+/// The settings of a simulator.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// How many of the newest calls keep their bodies.
+    /// How many of the latest calls keep their bodies.
     pub keep_calls: usize,
-    /// What it is told before its first call.
+    /// The first settings, as for `POST /control`.
     pub control: Control,
 }
 
@@ -60,23 +60,23 @@ impl Default for Settings {
 /// Why a simulator did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address is taken, or not this machine's.
+    /// The address is in use, or not one of this machine.
     #[error("cannot listen on {address}: {source}; choose another with --listen or LISTEN_ADDR")]
     Listen {
-        /// The address asked for.
+        /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// A built-in table does not read.
+    /// A built-in table is malformed.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// The first settings cannot be.
+    /// The first settings cannot work.
     #[error("the settings cannot be used: {0}")]
     Control(String),
 }
 
-/// A running simulator; dropped, it closes all connections.
+/// A running simulator; dropping it closes all connections.
 #[derive(Debug)]
 pub struct Simulator {
     address: SocketAddr,
@@ -85,10 +85,10 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts a simulator; it serves when this returns.
+    /// Starts a simulator, which serves when this returns.
     ///
     /// # Errors
-    /// The address cannot be had, or the settings cannot be used.
+    /// The address is not available, or the settings cannot work.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let state = Arc::new(State::new(settings.keep_calls)?);
         control::apply(&state, &settings.control).map_err(StartError::Control)?;
@@ -108,7 +108,7 @@ impl Simulator {
         format!("http://{}", self.address)
     }
 
-    /// Stops it and waits until it no longer listens.
+    /// Stops it; returns when it no longer listens.
     pub async fn stop(self) {
         let Self { task, _stop, .. } = self;
         drop(_stop);

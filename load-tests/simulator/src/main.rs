@@ -1,4 +1,5 @@
-//! The simulator as a program: parse, start, announce, run until a signal.
+//! The simulator's program: parses the options, starts, reports its address,
+//! and runs until a signal.
 
 use std::process::ExitCode;
 

@@ -26,16 +26,16 @@ pub struct Options {
     keep_calls: usize,
 }
 
-/// Why the program ended badly.
+/// Why the program failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The address does not read.
+    /// The address cannot be parsed.
     #[error("the listen address {0:?} does not read ({1}); give one like 127.0.0.1:4010")]
     Address(String, AddrParseError),
     /// The settings file cannot be read.
     #[error("cannot read {0}: {1}")]
     Read(PathBuf, io::Error),
-    /// The settings file is not what it should be.
+    /// The settings file is invalid.
     #[error("{0} does not read: {1}")]
     Parse(PathBuf, serde_json::Error),
     /// The address file cannot be written.
@@ -44,16 +44,16 @@ pub enum RunError {
     /// It did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The signals of the process cannot be listened to.
+    /// The signal handlers cannot be installed.
     #[error("cannot listen to signals: {0}")]
     Signals(io::Error),
 }
 
 impl Options {
-    /// The settings, with the environment where the command line is silent.
+    /// The settings; the environment is used for options not given.
     ///
     /// # Errors
-    /// The address or the settings file does not read.
+    /// The address or the settings file is invalid.
     pub fn settings(&self) -> Result<Settings, RunError> {
         let mut settings = Settings { keep_calls: self.keep_calls, ..Settings::default() };
         let given = self.listen.clone().or_else(|| env::var("LISTEN_ADDR").ok());
@@ -67,7 +67,7 @@ impl Options {
         Ok(settings)
     }
 
-    /// Tells `url` to whoever reads the address file, if there is one.
+    /// Writes `url` to the address file, if there is one.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -75,7 +75,7 @@ impl Options {
         let path =
             self.address_file.clone().or_else(|| env::var_os("ADDRESS_FILE").map(PathBuf::from));
         let Some(path) = path else { return Ok(()) };
-        // Renamed into place: whoever sees the file sees all of it.
+        // Renamed into place, so that readers see the complete file.
         let draft = path.with_extension("tmp");
         let written = fs::write(&draft, format!("SIMULATOR_URL={url}\n"));
         written

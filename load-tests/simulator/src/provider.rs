@@ -1,8 +1,8 @@
-//! The providers stood in for, and the formats they are spoken to in.
+//! The simulated providers and their wire formats.
 
 use serde::{Deserialize, Serialize};
 
-/// A provider, as it is named in the control API.
+/// A provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
@@ -12,7 +12,7 @@ pub enum Provider {
     Anthropic,
     /// Google Gemini, generateContent.
     Gemini,
-    /// The OpenAI-compatible slot.
+    /// An OpenAI-compatible host.
     Llama,
 }
 
@@ -42,12 +42,12 @@ pub(crate) enum Api {
     Messages,
     /// Gemini generateContent and streamGenerateContent.
     Generate,
-    /// Chat Completions as an OpenAI-compatible host speaks them.
+    /// Chat Completions of an OpenAI-compatible host.
     LlamaChat,
 }
 
 impl Api {
-    /// Whose format it is.
+    /// The provider of the format.
     pub(crate) fn provider(self) -> Provider {
         match self {
             Self::Chat | Self::Responses => Provider::OpenAi,

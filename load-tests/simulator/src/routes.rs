@@ -1,4 +1,4 @@
-//! The one table of routes.
+//! All routes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::state::State;
 use crate::wire::GeminiPath;
 use crate::wire::problem::Problem;
 
-/// Requests larger than this are refused, bytes.
+/// The largest accepted request, bytes.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Every route of the simulator.
@@ -55,7 +55,7 @@ fn model(api: Api) -> MethodRouter<Arc<State>> {
     )
 }
 
-/// `{model}:{method}` of either Gemini version.
+/// `{model}:{method}` of both Gemini versions.
 fn generate(version: &'static str) -> MethodRouter<Arc<State>> {
     post(
         move |App(state): App<Arc<State>>,
@@ -78,8 +78,8 @@ fn generate(version: &'static str) -> MethodRouter<Arc<State>> {
     )
 }
 
-/// The list of models of whoever the caller takes this for: three services have
-/// this address, and each has its own way to send a key.
+/// The list of models of the provider that the caller means: three services use this
+/// path, and each has its own way to send a key.
 async fn models(App(state): App<Arc<State>>, headers: HeaderMap) -> Response {
     let api = if headers.contains_key("x-goog-api-key") {
         Api::Generate

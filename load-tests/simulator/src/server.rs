@@ -1,6 +1,7 @@
 //! Accepts connections and serves the routes on them.
 //!
-//! Not `axum::serve`: connections are counted, and handlers can close theirs.
+//! Not `axum::serve`, because connections are counted and handlers can close
+//! theirs.
 
 use std::io;
 use std::sync::Arc;
@@ -19,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::Connection;
 use crate::state::State;
 
-/// The pause after an accept that failed, for one because files have run out.
+/// The pause after a failed accept, for example when no more files can be opened.
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` is cancelled; then every connection is dropped.
+/// Serves until `stop` is cancelled; then all connections are dropped.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -77,7 +78,7 @@ async fn serve_one(stream: TcpStream, router: Router) -> io::Result<()> {
     }
 }
 
-/// Counts a connection for as long as it lives.
+/// Counts a connection while it is open.
 struct Counted<'a>(&'a State);
 
 impl<'a> Counted<'a> {

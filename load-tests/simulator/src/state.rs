@@ -1,4 +1,4 @@
-//! Everything the running simulator knows.
+//! The state of the running simulator.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -16,17 +16,17 @@ pub(crate) struct State {
     pub(crate) ledger: Ledger,
     pub(crate) models: Models,
     pub(crate) prompts: PromptCache,
-    /// TCP connections that are open now.
+    /// The number of open TCP connections.
     pub(crate) connections: AtomicU64,
-    /// Taken before the ledger's own lock wherever both are held.
+    /// Lock order: before the ledger's own lock.
     book: RwLock<Book>,
 }
 
 impl State {
-    /// A fresh state that keeps the bodies of the newest `keep_calls` calls.
+    /// A new state that keeps the bodies of the latest `keep_calls` calls.
     ///
     /// # Errors
-    /// A table of foods or exercises does not read.
+    /// A table of foods or exercises is malformed.
     pub(crate) fn new(keep_calls: usize) -> Result<Self, TableError> {
         Ok(Self {
             planner: Planner::new()?,

@@ -1,4 +1,4 @@
-//! Notices how a call ends, also when the caller just goes away.
+//! Records how a call ends, also when the caller closes the connection.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use crate::state::State;
 
 use super::tally::Outcome;
 
-/// A call in progress. Dropped without an end it counts as aborted by its caller.
+/// A call in progress. If it is dropped without an end, it counts as aborted by its
+/// caller.
 #[derive(Debug)]
 pub(crate) struct Guard {
     state: Arc<State>,
@@ -15,12 +16,12 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Watches over call `id`.
+    /// Guards call `id`.
     pub(crate) fn new(state: Arc<State>, id: u64) -> Self {
         Self { state, id, ended: false }
     }
 
-    /// Notes the end.
+    /// Records the end.
     pub(crate) fn end(&mut self, outcome: Outcome) {
         self.ended = true;
         self.state.ledger.finish(self.id, outcome);

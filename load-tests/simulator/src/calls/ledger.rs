@@ -1,4 +1,4 @@
-//! Who called when with what, and what became of it.
+//! The log and the counts of all calls and their outcomes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +12,12 @@ use crate::provider::Provider;
 
 use super::tally::{Outcome, Tally};
 
-/// Seeds counted; the oldest go first.
+/// The highest number of counted seeds; the oldest are dropped.
 const SEEDS: usize = 100_000;
-/// Rejections shown.
+/// The highest number of listed rejections.
 const REJECTIONS: usize = 20;
 
-/// A call on its arrival.
+/// A call when it arrives.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {
     pub(crate) provider: Provider,
@@ -26,11 +26,11 @@ pub(crate) struct Arrival {
     /// The markers in its body.
     pub(crate) markers: Vec<Arc<str>>,
     pub(crate) body: Bytes,
-    /// When the whole request was in, microseconds since the Unix epoch.
+    /// When the request was complete, microseconds since the Unix epoch.
     pub(crate) at: u64,
 }
 
-/// A call as it stands in the log.
+/// A call in the log.
 #[derive(Debug)]
 struct Entry {
     arrival: Arrival,
@@ -49,7 +49,7 @@ pub(crate) struct Rejection {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     books: Mutex<Books>,
-    /// Told after every change.
+    /// Notified after every change.
     changed: Notify,
     keep: usize,
 }
@@ -70,13 +70,13 @@ struct Books {
     unreadable_targets: VecDeque<String>,
 }
 
-/// A whole view of the counts.
+/// All counts.
 #[derive(Debug, Serialize)]
 pub(crate) struct View {
     #[serde(flatten)]
     pub(crate) total: Tally,
     pub(crate) providers: BTreeMap<Provider, ProviderView>,
-    /// Markers that were asked for; seeds are shown one at a time.
+    /// Requested markers; seeds are listed one at a time.
     pub(crate) markers: BTreeMap<String, Tally>,
     pub(crate) rejections: Vec<Rejection>,
     pub(crate) prompts_without_targets: u64,
@@ -91,7 +91,7 @@ pub(crate) struct ProviderView {
     models: BTreeMap<String, Tally>,
 }
 
-/// A logged call as the control API shows it.
+/// A logged call in the control API.
 #[derive(Debug, Serialize)]
 pub(crate) struct CallView {
     id: u64,
@@ -105,7 +105,7 @@ pub(crate) struct CallView {
     body: String,
 }
 
-/// Which calls are meant.
+/// Selects calls.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     pub(crate) provider: Option<Provider>,
@@ -114,18 +114,18 @@ pub(crate) struct Filter {
 }
 
 impl Ledger {
-    /// An empty ledger that keeps the bodies of the newest `keep` calls.
+    /// An empty ledger that keeps the bodies of the latest `keep` calls.
     pub(crate) fn new(keep: usize) -> Self {
         Self { books: Mutex::default(), changed: Notify::new(), keep }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
-        // Counts stay usable whatever panicked while they were held.
+        // The counts stay usable after a panic.
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes an arrival; returns the call's number and its place among the calls
-    /// of its seed (of all calls when it has none), from 1.
+    /// Records an arrival; returns the call's number, and its number among the calls of
+    /// its seed (of all calls if it has none), from 1.
     pub(crate) fn arrive(&self, arrival: Arrival) -> (u64, u64) {
         let mut books = self.books();
         books.each_tally(&arrival, |tally| tally.arrive(arrival.at));
@@ -140,7 +140,7 @@ impl Ledger {
         }
         let id = books.first + books.log.len() as u64;
         books.log.push_back(Entry { arrival, outcome: None });
-        // An open call stays in the log, so that its end is counted where its start was.
+        // An open call stays in the log, so that its end is counted in the same place.
         while books.log.len() > self.keep && books.log.front().is_some_and(|e| e.outcome.is_some())
         {
             books.log.pop_front();
@@ -151,7 +151,7 @@ impl Ledger {
         (id, ordinal)
     }
 
-    /// Notes the end of call `id`; a second end counts for nothing.
+    /// Records the end of call `id`; only the first end counts.
     pub(crate) fn finish(&self, id: u64, outcome: Outcome) {
         let mut books = self.books();
         let place = id.checked_sub(books.first).and_then(|place| usize::try_from(place).ok());
@@ -164,12 +164,12 @@ impl Ledger {
         self.changed.notify_waiters();
     }
 
-    /// Notes why a request was refused.
+    /// Records why a request was refused.
     pub(crate) fn reject(&self, rejection: Rejection) {
         keep_newest(&mut self.books().rejections, rejection);
     }
 
-    /// Notes a prompt without targets, or with some that do not read.
+    /// Records a prompt without targets, or with unreadable ones.
     pub(crate) fn no_targets(&self, unreadable: Option<String>) {
         let mut books = self.books();
         match unreadable {
@@ -178,7 +178,7 @@ impl Ledger {
         }
     }
 
-    /// Starts to count calls by `marker`, those of the log included.
+    /// Starts to count calls by `marker`, including the logged ones.
     pub(crate) fn count_by(&self, marker: &Arc<str>) {
         let mut books = self.books();
         let mut tally = books.texts.remove(marker).unwrap_or_default();
@@ -193,13 +193,13 @@ impl Ledger {
         books.texts.insert(Arc::clone(marker), tally);
     }
 
-    /// Whether calls are counted by `text`: as a marker, or as a seed that has called.
+    /// Whether calls are counted by `text`: as a marker, or as the seed of a call.
     pub(crate) fn counts_by(&self, text: &str) -> bool {
         self.books().texts.contains_key(text)
     }
 
-    /// The counts of the calls that `filter` means; `None` when it names both
-    /// a marker and a provider, which are not counted together.
+    /// The counts of the calls that `filter` selects; `None` if it has both a marker and
+    /// a provider, which are not counted together.
     pub(crate) fn tally(&self, filter: &Filter) -> Tally {
         let books = self.books();
         let found = match (&filter.marker, filter.provider, &filter.model) {
@@ -235,7 +235,7 @@ impl Ledger {
         }
     }
 
-    /// The newest logged calls that `filter` means, newest first.
+    /// The latest logged calls that `filter` selects, newest first.
     pub(crate) fn calls(&self, filter: &Filter, limit: usize) -> Vec<CallView> {
         let books = self.books();
         let numbered = books.log.iter().enumerate().rev();
@@ -243,7 +243,7 @@ impl Ledger {
         meant.map(|(place, entry)| entry.view(books.first + place as u64)).collect()
     }
 
-    /// Forgets everything. Calls that are open now are no longer counted when they end.
+    /// Clears everything. Calls open now are not counted when they end.
     pub(crate) fn clear(&self) {
         let mut books = self.books();
         let first = books.first + books.log.len() as u64;
@@ -252,7 +252,7 @@ impl Ledger {
         self.changed.notify_waiters();
     }
 
-    /// Waits for the next change. Create it before looking at the counts.
+    /// Waits for the next change. Must be created before the counts are read.
     pub(crate) fn change(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
     }
@@ -293,7 +293,7 @@ impl Books {
 }
 
 impl Arrival {
-    /// Whether the call is counted under `text` already.
+    /// Whether the call is already counted under `text`.
     fn knows(&self, text: &Arc<str>) -> bool {
         self.seed.as_ref() == Some(text) || self.markers.contains(text)
     }
@@ -329,7 +329,7 @@ fn keep_newest<T>(list: &mut VecDeque<T>, item: T) {
     list.push_back(item);
 }
 
-/// Whether `text` stands in `body`.
+/// Whether `body` contains `text`.
 fn contains(body: &[u8], text: &[u8]) -> bool {
     let Some((first, rest)) = text.split_first() else { return true };
     let starts = body.iter().enumerate().filter(|(_, byte)| *byte == first);

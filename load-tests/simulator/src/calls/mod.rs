@@ -1,5 +1,5 @@
-//! A model call from its arrival to its last byte: checked, counted, decided
-//! upon, answered.
+//! A model call from its arrival to its last byte: validate, count, decide,
+//! answer.
 
 mod guard;
 pub(crate) mod ledger;
@@ -61,7 +61,7 @@ pub(crate) async fn serve(state: Arc<State>, request: Request) -> Response {
     }
 }
 
-/// Checks and counts a request and decides upon it; refused when it is wrong.
+/// Validates and counts a request and decides on its answer; refuses an invalid one.
 fn register(state: &Arc<State>, request: Request) -> Result<(Call, Guard), Box<Response>> {
     let at = epoch_micros();
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -79,7 +79,7 @@ fn register(state: &Arc<State>, request: Request) -> Result<(Call, Guard), Box<R
     let targets = checked.as_ref().map(|asked| read_targets(state, asked)).unwrap_or_default();
     let seed: Option<Arc<str>> = targets.seed.as_deref().map(Arc::from);
 
-    // Held until the call is in the ledger: no marker may be added in between.
+    // Held until the call is in the ledger, so that no marker is added in between.
     let book = state.book();
     let found = book.markers.scan(&request.body);
     let markers = found.iter().filter_map(|number| book.markers.name(*number)).cloned();
@@ -106,7 +106,7 @@ fn register(state: &Arc<State>, request: Request) -> Result<(Call, Guard), Box<R
     Ok((call, guard))
 }
 
-/// What the prompt asks for; what is missing or unreadable is noted for `/control/stats`.
+/// The prompt's targets; missing or unreadable ones are recorded for `/control/stats`.
 fn read_targets(state: &State, asked: &Asked) -> Targets {
     match targets::find(&asked.prompt) {
         Found::Targets(targets) => *targets,

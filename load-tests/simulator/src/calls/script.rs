@@ -1,4 +1,4 @@
-//! A response body that is played step by step.
+//! A response body that is sent step by step.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -15,13 +15,13 @@ use super::tally::Outcome;
 /// One step of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// These bytes go out.
+    /// Sends these bytes.
     Send(Bytes),
-    /// Nothing happens for a while.
+    /// Waits.
     Wait(Duration),
-    /// Nothing happens any more.
+    /// Sends nothing more.
     Hang,
-    /// The connection is closed in the middle of the body.
+    /// Closes the connection in the middle of the body.
     Cut,
 }
 
@@ -31,7 +31,7 @@ struct Play {
     outcome: Outcome,
 }
 
-/// The body of `steps`. The call ends with its last byte.
+/// A body of `steps`. The call ends with its last byte.
 pub(crate) fn body(steps: impl IntoIterator<Item = Step>, guard: Guard, outcome: Outcome) -> Body {
     let play = Play { steps: steps.into_iter().collect(), guard, outcome };
     Body::from_stream(stream::unfold(play, |mut play| async move {
@@ -44,7 +44,7 @@ async fn next(play: &mut Play) -> Option<Result<Bytes, io::Error>> {
     loop {
         match play.steps.pop_front()? {
             Step::Send(bytes) => {
-                // Ended here and not one poll later: a caller that has what it
+                // Ended here and not at the next poll, because a caller that has what it
                 // needs may close the connection without reading the end.
                 if play.steps.is_empty() {
                     play.guard.end(play.outcome);

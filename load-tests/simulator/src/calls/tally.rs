@@ -1,4 +1,4 @@
-//! Counts of calls of one kind: of a provider, a model, a marker.
+//! Counts of calls by provider, model or marker.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use serde::Serialize;
 use crate::clock::millis;
 use crate::wire::usage::Usage;
 
-/// Arrival times kept for one tally; later ones are counted only.
+/// The highest number of stored arrival times; later calls are only counted.
 const ARRIVALS: usize = 10_000;
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// What was done: answered, status, hang …; `rejected` or `aborted`.
+    /// The kind of answer: answered, status, hang …; `rejected` or `aborted`.
     pub(crate) label: &'static str,
     /// The HTTP status, 0 when none was sent.
     pub(crate) status: u16,
@@ -29,17 +29,17 @@ impl Outcome {
 /// Counts of calls.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Tally {
-    /// Calls that arrived, whatever became of them.
+    /// Calls that arrived, with any outcome.
     pub(crate) calls: u64,
-    /// Calls that have no answer yet.
+    /// Calls without an answer yet.
     pub(crate) open: u64,
-    /// Calls that got a whole good plan.
+    /// Calls answered with a complete good plan.
     pub(crate) answered: u64,
     /// Calls whose caller closed the connection.
     pub(crate) aborted: u64,
-    /// Calls refused because the request was wrong.
+    /// Calls refused as invalid.
     pub(crate) rejected: u64,
-    /// Finished calls by what happened to them.
+    /// Finished calls by outcome.
     pub(crate) outcomes: BTreeMap<&'static str, u64>,
     /// Finished calls by HTTP status.
     pub(crate) statuses: BTreeMap<u16, u64>,
@@ -59,7 +59,7 @@ impl Tally {
         }
     }
 
-    /// Counts the end of a call that arrived before.
+    /// Counts the end of a call.
     pub(crate) fn finish(&mut self, outcome: Outcome) {
         self.open = self.open.saturating_sub(1);
         match outcome.label {

@@ -1,5 +1,5 @@
-//! All settings at work: which rule takes a call, how long it takes, what the
-//! fault mix makes of it.
+//! All active settings: which rule applies to a call, its latency, and the
+//! faults of the mix.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::markers::{MarkerError, Markers};
 use super::rule::Rule;
 use super::settings::{Control, Latency, Mix};
 
-/// The settings at work.
+/// The active settings.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     pub(crate) markers: Markers,
     rules: Vec<Arc<Rule>>,
-    /// Places in `rules` of the rules with a marker, by the marker's number.
+    /// Indices in `rules` of the rules with a marker, by the marker's number.
     by_marker: HashMap<usize, Vec<usize>>,
     unmarked: Vec<usize>,
     latency: Option<Latency>,
@@ -27,7 +27,7 @@ pub(crate) struct Book {
     next: u64,
 }
 
-/// A call as far as rules look at it.
+/// The properties of a call that rules match.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sought<'a> {
     pub(crate) provider: Provider,
@@ -37,7 +37,7 @@ pub(crate) struct Sought<'a> {
     pub(crate) ordinal: u64,
 }
 
-/// What happens to a call.
+/// The decision on a call.
 #[derive(Debug, Clone)]
 pub(crate) struct Decision {
     pub(crate) action: Arc<Action>,
@@ -47,10 +47,10 @@ pub(crate) struct Decision {
 }
 
 impl Book {
-    /// Adds what `control` asks for; the markers among it are returned too.
+    /// Adds the settings of `control`; returns its markers, too.
     ///
     /// # Errors
-    /// The markers have become too many.
+    /// There are too many markers.
     pub(crate) fn apply(&mut self, control: &Control) -> Result<Vec<String>, MarkerError> {
         if control.replace {
             self.remove(|_| true);
@@ -72,7 +72,7 @@ impl Book {
         }
         self.latency = control.latency.or(self.latency);
         if let Some(mix) = &control.mix {
-            // Validated before it came here: a kind that does not resolve cannot be.
+            // Validated before, so every kind resolves.
             self.mix = mix.resolve().ok().map(|kinds| (mix.clone(), kinds));
         }
         Ok(names)
@@ -83,7 +83,7 @@ impl Book {
         &self.rules
     }
 
-    /// Takes out the rules that `which` names and lets go what they hold.
+    /// Removes the rules that `which` selects and releases the calls they hold.
     pub(crate) fn remove(&mut self, which: impl Fn(&Rule) -> bool) -> usize {
         let (gone, kept): (Vec<_>, Vec<_>) = self.rules.drain(..).partition(|rule| which(rule));
         gone.iter().for_each(|rule| rule.released.cancel());
@@ -99,7 +99,7 @@ impl Book {
         gone.len()
     }
 
-    /// What happens to a call whose body contains the markers with these numbers.
+    /// The decision on a call whose body contains the markers with these numbers.
     pub(crate) fn decide(&self, call: Sought<'_>, found: &[usize]) -> Decision {
         let mut chance = Chance::new(("latency", call.seed, call.ordinal));
         let rule = self.rule(call, found);
@@ -118,7 +118,7 @@ impl Book {
         }
     }
 
-    /// The first rule that takes the call. All that match count it.
+    /// The first rule that applies to the call. All that match count it.
     fn rule(&self, call: Sought<'_>, found: &[usize]) -> Option<Arc<Rule>> {
         let marked = found.iter().filter_map(|number| self.by_marker.get(number)).flatten();
         let mut places: Vec<usize> = self.unmarked.iter().chain(marked).copied().collect();
@@ -135,7 +135,7 @@ impl Book {
         taken
     }
 
-    /// What the mix makes of a call: the same for the same call of the same seed.
+    /// The mix's fault for a call: the same for the same call of the same seed.
     fn fault(&self, call: Sought<'_>) -> Action {
         let Some((mix, kinds)) = &self.mix else { return Action::Answer };
         let mut chance = Chance::new((mix.seed, call.seed, call.ordinal));

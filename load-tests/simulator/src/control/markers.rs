@@ -1,15 +1,15 @@
-//! Finds which of many texts a request body contains, in one pass.
+//! Finds which of many texts a request body contains.
 //!
-//! The texts stand in a few automata of doubling size, so that adding one text
-//! at a time stays cheap with ten thousand of them, and a body is read once for
-//! each automaton, not once for each text.
+//! The texts are in a few automata of doubling size, so that adding one text
+//! stays cheap with ten thousand of them, and a body is scanned once per
+//! automaton instead of once per text.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 
-/// The texts looked for. A text is known by its number, from 0.
+/// The texts to find. Each has a number, from 0.
 #[derive(Debug, Default)]
 pub(crate) struct Markers {
     names: Vec<Arc<str>>,
@@ -25,13 +25,13 @@ struct Segment {
     automaton: AhoCorasick,
 }
 
-/// Texts that make no automaton: too many or too long together.
+/// The texts are too many or too long for an automaton.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the markers are too many or too long to look for: {0}")]
 pub(crate) struct MarkerError(String);
 
 impl Markers {
-    /// The number of `text`, if it is looked for.
+    /// The number of `text`, if it is one of the texts.
     pub(crate) fn number(&self, text: &str) -> Option<usize> {
         self.numbers.get(text).copied()
     }
@@ -46,10 +46,10 @@ impl Markers {
         self.names.get(number)
     }
 
-    /// Looks for `text` from now on.
+    /// Adds `text`.
     ///
     /// # Errors
-    /// The texts have become too many for an automaton.
+    /// There are too many texts for an automaton.
     pub(crate) fn add(&mut self, text: &str) -> Result<usize, MarkerError> {
         if let Some(number) = self.number(text) {
             return Ok(number);

@@ -1,4 +1,4 @@
-//! The control API: what the simulator is to do, and what it has seen.
+//! The control API: settings of the simulator, and what it has received.
 
 pub(crate) mod action;
 pub(crate) mod book;
@@ -36,12 +36,12 @@ pub(crate) fn router() -> Router<Arc<State>> {
         .route("/control/release", post(release))
 }
 
-/// A request the control API cannot follow.
+/// A request that the control API refuses.
 fn refused(message: impl std::fmt::Display) -> Response {
     (StatusCode::BAD_REQUEST, Json(json!({"error": message.to_string()}))).into_response()
 }
 
-/// Which calls are meant, in the query.
+/// The calls that the query selects.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Which {
@@ -52,7 +52,7 @@ pub(crate) struct Which {
 }
 
 impl Which {
-    /// The filter; a marker that nobody counted by until now is counted from here on.
+    /// The filter; a new marker is counted from now on.
     fn filter(&self, state: &State) -> Result<Filter, markers::MarkerError> {
         let marker =
             self.marker.as_deref().map(|marker| known_marker(state, marker)).transpose()?;
@@ -64,8 +64,8 @@ impl Which {
     }
 }
 
-/// Makes sure that calls are counted by `marker`. The lock on the settings keeps
-/// calls from arriving between the look at the log and the new marker.
+/// Makes sure that calls are counted by `marker`. The lock on the settings prevents calls
+/// from arriving between reading the log and adding the marker.
 fn known_marker(state: &State, marker: &str) -> Result<Arc<str>, markers::MarkerError> {
     let name: Arc<str> = marker.into();
     if state.ledger.counts_by(marker) {
@@ -80,7 +80,7 @@ fn known_marker(state: &State, marker: &str) -> Result<Arc<str>, markers::Marker
 /// Applies `control` to the running simulator; returns the names of its rules.
 ///
 /// # Errors
-/// What is asked for cannot be, in words.
+/// The settings are impossible, with the reason.
 pub(crate) fn apply(state: &State, control: &Control) -> Result<Vec<String>, String> {
     control.validate().map_err(|error| error.to_string())?;
     let texts =
@@ -103,7 +103,7 @@ async fn change(App(state): App<Arc<State>>, body: Bytes) -> Response {
     }
 }
 
-/// Which rules to take out or let go, in the query or the body.
+/// The rules to remove or release, in the query or the body.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Chosen {
@@ -118,7 +118,7 @@ impl Chosen {
     }
 }
 
-/// Without a query everything is as at the start; with one only these rules go.
+/// Without a query resets everything; with one removes only these rules.
 async fn reset(App(state): App<Arc<State>>, Query(chosen): Query<Chosen>) -> Json<Value> {
     let mut book = state.book_mut();
     let gone = book.remove(|rule| chosen.means(rule));
@@ -131,7 +131,7 @@ async fn reset(App(state): App<Arc<State>>, Query(chosen): Query<Chosen>) -> Jso
     Json(json!({ "removed": gone }))
 }
 
-/// Lets held calls go on. Their rules hold nothing any more.
+/// Releases held calls. Their rules hold no further calls.
 async fn release(App(state): App<Arc<State>>, Query(chosen): Query<Chosen>) -> Json<Value> {
     let book = state.book();
     let rules: Vec<_> = book.rules().iter().filter(|rule| chosen.means(rule)).collect();
@@ -166,7 +166,7 @@ async fn stats(App(state): App<Arc<State>>, Query(which): Query<Which>) -> Respo
     Json(shown).into_response()
 }
 
-/// The newest calls with their bodies.
+/// The latest calls with their bodies.
 async fn list(App(state): App<Arc<State>>, Query(which): Query<Which>) -> Response {
     match which.filter(&state) {
         Ok(filter) => Json(state.ledger.calls(&filter, which.limit.unwrap_or(100))).into_response(),

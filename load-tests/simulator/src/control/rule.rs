@@ -1,4 +1,4 @@
-//! A rule at work: its settings and how often it has matched and acted.
+//! An active rule: its settings, and how often it has matched and acted.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +11,13 @@ use crate::provider::Provider;
 use super::action::Action;
 use super::settings::{Per, RuleSpec};
 
-/// A rule at work.
+/// An active rule.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) name: String,
     pub(crate) spec: RuleSpec,
     pub(crate) action: Arc<Action>,
-    /// Cancelled when what the rule holds may go on.
+    /// Cancelled when held calls may continue.
     pub(crate) released: CancellationToken,
     all: Counter,
     by_seed: Mutex<HashMap<String, Arc<Counter>>>,
@@ -30,7 +30,7 @@ struct Counter {
 }
 
 impl Rule {
-    /// A rule that nothing has met yet.
+    /// A rule that has matched no call yet.
     pub(crate) fn new(number: u64, spec: RuleSpec) -> Self {
         Self {
             name: spec.name.clone().unwrap_or_else(|| format!("rule-{number}")),
@@ -42,18 +42,18 @@ impl Rule {
         }
     }
 
-    /// Whether the rule is for calls like this one; its marker is seen to elsewhere.
+    /// Whether the rule matches calls like this one, apart from the marker.
     pub(crate) fn is_for(&self, provider: Provider, model: &str) -> bool {
         self.spec.provider.is_none_or(|wanted| wanted == provider)
             && self.spec.model.as_ref().is_none_or(|wanted| wanted == model)
     }
 
-    /// Counts a matching call that nothing more is to happen to.
+    /// Counts a matching call on which the rule no longer acts.
     pub(crate) fn pass(&self, seed: Option<&str>) {
         self.count(seed);
     }
 
-    /// Counts a matching call; true when the rule takes it.
+    /// Counts a matching call; returns whether the rule acts on it.
     pub(crate) fn take(&self, seed: Option<&str>) -> bool {
         let number = self.count(seed);
         if self.spec.nth.as_ref().is_some_and(|nth| !nth.contains(number)) {
@@ -70,12 +70,12 @@ impl Rule {
         taken
     }
 
-    /// How many calls have matched and how many were taken.
+    /// The numbers of calls that matched and of those acted on.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.all.matched.load(Ordering::SeqCst), self.all.used.load(Ordering::SeqCst))
     }
 
-    /// The number of this call, from 1, in whatever the rule counts by.
+    /// The number of this call, from 1, in the rule's counter.
     fn count(&self, seed: Option<&str>) -> u64 {
         let overall = self.all.matched.fetch_add(1, Ordering::SeqCst) + 1;
         match self.counter(seed) {
@@ -84,7 +84,7 @@ impl Rule {
         }
     }
 
-    /// The counter of `seed`, when the rule counts by seed. Calls without one share one.
+    /// The counter of `seed`, if the rule counts by seed. Calls without a seed share one.
     fn counter(&self, seed: Option<&str>) -> Option<Arc<Counter>> {
         self.spec.per.map(|Per::Seed| {
             let mut counters = self.by_seed.lock().unwrap_or_else(PoisonError::into_inner);

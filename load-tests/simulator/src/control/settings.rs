@@ -12,17 +12,17 @@ use crate::wire::usage::Usage;
 
 use super::action::Action;
 
-/// Settings to add or change; what is left out stays as it is.
+/// Settings to add or change; omitted ones stay as they are.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
-    /// Drop the rules there are before these are added.
+    /// Remove the present rules first.
     pub replace: bool,
-    /// Rules to add behind those there are.
+    /// Rules to add after the present ones.
     pub rules: Vec<RuleSpec>,
-    /// How long an answer takes where no rule says otherwise.
+    /// The latency where no rule sets another.
     pub latency: Option<Latency>,
-    /// Faults for calls that no rule took.
+    /// Faults for calls on which no rule acts.
     pub mix: Option<Mix>,
     /// Texts to count calls by from now on.
     pub markers: Vec<String>,
@@ -30,8 +30,7 @@ pub struct Control {
     pub models: Vec<ModelName>,
 }
 
-/// When a rule takes a call, and what happens then. Everything that is left
-/// out matches.
+/// When a rule acts on a call, and how. Omitted conditions match every call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSpec {
@@ -47,22 +46,22 @@ pub struct RuleSpec {
     /// Calls whose raw body contains this text.
     #[serde(default)]
     pub marker: Option<String>,
-    /// Only these of the matching calls, from 1.
+    /// Only the calls with these numbers among the matching ones, from 1.
     #[serde(default)]
     pub nth: Option<Nth>,
-    /// At most so many calls.
+    /// The highest number of calls to act on.
     #[serde(default)]
     pub times: Option<u64>,
-    /// Count `nth` and `times` for each of these instead of over all calls.
+    /// Count `nth` and `times` separately for each of these.
     #[serde(default)]
     pub per: Option<Per>,
-    /// How long the answer takes.
+    /// The latency of the answer.
     #[serde(default)]
     pub latency: Option<Latency>,
     /// The token counts of the reply.
     #[serde(default)]
     pub usage: Option<Usage>,
-    /// What happens.
+    /// The action.
     pub action: Action,
 }
 
@@ -90,19 +89,19 @@ impl Nth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Per {
-    /// The `seed` of the call's targets, so each job.
+    /// The `seed` of the call's targets, which is one per job.
     Seed,
 }
 
-/// How long an answer takes.
+/// The latency of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Latency {
-    /// Always so many milliseconds.
+    /// Always this many milliseconds.
     FixedMs(u64),
-    /// Evenly between two numbers of milliseconds.
+    /// Uniformly between two numbers of milliseconds.
     UniformMs(u64, u64),
-    /// Around a mean, as a bell.
+    /// Normally distributed.
     NormalMs {
         /// Milliseconds.
         mean: f64,
@@ -112,7 +111,7 @@ pub enum Latency {
 }
 
 impl Latency {
-    /// One waiting time.
+    /// Draws a latency.
     pub(crate) fn draw(self, chance: &mut Chance) -> Duration {
         match self {
             Self::FixedMs(millis) => Duration::from_millis(millis),
@@ -135,10 +134,11 @@ impl Latency {
 pub struct Mix {
     /// The share of calls that fail, 0 to 100.
     pub percent: f64,
-    /// How; by default 429 500 529 hang cut truncated invalid_json. `odd` is every odd shape.
+    /// Their kinds; by default 429 500 529 hang cut truncated invalid_json. `odd` is
+    /// every odd shape.
     #[serde(default = "default_kinds")]
     pub kinds: Vec<MixKind>,
-    /// Which calls: equal seeds fail equal calls of equal jobs.
+    /// The seed: equal seeds fail the same calls of the same jobs.
     #[serde(default)]
     pub seed: u64,
 }
@@ -149,9 +149,9 @@ pub struct Mix {
 pub enum MixKind {
     /// A status code or an action without settings, in one word.
     Word(String),
-    /// An action with its share among the kinds.
+    /// An action with a weight.
     Weighted {
-        /// Its share; the others have 1.
+        /// Its weight; the others have 1.
         weight: f64,
         /// The action.
         action: Action,
@@ -165,10 +165,10 @@ fn default_kinds() -> Vec<MixKind> {
     words.map(|word| MixKind::Word(word.to_owned())).to_vec()
 }
 
-/// A setting that reads but cannot be.
+/// Settings that cannot work.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum SettingsError {
-    /// A share that is none.
+    /// A share outside 0 to 100.
     #[error("mix.percent is {0}: give a number from 0 to 100")]
     Percent(f64),
     /// A fault that does not exist.
@@ -176,13 +176,13 @@ pub(crate) enum SettingsError {
         "mix.kinds has {0:?}: give a status from 400 to 599, an action that needs no settings, or the action as an object"
     )]
     Kind(String),
-    /// Nothing to choose from.
+    /// There are no kinds.
     #[error("mix.kinds is empty: name at least one fault, or set percent to 0")]
     NoKinds,
-    /// A status HTTP does not have.
+    /// A status that HTTP does not have.
     #[error("status {0} is no HTTP status: give one from 200 to 599")]
     Status(u16),
-    /// A text that is in every body.
+    /// A marker that every body contains.
     #[error("an empty marker is in every call: leave it out")]
     EmptyMarker,
 }
@@ -208,7 +208,7 @@ impl Mix {
             MixKind::Weighted { weight, action } => Ok((weight.max(0.0), action.clone())),
             MixKind::Action(action) => Ok((1.0, action.clone())),
         };
-        // One word for all of them.
+        // One word for every odd shape.
         let is_odd = |kind: &&MixKind| matches!(kind, MixKind::Word(word) if word == "odd");
         let mut kinds = self
             .kinds
@@ -225,7 +225,7 @@ impl Mix {
 }
 
 impl Control {
-    /// Refuses what could never work.
+    /// Refuses settings that cannot work.
     ///
     /// # Errors
     /// The first impossible setting.

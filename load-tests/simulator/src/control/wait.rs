@@ -1,5 +1,5 @@
 //! `GET /control/wait`: answers when a count has been reached, so that tests
-//! wait on what happens and not on the clock.
+//! wait for events instead of time.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::state::State;
 
 use super::{Which, refused};
 
-/// Seconds a wait may take.
+/// The longest wait in seconds.
 const LONGEST: f64 = 60.0;
 
-/// What to wait for: every count that is given.
+/// The counts to wait for; all given ones must be reached.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
@@ -32,17 +32,17 @@ pub(super) struct Wanted {
     model: Option<String>,
     #[serde(default)]
     marker: Option<String>,
-    /// At least so many calls have arrived.
+    /// At least this many calls have arrived.
     calls: Option<u64>,
-    /// At least so many were answered with a whole plan.
+    /// At least this many were answered with a complete plan.
     answered: Option<u64>,
-    /// At least so many have ended, however.
+    /// At least this many have ended, in any way.
     finished: Option<u64>,
-    /// At least so many were aborted by their caller.
+    /// At least this many were aborted by their caller.
     aborted: Option<u64>,
-    /// At least so many are open.
+    /// At least this many are open.
     open: Option<u64>,
-    /// At most so many are open.
+    /// At most this many are open.
     open_at_most: Option<u64>,
     /// Seconds to wait, up to 60.
     timeout: Option<f64>,
@@ -66,7 +66,8 @@ impl Wanted {
     }
 }
 
-/// Answers 200 with the counts once they are as wanted, 504 with them when the time is up.
+/// Answers 200 with the counts when they are reached, 504 with the counts when the time
+/// is up.
 pub(super) async fn wait(App(state): App<Arc<State>>, Query(wanted): Query<Wanted>) -> Response {
     if wanted.is_empty() {
         return refused(
@@ -87,7 +88,7 @@ pub(super) async fn wait(App(state): App<Arc<State>>, Query(wanted): Query<Wante
     let until = Instant::now() + Duration::from_secs_f64(seconds);
     loop {
         let mut change = pin!(state.ledger.change());
-        // Registered before the look, so that no change falls between the two.
+        // Registered before the counts are read, so that no change is missed.
         change.as_mut().enable();
         let tally = state.ledger.tally(&filter);
         if wanted.is_met(&tally) {

@@ -1,5 +1,5 @@
-//! Fits a value to the JSON schema of a request, as a provider's structured
-//! output would: key order, closed sets, types, missing and unknown keys.
+//! Fits a value to a request's JSON schema, like a provider's structured
+//! output: key order, enums, types, missing and unknown keys.
 
 use serde_json::{Map, Value};
 
@@ -27,7 +27,7 @@ fn fit(value: Value, schema: &Value, root: &Value) -> Value {
     }
 }
 
-/// Follows a reference into the schema's definitions, one level is all there is.
+/// Resolves a reference to the schema's definitions, one level deep.
 fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
     let target = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#'));
     target.and_then(|path| root.pointer(path)).unwrap_or(schema)

@@ -1,7 +1,7 @@
-//! The dishes: which foods go together, what the dish is called and how it is
-//! made. `{0}`, `{1}` … stand for the foods that were chosen for its places.
+//! The dishes: the foods that go together, the name and the recipe. `{0}`,
+//! `{1}` … are replaced by the foods chosen for the dish.
 
-/// When in the day a dish is eaten.
+/// The meal of a dish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
     Breakfast,
@@ -17,9 +17,9 @@ pub(super) struct Dish {
     pub(super) name: &'static str,
     /// The roles of its foods, in the order of the placeholders.
     pub(super) places: &'static [&'static str],
-    /// How it is made.
+    /// Its recipe.
     pub(super) recipe: &'static str,
-    /// Minutes from start to plate.
+    /// Preparation time in minutes.
     pub(super) minutes: u32,
     /// easy, medium or hard.
     pub(super) difficulty: &'static str,
@@ -27,7 +27,7 @@ pub(super) struct Dish {
     pub(super) tip: &'static str,
 }
 
-/// Every dish the simulator knows.
+/// All dishes.
 pub(super) const DISHES: &[Dish] = &[
     Dish {
         course: Course::Breakfast,

@@ -1,4 +1,4 @@
-//! The exercises training days are put together from.
+//! The exercises of training days.
 
 use super::table::{self, TableError};
 use super::targets::Targets;
@@ -12,11 +12,11 @@ pub(crate) struct Exercise {
     /// The movement it trains; exercises of one pattern replace each other.
     pub(crate) pattern: &'static str,
     pub(crate) muscles: Vec<&'static str>,
-    /// One word of equipment, or `none`.
+    /// Its equipment in one word, or `none`.
     pub(crate) equipment: &'static str,
     /// gym, home, outdoor.
     pub(crate) places: Vec<&'static str>,
-    /// Joints that must not be sore for it.
+    /// The joints it loads.
     pub(crate) loads: Vec<&'static str>,
     pub(crate) level: &'static str,
     pub(crate) reps: &'static str,
@@ -26,7 +26,7 @@ pub(crate) struct Exercise {
 /// Every exercise of the table.
 ///
 /// # Errors
-/// A row does not read.
+/// A row is malformed.
 pub(crate) fn load() -> Result<Vec<Exercise>, TableError> {
     table::rows("exercises.tsv", include_str!("exercises.tsv"), |row| {
         Ok(Exercise {
@@ -44,7 +44,7 @@ pub(crate) fn load() -> Result<Vec<Exercise>, TableError> {
     })
 }
 
-/// What people write for a sore joint.
+/// Words for sore joints.
 const JOINTS: [(&str, &[&str]); 8] = [
     ("knee", &["knee", "acl", "menisc", "patell"]),
     ("hip", &["hip", "groin"]),
@@ -56,7 +56,7 @@ const JOINTS: [(&str, &[&str]); 8] = [
     ("neck", &["neck", "cervical"]),
 ];
 
-/// What people write for equipment.
+/// Words for equipment.
 const EQUIPMENT: [(&str, &[&str]); 7] = [
     ("dumbbells", &["dumbbell", "dumbell", "free weight"]),
     ("barbell", &["barbell"]),
@@ -67,10 +67,10 @@ const EQUIPMENT: [(&str, &[&str]); 7] = [
     ("machines", &["machine", "full gym", "gym equipment", "cable"]),
 ];
 
-/// What the person has, where they train and what hurts.
+/// The person's equipment, places and sore joints.
 #[derive(Debug)]
 pub(crate) struct Means {
-    /// Where training can take place; never empty.
+    /// The places for training; never empty.
     pub(crate) places: Vec<&'static str>,
     equipment: Vec<&'static str>,
     gym_only: Vec<&'static str>,
@@ -96,7 +96,7 @@ impl Means {
         if places.is_empty() {
             places.push("home");
         }
-        // Nothing listed and a gym at hand: the gym's own equipment may be used there.
+        // If no equipment is listed and a gym is available, its equipment may be used.
         let gym = places.contains(&"gym") && targets.equipment.is_empty();
         let gym_only = if gym { vec!["machines", "dumbbells", "barbell"] } else { Vec::new() };
         Self {
@@ -115,12 +115,12 @@ impl Means {
         at_hand && exercise.places.contains(&place) && self.spares(exercise)
     }
 
-    /// Whether `exercise` leaves sore joints alone.
+    /// Whether `exercise` does not load sore joints.
     pub(crate) fn spares(&self, exercise: &Exercise) -> bool {
         !exercise.loads.iter().any(|joint| self.sore.contains(joint))
     }
 
-    /// The joints to be careful with.
+    /// The sore joints.
     pub(crate) fn sore(&self) -> &[&'static str] {
         &self.sore
     }

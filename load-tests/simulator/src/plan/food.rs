@@ -1,4 +1,4 @@
-//! The foods meals are put together from.
+//! The foods of meals.
 
 use serde::Serialize;
 
@@ -7,27 +7,27 @@ use super::table::{self, TableError};
 /// A food, with its values for 100 g as eaten.
 #[derive(Debug, Clone)]
 pub(crate) struct Food {
-    /// What it is called.
+    /// Its name.
     pub(crate) name: &'static str,
-    /// The places in a dish it can take.
+    /// Its possible roles in a dish.
     pub(crate) roles: Vec<&'static str>,
-    /// g of protein, carbohydrates, fat and fibre in 100 g.
+    /// Protein, carbohydrates, fat and fibre in 100 g, in g.
     pub(crate) per_100: [f64; 4],
     /// The kitchen measure and its weight in g.
     pub(crate) unit: (&'static str, f64),
-    /// g in an ordinary portion.
+    /// A usual portion, g.
     pub(crate) usual: f64,
-    /// g that still look like a portion.
+    /// The largest plausible portion, g.
     pub(crate) most: f64,
     /// Allergens in it.
     pub(crate) contains: Vec<&'static str>,
     /// plant, dairy, egg, fish, shellfish, poultry or meat.
     pub(crate) origin: &'static str,
-    /// The narrow diets it belongs to: keto, paleo.
+    /// The restrictive diets it fits: keto, paleo.
     pub(crate) styles: Vec<&'static str>,
 }
 
-/// An amount of a food, as it stands in a plan.
+/// An amount of a food in a plan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Portion {
     pub(crate) name: String,
@@ -43,7 +43,7 @@ pub(crate) struct Portion {
 /// Every food of the table.
 ///
 /// # Errors
-/// A row does not read.
+/// A row is malformed.
 pub(crate) fn load() -> Result<Vec<Food>, TableError> {
     table::rows("foods.tsv", include_str!("foods.tsv"), |row| {
         Ok(Food {
@@ -61,7 +61,7 @@ pub(crate) fn load() -> Result<Vec<Food>, TableError> {
 }
 
 impl Food {
-    /// Whether it can take the place `role` in a dish.
+    /// Whether it can have `role` in a dish.
     pub(crate) fn is(&self, role: &str) -> bool {
         self.roles.contains(&role)
     }
@@ -73,12 +73,12 @@ impl Food {
         [energy, protein, carbs, fat].map(|value| value / 100.0)
     }
 
-    /// `grams` weighed as one would in a kitchen: whole grams, fives from 40 g.
+    /// `grams` rounded as with kitchen scales: whole grams, from 40 g multiples of five.
     pub(crate) fn weighable(&self, grams: f64) -> f64 {
         if grams < 40.0 { grams.round() } else { (grams / 5.0).round() * 5.0 }
     }
 
-    /// The portion of `grams`, with the energy that its rounded macros give.
+    /// The portion of `grams`, with the energy of its rounded macros.
     pub(crate) fn portion(&self, grams: f64) -> Portion {
         let [protein, carbs, fats, fiber] = self.per_100.map(|value| tenths(value * grams / 100.0));
         Portion {

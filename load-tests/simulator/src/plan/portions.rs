@@ -1,23 +1,23 @@
 //! Finds amounts of given foods that reach a day's targets.
 //!
-//! A bounded least-squares problem, solved by coordinate descent: the targets
-//! weigh by their tolerance, ordinary portions and each meal's share of the
-//! day weigh a little, so that the result still looks like food.
+//! A bounded least-squares problem, solved by coordinate descent. The targets
+//! are weighted by their tolerances; usual portions and each meal's share of
+//! the day have a small weight, so that the amounts stay realistic.
 
-/// A food whose amount is to be found.
+/// A food with an unknown amount.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unknown {
     /// kcal, protein, carbohydrates, fat per g.
     pub(super) per_gram: [f64; 4],
-    /// g of an ordinary portion.
+    /// A usual portion, g.
     pub(super) usual: f64,
-    /// g at most.
+    /// The highest amount, g.
     pub(super) most: f64,
     /// The meal it belongs to.
     pub(super) meal: usize,
 }
 
-/// What the amounts have to reach.
+/// What the amounts must reach.
 #[derive(Debug, Clone)]
 pub(super) struct Goal {
     /// kcal, protein, carbohydrates, fat of the day.
@@ -26,16 +26,17 @@ pub(super) struct Goal {
     pub(super) meals: Vec<f64>,
 }
 
-/// How far off each total may be, as a share of it.
+/// The tolerance of each total, as a share of it.
 pub(super) const TOLERANCE: [f64; 4] = [0.05, 0.10, 0.10, 0.10];
 
 const SWEEPS: usize = 120;
-/// Weight of an ordinary portion against one tolerance of a target.
+/// The weight of a usual portion relative to one tolerance of a target.
 const HABIT: f64 = 0.004;
-/// A meal off its share by this part of it weighs like one tolerance of a target.
+/// A meal that misses its energy by this share of it weighs like one tolerance of a
+/// target.
 const SHARE_SLACK: f64 = 1.5;
 
-/// One linear aim: `coefficients · amounts` should come to `aim`.
+/// One linear goal: `coefficients · amounts` should equal `aim`.
 struct Aim {
     coefficients: Vec<f64>,
     aim: f64,
@@ -70,7 +71,7 @@ pub(super) fn solve(unknowns: &[Unknown], goal: &Goal) -> Vec<f64> {
     amounts
 }
 
-/// The largest miss of `totals` against `goal`, in tolerances: up to 1 is good.
+/// The largest deviation of `totals` from `goal`, in tolerances: up to 1 is good.
 pub(super) fn worst_miss(totals: [f64; 4], goal: &Goal) -> f64 {
     let misses = totals.iter().zip(goal.totals).zip(TOLERANCE);
     misses

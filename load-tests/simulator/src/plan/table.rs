@@ -1,7 +1,7 @@
-//! Reads the two tables the plans are made from: one line a row, fields
-//! separated by `|`, lines with `#` are notes.
+//! Parses the two tables of foods and exercises: one row per line, fields
+//! separated by `|`; lines with `#` are comments.
 
-/// A row of a table that does not read as it should.
+/// A malformed row of a table.
 #[derive(Debug, thiserror::Error)]
 #[error("{table} line {line}: {problem}")]
 pub struct TableError {
@@ -9,11 +9,11 @@ pub struct TableError {
     pub table: &'static str,
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
 }
 
-/// The fields of one line, taken from left to right.
+/// The fields of one line, parsed from left to right.
 pub(super) struct Row<'a> {
     fields: std::str::Split<'a, char>,
 }
@@ -36,7 +36,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Reads every row of `text` with `read`.
+/// Parses every row of `text` with `read`.
 pub(super) fn rows<'a, T>(
     table: &'static str,
     text: &'a str,

@@ -1,14 +1,14 @@
-//! What a prompt asks for, read from its machine-readable line.
+//! The targets of a prompt, parsed from its machine-readable line.
 //!
 //! The line is `REGIMEN-TARGETS: {json}` anywhere in the prompt; the last one
 //! counts. Every field may be missing. Unknown fields are ignored.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The word that opens the line.
+/// The start of the line.
 const LABEL: &str = "REGIMEN-TARGETS:";
 
-/// Which of the two plans.
+/// The kind of plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -18,24 +18,24 @@ pub(crate) enum Kind {
     Workout,
 }
 
-/// What a plan has to fit.
+/// The targets of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Targets {
     pub(crate) kind: Option<Kind>,
-    /// kcal a day.
+    /// kcal per day.
     #[serde(deserialize_with = "number")]
     pub(crate) calories: Option<f64>,
-    /// g a day.
+    /// g per day.
     #[serde(deserialize_with = "number")]
     pub(crate) protein_g: Option<f64>,
-    /// g a day.
+    /// g per day.
     #[serde(deserialize_with = "number")]
     pub(crate) carbs_g: Option<f64>,
-    /// g a day.
+    /// g per day.
     #[serde(deserialize_with = "number")]
     pub(crate) fats_g: Option<f64>,
-    /// Meals a day.
+    /// Meals per day.
     #[serde(deserialize_with = "number")]
     pub(crate) meals: Option<f64>,
     #[serde(deserialize_with = "words")]
@@ -44,7 +44,7 @@ pub(crate) struct Targets {
     pub(crate) allergies: Vec<String>,
     #[serde(deserialize_with = "words")]
     pub(crate) dislikes: Vec<String>,
-    /// Training days a week.
+    /// Training days per week.
     #[serde(deserialize_with = "number")]
     pub(crate) days: Option<f64>,
     #[serde(deserialize_with = "words")]
@@ -53,27 +53,27 @@ pub(crate) struct Targets {
     pub(crate) places: Vec<String>,
     #[serde(deserialize_with = "words")]
     pub(crate) injuries: Vec<String>,
-    /// Whose plan it is: varies the plan and indexes the counts.
+    /// Identifies the job: varies the plan and indexes the counts.
     pub(crate) seed: Option<String>,
 }
 
-/// What was found in a prompt.
+/// The result of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Found {
-    /// A line that reads.
+    /// A valid line.
     Targets(Box<Targets>),
-    /// A line that does not, with the reason.
+    /// An invalid line, with the reason.
     Unreadable(String),
-    /// No line at all.
+    /// No line.
     Nothing,
 }
 
-/// Looks for the line in `prompt`.
+/// Searches `prompt` for the line.
 pub(crate) fn find(prompt: &str) -> Found {
     let Some(start) = prompt.rfind(LABEL) else { return Found::Nothing };
     let rest = &prompt[start + LABEL.len()..];
     let line = rest.lines().next().unwrap_or_default();
-    // The object ends where it ends: what stands behind it on the line is not ours.
+    // Text after the object on the same line is ignored.
     match serde_json::Deserializer::from_str(line).into_iter::<Targets>().next() {
         Some(Ok(targets)) => Found::Targets(Box::new(targets)),
         Some(Err(error)) => Found::Unreadable(error.to_string()),

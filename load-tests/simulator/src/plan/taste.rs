@@ -1,12 +1,12 @@
 //! Which foods a person may be given: diet, allergies, dislikes.
 //!
-//! This is the simulator's own reading, apart from the worker's on purpose: a
-//! fault in the worker's food table must not hide itself here.
+//! This is deliberately independent of the worker's own rules, so that an error
+//! in the worker's food table cannot hide here.
 
 use super::food::Food;
 use super::targets::Targets;
 
-/// What people call an allergen, and the tag of the table.
+/// Words for allergens, with the table's tags.
 const ALLERGY_WORDS: [(&str, &[&str]); 38] = [
     ("milk", &["milk"]),
     ("dairy", &["milk"]),
@@ -50,7 +50,7 @@ const ALLERGY_WORDS: [(&str, &[&str]); 38] = [
 
 type IsFamily = fn(&Food) -> bool;
 
-/// Words that name many foods at once, and how to know them.
+/// Words for groups of foods, with how to recognise their members.
 const FAMILIES: [(&str, IsFamily); 13] = [
     ("meat", |food| matches!(food.origin, "meat" | "poultry")),
     ("poultry", |food| food.origin == "poultry"),
@@ -83,7 +83,7 @@ impl<'a> Taste<'a> {
         Self { diet: &targets.diet, tags, words }
     }
 
-    /// The same rules without the dislikes, for when nothing else is left.
+    /// The same rules without the dislikes, if otherwise nothing is left.
     pub(crate) fn without_dislikes(targets: &'a Targets) -> Self {
         let (tags, words) = allergies(targets);
         Self { diet: &targets.diet, tags, words }
@@ -97,11 +97,11 @@ impl<'a> Taste<'a> {
     }
 }
 
-/// The tags to avoid, and the words of allergies that no tag stands for.
+/// The tags to avoid, and the words of allergies without a tag.
 fn allergies(targets: &Targets) -> (Vec<&'static str>, Vec<String>) {
     let (mut tags, mut words) = (Vec::new(), Vec::new());
     for text in &targets.allergies {
-        // "tree nut" must not read as any nut: the longest word that fits decides.
+        // "tree nut" must not match as any nut: the longest match decides.
         let known = ALLERGY_WORDS.iter().filter(|(word, _)| text.contains(word));
         match known.max_by_key(|(word, _)| word.len()) {
             Some((_, meant)) => tags.extend(*meant),
@@ -111,8 +111,8 @@ fn allergies(targets: &Targets) -> (Vec<&'static str>, Vec<String>) {
     (tags, words)
 }
 
-/// Whether `food` belongs to `diet` as people name it. Exceptions ("but eats
-/// fish") are not used: such a plan fits as well.
+/// Whether `food` fits `diet` as people name it. Exceptions ("but eats fish") are
+/// ignored; such a plan fits as well.
 fn fits_diet(food: &Food, diet: &str) -> bool {
     let is = |origins: &[&str]| origins.contains(&food.origin);
     let named = |words: &[&str]| words.iter().any(|word| food.name.contains(word));
@@ -164,7 +164,7 @@ fn fits_diet(food: &Food, diet: &str) -> bool {
     }
 }
 
-/// The words of `text` that can name a food, without their plural.
+/// The words of `text` that can name a food, in the singular.
 fn stems(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() >= 3);
     let fillers = ["and", "the", "any", "not", "all", "allergy", "allergic", "intolerant", "free"];
@@ -179,7 +179,7 @@ fn stems(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether `word` names `food`: as a word of its name or as its family.
+/// Whether `word` names `food`: as a word of its name or as its group.
 fn names(food: &Food, word: &str) -> bool {
     let in_name = food.name.split(' ').any(|part| part.to_lowercase().starts_with(word));
     in_name || FAMILIES.iter().any(|(family, fits)| *family == word && fits(food))

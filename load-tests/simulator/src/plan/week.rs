@@ -4,7 +4,7 @@ use crate::chance::Chance;
 
 use super::exercise::{Exercise, Means};
 
-/// A training day before it is written down.
+/// A training day.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
     pub(super) day: &'static str,
@@ -31,7 +31,7 @@ const MIXED: Outline =
 const EASY: Outline =
     ("mobility", "mobility and balance", &["mobility", "mobility", "balance", "core"]);
 
-/// The outlines for a number of training days.
+/// The outlines of a week with this number of training days.
 fn split(days: usize) -> &'static [Outline] {
     match days {
         0 | 1 => &[FULL],
@@ -44,7 +44,7 @@ fn split(days: usize) -> &'static [Outline] {
     }
 }
 
-/// The days of the week that go with a number of training days.
+/// The weekdays for this number of training days.
 fn calendar(days: usize) -> &'static [&'static str] {
     match days {
         0 | 1 => &["monday"],
@@ -74,7 +74,7 @@ pub(super) fn compose<'a>(
         .collect()
 }
 
-/// One exercise for each pattern; what a pattern cannot give comes from the rest.
+/// One exercise for each pattern; missing ones are replaced by others.
 fn fill<'a>(
     exercises: &'a [Exercise],
     means: &Means,

@@ -90,7 +90,7 @@ fn day(session: &Session<'_>, exercises: &[Exercise], means: &Means) -> Value {
     })
 }
 
-/// Warm-up, cool-down and the time the exercises take.
+/// The duration of warm-up, cool-down and exercises.
 fn minutes(session: &Session<'_>) -> usize {
     let each = if session.kind == "mobility" { 4 } else { 6 };
     11 + session.exercises.len() * each

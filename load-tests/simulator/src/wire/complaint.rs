@@ -1,9 +1,9 @@
-//! Errors in the place of a reply, under status 200, in the shapes in which
-//! hosts, routers and proxies send them.
+//! Errors instead of a reply, with status 200, in the shapes that hosts,
+//! routers and proxies send.
 
 use serde::{Deserialize, Serialize};
 
-/// One such error.
+/// An error instead of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Complaint {

@@ -1,4 +1,4 @@
-//! The providers' errors that are no fault of the caller, in their own shapes.
+//! The providers' errors that the caller did not cause, in their own shapes.
 
 use serde_json::{Value, json};
 
@@ -38,13 +38,13 @@ pub(crate) fn overloaded(provider: Provider) -> Problem {
     self::status(provider, &StatusError { status, ..StatusError::default() })
 }
 
-/// The provider broke down, with a code where it has one.
+/// The provider failed, with a code if it has one.
 pub(crate) fn server_error(provider: Provider, code: &str) -> Problem {
     let problem = status(provider, &StatusError { status: 500, ..StatusError::default() });
     if provider == Provider::OpenAi { problem.code(code) } else { problem }
 }
 
-/// The service gave up after the time the caller allowed it.
+/// The service gave up after the caller's time limit.
 pub(crate) fn deadline(provider: Provider) -> Problem {
     status(provider, &StatusError { status: 504, ..StatusError::default() })
 }
@@ -186,7 +186,7 @@ fn gemini(asked: &StatusError) -> Problem {
     problem
 }
 
-/// The quota that was exceeded; one per day is told by its id alone.
+/// The exceeded quota; a daily one is recognised only by its id.
 fn quota(reason: Option<Reason>) -> Value {
     let daily = matches!(reason, Some(Reason::DailyQuota | Reason::Money | Reason::SpendLimit));
     let id = if daily {
@@ -205,7 +205,7 @@ fn quota(reason: Option<Reason>) -> Value {
     })
 }
 
-/// The hint as a duration text, from whichever form it was given in.
+/// The hint as a duration text, from any of its forms.
 fn retry_delay(asked: &StatusError) -> Option<String> {
     if let Some(millis) = asked.retry_after_ms {
         return Some(format!("{:.3}s", millis / 1000.0));

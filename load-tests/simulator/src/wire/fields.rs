@@ -1,15 +1,15 @@
-//! Holds a request body against the list of fields a service knows.
+//! Compares a request body with the fields that a service knows.
 
 use serde_json::Value;
 
-/// What a field may hold.
+/// The allowed values of a field.
 #[derive(Debug)]
 pub(crate) enum Kind {
     Text,
     Whole,
     Number,
     Flag,
-    /// Anything; looked at elsewhere or not at all.
+    /// Any value; checked elsewhere or not at all.
     Any,
     /// One of these words.
     Word(&'static [&'static str]),
@@ -31,18 +31,17 @@ pub(crate) struct Field {
     pub(crate) required: bool,
 }
 
-/// A field that may be left out.
+/// An optional field.
 pub(crate) const fn may(name: &'static str, kind: Kind) -> Field {
     Field { name, kind, required: false }
 }
 
-/// A field that must be there.
+/// A required field.
 pub(crate) const fn must(name: &'static str, kind: Kind) -> Field {
     Field { name, kind, required: true }
 }
 
-/// The first thing in a body that the service does not accept. Paths read
-/// `messages[0].role`.
+/// The first problem of a body. Paths read `messages[0].role`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Finding {
     Unknown { path: String },
@@ -51,7 +50,7 @@ pub(crate) enum Finding {
     Word { path: String, got: String, allowed: &'static [&'static str] },
 }
 
-/// Looks for the first finding in `body`.
+/// Searches `body` for the first problem.
 pub(crate) fn check(body: &Value, fields: &'static [Field]) -> Option<Finding> {
     object(body, fields, "")
 }

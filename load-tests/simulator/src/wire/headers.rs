@@ -1,4 +1,4 @@
-//! The headers that come with replies: request ids, rate limits.
+//! The headers of replies: request ids, rate limits.
 
 use crate::provider::{Api, Provider};
 
@@ -6,7 +6,7 @@ fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, String)> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
 
-/// The request id as the provider writes it.
+/// The request id in the provider's format.
 pub(crate) fn request_id(provider: Provider, id: &str) -> String {
     match provider {
         Provider::OpenAi | Provider::Llama | Provider::Anthropic => format!("req_{id}"),

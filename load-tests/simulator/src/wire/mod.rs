@@ -1,5 +1,5 @@
-//! The providers' wire formats: what a request must look like, what replies,
-//! streams and errors look like. Nothing here waits or counts.
+//! The providers' wire formats: the validation of requests, and the shapes of
+//! replies, streams and errors. Nothing here waits or counts.
 
 pub(crate) mod anthropic;
 pub(crate) mod chat;
@@ -29,14 +29,14 @@ use self::models::Models;
 use self::problem::Problem;
 use self::usage::Usage;
 
-/// A model call as it came in, before it is known to be valid.
+/// A model call before its validation.
 #[derive(Debug)]
 pub(crate) struct Incoming<'a> {
     pub(crate) api: Api,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: &'a Value,
     pub(crate) models: &'a Models,
-    /// What Gemini says in the path instead of the body.
+    /// The values that Gemini has in the path instead of the body.
     pub(crate) path: Option<&'a GeminiPath>,
 }
 
@@ -47,39 +47,39 @@ pub(crate) struct GeminiPath {
     pub(crate) version: String,
     pub(crate) model: String,
     pub(crate) method: String,
-    /// `alt=sse` was asked for.
+    /// `alt=sse` is set.
     pub(crate) sse: bool,
-    /// A key was put into the address.
+    /// The URL contains a key.
     pub(crate) key_in_query: bool,
 }
 
 impl GeminiPath {
-    /// Whether the reply is one JSON array, sent piece by piece.
+    /// Whether the reply is one JSON array, sent in pieces.
     pub(crate) fn is_array(&self) -> bool {
         self.method == "streamGenerateContent" && !self.sse
     }
 }
 
-/// What a valid request asks for, whatever its format.
+/// The content of a valid request of any format.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Asked {
     pub(crate) model: String,
     /// All text of the request, in order.
     pub(crate) prompt: String,
-    /// The part that repeats from call to call: the instructions.
+    /// The part that is the same in all calls: the instructions.
     pub(crate) instructions: String,
     pub(crate) stream: Streaming,
-    /// Output tokens at most, reasoning included.
+    /// The cap on output tokens, including reasoning.
     pub(crate) cap: Option<u64>,
-    /// Tokens the model thinks before it writes.
+    /// The number of reasoning tokens.
     pub(crate) reasoning: u64,
-    /// Where in the body the schema of the structured output is (a JSON pointer).
+    /// The JSON pointer of the structured output's schema in the body.
     pub(crate) schema_at: Option<&'static str>,
     /// Whether thoughts are shown (Gemini).
     pub(crate) show_thoughts: bool,
-    /// Whether the caller asked for the prompt to be cached (Anthropic).
+    /// Whether the caller requested caching of the prompt (Anthropic).
     pub(crate) cache_asked: bool,
-    /// Seconds after which the service itself gives up (Gemini).
+    /// The service's own time limit in seconds (Gemini).
     pub(crate) server_timeout: Option<u64>,
 }
 
@@ -94,11 +94,11 @@ pub(crate) enum Streaming {
         /// OpenAI Chat: a last chunk with the usage.
         usage: bool,
     },
-    /// Gemini without `alt=sse`: one JSON array, sent piece by piece.
+    /// Gemini without `alt=sse`: one JSON array, sent in pieces.
     Array,
 }
 
-/// What the model says to a call.
+/// The model's answer to a call.
 #[derive(Debug, Clone)]
 pub(crate) struct Said {
     /// The request id, and the base of all ids in the reply.
@@ -114,17 +114,17 @@ pub(crate) struct Said {
 /// Why the model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// It was done.
+    /// It had finished.
     Done,
     /// The cap on output tokens was reached.
     Length,
-    /// The model declined, in words.
+    /// The model declined, with a text.
     Refused,
-    /// A filter held the reply back.
+    /// A filter blocked the reply.
     Filtered,
 }
 
-/// The body as [`check`] wants it: Gemini reads names in two spellings.
+/// The body as [`check`] expects it: Gemini accepts names in two spellings.
 pub(crate) fn normalise(api: Api, body: Value) -> Value {
     match api {
         Api::Generate => gemini::request::camel(body),
@@ -132,10 +132,10 @@ pub(crate) fn normalise(api: Api, body: Value) -> Value {
     }
 }
 
-/// Checks a request as its real service would.
+/// Validates a request as the real service would.
 ///
 /// # Errors
-/// The first thing the service would refuse.
+/// The first problem that the service would report.
 pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     match incoming.api {
         Api::Chat | Api::LlamaChat => chat::request::check(incoming),
@@ -145,10 +145,10 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     }
 }
 
-/// Looks at the key and, where there is one, the version of a request.
+/// Checks the key and, where there is one, the version of a request.
 ///
 /// # Errors
-/// What the service would say to a bad one.
+/// The service's error for an invalid one.
 pub(crate) fn authorise(api: Api, headers: &HeaderMap) -> Result<(), Problem> {
     match api {
         Api::Chat | Api::LlamaChat | Api::Responses => openai::authorise(headers),
@@ -157,7 +157,7 @@ pub(crate) fn authorise(api: Api, headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// The whole reply as one body.
+/// The complete reply as one body.
 pub(crate) fn body(api: Api, said: &Said) -> Value {
     match api {
         Api::Chat | Api::LlamaChat => chat::reply::body(said),
@@ -185,7 +185,8 @@ pub(crate) fn interrupt(
     after: f64,
     id: &str,
 ) -> Vec<Bytes> {
-    // In thousandths, so that no float becomes an index. The last two pieces end the reply.
+    // In thousandths, to avoid converting a float to an index. The last two pieces end
+    // the reply.
     let share = (0..1000_u32).filter(|step| f64::from(*step) < after * 1000.0).count();
     let kept = (events.len() * share / 1000).min(events.len().saturating_sub(2)).max(1);
     events.truncate(kept);
@@ -206,13 +207,13 @@ pub(crate) fn problem_body(api: Api, stream: Streaming, problem: &Problem, id: &
     if stream == Streaming::Array { Value::Array(vec![body]) } else { body }
 }
 
-/// Whether the caller says that it sends JSON.
+/// Whether the request has the media type of JSON.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json"))
 }
 
-/// Keys that no provider accepts: any that says so of itself.
+/// A key that contains a mark of being bad; no provider accepts it.
 pub(crate) fn is_bad_key(key: &str) -> bool {
     key.contains("invalid") || key.contains("revoked")
 }

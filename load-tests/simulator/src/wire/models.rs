@@ -1,4 +1,4 @@
-//! Which models exist, and what each of them accepts.
+//! The models, and what each of them accepts.
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::provider::Provider;
 
-/// What a model does with temperature, top_p and the like.
+/// A model's handling of temperature, top_p and similar fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sampling {
-    /// Takes any value.
+    /// Accepts any value.
     Free,
     /// Refuses everything but the default (OpenAI: unless effort is none).
     DefaultOnly,
-    /// Reads past it.
+    /// Ignores them.
     Ignored,
 }
 
@@ -23,25 +23,25 @@ pub(crate) enum Sampling {
 pub(crate) struct Model {
     provider: Provider,
     pub(crate) name: &'static str,
-    /// The reasoning efforts or thinking levels it takes; empty: it does not reason.
+    /// The accepted reasoning efforts or thinking levels; empty: it does not reason.
     pub(crate) efforts: &'static [&'static str],
-    /// The effort without a word about it.
+    /// The default effort.
     pub(crate) default_effort: &'static str,
     pub(crate) sampling: Sampling,
-    /// Tokens it can write at most.
+    /// The highest number of output tokens.
     pub(crate) max_output: u64,
 }
 
-/// A name that is not served, and whether it once was.
+/// Why a model is not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotServed {
-    /// Never heard of.
+    /// It never existed.
     Unknown,
     /// Shut down.
     Retired,
 }
 
-/// Tokens a model thinks at an effort.
+/// The number of reasoning tokens at an effort.
 pub(crate) fn reasoning_tokens(effort: &str) -> u64 {
     match effort.to_ascii_lowercase().as_str() {
         "minimal" => 32,
@@ -137,24 +137,24 @@ pub struct ModelName {
     pub model: String,
 }
 
-/// The catalogue, with what a test has added.
+/// The catalogue and the models that a test has added.
 #[derive(Debug, Default)]
 pub(crate) struct Models {
     added: RwLock<HashSet<ModelName>>,
 }
 
 impl Models {
-    /// Serves one more model, with the traits of its provider's small one.
+    /// Adds a model with the traits of its provider's small one.
     pub(crate) fn add(&self, name: ModelName) {
         self.added.write().unwrap_or_else(PoisonError::into_inner).insert(name);
     }
 
-    /// Serves only the catalogue again.
+    /// Removes the added models.
     pub(crate) fn clear(&self) {
         self.added.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The model `name` of `provider`. The slot serves whatever it is asked for.
+    /// The model `name` of `provider`. The compatible host serves any name.
     ///
     /// # Errors
     /// There is no such model, or no longer.

@@ -1,5 +1,5 @@
-//! Good replies in odd shapes: what real hosts send beside, around and inside
-//! a plan that is whole all the same.
+//! Good replies in unusual shapes: what real hosts send beside, around and
+//! inside a complete plan.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -9,12 +9,12 @@ use crate::provider::Api;
 
 use super::{Said, body, sse};
 
-/// Stands in the words where a letter of two halves is to be cut.
+/// Put where a character is to be split between two pieces.
 const SPLIT: &str = "😀";
 
 macro_rules! shapes {
     ($($(#[$doc:meta])* $shape:ident),+ $(,)?) => {
-        /// One odd shape.
+        /// An odd shape.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Shape { $($(#[$doc])* $shape),+ }
@@ -102,7 +102,7 @@ shapes! {
 }
 
 impl Shape {
-    /// The words of a model that has this plan to say.
+    /// The text of a model that returns this plan.
     pub(crate) fn words(self, plan: &str) -> String {
         match self {
             Self::Fence => format!("```JSON\n{plan}\n```\nLet me know if {{anything}} is missing."),
@@ -183,7 +183,7 @@ impl Shape {
                     vec![body(api, said).to_string().into()],
                 );
             }
-            // Only these formats have pieces that are told by themselves.
+            // Only these formats have pieces that are complete without their event names.
             Self::JsonList if api != Api::Messages => {
                 let list: Value =
                     events.iter().filter_map(data_of).map(|(_, value)| value).collect();
@@ -260,7 +260,7 @@ fn relined(events: &[Bytes], end: &str) -> Vec<Bytes> {
     events.iter().map(|event| String::from_utf8_lossy(event).replace('\n', end).into()).collect()
 }
 
-/// Changes every token count of an event, or takes all of them away.
+/// Changes every token count of an event, or removes all of them.
 fn counts(event: &mut Value, change: &dyn Fn(&Value) -> Option<Value>) {
     for place in ["/usage", "/usageMetadata", "/message/usage"] {
         let Some(usage) = event.pointer_mut(place) else { continue };
@@ -317,7 +317,7 @@ fn thoughts(api: Api, event: &mut Value) {
     }
 }
 
-/// A known reason to stop in every piece, or an unknown one at the end.
+/// A known stop reason in every piece, or an unknown one at the end.
 fn stop(api: Api, event: &mut Value, everywhere: bool) {
     let (choice, name, known) = match api {
         Api::Chat | Api::LlamaChat => ("/choices/0", "finish_reason", "stop"),
@@ -335,7 +335,7 @@ fn stop(api: Api, event: &mut Value, everywhere: bool) {
     }
 }
 
-/// The event in two, cut within the letter [`SPLIT`].
+/// The event in two pieces, split within the character [`SPLIT`].
 fn split(event: &Bytes) -> Vec<Bytes> {
     let Some((head, data)) = data_of(event).filter(|(_, data)| data.to_string().contains(SPLIT))
     else {

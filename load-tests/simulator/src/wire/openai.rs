@@ -11,12 +11,12 @@ use crate::provider::Provider;
 
 const INVALID: &str = "invalid_request_error";
 
-/// A 400 with the parameter at fault.
+/// A 400 with the invalid parameter.
 pub(crate) fn invalid(message: impl Into<Box<str>>, param: &str, code: &str) -> Problem {
     Problem::new(400, INVALID, message).param(param).code(code)
 }
 
-/// The bearer key is there and good.
+/// Checks the bearer key.
 pub(crate) fn authorise(headers: &HeaderMap) -> Result<(), Problem> {
     let header = headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let key = header.and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
@@ -35,7 +35,7 @@ pub(crate) fn authorise(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// The body is JSON and said to be.
+/// Checks that the body is JSON and has its media type.
 pub(crate) fn json_only(headers: &HeaderMap, body: &Value) -> Result<(), Problem> {
     if !super::is_json(headers) {
         let message = "Unsupported content type: this method only accepts 'application/json'.";
@@ -51,7 +51,7 @@ pub(crate) fn json_only(headers: &HeaderMap, body: &Value) -> Result<(), Problem
     Ok(())
 }
 
-/// A finding in OpenAI's words.
+/// A problem in OpenAI's words.
 pub(crate) fn field_problem(finding: Finding) -> Problem {
     match finding {
         Finding::Unknown { path } => {
@@ -94,7 +94,7 @@ pub(crate) fn model(models: &Models, provider: Provider, name: &str) -> Result<M
     })
 }
 
-/// The effort asked for, or the model's own; `param` names it in errors.
+/// The requested effort, or the model's default; `param` names it in errors.
 pub(crate) fn effort<'a>(
     model: &Model,
     asked: Option<&'a str>,
@@ -119,7 +119,7 @@ pub(crate) fn effort<'a>(
     }
 }
 
-/// Refuses what a reasoning model does not take, unless it is told not to reason.
+/// Refuses what a reasoning model does not accept, unless reasoning is disabled.
 pub(crate) fn sampling(model: &Model, effort: &str, body: &Value) -> Result<(), Problem> {
     if model.sampling != Sampling::DefaultOnly || effort == "none" {
         return Ok(());
@@ -147,7 +147,7 @@ pub(crate) fn sampling(model: &Model, effort: &str, body: &Value) -> Result<(), 
     Ok(())
 }
 
-/// The cap is one the model can keep.
+/// Checks the cap against the model's limit.
 pub(crate) fn cap(model: &Model, cap: Option<u64>, param: &str) -> Result<(), Problem> {
     match cap {
         Some(0) => Err(invalid(
@@ -167,7 +167,7 @@ pub(crate) fn cap(model: &Model, cap: Option<u64>, param: &str) -> Result<(), Pr
     }
 }
 
-/// The schema is one that strict mode takes.
+/// Checks that strict mode accepts the schema.
 pub(crate) fn strict_schema(name: &str, schema: &Value, param: &str) -> Result<(), Problem> {
     match schema::check(schema, Dialect::OpenAi) {
         None => Ok(()),
@@ -195,7 +195,7 @@ pub(crate) fn schema_name(name: &str, param: &str) -> Result<(), Problem> {
     Err(invalid(message, param, "invalid_value"))
 }
 
-/// Limits on the fields about the caller that both formats have.
+/// The limits of the fields about the caller in both formats.
 pub(crate) fn caller(body: &Value) -> Result<(), Problem> {
     let name = "safety_identifier";
     if body[name].as_str().is_some_and(|id| id.len() > 128) {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::provider::Provider;
 
-/// An error a provider answers with.
+/// A provider's error.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Problem {
     pub(crate) status: u16,
@@ -40,7 +40,7 @@ impl Problem {
         self
     }
 
-    /// The same with the parameter at fault.
+    /// The same with the invalid parameter.
     pub(crate) fn param(mut self, param: impl Into<Box<str>>) -> Self {
         self.param = Some(param.into());
         self

@@ -1,8 +1,8 @@
-//! The subsets of JSON Schema that structured output takes, per provider.
+//! The subsets of JSON Schema that structured output accepts, per provider.
 
 use serde_json::{Map, Value};
 
-/// Whose subset.
+/// The provider of a subset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// OpenAI with `strict: true`.
@@ -15,7 +15,7 @@ pub(crate) enum Dialect {
     GeminiOpenApi,
 }
 
-/// What a schema has that its provider refuses.
+/// A part of a schema that the provider refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     RootNotObject,
@@ -32,7 +32,7 @@ pub(crate) enum Fault {
     TooManyOptional(usize),
 }
 
-/// Where in the schema it is.
+/// Its place in the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     /// Keys from the root.
@@ -40,13 +40,13 @@ pub(crate) struct Found {
     pub(crate) fault: Fault,
 }
 
-/// OpenAI's limit on nesting of objects.
+/// OpenAI's limit of nested objects.
 const MOST_LEVELS: usize = 10;
-/// OpenAI's limit on properties in all.
+/// OpenAI's limit of all properties.
 const MOST_PROPERTIES: usize = 5000;
-/// Anthropic's limit on properties of several types.
+/// Anthropic's limit of properties with several types.
 const MOST_UNIONS: usize = 16;
-/// Anthropic's limit on properties that may be left out.
+/// Anthropic's limit of optional properties.
 const MOST_OPTIONAL: usize = 24;
 
 const SHARED: &[&str] =
@@ -93,7 +93,7 @@ const GEMINI_OPENAPI: &[&str] = &[
 const FORMATS: &[&str] =
     &["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
 
-/// What has been met on the way through a schema.
+/// Counts of the traversal of a schema.
 #[derive(Debug, Default)]
 struct Met {
     properties: usize,
@@ -101,7 +101,7 @@ struct Met {
     optional: usize,
 }
 
-/// The first thing in `schema` that the provider refuses.
+/// The first part of `schema` that the provider refuses.
 pub(crate) fn check(schema: &Value, dialect: Dialect) -> Option<Found> {
     let at_root = |fault| Some(Found { path: Vec::new(), fault });
     let object = schema["type"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("object"));
@@ -126,7 +126,7 @@ pub(crate) fn check(schema: &Value, dialect: Dialect) -> Option<Found> {
     }
 }
 
-/// Checks one schema node and those below; on a fault `path` leads to it.
+/// Checks one schema node and its children; on a fault `path` leads to it.
 fn node(
     schema: &Value,
     dialect: Dialect,
@@ -244,7 +244,7 @@ fn required(
 }
 
 impl Found {
-    /// The fault in words.
+    /// The provider's message.
     pub(crate) fn message(&self) -> String {
         match &self.fault {
             Fault::RootNotObject => "the root must be of type 'object' and not a union.".to_owned(),

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-/// Letters of the model's text in one event, about 24 tokens.
+/// Characters of the model's text per event, about 24 tokens.
 const PIECE: usize = 96;
 
-/// Stands in a template where the text goes; no model writes it.
+/// The placeholder of the text in a template; no model writes it.
 pub(crate) const HOLE: &str = "\u{1}";
 
 /// An event without a name.
@@ -19,8 +19,8 @@ pub(crate) fn named(name: &str, value: &Value) -> Bytes {
     format!("event: {name}\ndata: {value}\n\n").into()
 }
 
-/// Events that differ in one text only, written once and filled many times:
-/// a plan is streamed in a hundred of them.
+/// An event that is written once and filled with many texts: a plan is streamed in a
+/// hundred of them.
 #[derive(Debug)]
 pub(crate) struct Template {
     head: String,
@@ -28,7 +28,7 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// The event `framed`, in which [`HOLE`] stands for the text.
+    /// A template from the event `framed`, in which [`HOLE`] is the placeholder.
     pub(crate) fn new(framed: &Bytes) -> Self {
         let text = String::from_utf8_lossy(framed);
         let (head, tail) = text.split_once("\"\\u0001\"").unwrap_or((&text, ""));
@@ -37,7 +37,7 @@ impl Template {
 
     /// The event with `text`.
     pub(crate) fn fill(&self, text: &str) -> Bytes {
-        // A string is always JSON; the space covers a few escapes.
+        // A string always serializes; the extra capacity covers a few escapes.
         let mut event = Vec::with_capacity(self.head.len() + self.tail.len() + text.len() + 24);
         event.extend_from_slice(self.head.as_bytes());
         if serde_json::to_writer(&mut event, text).is_err() {
@@ -48,7 +48,7 @@ impl Template {
     }
 }
 
-/// `text` in the pieces in which a model would write it; none for an empty text.
+/// `text` in the pieces that a model would send; none for an empty text.
 pub(crate) fn pieces(text: &str) -> Vec<&str> {
     let mut rest = text;
     let mut pieces = Vec::with_capacity(text.len() / PIECE + 1);

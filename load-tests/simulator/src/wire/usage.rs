@@ -1,4 +1,4 @@
-//! Token counts as a provider would report and bill them.
+//! The token counts that a provider would report and bill.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -10,19 +10,19 @@ use crate::provider::Provider;
 
 use super::Asked;
 
-/// Tokens of one call.
+/// The tokens of one call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Usage {
-    /// Tokens of the prompt, cached ones included.
+    /// Tokens of the prompt, including cached ones.
     pub input: u64,
-    /// Those of `input` that were read from the provider's cache.
+    /// Tokens of `input` read from the provider's cache.
     pub cached: u64,
-    /// Those of `input` that were written to the provider's cache.
+    /// Tokens of `input` written to the provider's cache.
     pub cache_write: u64,
     /// Tokens of the visible reply.
     pub output: u64,
-    /// Tokens of thinking, beside `output`.
+    /// Reasoning tokens, in addition to `output`.
     pub reasoning: u64,
 }
 
@@ -45,12 +45,12 @@ impl std::ops::AddAssign for Usage {
 /// A token is about four letters of English.
 const BYTES_PER_TOKEN: usize = 4;
 
-/// How many tokens `text` comes to.
+/// The number of tokens of `text`.
 pub(crate) fn tokens(text: &str) -> u64 {
     text.len().div_ceil(BYTES_PER_TOKEN) as u64
 }
 
-/// The longest start of `text` that fits `cap` tokens.
+/// The longest prefix of `text` that fits `cap` tokens.
 pub(crate) fn cut_to(text: &str, cap: u64) -> &str {
     let bytes = usize::try_from(cap).unwrap_or(usize::MAX).saturating_mul(BYTES_PER_TOKEN);
     let mut end = bytes.min(text.len());
@@ -60,18 +60,18 @@ pub(crate) fn cut_to(text: &str, cap: u64) -> &str {
     &text[..end]
 }
 
-/// Prompts the providers have seen, as far as caching goes.
+/// The prompts in the providers' caches.
 #[derive(Debug, Default)]
 pub(crate) struct PromptCache(Mutex<HashSet<u64>>);
 
-/// Distinct instructions remembered before the cache starts over.
+/// Stored instructions before the cache is cleared.
 const REMEMBERED: usize = 10_000;
 
 impl PromptCache {
-    /// The prompt's side of the usage of `asked`: (input, cached, cache_write).
+    /// The prompt's part of the usage of `asked`: (input, cached, cache_write).
     ///
-    /// OpenAI and Gemini cache long prompts by themselves, in steps of 128
-    /// tokens from 1,024; Anthropic caches from 512 when asked to.
+    /// OpenAI and Gemini cache long prompts automatically, in steps of 128 tokens from
+    /// 1,024; Anthropic caches from 512 tokens on request.
     pub(crate) fn input(&self, provider: Provider, asked: &Asked) -> (u64, u64, u64) {
         let input = tokens(&asked.prompt);
         let stable = tokens(&asked.instructions);
@@ -96,7 +96,7 @@ impl PromptCache {
         }
     }
 
-    /// Forgets all prompts.
+    /// Clears the cache.
     pub(crate) fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -1,11 +1,11 @@
-//! What Messages replies look like.
+//! Messages replies.
 
 use serde_json::{Value, json};
 
 use crate::wire::usage::Usage;
 use crate::wire::{Said, Stop};
 
-/// The reply in one body.
+/// The reply as one body.
 pub(crate) fn body(said: &Said) -> Value {
     let mut content = Vec::new();
     if said.usage.reasoning > 0 {
@@ -27,12 +27,12 @@ pub(crate) fn body(said: &Said) -> Value {
     })
 }
 
-/// What a thinking block is signed with.
+/// The signature of a thinking block.
 pub(super) fn signature(said: &Said) -> String {
     format!("c2lnbmF0dXJl{}", said.id)
 }
 
-/// Why it stopped, in this format's words.
+/// The stop reason in this format.
 pub(super) fn stop_reason(stop: Stop) -> &'static str {
     match stop {
         Stop::Done => "end_turn",
@@ -41,7 +41,7 @@ pub(super) fn stop_reason(stop: Stop) -> &'static str {
     }
 }
 
-/// Why it was refused.
+/// The details of a refusal.
 pub(super) fn stop_details(stop: Stop) -> Value {
     match stop {
         Stop::Done | Stop::Length => Value::Null,
@@ -52,7 +52,7 @@ pub(super) fn stop_details(stop: Stop) -> Value {
     }
 }
 
-/// Token counts: the input without what the cache took part in, the output with thinking.
+/// Token counts: the input without the cached part, the output with thinking.
 pub(super) fn usage(usage: &Usage) -> Value {
     let fresh = usage.input.saturating_sub(usage.cached + usage.cache_write);
     json!({

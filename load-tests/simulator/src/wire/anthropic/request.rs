@@ -1,4 +1,4 @@
-//! Which Messages requests are valid.
+//! Validation of Messages requests.
 
 use http::HeaderMap;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::wire::problem::Problem;
 use crate::wire::schema::{self, Dialect};
 use crate::wire::{Asked, Incoming, Streaming, is_bad_key, is_json};
 
-/// The version in which sampling parameters are refused from every model.
+/// The version from which on every model refuses sampling parameters.
 const NEWEST: &str = "2026-10-21";
 const VERSIONS: [&str; 2] = ["2023-06-01", NEWEST];
 
@@ -55,10 +55,10 @@ fn invalid(message: impl Into<Box<str>>) -> Problem {
     Problem::new(400, "invalid_request_error", message)
 }
 
-/// Checks a request.
+/// Validates a request.
 ///
 /// # Errors
-/// The first thing the service refuses.
+/// The first problem that the service would report.
 pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     let body = incoming.body;
     let version = authorise(incoming.headers)?;
@@ -93,10 +93,10 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     })
 }
 
-/// Looks at the key and the version; returns the version.
+/// Checks the key and the version; returns the version.
 ///
 /// # Errors
-/// Either is missing or bad.
+/// Either is missing or invalid.
 pub(crate) fn authorise(headers: &HeaderMap) -> Result<&str, Problem> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
@@ -120,7 +120,7 @@ fn version(headers: &HeaderMap) -> Result<&str, Problem> {
 }
 
 fn field_problem(finding: Finding) -> Problem {
-    // Paths are written with dots all through: messages.0.role
+    // Paths use dots everywhere: messages.0.role
     let dotted = |path: String| path.replace('[', ".").replace(']', "");
     invalid(match finding {
         Finding::Unknown { path } => format!("{}: Extra inputs are not permitted", dotted(path)),
@@ -190,7 +190,7 @@ fn messages(model: &Model, version: &str, body: &Value) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The tokens the model thinks, where thinking is as it may be.
+/// The number of thinking tokens, if thinking is allowed as requested.
 fn thinking(model: &Model, body: &Value) -> Result<u64, Problem> {
     let effort = body["output_config"]["effort"].as_str();
     let adaptive = !model.efforts.is_empty();
@@ -240,7 +240,7 @@ fn format(body: &Value) -> Result<Option<&'static str>, Problem> {
     }
 }
 
-/// Whether the request, its system text or a message asks for caching.
+/// Whether the request, its system text or a message requests caching.
 fn caches(body: &Value) -> bool {
     let asks = |value: &Value| value.get("cache_control").is_some_and(Value::is_object);
     let block = |content: &Value| content.as_array().is_some_and(|blocks| blocks.iter().any(asks));

@@ -12,7 +12,7 @@ fn event(kind: &str, mut event: Value) -> Bytes {
     sse::named(kind, &event)
 }
 
-/// The events of a whole reply.
+/// The events of a complete reply.
 pub(crate) fn events(said: &Said) -> Vec<Bytes> {
     let mut message = reply::body(said);
     message["content"] = json!([]);

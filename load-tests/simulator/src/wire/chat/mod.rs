@@ -1,4 +1,4 @@
-//! OpenAI Chat Completions, and the same as an OpenAI-compatible host speaks it.
+//! OpenAI Chat Completions, also in the dialect of OpenAI-compatible hosts.
 
 pub(crate) mod reply;
 pub(crate) mod request;

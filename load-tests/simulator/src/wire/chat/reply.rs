@@ -1,4 +1,4 @@
-//! What Chat Completions replies look like.
+//! Chat Completions replies.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::clock;
 use crate::wire::usage::Usage;
 use crate::wire::{Said, Stop};
 
-/// The reply in one body.
+/// The reply as one body.
 pub(crate) fn body(said: &Said) -> Value {
     let (content, refusal) = match said.stop {
         Stop::Refused => (Value::Null, json!(&*said.text)),
@@ -29,17 +29,17 @@ pub(crate) fn body(said: &Said) -> Value {
     })
 }
 
-/// Why it stopped, in this format's words.
+/// The finish reason in this format.
 pub(crate) fn finish_reason(stop: Stop) -> &'static str {
     match stop {
-        // A refusal is a normal end with the words in another field.
+        // A refusal is a normal end with its text in another field.
         Stop::Done | Stop::Refused => "stop",
         Stop::Length => "length",
         Stop::Filtered => "content_filter",
     }
 }
 
-/// Token counts: cached ones are inside the prompt's, reasoning inside the completion's.
+/// Token counts: cached ones are part of the prompt's, reasoning of the completion's.
 pub(crate) fn usage(usage: &Usage) -> Value {
     let completion = usage.output + usage.reasoning;
     json!({

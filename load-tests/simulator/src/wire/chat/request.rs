@@ -1,4 +1,4 @@
-//! Which Chat Completions requests are valid.
+//! Validation of Chat Completions requests.
 
 use serde_json::Value;
 
@@ -84,10 +84,10 @@ static REQUEST: &[Field] = &[
     may("web_search_options", Kind::Map),
 ];
 
-/// Checks a request of either host.
+/// Validates a request of either host.
 ///
 /// # Errors
-/// The first thing the service refuses.
+/// The first problem that the service would report.
 pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     let body = incoming.body;
     openai::authorise(incoming.headers)?;
@@ -144,7 +144,7 @@ fn messages(body: &Value) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Where the slot's usual host is narrower than OpenAI.
+/// What compatible hosts usually do not accept, unlike OpenAI.
 fn compatible_host(body: &Value) -> Result<(), Problem> {
     if body["reasoning_effort"] == "none" {
         let message = "Reasoning cannot be switched off: 'none' is not an effort of this model.";

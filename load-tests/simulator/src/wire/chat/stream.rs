@@ -8,7 +8,7 @@ use crate::wire::{Said, Stop, Streaming, sse};
 
 use super::reply;
 
-/// The chunks, the usage when it was asked for, and the end mark.
+/// The chunks, the usage if requested, and the end mark.
 pub(crate) fn events(stream: Streaming, said: &Said) -> Vec<Bytes> {
     let usage_asked = stream == Streaming::Sse { usage: true };
     let created = clock::epoch_seconds();

@@ -1,10 +1,10 @@
-//! What generateContent replies look like.
+//! generateContent replies.
 
 use serde_json::{Value, json};
 
 use crate::wire::{Said, Stop};
 
-/// The reply in one body.
+/// The reply as one body.
 pub(crate) fn body(said: &Said) -> Value {
     let mut parts = Vec::new();
     if said.show_thoughts && said.usage.reasoning > 0 {
@@ -16,7 +16,7 @@ pub(crate) fn body(said: &Said) -> Value {
     frame(said, parts, true)
 }
 
-/// One response object with these parts; the last one of a reply says why it stopped.
+/// One response object with these parts; the last one has the finish reason.
 pub(super) fn frame(said: &Said, parts: Vec<Value>, last: bool) -> Value {
     let mut body = json!({
         "usageMetadata": usage(said),
@@ -24,7 +24,7 @@ pub(super) fn frame(said: &Said, parts: Vec<Value>, last: bool) -> Value {
         "responseId": said.id,
     });
     if said.stop == Stop::Filtered {
-        // A prompt that is blocked has no candidates at all.
+        // A blocked prompt has no candidates.
         body["promptFeedback"] = json!({"blockReason": "PROHIBITED_CONTENT"});
         return body;
     }
@@ -52,7 +52,7 @@ fn finish_reason(stop: Stop) -> &'static str {
     }
 }
 
-/// Token counts: thoughts are not inside the candidates'.
+/// Token counts: thoughts are not part of the candidates'.
 fn usage(said: &Said) -> Value {
     let usage = &said.usage;
     let mut counts = json!({

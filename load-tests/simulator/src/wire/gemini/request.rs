@@ -1,4 +1,4 @@
-//! Which generateContent requests are valid.
+//! Validation of generateContent requests.
 
 use http::HeaderMap;
 use serde_json::{Value, json};
@@ -60,10 +60,10 @@ fn invalid(message: impl Into<Box<str>>) -> Problem {
     Problem::new(400, "INVALID_ARGUMENT", message)
 }
 
-/// Checks a request.
+/// Validates a request.
 ///
 /// # Errors
-/// The first thing the service refuses.
+/// The first problem that the service would report.
 pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     let Some(path) = incoming.path else {
         return Err(Problem::new(404, "NOT_FOUND", "The address names no model."));
@@ -97,10 +97,10 @@ pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     })
 }
 
-/// Looks at the key.
+/// Checks the key.
 ///
 /// # Errors
-/// It is missing, bad, or in the wrong place.
+/// It is missing, invalid, or in the wrong place.
 pub(crate) fn authorise(headers: &HeaderMap, key_in_query: bool) -> Result<(), Problem> {
     let key = headers.get("x-goog-api-key").and_then(|value| value.to_str().ok()).map(str::trim);
     let reason = |reason: &str| {
@@ -151,7 +151,7 @@ fn model(incoming: &Incoming<'_>, path: &GeminiPath) -> Result<Model, Problem> {
     if !matches!(method.as_str(), "generateContent" | "streamGenerateContent") {
         return Err(missing());
     }
-    // The moving names exist in the preview version only.
+    // The alias names exist in the preview version only.
     let name = match (version.as_str(), model.as_str()) {
         ("v1beta", "gemini-flash-latest") => "gemini-3.8-flash",
         ("v1beta", "gemini-flash-lite-latest") => "gemini-3.5-flash-lite",
@@ -160,7 +160,7 @@ fn model(incoming: &Incoming<'_>, path: &GeminiPath) -> Result<Model, Problem> {
     incoming.models.find(Provider::Gemini, name).map_err(|_| missing())
 }
 
-/// The service reads `snake_case` names too; what lies inside a schema is left alone.
+/// The service accepts `snake_case` names, too; names inside a schema stay unchanged.
 pub(crate) fn camel(body: Value) -> Value {
     let keys = |value: Value| match value {
         Value::Object(map) => {

@@ -11,7 +11,7 @@ use super::reply::frame;
 /// Pieces of text in one response object.
 const PIECES: usize = 3;
 
-/// The pieces of a whole reply.
+/// The pieces of a complete reply.
 pub(crate) fn events(stream: Streaming, said: &Said) -> Vec<Bytes> {
     let frames = frames(said);
     if stream != Streaming::Array {

@@ -1,4 +1,4 @@
-//! What Responses replies look like.
+//! Responses replies.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::clock;
 use crate::wire::usage::Usage;
 use crate::wire::{Said, Stop};
 
-/// The reply in one body.
+/// The reply as one body.
 pub(crate) fn body(said: &Said) -> Value {
     let mut output = Vec::new();
     if said.usage.reasoning > 0 {
@@ -79,7 +79,7 @@ pub(super) fn content(said: &Said) -> Value {
     json!({"type": "output_text", "annotations": [], "logprobs": [], "text": &*said.text})
 }
 
-/// The status of a whole reply.
+/// The status of a complete reply.
 pub(super) fn status(stop: Stop) -> &'static str {
     match stop {
         Stop::Done | Stop::Refused => "completed",

@@ -1,4 +1,4 @@
-//! Which Responses requests are valid.
+//! Validation of Responses requests.
 
 use serde_json::Value;
 
@@ -100,10 +100,10 @@ static REQUEST: &[Field] = &[
     may("user", Kind::Text),
 ];
 
-/// Checks a request.
+/// Validates a request.
 ///
 /// # Errors
-/// The first thing the service refuses.
+/// The first problem that the service would report.
 pub(crate) fn check(incoming: &Incoming<'_>) -> Result<Asked, Problem> {
     let body = incoming.body;
     openai::authorise(incoming.headers)?;

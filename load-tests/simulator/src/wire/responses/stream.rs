@@ -19,7 +19,7 @@ impl Events {
         self.0.push(sse::named(kind, &event));
     }
 
-    /// A delta from a template that lacks its number and its end.
+    /// A delta from a template without its number and its end.
     fn push_filled(&mut self, template: &sse::Template, piece: &str) {
         let mut event = Vec::from(template.fill(piece));
         event.extend_from_slice(format!(",\"sequence_number\":{}}}\n\n", self.0.len()).as_bytes());
@@ -38,7 +38,7 @@ impl Events {
     }
 }
 
-/// The events of a whole reply.
+/// The events of a complete reply.
 pub(crate) fn events(said: &Said) -> Vec<Bytes> {
     let mut events = Events::default();
     events.open(said);
