@@ -1,12 +1,12 @@
 # syntax=docker/dockerfile:1
-# One build, an image for each program: `docker build --target ingress .`
-# (or worker, or simulator).
+# One build and one image per program: `docker build --target ingress .` (or worker,
+# or simulator).
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-# The caches outlive the build, so a change of ours does not compile every
-# dependency again; what is needed leaves them in /out.
+# The cache mounts persist, so that a change does not recompile every dependency;
+# the binaries are copied from them to /out.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked \

@@ -1,5 +1,5 @@
-// From the quiz to the plan: ten people who each ask for both plans and wait
-// for them, again and again; and beside them new ones at a fixed rate.
+// From the quiz to the plan: ten users who repeatedly request both plans and wait
+// for them, and in addition new users at a fixed rate.
 
 import exec from 'k6/execution';
 import { Rate, Trend } from 'k6/metrics';
@@ -10,13 +10,13 @@ import { restore, slowDown } from './lib/simulator.js';
 import { summaryOf } from './lib/summary.js';
 import { newRun, nextUser } from './lib/users.js';
 
-// From before the request until the plan is in hand.
+// From before the request until the plan has been received.
 const planTime = new Trend('plan_time', true);
 const failures = new Rate('generation_failures');
 
-// How long one call to a simulated provider takes.
+// The latency of a call to a simulated provider.
 const PROVIDER_MILLISECONDS = choose(2000, 300);
-// When somebody stops waiting: what takes longer counts as failed.
+// The longest wait for a plan; a longer one counts as failed.
 const PATIENCE_SECONDS = choose(120, 20);
 
 export const options = optionsOf(

@@ -1,6 +1,6 @@
-// Everyday use of the API by more and more people: 10, 50, then 100 at once,
-// who sign in, ask for plans, look at them and think in between; and beside
-// them visitors who come at a fixed rate however slow the answers are.
+// Everyday use of the API by a growing number of users: 10, 50, then 100 at once,
+// who sign in, request plans, read them and pause in between, and in addition
+// requests at a fixed rate, independent of the speed of answers.
 
 import { sleep } from 'k6';
 
@@ -58,7 +58,7 @@ export function setup() {
 
 const THINK_SECONDS = choose(1, 0.3);
 const LOOKS = 3;
-// Every so many people try to have more plans than they may.
+// One in this many users exceeds the rate limit.
 const GREEDY = 20;
 
 export const person = counted(({ run }) => {
@@ -76,13 +76,13 @@ export const person = counted(({ run }) => {
     const ids = page.json('jobs').map(({ id }) => id);
     expect(ids.includes(job), 'a job is missing in the list of its owner');
   }
-  // 404 while the plan is still being written.
+  // 404 until the plan is written.
   call('GET', '/v1/plans/meal/active', { user, statuses: [200, 404] });
   if (user.isNew && user.number % GREEDY === 0) beGreedy(user);
   sleep(THINK_SECONDS);
 });
 
-// Asks for plans, twice under one key as after a lost answer. Returns a job's id.
+// Requests plans twice with one key, like after a lost answer. Returns a job's id.
 function ask(user, run) {
   const headers = { 'Idempotency-Key': `${run}-${user.id}-${user.number}` };
   const { response, jobs } = submit(user, { headers });
@@ -96,9 +96,9 @@ function ask(user, run) {
   return jobs[0].id;
 }
 
-// Submits until the rate limit refuses it. Then gives the plans up, so that
-// nobody waits for them. An ingress whose Redis is slow counts by itself and
-// from nothing, so it may be twice as many as the limit says.
+// Submits until the rate limit refuses, then cancels the jobs. An ingress whose Redis
+// is slow applies limits of its own that start at zero, so twice as many as the limit
+// may be accepted.
 function beGreedy(user) {
   const jobs = [];
   const most = 2 * (user.left + 1);
@@ -111,12 +111,12 @@ function beGreedy(user) {
     expect(isByRate(answer.response), 'more requests were accepted than the rate limit allows');
   }
   for (const { id } of jobs) {
-    // 409 when it is done already.
+    // 409 if it has ended already.
     call('DELETE', `/v1/jobs/${id}`, { user, statuses: [202, 409], name: 'DELETE /v1/jobs/{id}' });
   }
 }
 
-// Whether an answer is the rate limit's refusal, not that of the month's quota.
+// Whether an answer is a refusal of the rate limit, not of the monthly quota.
 function isByRate(response) {
   if (response.status !== 429 || !response.headers['Retry-After']) return false;
   return !response.json('violated-policies').includes('monthly-generations');
@@ -129,7 +129,7 @@ export const visitor = counted(({ run }) => {
   if (usage.status === 200 && user.isNew) {
     expect(usage.json('generations.left') > 0, 'a new user has no generations left');
   }
-  // What is not there, or not theirs, looks the same.
+  // Missing objects and those of other users give the same answer.
   const id = user.id;
   call('GET', `/v1/jobs/${id}`, { user, statuses: [404], name: 'GET /v1/jobs/{unknown}' });
 });

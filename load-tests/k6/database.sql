@@ -1,4 +1,4 @@
--- What a load does to PostgreSQL, read while it runs or right after it:
+-- The effect of a load on PostgreSQL, for use during the load or right after it:
 --   psql "$DATABASE_URL" -f load-tests/k6/database.sql
 
 \echo Connections by program and state

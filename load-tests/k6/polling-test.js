@@ -1,5 +1,5 @@
-// Apps that wait for a plan: most of what an ingress answers. Those who have
-// the newest version get 304; those who hold the line get each change as it comes.
+// Apps that wait for a plan, which are most of an ingress's requests. Polls with the
+// latest version get 304; long polls get each change when it happens.
 
 import { Rate } from 'k6/metrics';
 
@@ -9,7 +9,7 @@ import { restore, slowDown } from './lib/simulator.js';
 import { summaryOf } from './lib/summary.js';
 import { newRun, nextUser, numbered } from './lib/users.js';
 
-// Of the looks at a finished job whose version is known, those without a body.
+// The share of answers without a body among reads of a finished job with a known version.
 const notModified = new Rate('not_modified');
 
 const JOBS = choose(20, 4);
@@ -78,8 +78,8 @@ export const poll = counted(({ jobs }) => {
   }
 });
 
-// Holds the line until the job has ended: each answer is a change, or 304
-// when the time was up.
+// Long-polls until the job has ended: each answer is a change, or 304 when the time
+// is up.
 export const hold = counted(({ run }) => {
   const user = nextUser(run);
   const { jobs } = submit(user, { kinds: ['workout'] });

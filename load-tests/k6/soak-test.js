@@ -1,6 +1,6 @@
-// The same moderate load for a long time: nothing may pile up. Once a second
-// the processes' memory and descriptors are read, and after the first third
-// they may grow no more.
+// The same moderate load for a long time: nothing may accumulate. The processes'
+// memory and file descriptors are read once a second, and must not grow after the
+// first third.
 
 import http from 'k6/http';
 import { sleep } from 'k6';
@@ -20,10 +20,10 @@ const SECONDS = choose(Math.ceil(60 * MINUTES), 9);
 const METRICS_URLS = (__ENV.METRICS_URLS || '').split(',').filter((url) => url !== '');
 const MIB = 1024 * 1024;
 
-// Growth since the end of the first third, of the process that grew most.
+// The largest growth of a process since the end of the first third.
 const memoryGrowth = new Gauge('memory_growth_mib');
 const descriptorGrowth = new Gauge('descriptor_growth');
-// Of the readings, those that brought both numbers.
+// The share of readings with both numbers.
 const readings = new Rate('processes_read');
 const kept = new Rate('accepted_kept');
 
@@ -36,7 +36,7 @@ const people = {
   maxVUs: 200,
   gracefulStop: '30s',
 };
-// One virtual user, so that it remembers what it has read.
+// One virtual user, because readings are kept in its memory.
 const processes = { executor: 'constant-vus', exec: 'read', vus: 1, duration: `${SECONDS}s` };
 
 const flat = {
@@ -91,7 +91,7 @@ export const read = counted(() => {
   sleep(1);
 });
 
-// The processes that a page in Prometheus' text format tells of.
+// The processes of a page in Prometheus' text format.
 function processesOf(url, text) {
   const all = (metric) => {
     const lines = text.matchAll(new RegExp(`^${metric}(\\{[^}]*\\})? ([0-9.e+]+)$`, 'gm'));
@@ -106,7 +106,7 @@ function processesOf(url, text) {
   }));
 }
 
-// From the first third on, how much more there is now than there was then.
+// The growth since the end of the first third.
 let settled = null;
 
 function report(progress) {
@@ -119,7 +119,7 @@ function report(progress) {
   descriptorGrowth.add(growth('descriptors'));
 }
 
-// The medians of the last readings: single ones swing with what is under way.
+// The medians of the last readings, because single ones vary with the running requests.
 function recent(all) {
   const last = all.slice(-Math.max(3, Math.floor(all.length / 5)));
   const median = (field) =>

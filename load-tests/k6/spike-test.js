@@ -1,5 +1,5 @@
-// Ten times as many people within a second, and back: requests are accepted
-// or refused as promised, quickly, and what was accepted becomes a plan.
+// Ten times as many users within a second, and back: requests are quickly accepted,
+// or refused as documented, and accepted ones become plans.
 
 import exec from 'k6/execution';
 import { Rate, Trend } from 'k6/metrics';
@@ -11,10 +11,10 @@ import { summaryOf } from './lib/summary.js';
 import { newRun, nextUser } from './lib/users.js';
 
 const planTime = new Trend('plan_time', true);
-// Of the accepted jobs that were followed, those that became a plan.
+// The share of followed jobs that became a plan.
 const kept = new Rate('accepted_kept');
 
-// Every so many are followed to the plan.
+// One in this many jobs is followed.
 const FOLLOWED = 10;
 const PATIENCE_SECONDS = choose(300, 45);
 

@@ -1,10 +1,10 @@
-// Event streams: several watchers of a job, who read it from the first event
-// to the last, lose the line and take it up again.
+// Event streams: several watchers of a job read it from the first event to the last,
+// lose the connection and resume.
 //
 // k6 has no client for server-sent events. A request here is a plain GET that
-// returns when the stream ends, which it does after a job's last event. So what
-// is measured is how soon a stream opens, that it brings every event once and
-// in order, and that it ends; not when each single event comes.
+// returns when the stream ends, which it does after a job's last event. It measures
+// how soon a stream opens, whether it has every event once and in order, and whether
+// it ends, but not when each event arrives.
 
 import http from 'k6/http';
 import { Rate, Trend } from 'k6/metrics';
@@ -15,7 +15,7 @@ import { restore, slowDown } from './lib/simulator.js';
 import { summaryOf } from './lib/summary.js';
 import { newRun, nextUser } from './lib/users.js';
 
-// Until the first byte: an open stream says at once when to come back.
+// Until the first byte: a stream starts with the time to reconnect.
 const opened = new Trend('stream_opened', true);
 // From the request until the stream has ended.
 const lasted = new Trend('stream_lasted', true);
@@ -98,8 +98,8 @@ function isWhole(events) {
 
 const areNumbered = (events, first) => events.every(({ id }, index) => id === first + index);
 
-// Taken up after its second event the stream goes on with the third; who has
-// them all is told not to come back.
+// A stream resumed after its second event continues with the third; one resumed after
+// the last event is answered with no content.
 function resume(user, path, events) {
   if (!isWhole(events)) return;
   const after = (id, status) =>

@@ -1,6 +1,6 @@
-// Stripe's deliveries: a steady rate and bursts upon it, as when a month is
-// billed. Some come twice, some are forged, some are old. At the end everybody
-// whom the good ones tell of must be a paying user.
+// Stripe's deliveries: a steady rate with bursts, like at monthly billing. Some are
+// delivered twice, some are forged, some are old. At the end every user with a valid
+// event must be a paying user.
 
 import { sleep } from 'k6';
 import crypto from 'k6/crypto';
@@ -18,7 +18,7 @@ const CUSTOMERS = choose(20, 5);
 const MONTH_SECONDS = 30 * 86400;
 const STALE_SECONDS = 3600;
 
-// Of the customers, those whose plan had become a paid one at the end.
+// The share of customers with a paid plan at the end.
 const upgraded = new Rate('upgraded');
 
 const BURST = [
@@ -66,7 +66,7 @@ export function setup() {
   return { run, users };
 }
 
-// How many generations a month the user's plan has.
+// The monthly generations of the user's plan.
 const allowedTo = (user) => call('GET', '/v1/usage', { user }).json('generations.allowed');
 
 export const deliver = counted(({ run, users }) => {
@@ -91,7 +91,7 @@ function post(body, signed, status) {
 const signature = (secret, at, body) =>
   `t=${at},v1=${crypto.hmac('sha256', secret, `${at}.${body}`, 'hex')}`;
 
-// Event `number` of a series, about the subscription of one of the users.
+// Event `number` of a series, of one user's subscription.
 function eventOf(series, number, run, users) {
   const customer = number % users.length;
   const now = Math.floor(Date.now() / 1000);

@@ -1,4 +1,4 @@
-"""Reads envelopes as Sentry's own server does, and says what it would drop.
+"""Reads envelopes as Sentry's server does, and reports what it would drop.
 
 Arguments: files with one envelope each. sentry-relay is the code that Sentry
 runs on every event; whatever it cannot take ends in the event's `_meta`.
@@ -25,7 +25,7 @@ def items(envelope):
 
 
 def complaints(meta, path=""):
-    """Every error in `_meta`, with where it stands."""
+    """Every error in `_meta`, with its path."""
     if not isinstance(meta, dict):
         return
     for key, value in meta.items():

@@ -40,7 +40,7 @@ class Keeper:
 
 
 def write(folder, name, text):
-    """Whole or not at all."""
+    """Writes the file atomically."""
     path = os.path.join(folder, name)
     with open(path + ".new", "w", encoding="utf-8") as file:
         file.write(text)

@@ -17,13 +17,13 @@ from google.genai import types
 from openai.lib._pydantic import _ensure_strict_json_schema
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "worker/tests/fixtures/wire"
-# Headers that mean something on the wire; the rest tells about the SDK itself.
+# Headers that matter to the API; the others describe the SDK.
 HEADERS = ["content-type", "authorization", "x-api-key", "x-goog-api-key", "anthropic-version"]
 KEY = "test-key"
 
 
 class Recorder(BaseHTTPRequestHandler):
-    """Keeps the request and answers with an error, which ends the call."""
+    """Records the request and answers with an error, which ends the call."""
 
     seen = None
 

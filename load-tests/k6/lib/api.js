@@ -1,8 +1,8 @@
-// Requests to the API, and the judgement of each answer.
+// Requests to the API, and the classification of each answer.
 //
-// An answer is what the caller expected, a refusal that the API promises, or an
-// error. Promised are 429 with Retry-After to a user who was told that nothing
-// is left, and 503 with Retry-After and the code `temporary-reduced-capacity`.
+// An answer is an expected one, a documented refusal, or an error. Documented are 429
+// with Retry-After after an answer that said that nothing is left, and 503 with
+// Retry-After and the code `temporary-reduced-capacity`.
 
 import http from 'k6/http';
 import { Counter, Rate } from 'k6/metrics';
@@ -10,21 +10,21 @@ import { Counter, Rate } from 'k6/metrics';
 import { answers } from './quiz.js';
 import { API_URL } from './settings.js';
 
-// Of all answers, the errors.
+// The share of errors.
 const errors = new Rate('errors');
-// Of all answers, the promised refusals.
+// The share of documented refusals.
 const refused = new Rate('refused');
-// Answers with the right status that say something wrong.
+// Answers with the right status and wrong content.
 const wrong = new Counter('wrong_answers');
 
 const ENDED = ['succeeded', 'failed', 'cancelled', 'expired'];
-// Longest wait for one answer: longer than a held request is held.
+// The time limit of an answer, longer than that of a long poll.
 const TIMEOUT = '75s';
-// Errors that each virtual user explains; the metrics count them all.
+// Errors that each virtual user logs; the metrics count all.
 const EXPLAINED = 1;
 let explained = 0;
 
-// Sends a request, as `user` if there is one. `statuses` are those that are right.
+// Sends a request, as `user` if there is one. `statuses` are the expected ones.
 export function call(method, path, { user, body, headers, statuses = [200], name, tags }) {
   const label = name || `${method} ${path}`;
   const sent = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
@@ -58,11 +58,11 @@ function isPromised(response, user) {
   const { code } = problemOf(response);
   if (response.status === 503) return code === 'temporary-reduced-capacity';
   if (response.status !== 429 || code !== 'quota-exceeded' || !user) return false;
-  // What those who were there before this run have used is not known.
+  // The earlier use of given users is unknown.
   return !user.isNew || user.left === 0;
 }
 
-// What the header RateLimit says is left of the scarcest limit; null without one.
+// The rest of the scarcest limit in the header RateLimit; null without one.
 function leftOf(response) {
   const told = [...(response.headers.Ratelimit || '').matchAll(/;r=(\d+)/g)];
   return told.length === 0 ? null : Math.min(...told.map((match) => Number(match[1])));
@@ -82,13 +82,13 @@ function explain(text) {
   if (explained <= EXPLAINED) console.error(text);
 }
 
-// Holds what an answer says against what it must say.
+// Checks the content of an answer.
 export function expect(isRight, complaint) {
   wrong.add(isRight ? 0 : 1);
   if (!isRight) explain(complaint);
 }
 
-// A function for a scenario that counts what it throws as an error.
+// A scenario function that counts exceptions as errors.
 export function counted(iteration) {
   return (data) => {
     try {
@@ -100,7 +100,7 @@ export function counted(iteration) {
   };
 }
 
-// Asks for plans. Returns the jobs, none of them when the API refuses.
+// Requests plans. Returns the jobs, none if the API refuses.
 export function submit(user, { kinds = ['meal', 'workout'], headers, statuses = [202] }) {
   const body = { kinds, answers: answers(user.number) };
   const held = headers && headers.Prefer ? { held: 'yes' } : {};
@@ -109,7 +109,7 @@ export function submit(user, { kinds = ['meal', 'workout'], headers, statuses = 
   return { response, jobs: isAnswered ? response.json('jobs') : [] };
 }
 
-// One look at a job; with `tag`, 304 if it has not changed since.
+// Reads a job; with `tag`, 304 if it has not changed since.
 export function look(user, id, { tag, wait } = {}) {
   const headers = {};
   if (tag) headers['If-None-Match'] = tag;
@@ -123,8 +123,8 @@ export function look(user, id, { tag, wait } = {}) {
   });
 }
 
-// Follows a job by held requests until it has ended, at most for so many
-// seconds. Returns the job as it was seen last, or null.
+// Long-polls a job until it has ended, at most for this many seconds. Returns the job
+// as last seen, or null.
 export function follow(user, id, seconds) {
   const deadline = Date.now() + seconds * 1000;
   let job = null;

@@ -1,4 +1,4 @@
-// Answers to the quiz: the repository's samples, of a different person each time.
+// Answers to the quiz: the repository's samples, varied for each person.
 
 const SAMPLES = ['sample_quiz.json', 'sample_quiz_imperial.json'].map((file) =>
   open(import.meta.resolve(`../../../common/tests/fixtures/${file}`)),

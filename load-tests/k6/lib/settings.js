@@ -1,6 +1,6 @@
-// What the scripts are told by the environment. The README lists the variables.
+// The scripts' settings from the environment. The README lists the variables.
 
-// Loopback unless somebody names another host.
+// Loopback by default.
 export const API_URL = (__ENV.API_URL || 'http://127.0.0.1:8080').replace(/\/+$/, '');
 if (!/^https?:\/\/[^/]/.test(API_URL)) {
   throw new Error(`API_URL is "${API_URL}": expected http://HOST or https://HOST`);
@@ -14,7 +14,7 @@ export const choose = (full, brisk) => (BRISK ? brisk : full);
 // Percentiles that the summaries show.
 export const TREND_STATS = ['min', 'med', 'avg', 'p(90)', 'p(95)', 'p(99)', 'max'];
 
-// The options of a script: its scenarios, and its thresholds beside those of all scripts.
+// The options of a script: its scenarios, and its thresholds in addition to the common ones.
 export function optionsOf(scenarios, thresholds) {
   return {
     scenarios,
@@ -22,7 +22,7 @@ export function optionsOf(scenarios, thresholds) {
       errors: ['rate<0.01'],
       wrong_answers: ['count<1'],
       iterations: ['count>0'],
-      // More, and the load was not what the script says: too few virtual users.
+      // More dropped iterations mean too few virtual users for the script's load.
       dropped_iterations: ['rate<1'],
       ...thresholds,
     },
@@ -33,7 +33,7 @@ export function optionsOf(scenarios, thresholds) {
   };
 }
 
-// A setting that a script cannot do without.
+// A required setting.
 export function required(name, why) {
   const value = __ENV[name];
   if (!value) throw new Error(`${name} is not set: ${why}`);

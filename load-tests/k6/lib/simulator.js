@@ -1,12 +1,12 @@
-// The stand-in for the AI providers, where the run has one (SIMULATOR_URL).
+// The AI simulator, if the run has one (SIMULATOR_URL).
 
 import http from 'k6/http';
 
 const URL = __ENV.SIMULATOR_URL;
-// What a run is to suffer: the body of the simulator's POST /control.
+// The faults of a run: the body of the simulator's POST /control.
 const CONTROL = JSON.parse(__ENV.SIMULATOR_CONTROL || '{}');
 
-// Makes every call to a provider take about so long, and what SIMULATOR_CONTROL adds.
+// Sets the average latency of provider calls, and the settings of SIMULATOR_CONTROL.
 export function slowDown(milliseconds) {
   if (!URL) return;
   const latency = { normal_ms: { mean: milliseconds, deviation: milliseconds / 5 } };
@@ -15,7 +15,7 @@ export function slowDown(milliseconds) {
   if (answer.status !== 200) throw new Error(`the simulator refuses SIMULATOR_CONTROL: ${answer.body}`);
 }
 
-// Undoes it for whoever comes next.
+// Resets the settings.
 export function restore() {
   if (URL) http.del(`${URL}/control`);
 }

@@ -3,7 +3,7 @@
 
 import { API_URL, TREND_STATS } from './settings.js';
 
-// What a script exports as handleSummary.
+// For a script's export handleSummary.
 export function summaryOf(script) {
   return (data) => {
     const summary = summarise(script, data);
@@ -23,7 +23,7 @@ function summarise(script, data) {
     Object.entries(metric.thresholds || {}).map(([condition, { ok }]) => ({
       metric: metric.name,
       condition,
-      // The number that a condition such as `p(95)<2000` speaks of.
+      // The number in a condition such as `p(95)<2000`.
       value: metric.values[condition.split(/[<>=!]/)[0].trim()] ?? null,
       contains: metric.contains,
       ok,
@@ -40,14 +40,14 @@ function summarise(script, data) {
   };
 }
 
-// For people: three digits are enough.
+// Three significant digits for readers.
 function show(value, contains) {
   if (value === null) return 'none';
   const number = Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3));
   return contains === 'time' ? `${number} ms` : `${number}`;
 }
 
-// k6 hands the values of a metric over in no order.
+// k6 passes the values of a metric in no order.
 function ordered(values) {
   const place = ([name]) => TREND_STATS.indexOf(name);
   return Object.entries(values).sort((one, other) => place(one) - place(other));

@@ -1,4 +1,4 @@
-// Many users: limits count by user, so a load of one user would measure refusals.
+// Many users, because limits count by user: one user's load would measure refusals.
 
 import crypto from 'k6/crypto';
 import { SharedArray } from 'k6/data';
@@ -7,8 +7,8 @@ import exec from 'k6/execution';
 
 const TOKEN_LIFE_SECONDS = 3600;
 
-// Tokens made elsewhere, where the secret is not to be had: the lines that
-// `cargo xtask token --random N` prints, a user and a token each.
+// Tokens from elsewhere, for use without the secret: the lines that
+// `cargo xtask token --random N` prints, with a user and a token each.
 const GIVEN = new SharedArray('tokens', () => {
   if (!__ENV.TOKENS_FILE) return [];
   const lines = open(__ENV.TOKENS_FILE).split('\n').filter((line) => line.trim() !== '');
@@ -23,19 +23,19 @@ if (GIVEN.length === 0 && !__ENV.JWT_SECRET) {
   throw new Error('set JWT_SECRET to sign tokens with, or TOKENS_FILE to take them from');
 }
 
-// A name for this run that no other has; drawn in setup and handed to all.
+// A unique name of this run, drawn in setup and passed to all virtual users.
 export function newRun() {
   const bytes = new Uint8Array(crypto.randomBytes(8));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-// A user for the iteration that runs: new, or the next of those given.
+// A user for the current iteration: a new one, or the next given one.
 export function nextUser(run) {
   const { name, iterationInTest } = exec.scenario;
   return numbered(run, name, iterationInTest);
 }
 
-// User `number` of a group; the same one each time it is asked for.
+// User `number` of a group, always the same one.
 export function numbered(run, group, number) {
   if (GIVEN.length > 0) return { ...GIVEN[number % GIVEN.length], number, isNew: false, left: null };
   const id = uuid(crypto.sha256(`${run}/${group}/${number}`, 'hex'));
