@@ -20,6 +20,14 @@ pub(super) fn add(document: &mut Value, is_flood_exempt: fn(&str) -> bool) {
                     responses[problem.status.as_str()] = response(refusal);
                 }
             }
+            for response in
+                operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut)
+            {
+                // Some handlers' descriptions spell the schema out.
+                if let Some(content) = response["content"].get_mut(PROBLEM_JSON) {
+                    content["schema"] = json!({"$ref": "#/components/schemas/Problem"});
+                }
+            }
         }
     }
 }

@@ -110,6 +110,26 @@ async fn every_operation_is_described_completely() {
     }
 }
 
+/// Set to write the file anew instead of comparing it.
+const UPDATE: &str = "UPDATE_OPENAPI";
+
+#[tokio::test]
+async fn the_clients_copy_is_this_description() {
+    let ingress = Ingress::start(&[]).await;
+    let document = ingress.anonymous(Method::GET, "/openapi.json").answer().await.body;
+    let text = format!("{document:#}\n");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../clients/typescript/openapi.json");
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap();
+    assert!(
+        kept == text,
+        "clients/typescript/openapi.json is not what the ingress serves: run this test with \
+         {UPDATE}=1, then `npm run generate` in clients/typescript"
+    );
+}
+
 #[tokio::test]
 async fn the_page_comes_whole_from_here() {
     let ingress = Ingress::start(&[]).await;

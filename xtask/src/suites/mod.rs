@@ -1,18 +1,20 @@
 //! Suites in other languages than Rust: tools and client libraries that test
 //! the real binaries.
 //!
-//! Each installs its own packages under `target`. If its language is missing,
+//! Each installs its own packages under `target`, the TypeScript client in its own
+//! `node_modules`. If its language is missing,
 //! the suite is skipped with a warning; in CI (`CI=true`) that is a failure.
 
 mod monitoring;
 mod schemathesis;
+mod typescript;
 
 use std::path::{Path, PathBuf};
 
 use crate::load::{self, LoadError};
 use crate::place::{Place, PlaceError};
 use crate::provision::{MonitoringError, Programs};
-use crate::python::VenvError;
+use crate::python::{Unavailable, VenvError};
 use crate::session::Session;
 use crate::stack::StackError;
 use crate::workspace::Profile;
@@ -25,9 +27,10 @@ struct Suite {
 }
 
 /// All of them, in the order they run.
-const SUITES: [Suite; 3] = [
+const SUITES: [Suite; 4] = [
     Suite { name: "monitoring", run: monitoring::run },
     Suite { name: "schemathesis", run: schemathesis::run },
+    Suite { name: "typescript", run: typescript::run },
     Suite { name: "k6", run: |place| Ok(load::rehearse(place)?) },
 ];
 
@@ -37,6 +40,9 @@ pub(crate) enum SuiteError {
     /// Its packages are missing.
     #[error(transparent)]
     Venv(#[from] VenvError),
+    /// Its language is missing.
+    #[error(transparent)]
+    Lacks(Unavailable),
     /// Its tools are missing.
     #[error(transparent)]
     Tools(#[from] MonitoringError),
@@ -70,7 +76,8 @@ impl SuiteError {
     fn lack(&self) -> Option<String> {
         match self {
             Self::Venv(VenvError::Unavailable(lack))
-            | Self::Load(LoadError::Venv(VenvError::Unavailable(lack))) => Some(lack.to_string()),
+            | Self::Load(LoadError::Venv(VenvError::Unavailable(lack)))
+            | Self::Lacks(lack) => Some(lack.to_string()),
             Self::Tools(error) if error.is_lack() => Some(error.to_string()),
             _ => None,
         }
