@@ -43,19 +43,19 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "regimen_jobs_waiting",
         Labels::Each(&[CLASS]),
-        "Jobs that wait, for a worker, their turn or a retry; NaN while nobody can say",
+        "Jobs that wait for a worker, their turn or a retry; NaN while it is unknown",
     ),
     gauge(
         "regimen_oldest_claimable_seconds",
         Labels::Each(&[CLASS]),
-        "For how long it has been the turn of the job that has waited longest; NaN while nobody \
-         can say. Scale workers by it",
+        "How long the oldest claimable job has been claimable; NaN while it is unknown. Scale \
+         workers by it",
     ),
     gauge(
         "regimen_jobs_overdue_seconds",
         Labels::Each(&[("limit", &["lease", "start"])]),
-        "How long ago the job that is most overdue passed its limit: the lease of its worker, or \
-         the time by which it had to be started; NaN while nobody can say",
+        "How long ago the most overdue job passed its limit: its lease, or the time by which it \
+         had to be started; NaN while it is unknown",
     ),
     histogram(
         "regimen_pickup_seconds",
@@ -65,12 +65,12 @@ pub const METRICS: &[Metric] = &[
     histogram(
         "regimen_queue_wait_seconds",
         Labels::Each(&[CLASS]),
-        "Time from a job's turn to its claim, of each claim",
+        "Time from a job becoming claimable to its claim, for every claim",
     ),
     histogram(
         "regimen_stage_seconds",
         Labels::Each(&[KIND, ("stage", &["claimed", "generating", "verifying", "saving"])]),
-        "Time a round of a job spent in a stage",
+        "Time that a round of a job spent in a stage",
     ),
     histogram("regimen_round_seconds", Labels::Each(&[KIND]), "Time of a whole round of a job"),
     histogram(
@@ -96,39 +96,43 @@ pub const METRICS: &[Metric] = &[
                 &["expired", "expired"],
             ],
         ),
-        "Jobs that ended, other than by their owner's or an operator's wish",
+        "Jobs that ended, except those cancelled by their owner or an operator",
     ),
-    gauge("regimen_jobs_held", PLAIN, "Jobs this worker is at"),
+    gauge("regimen_jobs_held", PLAIN, "Jobs that this worker runs"),
     gauge(
         "regimen_slots",
         Labels::Each(&[("consumer", CONSUMERS)]),
-        "How much this worker may be at, as it is set",
+        "The configured limit of concurrent work of this worker",
     ),
-    gauge("regimen_queue_paused", Labels::Each(&[("class", LISTS)]), "1 while operators pause it"),
+    gauge(
+        "regimen_queue_paused",
+        Labels::Each(&[("class", LISTS)]),
+        "1 while an operator has paused it",
+    ),
     counter(
         "regimen_messages_lost_total",
         Labels::Each(&[("class", LISTS)]),
         "Ids that Redis lost and that were pushed again",
     ),
-    counter("regimen_leases_lost_total", PLAIN, "Jobs taken over from workers that vanished"),
+    counter("regimen_leases_lost_total", PLAIN, "Jobs taken over after their lease had expired"),
     counter(
         "regimen_leases_abandoned_total",
         PLAIN,
-        "Jobs this worker gave up because their lease had run out",
+        "Jobs that this worker abandoned because their lease had expired",
     ),
-    counter("regimen_jobs_handed_back_total", PLAIN, "Jobs released by a worker that shuts down"),
-    counter("regimen_heartbeat_failures_total", PLAIN, "Heartbeats that extended no lease"),
+    counter("regimen_jobs_handed_back_total", PLAIN, "Jobs requeued by a worker that shuts down"),
+    counter("regimen_heartbeat_failures_total", PLAIN, "Heartbeats that failed to extend leases"),
     counter("regimen_claim_failures_total", PLAIN, "Claims that failed"),
     counter(
         "regimen_announcements_dropped_total",
         PLAIN,
-        "Notices that were dropped because Redis is slow; watchers look for themselves",
+        "Notices that were dropped because Redis is slow; watchers poll instead",
     ),
-    counter("regimen_postgres_retries_total", PLAIN, "Writes that were kept and tried again"),
+    counter("regimen_postgres_retries_total", PLAIN, "Writes that were retried"),
     counter(
         "regimen_handler_panics_total",
         Labels::Each(&[("consumer", CONSUMERS)]),
-        "Handlers that broke; a defect",
+        "Handlers that panicked; a defect",
     ),
     counter(
         "regimen_reconcile_failures_total",
@@ -151,12 +155,12 @@ pub const METRICS: &[Metric] = &[
                 "wake_unresolved_events",
             ],
         )]),
-        "Steps of the reconcilers that failed",
+        "Failed steps of the reconcilers",
     ),
     gauge(
         "regimen_rows_set_aside",
         Labels::Each(&[("step", STEPS)]),
-        "Rows that are left out for now for what stands in them",
+        "Rows that are skipped for now because of their content",
     ),
     // What is kept, and what is not any more.
     counter(
@@ -165,19 +169,19 @@ pub const METRICS: &[Metric] = &[
             "what",
             &["answers", "replies", "events", "jobs", "stripe_events", "notices", "audit"],
         )]),
-        "Rows removed because they had been kept for their time; of events and replies, the jobs \
-         they belonged to",
+        "Rows deleted because their retention period was over; for events and replies, the number \
+         of their jobs",
     ),
     gauge(
         "regimen_retention_age_seconds",
         PLAIN,
-        "How long ago the last whole removal of what is over began",
+        "Time since the start of the last complete retention run",
     ),
-    counter("regimen_accounts_erased_total", PLAIN, "Deleted accounts of which nothing is left"),
+    counter("regimen_accounts_erased_total", PLAIN, "Deleted accounts that are completely erased"),
     gauge(
         "regimen_erasure_overdue_seconds",
         PLAIN,
-        "For how long the deleted account has been due that waits longest to be erased",
+        "How long the longest due deleted account has been due for erasure",
     ),
     // Verification.
     counter(
@@ -186,7 +190,7 @@ pub const METRICS: &[Metric] = &[
             KIND,
             ("outcome", &["clean", "repaired", "refused", "dangerous", "unreadable"]),
         ]),
-        "Replies that were judged",
+        "Verified replies",
     ),
     counter(
         "regimen_plan_violations_total",
@@ -217,7 +221,7 @@ pub const METRICS: &[Metric] = &[
                 ],
             ),
         ]),
-        "Rules that replies broke",
+        "Violations of rules in replies",
     ),
     counter(
         "regimen_plan_repairs_total",
@@ -237,65 +241,69 @@ pub const METRICS: &[Metric] = &[
                 ],
             ),
         ]),
-        "Flaws of accepted replies that were mended without asking again",
+        "Repairs of accepted replies without another call",
     ),
     // Providers and money.
     counter(
         "regimen_provider_attempts_total",
         Labels::Each(&[PROVIDER, ("class", CALL_CLASSES)]),
-        "Calls that are over: ok, or the class of the failure",
+        "Finished calls: ok, or the class of the failure",
     ),
     histogram("regimen_provider_call_seconds", Labels::Each(&[PROVIDER]), "Time of a call"),
     counter(
         "regimen_provider_tokens_total",
         Labels::Each(&[PROVIDER, ("type", &["input", "cached_input", "output", "reasoning"])]),
-        "Tokens that were paid for; cached_input is a part of input, reasoning of output",
+        "Paid tokens; cached_input is a part of input, reasoning of output",
     ),
     counter(
         "regimen_provider_cost_micros_total",
         Labels::Each(&[PROVIDER]),
-        "What calls cost, in millionths of a US dollar",
+        "Cost of calls, in millionths of a US dollar",
     ),
     counter(
         "regimen_provider_alerts_total",
         Labels::Each(&[PROVIDER, ("class", ALERTS)]),
-        "What about a provider needs a person",
+        "Provider problems that need an operator",
     ),
     counter(
         "regimen_provider_usage_doubted_total",
         Labels::Each(&[PROVIDER, ("reason", &["missing", "beyond"])]),
-        "Replies whose counts were missing or cannot be",
+        "Replies whose token counts are missing or impossible",
     ),
     counter(
         "regimen_provider_features_refused_total",
         Labels::Each(&[PROVIDER]),
-        "Parts of requests a host does not know and is asked without",
+        "Parts of requests that a host does not know and that are left out",
     ),
     counter(
         "regimen_model_warnings_total",
         Labels::Each(&[PROVIDER]),
-        "Jobs with a model that is retired or unknown",
+        "Jobs with a retired or unknown model",
     ),
     gauge(
         "regimen_provider_breaker",
         Labels::AtMost(&["provider", "model"], ProviderName::ALL.len()),
-        "What this worker knows of the models that are set: 0 closed, 1 half open, 2 open",
+        "State of the circuit breaker, as this worker knows it: 0 closed, 1 half open, 2 open",
     ),
     gauge(
         "regimen_provider_cooling_seconds",
         Labels::AtMost(&["provider", "model"], ProviderName::ALL.len()),
-        "How long the model is left alone",
+        "The rest of the model's cool-down",
     ),
     gauge(
         "regimen_model_retires_timestamp_seconds",
         Labels::AtMost(&["provider", "model"], ProviderName::ALL.len()),
-        "When a model that is set comes to its announced end",
+        "The announced retirement of a configured model",
     ),
-    gauge("regimen_provider_paused", Labels::Each(&[PROVIDER]), "1 while operators pause it"),
+    gauge(
+        "regimen_provider_paused",
+        Labels::Each(&[PROVIDER]),
+        "1 while an operator has paused it",
+    ),
     gauge(
         "regimen_provider_lifts",
         Labels::Each(&[PROVIDER]),
-        "How often operators set the provider free",
+        "How often operators reset the provider",
     ),
     counter(
         "regimen_budget_refusals_total",
@@ -305,31 +313,31 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "regimen_budget_day_micros",
         PLAIN,
-        "What is spent and reserved today (UTC), in millionths of a US dollar",
+        "Spending and reservations of today (UTC), in millionths of a US dollar",
     ),
     gauge(
         "regimen_budget_day_limit_micros",
         PLAIN,
-        "BUDGET_DAILY_USD in millionths of a US dollar; absent while there is none",
+        "BUDGET_DAILY_USD in millionths of a US dollar; absent if it is not set",
     ),
     // Stripe, mails, callbacks.
     gauge("regimen_stripe_events_waiting", PLAIN, "Events not yet applied, counted up to 10,000"),
     gauge(
         "regimen_stripe_event_lag_seconds",
         PLAIN,
-        "For how long the event waits that has waited longest",
+        "How long the oldest waiting event has waited",
     ),
     histogram(
         "regimen_stripe_event_delay_seconds",
         PLAIN,
-        "Time from the storing of an event to its being applied or ignored",
+        "Time from the storage of an event until it is applied or ignored",
     ),
     gauge(
         "regimen_stripe_events_attention",
         Labels::Each(&[("state", &["unresolved", "dead", "mismatched"])]),
-        "Events that need somebody, counted up to 1,000 a state",
+        "Events that need an operator, counted up to 1,000 per state",
     ),
-    histogram("regimen_stripe_event_seconds", PLAIN, "Time of the handling of one event"),
+    histogram("regimen_stripe_event_seconds", PLAIN, "Time of handling one event"),
     counter(
         "regimen_stripe_events_total",
         Labels::Each(&[(
@@ -354,7 +362,7 @@ pub const METRICS: &[Metric] = &[
                 "stripe_unreadable",
             ],
         )]),
-        "Events handled: what became of them, or why they are tried again",
+        "Handled events: the outcome, or why they are retried",
     ),
     counter(
         "regimen_stripe_backfills_total",
@@ -374,17 +382,17 @@ pub const METRICS: &[Metric] = &[
                 "stripe_unreadable",
             ],
         )]),
-        "Looks for events that Stripe could not deliver",
+        "Searches for events that Stripe could not deliver",
     ),
     counter(
         "regimen_stripe_events_recovered_total",
         PLAIN,
-        "Events that were not delivered and were found later",
+        "Undelivered events that a search found",
     ),
     gauge(
         "regimen_stripe_backfill_age_seconds",
         PLAIN,
-        "How long ago all events of Stripe were last looked at",
+        "Time since the last complete search of Stripe's events",
     ),
     gauge(
         "regimen_stripe_prices_unset",
@@ -407,7 +415,7 @@ pub const METRICS: &[Metric] = &[
                 "connected_account",
             ],
         )]),
-        "What about payments needs a person; the log says which event",
+        "Payment problems that need an operator; the log has the event",
     ),
     counter(
         "regimen_mails_total",
@@ -417,13 +425,13 @@ pub const METRICS: &[Metric] = &[
     counter(
         "regimen_callbacks_total",
         Labels::Each(&[("outcome", &["delivered", "gone", "retry", "dead"])]),
-        "Callbacks tried",
+        "Attempted callbacks",
     ),
     gauge("regimen_callbacks_waiting", PLAIN, "Callbacks not yet delivered, counted up to 10,000"),
     gauge(
         "regimen_callback_oldest_due_seconds",
         PLAIN,
-        "How long ago the callback was due that waits longest",
+        "How long the longest due callback has been due",
     ),
 ];
 

@@ -112,7 +112,7 @@ pub const COMMON: &[Metric] = &[
     gauge(
         "regimen_build_info",
         Labels::AtMost(&["service", "version"], 1),
-        "1; the labels name the binary and its release",
+        "1; the labels have the binary and its release",
     ),
     counter(
         "regimen_stripe_calls_total",
@@ -134,67 +134,71 @@ pub const COMMON: &[Metric] = &[
         )]),
         "Calls to Stripe",
     ),
-    histogram("regimen_stripe_call_seconds", PLAIN, "Time of a call to Stripe, repeats included"),
+    histogram("regimen_stripe_call_seconds", PLAIN, "Time of a call to Stripe, including retries"),
     counter(
         "regimen_sentry_events_held_back_total",
         PLAIN,
-        "Reports to Sentry that came more often than ten times a minute and were not sent",
+        "Reports to Sentry that were dropped because of the limit of ten per minute",
     ),
     histogram(
         "regimen_event_loop_delay_seconds",
         PLAIN,
-        "How much later than asked for a task was woken; long delays mean that something blocks \
-         the runtime's threads or the processor is overloaded",
+        "How late a task was woken; long delays mean that the runtime's threads are blocked or \
+         the processor is overloaded",
     ),
     counter(
         "regimen_log_lines_total",
         Labels::Each(&[("level", &["error", "warn", "info", "debug", "trace"])]),
-        "Lines for the log; errors need a person, warnings may pass by themselves",
+        "Log lines; errors need an operator, warnings may be temporary",
     ),
     counter(
         "regimen_log_lines_lost_total",
         PLAIN,
-        "Lines that were dropped because nobody read the log fast enough",
+        "Log lines that were dropped because they could not be written in time",
     ),
     gauge(
         "regimen_postgres_connections",
         Labels::Each(&[("pool", &["main", "heartbeat"]), ("state", &["used", "idle"])]),
         "Open connections to Postgres",
     ),
-    gauge("regimen_postgres_connections_max", POOL, "Connections the pool opens at most"),
+    gauge("regimen_postgres_connections_max", POOL, "The pool's highest number of connections"),
     gauge("regimen_postgres_waiting", POOL, "Callers that wait for a connection"),
-    histogram("regimen_postgres_wait_seconds", POOL, "Time until a connection was there, or not"),
+    histogram(
+        "regimen_postgres_wait_seconds",
+        POOL,
+        "Time of a wait for a connection, including failed ones",
+    ),
     histogram(
         "regimen_postgres_statement_seconds",
         POOL,
-        "Time of one statement, network included",
+        "Time of one statement, including the network",
     ),
     counter(
         "regimen_postgres_timeouts_total",
         PLAIN,
-        "Statements that were cut for taking too long",
+        "Statements that were cancelled because they took too long",
     ),
     counter(
         "regimen_poison_rows_total",
         Labels::Each(&[("step", STEPS)]),
-        "Rows that could not be read or changed for what stands in them; the log names each",
+        "Rows that could not be read or changed because of their content; the log names each",
     ),
     counter(
         "regimen_usage_disbelieved_total",
         PLAIN,
-        "Calls whose cost or tokens were cut to the most that is believed",
+        "Calls whose reported cost or tokens were cut to the highest plausible value",
     ),
     counter(
         "regimen_stale_writes_refused_total",
         PLAIN,
-        "Writes that were refused because the job had been taken over or had ended",
+        "Writes of stale leaseholders that were refused",
     ),
     gauge(
         "regimen_rate_limiter_mode",
         PLAIN,
-        "0 while limits are kept in Redis, 1 while each process keeps its own",
+        "0 while rate limits are kept in Redis, 1 while each process applies its own",
     ),
-    gauge("regimen_redis_away", PLAIN, "1 while Redis takes no writes, else 0"),
+    gauge("regimen_redis_away", PLAIN, "1 while Redis accepts no writes, else 0"),
     gauge(
         "regimen_redis_trouble",
         Labels::Each(&[(
@@ -212,22 +216,18 @@ pub const COMMON: &[Metric] = &[
                 "refuses",
             ],
         )]),
-        "1 for the reason why Redis takes no writes, 0 for the others",
+        "1 for the reason why Redis accepts no writes, 0 for the others",
     ),
     histogram(
         "regimen_redis_command_seconds",
         PLAIN,
-        "Time of one command or pipeline, given-up ones included; blocking ones are left out",
+        "Time of one command or pipeline, including those that timed out, except blocking ones",
     ),
-    counter(
-        "regimen_redis_failures_total",
-        PLAIN,
-        "Commands that Redis refused or left unanswered",
-    ),
+    counter("regimen_redis_failures_total", PLAIN, "Commands that Redis refused or did not answer"),
     counter(
         "regimen_push_failures_total",
         PLAIN,
-        "Ids that could not be pushed to Redis; workers find their jobs without it",
+        "Ids that could not be pushed to Redis; workers find their jobs in Postgres",
     ),
     counter(
         "regimen_queue_bad_messages_total",
