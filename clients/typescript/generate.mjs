@@ -1,6 +1,6 @@
 // Writes src/api.ts from openapi.json: the types of the API, without operators' routes
 // and without the error responses, which are all `Problem`. With --check it only
-// compares, and fails when the file is not what openapi.json gives.
+// compares, and fails if the file is out of date.
 import { readFile, writeFile } from "node:fs/promises";
 import openapiTS, { astToString } from "openapi-typescript";
 
@@ -35,7 +35,7 @@ if (process.argv.includes("--check")) {
   await writeFile(file, types);
 }
 
-/** Drops the schemas that no remaining path leads to; Problem stays, for errors. */
+/** Removes schemas that no remaining path uses, except Problem, for errors. */
 function keepWhatIsNamed(document) {
   const schemas = document.components.schemas;
   const kept = new Set(["Problem"]);

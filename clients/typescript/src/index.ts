@@ -1,6 +1,6 @@
 /**
  * A client for Regimen's API, for browsers and Node 20 or newer: submit a quiz, follow
- * its jobs, read the plans. It depends on nothing but `fetch`.
+ * its jobs, read the plans. It needs only `fetch`.
  */
 import type { components } from "./api.js";
 import { frames } from "./sse.js";
@@ -10,7 +10,7 @@ export type { components, paths } from "./api.js";
 type Schemas = components["schemas"];
 /** The body of `POST /v1/plans`. */
 export type PlanRequest = Schemas["CreatePlans"];
-/** The answer to it. */
+/** The response to it. */
 export type PlansAccepted = Schemas["PlansAccepted"];
 /** A job as its owner sees it. */
 export type Job = Schemas["JobView"];
@@ -28,24 +28,24 @@ export interface JobEvent {
   at: string;
   /** Such as `accepted`, `attempt_started`; the last is one of `LAST_EVENTS`. */
   kind: string;
-  /** What the kind tells beside. */
+  /** Further fields of the kind. */
   data: Record<string, unknown>;
 }
 
-/** The kinds of event after which a job never changes; `saved` is the good end. */
+/** The kinds of a job's last event; `saved` means success. */
 export const LAST_EVENTS: ReadonlySet<string> = new Set(["saved", "failed", "cancelled", "expired"]);
 
 export interface ClientOptions {
-  /** Where the API answers, such as `https://api.example.com`. */
+  /** The API's URL, such as `https://api.example.com`. */
   baseUrl: string;
   /**
-   * The user's access token, asked for before every request. `expired` is true when the
-   * API has just refused the last one: get a new one then.
+   * Returns the user's access token; called before every request. `expired` is true after
+   * the API has refused the last token, which must then be renewed.
    */
   token: (asked: { expired: boolean }) => string | undefined | Promise<string | undefined>;
-  /** How often a request is sent at most, if repeating it is safe. Default 5. */
+  /** The highest number of attempts of an idempotent request. Default 5. */
   attempts?: number;
-  /** The longest wait before a repetition, in seconds; what asks for more fails. Default 60. */
+  /** The longest wait before a retry, in seconds; a longer Retry-After fails. Default 60. */
   maxWaitSeconds?: number;
   /** Default: the global `fetch`. */
   fetch?: typeof fetch;
@@ -56,7 +56,7 @@ export interface CallOptions {
 }
 
 export interface SubmitOptions extends CallOptions {
-  /** Makes sending the same quiz again safe, also from another page. Default: a new one. */
+  /** Makes retries of the same quiz safe, also from another page. Default: a new one. */
   idempotencyKey?: string;
 }
 
@@ -66,17 +66,17 @@ export interface WatchOptions extends CallOptions {
 }
 
 export interface SubmitAndWatchOptions extends SubmitOptions, WatchOptions {
-  /** Called as soon as the request is accepted: targets, warnings, job ids. */
+  /** Called when the request is accepted, with targets, warnings and job ids. */
   onAccepted?: (accepted: PlansAccepted) => void;
 }
 
-/** The API refused a request and said why. */
+/** The API refused a request. */
 export class ProblemError extends Error {
   override name = "ProblemError";
   constructor(
-    /** As the API sent it. `problem.code` is for programs, `problem.errors` names fields. */
+    /** The problem document. `problem.code` is for programs, `problem.errors` names fields. */
     readonly problem: Problem,
-    /** When the same request may be sent again, in seconds. */
+    /** The seconds after which the same request may be sent again. */
     readonly retryAfterSeconds?: number,
   ) {
     super(problem.detail);
@@ -87,13 +87,13 @@ export class ProblemError extends Error {
     return this.problem.status;
   }
 
-  /** What is wrong with a field of the quiz, such as `age`. */
+  /** The error of a field of the quiz, such as `age`. */
   field(name: string): string | undefined {
     return this.problem.errors?.find((error) => error.pointer === `/answers/${name}`)?.message;
   }
 }
 
-/** No answer came, after as many tries as were allowed. */
+/** No response after all attempts. */
 export class ConnectionError extends Error {
   override name = "ConnectionError";
 }
@@ -109,7 +109,7 @@ interface Call extends CallOptions {
   path: string;
   body?: unknown;
   headers?: Record<string, string>;
-  /** Whether sending it twice does no harm. */
+  /** Whether the request is idempotent. */
   repeatable: boolean;
 }
 
@@ -125,7 +125,7 @@ export class RegimenClient {
     this.#fetch = own ?? ((input, init) => fetch(input, init));
   }
 
-  /** Requests plans. Repeated safely when the connection breaks. */
+  /** Requests plans. Retried safely if the connection breaks. */
   submit(body: PlanRequest, options: SubmitOptions = {}): Promise<PlansAccepted> {
     return this.#json({
       method: "POST",
@@ -137,7 +137,7 @@ export class RegimenClient {
     });
   }
 
-  /** A job. `waitSeconds`: held until it changes to its end, for up to 60. */
+  /** A job. `waitSeconds`: waits for the job's next change, for up to 60. */
   job(id: string, options: CallOptions & { waitSeconds?: number } = {}): Promise<Job> {
     const wait = options.waitSeconds;
     return this.#json({
@@ -173,7 +173,7 @@ export class RegimenClient {
 
   /**
    * A job's events after number `after`, until its last. A broken stream is resumed at
-   * the last event received: none is missed, none comes twice.
+   * the last event received, so that none is missed or repeated.
    */
   async *events(id: string, options: CallOptions & { after?: number } = {}): AsyncGenerator<JobEvent, void> {
     let seen = options.after ?? 0;
@@ -251,7 +251,7 @@ export class RegimenClient {
     });
   }
 
-  /** Sends until there is an answer that is no refusal and that `read` gets whole. */
+  /** Sends the request, with retries, until `read` has read a successful response. */
   async #send<T>(call: Call, read: (response: Response) => T | Promise<T>): Promise<T> {
     let expired = false;
     for (let attempt = 1; ; attempt += 1) {
@@ -262,7 +262,7 @@ export class RegimenClient {
         if (response.ok) return await read(response);
         const error = await refusal(response);
         if (error.status === 401 && !expired) {
-          // Refused before anything was done, so any request may be sent again.
+          // Refused before it had an effect, so any request may be sent again.
           expired = true;
           continue;
         }
@@ -308,7 +308,7 @@ async function refusal(response: Response): Promise<ProblemError> {
   try {
     problem = (await response.json()) as Problem;
   } catch {
-    // Not the API's own words: a proxy's page.
+    // Not a problem document, for example a proxy's page.
   }
   if (typeof problem?.detail !== "string") {
     const detail = `the server answered ${response.status}`;

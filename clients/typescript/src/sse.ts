@@ -1,4 +1,4 @@
-/** Reads server-sent events as the HTML standard describes them (section 9.2.6). */
+/** Parses server-sent events (HTML standard, section 9.2.6). */
 
 export interface Frame {
   /** The lines of `data`, joined; empty for a frame without any. */
@@ -16,7 +16,7 @@ export async function* frames(body: ReadableStream<Uint8Array>, alive: () => voi
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      // A frame that the end cut off is dropped.
+      // An incomplete frame at the end is dropped.
       if (done) return;
       alive();
       const lines = (rest + value).split(/\r\n|\n|\r(?!$)/);

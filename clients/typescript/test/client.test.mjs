@@ -12,7 +12,7 @@ const tokens = process.env.REGIMEN_TOKENS.split(",");
 const answers = JSON.parse(await readFile(process.env.REGIMEN_QUIZ, "utf8"));
 const quiz = { answers, kinds: ["meal", "workout"] };
 
-/** A client for a user of its own. */
+/** A client for a new user. */
 function client(options = {}) {
   const token = tokens.pop();
   return new RegimenClient({ baseUrl: url, token: () => token, ...options });
@@ -24,7 +24,7 @@ async function all(iterable) {
   return items;
 }
 
-/** A proxy before the API; `meddle` may answer itself (true) or cut what is answered. */
+/** A proxy in front of the API; `meddle` may answer itself (true) or cut the response. */
 async function between(t, meddle) {
   const seen = [];
   const server = createServer((request, response) => {
@@ -114,7 +114,7 @@ test("what is sent again is done once, after as long as the server asks", async 
       }
       return false;
     },
-    // The answer to the second is lost on its way.
+    // The response to the second is lost.
     chunk: (request, chunk, count) => (count === 2 ? Buffer.alloc(0) : chunk),
   });
   const regimen = client({ baseUrl });
@@ -177,7 +177,7 @@ test("a cancelled job says so", async () => {
   const { jobs } = await regimen.submit({ ...quiz, kinds: ["meal"] });
   const cancelled = await regimen.cancel(jobs[0].id).catch((error) => error);
   const job = await regimen.watch(jobs[0].id);
-  // It may have been faster than we were.
+  // The job may have ended first.
   assert.ok(["cancelled", "succeeded"].includes(job.status), cancelled);
 });
 

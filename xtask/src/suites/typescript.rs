@@ -1,5 +1,5 @@
-//! The TypeScript client against the running ingress: its types are those of
-//! `openapi.json`, it compiles, and its own tests pass, streams that break included.
+//! Tests the TypeScript client against the running ingress: its types match
+//! `openapi.json`, it compiles, and its own tests pass, including broken streams.
 
 use std::io;
 use std::path::Path;
@@ -17,7 +17,7 @@ use regimen_devtools::process::{Output, Process};
 /// The folder of the client.
 const FOLDER: &str = "clients/typescript";
 const OLDEST_NODE: u32 = 20;
-/// Each test is a user of its own.
+/// One user per test.
 const USERS: u128 = 20;
 const TOKEN_LIFE: u64 = 3600;
 
@@ -54,7 +54,7 @@ fn npm(folder: &Path) -> Command {
     command
 }
 
-/// Installs the pinned packages, unless they are there.
+/// Installs the pinned packages, unless they are installed.
 fn install(place: &Place<'_>, folder: &Path) -> Result<(), SuiteError> {
     let lacks = |what: String| {
         let remedy = format!("install Node.js {OLDEST_NODE} or newer with npm");

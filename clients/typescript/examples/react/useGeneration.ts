@@ -1,4 +1,4 @@
-/** A React hook: submits a quiz and renders every step until both plans are there. */
+/** A React hook: submits a quiz and reports every step until both plans are ready. */
 import { useCallback, useEffect, useRef, useState } from "react";
 import { ProblemError, RegimenClient } from "regimen-client";
 import type { Job, JobEvent, PlanRequest, PlansAccepted } from "regimen-client";
@@ -21,7 +21,7 @@ const IDLE: Generation = { phase: "idle", latest: {}, jobs: [] };
 export function useGeneration(client: RegimenClient) {
   const [generation, set] = useState(IDLE);
   const running = useRef<AbortController>(undefined);
-  // Leaving the page stops watching; the jobs go on.
+  // Leaving the page stops watching; the jobs continue.
   useEffect(() => () => running.current?.abort(), []);
 
   const start = useCallback(
