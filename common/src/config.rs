@@ -23,6 +23,17 @@ pub struct ConfigError {
     pub problem: String,
 }
 
+/// A value that is taken, though hardly as it was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The variable.
+    pub name: String,
+    /// What becomes of it. Never the value of a secret.
+    pub found: String,
+    /// What to do.
+    pub advice: String,
+}
+
 /// All mistakes found in one reading of the environment.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
@@ -76,6 +87,7 @@ pub struct Env {
     unreadable: BTreeSet<String>,
     asked: BTreeSet<&'static str>,
     errors: Vec<ConfigError>,
+    warnings: Vec<Warning>,
 }
 
 impl fmt::Debug for Env {
@@ -113,6 +125,7 @@ impl Env {
             unreadable: BTreeSet::new(),
             asked: BTreeSet::new(),
             errors: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -126,13 +139,14 @@ impl Env {
                 "is not valid UTF-8; write it again, or put it into a file for NAME_FILE",
             );
         }
-        if let Some(value) = self.values.get(name) {
-            let value = value.trim();
-            if !value.is_empty() {
-                return Some(value.to_owned());
-            }
-        }
         let file_variable = format!("{name}_FILE");
+        if self.is_given(name) {
+            if self.is_given(&file_variable) {
+                let found = format!("is not read, because {name} is set too");
+                self.warn(&file_variable, found, "remove one of the two");
+            }
+            return self.values.get(name).map(|value| value.trim().to_owned());
+        }
         let path = self.values.get(&file_variable).filter(|path| !path.trim().is_empty())?;
         let problem = match std::fs::read_to_string(path) {
             Ok(value) if !value.trim().is_empty() => return Some(value.trim().to_owned()),
@@ -313,6 +327,30 @@ impl Env {
         self.errors.push(ConfigError { name: name.to_owned(), problem: problem.into() });
     }
 
+    /// Records a value that is taken, though hardly as it was meant.
+    pub fn warn(&mut self, name: &str, found: impl Into<String>, advice: impl Into<String>) {
+        let (found, advice) = (found.into(), advice.into());
+        let warning = Warning { name: name.to_owned(), found, advice };
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// The warnings recorded so far, which are then forgotten.
+    pub fn take_warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Whether `name` has a value of its own.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| !value.trim().is_empty())
+    }
+
+    /// Every name that has a value, whatever it is for.
+    pub fn given(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str).filter(|name| self.is_given(name))
+    }
+
     /// All variables read so far; a test compares them with `.env.example`.
     pub fn asked(&self) -> &BTreeSet<&'static str> {
         &self.asked
@@ -336,38 +374,6 @@ impl Env {
     {
         value.parse().map_err(|error: T::Err| self.error(name, error.to_string())).ok()
     }
-}
-
-/// The Postgres URL, or the replaced service's five names.
-pub fn database_url(env: &mut Env) -> Option<SecretString> {
-    if let Some(url) = env.secret("DATABASE_URL") {
-        return Some(url);
-    }
-    let parts = ["user", "password", "host", "port", "dbname"].map(|name| (name, env.text(name)));
-    if parts.iter().all(|(_, value)| value.is_none()) {
-        env.error("DATABASE_URL", "is required (or user, password, host, port and dbname)");
-        return None;
-    }
-    let [user, password, host, port, dbname] = parts.map(|(name, value)| {
-        if value.is_none() && name != "port" {
-            env.error(name, "is required when DATABASE_URL is not set");
-        }
-        value
-    });
-    let mut url = Url::parse("postgres://localhost").ok()?;
-    url.set_username(&user?).ok()?;
-    url.set_password(Some(&password?)).ok()?;
-    let host = host?;
-    if url.set_host(Some(&host)).is_err() {
-        env.error("host", "is not a host name");
-        return None;
-    }
-    match port.map_or(Ok(5432), |port| port.parse::<u16>()) {
-        Ok(port) => url.set_port(Some(port)).ok()?,
-        Err(_) => env.error("port", "must be a port number"),
-    }
-    url.set_path(&dbname?);
-    Some(SecretString::from(String::from(url)))
 }
 
 #[cfg(test)]
@@ -398,25 +404,5 @@ mod tests {
         let mut env = Env::from_pairs([("TOKEN_FILE", "/nowhere/at/all")]);
         assert!(env.secret("TOKEN").is_none());
         assert_eq!(env.finish(Some(())).unwrap_err().0[0].name, "TOKEN_FILE");
-    }
-
-    #[test]
-    fn the_old_database_names_make_a_url_with_the_password_escaped() {
-        let mut env = Env::from_pairs([
-            ("user", "app"),
-            ("password", "p@ss/word"),
-            ("host", "db.example.test"),
-            ("dbname", "fit"),
-        ]);
-        let url = database_url(&mut env).unwrap();
-        assert_eq!(url.expose_secret(), "postgres://app:p%40ss%2Fword@db.example.test:5432/fit");
-    }
-
-    #[test]
-    fn a_missing_database_is_one_clear_error() {
-        let mut env = Env::from_pairs([("host", "db.example.test")]);
-        assert!(database_url(&mut env).is_none());
-        let errors = env.finish(Some(())).unwrap_err().to_string();
-        assert!(errors.contains("password: is required"), "{errors}");
     }
 }

@@ -11,9 +11,9 @@ use crate::start::StartError;
 
 /// Runs a process to its end. A failure is printed to stderr with its causes, and the
 /// exit code is 1.
-pub fn main(run: impl FnOnce() -> Result<(), Box<dyn Error>>) -> ExitCode {
+pub fn main(run: impl FnOnce() -> Result<ExitCode, Box<dyn Error>>) -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let mut text = error.to_string();
             let mut cause = error.source();

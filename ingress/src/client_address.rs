@@ -83,7 +83,13 @@ impl TrustedProxies {
         for text in env.list("TRUSTED_PROXIES") {
             let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
             match network {
-                Ok(network) => networks.push(network),
+                Ok(network) => {
+                    if network.prefix_len() == 0 {
+                        let found = format!("{text} trusts everybody, who may then be anybody");
+                        env.warn("TRUSTED_PROXIES", found, "name the proxies' own networks");
+                    }
+                    networks.push(network);
+                }
                 Err(_) => env.error("TRUSTED_PROXIES", format!("{text} is no address or CIDR")),
             }
         }

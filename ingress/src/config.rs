@@ -7,7 +7,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use regimen_common::callbacks::{Rules, Signer};
-use regimen_common::config::{ConfigErrors, Env, Environment, database_url};
+use regimen_common::config::{ConfigErrors, Env, Environment};
+use regimen_common::db::url_from_env;
+use regimen_common::redis;
 use regimen_common::safety::Code;
 use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
@@ -105,8 +107,8 @@ impl IngressConfig {
     /// Asks for every variable once.
     pub fn take(env: &mut Env) -> Option<Self> {
         let environment = env.or("ENVIRONMENT", Environment::Production);
-        let database_url = database_url(env);
-        let redis_url = env.required::<String>("REDIS_URL").map(SecretString::from);
+        let database_url = url_from_env(env);
+        let redis_url = redis::url_from_env(env);
         let config = Self {
             environment,
             listen_addr: env.address("LISTEN_ADDR", SocketAddr::from(([127, 0, 0, 1], 8080))),

@@ -4,7 +4,9 @@
 mod announce;
 pub mod auth;
 pub mod billing;
+mod check;
 pub mod client_address;
+pub mod commands;
 pub mod config;
 pub mod cursor;
 pub mod descriptors;

@@ -1,24 +1,16 @@
-//! Binary of the ingress: reads the settings, binds, runs. See lib.rs.
+//! Binary of the ingress. The command line is in commands.rs, what runs without
+//! a command in lib.rs.
 
 use std::process::ExitCode;
 
-use regimen_common::config::Env;
-use regimen_common::{process, start, telemetry};
-use regimen_ingress::config::IngressConfig;
-use regimen_ingress::state::AppState;
+use clap::Parser;
+use regimen_common::process;
+use regimen_ingress::commands::Cli;
 
 fn main() -> ExitCode {
+    let cli = Cli::parse();
     process::main(|| {
         process::install_crypto();
-        let config = IngressConfig::read(Env::from_process())?;
-        let telemetry = telemetry::init(&config.telemetry, "regimen-ingress")?;
-        regimen_ingress::metrics::register();
-        process::runtime()?.block_on(async {
-            let api = start::listen("LISTEN_ADDR", config.listen_addr).await?;
-            let operators = start::listen("METRICS_ADDR", config.metrics_addr).await?;
-            let state = AppState::new(config, start::signals()?)?;
-            regimen_ingress::run(api, operators, state, telemetry.metrics.clone()).await?;
-            Ok(())
-        })
+        cli.run()
     })
 }

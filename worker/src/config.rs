@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use regimen_common::config::{ConfigErrors, Env, Environment, database_url};
+use regimen_common::config::{ConfigErrors, Env, Environment};
 use regimen_common::db::jobs::ClaimPolicy;
+use regimen_common::db::url_from_env;
 use regimen_common::dispatch::Weights;
+use regimen_common::redis;
 use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -82,8 +84,8 @@ impl WorkerConfig {
     /// Asks for every variable once.
     pub fn take(env: &mut Env) -> Option<Self> {
         let environment = env.or("ENVIRONMENT", Environment::Production);
-        let database_url = database_url(env);
-        let redis_url = env.required::<String>("REDIS_URL").map(SecretString::from);
+        let database_url = url_from_env(env);
+        let redis_url = redis::url_from_env(env);
         let slots = env.number("WORKER_SLOTS", 64, 1..=10_000);
         let lease = env.number("LEASE_SECONDS", 10.0, 1.0..=600.0);
         let config = Self {

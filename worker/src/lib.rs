@@ -2,6 +2,7 @@
 //! applies Stripe events, sends callbacks.
 
 pub mod budget;
+mod check;
 pub mod commands;
 pub mod config;
 pub mod deps;

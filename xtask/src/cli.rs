@@ -23,6 +23,7 @@ use crate::state::DEV_FOLDER;
 use crate::test::{self, TestArgs, TestError};
 use crate::token::Claims;
 use crate::up::{self, UpArgs, UpError};
+use crate::upgrade::{self, UpgradeArgs, UpgradeError};
 
 /// Developer commands of Regimen.
 #[derive(Parser)]
@@ -77,6 +78,13 @@ enum Command {
     /// compares the clients' records with PostgreSQL. The report goes to
     /// target/chaos/report.md; the exit code says whether every promise was kept.
     Chaos(ChaosArgs),
+    /// Replace an older release by this one and back again, process by process and under load, and
+    /// check that nothing is lost or done twice.
+    ///
+    /// Compiles the older one in target/previous, which takes minutes the first time. The fleet
+    /// starts with it on its own schema; then this release migrates, and both work side by side.
+    /// The report goes to target/chaos/report.md.
+    Upgrade(UpgradeArgs),
     /// Play the faults that the alerts of deploy/monitoring are about, against a real Prometheus
     /// and Alertmanager.
     ///
@@ -133,6 +141,8 @@ enum CommandError {
     #[error(transparent)]
     Chaos(#[from] ChaosError),
     #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
+    #[error(transparent)]
     Alerts(#[from] AlertsError),
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -161,6 +171,7 @@ impl Command {
             Self::Figures => figures::run(&session)?,
             Self::Bench(bench) => bench.run(&session)?,
             Self::Chaos(args) => chaos::run(&session, &args)?,
+            Self::Upgrade(args) => upgrade::run(&session, &args)?,
             Self::Alerts(args) => alerts::run(&session, &args)?,
             Self::Load(args) => load::run(&session, &args)?,
         })

@@ -31,6 +31,7 @@ mod suites;
 mod test;
 mod token;
 mod up;
+mod upgrade;
 mod workspace;
 
 use std::process::ExitCode;

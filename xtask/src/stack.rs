@@ -56,6 +56,7 @@ pub(crate) enum StackError {
 }
 
 /// What a stack is made of.
+#[derive(Clone, Copy)]
 pub(crate) struct StackPlan<'a> {
     /// The folder of its files.
     pub(crate) folder: &'a Path,
@@ -135,10 +136,16 @@ impl StackPlan<'_> {
     /// A migration fails.
     pub(crate) fn migrate(&self, session: &Session, servers: &Servers) -> Result<(), StackError> {
         session.say("applying the migrations");
-        let mut migrate = self.program("regimen-worker", servers);
-        migrate.arg("migrate");
+        let migrate = self.migration(servers);
         let log = self.log("migrate");
         Ok(Process::run(session, "regimen-worker migrate", migrate, log.as_output())?)
+    }
+
+    /// What brings the schema up to date.
+    pub(crate) fn migration(&self, servers: &Servers) -> Command {
+        let mut migrate = self.program("regimen-worker", servers);
+        migrate.arg("migrate");
+        migrate
     }
 
     /// Starts the simulator, unless the environment has real providers.

@@ -1,6 +1,6 @@
 //! Stripe settings of both processes.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::event::Event;
@@ -89,6 +89,8 @@ pub fn is_stripe_id(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
+const KEY: &str = "STRIPE_SECRET_KEY";
+
 /// How to reach Stripe's API.
 #[derive(Debug, Clone)]
 pub struct StripeAccess {
@@ -101,8 +103,11 @@ pub struct StripeAccess {
 
 impl StripeAccess {
     /// Reads the settings; mistakes are recorded in `env`.
-    pub fn from_env(env: &mut Env) -> Self {
-        let key = env.secret("STRIPE_SECRET_KEY");
+    pub fn from_env(env: &mut Env, mode: Mode) -> Self {
+        let key = env.secret(KEY);
+        if let Some(key) = &key {
+            judge_key(env, key.expose_secret(), mode);
+        }
         let base_url = env.or("STRIPE_BASE_URL", "https://api.stripe.com".to_owned());
         let base_url = match base_url.parse::<Url>() {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.path() == "/" => Some(url),
@@ -119,6 +124,30 @@ impl StripeAccess {
         let mut url = self.base_url.clone();
         url.set_path(path);
         url
+    }
+}
+
+/// Whether a key can be the right one, as far as its first letters tell.
+fn judge_key(env: &mut Env, key: &str, mode: Mode) {
+    let kind = key.split('_').next().unwrap_or_default();
+    let mode_word = key.split('_').find(|part| matches!(*part, "live" | "test"));
+    let is_live = mode_word.map(|word| word == "live");
+    match (kind, is_live) {
+        ("pk", _) => env.error(KEY, "is a publishable key; use a secret or restricted one (rk_…)"),
+        ("whsec", _) => {
+            env.error(KEY, "is a webhook's secret, which belongs into STRIPE_WEBHOOK_SECRET");
+        }
+        (_, Some(live)) if live != (mode == Mode::Live) => env.error(
+            KEY,
+            format!(
+                "is a key of {} mode, and this deployment handles {}; use the other key, or set \
+                 STRIPE_LIVEMODE or ENVIRONMENT",
+                if live { "live" } else { "test" },
+                if live { "tests" } else { "real money" },
+            ),
+        ),
+        ("sk" | "rk", Some(_)) => {}
+        _ => env.warn(KEY, "looks like no key of Stripe's (rk_live_…)", "copy it once more"),
     }
 }
 
@@ -195,10 +224,10 @@ mod tests {
     #[test]
     fn the_address_is_a_bare_origin() {
         let mut env = Env::from_pairs([("STRIPE_BASE_URL", "http://127.0.0.1:8420")]);
-        let access = StripeAccess::from_env(&mut env);
+        let access = StripeAccess::from_env(&mut env, Mode::Test);
         assert_eq!(access.url("/v1/events").as_str(), "http://127.0.0.1:8420/v1/events");
         let mut env = Env::from_pairs([("STRIPE_BASE_URL", "http://127.0.0.1/v1")]);
-        StripeAccess::from_env(&mut env);
+        StripeAccess::from_env(&mut env, Mode::Test);
         assert_eq!(env.finish(Some(())).unwrap_err().0[0].name, "STRIPE_BASE_URL");
     }
 }

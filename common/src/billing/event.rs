@@ -168,6 +168,29 @@ pub enum StripeEventKind {
 }
 
 impl StripeEventKind {
+    /// The events an endpoint at Stripe must send; what else does something is
+    /// sent beside one of them.
+    pub const NEEDED: [&str; 18] = [
+        "checkout.session.completed",
+        "checkout.session.async_payment_succeeded",
+        "checkout.session.async_payment_failed",
+        "customer.created",
+        "customer.updated",
+        "customer.deleted",
+        "customer.subscription.created",
+        "customer.subscription.updated",
+        "customer.subscription.deleted",
+        "customer.subscription.paused",
+        "customer.subscription.resumed",
+        "customer.subscription.trial_will_end",
+        "invoice.paid",
+        "invoice.payment_failed",
+        "invoice.payment_action_required",
+        "charge.refunded",
+        "charge.dispute.created",
+        "charge.dispute.closed",
+    ];
+
     /// The kind of the event type that Stripe calls `name`.
     pub fn from_name(name: &str) -> Self {
         match name {
@@ -202,6 +225,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn every_event_an_endpoint_must_send_does_something() {
+        for name in StripeEventKind::NEEDED {
+            assert_ne!(StripeEventKind::from_name(name), StripeEventKind::Other, "{name}");
+        }
+    }
 
     #[test]
     fn the_least_an_event_can_be_is_accepted() {

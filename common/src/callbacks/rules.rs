@@ -53,7 +53,15 @@ impl Rules {
         let mut networks = Vec::new();
         for text in env.list("CALLBACK_ALLOWED_NETWORKS") {
             match text.parse::<IpNet>() {
-                Ok(network) => networks.push(network),
+                Ok(network) => {
+                    if network.prefix_len() == 0 {
+                        let found =
+                            format!("{text} lets callers reach everything this machine can");
+                        let advice = "name the receivers' own networks";
+                        env.warn("CALLBACK_ALLOWED_NETWORKS", found, advice);
+                    }
+                    networks.push(network);
+                }
                 Err(_) => env.error(
                     "CALLBACK_ALLOWED_NETWORKS",
                     format!("{text:?} is not a network; write it like 10.20.0.0/16"),

@@ -77,6 +77,14 @@ pub fn heartbeat_pool(url: &SecretString) -> Result<Pool, DbError> {
     Pool::new(url, 1, "regimen-worker-heartbeat", StatementLimits::REQUEST, "heartbeat")
 }
 
+/// Whether connections to `url` are encrypted and the server's name is verified.
+///
+/// # Errors
+/// The URL or the certificate file is unusable.
+pub fn verifies_tls(url: &SecretString) -> Result<bool, DbError> {
+    Ok(Settings::read(url, "")?.tls()?.is_some())
+}
+
 /// One connection outside any pool, for work that holds a session lock. It closes when
 /// the client is dropped. Its statements have only the limits that the caller sets.
 ///

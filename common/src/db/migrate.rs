@@ -1,11 +1,13 @@
 //! Applies the embedded migrations, one process at a time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::error::SqlState;
 
+use super::app_indexes::{self, APP_INDEXES};
 use super::error::describe;
 use super::{Client, DbError, GenericClient, StatementLimits, pool_with};
 
@@ -51,6 +53,25 @@ pub enum MigrateError {
         /// The holder, as far as Postgres can tell.
         holder: String,
     },
+    /// An index on a table of the app's could not be built.
+    #[error(
+        "the index {name} could not be built: {source}; what was built and applied before stays. \
+         Correct the cause and migrate again: what is left of it is dropped and built anew"
+    )]
+    Index {
+        /// Which.
+        name: &'static str,
+        /// What Postgres said.
+        source: DbError,
+    },
+    /// A migration failed in a rehearsal; nothing was changed.
+    #[error("{name} would fail: {source}; nothing was changed")]
+    Rehearsed {
+        /// Which.
+        name: String,
+        /// What Postgres said.
+        source: DbError,
+    },
     /// It exceeded its time limit.
     #[error(
         "the migrations did not end within {} min and were broken off; what was applied before stays. \
@@ -66,6 +87,8 @@ pub enum MigrateError {
 /// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
+    /// The indexes on tables of the app's that were built before them.
+    pub indexes: Vec<&'static str>,
     /// The migrations applied by this run, in order, such as `V3__indexes`.
     pub applied: Vec<String>,
     /// The database's current version.
@@ -95,16 +118,26 @@ pub async fn migrate_telling(
     turn: Duration,
     tell: &(dyn Fn(&str) + Sync),
 ) -> Result<Report, MigrateError> {
+    in_turn(url, turn, tell, async |client| apply(client, tell).await).await
+}
+
+/// Does `work` on a session of its own that holds the migration lock.
+pub(super) async fn in_turn<T>(
+    url: &SecretString,
+    turn: Duration,
+    tell: &(dyn Fn(&str) + Sync),
+    work: impl AsyncFnOnce(&mut Client) -> Result<T, MigrateError>,
+) -> Result<T, MigrateError> {
     let mut client = pool_with(url, 1, "regimen-migrate", LIMITS)?.get().await?;
     lock(&client, turn, tell).await?;
-    let ran = apply(&mut client, tell).await;
+    let done = work(&mut client).await;
     // It is released with the session too; a pooler may keep that.
     let unlock = "-- migration_unlock\nselect pg_advisory_unlock($1)";
     if let Err(error) = client.execute(unlock, &[&LOCK_KEY]).await {
         tracing::debug!(%error, "the migration lock falls with its session");
     }
     client.give_up();
-    ran
+    done
 }
 
 /// The run itself, under the lock.
@@ -114,12 +147,38 @@ async fn apply(client: &mut Client, tell: &(dyn Fn(&str) + Sync)) -> Result<Repo
     let found = if history_exists(client).await? { newest(client).await? } else { 0 };
     if found > embedded_version {
         tracing::warn!(found, embedded_version, "a newer release has migrated this database");
-        return Ok(Report { applied: Vec::new(), version: found });
+        return Ok(Report { indexes: Vec::new(), applied: Vec::new(), version: found });
     }
+    let indexes = timeout(RUN, build_indexes(client, tell)).await;
+    let indexes = indexes.map_err(|_| MigrateError::TooSlow)??;
     // An index may take longer than the role's statement_timeout.
     client.batch_execute("set statement_timeout = 0").await?;
     let applied = timeout(RUN, run(client, tell)).await.map_err(|_| MigrateError::TooSlow)??;
-    Ok(Report { applied, version: newest(client).await? })
+    Ok(Report { indexes, applied, version: newest(client).await? })
+}
+
+/// Builds what is missing on tables of the app's that are there.
+async fn build_indexes(
+    client: &mut Client,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<Vec<&'static str>, MigrateError> {
+    // It waits for whoever uses the table, and nobody waits for it.
+    let limit = app_indexes::LONGEST.as_secs();
+    let set = format!("-- index_limits\nset statement_timeout = '{limit}s'; set lock_timeout = 0");
+    let usual = "-- lock_timeout\nselect current_setting('lock_timeout')";
+    let usual: String = client.query_one(usual, &[]).await?.get(0);
+    client.batch_execute(&set).await?;
+    let mut built = Vec::new();
+    for index in &APP_INDEXES {
+        let done = index.build(client, tell).await;
+        let done = done.map_err(|source| MigrateError::Index { name: index.name, source })?;
+        if done {
+            built.push(index.name);
+        }
+    }
+    let reset = "-- usual_lock_timeout\nselect set_config('lock_timeout', $1, false)";
+    client.query_one(reset, &[&usual]).await?;
+    Ok(built)
 }
 
 /// Applies missing migrations; restarts while a table is in use.
@@ -174,6 +233,53 @@ pub fn embedded() -> Vec<(i32, String)> {
         .collect();
     all.sort();
     all
+}
+
+/// The migrations this database has not seen yet, by name, each with its text.
+pub(super) async fn pending_texts(
+    client: &impl GenericClient,
+) -> Result<Vec<(String, String)>, DbError> {
+    let pending = pending(client).await?;
+    let mut all = runner().get_migrations().clone();
+    all.sort();
+    let texts = all.into_iter().map(|one| (one.to_string(), one.sql().unwrap_or("").to_owned()));
+    Ok(texts.filter(|(name, _)| pending.contains(name)).collect())
+}
+
+/// The indexes of our own tables that the migrations leave behind, by name.
+pub fn own_indexes() -> BTreeSet<String> {
+    let mut all = runner().get_migrations().clone();
+    all.sort();
+    let mut indexes = BTreeSet::new();
+    for migration in all {
+        let text = migration.sql().unwrap_or_default();
+        let lines = text.lines().map(|line| line.split("--").next().unwrap_or_default());
+        let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+        for (at, pair) in words.windows(2).enumerate() {
+            let rest = words.get(at + 2..).unwrap_or_default();
+            match pair {
+                ["create" | "unique", "index"] => {
+                    let (name, place) = match rest {
+                        ["if", "not", "exists", name, "on", place, ..] => (name, place),
+                        [name, "on", place, ..] => (name, place),
+                        _ => continue,
+                    };
+                    if place.starts_with("regimen.") {
+                        indexes.insert((*name).to_owned());
+                    }
+                }
+                ["drop", "index"] => {
+                    let name = match rest {
+                        ["if", "exists", name, ..] | [name, ..] => name.trim_end_matches(';'),
+                        [] => continue,
+                    };
+                    indexes.remove(name.strip_prefix("regimen.").unwrap_or(name));
+                }
+                _ => {}
+            }
+        }
+    }
+    indexes
 }
 
 /// Identifies exactly this set of migrations, their text included.
@@ -246,7 +352,7 @@ async fn holder(client: &Client) -> Result<String, DbError> {
     Ok(row.map_or_else(|| "nobody any more".to_owned(), |row| row.get(0)))
 }
 
-async fn history_exists(client: &impl GenericClient) -> Result<bool, DbError> {
+pub(super) async fn history_exists(client: &impl GenericClient) -> Result<bool, DbError> {
     let sql = "-- migration_history_exists\nselect to_regclass($1) is not null";
     Ok(client.query_one(sql, &[&HISTORY_TABLE]).await?.get(0))
 }

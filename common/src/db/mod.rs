@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod admin_actions;
+pub mod app_indexes;
 mod batch;
 pub mod billing;
 pub mod callbacks;
@@ -21,16 +22,20 @@ mod planner;
 pub mod plans;
 mod pool;
 mod pooler;
+mod rehearsal;
 pub mod retention;
 pub mod spend;
+mod url;
 pub mod usage;
 
+pub use self::url::url_from_env;
 pub use batch::{Outcome, PoisonRow};
 pub use client::{Client, GenericClient, Transaction};
-pub use connect::{connect, heartbeat_pool, pool, pool_with};
+pub use connect::{connect, heartbeat_pool, pool, pool_with, verifies_tls};
 pub use error::{Asked, DbError, RootCertificatesProblem};
 pub use limits::StatementLimits;
 pub use pool::Pool;
+pub use rehearsal::{Rehearsal, Step, TableLock, rehearse};
 
 /// A duration from the database; infinity is the longest one.
 pub(crate) fn elapsed(seconds: f64) -> std::time::Duration {

@@ -32,6 +32,7 @@ use address::Address;
 use health::Health;
 use wire::{Sign, Wire};
 
+use crate::config::Env;
 use crate::telemetry::metrics::Timer;
 
 pub use health::{Trouble, watch};
@@ -40,13 +41,26 @@ pub use keys_of_users::{forget_users, keys_of_users};
 /// How long a command may take before it counts as failed.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// What `REDIS_URL` may be.
+const FORMS: &str = "must be redis://host, redis-sentinel://host,host/service or \
+     redis-cluster://host,host, or the same with rediss for TLS";
+
+/// The address of Redis. Mistakes are recorded in `env`.
+pub fn url_from_env(env: &mut Env) -> Option<SecretString> {
+    const NAME: &str = "REDIS_URL";
+    let url = env.required::<String>(NAME).map(SecretString::from)?;
+    if Address::parse(url.expose_secret()).is_err() {
+        env.error(NAME, FORMS);
+        return None;
+    }
+    Some(url)
+}
+
 /// Why Redis could not be used. Never shows the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
     /// The URL has none of the supported forms.
-    #[error(
-        "REDIS_URL must be redis://, redis-sentinel://host,host/service or redis-cluster://host,host, or the same with rediss for TLS"
-    )]
+    #[error("REDIS_URL {FORMS}")]
     Url(#[source] redis::RedisError),
     /// A command failed, or the server is away.
     #[error("Redis: {0}")]
@@ -57,7 +71,8 @@ pub enum RedisError {
 }
 
 impl RedisError {
-    fn trouble(&self) -> Trouble {
+    /// What it means.
+    pub fn trouble(&self) -> Trouble {
         match self {
             Self::Url(error) | Self::Command(error) => Trouble::of(error),
             Self::Away(trouble) => *trouble,

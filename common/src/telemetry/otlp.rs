@@ -62,6 +62,13 @@ impl fmt::Debug for Headers {
     }
 }
 
+impl Headers {
+    /// The headers as they are sent.
+    pub(crate) fn exposed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.expose_secret()))
+    }
+}
+
 impl OtlpConfig {
     pub(super) fn take(env: &mut Env) -> Self {
         let base = env.url("OTEL_EXPORTER_OTLP_ENDPOINT").map(|mut url| {

@@ -90,11 +90,20 @@ pub struct SentryConfig {
     pub release: String,
 }
 
+const DSN: &str = "SENTRY_DSN";
+
 impl SentryConfig {
     pub(super) fn take(env: &mut Env) -> Self {
         let release = concat!("regimen@", env!("CARGO_PKG_VERSION")).to_owned();
+        let dsn = env.secret(DSN).filter(|dsn| {
+            let sound = dsn.expose_secret().parse::<sentry::types::Dsn>().is_ok();
+            if !sound {
+                env.error(DSN, "is not a Sentry DSN; write it as https://key@host/project");
+            }
+            sound
+        });
         Self {
-            dsn: env.secret("SENTRY_DSN"),
+            dsn,
             traces: env.number("SENTRY_TRACES_SAMPLE_RATE", 0.1, 0.0..=1.0),
             release: env.or("SENTRY_RELEASE", release),
         }

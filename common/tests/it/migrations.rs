@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
+use regimen_common::db::app_indexes::{APP_INDEXES, IndexState};
 use regimen_common::db::migrate::{self, MigrateError, Report, embedded, migrate, migrate_telling};
+use regimen_common::db::rehearse;
 use regimen_common::test_support::{Pgbouncer, TestDatabase};
 use secrecy::SecretString;
 
@@ -294,4 +296,139 @@ async fn a_database_of_a_newer_release_is_left_alone() {
     client.batch_execute(newer).await.unwrap();
     let report = migrate(&database.secret_url()).await.unwrap();
     assert_eq!((report.applied, report.version), (Vec::new(), 9999));
+}
+
+#[tokio::test]
+async fn the_indexes_our_tables_should_have_are_read_out_of_the_migrations() {
+    let database = TestDatabase::new().await;
+    let sql = "select c.relname::text from pg_index i join pg_class c on c.oid = i.indexrelid
+               join pg_namespace n on n.oid = c.relnamespace
+               where n.nspname = 'regimen'
+                   and not exists (select from pg_constraint o where o.conindid = i.indexrelid)";
+    let rows = database.client().await.query(sql, &[]).await.unwrap();
+    let found: std::collections::BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert!(found.len() > 20, "{found:?}");
+    assert_eq!(migrate::own_indexes(), found);
+    let client = database.client().await;
+    for index in APP_INDEXES {
+        assert_eq!(index.state(&client).await.unwrap(), IndexState::Done, "{}", index.name);
+    }
+}
+
+/// A table with rows, and without the index it should have.
+async fn without_index() -> TestDatabase {
+    let database = TestDatabase::new().await;
+    let sql = "set session_replication_role = replica;
+               drop index public.idx_workout_logs_user_date;
+               insert into public.workout_logs (user_id, workout_type, workout_date)
+                   select gen_random_uuid(), '', current_date - n from generate_series(1, 100) n;";
+    database.client().await.batch_execute(sql).await.unwrap();
+    database
+}
+
+const INDEX: &str = "idx_workout_logs_user_date";
+const WRITE: &str = "set session_replication_role = replica;
+    insert into public.workout_logs (user_id, workout_type, workout_date)
+    values (gen_random_uuid(), '', current_date)";
+
+/// Whether the index is there and whole.
+async fn is_valid(database: &TestDatabase) -> Option<bool> {
+    let sql =
+        "select indisvalid from pg_index where indexrelid = to_regclass('public.' || $1::text)";
+    let row = database.client().await.query_opt(sql, &[&INDEX]).await.unwrap();
+    row.map(|row| row.get(0))
+}
+
+/// Waits until the migration waits for somebody's transaction.
+async fn waits_for_a_transaction(database: &TestDatabase) {
+    let sql = "select count(*) from pg_stat_activity a join pg_locks l using (pid)
+               where a.application_name = 'regimen-migrate' and a.datname = current_database()
+                   and l.locktype = 'virtualxid' and not l.granted";
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let client = database.client().await;
+    while client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "it waits for nobody");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_on_a_table_in_use_is_built_while_others_write_to_it() {
+    let database = without_index().await;
+    let mut writer = database.client().await;
+    let writing = writer.transaction().await.unwrap();
+    writing.batch_execute(WRITE).await.unwrap();
+    let secret = database.secret_url();
+    let migrating = migrate(&secret);
+    let meanwhile = async {
+        waits_for_a_transaction(&database).await;
+        let others = database.client().await;
+        others.batch_execute("set lock_timeout = '5s'").await.unwrap();
+        others.batch_execute(WRITE).await.unwrap();
+        writing.commit().await.unwrap();
+    };
+    let (report, ()) = tokio::join!(migrating, meanwhile);
+    let report = report.unwrap();
+    assert_eq!((report.indexes, report.applied.len()), (vec![INDEX], 0));
+    assert_eq!(is_valid(&database).await, Some(true));
+    assert_eq!(migrate(&secret).await.unwrap().indexes, Vec::<&str>::new());
+}
+
+/// The process that builds it dies.
+#[tokio::test]
+async fn an_index_that_was_left_half_built_is_built_again() {
+    let database = without_index().await;
+    let mut writer = database.client().await;
+    let writing = writer.transaction().await.unwrap();
+    writing.batch_execute(WRITE).await.unwrap();
+    let secret = database.secret_url();
+    let migrating = migrate(&secret);
+    let cut = async {
+        waits_for_a_transaction(&database).await;
+        let sql = "select pg_terminate_backend(pid, 60000) from pg_stat_activity
+                   where application_name = 'regimen-migrate' and datname = current_database()";
+        database.client().await.query(sql, &[]).await.unwrap();
+    };
+    let (report, ()) = tokio::join!(migrating, cut);
+    assert!(matches!(report, Err(MigrateError::Index { name: INDEX, .. })), "{report:?}");
+    writing.commit().await.unwrap();
+    assert_eq!(is_valid(&database).await, Some(false));
+    let told = std::sync::Mutex::new(Vec::new());
+    let tell = |news: &str| told.lock().unwrap().push(news.to_owned());
+    let report = migrate_telling(&secret, Duration::ZERO, &tell).await.unwrap();
+    assert_eq!(report.indexes, [INDEX]);
+    assert!(told.lock().unwrap()[0].contains("half-built"), "{told:?}");
+    assert_eq!(is_valid(&database).await, Some(true));
+}
+
+#[tokio::test]
+async fn a_rehearsal_tells_sql_and_locks_and_changes_nothing() {
+    let database = database_with(&[APP_TABLES]).await;
+    let client = database.client().await;
+    let before = snapshot::take(&client).await;
+    let rehearsal = rehearse(&database.secret_url(), &|_| {}).await.unwrap();
+    assert_eq!(snapshot::take(&client).await, before);
+    let sql = "select to_regnamespace('regimen') is null";
+    assert!(client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0), "nothing of ours stays");
+
+    let steps: Vec<&str> = rehearsal.steps.iter().map(|step| step.name.as_str()).collect();
+    let (indexes, migrations) = steps.split_at(steps.len() - names().len());
+    assert_eq!(migrations, names());
+    assert!(indexes.contains(&INDEX), "{indexes:?}");
+    let step = |name: &str| rehearsal.steps.iter().find(|step| step.name == name).unwrap();
+    let index = step(INDEX);
+    assert!(index.sql.starts_with("create index concurrently") && index.took.is_none());
+    let locks = |name: &str| -> Vec<String> {
+        step(name).locks.iter().map(|lock| format!("{} {}", lock.table, lock.mode)).collect()
+    };
+    // Row security is switched on; V3 finds its indexes and looks no further.
+    let secured = locks("V2__auth_and_row_security");
+    assert!(secured.contains(&"public.profiles AccessExclusiveLock".to_owned()), "{secured:?}");
+    assert!(step("V2__auth_and_row_security").sql.contains("enable row level security"));
+
+    // It was right: the run does the same.
+    let report = migrate(&database.secret_url()).await.unwrap();
+    assert_eq!((report.indexes, report.applied), (indexes.to_vec(), names()));
+    let rest = rehearse(&database.secret_url(), &|_| {}).await.unwrap();
+    assert_eq!(rest.steps, []);
 }

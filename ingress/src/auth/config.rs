@@ -82,6 +82,7 @@ impl AuthConfig {
     }
 
     fn report(&self, env: &mut Env, environment: Environment) {
+        self.warn(env);
         match self.mode {
             AuthMode::Jwt if self.jwt_secrets.is_empty() && self.jwks_url.is_none() => {
                 env.error("AUTH_MODE", "jwt needs JWT_SECRET, JWKS_URL or both");
@@ -106,6 +107,34 @@ impl AuthConfig {
             && environment != Environment::Development
         {
             env.error("JWKS_URL", "must be https outside development");
+        }
+    }
+}
+
+impl AuthConfig {
+    /// What is set and has no effect, or hardly the one that was meant.
+    fn warn(&self, env: &mut Env) {
+        let unread: &[&str] = match self.mode {
+            AuthMode::Jwt => &["SERVICE_KEYS"],
+            AuthMode::Service => &["JWT_SECRET", "JWKS_URL"],
+            AuthMode::Off => &["JWT_SECRET", "JWKS_URL", "SERVICE_KEYS"],
+        };
+        for name in unread.iter().filter(|name| env.is_given(name)).collect::<Vec<_>>() {
+            env.warn(name, "has no effect with this AUTH_MODE", "remove it, or set AUTH_MODE");
+        }
+        if self.mode == AuthMode::Jwt && self.jwks_url.is_some() && self.issuer.is_none() {
+            let found = format!("does not end with {JWKS_PATH}, so that no token's iss is checked");
+            env.warn("JWKS_URL", found, "correct it, or set JWT_ISSUER");
+        }
+        // Supabase's keys are tokens themselves, and stand beside the secret.
+        let is_token = |secret: &SecretString| {
+            let secret = secret.expose_secret();
+            secret.starts_with("eyJ") && secret.split('.').count() == 3
+        };
+        if self.jwt_secrets.iter().any(is_token) {
+            let found = "is a token, such as the project's anon or service_role key; no user's \
+                         token will hold";
+            env.warn("JWT_SECRET", found, "copy the JWT secret of the project instead");
         }
     }
 }

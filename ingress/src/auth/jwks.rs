@@ -167,6 +167,11 @@ impl Jwks {
         }
     }
 
+    /// How many keys the set has now.
+    pub(super) async fn count(&self) -> Result<usize, FetchError> {
+        Ok(self.fetch().await?.len())
+    }
+
     async fn fetch(&self) -> Result<KeySet, FetchError> {
         let mut response = self.client.get(self.url.clone()).send().await?.error_for_status()?;
         let mut body = Vec::new();

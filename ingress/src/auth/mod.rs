@@ -71,6 +71,17 @@ impl Authenticator {
         }
     }
 
+    /// How many keys the project publishes; nothing where none are asked for.
+    ///
+    /// # Errors
+    /// They cannot be had.
+    pub async fn count_keys(&self) -> Option<Result<usize, FetchError>> {
+        match &self.0 {
+            Mode::Jwt(tokens) => tokens.count_keys().await,
+            Mode::Service(_) | Mode::Off => None,
+        }
+    }
+
     /// The sender of these headers.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use regimen_common::clock::Clock;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::claims::Claims;
-use super::jwks::{Jwks, PublishedKey};
+use super::jwks::{FetchError, Jwks, PublishedKey};
 use super::{AuthConfig, AuthError, AuthSetupError, Caller};
 
 /// Verifies access tokens of one Supabase project.
@@ -88,6 +88,10 @@ impl Tokens {
         if let Some(published) = &self.published {
             published.look_ahead().await;
         }
+    }
+
+    pub(super) async fn count_keys(&self) -> Option<Result<usize, FetchError>> {
+        Some(self.published.as_ref()?.count().await)
     }
 
     async fn published_key(&self, kid: Option<&str>) -> Result<PublishedKey, AuthError> {

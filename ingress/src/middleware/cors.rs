@@ -36,10 +36,20 @@ impl AllowedOrigins {
             }
             env.error("ALLOWED_ORIGINS", "* is for ENVIRONMENT=development; name the origins");
         }
+        if names.iter().any(|name| name == "*") && names.len() > 1 {
+            let found = "* beside exact origins allows nobody more";
+            env.warn("ALLOWED_ORIGINS", found, "remove it");
+        }
         let mut origins = Vec::new();
         for name in names.into_iter().filter(|name| name != "*") {
             match exact_origin(&name) {
-                Some(origin) => origins.push(origin),
+                Some(origin) => {
+                    if environment == Environment::Production && origin.starts_with("http://") {
+                        let found = format!("{name} is not encrypted");
+                        env.warn("ALLOWED_ORIGINS", found, "serve the app over https");
+                    }
+                    origins.push(origin);
+                }
                 None => env.error(
                     "ALLOWED_ORIGINS",
                     format!("{name} is not an origin; write scheme://host or scheme://host:port"),

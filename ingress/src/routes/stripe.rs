@@ -24,9 +24,10 @@ use utoipa_axum::routes;
 use crate::error::ApiError;
 use crate::extract::RawBody;
 use crate::state::AppState;
+use crate::stripe_api::WEBHOOK_PATH;
 
 /// Stripe delivers from few addresses, and repeats refused deliveries for days.
-pub const FLOOD_EXEMPT: &[&str] = &["/api/stripe/webhook"];
+pub const FLOOD_EXEMPT: &[&str] = &[WEBHOOK_PATH];
 
 /// The webhook's routes.
 pub fn router() -> OpenApiRouter<AppState> {

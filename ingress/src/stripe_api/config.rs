@@ -29,16 +29,31 @@ pub struct StripeConfig {
 impl StripeConfig {
     /// Reads the settings; mistakes are recorded in `env`.
     pub fn from_env(env: &mut Env, environment: Environment) -> Self {
-        let secrets = env.list("STRIPE_WEBHOOK_SECRET");
-        let secrets = secrets.into_iter().map(SecretString::from).collect();
-        let tolerance = env.seconds("STRIPE_TOLERANCE_SECONDS", DEFAULT_TOLERANCE.as_secs_f64());
+        let secrets = webhook_secrets(env);
+        let tolerance = DEFAULT_TOLERANCE.as_secs_f64();
+        let tolerance = env.number("STRIPE_TOLERANCE_SECONDS", tolerance, 1.0..=86_400.0);
+        let timeout = env.number("STRIPE_TIMEOUT_SECONDS", 8.0, 0.1..=600.0);
+        let mode = Mode::from_env(env, environment);
         Self {
-            verifier: Verifier::new(secrets, tolerance.max(Duration::from_secs(1))),
-            mode: Mode::from_env(env, environment),
-            access: StripeAccess::from_env(env),
+            verifier: Verifier::new(secrets, Duration::from_secs_f64(tolerance)),
+            mode,
+            access: StripeAccess::from_env(env, mode),
             offers: Offers::from_env(env),
-            timeout: env.seconds("STRIPE_TIMEOUT_SECONDS", 8.0).max(Duration::from_millis(100)),
+            timeout: Duration::from_secs_f64(timeout),
             app_url: env.url("APP_URL"),
         }
     }
+}
+
+/// Any text can be a secret; Stripe's begin alike.
+fn webhook_secrets(env: &mut Env) -> Vec<SecretString> {
+    const NAME: &str = "STRIPE_WEBHOOK_SECRET";
+    let secrets = env.list(NAME);
+    for (n, secret) in secrets.iter().enumerate() {
+        if !secret.starts_with("whsec_") {
+            let found = format!("number {} does not begin with whsec_, as Stripe's do", n + 1);
+            env.warn(NAME, found, "copy the endpoint's signing secret from the dashboard");
+        }
+    }
+    secrets.into_iter().map(SecretString::from).collect()
 }

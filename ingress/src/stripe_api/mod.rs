@@ -6,5 +6,8 @@ mod config;
 mod error;
 pub mod replies;
 
+/// Where Stripe delivers its events to.
+pub const WEBHOOK_PATH: &str = "/api/stripe/webhook";
+
 pub use config::StripeConfig;
 pub use error::for_operator;

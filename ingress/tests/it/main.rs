@@ -7,6 +7,7 @@ mod account;
 mod app;
 mod attacks;
 mod billing;
+mod check;
 mod clocks;
 mod documentation;
 mod harness;

@@ -51,7 +51,7 @@ async fn a_start_that_fails_names_the_variable_its_value_and_what_to_do() {
         (&[("DATABASE_URL", no_port)], &["DATABASE_URL: ", "percent-encode"]),
         (&[("DATABASE_URL", roots)], &["DATABASE_URL: ", "/nowhere/ca.pem"]),
         (&[("DATABASE_URL", "")], &["DATABASE_URL: is required", "password"]),
-        (&[("REDIS_URL", "http://127.0.0.1")], &["REDIS_URL must be redis://"]),
+        (&[("REDIS_URL", "http://127.0.0.1")], &["REDIS_URL: must be redis://"]),
         (&[("REDIS_URL", "")], &["REDIS_URL: is required", ".env.example"]),
         (&[("JWT_SECRET", ""), ("JWT_SECRET_FILE", empty)], &["JWT_SECRET_FILE: ", empty, "empty"]),
         (

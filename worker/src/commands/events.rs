@@ -5,7 +5,7 @@
 use std::error::Error;
 
 use regimen_common::billing::Mode;
-use regimen_common::config::{Env, Environment, database_url};
+use regimen_common::config::{Env, Environment};
 use regimen_common::db::Pool;
 use regimen_common::db::billing::events::{self, EventState, Replayed, Summary};
 use regimen_common::db::{self, DbError};
@@ -63,7 +63,7 @@ pub(super) fn run(command: &Command) -> Result<(), Box<dyn Error>> {
     let mut env = Env::from_process();
     let environment = env.or("ENVIRONMENT", Environment::Production);
     let mode = Mode::from_env(&mut env, environment);
-    let url = database_url(&mut env);
+    let url = db::url_from_env(&mut env);
     let url = env.finish(url)?;
     process::runtime()?.block_on(async {
         let pool = db::pool(&url, 1, "regimen-events");

@@ -4,12 +4,14 @@
 mod admin;
 mod backfill;
 mod events;
+mod migrate;
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use regimen_common::config::{Env, database_url};
-use regimen_common::db::migrate::{MigrateError, TURN, migrate_telling};
+use regimen_common::check::{self, CheckArgs};
+use regimen_common::config::Env;
 use regimen_common::{process, start, telemetry};
 
 use crate::config::WorkerConfig;
@@ -26,8 +28,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Look at every setting, and at everything they lead to.
+    ///
+    /// The exit code is 0 where all is well, 1 with warnings, 2 where something fails.
+    Check(CheckArgs),
     /// Bring the database to this release's schema.
-    Migrate,
+    Migrate(migrate::Args),
     /// Fetch the Stripe events that were never delivered, now.
     Backfill(backfill::Args),
     /// Show Stripe events that need an operator, and apply them again.
@@ -42,20 +48,25 @@ impl Cli {
     ///
     /// # Errors
     /// Why it failed, and what to do about it.
-    pub fn run(self) -> Result<(), Box<dyn Error>> {
+    pub fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         match self.command {
-            None => work(),
-            Some(Command::Migrate) => apply_migrations(),
-            Some(Command::Backfill(args)) => backfill::run(&args),
-            Some(Command::Events(command)) => events::run(&command),
-            Some(Command::Admin(args)) => admin::run(&args),
+            None => work()?,
+            Some(Command::Check(args)) => {
+                return Ok(check::run::<WorkerConfig>(&args, Env::from_process())?);
+            }
+            Some(Command::Migrate(args)) => migrate::run(&args)?,
+            Some(Command::Backfill(args)) => backfill::run(&args)?,
+            Some(Command::Events(command)) => events::run(&command)?,
+            Some(Command::Admin(args)) => admin::run(&args)?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
 fn work() -> Result<(), Box<dyn Error>> {
-    let config = WorkerConfig::read(Env::from_process())?;
+    let (config, warnings) = check::settings::<WorkerConfig>(Env::from_process())?;
     let telemetry = telemetry::init(&config.telemetry, "regimen-worker")?;
+    warnings.log();
     crate::metrics::register();
     process::runtime()?.block_on(async {
         let listener = start::listen("METRICS_ADDR", config.metrics_addr).await?;
@@ -63,22 +74,4 @@ fn work() -> Result<(), Box<dyn Error>> {
         crate::run(deps, listener, telemetry.metrics.clone()).await?;
         Ok(())
     })
-}
-
-fn apply_migrations() -> Result<(), Box<dyn Error>> {
-    let mut env = Env::from_process();
-    let url = database_url(&mut env);
-    let url = env.finish(url)?;
-    let report = process::runtime()?.block_on(migrate_telling(&url, TURN, &process::say));
-    let report = report.map_err(|error| match error {
-        MigrateError::Db(error) => start::of_database(&url, error),
-        other => other.into(),
-    })?;
-    if report.applied.is_empty() {
-        process::say(&format!("nothing to do: the database has version {}", report.version));
-    } else {
-        let applied = report.applied.join(", ");
-        process::say(&format!("applied {applied}; the database has version {}", report.version));
-    }
-    Ok(())
 }

@@ -92,13 +92,37 @@ impl FallbackConfig {
     /// Reads `PROVIDER_ORDER`, `{OPENAI,ANTHROPIC,GEMINI,LLAMA}_{API_KEY,BASE_URL,MODEL}`,
     /// and per provider `_CALLS_PER_SECOND` and `_CONCURRENCY`.
     pub fn from_env(env: &mut Env) -> Self {
-        let slots = order(env).into_iter().filter_map(|name| provider(env, name)).collect();
+        let order = order(env);
+        for name in ProviderName::ALL {
+            judge_presence(env, *name, order.contains(name));
+        }
+        let slots = order.into_iter().filter_map(|name| provider(env, name)).collect();
         Self { slots }
     }
 
     /// The adapters, over one shared HTTP client.
     pub fn connect(&self, transport: &Transport) -> Vec<Box<dyn Provider>> {
         self.slots.iter().map(|slot| adapter(slot, transport.clone())).collect()
+    }
+}
+
+/// Warns of what is set and has no effect.
+fn judge_presence(env: &mut Env, name: ProviderName, is_asked: bool) {
+    let (variables, key) = (variables(name), name.key_variable());
+    let has_key = env.is_given(key) || env.is_given(&format!("{key}_FILE"));
+    let is_named = env.is_given("PROVIDER_ORDER");
+    if has_key && !is_asked {
+        let found = format!("has no effect: PROVIDER_ORDER does not name {name}");
+        env.warn(key, found, format!("add {name} to PROVIDER_ORDER, or remove the key"));
+    }
+    if !has_key && is_asked && is_named {
+        let found = format!("names {name}, which has no key and is left out");
+        env.warn("PROVIDER_ORDER", found, format!("set {key}, or take {name} out"));
+    }
+    for setting in [variables.base, variables.model] {
+        if !has_key && env.is_given(setting) {
+            env.warn(setting, format!("has no effect without {key}"), format!("set {key}"));
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub mod finish;
 pub mod gemini;
 pub mod http;
 pub mod log;
+pub mod models;
 pub mod openai;
 pub mod outcome;
 pub mod paused;

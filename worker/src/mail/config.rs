@@ -68,6 +68,14 @@ impl MailConfig {
         let password = env.secret("SMTP_PASSWORD");
         let from = env.optional::<Mailbox>("SMTP_FROM");
         let app_url = env.url("APP_URL");
+        if host.is_none() {
+            for name in ["SMTP_PORT", "SMTP_USERNAME", "SMTP_FROM"] {
+                if env.is_given(name) {
+                    let found = "has no effect without SMTP_HOST: no mails are sent";
+                    env.warn(name, found, "set SMTP_HOST, or remove it");
+                }
+            }
+        }
         let host = host?;
         if username.is_some() != password.is_some() {
             env.error("SMTP_PASSWORD", "SMTP_USERNAME and SMTP_PASSWORD belong together");

@@ -21,6 +21,8 @@ pub use letter::in_app_text;
 const TOTAL: Duration = Duration::from_secs(45);
 /// The time limit of one command.
 const COMMAND: Duration = Duration::from_secs(15);
+/// Logging in to see whether it works.
+const LOG_IN: Duration = Duration::from_secs(10);
 
 /// Sends mails.
 #[derive(Debug)]
@@ -105,6 +107,19 @@ impl Mailer {
             builder = builder.credentials(Credentials::new(user.clone(), password));
         }
         Ok(Self { transport: builder.build(), config, clock })
+    }
+
+    /// Logs in at the server, and out again.
+    ///
+    /// # Errors
+    /// The server could not be used, or refuses us.
+    pub async fn log_in(&self) -> Result<(), MailError> {
+        match tokio::time::timeout(LOG_IN, self.transport.test_connection()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) | Err(_) => Err(MailError::TooSlow),
+            Ok(Err(error)) if error.is_permanent() => Err(MailError::Refused(error)),
+            Ok(Err(error)) => Err(MailError::Away(error)),
+        }
     }
 
     /// Sends a notice. Its Message-ID is derived from the event, so that a mailbox

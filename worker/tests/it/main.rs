@@ -7,6 +7,7 @@ mod app_constraints;
 mod budget;
 mod callbacks;
 mod cancel;
+mod check;
 mod crash;
 mod deleted_accounts;
 mod drain;

@@ -49,7 +49,7 @@ async fn a_start_that_fails_names_the_variable_its_value_and_what_to_do() {
         ),
         (&[("MODEL_CATALOGUE", "{")], &["MODEL_CATALOGUE: ", "malformed", "built-in"]),
         (&[("WORKER_SLOTS", "0")], &["WORKER_SLOTS: is \"0\"", "between 1 and"]),
-        (&[("REDIS_URL", "localhost")], &["REDIS_URL must be redis://"]),
+        (&[("REDIS_URL", "localhost")], &["REDIS_URL: must be redis://"]),
         (&[("DATABASE_URL", "localhost")], &["DATABASE_URL: ", "percent-encode"]),
     ];
     for (settings, expected) in cases {

@@ -14,7 +14,7 @@ use super::chance::Chance;
 use super::check::{Records, count};
 use super::clients::{self, Notes, People, Person};
 use super::clocks::Clocks;
-use super::faults::{self, LaneLog};
+use super::faults::{self, LaneLog, Rollout};
 use super::fleet::{Counts, Fleet, Surroundings};
 use super::scale::{self, JOBS_PER_REQUEST, Scale};
 use super::stop::Stage;
@@ -60,7 +60,10 @@ pub(super) fn perform(
     servers: &mut Servers,
     clocks: Option<&Clocks<'_>>,
 ) -> Result<Records, ChaosError> {
-    plan.migrate(session, servers)?;
+    match &scale.older {
+        None => plan.migrate(session, servers)?,
+        Some(older) => StackPlan { binaries: older, ..*plan }.migrate(session, servers)?,
+    }
     let simulator = plan.start_simulator(session, servers)?.ok_or(StackError::NoSimulator)?;
     let weather = Client::new(&simulator.address(SIMULATOR_URL)?, "");
     weather.post("/control", &scale::bad_weather(scale.seed))?;
@@ -80,7 +83,11 @@ pub(super) fn perform(
         clocks,
     };
     session.say("starting the fleet");
-    let fleet = Fleet::start(session, plan, servers, &around)?;
+    let first = match &scale.older {
+        None => *plan,
+        Some(older) => StackPlan { binaries: older, ..*plan },
+    };
+    let fleet = Fleet::start(session, &first, servers, &around)?;
     let mut chance = Chance::of(scale.seed, "people");
     let everybody: Vec<Person> =
         (0..scale.users).map(|_| Person::new(&mut chance, &plan.secrets.jwt)).collect();
@@ -212,20 +219,31 @@ impl Run<'_> {
         let secret = &self.plan.secrets.stripe_webhook;
         let (people, teller, work, urls) = (&people, &teller, &work, &fleet.urls);
         let (workers, ingresses) = (&mut fleet.workers, &mut fleet.ingresses);
+        let migrate = self.plan.migration(servers);
         let (redis, postgres) = servers.keepers();
         let (psql, doors) = (&self.psql, self.doors);
         let (tempo, choice) = (self.scale.tempo, &self.scale.choice);
         let trouble = Mutex::new(None);
         let harvest = std::thread::scope(|scope| {
             let crew = Crew { scope, stage, trouble: &trouble };
-            let lanes = [
-                crew.hire(move || faults::workers(stage, self.plan, workers, seed, choice)),
-                crew.hire(move || faults::ingresses(stage, self.plan, ingresses, seed, choice)),
+            let mut lanes = match &self.scale.older {
+                None => vec![
+                    crew.hire(move || faults::workers(stage, self.plan, workers, seed, choice)),
+                    crew.hire(move || faults::ingresses(stage, self.plan, ingresses, seed, choice)),
+                ],
+                Some(old) => {
+                    let rollout = Rollout { old, new: self.plan.binaries, migrate };
+                    vec![crew.hire(move || {
+                        faults::roll_out(stage, self.plan, workers, ingresses, rollout)
+                    })]
+                }
+            };
+            lanes.extend([
                 crew.hire(move || faults::redis(stage, redis, &doors.redis, seed, tempo, choice)),
                 crew.hire(move || {
                     faults::postgres(stage, postgres, psql, &doors.postgres, seed, tempo, choice)
                 }),
-            ];
+            ]);
             let password = &self.plan.secrets.passwords.redis;
             let backlog = crew.hire(move || backlog::watch(stage, psql, &doors.redis, password));
             let api = chance("Stripe's API", 0);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -231,6 +231,13 @@ impl Member {
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// From its next start on it is the binary of this folder.
+    pub(super) fn run_from(&mut self, folder: &Path) {
+        if let Some(name) = self.recipe.program.file_name() {
+            self.recipe.program = folder.join(name);
         }
     }
 

@@ -151,6 +151,7 @@ pub(crate) fn run(session: &Session, args: &ChaosArgs) -> Result<ExitCode, Chaos
         tempo: if args.brisk { Tempo::Brisk } else { Tempo::Steady },
         choice: args.choice.clone(),
         profile,
+        older: None,
     };
     Ok(if put_to_the_test(session, &scale)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -171,6 +172,34 @@ pub(crate) fn rehearse(session: &Session) -> Result<bool, ChaosError> {
         tempo: Tempo::Brisk,
         choice: Choice::default(),
         profile: Profile::Dev,
+        older: None,
+    };
+    put_to_the_test(session, &scale)
+}
+
+/// A run in which nothing befalls the processes but that this release and an
+/// older one, whose binaries are in `older`, replace each other.
+///
+/// # Errors
+/// There is no verdict.
+pub(crate) fn upgrade(
+    session: &Session,
+    older: &Path,
+    minutes: f64,
+    seed: u64,
+    profile: Profile,
+) -> Result<bool, ChaosError> {
+    let scale = Scale {
+        load: Duration::from_secs_f64(minutes.clamp(0.5, 60.0) * 60.0),
+        settle: Duration::from_secs(120),
+        jobs_per_second: 8.0,
+        users: 120,
+        customers: 12,
+        seed,
+        tempo: Tempo::Steady,
+        choice: Choice::only(&[Kind::Workers, Kind::Ingresses]),
+        profile,
+        older: Some(older.to_owned()),
     };
     put_to_the_test(session, &scale)
 }

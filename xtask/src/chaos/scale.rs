@@ -1,6 +1,7 @@
 //! How large and how long a run is, and the settings of its processes: the
 //! promised lease and pace, but waits short enough that jobs end in time.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -30,6 +31,9 @@ pub(crate) struct Scale {
     pub(crate) choice: Choice,
     /// Which binaries run.
     pub(crate) profile: Profile,
+    /// Where the binaries of an older release are, which takes turns with this one;
+    /// then nothing else befalls a process.
+    pub(crate) older: Option<PathBuf>,
 }
 
 impl Scale {
@@ -47,9 +51,13 @@ impl Scale {
             Profile::Dev => "an unoptimised",
             Profile::Release => "an optimised",
         };
+        let what = match &self.older {
+            None => "faults",
+            Some(_) => "a release that is rolled out and back",
+        };
         let choice = self.choice.told().map(|told| format!(" ({told})")).unwrap_or_default();
         format!(
-            "{:.0} s of load and faults{choice}, seed {}, {INGRESSES} ingresses and {WORKERS} workers of \
+            "{:.0} s of load and {what}{choice}, seed {}, {INGRESSES} ingresses and {WORKERS} workers of \
              {profile} build, {} users, 30 % of provider calls failing; {}.",
             self.load.as_secs_f64(),
             self.seed,

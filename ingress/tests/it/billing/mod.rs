@@ -9,3 +9,5 @@ mod shop;
 mod stand_in;
 mod two_tabs;
 mod typed;
+
+pub(crate) use stand_in::{StripeStandIn, list, object};

@@ -56,14 +56,14 @@ struct Inner {
 }
 
 #[derive(Clone, Default)]
-pub(super) struct StripeStandIn {
+pub(crate) struct StripeStandIn {
     inner: Arc<Mutex<Inner>>,
     arrivals: Arc<Notify>,
-    pub(super) url: String,
+    pub(crate) url: String,
 }
 
 /// The real service's object of one kind, as its documentation shows it.
-pub(super) fn object(kind: &str) -> Value {
+pub(crate) fn object(kind: &str) -> Value {
     let text = match kind {
         "checkout_session" => include_str!("../../fixtures/stripe/checkout_session.json"),
         "portal_session" => include_str!("../../fixtures/stripe/portal_session.json"),
@@ -78,7 +78,7 @@ pub(super) fn object(kind: &str) -> Value {
 }
 
 /// A list of objects, as the real service sends it.
-pub(super) fn list(url: &str, data: &[Value]) -> Value {
+pub(crate) fn list(url: &str, data: &[Value]) -> Value {
     json!({"object": "list", "url": url, "has_more": false, "data": data})
 }
 
@@ -91,7 +91,7 @@ pub(super) fn error(kind: &str, code: &str, param: &str) -> Value {
 }
 
 impl StripeStandIn {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stand_in = Self { url, ..Self::default() };
@@ -105,7 +105,7 @@ impl StripeStandIn {
     }
 
     /// What it answers to `what` (method and path).
-    pub(super) fn set(&self, what: &str, object: Value) {
+    pub(crate) fn set(&self, what: &str, object: Value) {
         self.inner().objects.insert(what.to_owned(), object);
     }
 

@@ -6,12 +6,11 @@ mod erase;
 
 use std::error::Error;
 
-use regimen_common::config::{Env, database_url};
+use regimen_common::config::Env;
 use regimen_common::db::admin_actions::{self, Action};
 use regimen_common::db::{self, DbError, Pool, StatementLimits, Transaction};
-use regimen_common::redis::Redis;
+use regimen_common::redis::{self, Redis};
 use regimen_common::{process, start};
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 /// The arguments of all commands.
@@ -40,8 +39,8 @@ enum Command {
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut env = Env::from_process();
-    let database = database_url(&mut env);
-    let redis = env.required::<String>("REDIS_URL").map(SecretString::from);
+    let database = db::url_from_env(&mut env);
+    let redis = redis::url_from_env(&mut env);
     let prefix = env.or("REDIS_PREFIX", "regimen".to_owned());
     let per_user = env.number("PER_USER_RUNNING", 2, 1..=1_000);
     let (database, redis) = env.finish(Option::zip(database, redis))?;

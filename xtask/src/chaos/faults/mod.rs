@@ -5,12 +5,14 @@ mod kinds;
 mod postgres;
 mod processes;
 mod redis;
+mod rollout;
 mod timetable;
 
 pub(crate) use kinds::{Choice, Kind};
 pub(super) use postgres::postgres;
 pub(super) use processes::{ingresses, workers};
 pub(super) use redis::redis;
+pub(super) use rollout::{Rollout, roll_out};
 pub(super) use timetable::Tempo;
 
 use super::fleet::{Counts, FleetError};
