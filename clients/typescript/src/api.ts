@@ -1084,11 +1084,11 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description wait=N holds the line for up to 60 s until the job changes
+                 * @description wait=N waits up to 60 s for the job's next change
                  * @example wait=30
                  */
                 Prefer?: string | null;
-                /** @description The ETag of the version you have */
+                /** @description The ETag of the client's version */
                 "If-None-Match"?: string | null;
             };
             path: {
@@ -1173,7 +1173,7 @@ export interface operations {
                     "text/event-stream": components["schemas"]["JobEventFrame"];
                 };
             };
-            /** @description The job has ended and you have every event */
+            /** @description The job has ended, and the client has every event */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -1189,7 +1189,7 @@ export interface operations {
                 /** @description Makes repeating safe: the same key and body get the same answer for 24 h, whatever limit has been reached since */
                 "Idempotency-Key"?: string | null;
                 /**
-                 * @description wait=N holds the line for up to 60 s until the plans are done
+                 * @description wait=N waits up to 60 s until the plans are done
                  * @example wait=30
                  */
                 Prefer?: string | null;
@@ -1267,7 +1267,7 @@ export interface operations {
                     "application/json": components["schemas"]["PlansDone"];
                 };
             };
-            /** @description Accepted, under way */
+            /** @description Accepted, in progress */
             202: {
                 headers: {
                     [name: string]: unknown;

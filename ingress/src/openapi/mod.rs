@@ -34,8 +34,8 @@ pub use responses::{StripeRefusals, SubmissionRefusals, UnknownAtStripe};
     components(schemas(Problem, FieldError, JobCallback)),
     modifiers(&Token),
     tags(
-        (name = "plans", description = "Asking for plans and reading them"),
-        (name = "jobs", description = "Watching plans being made"),
+        (name = "plans", description = "Requesting and reading plans"),
+        (name = "jobs", description = "Watching jobs"),
         (name = "account", description = "Your limits and your subscription"),
         (name = "legacy", description = "The replaced service's routes, for existing front ends"),
         (name = "stripe", description = "Deliveries from Stripe"),

@@ -114,7 +114,7 @@ fn verdict<'a>(
 /// change it. No response means that the process hangs.
 #[utoipa::path(get, path = "/livez", tag = "health", responses(
     (status = OK, body = Liveness),
-    (status = SERVICE_UNAVAILABLE, body = Liveness, description = "Only a new start helps")))]
+    (status = SERVICE_UNAVAILABLE, body = Liveness, description = "Only a restart helps")))]
 async fn live(State(state): State<AppState>) -> (StatusCode, Json<Liveness>) {
     let liveness = state.vital.liveness();
     let alive = liveness.is_alive();

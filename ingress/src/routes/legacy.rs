@@ -195,7 +195,7 @@ fn answer(mut response: Response, replayed: bool) -> Response {
     request_body(content = GeneratePlans, example = json!(crate::openapi::example_request())),
     responses(
         (status = OK, body = MealPlanMade),
-        (status = ACCEPTED, body = GenerationStarted, description = "Still under way"),
+        (status = ACCEPTED, body = GenerationStarted, description = "Still in progress"),
         (status = BAD_GATEWAY, body = Problem, content_type = "application/problem+json",
             description = "The plan could not be generated"),
         SubmissionRefusals))]
@@ -217,7 +217,7 @@ async fn generate_meal_plan(
     request_body(content = GeneratePlans, example = json!(crate::openapi::example_request())),
     responses(
         (status = OK, body = WorkoutPlanMade),
-        (status = ACCEPTED, body = GenerationStarted, description = "Still under way"),
+        (status = ACCEPTED, body = GenerationStarted, description = "Still in progress"),
         (status = BAD_GATEWAY, body = Problem, content_type = "application/problem+json",
             description = "The plan could not be generated"),
         SubmissionRefusals))]

@@ -88,10 +88,10 @@ pub struct PlansAccepted {
             description = "Makes repeating safe: the same key and body get the same answer for 24 h, \
                 whatever limit has been reached since"),
         ("Prefer" = Option<String>, Header, example = "wait=30",
-            description = "wait=N holds the line for up to 60 s until the plans are done")),
+            description = "wait=N waits up to 60 s until the plans are done")),
     request_body(content = CreatePlans, example = json!(crate::openapi::example_request())),
     responses(
-        (status = ACCEPTED, body = PlansAccepted, description = "Accepted, under way",
+        (status = ACCEPTED, body = PlansAccepted, description = "Accepted, in progress",
             headers(("Location" = String), ("Retry-After" = u32))),
         (status = OK, body = PlansDone, description = "Done within the time to wait"),
         SubmissionRefusals))]

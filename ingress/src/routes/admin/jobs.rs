@@ -177,7 +177,7 @@ pub struct JobRetried {
 #[utoipa::path(post, path = "/admin/jobs/{id}/retry", tag = "admin", security(("token" = [])),
     params(("id" = Uuid, Path)),
     responses((status = ACCEPTED, body = JobRetried), (status = OK, body = JobRetried,
-            description = "It was retried before"),
+            description = "It was already retried"),
         (status = CONFLICT, body = Problem, content_type = "application/problem+json",
             description = "It has not failed")))]
 async fn retry(
@@ -226,7 +226,7 @@ pub struct JobCancelled {
 #[utoipa::path(post, path = "/admin/jobs/{id}/cancel", tag = "admin", security(("token" = [])),
     params(("id" = Uuid, Path)),
     responses((status = ACCEPTED, body = JobCancelled), (status = OK, body = JobCancelled,
-            description = "It was cancelled before"),
+            description = "It was already cancelled"),
         (status = CONFLICT, body = Problem, content_type = "application/problem+json",
             description = "It has ended otherwise")))]
 async fn cancel(

@@ -71,7 +71,7 @@ pub struct JobEventFrame {
     responses(
         (status = OK, body = JobEventFrame, content_type = "text/event-stream",
             description = "Each event's id is its number in the job's history"),
-        (status = NO_CONTENT, description = "The job has ended and you have every event")))]
+        (status = NO_CONTENT, description = "The job has ended, and the client has every event")))]
 pub(super) async fn stream(
     State(state): State<AppState>,
     caller: Caller,

@@ -131,7 +131,7 @@ fn filter(query: &ListQuery) -> Result<ListFilter, ApiError> {
     responses(
         (status = ACCEPTED, body = JobView, description = "Cancelled"),
         (status = CONFLICT, body = Problem, content_type = "application/problem+json",
-            description = "It had ended before, and stays so")))]
+            description = "It had already ended")))]
 async fn cancel(
     State(state): State<AppState>,
     caller: Caller,

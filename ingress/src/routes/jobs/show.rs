@@ -32,9 +32,9 @@ const SLOWEST_POLL_SECONDS: i64 = 30;
     params(
         ("id" = Uuid, Path, description = "The job"),
         ("Prefer" = Option<String>, Header, example = "wait=30",
-            description = "wait=N holds the line for up to 60 s until the job changes"),
+            description = "wait=N waits up to 60 s for the job's next change"),
         ("If-None-Match" = Option<String>, Header,
-            description = "The ETag of the version you have")),
+            description = "The ETag of the client's version")),
     responses(
         (status = OK, body = JobView, headers(("ETag" = String), ("Retry-After" = u32))),
         (status = NOT_MODIFIED, description = "It has not changed", headers(("ETag" = String)))))]
