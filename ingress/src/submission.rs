@@ -425,8 +425,10 @@ fn new_jobs(
 ) -> NewJobs {
     let limits = &state.config.jobs;
     let warnings = (!accepted.warnings.is_empty()).then(|| json!(accepted.warnings));
+    let cautions = (!accepted.cautions.is_empty()).then(|| json!(accepted.cautions));
     NewJobs {
         warnings,
+        cautions,
         user_id: submission.user_id,
         email: submission.email.clone(),
         generation_id: Uuid::now_v7(),

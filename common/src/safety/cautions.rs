@@ -32,14 +32,14 @@ macro_rules! cautions {
 
 cautions! {
     /// American Academy of Pediatrics, "Preventing Obesity and Eating Disorders in
-    /// Adolescents" (Pediatrics 2016;138(3):e20161649): no dieting.
+    /// Adolescents" (Pediatrics 2016;138(3):e20161649): dieting is discouraged.
     Under18 => "under_18"
         "You are under 18 and still growing: the plan has no calorie deficit. Ask a doctor before you try to lose weight.",
     /// NICE PH27, "Weight management before, during and after pregnancy" (2010): no
     /// dieting while pregnant.
     Pregnancy => "pregnancy"
         "You mention a pregnancy: the plan has no calorie deficit. Go through it with your doctor or midwife.",
-    /// The same guideline and the WHO's on breastfeeding: energy needs are higher.
+    /// The same guideline, and EFSA's reference values for energy (2013): needs are higher.
     Breastfeeding => "breastfeeding"
         "You mention breastfeeding: the plan has no calorie deficit. Go through it with your doctor or midwife.",
     /// World Health Organization, BMI classification: under 18.5 is underweight.
@@ -51,12 +51,12 @@ cautions! {
     /// A goal and a target weight that contradict each other.
     GoalContradiction => "goal_contradiction"
         "You want to lose weight, but your target weight is not below your weight: the plan keeps your weight. Correct one of the two answers.",
-    /// NICE NG69, "Eating disorders: recognition and treatment" (2017): no focus on
-    /// calories and weight without professional help.
+    /// NICE NG69, "Eating disorders: recognition and treatment" (2017): no attempt to lose
+    /// weight during treatment, dietary advice as a part of a team's care.
     EatingDisorder => "eating_disorder"
         "You mention an eating disorder: the plan has no calorie deficit, and its tips do not talk about calories or weight. Please talk to your doctor or care team about eating plans.",
-    /// NICE NG246, "Overweight and obesity management" (2025), and the NHLBI's clinical
-    /// guidelines (1998): 0.5 to 1 kg a week, which is about 1 % of body weight.
+    /// NICE CG43 (2006) and PH27 (2010), and the NHLBI's clinical guidelines (1998): 0.5 to
+    /// 1 kg a week, which is about 1 % of body weight.
     FastLoss => "fast_loss"
         "Losing more than 1 % of your weight a week is faster than guidelines advise: the plan is slower, and takes longer than you wished.",
     /// NICE NG28 and NG17: individual advice by a professional.
@@ -65,7 +65,7 @@ cautions! {
     /// KDIGO 2024, chronic kidney disease: protein, salt and potassium by stage.
     Kidney => "kidney"
         "You mention a kidney condition: how much protein, salt and potassium is right depends on its stage. Ask your doctor before you follow the plan.",
-    /// American Heart Association, exercise preparticipation screening (with the ACSM, 2015).
+    /// American College of Sports Medicine, exercise preparticipation health screening (2015).
     Heart => "heart"
         "You mention a heart condition: ask your doctor before you begin to train or change how you eat.",
     /// NHS Medicines A to Z, warfarin: keep vitamin K steady; cranberry and grapefruit.

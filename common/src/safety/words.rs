@@ -161,9 +161,49 @@ mod tests {
             "PCOS",
             "ninguna",
             "keine",
+            "عدم تحمل اللاكتوز",
+            "ปวดท้อง",
+            "stressed",
+            "ammonia allergy",
+            "Laktoseintoleranz",
+            "loss of appetite",
         ] {
             assert_eq!(conditions(text), [""; 0], "{text}");
         }
+    }
+
+    /// Pregnancy and breastfeeding in each of the languages the food tables know, eating
+    /// disorders in most.
+    #[test]
+    fn conditions_are_read_as_they_are_said_in_fifty_languages() {
+        let locales: std::collections::BTreeSet<&str> =
+            include_str!("../food/data/allergen_names.tsv")
+                .lines()
+                .filter(|line| !line.starts_with('#'))
+                .filter_map(|line| line.split('\t').nth(2))
+                .collect();
+        assert_eq!(locales.len(), 50);
+        let spoken = include_str!("data/conditions_spoken.txt");
+        let mut seen = std::collections::BTreeSet::new();
+        let mut missed = Vec::new();
+        for line in spoken.lines().filter(|line| !line.starts_with('#')) {
+            let fields: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [locale, condition, answers] = fields[..] else { panic!("{line}") };
+            assert!(locales.contains(locale), "{line}");
+            seen.insert((locale, condition));
+            for answer in answers.split(';').map(str::trim) {
+                if !conditions(answer).contains(&condition) {
+                    missed.push((locale, condition, answer));
+                }
+            }
+        }
+        assert_eq!(missed, []);
+        for locale in locales {
+            for condition in ["pregnant", "breastfeeding"] {
+                assert!(seen.contains(&(locale, condition)), "{locale} {condition}");
+            }
+        }
+        assert!(seen.iter().filter(|(_, condition)| *condition == "eating_disorder").count() >= 42);
     }
 
     #[test]

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{AttemptRow, CallbackRow, Details, JobRow, Mark};
 use regimen_common::food::Unread;
 use regimen_common::job::{JobState, PlanKind, attempt_summary};
-use serde::Serialize;
+use regimen_common::safety::Caution;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -14,7 +17,7 @@ use crate::submission::Links;
 use crate::watching::Place;
 
 /// Increases when the format of the view changes.
-const SHAPE: u32 = 3;
+const SHAPE: u32 = 4;
 
 /// A job as its owner sees it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -71,8 +74,13 @@ pub struct JobView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callback: Option<CallbackView>,
     /// Words of the answers about food that were not understood, and so are not checked.
+    /// Once a provider was asked about them, these are fewer than in the response to the
+    /// request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Unread>,
+    /// The cautions that the plan is built with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cautions: Vec<Caution>,
     /// Its links.
     pub links: Links,
     /// The plan, once it is saved; not in lists.
@@ -195,17 +203,17 @@ impl JobView {
             next_attempt_at: (waiting && row.run_at > now).then_some(row.run_at),
             error,
             callback: None,
-            warnings: warnings(row),
+            warnings: of_this_release(row.warnings.as_ref()),
+            cautions: of_this_release(row.cautions.as_ref()),
             links: Links::of_job(row.id, row.kind, row.state),
             plan: None,
         }
     }
 }
 
-/// Warnings of another release in another format are not shown.
-fn warnings(row: &JobRow) -> Vec<Unread> {
-    let kept = row.warnings.clone();
-    kept.and_then(|kept| serde_json::from_value(kept).ok()).unwrap_or_default()
+/// Values of another release in another format are not shown.
+fn of_this_release<T: DeserializeOwned>(kept: Option<&Value>) -> Vec<T> {
+    kept.and_then(|kept| Vec::deserialize(kept).ok()).unwrap_or_default()
 }
 
 impl CallbackView {

@@ -43,6 +43,8 @@ pub struct NewJobs {
     pub input: Value,
     /// Warnings about the answers, for the job's owner.
     pub warnings: Option<Value>,
+    /// What speaks for caution, for the job's owner.
+    pub cautions: Option<Value>,
     /// Gets a POST at the end of each job, if given.
     pub callback_url: Option<String>,
     /// The trace of the request, as header lines.
@@ -89,10 +91,10 @@ const ACCEPT: &str = "-- accept jobs
         insert into regimen.jobs (
             id, user_id, generation_id, kind, class, quiz_result_id, input, callback_url,
             trace_context, run_at, dispatched_at, created_at, expires_at, updated_at,
-            last_seq, warnings)
+            last_seq, warnings, cautions)
         select t.id, $1, $2, t.kind, $3, $6, $7, $8, $9, now(),
                case when standing.n + t.ord <= $11 then now() end,
-               now(), now() + make_interval(secs => $10), now(), 1, $12
+               now(), now() + make_interval(secs => $10), now(), 1, $12, $13
         from unnest($4::uuid[], $5::text[]) with ordinality as t (id, kind, ord), standing
         where exists (select from regimen.generations where id = $2)
           and ($6::uuid is null
@@ -269,6 +271,7 @@ async fn insert_jobs(tx: &Transaction<'_>, new: &NewJobs) -> Result<Vec<NextJob>
                 &new.expires_in_seconds,
                 &new.per_user,
                 &new.warnings.as_ref().map(Json),
+                &new.cautions.as_ref().map(Json),
             ],
         )
         .await?;

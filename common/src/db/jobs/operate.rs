@@ -163,10 +163,10 @@ pub async fn retry(
              with job as (
                  insert into regimen.jobs (id, user_id, generation_id, kind, class, quiz_result_id,
                      input, callback_url, run_at, created_at, expires_at, updated_at, last_seq,
-                     warnings)
+                     warnings, cautions)
                  select $2, user_id, generation_id, kind, class, quiz_result_id, input,
                         callback_url, now(), now(), now() + make_interval(secs => $3), now(), 1,
-                        warnings
+                        warnings, cautions
                  from regimen.jobs where id = $1
                  returning id
              ), reply as (

@@ -60,6 +60,8 @@ pub struct JobRow {
     pub error_detail: Option<String>,
     /// Warnings about the answers.
     pub warnings: Option<Value>,
+    /// What speaks for caution.
+    pub cautions: Option<Value>,
     /// The plan, once it exists.
     pub plan: Option<Value>,
 }
@@ -67,7 +69,7 @@ pub struct JobRow {
 pub(super) const COLUMNS: &str = "j.id, j.user_id, j.generation_id, j.kind, j.state, j.stage, \
     j.quiz_result_id, j.attempts, j.rounds, j.run_at, j.created_at, j.first_claimed_at, \
     j.updated_at, j.finished_at, j.expires_at, j.last_seq, j.provider, j.model, j.cost_micros, \
-    j.plan_id, j.error_code, j.error_detail, j.warnings";
+    j.plan_id, j.error_code, j.error_detail, j.warnings, j.cautions";
 
 impl JobRow {
     pub(super) fn from_row(row: &Row, plan: Option<Value>) -> Result<Self, DbError> {
@@ -95,6 +97,7 @@ impl JobRow {
             error_code: row.try_get("error_code")?,
             error_detail: row.try_get("error_detail")?,
             warnings: row.try_get("warnings")?,
+            cautions: row.try_get("cautions")?,
             plan,
         })
     }

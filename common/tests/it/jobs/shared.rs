@@ -32,6 +32,7 @@ pub(crate) fn request(user_id: Uuid, class: JobClass, count: usize) -> NewJobs {
     let job = |_| NewJob { id: Uuid::now_v7(), kind: PlanKind::Meal };
     NewJobs {
         warnings: None,
+        cautions: None,
         user_id,
         email: None,
         generation_id: Uuid::now_v7(),

@@ -229,6 +229,7 @@ impl Fleet {
         let nutrition = Nutrition::of(&Quiz::read(&answers()).unwrap());
         let new = NewJobs {
             warnings: None,
+            cautions: None,
             user_id: user,
             email: None,
             generation_id: Uuid::now_v7(),
