@@ -69,6 +69,9 @@ pub struct WorkerConfig {
     pub retention: RetentionConfig,
     /// `BUDGET_*`: the budgets.
     pub budgets: BudgetConfig,
+    /// `ASK_UNKNOWN_WORDS`: whether a model is asked what words about food mean that no
+    /// table knows.
+    pub ask_unknown_words: bool,
 }
 
 impl WorkerConfig {
@@ -119,6 +122,7 @@ impl WorkerConfig {
             fallback: FallbackPolicy::from_env(env),
             catalogue: Catalogue::from_env(env)?,
             budgets: BudgetConfig::from_env(env),
+            ask_unknown_words: env.flag("ASK_UNKNOWN_WORDS", true),
         };
         Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
     }

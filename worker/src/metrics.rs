@@ -230,6 +230,7 @@ pub const METRICS: &[Metric] = &[
             (
                 "class",
                 &[
+                    "swapped",
                     "clamped",
                     "reference",
                     "scaled",
@@ -242,6 +243,18 @@ pub const METRICS: &[Metric] = &[
             ),
         ]),
         "Repairs of accepted replies without another call",
+    ),
+    counter(
+        "regimen_unknown_words_total",
+        Labels::Each(&[("outcome", &["cached", "learnt", "unknown", "failed"])]),
+        "Words about food that no table knows: known from the cache, learnt from a model, known \
+         to nobody, or not asked for because the call failed",
+    ),
+    counter(
+        "regimen_plan_swaps_total",
+        Labels::Each(&[("outcome", &["swapped", "asked_again"])]),
+        "Replies with a food against the person's rules: another food took its place, or the \
+         provider was asked again",
     ),
     // Providers and money.
     counter(

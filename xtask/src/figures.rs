@@ -11,10 +11,12 @@ use regimen_devtools::process::{Output, Process, ProcessError};
 /// The prefix of a line with a figure.
 const MARK: &str = "figures: ";
 /// The tests that print figures, and how many lines each prints.
-const TESTS: [(&str, usize); 7] = [
+const TESTS: [(&str, usize); 9] = [
     ("allergens_declared_in_any_language_are_kept_out_in_it_and_in_english", 1),
     ("calls_per_plan_while_three_replies_in_ten_are_odd", 1),
+    ("calls_per_plan_while_three_replies_in_ten_have_a_forbidden_food", 1),
     ("measures_are_read_right_or_refused", 1),
+    ("planted_figures_of_a_thousand_plans_are_mended_or_told", 1),
     ("real_foods_are_not_found_wrong_and_planted_figures_mostly_are", 1),
     ("what_people_answer_keeps_foods_out_and_lets_others_in", 1),
     ("what_people_declare_in_their_language_is_kept_out_in_it_and_in_english", LANGUAGES + 1),

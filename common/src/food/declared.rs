@@ -59,6 +59,13 @@ impl Avoid {
         self
     }
 
+    /// Adds what foods must not contain.
+    #[must_use]
+    pub fn with_trait(mut self, one: Trait) -> Self {
+        self.traits = self.traits.or(Traits::of(&[one]));
+        self
+    }
+
     /// Adds a food or group by its term, as if it were declared an allergy.
     pub(super) fn add_term(&mut self, entry: &'static Entry) {
         self.add_entry(entry, Purpose::Allergy);

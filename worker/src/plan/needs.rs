@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use regimen_common::food::{Avoid, Diet, Literals, Rule};
+use regimen_common::food::{Avoid, Diet, Learnt, Literals, Rule, Style};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
 use regimen_common::safety::Code;
@@ -58,6 +58,8 @@ pub struct Needs {
     pub fats: Band,
     /// The ways of eating to keep to.
     pub diet: Diet,
+    /// Those of them that a model found in words nobody else knew.
+    pub learnt_styles: Vec<Style>,
     /// The answer about them as it was written, which a plan may quote.
     pub diet_answer: String,
     /// What they forbid.
@@ -103,6 +105,7 @@ impl Needs {
             allergies,
             rules: diet.rules(),
             diet,
+            learnt_styles: Vec::new(),
             diet_answer: quiz.dietary_style.trim().to_owned(),
             dislikes,
             language: quiz.language_name(),
@@ -115,6 +118,24 @@ impl Needs {
         };
         needs.loosen();
         needs
+    }
+
+    /// The needs with what was learnt of words that no table knows. They only grow.
+    #[must_use]
+    pub fn knowing(mut self, learnt: &[Learnt]) -> Self {
+        for one in learnt {
+            self.allergies = self.allergies.and(&one.avoid());
+        }
+        for style in learnt.iter().flat_map(Learnt::styles) {
+            if !self.diet.has(style) {
+                self.diet.styles.push(style);
+                self.learnt_styles.push(style);
+            }
+        }
+        self.rules = self.diet.rules();
+        self.named = self.allergies.languages();
+        self.loosen();
+        self
     }
 
     /// The needs with what speaks for caution; foods a medicine does not go with are

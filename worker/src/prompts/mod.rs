@@ -9,6 +9,7 @@ mod answers;
 mod clean;
 #[cfg(test)]
 mod tests;
+pub mod words;
 
 use regimen_common::food::Style;
 use regimen_common::job::PlanKind;
@@ -151,6 +152,12 @@ fn meal_task(needs: &Needs) -> String {
         more.push_str("\n- All meals lie within eight hours.");
     }
     more.push_str(&cautions(needs));
+    for style in &needs.learnt_styles {
+        more.push_str(&format!(
+            "\n- The day is a {} one, whatever the answer calls it.",
+            style.name()
+        ));
+    }
     if needs.diet.has(Style::Kosher) {
         more.push_str("\n- No meal has both meat and milk in it.");
     }
@@ -179,6 +186,12 @@ fn training_days(needs: &Needs) -> u8 {
     ((low + high) / 2).max(high.min(2))
 }
 
+/// The way of eating as it was answered, and what a provider understood of it.
+fn diet(quiz: &Quiz, needs: &Needs) -> String {
+    let answer = clean(&quiz.dietary_style, clean::ITEM_CHARS);
+    needs.learnt_styles.iter().fold(answer, |text, style| format!("{text}, {}", style.name()))
+}
+
 /// The machine-readable form of the needs. All text in it is either ours or cleaned, and
 /// JSON-escaped.
 fn targets(kind: PlanKind, quiz: &Quiz, needs: &Needs, seed: Uuid) -> Value {
@@ -189,7 +202,7 @@ fn targets(kind: PlanKind, quiz: &Quiz, needs: &Needs, seed: Uuid) -> Value {
         "carbs_g": needs.carbs.target,
         "fats_g": needs.fats.target,
         "meals": meals(needs),
-        "diet": clean(&quiz.dietary_style, clean::ITEM_CHARS),
+        "diet": diet(quiz, needs),
         "allergies": clean_list(&needs.allergies.names()),
         "dislikes": clean_list(&needs.dislikes.names()),
         "days": training_days(needs),

@@ -25,7 +25,7 @@ fn pick<'a>(rng: &mut StdRng, choices: &[&'a str]) -> &'a str {
 }
 
 /// Somebody with the answers the app's client offers.
-fn person(rng: &mut StdRng) -> Value {
+pub(crate) fn person(rng: &mut StdRng) -> Value {
     let weight = rng.random_range(50..=120);
     json!({
         "age": rng.random_range(18..=70),

@@ -71,6 +71,81 @@ async fn words_nobody_understood_are_told_from_the_request_to_the_plan() {
     assert!(view.get("warnings").is_none() && view["plan"].get("unchecked").is_none());
 }
 
+/// Words no table knows are put to a model once: what it says is added to what is kept
+/// from the person, and what it knows is told no more.
+#[tokio::test]
+async fn words_a_model_knows_are_kept_out_and_told_no_more() {
+    let mut fleet = Fleet::new(&[]).await;
+    fleet.ask_all_providers();
+    let (ingress, worker) = tokio::join!(fleet.ingress(), fleet.worker());
+    let odd = with(&json!({
+        "foodAllergies": "peanuts, moo juice, zebrine", "dietaryStyle": "Leafitarian",
+    }));
+    let post = async || {
+        let user = Uuid::new_v4();
+        let answer = ingress.door().post_plans(user, &odd, None).await.unwrap();
+        let accepted: Value = answer.json().await.unwrap();
+        let view = soon("the plan", ingress.ended(user, job_ids(&accepted)[0])).await;
+        assert_eq!(view["status"], "succeeded", "{view}");
+        (accepted, view)
+    };
+    let (accepted, view) = post().await;
+    let words = |one: &Value| one["words"].clone();
+    let told: Vec<Value> = accepted["warnings"].as_array().unwrap().iter().map(words).collect();
+    assert_eq!(told, [json!(["moo juice", "zebrine"]), json!(["leafitarian"])], "{accepted}");
+    for left in [&view["warnings"], &view["plan"]["unchecked"]] {
+        let left: Vec<Value> = left.as_array().unwrap().iter().map(words).collect();
+        assert_eq!(left, [json!(["zebrine"])], "{view}");
+    }
+    // The plan was asked for without milk, and vegan.
+    let calls = view["attempts"].as_array().unwrap();
+    assert_eq!(calls.len(), 2, "one call about the words, one for the plan: {view}");
+    let cost: f64 = calls.iter().map(|call| call["cost_usd"].as_f64().unwrap()).sum();
+    assert!(calls[0]["cost_usd"].as_f64().unwrap() > 0.0, "{view}");
+    assert!((view["cost_usd"].as_f64().unwrap() - cost).abs() < 1e-9, "{view}");
+    let job = view["id"].as_str().unwrap().parse().unwrap();
+    let asked = fleet.simulator.asked_for(job).await;
+    let targets = asked.split("REGIMEN-TARGETS").last().unwrap();
+    assert!(targets.contains("milk") && targets.contains("moo juice"), "{targets}");
+
+    // What is known is not asked for again, by nobody.
+    let (_, view) = post().await;
+    assert_eq!(view["attempts"].as_array().unwrap().len(), 1, "{view}");
+    assert_eq!(words(&view["plan"]["unchecked"][0]), json!(["zebrine"]), "{view}");
+    drop(worker);
+}
+
+/// Where no answer comes, the words stay told and the plan is made.
+#[tokio::test]
+async fn a_model_that_does_not_answer_about_words_keeps_nobody_from_a_plan() {
+    let mut fleet = Fleet::new(&[]).await;
+    fleet.ask_all_providers();
+    let (ingress, _worker) = tokio::join!(fleet.ingress(), fleet.worker());
+    let broken = json!({"marker": "REGIMEN-WORDS", "action": {"do": "status", "status": 400}});
+    fleet.simulator.control(json!({ "rules": [broken] })).await;
+    let user = Uuid::new_v4();
+    let odd = with(&json!({"foodAllergies": "moo juice"}));
+    let answer = ingress.door().post_plans(user, &odd, None).await.unwrap();
+    let accepted: Value = answer.json().await.unwrap();
+    let view = soon("the plan", ingress.ended(user, job_ids(&accepted)[0])).await;
+    assert_eq!(view["status"], "succeeded", "{view}");
+    assert_eq!(view["plan"]["unchecked"], accepted["warnings"], "{view}");
+    assert_eq!(view["warnings"], accepted["warnings"], "{view}");
+}
+
+/// A team that wants no such call makes none.
+#[tokio::test]
+async fn nobody_is_asked_about_words_where_that_is_switched_off() {
+    let mut fleet = Fleet::new(&[("ASK_UNKNOWN_WORDS", "false")]).await;
+    fleet.ask_all_providers();
+    let (ingress, _worker) = tokio::join!(fleet.ingress(), fleet.worker());
+    let user = Uuid::new_v4();
+    let job = ingress.submit_body(user, &with(&json!({"foodAllergies": "moo juice"}))).await[0];
+    let view = soon("the plan", ingress.ended(user, job)).await;
+    assert_eq!(view["attempts"].as_array().unwrap().len(), 1, "{view}");
+    assert_eq!(view["warnings"], view["plan"]["unchecked"], "{view}");
+}
+
 #[tokio::test]
 async fn ways_of_eating_as_people_write_them_get_their_plan_at_the_first_call() {
     let mut fleet = Fleet::new(&[]).await;
@@ -114,6 +189,7 @@ async fn cautions_are_told_from_the_request_to_the_plan_and_its_targets_are_safe
     let view = soon("the plan", ingress.ended(user, job_ids(&accepted)[0])).await;
     assert_eq!(view["status"], "succeeded", "{view}");
     assert_eq!(view["plan"]["cautions"], accepted["cautions"]);
+    assert_eq!(view["cautions"], accepted["cautions"]);
     let planned = view["plan"]["daily_totals"]["calories"].as_f64().unwrap();
     assert!(planned >= 0.95 * tdee, "{planned} kcal of {tdee}");
 }

@@ -17,7 +17,8 @@ macro_rules! styles {
             /// Every style.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            fn mark(self) -> &'static str {
+            /// The name in the table of styles.
+            pub fn mark(self) -> &'static str {
                 match self { $(Self::$variant => $mark),+ }
             }
 

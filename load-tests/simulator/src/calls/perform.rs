@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::control::action::{Action, CutAt, StatusError};
 use crate::plan::spoil::{Spoil, spoil};
+use crate::plan::words;
 use crate::provider::Api;
 use crate::wire::problem::Problem;
 use crate::wire::usage::{Usage, cut_to, tokens};
@@ -179,9 +180,15 @@ fn paced(events: Vec<Bytes>, latency: Duration) -> Vec<Step> {
 
 /// What the model says under `action`.
 fn compose(call: &Call, action: &Action) -> Said {
-    let plan = || call.state.planner.text(&call.targets, call.schema.as_ref());
+    let plan = || match words::answer(&call.asked.prompt) {
+        Some(answer) => answer.into(),
+        None => call.state.planner.text(&call.targets, call.schema.as_ref()),
+    };
     let (mut text, mut stop): (Arc<str>, Stop) = match action {
         Action::Exact { text } => (text.as_str().into(), Stop::Done),
+        Action::ForbiddenFood => {
+            (call.state.planner.forbidden(&call.targets, call.schema.as_ref()).into(), Stop::Done)
+        }
         Action::Odd { shape } => (shape.words(&plan()).into(), Stop::Done),
         Action::Refusal => ("I can't help with this request.".into(), Stop::Refused),
         Action::Blocked => ("".into(), Stop::Filtered),
@@ -226,6 +233,7 @@ fn spoils(call: &Call, action: &Action) -> Option<Spoil> {
     match action {
         Action::SchemaInvalid => Some(Spoil { wrong_shape: true, ..none }),
         Action::WrongTotals => Some(Spoil { wrong_totals: true, ..none }),
+        Action::WrongFigures => Some(Spoil { wrong_figures: true, ..none }),
         Action::Allergen { food } => Some(Spoil { food: Some(food.clone()), ..none }),
         Action::Obey { says, food, calories } => {
             let told = || says.clone().or_else(|| told_by_marker(call));

@@ -60,6 +60,10 @@ pub enum Action {
         /// The food's name.
         food: String,
     },
+    /// A plan with a food that the targets forbid, in the place of one of its kind.
+    ForbiddenFood,
+    /// A plan some of whose foods have invented figures, sums right.
+    WrongFigures,
     /// A plan that does what somebody wrote into the quiz.
     Obey {
         /// Words to put into the plan; without: what follows the rule's marker.
@@ -212,6 +216,8 @@ impl Action {
             Self::SchemaInvalid => "schema_invalid",
             Self::WrongTotals => "wrong_totals",
             Self::Allergen { .. } => "allergen",
+            Self::ForbiddenFood => "forbidden_food",
+            Self::WrongFigures => "wrong_figures",
             Self::Obey { .. } => "obey",
             Self::Exact { .. } => "exact",
             Self::ExactBody { .. } => "exact_body",

@@ -78,9 +78,13 @@ struct MealPrepStrategy {
 pub(super) fn write(
     foods: &[Food],
     targets: &Targets,
+    forbidden: bool,
     chance: &mut Chance,
 ) -> serde_json::Result<serde_json::Value> {
-    let day = menu::compose(foods, targets, chance);
+    let mut day = menu::compose(foods, targets, chance);
+    if forbidden {
+        menu::forbid(&mut day, foods, targets, chance);
+    }
     let goal = menu::totals_of(targets);
     let meals: Vec<Meal> = day.into_iter().map(meal).collect();
     let plan = MealPlan {

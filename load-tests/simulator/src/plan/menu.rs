@@ -64,6 +64,32 @@ pub(super) fn compose(foods: &[Food], targets: &Targets, chance: &mut Chance) ->
     best.map(|(_, day)| day).unwrap_or_default()
 }
 
+/// Puts a food that the person must not eat in the place of one that does the same in
+/// its dish, with as much energy, as a model does that forgets an answer.
+pub(super) fn forbid(day: &mut [Served], foods: &[Food], targets: &Targets, chance: &mut Chance) {
+    let taste = Taste::new(targets);
+    let kin = |own: &Food, other: &Food| own.roles.iter().any(|role| other.is(role));
+    let mut places: Vec<(usize, usize, &Food)> = Vec::new();
+    for (meal, served) in day.iter().enumerate() {
+        for (at, portion) in served.foods.iter().enumerate() {
+            let Some(own) = foods.iter().find(|food| food.name == portion.name) else { continue };
+            let others = foods.iter().filter(|other| kin(own, other) && !taste.allows(other));
+            places.extend(others.map(|other| (meal, at, other)));
+        }
+    }
+    if places.is_empty() {
+        return;
+    }
+    let (meal, at, food) = places[chance.index(places.len())];
+    let (served, energy) = (&mut day[meal], food.per_gram()[0]);
+    let portion = &mut served.foods[at];
+    let grams = food.weighable((portion.calories / energy).min(food.most)).max(1.0);
+    for name in served.names.iter_mut().filter(|name| **name == portion.name) {
+        *name = food.name;
+    }
+    *portion = food.portion(grams);
+}
+
 /// kcal, protein, carbohydrates and fat asked for, the missing ones made up.
 pub(super) fn totals_of(targets: &Targets) -> [f64; 4] {
     let calories = targets.calories.filter(|value| *value >= 400.0).unwrap_or(2000.0).min(8000.0);

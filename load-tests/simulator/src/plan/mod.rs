@@ -16,6 +16,7 @@ mod table;
 pub(crate) mod targets;
 mod taste;
 mod week;
+pub(crate) mod words;
 mod workout;
 
 use std::collections::HashMap;
@@ -66,7 +67,7 @@ impl Planner {
             return Arc::clone(text);
         }
         drop(made);
-        let text: Arc<str> = self.value(&plain, schema, variety).to_string().into();
+        let text: Arc<str> = self.value(&plain, schema, variety, false).to_string().into();
         let mut made = self.made.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if made.len() >= KEPT {
             made.clear();
@@ -75,11 +76,27 @@ impl Planner {
         text
     }
 
+    /// The same plan with one food that the person must not eat in the place of another
+    /// that does the same in its dish, where there is one.
+    pub(crate) fn forbidden(&self, targets: &Targets, schema: Option<&Value>) -> String {
+        let variety = hash(&targets.seed) % VARIETIES;
+        let plain = Targets { seed: None, ..targets.clone() };
+        self.value(&plain, schema, variety, true).to_string()
+    }
+
     /// A new plan.
-    fn value(&self, targets: &Targets, schema: Option<&Value>, variety: u64) -> Value {
+    fn value(
+        &self,
+        targets: &Targets,
+        schema: Option<&Value>,
+        variety: u64,
+        forbidden: bool,
+    ) -> Value {
         let mut chance = Chance::new((variety, targets.calories.map(f64::to_bits)));
         let plan = match kind(targets, schema) {
-            Kind::Meal => meal::write(&self.foods, targets, &mut chance).unwrap_or_default(),
+            Kind::Meal => {
+                meal::write(&self.foods, targets, forbidden, &mut chance).unwrap_or_default()
+            }
             Kind::Workout => workout::write(&self.exercises, targets, &mut chance),
         };
         match schema {

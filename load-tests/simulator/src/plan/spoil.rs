@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::chance::Chance;
+
 /// How a plan is to be wrong.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Spoil {
@@ -11,6 +13,8 @@ pub(crate) struct Spoil {
     pub(crate) says: Option<String>,
     /// kcal the day comes to instead.
     pub(crate) calories: Option<f64>,
+    /// Foods have invented figures, totals kept right.
+    pub(crate) wrong_figures: bool,
     /// The totals no longer follow from the foods.
     pub(crate) wrong_totals: bool,
     /// A required key is missing, another has the wrong type, a third is unknown.
@@ -26,6 +30,10 @@ pub(crate) fn spoil(text: &str, spoil: &Spoil) -> String {
     }
     if let Some(calories) = spoil.calories {
         rescale(&mut plan, calories);
+        total(&mut plan);
+    }
+    if spoil.wrong_figures {
+        invent(&mut plan, &mut Chance::new(text));
         total(&mut plan);
     }
     if let Some(words) = &spoil.says {
@@ -91,6 +99,28 @@ fn rescale(plan: &mut Value, calories: f64) {
         for name in ["grams", "calories", "protein", "carbs", "fats", "fiber"] {
             let scaled = food[name].as_f64().unwrap_or_default() * factor;
             put(food, name, scaled);
+        }
+    }
+}
+
+/// Figures of one food in six, as models misremember them: for another weight, another
+/// form, with the macronutrients changed round.
+fn invent(plan: &mut Value, chance: &mut Chance) {
+    let meals = plan.get_mut("meals").and_then(Value::as_array_mut).into_iter().flatten();
+    for food in meals.filter_map(|meal| meal["foods"].as_array_mut()).flatten() {
+        if chance.index(6) > 0 {
+            continue;
+        }
+        let factor = [0.4, 0.5, 2.0, 3.0, 1.0][chance.index(5)];
+        let old = |name: &str| food[name].as_f64().unwrap_or_default();
+        let (protein, carbs, fats) = (old("protein"), old("carbs"), old("fats"));
+        let (protein, carbs) = if factor == 1.0 { (carbs, protein) } else { (protein, carbs) };
+        let new = [protein, carbs, fats].map(|grams| grams * factor);
+        let energy = 4.0 * (new[0] + new[1]) + 9.0 * new[2];
+        for (name, figure) in
+            ["protein", "carbs", "fats", "calories"].iter().zip([new[0], new[1], new[2], energy])
+        {
+            put(food, name, figure);
         }
     }
 }

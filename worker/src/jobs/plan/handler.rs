@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{ClaimedJob, Held};
-use regimen_common::food::unread;
 use regimen_common::job::{PlanKind, attempt_summary};
 use regimen_common::telemetry::UserHash;
 use serde_json::{Value, json};
@@ -24,6 +23,7 @@ use super::error::JobError;
 use super::finish::{self, Beside, Finished};
 use super::order::Order;
 use super::stages::{Stage, Stages};
+use super::unknown_words;
 use super::verify::Verifier;
 use crate::deps::Deps;
 use crate::llm::fallback::Request;
@@ -162,7 +162,9 @@ async fn generate(
     let held = Held { id: claimed.id, fence: claimed.fence };
     let (user, version) = (claimed.user_id, prompts::VERSION);
     let attempts = Attempts::new(Arc::clone(deps), held, user, version, Arc::clone(stages));
-    let order = Arc::new(Order::read(claimed)?);
+    let mut order = Order::read(claimed)?;
+    unknown_words::learn(deps, claimed, stages, &mut order, deadline).await?;
+    let order = Arc::new(order);
     let stored = if claimed.fresh { None } else { attempts.usable().await? };
     let request = Request { stored, ..request(&order, claimed.user_id, deadline) };
     let verifier = Verifier { order: &order, attempts: &attempts };
@@ -233,7 +235,7 @@ fn with_unchecked(plan: &Plan, order: &Order) -> Value {
     } else {
         json!(plan)
     };
-    let unchecked = unread(&order.quiz);
+    let unchecked = order.unread();
     let cautions = &order.input.cautions;
     if let Some(members) = data.as_object_mut() {
         if !unchecked.is_empty() {

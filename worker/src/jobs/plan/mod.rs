@@ -7,4 +7,5 @@ pub mod finish;
 pub mod handler;
 pub mod order;
 pub mod stages;
+mod unknown_words;
 pub mod verify;

@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use regimen_common::db::jobs::ClaimedJob;
+use regimen_common::food::{Learnt, Unread, still_unread, unread};
 use regimen_common::job::{FailureCode, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
@@ -29,6 +30,8 @@ pub struct Input {
     /// The cautions shown to the person.
     #[serde(default)]
     pub cautions: Vec<Value>,
+    /// What an earlier round learnt of words that no table knows.
+    pub learnt: Option<Vec<Learnt>>,
     /// The provider that the user requests.
     pub provider: Option<String>,
     /// The model that the user requests.
@@ -81,8 +84,18 @@ impl Order {
             let told = self.input.cautions.iter();
             // An unknown code of a newer ingress requires nothing here.
             let codes = told.filter_map(|caution| Code::deserialize(&caution["code"]).ok());
-            Needs::of(&self.quiz, self.targets()).cautious(codes.collect())
+            Needs::of(&self.quiz, self.targets()).knowing(self.learnt()).cautious(codes.collect())
         })
+    }
+
+    /// What is known of words that no table knows.
+    pub fn learnt(&self) -> &[Learnt] {
+        self.input.learnt.as_deref().unwrap_or_default()
+    }
+
+    /// What of the person's answers about food nobody understood.
+    pub fn unread(&self) -> Vec<Unread> {
+        still_unread(unread(&self.quiz), self.learnt())
     }
 
     /// The targets the plan is built for.
@@ -97,6 +110,8 @@ impl Order {
 
     /// An upper bound of the size of those texts, bytes.
     pub fn prompt_bytes(&self) -> usize {
-        self.prompt_bytes
+        // Of each of a few words at most a few keys and foods stand in the targets.
+        let learnt = self.learnt().iter().flat_map(|one| one.keys.iter().chain(&one.foods));
+        self.prompt_bytes + learnt.map(|name| 4 * name.len() + 40).sum::<usize>()
     }
 }

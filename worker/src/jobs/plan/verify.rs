@@ -1,5 +1,5 @@
 //! Judges whether a reply is a plan that the person can be given: parses it,
-//! repairs what arithmetic can repair, checks the rest.
+//! repairs what arithmetic can repair, checks the rest, and swaps a forbidden food.
 //!
 //! Contract: pure except for metrics and one event; the same reply gets the
 //! same judgement, so that a stored reply can be judged again after a crash.
@@ -14,7 +14,7 @@ use super::attempts::Attempts;
 use super::order::Order;
 use crate::llm::Reply;
 use crate::llm::log::{Judge, Judgement};
-use crate::plan::verify::{Repair, Verdict, Violation, correction, mend_figures, repair, verify};
+use crate::plan::verify::{Judged, Repair, Verdict, Violation, judge};
 use crate::plan::{self, Plan};
 
 /// Judges the replies of one claim.
@@ -30,7 +30,7 @@ impl Judge for Verifier<'_> {
     type Plan = Plan;
 
     async fn judge(&self, reply: &Reply) -> Judgement<Plan> {
-        let mut plan = match plan::parse(self.order.kind, &reply.text) {
+        let plan = match plan::parse(self.order.kind, &reply.text) {
             Ok(plan) => plan,
             Err(error) => {
                 spans::verified("unreadable", 0);
@@ -38,20 +38,23 @@ impl Judge for Verifier<'_> {
                 return Judgement::Invalid(error.to_string());
             }
         };
-        let (kind, needs) = (self.order.kind, self.order.needs());
-        let mut repairs: Vec<Repair> = mend_figures(&mut plan).into_iter().collect();
-        repairs.extend(repair(&mut plan, needs));
-        let verdict = verify(&plan, needs);
-        count_violations(kind, &verdict);
-        if !verdict.is_clean() {
-            self.log(&verdict);
-            let outcome = if verdict.is_dangerous() { "dangerous" } else { "refused" };
-            spans::verified(outcome, verdict.violations.len());
+        let kind = self.order.kind;
+        let judged = judge(plan, self.order.needs());
+        let asked_for = if judged.accepted { None } else { Some(judged.correction()) };
+        let Judged { plan, repairs, found, .. } = judged;
+        count_violations(kind, &found);
+        count_swaps(&found, &repairs);
+        if !found.is_clean() {
+            self.log(&found);
+        }
+        if let Some(correction) = asked_for {
+            let outcome = if found.is_dangerous() { "dangerous" } else { "refused" };
+            spans::verified(outcome, found.violations.len());
             count(kind, outcome);
-            return Judgement::Correct(correction(&verdict.violations));
+            return Judgement::Correct(correction);
         }
         let outcome = if repairs.is_empty() { "clean" } else { "repaired" };
-        spans::verified(outcome, 0);
+        spans::verified(outcome, found.violations.len());
         count(kind, outcome);
         count_repairs(kind, &repairs);
         self.record(&repairs).await;
@@ -74,7 +77,15 @@ impl Verifier<'_> {
             return;
         }
         let classes: Vec<_> = repairs.iter().map(Repair::class).collect();
-        let data = json!({ "repairs": classes });
+        let swapped = repairs.iter().filter_map(|repair| match repair {
+            Repair::Swapped { from, to } => Some(json!({ "from": from, "to": to })),
+            _ => None,
+        });
+        let swapped: Vec<_> = swapped.collect();
+        let mut data = json!({ "repairs": classes });
+        if !swapped.is_empty() {
+            data["swapped"] = json!(swapped);
+        }
         let recorded = self.attempts.event(JobEventKind::Repaired, "verifying", data).await;
         // If the claim is stale, the fenced end finds out; this event is informative
         // only.
@@ -96,6 +107,17 @@ fn count_violations(kind: PlanKind, verdict: &Verdict) {
             "kind" => kind.as_str(), "class" => class
         )
         .increment(1);
+    }
+}
+
+/// Whether a food that broke a rule could be swapped, reply by reply.
+fn count_swaps(found: &Verdict, repairs: &[Repair]) {
+    let swapped = repairs.iter().any(|repair| matches!(repair, Repair::Swapped { .. }));
+    let food =
+        |violation: &Violation| matches!(violation.class(), "allergen" | "disliked" | "diet");
+    if found.violations.iter().any(food) {
+        let outcome = if swapped { "swapped" } else { "asked_again" };
+        metrics::counter!("regimen_plan_swaps_total", "outcome" => outcome).increment(1);
     }
 }
 

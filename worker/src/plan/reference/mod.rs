@@ -26,17 +26,30 @@ const SURE_FACTOR: f64 = 1.35;
 const UNSURE_FACTOR: f64 = 1.5;
 /// One food alone may not be the one that is meant.
 const SINGLE_FACTOR: f64 = 2.0;
+/// Cooked or dry, of which each has a range of its own.
+const SWELLING_FACTOR: f64 = 1.25;
 /// The same as an amount per gram of food: kcal, protein, carbohydrate, fat.
-const SLACK: Figures = [0.3, 0.04, 0.06, 0.06];
+const SLACK: Figures = [0.15, 0.03, 0.04, 0.03];
+/// The share of energy out of protein, carbohydrate or fat may lie so far outside: water
+/// changes all figures alike, and none of these.
+const SHARE_SLACK: f64 = 0.2;
+const SINGLE_SHARE_SLACK: f64 = 0.3;
+/// With less energy a gram, rounding makes the shares.
+const LEAST_SHARED_KCAL: f64 = 0.15;
 /// Of so many foods a share at either end, one in so many, is left out.
 const MANY: usize = 5;
 const ODD_SHARE: usize = 6;
-/// What is left of a gram's figures when dry grains or pulses have taken up water.
-const COOKED_SHARE: f64 = 0.3;
+/// What is left of a gram's figures when dry grains or pulses have taken up water: the
+/// least and the most.
+const COOKED_SHARES: [f64; 2] = [0.3, 0.42];
 /// Grains and pulses have more energy a gram when they are dry.
 const LEAST_DRY_KCAL: f64 = 2.5;
-/// Categories of such foods.
+/// Categories of such foods, and words of those in them that are not sold dry.
 const SWELLING: [&str; 4] = ["Legume", "legumes", "Cereal Grains", "Pasta"];
+const WET: [&str; 15] = [
+    "tofu", "tempeh", "milk", "soymilk", "hummu", "sauce", "miso", "natto", "peanut", "butter",
+    "oil", "curd", "yogurt", "edamame", "flour",
+];
 /// A name of several words may be that of a food with so many words more.
 const MORE_WORDS: usize = 3;
 
@@ -136,16 +149,32 @@ pub(crate) type Figures = [f64; 4];
 /// What a food may contain.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Match {
-    /// The least of all foods that may be meant, per gram.
-    pub(crate) least: Figures,
-    /// The most.
-    pub(crate) most: Figures,
+    /// The least and the most of all foods that may be meant, per gram; of a food that
+    /// takes up water one range for the cooked and one for the dry.
+    ranges: Vec<[Figures; 2]>,
+    /// The same of the shares of their energy.
+    shares: Option<[[f64; 3]; 2]>,
     /// The usual one: the median.
     pub(crate) usual: Figures,
     /// Whether all of them are nearly the same food.
     pub(crate) sure: bool,
     /// How many there are.
     foods: usize,
+}
+
+/// What a gram of one food of the reference has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Nutrients {
+    /// kcal.
+    pub(crate) calories: f64,
+    /// g.
+    pub(crate) protein: f64,
+    /// g.
+    pub(crate) carbs: f64,
+    /// g.
+    pub(crate) fats: f64,
+    /// g; none where the reference does not say.
+    pub(crate) fiber: f64,
 }
 
 struct Row {
@@ -170,28 +199,60 @@ pub(crate) fn of(name: &str) -> Option<Match> {
     let outside = name.split(['(', '（']).next().unwrap_or_default();
     let inside = name.split(['(', '（']).nth(1).unwrap_or_default();
     let found = rows(&words(outside)).or_else(|| rows(&words(inside)))?;
+    let all = range(found.iter().map(|row| row.figures))?;
     let swells = found.iter().any(|row| row.swells);
-    let columns = [0, 1, 2, 3].map(|at| {
-        let mut column: Vec<f64> = found.iter().map(|row| row.figures[at]).collect();
-        column.sort_by(f64::total_cmp);
-        column
-    });
-    // Of many foods the odd ones are not meant: "apple" is no apple baked with sugar.
-    let odd = if found.len() >= MANY { found.len() / ODD_SHARE } else { 0 };
-    let least = columns.each_ref().map(|column| column[odd]);
-    let most = columns.each_ref().map(|column| column[column.len() - 1 - odd]);
-    // Only dry ones are known, or only cooked ones.
-    let cooked = if swells && least[0] > LEAST_DRY_KCAL { COOKED_SHARE } else { 1.0 };
-    let dry = if swells && most[0] < LEAST_DRY_KCAL { 1.0 / COOKED_SHARE } else { 1.0 };
-    let (least, most) = (least.map(|figure| cooked * figure), most.map(|figure| dry * figure));
+    let shares = range(found.iter().filter_map(|row| shares(row.figures)));
+    let [least, most] = all;
     let alike = !swells && least[0] > 0.0 && most[0] / least[0] <= SURE_SPREAD;
     Some(Match {
-        least,
-        most,
+        ranges: if swells { cooked_and_dry(&found) } else { vec![all] },
+        shares,
         usual: middle(&found),
         sure: alike && found.len() >= SURE_FOODS,
         foods: found.len(),
     })
+}
+
+/// The least and the most of each figure. Of many foods the odd ones are not meant:
+/// "apple" is no apple baked with sugar.
+fn range<const N: usize>(all: impl Iterator<Item = [f64; N]>) -> Option<[[f64; N]; 2]> {
+    let all: Vec<[f64; N]> = all.collect();
+    let odd = if all.len() >= MANY { all.len() / ODD_SHARE } else { 0 };
+    let mut range = [[0.0; N]; 2];
+    for at in 0..N {
+        let mut column: Vec<f64> = all.iter().map(|figures| figures[at]).collect();
+        column.sort_by(f64::total_cmp);
+        range[0][at] = *column.get(odd)?;
+        range[1][at] = *column.iter().nth_back(odd)?;
+    }
+    Some(range)
+}
+
+/// The ranges of a food that takes up water, each as far as it is known, or by the water.
+fn cooked_and_dry(found: &[&Row]) -> Vec<[Figures; 2]> {
+    let is_dry = |row: &&&Row| row.figures[0] >= LEAST_DRY_KCAL;
+    let dry = range(found.iter().filter(is_dry).map(|row| row.figures));
+    let cooked = range(found.iter().filter(|row| !is_dry(row)).map(|row| row.figures));
+    let [little, much] = COOKED_SHARES;
+    let swollen =
+        dry.map(|[least, most]| [least.map(|one| one * little), most.map(|one| one * much)]);
+    let dried =
+        cooked.map(|[least, most]| [least.map(|one| one / much), most.map(|one| one / little)]);
+    let wide = match (cooked, swollen) {
+        (Some([least, most]), Some([own_least, own_most])) => Some([
+            std::array::from_fn(|at| f64::min(least[at], own_least[at])),
+            std::array::from_fn(|at| f64::max(most[at], own_most[at])),
+        ]),
+        (known, swollen) => known.or(swollen),
+    };
+    wide.into_iter().chain(dry.or(dried)).collect()
+}
+
+/// The shares of protein, carbohydrate and fat in the energy.
+fn shares([_, protein, carbs, fats]: Figures) -> Option<[f64; 3]> {
+    let energy = [4.0 * protein, 4.0 * carbs, 9.0 * fats];
+    let all: f64 = energy.iter().sum();
+    (all > 0.0).then(|| energy.map(|part| part / all))
 }
 
 impl Match {
@@ -199,16 +260,34 @@ impl Match {
     pub(crate) fn faults(&self, found: Figures) -> Vec<&'static str> {
         const NAMES: [&str; 4] = ["calories", "protein", "carbs", "fats"];
         let factor = match self.foods {
+            _ if self.ranges.len() > 1 => SWELLING_FACTOR,
             1 => SINGLE_FACTOR,
             _ if self.sure => SURE_FACTOR,
             _ => UNSURE_FACTOR,
         };
-        let is_off = |at: &usize| {
-            let low = self.least[*at] / factor - SLACK[*at];
-            let high = self.most[*at] * factor + SLACK[*at];
-            !(low..=high).contains(&found[*at])
+        let outside = |[least, most]: &[Figures; 2]| {
+            let is_off = |at: &usize| {
+                let low = least[*at] / factor - SLACK[*at];
+                let high = most[*at] * factor + SLACK[*at];
+                !(low..=high).contains(&found[*at])
+            };
+            (0..NAMES.len()).filter(is_off).map(|at| NAMES[at]).collect::<Vec<_>>()
         };
-        (0..NAMES.len()).filter(is_off).map(|at| NAMES[at]).collect()
+        let nearest = self.ranges.iter().map(outside).min_by_key(Vec::len).unwrap_or_default();
+        if nearest.is_empty() { self.odd_shares(found, NAMES) } else { nearest }
+    }
+
+    /// The macronutrients whose share of the energy is no such food's.
+    fn odd_shares(&self, found: Figures, names: [&'static str; 4]) -> Vec<&'static str> {
+        let slack = if self.foods == 1 { SINGLE_SHARE_SLACK } else { SHARE_SLACK };
+        let (Some([least, most]), Some(own)) = (self.shares, shares(found)) else {
+            return Vec::new();
+        };
+        if found[0] < LEAST_SHARED_KCAL {
+            return Vec::new();
+        }
+        let is_off = |at: &usize| !(least[*at] - slack..=most[*at] + slack).contains(&own[*at]);
+        (0..own.len()).filter(is_off).map(|at| names[at + 1]).collect()
     }
 }
 
@@ -247,6 +326,25 @@ fn rows(words: &[String]) -> Option<Vec<&'static Row>> {
         found.iter().filter(near).copied().collect()
     };
     (!found.is_empty() && found.len() <= MOST).then_some(found)
+}
+
+/// The food with exactly this name in the reference.
+pub(crate) fn row(name: &str) -> Option<Nutrients> {
+    let is_it = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('\t'));
+    let fields: Vec<&str> = TABLE.lines().find(is_it)?.split('\t').collect();
+    let per_gram = |at: usize| Some(fields.get(at)?.parse::<f64>().ok()? / 100.0);
+    Some(Nutrients {
+        calories: per_gram(3)?,
+        protein: per_gram(4)?,
+        carbs: per_gram(5)?,
+        fats: per_gram(6)?,
+        fiber: per_gram(7).unwrap_or_default(),
+    })
+}
+
+/// The words of a name, in the singular.
+pub(crate) fn all_words(name: &str) -> Vec<String> {
+    token::plain(name).split(' ').map(singular).map(str::to_owned).collect()
 }
 
 /// The words of a name that say which food it is, in the singular.
@@ -293,8 +391,10 @@ fn load() -> Reference {
         if DISHES.iter().any(|group| category.contains(group)) {
             continue;
         }
-        let swells = SWELLING.iter().any(|group| category.contains(group));
-        rows.push(Row { words: words(name), figures, swells });
+        let words = words(name);
+        let swells = SWELLING.iter().any(|group| category.contains(group))
+            && !words.iter().any(|word| WET.contains(&word.as_str()));
+        rows.push(Row { words, figures, swells });
     }
     let mut by_word: HashMap<String, Vec<usize>> = HashMap::new();
     for (at, row) in rows.iter().enumerate() {

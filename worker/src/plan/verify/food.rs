@@ -1,6 +1,7 @@
 //! The foods of a plan, checked against allergies, dislikes and diets.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use regimen_common::food::{Avoid, Found, Register, Style, Trait, Traits, find, names_known};
 use regimen_common::lexicon::token::{plain, tokens};
@@ -101,6 +102,30 @@ fn styles(text: &Text<'_>, needs: &Needs, violations: &mut Vec<Violation>) {
             }
         }
     }
+}
+
+/// Where a text names what this person must not or does not eat; not overlapping, in order.
+pub(super) fn offences(text: &Text<'_>, needs: &Needs) -> Vec<Range<usize>> {
+    let own = unquoted(text, &needs.diet_answer);
+    let text = &text.with(&own);
+    let (words, register) = (text.text, text.register());
+    let dangers = needs.allergies.dangers(words, register);
+    let open = needs.dislikes.open(words, register);
+    let mut all: Vec<Found> = dangers.into_iter().chain(open).map(|(found, _)| found).collect();
+    if !needs.rules.is_empty() {
+        let wrong = |found: &Found| needs.rules.iter().any(|rule| !rule.faults(found).is_empty());
+        all.extend(find(words, register, &needs.named).into_iter().filter(wrong));
+    }
+    all.retain(|found| !repeats(text, found));
+    let mut ranges: Vec<Range<usize>> = all.into_iter().map(|found| found.range).collect();
+    ranges.sort_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
+    ranges.dedup_by(|next, kept| next.start < kept.end);
+    ranges
+}
+
+/// Whether a food of this name has nothing against it for this person.
+pub(super) fn may_eat(name: &str, needs: &Needs) -> bool {
+    offences(&texts::name(name), needs).is_empty()
 }
 
 /// Whether a portion only repeats words of its food's name, which is looked at

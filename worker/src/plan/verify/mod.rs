@@ -1,9 +1,10 @@
 //! Verification of a plan before it is saved.
 //!
 //! [`verify`] reports everything that is wrong with a plan for one person,
-//! [`repair`] fixes what arithmetic can fix, and [`correction`] formulates the
-//! rest for one more call. The structure was checked when the plan was parsed.
-//! A plan that followed an instruction injected through the quiz fails here
+//! [`repair`] fixes what arithmetic can fix, [`swap()`] puts another food in the place
+//! of a forbidden one, and [`correction`] formulates the rest for one more call.
+//! [`judge`] applies them in this order. The structure was checked when the plan was
+//! parsed. A plan that followed an instruction injected through the quiz fails here
 //! like any other plan that does not fit the person.
 
 #[cfg(test)]
@@ -18,9 +19,12 @@ mod randomised;
 mod repair;
 mod scale;
 mod sums;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod texts;
+#[cfg(test)]
+mod thousand;
 mod training;
 mod violation;
 
@@ -29,6 +33,7 @@ use super::needs::Needs;
 
 pub use correction::{LIMIT_CHARS as CORRECTION_LIMIT_CHARS, correction};
 pub use repair::{Repair, mend_figures, repair};
+pub use swap::{advice, swap};
 pub use violation::{Severity, Violation};
 
 /// Everything that is wrong with a plan.
@@ -52,6 +57,49 @@ impl Verdict {
     /// Whether the plan must never become active, whatever else fails.
     pub fn is_dangerous(&self) -> bool {
         self.worst() == Some(Severity::Dangerous)
+    }
+}
+
+/// What became of a plan that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// The plan, mended as far as that is possible.
+    pub plan: Plan,
+    /// What was mended.
+    pub repairs: Vec<Repair>,
+    /// What was wrong with it before foods were swapped.
+    pub found: Verdict,
+    /// Whether it may be saved: nothing was found, or a swap left nothing.
+    pub accepted: bool,
+    /// What would be right, where it may not.
+    pub advice: Vec<String>,
+}
+
+impl Judged {
+    /// The words in which a corrected plan is asked for.
+    pub fn correction(&self) -> String {
+        correction(&self.found.violations, &self.advice)
+    }
+}
+
+/// Mends a plan, checks it, and swaps what nobody may be given; what is accepted has
+/// passed [`verify`] as it stands.
+pub fn judge(mut plan: Plan, needs: &Needs) -> Judged {
+    let mut repairs: Vec<Repair> = mend_figures(&mut plan).into_iter().collect();
+    repairs.extend(repair(&mut plan, needs));
+    let found = verify(&plan, needs);
+    if found.is_clean() {
+        return Judged { plan, repairs, found, accepted: true, advice: Vec::new() };
+    }
+    match swap(&plan, &found, needs) {
+        Some((plan, swaps)) => {
+            repairs.extend(swaps);
+            Judged { plan, repairs, found, accepted: true, advice: Vec::new() }
+        }
+        None => {
+            let advice = advice(&plan, &found, needs);
+            Judged { plan, repairs, found, accepted: false, advice }
+        }
     }
 }
 

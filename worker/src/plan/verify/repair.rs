@@ -17,6 +17,13 @@ pub enum Repair {
         /// How many.
         numbers: usize,
     },
+    /// Another food stands in the place of one this person must not eat.
+    Swapped {
+        /// What went.
+        from: String,
+        /// What came.
+        to: String,
+    },
     /// Figures of foods were set to those of the reference.
     Reference {
         /// How many foods.
@@ -50,6 +57,7 @@ impl Repair {
     pub fn class(&self) -> &'static str {
         match self {
             Self::Clamped { .. } => "clamped",
+            Self::Swapped { .. } => "swapped",
             Self::Reference { .. } => "reference",
             Self::Scaled { .. } => "scaled",
             Self::Rebalanced { .. } => "rebalanced",

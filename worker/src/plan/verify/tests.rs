@@ -313,13 +313,13 @@ fn the_correction_names_the_worst_first_and_is_bounded() {
     let mut day = sample::meal_plan();
     day.meals[0].foods[0].name = "Ghee".to_owned();
     day.meals[1].total_fats = 500.0;
-    let text = correction(&fit(&Plan::Meal(Box::new(day.clone())), &needs).violations);
+    let text = correction(&fit(&Plan::Meal(Box::new(day.clone())), &needs).violations, &[]);
     let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} in {text}"));
     assert!(place("\"Ghee\"") < place("Potatoes") && place("Potatoes") < place("total_fats"));
     assert!(text.contains("/meals/0/foods/0/name"));
 
     day.personalized_tips = (0..900).map(|n| format!("Add {n} g of butter.")).collect();
-    let text = correction(&fit(&Plan::Meal(Box::new(day)), &needs).violations);
+    let text = correction(&fit(&Plan::Meal(Box::new(day)), &needs).violations, &[]);
     assert!(text.chars().count() <= CORRECTION_LIMIT_CHARS);
     assert!(text.contains("more of these kinds"));
 }

@@ -78,6 +78,11 @@ impl Text<'_> {
     }
 }
 
+/// A text that is the name of a food.
+pub(super) fn name(text: &str) -> Text<'_> {
+    Text { text, of: None, path: &[Step::Key("name")] }
+}
+
 /// Shows every text to `look`.
 pub(super) fn all(plan: &Value, look: &mut dyn FnMut(&Text<'_>)) {
     walk(plan, None, &mut Vec::new(), look);

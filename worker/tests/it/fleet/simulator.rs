@@ -86,6 +86,12 @@ impl Simulator {
         self.calls().await.iter().map(|call| call["arrived_ms"].as_f64().unwrap()).collect()
     }
 
+    /// The calls a job has caused, as they were sent.
+    pub(crate) async fn asked_for(&self, job: Uuid) -> String {
+        let url = format!("{}/control/calls?limit=10&marker={job}", self.url());
+        self.http.get(url).send().await.unwrap().text().await.unwrap()
+    }
+
     async fn calls(&self) -> Vec<Value> {
         let url = format!("{}/control/calls?limit=4096", self.url());
         let calls: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
