@@ -1,11 +1,13 @@
 //! Suites in other languages than Rust: tools and client libraries that test
 //! the real binaries.
 //!
-//! Each installs its own packages under `target`, the TypeScript client in its own
-//! `node_modules`. If its language is missing,
-//! the suite is skipped with a warning; in CI (`CI=true`) that is a failure.
+//! Each installs its own packages under `target`, or as `node_modules` beside its files. If
+//! its language is missing, the suite is skipped with a warning; in CI (`CI=true`) that is a
+//! failure.
 
+mod deploy;
 mod monitoring;
+mod node;
 mod schemathesis;
 mod typescript;
 
@@ -27,7 +29,8 @@ struct Suite {
 }
 
 /// All of them, in the order they run.
-const SUITES: [Suite; 4] = [
+const SUITES: [Suite; 5] = [
+    Suite { name: "deploy", run: deploy::run },
     Suite { name: "monitoring", run: monitoring::run },
     Suite { name: "schemathesis", run: schemathesis::run },
     Suite { name: "typescript", run: typescript::run },
