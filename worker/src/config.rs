@@ -18,7 +18,7 @@ use crate::llm::catalogue::Catalogue;
 use crate::llm::config::FallbackConfig;
 use crate::llm::policy::FallbackPolicy;
 use crate::mail::MailConfig;
-use crate::periodic::retention::RetentionConfig;
+use crate::retention::RetentionConfig;
 use crate::stripe::StripeConfig;
 use crate::webhook::WebhookConfig;
 

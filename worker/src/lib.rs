@@ -15,14 +15,17 @@ pub mod metrics;
 pub mod periodic;
 pub mod plan;
 pub mod prompts;
+pub mod retention;
 pub mod runner;
 pub mod stripe;
 pub mod webhook;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use apalis_core::monitor::{Monitor, MonitorError};
 use regimen_common::db::DbError;
+use regimen_common::db::workers::{self, SignOfLife};
 use regimen_common::dispatch::notices::{self, Heard};
 use regimen_common::job::JobEventKind;
 use regimen_common::redis;
@@ -30,6 +33,7 @@ use regimen_common::start::{self, StartError};
 use regimen_common::telemetry::MetricsPage;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use deps::Deps;
 use runner::shutdown::DrainError;
@@ -74,7 +78,8 @@ pub async fn run(
     tokio::spawn(start::look_at_stores(url, db, redis));
     deps.vital.spawn("redis_watch", redis::watch(deps.redis.clone()));
     let (heartbeat_db, in_flight) = (deps.heartbeat_db.clone(), deps.in_flight.clone());
-    let beats = heartbeat::run(heartbeat_db, in_flight, deps.config.claim.lease);
+    let presence = presence(&deps);
+    let beats = heartbeat::run(heartbeat_db, in_flight, deps.config.claim.lease, presence);
     deps.vital.spawn("heartbeat", beats);
     periodic::spawn(&deps);
     deps.vital.spawn("cancellations", hear_cancellations(Arc::clone(&deps)));
@@ -95,8 +100,35 @@ pub async fn run(
         }
         refused = deps.db.refused() => Err(refused.into()),
     };
+    withdraw(&deps).await;
     tracing::info!("worker stopped");
     ran
+}
+
+/// What operators see of this worker.
+fn presence(deps: &Deps) -> heartbeat::Presence {
+    let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    heartbeat::Presence {
+        sign: SignOfLife {
+            worker_id: deps.config.claim.worker_id.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            host: whoami::hostname().unwrap_or_else(|_| "unknown".to_owned()),
+            pid: std::process::id().cast_signed(),
+            slots: number(deps.config.slots),
+        },
+        drain: deps.shutdown.drain.clone(),
+        end: deps.cancellation.clone(),
+    }
+}
+
+/// Takes this worker off the list of workers; without it the row goes out of date.
+async fn withdraw(deps: &Deps) {
+    const LAST_WORDS: Duration = Duration::from_secs(1);
+    deps.cancellation.cancel();
+    let gone = async { workers::gone(&deps.db.get().await?, &deps.config.claim.worker_id).await };
+    if !matches!(timeout(LAST_WORDS, gone).await, Ok(Ok(()))) {
+        tracing::debug!("could not withdraw this worker; its row goes out of date");
+    }
 }
 
 /// Runs the consumers until a drain begins and every handler is done.

@@ -111,6 +111,22 @@ pub async fn take(
     Ok((Month::from_row(&row)?, row.try_get("counted")?))
 }
 
+/// Gives back the user's generations of this month; returns how many.
+///
+/// # Errors
+/// Nothing was changed.
+pub async fn give_back_month(client: &impl GenericClient, user_id: Uuid) -> Result<u64, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- give back month
+             update regimen.generations set given_back_at = now()
+             where user_id = $1 and given_back_at is null
+               and at >= date_trunc('month', now() at time zone 'utc') at time zone 'utc'",
+        )
+        .await?;
+    client.execute(&statement, &[&user_id]).await
+}
+
 /// The cost of the user's jobs since the month began, millionths of a US dollar.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
-//! SQL of paused queues and providers. A paused queue accepts jobs, and none of
-//! them is claimed, because every claim checks this table. A paused provider is
-//! not called. Resuming a provider also ends its cool-downs and closes its
+//! SQL of paused queues, providers and models. A paused queue accepts jobs, and none of
+//! them is claimed, because every claim checks this table. A paused provider or
+//! model is not called. Resuming a provider also ends its cool-downs and closes its
 //! breakers.
 
 use crate::db::GenericClient;
@@ -17,9 +17,15 @@ pub enum Pausable {
     Queue,
     /// An AI provider.
     Provider,
+    /// A model, whoever serves it.
+    Model,
 }
 
-named!(Pausable, "thing to pause", { Queue => "queue", Provider => "provider" });
+named!(Pausable, "thing to pause", {
+    Queue => "queue",
+    Provider => "provider",
+    Model => "model",
+});
 
 /// A pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +48,10 @@ pub async fn all(client: &impl GenericClient) -> Result<Vec<Pause>, DbError> {
     let statement = client
         .prepare_cached(
             "-- pauses
-             select what, name, paused_by, paused_at from regimen.pauses order by what, name",
+             select what, name, paused_by, paused_at from regimen.pauses
+             union all
+             select 'model', model, paused_by, paused_at from regimen.model_pauses
+             order by what, name",
         )
         .await?;
     let rows = client.query(&statement, &[]).await?;
@@ -62,12 +71,22 @@ pub async fn all(client: &impl GenericClient) -> Result<Vec<Pause>, DbError> {
 ///
 /// # Errors
 /// Postgres failed.
-pub async fn pause(
+async fn pause(
     client: &impl GenericClient,
     what: Pausable,
     name: &str,
     by: &str,
 ) -> Result<bool, DbError> {
+    if what == Pausable::Model {
+        let statement = client
+            .prepare_cached(
+                "-- pause model
+                 insert into regimen.model_pauses (model, paused_by) values ($1, $2)
+                 on conflict (model) do nothing",
+            )
+            .await?;
+        return Ok(client.execute(&statement, &[&name, &by]).await? == 1);
+    }
     let statement = client
         .prepare_cached(
             "-- pause
@@ -82,11 +101,16 @@ pub async fn pause(
 ///
 /// # Errors
 /// Postgres failed.
-pub async fn resume(
-    client: &impl GenericClient,
-    what: Pausable,
-    name: &str,
-) -> Result<bool, DbError> {
+async fn resume(client: &impl GenericClient, what: Pausable, name: &str) -> Result<bool, DbError> {
+    if what == Pausable::Model {
+        let statement = client
+            .prepare_cached(
+                "-- resume model
+                 delete from regimen.model_pauses where model = $1",
+            )
+            .await?;
+        return Ok(client.execute(&statement, &[&name]).await? == 1);
+    }
     let statement = client
         .prepare_cached(
             "-- resume
@@ -96,11 +120,32 @@ pub async fn resume(
     Ok(client.execute(&statement, &[&what.as_str(), &name]).await? == 1)
 }
 
+/// Pauses or resumes; false when that changed nothing. Resuming a provider ends its
+/// cool-downs and closes its breakers, also when it was not paused.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn set(
+    client: &impl GenericClient,
+    what: Pausable,
+    name: &str,
+    paused: bool,
+    by: &str,
+) -> Result<bool, DbError> {
+    if paused {
+        return pause(client, what, name, by).await;
+    }
+    if what == Pausable::Provider {
+        lift(client, name, by).await?;
+    }
+    resume(client, what, name).await
+}
+
 /// Ends the cool-downs and closes the breakers of `provider`, in all workers.
 ///
 /// # Errors
 /// Postgres failed.
-pub async fn lift(client: &impl GenericClient, provider: &str, by: &str) -> Result<(), DbError> {
+async fn lift(client: &impl GenericClient, provider: &str, by: &str) -> Result<(), DbError> {
     let statement = client
         .prepare_cached(
             "-- lift

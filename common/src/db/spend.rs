@@ -1,5 +1,7 @@
 //! SQL of the costs of AI calls, summed up for operators.
 
+use std::str::FromStr;
+
 use crate::db::GenericClient;
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
@@ -17,6 +19,25 @@ pub struct Grouping {
     pub model: bool,
     /// By user.
     pub user: bool,
+}
+
+impl FromStr for Grouping {
+    type Err = &'static str;
+
+    /// Names between commas.
+    fn from_str(names: &str) -> Result<Self, Self::Err> {
+        let mut by = Self::default();
+        for name in names.split(',') {
+            match name.trim() {
+                "day" => by.day = true,
+                "provider" => by.provider = true,
+                "model" => by.model = true,
+                "user" => by.user = true,
+                _ => return Err("must name day, provider, model or user"),
+            }
+        }
+        Ok(by)
+    }
 }
 
 /// One sum. Columns that it is not grouped by are absent.

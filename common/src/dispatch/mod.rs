@@ -46,6 +46,10 @@ impl List {
     /// Every list.
     pub const ALL: [Self; 4] = [Self::Pro, Self::Free, Self::Stripe, Self::Notify];
 
+    /// The lists that can be paused. Mails go out while events wait: they report what
+    /// has happened.
+    pub const PAUSABLE: [Self; 3] = [Self::Pro, Self::Free, Self::Stripe];
+
     /// Its name in keys, metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -7,9 +7,10 @@ mod events;
 mod migrate;
 
 use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use regimen_common::check::{self, CheckArgs};
 use regimen_common::config::Env;
 use regimen_common::{process, start, telemetry};
@@ -39,8 +40,19 @@ enum Command {
     /// Show Stripe events that need an operator, and apply them again.
     #[command(subcommand)]
     Events(events::Command),
-    /// What operators do: erase a user.
+    /// For operators: jobs, dead letters, pauses, workers, spend, limits, reports, erasure.
     Admin(admin::Args),
+    /// Print the completions of a shell: bash, zsh, fish, elvish or powershell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write the pages of all commands into a folder.
+    Man {
+        /// The folder.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 impl Cli {
@@ -58,6 +70,8 @@ impl Cli {
             Some(Command::Backfill(args)) => backfill::run(&args)?,
             Some(Command::Events(command)) => events::run(&command)?,
             Some(Command::Admin(args)) => admin::run(&args)?,
+            Some(Command::Completions { shell }) => completions(shell),
+            Some(Command::Man { dir }) => man(dir.as_deref())?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -74,4 +88,22 @@ fn work() -> Result<(), Box<dyn Error>> {
         crate::run(deps, listener, telemetry.metrics.clone()).await?;
         Ok(())
     })
+}
+
+fn completions(shell: clap_complete::Shell) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "regimen-worker", &mut script);
+    process::say(String::from_utf8_lossy(&script).trim_end());
+}
+
+fn man(dir: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    match dir {
+        Some(dir) => clap_mangen::generate_to(Cli::command(), dir)?,
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            process::say(String::from_utf8_lossy(&page).trim_end());
+        }
+    }
+    Ok(())
 }

@@ -194,7 +194,7 @@ impl Fallback {
         let mut turns: Vec<&Step<'_>> = steps.iter().collect();
         loop {
             let (mut blocked, mut free_at) = (Vec::new(), None::<Instant>);
-            let paused = |step: &Step<'_>| self.paused.contains(step.slot.name());
+            let paused = |step: &Step<'_>| self.paused.contains(step.slot.name(), &step.model.id);
             let any_paused = turns.iter().any(|step| paused(step));
             for (index, step) in turns.iter().enumerate() {
                 if paused(step) {

@@ -1,5 +1,5 @@
-//! Operators' settings of providers: which are paused, and how often each was
-//! resumed.
+//! Operators' settings of providers: which are paused, and which models, and how often
+//! each provider was resumed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,13 +14,15 @@ pub struct PausedProviders(Arc<RwLock<Said>>);
 #[derive(Debug, Default)]
 struct Said {
     paused: HashSet<ProviderName>,
+    models: HashSet<String>,
     lifts: HashMap<ProviderName, i64>,
 }
 
 impl PausedProviders {
-    /// Whether `provider` is paused.
-    pub fn contains(&self, provider: ProviderName) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).paused.contains(&provider)
+    /// Whether `provider` is paused, or its `model`.
+    pub fn contains(&self, provider: ProviderName, model: &str) -> bool {
+        let said = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        said.paused.contains(&provider) || said.models.contains(model)
     }
 
     /// How often an operator has ended the cool-downs and breakers of `provider`.
@@ -30,7 +32,12 @@ impl PausedProviders {
     }
 
     /// Replaces the operators' settings.
-    pub fn set(&self, paused: HashSet<ProviderName>, lifts: HashMap<ProviderName, i64>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Said { paused, lifts };
+    pub fn set(
+        &self,
+        paused: HashSet<ProviderName>,
+        models: HashSet<String>,
+        lifts: HashMap<ProviderName, i64>,
+    ) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Said { paused, models, lifts };
     }
 }

@@ -1,8 +1,8 @@
-//! Reads which queues and providers are paused.
+//! Reads which queues, providers and models are paused.
 //!
 //! Every claim checks `regimen.pauses` itself, so an outdated copy here cannot
 //! bypass a pause. The copy keeps the worker from popping ids that it could not
-//! claim, and from calling paused providers.
+//! claim, and from calling paused providers and models.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,9 +16,6 @@ use crate::deps::Deps;
 use crate::llm::ProviderName;
 use crate::llm::paused::PausedProviders;
 use crate::runner::paused::PausedQueues;
-
-/// The queues that can be paused.
-const QUEUES: [List; 3] = [List::Pro, List::Free, List::Stripe];
 
 /// Reads every `RECONCILE_SECONDS` until the process drains.
 pub async fn run(deps: Arc<Deps>) {
@@ -46,7 +43,7 @@ async fn look(
         of_kind.map(|pause| pause.name.as_str()).collect::<HashSet<_>>()
     };
     let (paused, paused_providers) = (named(Pausable::Queue), named(Pausable::Provider));
-    let now = QUEUES.into_iter().filter(|list| paused.contains(list.as_str())).collect();
+    let now = List::PAUSABLE.into_iter().filter(|list| paused.contains(list.as_str())).collect();
     let lifts = lifts.into_iter().filter_map(|(name, lifts)| Some((name.parse().ok()?, lifts)));
     let lifts: HashMap<ProviderName, i64> = lifts.collect();
     for (provider, lifts) in &lifts {
@@ -54,8 +51,10 @@ async fn look(
         metrics::gauge!("regimen_provider_lifts", "provider" => provider.as_str())
             .set(*lifts as f64);
     }
-    providers.set(paused_providers.iter().filter_map(|name| name.parse().ok()).collect(), lifts);
-    for list in QUEUES {
+    let models = named(Pausable::Model).into_iter().map(str::to_owned).collect();
+    let of_providers = paused_providers.iter().filter_map(|name| name.parse().ok()).collect();
+    providers.set(of_providers, models, lifts);
+    for list in List::PAUSABLE {
         let value = f64::from(paused.contains(list.as_str()));
         metrics::gauge!("regimen_queue_paused", "class" => list.as_str()).set(value);
     }

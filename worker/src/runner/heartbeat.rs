@@ -1,4 +1,5 @@
-//! Extends the leases of all jobs in flight, in one statement.
+//! Extends the leases of all jobs in flight, in one statement, and says that the worker
+//! lives and what it holds.
 //!
 //! Runs on its own task and its own connection: it never waits for a handler, a
 //! buffer, or a connection that handlers use.
@@ -6,21 +7,54 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use regimen_common::db::workers::{self, SignOfLife};
 use regimen_common::db::{DbError, Outcome, Pool, jobs, limits};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::runner::in_flight::{Held, InFlight};
 
 /// Extends the leases three times per lease while the process runs; after a failure much
 /// sooner, so that the leases are extended as soon as Postgres is back.
-pub async fn run(pool: Pool, in_flight: InFlight, lease: Duration) {
+pub async fn run(pool: Pool, in_flight: InFlight, lease: Duration, worker: Presence) {
     let soon = (lease / 20).clamp(Duration::from_millis(20), Duration::from_millis(500));
     loop {
         in_flight.abandon_overdue(Instant::now());
         let pause = if beat(&pool, &in_flight, lease).await { lease / 3 } else { soon };
+        if pause > soon {
+            worker.tell(&pool, in_flight.len(), lease / 3).await;
+        }
         tokio::select! {
             () = sleep(pause) => {}
             () = in_flight.lease_check_requested() => {}
+        }
+    }
+}
+
+/// What operators see of this worker.
+#[derive(Debug)]
+pub struct Presence {
+    /// What it says of itself.
+    pub sign: SignOfLife,
+    /// Cancelled when it takes no more jobs.
+    pub drain: CancellationToken,
+    /// Cancelled when it ends.
+    pub end: CancellationToken,
+}
+
+impl Presence {
+    /// Nothing depends on it: a failure is made good by the next heartbeat.
+    async fn tell(&self, pool: &Pool, held: usize, at_most: Duration) {
+        if self.end.is_cancelled() {
+            return;
+        }
+        let draining = self.drain.is_cancelled();
+        let told = async {
+            let client = pool.get().await?;
+            workers::seen(&client, &self.sign, held, draining).await
+        };
+        if let Err(error) = limits::within(at_most, told).await {
+            tracing::debug!(%error, "could not tell that this worker lives");
         }
     }
 }

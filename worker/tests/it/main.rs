@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed helper is a failed test")]
 
+mod admin;
 mod app;
 mod app_constraints;
 mod budget;

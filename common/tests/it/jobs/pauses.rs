@@ -26,14 +26,14 @@ async fn nothing_of_a_paused_queue_is_claimed_or_dispatched_again() {
     let (pro, _) = accept(&mut client, &request(Uuid::now_v7(), JobClass::Pro, 1)).await;
     let old = "update regimen.jobs set dispatched_at = now() - interval '1 minute'";
     client.batch_execute(old).await.unwrap();
-    assert!(pauses::pause(&client, Pausable::Queue, "free", "ada").await.unwrap());
-    assert!(!pauses::pause(&client, Pausable::Queue, "free", "bob").await.unwrap());
+    assert!(pauses::set(&client, Pausable::Queue, "free", true, "ada").await.unwrap());
+    assert!(!pauses::set(&client, Pausable::Queue, "free", true, "bob").await.unwrap());
     assert!(claim(&client, &[free], "w").await.is_empty());
     let lost = redispatch_lost(&mut client, None, HOLD / 60, 9).await;
     assert_eq!(lost, []);
     let direct = claim_waiting(&mut client, 9, EVEN).await;
     assert_eq!(direct.iter().map(|claimed| claimed.id).collect::<Vec<_>>(), pro);
-    assert!(pauses::resume(&client, Pausable::Queue, "free").await.unwrap());
+    assert!(pauses::set(&client, Pausable::Queue, "free", false, "ada").await.unwrap());
     let lost = redispatch_lost(&mut client, None, HOLD / 60, 9).await;
     assert_eq!(lost.len(), 1);
     assert_eq!(claim(&client, &[free], "w").await.len(), 1);
@@ -48,7 +48,7 @@ async fn stripe_events_wait_while_theirs_is_paused() {
     let source = Source::Webhook;
     let new =
         NewEvent { event: &event, payload: &payload, source, mismatch: None, trace_context: None };
-    pauses::pause(&client, Pausable::Queue, "stripe", "ada").await.unwrap();
+    pauses::set(&client, Pausable::Queue, "stripe", true, "ada").await.unwrap();
     events::store(&client, &new).await.unwrap();
     let ids = ["evt_1".to_owned()];
     assert!(claims::claim(&client, &ids, HOLD).await.unwrap().is_empty());
@@ -57,7 +57,7 @@ async fn stripe_events_wait_while_theirs_is_paused() {
     let lost = LostIds { popped_before: None, patience: Duration::ZERO, limit: 9, quarantine: &[] };
     let due = whole(repairs::dispatch_lost(&mut client, &lost).await.unwrap());
     assert!(due.is_empty(), "{due:?}");
-    pauses::resume(&client, Pausable::Queue, "stripe").await.unwrap();
+    pauses::set(&client, Pausable::Queue, "stripe", false, "ada").await.unwrap();
     assert_eq!(whole(claims::claim_due(&mut client, &all).await.unwrap()).len(), 1);
 }
 

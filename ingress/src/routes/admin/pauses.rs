@@ -20,10 +20,6 @@ use crate::error::ApiError;
 use crate::extract::Name;
 use crate::state::AppState;
 
-/// The queues that can be paused. Mails are sent while events are paused, because they
-/// report applied events.
-const QUEUES: [List; 3] = [List::Pro, List::Free, List::Stripe];
-
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list))
@@ -31,6 +27,8 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(resume_queue))
         .routes(routes!(pause_provider))
         .routes(routes!(resume_provider))
+        .routes(routes!(pause_model))
+        .routes(routes!(resume_model))
 }
 
 /// The pauses.
@@ -40,6 +38,8 @@ pub struct Pauses {
     pub queues: Vec<PauseView>,
     /// Paused providers.
     pub providers: Vec<PauseView>,
+    /// Models that are not called.
+    pub models: Vec<PauseView>,
 }
 
 /// One pause.
@@ -78,7 +78,11 @@ async fn list(State(state): State<AppState>, _: Admin) -> Result<Json<Pauses>, A
         };
         all.iter().filter(|pause| pause.what == what).map(view).collect()
     };
-    Ok(Json(Pauses { queues: of(Pausable::Queue), providers: of(Pausable::Provider) }))
+    Ok(Json(Pauses {
+        queues: of(Pausable::Queue),
+        providers: of(Pausable::Provider),
+        models: of(Pausable::Model),
+    }))
 }
 
 /// Pause a queue
@@ -141,6 +145,33 @@ async fn resume_provider(
     set(&state, &admin, Pausable::Provider, known_provider(&name)?, false).await
 }
 
+/// Pause a model
+///
+/// No worker calls it until it is resumed, whoever serves it; a job that asks for it goes
+/// to the next provider. Name the model that is called: for a retired one, its successor.
+#[utoipa::path(post, path = "/admin/models/{name}/pause", tag = "admin",
+    security(("token" = [])), params(("name" = String, Path, description = "The model's id")),
+    responses((status = OK, body = PauseState)))]
+async fn pause_model(
+    State(state): State<AppState>,
+    admin: Admin,
+    Name(name): Name,
+) -> Result<Json<PauseState>, ApiError> {
+    set(&state, &admin, Pausable::Model, &name, true).await
+}
+
+/// Resume a model
+#[utoipa::path(post, path = "/admin/models/{name}/resume", tag = "admin",
+    security(("token" = [])), params(("name" = String, Path, description = "The model's id")),
+    responses((status = OK, body = PauseState)))]
+async fn resume_model(
+    State(state): State<AppState>,
+    admin: Admin,
+    Name(name): Name,
+) -> Result<Json<PauseState>, ApiError> {
+    set(&state, &admin, Pausable::Model, &name, false).await
+}
+
 async fn set(
     state: &AppState,
     admin: &Admin,
@@ -150,14 +181,7 @@ async fn set(
 ) -> Result<Json<PauseState>, ApiError> {
     let mut client = state.db.get().await?;
     let tx = client.transaction().await?;
-    let changed = if paused {
-        pauses::pause(&tx, what, name, &actor(&admin.0)).await?
-    } else {
-        if what == Pausable::Provider {
-            pauses::lift(&tx, name, &actor(&admin.0)).await?;
-        }
-        pauses::resume(&tx, what, name).await?
-    };
+    let changed = pauses::set(&tx, what, name, paused, &actor(&admin.0)).await?;
     let action = if paused { "pause" } else { "resume" };
     let target = format!("{what}:{name}");
     record(&tx, admin, action, &target, &json!({ "changed": changed })).await?;
@@ -166,7 +190,7 @@ async fn set(
 }
 
 fn known_queue(class: &str) -> Result<List, ApiError> {
-    QUEUES.into_iter().find(|list| list.as_str() == class).ok_or_else(|| {
+    List::PAUSABLE.into_iter().find(|list| list.as_str() == class).ok_or_else(|| {
         ApiError::NotFound("a queue that can be paused is pro, free or stripe".to_owned())
     })
 }

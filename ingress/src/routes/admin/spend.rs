@@ -104,7 +104,8 @@ async fn spend(
     Query(query): Query<SpendQuery>,
 ) -> Result<Json<SpendView>, ApiError> {
     let (from, to) = days(&query, state.clock.now().date_naive())?;
-    let by = grouping(query.by.as_deref().unwrap_or("day,provider,model"))?;
+    let by = query.by.as_deref().unwrap_or("day,provider,model").parse::<Grouping>();
+    let by = by.map_err(|wrong| ApiError::field("?by", wrong))?;
     let (start, end) = (midnight(from), midnight(to) + TimeDelta::days(1));
     let client = state.db.get().await?;
     let total = spend::sums(&client, start, end, Grouping::default(), 1).await?;
@@ -130,20 +131,6 @@ fn days(query: &SpendQuery, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), 
             format!("must be at most {} days before to", MAX_DAYS - 1),
         )),
     }
-}
-
-fn grouping(names: &str) -> Result<Grouping, ApiError> {
-    let mut by = Grouping::default();
-    for name in names.split(',') {
-        match name.trim() {
-            "day" => by.day = true,
-            "provider" => by.provider = true,
-            "model" => by.model = true,
-            "user" => by.user = true,
-            _ => return Err(ApiError::field("?by", "must name day, provider, model or user")),
-        }
-    }
-    Ok(by)
 }
 
 fn midnight(day: NaiveDate) -> DateTime<Utc> {

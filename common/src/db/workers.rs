@@ -1,0 +1,149 @@
+//! The workers there are: each one's sign of life, and what it is at.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{DbError, GenericClient, elapsed};
+
+/// Silent for so long, a worker counts as gone.
+const GONE: Duration = Duration::from_secs(60);
+
+/// What a worker says of itself.
+#[derive(Debug, Clone)]
+pub struct SignOfLife {
+    /// Its id, as claims name it.
+    pub worker_id: String,
+    /// Its release.
+    pub version: &'static str,
+    /// The machine it runs on.
+    pub host: String,
+    /// Its process there.
+    pub pid: i32,
+    /// Plan jobs it takes at once.
+    pub slots: i32,
+}
+
+/// Renews a worker's row, and clears away those of workers that have been gone for an
+/// hour.
+///
+/// # Errors
+/// Postgres failed; the next one says the same.
+pub async fn seen(
+    client: &impl GenericClient,
+    sign: &SignOfLife,
+    held: usize,
+    draining: bool,
+) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- sign of life
+             with gone as (
+                 delete from regimen.workers where seen_at < now() - interval '1 hour'
+             )
+             insert into regimen.workers as w
+                 (worker_id, version, host, pid, slots, held, draining)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             on conflict (worker_id) do update
+             set seen_at = now(), held = excluded.held, draining = excluded.draining",
+        )
+        .await?;
+    let held = i32::try_from(held).unwrap_or(i32::MAX);
+    let SignOfLife { worker_id, version, host, pid, slots } = sign;
+    client.execute(&statement, &[worker_id, version, host, pid, slots, &held, &draining]).await?;
+    Ok(())
+}
+
+/// Takes a worker's row away: it ends.
+///
+/// # Errors
+/// Postgres failed; the row is cleared away later.
+pub async fn gone(client: &impl GenericClient, worker_id: &str) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- worker ends
+             delete from regimen.workers where worker_id = $1",
+        )
+        .await?;
+    client.execute(&statement, &[&worker_id]).await?;
+    Ok(())
+}
+
+/// A worker as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// Its id.
+    pub worker_id: String,
+    /// Its release.
+    pub version: String,
+    /// The machine it runs on.
+    pub host: String,
+    /// Its process there.
+    pub pid: i32,
+    /// Plan jobs it takes at once.
+    pub slots: i32,
+    /// Since when it works.
+    pub started_at: DateTime<Utc>,
+    /// Its latest sign of life.
+    pub seen_at: DateTime<Utc>,
+    /// How long ago that was.
+    pub silent: Duration,
+    /// Jobs in its hands then.
+    pub held: i32,
+    /// Jobs that run in its name now, by the truth.
+    pub running: i64,
+    /// It takes no more and ends when it has none left.
+    pub draining: bool,
+}
+
+impl Worker {
+    /// How it stands, in a word.
+    pub fn state(&self) -> &'static str {
+        match (self.silent > GONE, self.draining) {
+            (true, _) => "gone",
+            (false, true) => "draining",
+            (false, false) => "working",
+        }
+    }
+}
+
+/// The workers there are, and those that vanished within the last hour; the longest
+/// at work first.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn all(client: &impl GenericClient) -> Result<Vec<Worker>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- workers
+             with held as materialized (
+                 select worker_id, count(*) as running from (
+                     select worker_id from regimen.jobs where state = 'running'
+                     order by lease_expires_at) j
+                 group by worker_id
+             )
+             select w.*, extract(epoch from now() - w.seen_at)::float8 as silent,
+                 coalesce((select running from held where held.worker_id = w.worker_id), 0)
+                     as running
+             from regimen.workers w order by w.started_at, w.worker_id",
+        )
+        .await?;
+    let rows = client.query(&statement, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Worker {
+                worker_id: row.try_get("worker_id")?,
+                version: row.try_get("version")?,
+                host: row.try_get("host")?,
+                pid: row.try_get("pid")?,
+                slots: row.try_get("slots")?,
+                started_at: row.try_get("started_at")?,
+                seen_at: row.try_get("seen_at")?,
+                silent: elapsed(row.try_get("silent")?),
+                held: row.try_get("held")?,
+                running: row.try_get("running")?,
+                draining: row.try_get("draining")?,
+            })
+        })
+        .collect()
+}
