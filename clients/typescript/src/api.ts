@@ -496,6 +496,8 @@ export interface components {
             /** @description Every provider call, oldest first, with its error; not in lists. */
             attempts?: components["schemas"]["AttemptView"][] | null;
             callback?: components["schemas"]["CallbackView"] | null;
+            /** @description The cautions that the plan is built with. */
+            cautions?: components["schemas"]["Caution"][];
             /**
              * Format: int32
              * @description How often a worker has claimed it.
@@ -575,7 +577,11 @@ export interface components {
             started_at?: string | null;
             /** @description Its state. */
             status: components["schemas"]["JobState"];
-            /** @description Words of the answers about food that were not understood, and so are not checked. */
+            /**
+             * @description Words of the answers about food that were not understood, and so are not checked.
+             *     Once a provider was asked about them, these are fewer than in the response to the
+             *     request.
+             */
             warnings?: components["schemas"]["Unread"][];
         };
         /** @description The paths of one job. */
