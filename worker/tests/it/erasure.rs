@@ -36,7 +36,9 @@ async fn until_erased(fleet: &Fleet, user: Uuid) {
     let month_over = format!(
         "update regimen.generations set at = at - interval '32 days' where user_id = '{user}';
          update regimen.deleted_accounts set erase_at = least(erase_at, now())
-         where user_id = '{user}' and erased_at is null and erase_at > now() + interval '1 day'"
+         where user_id = '{user}' and erased_at is null
+             and erase_at = (date_trunc('month', now() at time zone 'utc') + interval '1 month')
+                 at time zone 'utc'"
     );
     let deadline = Instant::now() + PATIENCE;
     loop {
