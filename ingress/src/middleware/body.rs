@@ -55,10 +55,15 @@ const DISCARD_BYTES: usize = 1024 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads a refused body for a while: if the connection were closed while the client is
-/// still sending, the client would not see the response.
-pub(super) async fn discard(body: Body) {
+/// still sending, the client would not see the response. Returns whether that was all.
+pub(super) async fn discard(body: Body) -> bool {
     let mut body = guard(body, DISCARD_BYTES, DISCARD_TIMEOUT);
-    while let Some(Ok(_)) = body.frame().await {}
+    loop {
+        match body.frame().await {
+            Some(Ok(_)) => {}
+            end => return end.is_none(),
+        }
+    }
 }
 
 struct Guarded {

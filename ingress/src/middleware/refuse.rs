@@ -5,10 +5,10 @@ use std::sync::{Arc, Once, Weak};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderMap, Uri};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH};
+use axum::http::{HeaderMap, HeaderValue, Uri};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::body;
 use super::config::{HEADER_BYTES, HEADER_LINES, LimitsConfig, URL_BYTES};
@@ -129,8 +129,11 @@ pub(super) async fn refuse_early(
     let client = match refusals.check(&request) {
         Ok(client) => client,
         Err(refusal) => {
-            if matches!(refusal, ApiError::TooLarge { part: Part::Body, .. }) {
-                body::discard(request.into_body()).await;
+            let is_body = matches!(refusal, ApiError::TooLarge { part: Part::Body, .. });
+            if is_body && !body::discard(request.into_body()).await {
+                // The rest is never read: the client must not send another request after it.
+                let close = [(CONNECTION, HeaderValue::from_static("close"))];
+                return Ok((close, refusal).into_response());
             }
             return Err(refusal);
         }

@@ -144,6 +144,17 @@ async fn slow_senders_are_cut_off() {
 }
 
 #[tokio::test]
+async fn after_a_body_that_is_not_read_whole_the_connection_is_said_to_end() {
+    let address = start(LimitsConfig::default()).await;
+    let head = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                content-length: 3000000\r\n\r\n";
+    let request = [head.as_bytes(), &vec![b' '; 1024 * 1024 + 1]].concat();
+    let refused = exchange(address, &request).await;
+    assert_eq!(status(&refused), 413);
+    assert_eq!(header(&refused, "connection"), Some("close"));
+}
+
+#[tokio::test]
 async fn a_panic_is_an_answer_without_its_text() {
     let address = start(LimitsConfig::default()).await;
     let answer = send(address, "GET", "/panic", "", "").await;

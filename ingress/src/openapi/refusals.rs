@@ -24,7 +24,8 @@ pub(super) fn add(document: &mut Value, is_flood_exempt: fn(&str) -> bool) {
                 operation["responses"].as_object_mut().into_iter().flat_map(Map::values_mut)
             {
                 // Some handlers' descriptions spell the schema out.
-                if let Some(content) = response["content"].get_mut(PROBLEM_JSON) {
+                let content = response.get_mut("content");
+                if let Some(content) = content.and_then(|content| content.get_mut(PROBLEM_JSON)) {
                     content["schema"] = json!({"$ref": "#/components/schemas/Problem"});
                 }
             }
