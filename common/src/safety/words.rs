@@ -19,6 +19,8 @@ const DENIALS: [&str; 32] = [
 /// A stem or phrase, in plain letters.
 struct Word {
     plain: String,
+    /// Its words. Split once: every request compares all of them.
+    parts: Vec<String>,
     whole: bool,
     unspaced: bool,
 }
@@ -52,18 +54,15 @@ impl Word {
         if self.unspaced {
             return plain.contains(&self.plain);
         }
-        let parts: Vec<&str> = self.plain.split(' ').collect();
-        (0..words.len()).any(|at| self.begins(&words[at..], &parts) && !is_denied(words, at))
+        (0..words.len()).any(|at| self.begins(&words[at..]) && !is_denied(words, at))
     }
 
     /// Whether the words begin with this one; its last part may go on.
-    fn begins(&self, words: &[&str], parts: &[&str]) -> bool {
-        let Some((last, before)) = parts.split_last() else { return false };
-        words.len() >= parts.len()
-            && words.iter().zip(before).all(|(word, part)| word == part)
-            && words
-                .get(before.len())
-                .is_some_and(|word| if self.whole { word == last } else { word.starts_with(last) })
+    fn begins(&self, words: &[&str]) -> bool {
+        let Some((last, before)) = self.parts.split_last() else { return false };
+        let ends = |word: &&str| if self.whole { word == last } else { word.starts_with(last) };
+        words.iter().zip(before).all(|(word, part)| word == part)
+            && words.get(before.len()).is_some_and(ends)
     }
 }
 
@@ -77,10 +76,14 @@ fn table(text: &'static str) -> Table {
     let entries = lines.filter_map(|line| line.split_once(" = "));
     entries
         .map(|(name, list)| {
-            let words = list.split(',').map(|word| Word {
-                plain: token::plain(word),
-                whole: word.trim().ends_with('!'),
-                unspaced: word.chars().any(is_unspaced),
+            let words = list.split(',').map(|word| {
+                let plain = token::plain(word);
+                Word {
+                    parts: plain.split(' ').map(str::to_owned).collect(),
+                    plain,
+                    whole: word.trim().ends_with('!'),
+                    unspaced: word.chars().any(is_unspaced),
+                }
             });
             (name.trim(), words.filter(|word| !word.plain.is_empty()).collect())
         })
