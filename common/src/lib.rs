@@ -11,6 +11,7 @@ pub mod address_file;
 pub mod backoff;
 pub mod billing;
 pub mod callbacks;
+pub mod causes;
 pub mod check;
 pub mod clock;
 pub mod config;

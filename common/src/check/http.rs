@@ -8,6 +8,7 @@ use reqwest::{Client, RequestBuilder, redirect};
 use serde_json::Value;
 
 use super::{Finding, SKEW};
+use crate::causes::causes;
 use crate::clock::Clock;
 use crate::roots::public_roots;
 
@@ -48,16 +49,6 @@ impl From<reqwest::Error> for HttpProblem {
     fn from(error: reqwest::Error) -> Self {
         Self::Away(error.without_url())
     }
-}
-
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl Http {

@@ -3,6 +3,8 @@
 use reqwest::StatusCode;
 use serde_json::Value;
 
+use crate::causes::causes;
+
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum StripeError {
@@ -12,7 +14,7 @@ pub enum StripeError {
     )]
     NoKey,
     /// No reply, or none in time; the change may have been made.
-    #[error("Stripe did not answer: {}", describe(.0))]
+    #[error("Stripe did not answer: {}", causes(.0))]
     Away(reqwest::Error),
     /// Stripe is overloaded or fails, or there are too many requests.
     #[error("Stripe answered {status}; ask again later")]
@@ -135,16 +137,6 @@ impl StripeError {
             _ => self.code().trim_start_matches("stripe_"),
         }
     }
-}
-
-fn describe(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

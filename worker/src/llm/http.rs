@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, header};
+use regimen_common::causes;
 use regimen_common::clock::Clock;
 use regimen_common::roots::public_roots;
 use regimen_common::telemetry::trace_context::TraceContext;
@@ -249,13 +250,5 @@ fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// The chain of causes without the URL, which may contain private data.
 pub(crate) fn causes(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    cut_short(&text, 300)
+    cut_short(&causes::causes(&error.without_url()), 300)
 }
