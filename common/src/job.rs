@@ -158,7 +158,7 @@ impl FailureCode {
 /// Operators see that text with the attempt.
 pub fn attempt_summary(outcome: &str) -> &'static str {
     match outcome {
-        "connect" => "the provider could not be reached",
+        "connect" | "certificate" => "the provider could not be reached",
         "timeout" => "the provider took too long",
         "cut" => "the reply broke off",
         "too_large" => "the reply was far too long",

@@ -17,6 +17,7 @@ const CONSUMERS: &[&str] = &["plans", "stripe_events", "callbacks"];
 const CALL_CLASSES: &[&str] = &[
     "ok",
     "connect",
+    "certificate",
     "timeout",
     "cut",
     "too_large",
@@ -34,8 +35,15 @@ const CALL_CLASSES: &[&str] = &[
 ];
 
 /// The classes of failures that need an operator, and usage: impossible token counts.
-const ALERTS: &[&str] =
-    &["usage", "out_of_money", "unauthorized", "model_not_found", "bad_request", "quota_spent"];
+const ALERTS: &[&str] = &[
+    "usage",
+    "certificate",
+    "out_of_money",
+    "unauthorized",
+    "model_not_found",
+    "bad_request",
+    "quota_spent",
+];
 
 /// The table.
 pub const METRICS: &[Metric] = &[

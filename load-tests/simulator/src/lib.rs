@@ -15,6 +15,7 @@ mod provider;
 mod routes;
 mod server;
 mod state;
+mod untrusted;
 mod wire;
 
 use std::io;
@@ -74,12 +75,19 @@ pub enum StartError {
     /// The first settings cannot work.
     #[error("the settings cannot be used: {0}")]
     Control(String),
+    /// The untrusted certificate cannot be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// TLS cannot use the untrusted certificate.
+    #[error("cannot serve TLS: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 /// A running simulator; dropping it closes all connections.
 #[derive(Debug)]
 pub struct Simulator {
     address: SocketAddr,
+    untrusted: SocketAddr,
     task: TaskTracker,
     _stop: DropGuard,
 }
@@ -95,17 +103,28 @@ impl Simulator {
         let at = |source| StartError::Listen { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).await.map_err(at)?;
         let address = listener.local_addr().map_err(at)?;
+        let tls = untrusted::config()?;
+        let other = SocketAddr::new(settings.listen.ip(), 0);
+        let at = |source| StartError::Listen { address: other, source };
+        let tls_listener = TcpListener::bind(other).await.map_err(at)?;
+        let untrusted = tls_listener.local_addr().map_err(at)?;
         let stop = CancellationToken::new();
         let task = TaskTracker::new();
         let router = routes::router(Arc::clone(&state));
         task.spawn(server::serve(listener, router, state, stop.clone()));
+        task.spawn(untrusted::serve(tls_listener, tls, stop.clone()));
         task.close();
-        Ok(Self { address, task, _stop: stop.drop_guard() })
+        Ok(Self { address, untrusted, task, _stop: stop.drop_guard() })
     }
 
     /// Its address, for instance `http://127.0.0.1:4010`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// A URL with a certificate that no authority has signed; see `SIMULATOR_UNTRUSTED_URL`.
+    pub fn untrusted_url(&self) -> String {
+        format!("https://{}", self.untrusted)
     }
 
     /// Stops it; returns when it no longer listens.

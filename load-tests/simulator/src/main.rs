@@ -26,7 +26,7 @@ async fn run(options: Options) -> Result<(), RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let simulator = Simulator::start(options.settings()?).await?;
-    options.announce(&simulator.url())?;
+    options.announce(&simulator)?;
     tracing::info!(url = simulator.url(), "serving");
     tokio::select! {
         _ = terminate.recv() => {}

@@ -6,7 +6,7 @@ use std::{env, fs, io};
 
 use clap::Parser;
 
-use crate::{Control, Settings, StartError};
+use crate::{Control, Settings, Simulator, StartError};
 
 /// Stand-in for the AI providers. See load-tests/simulator/README.md.
 #[derive(Debug, Clone, Parser)]
@@ -15,7 +15,7 @@ pub struct Options {
     /// Where to listen [LISTEN_ADDR, default 127.0.0.1:0]
     #[arg(long)]
     listen: Option<String>,
-    /// File to write SIMULATOR_URL=… to once it serves [ADDRESS_FILE]
+    /// File to write SIMULATOR_URL=… and SIMULATOR_UNTRUSTED_URL=… to once it serves [ADDRESS_FILE]
     #[arg(long)]
     address_file: Option<PathBuf>,
     /// JSON file with the first settings, as for POST /control
@@ -67,18 +67,19 @@ impl Options {
         Ok(settings)
     }
 
-    /// Writes `url` to the address file, if there is one.
+    /// Writes the simulator's URLs to the address file, if there is one.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn announce(&self, url: &str) -> Result<(), RunError> {
+    pub fn announce(&self, simulator: &Simulator) -> Result<(), RunError> {
         let path =
             self.address_file.clone().or_else(|| env::var_os("ADDRESS_FILE").map(PathBuf::from));
         let Some(path) = path else { return Ok(()) };
         // Renamed into place, so that readers see the complete file.
         let draft = path.with_extension("tmp");
-        let written = fs::write(&draft, format!("SIMULATOR_URL={url}\n"));
-        written
+        let (url, untrusted) = (simulator.url(), simulator.untrusted_url());
+        let text = format!("SIMULATOR_URL={url}\nSIMULATOR_UNTRUSTED_URL={untrusted}\n");
+        fs::write(&draft, text)
             .and_then(|()| fs::rename(&draft, &path))
             .map_err(|error| RunError::Write(path, error))
     }

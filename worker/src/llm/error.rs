@@ -18,6 +18,13 @@ pub enum ProviderError {
         /// The cause, as the network stack reports it.
         detail: String,
     },
+    /// The certificate is expired, of another host, or of an authority that is not trusted.
+    /// Nothing was sent.
+    #[error("the certificate is refused: {detail}")]
+    Certificate {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// A timeout.
     #[error("no {phase} within {} ms", after.as_millis())]
     Timeout {
@@ -189,6 +196,7 @@ impl ProviderError {
     pub fn class(&self) -> &'static str {
         match self {
             Self::Connect { .. } => "connect",
+            Self::Certificate { .. } => "certificate",
             Self::Timeout { .. } => "timeout",
             Self::Cut { .. } => "cut",
             Self::TooLarge { .. } => "too_large",
@@ -258,6 +266,7 @@ impl ProviderError {
     pub fn billed(&self) -> Billed {
         match self {
             Self::Connect { .. }
+            | Self::Certificate { .. }
             | Self::Unavailable(_)
             | Self::RateLimited(_)
             | Self::QuotaSpent(_)
@@ -284,6 +293,7 @@ impl ProviderError {
             | Self::ModelNotFound(reply)
             | Self::BadRequest(reply) => Some(reply),
             Self::Connect { .. }
+            | Self::Certificate { .. }
             | Self::Timeout { .. }
             | Self::Cut { .. }
             | Self::TooLarge { .. }

@@ -1,8 +1,9 @@
 //! One HTTP call to a provider: sends it, and returns the whole reply or the
 //! failure. The adapters ([`Wire`]) interpret the bytes.
 
-use std::fmt;
+use std::error::Error;
 use std::time::Duration;
+use std::{fmt, io};
 
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, header};
@@ -197,7 +198,9 @@ impl Transport {
             request = request.header(name, value);
         }
         request.send().await.map_err(|error| {
-            if error.is_connect() || error.is_builder() {
+            if refuses_certificate(&error) {
+                ProviderError::Certificate { detail: causes(error) }
+            } else if error.is_connect() || error.is_builder() {
                 ProviderError::Connect { detail: causes(error) }
             } else {
                 ProviderError::Cut { detail: causes(error) }
@@ -246,6 +249,22 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 
 fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(cut_short(headers.get(name)?.to_str().ok()?, 200))
+}
+
+/// Whether the server's certificate is the cause of `error`.
+fn refuses_certificate(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return true;
+        }
+        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            // What an `io::Error` carries is not its source.
+            Some(carried) => Some(carried),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// The chain of causes without the URL, which may contain private data.

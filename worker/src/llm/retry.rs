@@ -82,6 +82,7 @@ fn table(error: &ProviderError) -> Rule {
     let row = |again, health, alert| Rule { again, health, alert };
     match error {
         ProviderError::Connect { .. } => row(Again::Later, QUICK, false),
+        ProviderError::Certificate { .. } => row(Again::No, QUICK, true),
         ProviderError::Timeout { .. } => row(Again::Later, SLOW, false),
         ProviderError::Cut { .. } => row(Again::Later, QUICK, false),
         ProviderError::TooLarge { .. } => row(Again::No, QUICK, false),

@@ -43,6 +43,7 @@ fn all() -> Vec<ProviderError> {
     let plain = || reply(500, None, None);
     vec![
         ProviderError::Connect { detail: String::new() },
+        ProviderError::Certificate { detail: String::new() },
         ProviderError::Timeout { phase: Phase::Stall, after: Duration::ZERO },
         ProviderError::Cut { detail: String::new() },
         ProviderError::TooLarge { limit: 1 },
@@ -74,7 +75,14 @@ fn what_may_pass_is_tried_again_after_a_backoff_until_the_attempts_are_used() {
 
 #[test]
 fn what_waiting_cannot_mend_falls_over_at_once() {
-    for class in ["too_large", "quota_spent", "out_of_money", "unauthorized", "model_not_found"] {
+    for class in [
+        "certificate",
+        "too_large",
+        "quota_spent",
+        "out_of_money",
+        "unauthorized",
+        "model_not_found",
+    ] {
         let error = all().into_iter().find(|error| error.class() == class).unwrap();
         assert_eq!(next(&error, standing()), Next::FallOver, "{class}");
     }
@@ -139,19 +147,26 @@ fn what_is_refused_is_left_out_before_anybody_else_is_asked() {
 }
 
 #[test]
-fn money_keys_models_and_our_own_mistakes_raise_an_alert() {
+fn certificates_money_keys_models_and_our_own_mistakes_raise_an_alert() {
     let alerting: Vec<_> =
         all().iter().filter(|error| rule(error).alert).map(ProviderError::class).collect();
     assert_eq!(
         alerting,
-        ["quota_spent", "out_of_money", "unauthorized", "model_not_found", "bad_request"]
+        [
+            "certificate",
+            "quota_spent",
+            "out_of_money",
+            "unauthorized",
+            "model_not_found",
+            "bad_request"
+        ]
     );
 }
 
 proptest! {
     #[test]
     fn no_wait_leaves_the_slice_or_the_attempts(
-        index in 0..15_usize, calls in 1..6_u32, left in 0..100_u64, jitter in 0.0..1.0_f64,
+        index in 0..16_usize, calls in 1..6_u32, left in 0..100_u64, jitter in 0.0..1.0_f64,
         wait in proptest::option::of(0..200_u64),
     ) {
         let mut error = all().remove(index);

@@ -37,10 +37,10 @@ pub async fn run(deps: Arc<Deps>) {
     let drain = deps.shutdown.drain.clone();
     let mut keeper = Keeper::new(deps);
     while drain.run_until_cancelled(ticks.tick()).await.is_some() {
-        if went_on("retention", keeper.turn().await) {
-            // No step follows.
-            let _ = went_on("retention", keeper.report().await);
-        }
+        // Reported after a failed run, too: the alert about its age is for those.
+        let (turn, reported) = (keeper.turn().await, keeper.report().await);
+        // No step follows.
+        let _ = went_on("retention", turn.and(reported));
     }
 }
 

@@ -33,6 +33,9 @@ pub(super) const WORKERS: usize = 2;
 /// The variable under which a worker reports its id in Postgres.
 const WORKER_ID: &str = "WORKER_ID";
 
+/// The variable under which the simulator reports its port with an untrusted certificate.
+const SIMULATOR_UNTRUSTED_URL: &str = "SIMULATOR_UNTRUSTED_URL";
+
 /// The limit of the backlog.
 const MAX_QUEUED: &str = "400";
 
@@ -307,6 +310,11 @@ impl<'a> Rig<'a> {
         let simulator = Client::new(&self.simulator.address(SIMULATOR_URL)?, "");
         simulator.delete("/control")?;
         Ok(())
+    }
+
+    /// A URL for a provider, with a certificate that no authority has signed.
+    pub(super) fn untrusted_provider(&self) -> Result<String, AlertsError> {
+        Ok(self.simulator.address(SIMULATOR_UNTRUSTED_URL)?)
     }
 
     /// Delivers a Stripe event. A wrong signature uses another secret.

@@ -32,7 +32,7 @@ pub(super) const NOT_PLAYED: [(&str, &str); 1] =
     [("HandlersPanic", "no request and no store makes a handler panic; tests build one in")];
 
 /// All scenes, in the order they run.
-pub(super) const SCENES: [Scene; 18] = [
+pub(super) const SCENES: [Scene; 21] = [
     Scene {
         name: "well",
         fault: "none; the watchdog fires",
@@ -59,8 +59,8 @@ pub(super) const SCENES: [Scene; 18] = [
     },
     Scene {
         name: "providers-down",
-        fault: "every provider answers 503, so that plans fail",
-        alerts: &["AllProvidersDown", "SloBurnsFast"],
+        fault: "every provider answers 503",
+        alerts: &["AllProvidersDown"],
         ends_late: &[],
         make: |rig| rig.providers(&json!([rule(None, 503, "rate")])),
         meanwhile: submit,
@@ -68,6 +68,15 @@ pub(super) const SCENES: [Scene; 18] = [
             rig.calm_providers()?;
             resume_providers(rig)
         },
+    },
+    Scene {
+        name: "plans-fail",
+        fault: "no provider answers with a plan",
+        alerts: &["SloBurnsFast"],
+        ends_late: &[],
+        make: |rig| rig.providers(&json!([{"action": {"do": "invalid_json"}}])),
+        meanwhile: submit,
+        mend: |rig| rig.calm_providers(),
     },
     Scene {
         name: "budget-low",
@@ -91,6 +100,21 @@ pub(super) const SCENES: [Scene; 18] = [
         meanwhile: submit,
         mend: |rig| {
             rig.calm_providers()?;
+            resume_providers(rig)
+        },
+    },
+    Scene {
+        name: "certificate",
+        fault: "a provider presents a certificate that nobody trusts",
+        alerts: &["ProviderNeedsAttention"],
+        ends_late: &[],
+        make: |rig| {
+            let url = rig.untrusted_provider()?;
+            rig.restart_workers(&[("OPENAI_BASE_URL", &url)])
+        },
+        meanwhile: submit,
+        mend: |rig| {
+            rig.restart_workers(&[])?;
             resume_providers(rig)
         },
     },
@@ -275,6 +299,22 @@ pub(super) const SCENES: [Scene; 18] = [
         },
     },
     Scene {
+        name: "retention",
+        fault: "for two days a trigger has refused that the retention run begins",
+        alerts: &["RetentionLate"],
+        ends_late: &[],
+        make: |rig| {
+            rig.psql().run(TWO_DAYS)?;
+            rig.psql().run(REFUSE_RETENTION)?;
+            Ok(())
+        },
+        meanwhile: nothing,
+        mend: |rig| {
+            rig.psql().run(ALLOW_RETENTION)?;
+            Ok(())
+        },
+    },
+    Scene {
         name: "outsiders",
         fault: "Stripe's API does not answer for three days; nobody takes a callback",
         alerts: &["StripeEventsNotFetched", "CallbacksGivenUp"],
@@ -326,6 +366,16 @@ const ALLOW_EXPIRY: &str = "drop trigger alerts_refuse on regimen.jobs";
 
 const MAKE_OVERDUE: &str = "update regimen.jobs set expires_at = now() - interval '10 minutes'
     where state = 'queued' and first_claimed_at is null";
+
+const TWO_DAYS: &str = "update regimen.retention set complete_at = now() - interval '2 days'";
+
+const REFUSE_RETENTION: &str = "
+    create or replace function public.alerts_refuse() returns trigger language plpgsql
+    as $$ begin raise exception 'refused by a trigger of the app'; end $$;
+    create trigger alerts_refuse before update on regimen.retention
+        for each row execute function public.alerts_refuse()";
+
+const ALLOW_RETENTION: &str = "drop trigger alerts_refuse on regimen.retention";
 
 const THREE_DAYS: &str = "update regimen.stripe_backfill
     set complete_at = now() - interval '3 days', retry_at = null";

@@ -38,3 +38,23 @@ async fn a_healthy_host_is_asked_whatever_all_others_complain_of() {
         assert_eq!(by, (Some("succeeded"), Some(HEALTHY)), "{complaint}: {view}");
     }
 }
+
+/// Nothing is sent to such a host, nobody tries it again, and an operator learns of it.
+#[tokio::test]
+async fn a_host_with_a_certificate_that_nobody_trusts_is_left_out_and_reported() {
+    let mut fleet = Fleet::new(&[]).await;
+    fleet.ask_all_providers();
+    let url = fleet.simulator.untrusted_url().to_owned();
+    fleet.set("OPENAI_BASE_URL", &url);
+    let (ingress, worker) = (fleet.ingress().await, fleet.worker().await);
+    let (user, job) = ingress.submit_one().await;
+    let view = soon("the plan", ingress.ended(user, job)).await;
+    assert_eq!((&view["status"], &view["provider"]), (&json!("succeeded"), &json!("anthropic")));
+    let alert = r#"regimen_provider_alerts_total{provider="openai",class="certificate"}"#;
+    fleet.until_metric(&worker, alert, 1.0).await;
+    let sql = "select count(*) from regimen.job_attempts
+               where provider = 'openai' and outcome = 'certificate'";
+    assert_eq!(fleet.count(sql).await, 1, "one call, without a second try");
+    let log = worker.process.output();
+    assert!(log.contains("a provider needs attention"), "{log}");
+}

@@ -19,6 +19,11 @@ impl Simulator {
         self.binary.address("SIMULATOR_URL")
     }
 
+    /// A URL with a certificate that no authority has signed.
+    pub(crate) fn untrusted_url(&self) -> &str {
+        self.binary.address("SIMULATOR_UNTRUSTED_URL")
+    }
+
     /// Adds rules, a latency or a fault mix.
     pub(crate) async fn control(&self, control: Value) {
         let url = format!("{}/control", self.url());
