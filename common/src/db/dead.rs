@@ -136,3 +136,21 @@ pub async fn replay_callback(client: &impl GenericClient, job: Uuid) -> Result<b
         .await?;
     Ok(client.execute(&statement, &[&job]).await? == 1)
 }
+
+/// Has a mail that was given up sent again, as a new one with the same Message-ID. False
+/// if the event has no such mail.
+///
+/// # Errors
+/// Nothing was changed.
+pub async fn replay_mail(client: &impl GenericClient, event: &str) -> Result<bool, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- replay mail
+             update regimen.billing_notices
+             set mail_state = 'waiting', attempts = 0, run_at = now(), dispatched_at = null,
+                 error = null
+             where event_id = $1 and mail_state = 'failed'",
+        )
+        .await?;
+    Ok(client.execute(&statement, &[&event]).await? == 1)
+}

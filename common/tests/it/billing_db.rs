@@ -175,7 +175,8 @@ async fn a_failed_claim_is_tried_again_and_a_stale_holder_changes_nothing() {
     let dead = events::list(&client, EventState::Dead, None, 10).await.unwrap().pop().unwrap();
     let (code, detail) = dead.error;
     assert_eq!((code.as_deref(), detail.as_deref()), (Some("stripe_away"), Some("no answer")));
-    assert_eq!(events::replay_dead(&client).await.unwrap(), 1);
+    let replayed = events::replay(&client, "evt_1", Mode::Test).await.unwrap();
+    assert!(matches!(replayed, Replayed::Again(EventState::Dead)), "{replayed:?}");
     assert_eq!(claim(&client, "evt_1").await.unwrap().attempts, 1);
 }
 

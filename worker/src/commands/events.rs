@@ -12,6 +12,11 @@ use regimen_common::db::{self, DbError};
 use regimen_common::{process, start};
 use tokio_postgres::error::SqlState;
 
+use super::operator::Operator;
+
+/// Events read at a time.
+const PAGE: i64 = 1_000;
+
 /// Commands for stored events.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -33,6 +38,8 @@ pub(super) enum Command {
         /// All dead events.
         #[arg(long)]
         all_dead: bool,
+        #[command(flatten)]
+        operator: Operator,
     },
 }
 
@@ -70,8 +77,10 @@ pub(super) fn run(command: &Command) -> Result<(), Box<dyn Error>> {
         let pool = pool.map_err(|error| start::of_database(&url, error))?;
         let done = match command {
             Command::List { state, limit } => list(&pool, *state, *limit).await,
-            Command::Replay { all_dead: true, .. } => replay_dead(&pool).await,
-            Command::Replay { ids, .. } => replay(&pool, ids, mode).await,
+            Command::Replay { all_dead: true, operator, .. } => {
+                replay_dead(&pool, mode, operator).await
+            }
+            Command::Replay { ids, operator, .. } => replay(&pool, ids, mode, operator).await,
         };
         match done {
             Ok(0) => Ok(()),
@@ -139,18 +148,34 @@ fn line(event: &Summary) -> String {
     )
 }
 
-async fn replay_dead(pool: &Pool) -> Result<usize, DbError> {
-    let replayed = events::replay_dead(&pool.get().await?).await?;
+async fn replay_dead(pool: &Pool, mode: Mode, operator: &Operator) -> Result<usize, DbError> {
+    let mut client = pool.get().await?;
+    let mut replayed = 0;
+    loop {
+        let before = replayed;
+        for event in events::list(&client, EventState::Dead, None, PAGE).await? {
+            let outcome = operator.replay(&mut client, &event.id, mode).await?;
+            replayed += usize::from(matches!(outcome, Replayed::Again(_)));
+        }
+        if replayed == before {
+            break;
+        }
+    }
     process::say(&format!("{replayed} dead events will be applied again"));
     Ok(0)
 }
 
 /// Returns how many could not be replayed.
-async fn replay(pool: &Pool, ids: &[String], mode: Mode) -> Result<usize, DbError> {
-    let client = pool.get().await?;
+async fn replay(
+    pool: &Pool,
+    ids: &[String],
+    mode: Mode,
+    operator: &Operator,
+) -> Result<usize, DbError> {
+    let mut client = pool.get().await?;
     let mut refused = 0;
     for id in ids {
-        let replayed = events::replay(&client, id, mode).await?;
+        let replayed = operator.replay(&mut client, id, mode).await?;
         refused += usize::from(matches!(replayed, Replayed::NotOurs | Replayed::Missing));
         process::say(&format!("{id}: {}", became(replayed)));
     }

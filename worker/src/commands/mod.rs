@@ -5,6 +5,7 @@ mod admin;
 mod backfill;
 mod events;
 mod migrate;
+mod operator;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

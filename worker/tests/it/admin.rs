@@ -130,11 +130,18 @@ async fn dead_letters_of_all_kinds_stand_in_one_list_and_go_again() {
     admin(&fleet, &["events", "replay", "--all-dead"]).await;
     let received = "select count(*) from regimen.stripe_events where state = 'received'";
     assert_eq!(fleet.count(received).await, 1);
+    admin(&fleet, &["mails", "replay", "evt_1"]).await;
+    let waiting = "select count(*) from regimen.billing_notices
+                   where mail_state = 'waiting' and error is null";
+    assert_eq!(fleet.count(waiting).await, 1);
+    let (code, said) = fleet.command(&["admin", "mails", "replay", "evt_1"]).await;
+    assert!(code == Some(1) && said.contains("no mail that was given up"), "{said}");
     let (code, said) = fleet.command(&["admin", "callbacks", "replay", &id]).await;
     assert!(code == Some(1) && said.contains("waits to be sent"), "{said}");
     let actions = audit(&fleet).await;
-    assert!(actions[0].contains("replay_stripe_event"), "{actions:?}");
-    assert!(actions[1].contains("replay_callback") && actions.len() == 2, "{actions:?}");
+    assert!(actions[0].contains("replay_mail"), "{actions:?}");
+    assert!(actions[1].contains("replay_stripe_event"), "{actions:?}");
+    assert!(actions[2].contains("replay_callback") && actions.len() == 3, "{actions:?}");
 }
 
 #[tokio::test]
@@ -161,7 +168,11 @@ async fn a_paused_model_is_passed_over_until_it_is_resumed() {
     admin(&fleet, &["resume", "model", "gpt-6-luna"]).await;
     until(true).await;
 
-    admin(&fleet, &["pause", "queue", "free"]).await;
+    admin(&fleet, &["pause", "queue", "free", "--as", "ana"]).await;
+    let actions = audit(&fleet).await;
+    assert_eq!(actions[0], "cli:ana pause done -");
+    assert!(actions[2].ends_with(" pause done writes nonsense"), "{actions:?}");
+    assert!(!actions[2].contains("gpt-6-luna"), "{actions:?}");
     fleet.until_metric(&worker, "regimen_queue_paused{class=\"free\"}", 1.0).await;
     admin(&fleet, &["resume", "queue", "free"]).await;
     admin(&fleet, &["resume", "provider", "openai"]).await;

@@ -192,23 +192,6 @@ pub async fn replay(
     })
 }
 
-/// Puts all dead events back to be applied again; returns their number.
-///
-/// # Errors
-/// Postgres failed.
-pub async fn replay_dead(client: &impl GenericClient) -> Result<u64, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- replay dead stripe events
-             update regimen.stripe_events
-             set state = 'received', settled_at = null, attempts = 0, run_at = now(),
-                 held = false, lost = 0, dispatched_at = null, error_code = null, error_detail = null
-             where state = 'dead'",
-        )
-        .await?;
-    client.execute(&statement, &[]).await
-}
-
 /// An event as operators see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {

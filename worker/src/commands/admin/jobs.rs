@@ -196,7 +196,9 @@ async fn retry(office: &Office, which: &Which) -> Result<(), Box<dyn Error>> {
         let (as_id, mut client) = (Uuid::now_v7(), office.db.get().await?);
         let tx = client.transaction().await?;
         let (expiry, per_user) = (office.expiry.as_secs_f64(), office.per_user);
-        let outcome = match jobs::retry(&tx, id, as_id, &office.actor, expiry, per_user).await? {
+        let outcome = match jobs::retry(&tx, id, as_id, &office.operator.actor(), expiry, per_user)
+            .await?
+        {
             Retried::New { user_id, next: pushed } => {
                 let detail = json!({ "retried_as": as_id, "user_id": user_id });
                 office.record(&tx, "retry_job", &id.to_string(), detail).await?;

@@ -84,7 +84,7 @@ pub(super) async fn dead(office: &Office, args: &DeadArgs) -> Result<(), Box<dyn
         let mut text = table(["KIND", "ID", "AT", "USER", "WHY"], &rows);
         text.push_str(
             "again, once the cause is mended: admin jobs retry, admin callbacks replay, admin \
-             events replay",
+             events replay, admin mails replay",
         );
         text
     });

@@ -17,23 +17,20 @@ use std::time::Duration;
 use regimen_common::billing::Mode;
 use regimen_common::clock::Clock;
 use regimen_common::config::{Env, Environment};
-use regimen_common::db::admin_actions::{self, Action};
 use regimen_common::db::pauses::Pausable;
 use regimen_common::db::{self, DbError, Pool, StatementLimits, Transaction};
 use regimen_common::redis::{self, Redis};
 use regimen_common::{process, start};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
+
+use super::operator::Operator;
 
 /// The arguments of all commands.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Who acts, for the audit log; the user of the operating system by default.
-    #[arg(long = "as", value_name = "NAME", global = true)]
-    actor: Option<String>,
-    /// The reason, for the audit log.
-    #[arg(long, value_name = "TEXT", global = true)]
-    reason: Option<String>,
+    #[command(flatten)]
+    operator: Operator,
     /// Print JSON, for programs.
     #[arg(long, global = true)]
     json: bool,
@@ -67,6 +64,9 @@ enum Command {
     /// Callbacks: replay.
     #[command(subcommand)]
     Callbacks(replay::CallbacksCommand),
+    /// Mails about payments: replay.
+    #[command(subcommand)]
+    Mails(replay::MailsCommand),
     /// Reports: weekly.
     #[command(subcommand)]
     Report(report::Command),
@@ -112,8 +112,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         let office = Office {
             db: db.map_err(|error| start::of_database(&database, error))?,
             redis: Redis::new(&redis, &prefix)?,
-            actor: format!("cli:{}", args.actor.clone().unwrap_or_else(os_user)),
-            reason: args.reason.clone(),
+            operator: args.operator.clone(),
             json: args.json,
             per_user,
             expiry,
@@ -134,6 +133,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             Command::Limits(command) => limits::run(&office, command).await,
             Command::Events(command) => replay::events(&office, command).await,
             Command::Callbacks(command) => replay::callbacks(&office, command).await,
+            Command::Mails(command) => replay::mails(&office, command).await,
             Command::Report(command) => report::run(&office, command).await,
             Command::Audit(args) => look::audit(&office, args).await,
             Command::Erase(args) => erase::run(&office, args).await,
@@ -145,8 +145,7 @@ pub(super) fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 struct Office {
     db: Pool,
     redis: Redis,
-    actor: String,
-    reason: Option<String>,
+    operator: Operator,
     json: bool,
     per_user: i64,
     /// How long a job may wait for a worker.
@@ -163,14 +162,9 @@ impl Office {
         tx: &Transaction<'_>,
         name: &str,
         target: &str,
-        mut detail: Value,
+        detail: Value,
     ) -> Result<(), DbError> {
-        if let Some(reason) = &self.reason {
-            detail["reason"] = json!(reason);
-        }
-        let action = Action { actor: &self.actor, name, target, detail: &detail };
-        admin_actions::begin(tx, &action, Some("done")).await?;
-        Ok(())
+        self.operator.record(tx, name, target, detail).await
     }
 
     /// Prints `value`, or the same as `text` for people.
@@ -181,9 +175,4 @@ impl Office {
             process::say(text().trim_end());
         }
     }
-}
-
-/// The user of the operating system.
-fn os_user() -> String {
-    whoami::username().unwrap_or_else(|_| "somebody".to_owned())
 }

@@ -31,7 +31,7 @@ pub(super) async fn set(office: &Office, args: &Args, paused: bool) -> Result<()
     }
     let mut client = office.db.get().await?;
     let tx = client.transaction().await?;
-    let changed = pauses::set(&tx, *what, name, paused, &office.actor).await?;
+    let changed = pauses::set(&tx, *what, name, paused, &office.operator.actor()).await?;
     let action = if paused { "pause" } else { "resume" };
     office.record(&tx, action, &format!("{what}:{name}"), json!({ "changed": changed })).await?;
     tx.commit().await?;

@@ -1,8 +1,8 @@
-//! Events of Stripe's and callbacks, once more.
+//! Stripe events, callbacks and mails, once more.
 
 use std::error::Error;
 
-use regimen_common::db::billing::events::{self, Replayed};
+use regimen_common::db::billing::events::Replayed;
 use regimen_common::db::dead::{self, DeadKind};
 use serde_json::json;
 use uuid::Uuid;
@@ -40,6 +40,21 @@ pub(super) enum CallbacksCommand {
     },
 }
 
+/// What can be done with mails about payments.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum MailsCommand {
+    /// Have mails that were given up sent again.
+    #[command(group(clap::ArgGroup::new("which").required(true).args(["events", "all_dead"])))]
+    Replay {
+        /// The Stripe events they are about, such as evt_1Qx….
+        #[arg(value_name = "EVENT")]
+        events: Vec<String>,
+        /// Every mail that was given up, up to 1,000 at a time.
+        #[arg(long)]
+        all_dead: bool,
+    },
+}
+
 const AT_ONCE: i64 = 1_000;
 
 pub(super) async fn events(office: &Office, command: &EventsCommand) -> Result<(), Box<dyn Error>> {
@@ -53,14 +68,8 @@ pub(super) async fn events(office: &Office, command: &EventsCommand) -> Result<(
     }
     let mut outcomes = Vec::with_capacity(ids.len());
     for id in &ids {
-        let tx = client.transaction().await?;
-        let outcome = match events::replay(&tx, id, office.mode).await? {
-            Replayed::Again(was) => {
-                let detail = json!({ "was": was.as_str() });
-                office.record(&tx, "replay_stripe_event", id, detail).await?;
-                tx.commit().await?;
-                Outcome::done(id, format!("was {was} and is applied again"))
-            }
+        let outcome = match office.operator.replay(&mut client, id, office.mode).await? {
+            Replayed::Again(was) => Outcome::done(id, format!("was {was} and is applied again")),
             Replayed::Held => {
                 Outcome::refused(id, "is being applied by a worker at this moment".to_owned())
             }
@@ -99,6 +108,29 @@ pub(super) async fn callbacks(
         } else {
             let why = "owes no callback, or one that waits to be sent anyway";
             outcomes.push(Outcome::refused(job, why.to_owned()));
+        }
+    }
+    told(office, &outcomes)
+}
+
+pub(super) async fn mails(office: &Office, command: &MailsCommand) -> Result<(), Box<dyn Error>> {
+    let MailsCommand::Replay { events, all_dead } = command;
+    let mut client = office.db.get().await?;
+    let mut events = events.clone();
+    if *all_dead {
+        let letters = dead::letters(&client, &[DeadKind::Mail], AT_ONCE).await?;
+        events = letters.into_iter().map(|letter| letter.id).collect();
+    }
+    let mut outcomes = Vec::with_capacity(events.len());
+    for event in &events {
+        let tx = client.transaction().await?;
+        if dead::replay_mail(&tx, event).await? {
+            office.record(&tx, "replay_mail", event, json!({})).await?;
+            tx.commit().await?;
+            outcomes.push(Outcome::done(event, "is sent again".to_owned()));
+        } else {
+            let why = "has no mail that was given up; `regimen-worker admin dead` shows those";
+            outcomes.push(Outcome::refused(event, why.to_owned()));
         }
     }
     told(office, &outcomes)

@@ -84,11 +84,22 @@ async fn replayed_events_are_applied_again_and_others_say_why_not() {
     assert_eq!(worker.drain().await, 1);
     assert_eq!(worker.state("evt_dead").await.0, "dead", "the cause was not mended");
 
-    let (code, said) = run(&worker, &["events", "replay", "--all-dead"]).await;
+    let all = ["events", "replay", "--all-dead", "--as", "ana", "--reason", "Stripe is back"];
+    let (code, said) = run(&worker, &all).await;
     assert_eq!((code, said.trim()), (Some(0), "1 dead events will be applied again"));
     assert_eq!(worker.state("evt_dead").await, ("received", None));
     let (_, said) = run(&worker, &["events", "list", "--state", "dead"]).await;
     assert_eq!(said.trim(), "no event is dead");
+
+    // What was refused is not recorded.
+    let sql = "select actor || ' ' || action || ' ' || target || ' ' || outcome || ' ' ||
+                   coalesce(detail ->> 'reason', '-')
+               from regimen.admin_actions order by id desc";
+    let rows = worker.database.client().await.query(sql, &[]).await.unwrap();
+    let records: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(records.len(), 2, "{records:?}");
+    assert_eq!(records[0], "cli:ana replay_stripe_event evt_dead done Stripe is back");
+    assert!(records[1].ends_with(" replay_stripe_event evt_dead done -"), "{records:?}");
 }
 
 #[tokio::test]
