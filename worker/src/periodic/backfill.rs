@@ -63,6 +63,16 @@ impl BackfillError {
             Self::TooMany => "too_many",
         }
     }
+
+    /// Whether the next run may succeed without an operator.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Stripe(StripeError::Forbidden(_)) | Self::TooMany => false,
+            Self::Stripe(error) => error.is_temporary(),
+            Self::Db(error) => error.is_unavailable(),
+            Self::Overtaken => true,
+        }
+    }
 }
 
 /// The result of a possible run.
@@ -120,7 +130,11 @@ pub async fn once(deps: &Deps, occasion: Occasion, days: u16) -> Result<Outcome,
         Err(error) => {
             metrics::counter!("regimen_stripe_backfills_total", "outcome" => error.code())
                 .increment(1);
-            tracing::error!(%error, "could not look for undelivered Stripe events; trying again later");
+            if error.may_pass() {
+                tracing::warn!(%error, "could not look for undelivered Stripe events; trying again later");
+            } else {
+                tracing::error!(%error, "could not look for undelivered Stripe events; trying again later");
+            }
             Err(error)
         }
     }
