@@ -1,5 +1,8 @@
 //! A private PostgreSQL for tests that kill or restart it.
 
+use std::path::Path;
+use std::process::Command;
+
 use regimen_devtools::account::Account;
 use regimen_devtools::postgres::PostgresPlan;
 use regimen_devtools::signal;
@@ -8,6 +11,10 @@ use tempfile::TempDir;
 
 use super::process::Process;
 use super::{Deadline, blocking, required_variable};
+
+/// The files of a dump.
+const ROLES: &str = "roles.sql";
+const DUMP: &str = "regimen.dump";
 
 /// A server with its own data and port, with only the database `postgres`. It keeps both
 /// over a restart. Dropping the value ends it.
@@ -55,6 +62,30 @@ impl PrivatePostgres {
         SecretString::from(self.url())
     }
 
+    /// Dumps its database and its roles into `folder`, as docs/runbook.md describes.
+    pub async fn dump(&self, folder: &Path) {
+        let roles = ["--roles-only", "--no-role-passwords"];
+        self.client("pg_dumpall", &roles, &["--file", &file(folder, ROLES)]).await;
+        self.client("pg_dump", &["--format=custom"], &["--file", &file(folder, DUMP)]).await;
+    }
+
+    /// Restores what [`Self::dump`] wrote into this empty server.
+    pub async fn restore(&self, folder: &Path) {
+        // Without ON_ERROR_STOP: the superuser exists already.
+        self.client("psql", &["--quiet"], &["--file", &file(folder, ROLES)]).await;
+        let dump = file(folder, DUMP);
+        self.client("pg_restore", &["--exit-on-error", "--no-owner"], &[&dump]).await;
+    }
+
+    /// Runs one of PostgreSQL's clients to its end.
+    async fn client(&self, name: &str, options: &[&str], files: &[&str]) {
+        let mut command = Command::new(self.plan.programs.join(name));
+        command.args(options).arg("--dbname").arg(self.url()).args(files);
+        let mut process = Process::start(name, command);
+        let status = process.wait_exit().await;
+        assert!(status.success(), "{name}: {status}\n{}", process.output());
+    }
+
     /// Sends SIGKILL to the server and all its sessions, like a power failure, except
     /// that what the system had accepted for writing stays.
     pub async fn kill9(&mut self) {
@@ -90,6 +121,10 @@ impl PrivatePostgres {
         self.plan.port = Some(server.port);
         self.process = Some(Process::of(server.process, self.plan.log.clone()));
     }
+}
+
+fn file(folder: &Path, name: &str) -> String {
+    folder.join(name).display().to_string()
 }
 
 /// The account for PostgreSQL; none unless the test runs as root.

@@ -29,6 +29,7 @@ mod pay_once;
 mod postgres;
 mod providers;
 mod redis_faults;
+mod restore;
 mod retention;
 mod retry;
 mod signals;

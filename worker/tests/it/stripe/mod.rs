@@ -13,6 +13,6 @@ mod mails;
 mod operators;
 mod rules;
 mod stories;
-mod stripe_api;
+pub(crate) mod stripe_api;
 pub(crate) mod worker;
 mod wrong_mode;
