@@ -13,6 +13,7 @@ use regimen_common::redis;
 use regimen_common::safety::Code;
 use regimen_common::telemetry::TelemetryConfig;
 use secrecy::SecretString;
+use url::Url;
 
 use crate::auth::AuthConfig;
 use crate::limits::UsageLimits;
@@ -59,6 +60,8 @@ pub struct IngressConfig {
     pub cautions_off: BTreeSet<Code>,
     /// Webhooks and payments.
     pub stripe: StripeConfig,
+    /// The operators' console, and the page to try the service out.
+    pub console: ConsoleConfig,
     /// The rules of callback URLs; none when workers have no `CALLBACK_SECRETS` to sign
     /// with.
     pub callbacks: Option<Rules>,
@@ -71,6 +74,68 @@ pub struct JobLimits {
     pub expires_in_seconds: f64,
     /// `PER_USER_RUNNING`: how many of one user's jobs may run at once.
     pub per_user: i64,
+}
+
+/// The settings of the console.
+#[derive(Debug, Clone)]
+pub struct ConsoleConfig {
+    /// `CONSOLE`: whether it has any route.
+    pub on: bool,
+    /// `DEMO`: whether `/try` is open to everybody.
+    pub demo: bool,
+    /// `SUPABASE_URL`, `SUPABASE_ANON_KEY`: signs operators in by e-mail and password.
+    pub supabase: Option<SupabaseConfig>,
+    /// `BUDGET_DAILY_USD`: what the overview compares the day's costs with; workers
+    /// enforce it.
+    pub daily_budget_usd: Option<f64>,
+    /// `CONSOLE_TRACE_URL`: the page of a trace, with `{trace_id}` in place of its id.
+    pub trace_url: Option<String>,
+}
+
+/// Where operators' passwords are checked.
+#[derive(Debug, Clone)]
+pub struct SupabaseConfig {
+    /// The project.
+    pub url: Url,
+    /// Its public key.
+    pub anon_key: SecretString,
+}
+
+impl ConsoleConfig {
+    /// Reads the variables; mistakes are recorded in `env`.
+    pub fn from_env(env: &mut Env, environment: Environment) -> Self {
+        const TRACE_ID: &str = "{trace_id}";
+        let is_development = environment == Environment::Development;
+        let (url, anon_key) = (env.url("SUPABASE_URL"), env.secret("SUPABASE_ANON_KEY"));
+        if let Some(url) = &url
+            && url.scheme() != "https"
+            && !is_development
+        {
+            env.error("SUPABASE_URL", "must be https outside development: passwords go there");
+        }
+        for (name, alone) in [
+            ("SUPABASE_URL", url.is_some() && anon_key.is_none()),
+            ("SUPABASE_ANON_KEY", anon_key.is_some() && url.is_none()),
+        ] {
+            if alone {
+                let found = "has no effect alone: nobody signs in to the console by password";
+                env.warn(name, found, "set SUPABASE_URL and SUPABASE_ANON_KEY, or neither");
+            }
+        }
+        let trace_url = env.text("CONSOLE_TRACE_URL");
+        if let Some(url) = &trace_url
+            && !(url.contains(TRACE_ID) && url.replace(TRACE_ID, "0").parse::<Url>().is_ok())
+        {
+            env.error("CONSOLE_TRACE_URL", "must be a web address with {trace_id} in it");
+        }
+        Self {
+            on: env.flag("CONSOLE", true),
+            demo: env.flag("DEMO", is_development),
+            supabase: url.zip(anon_key).map(|(url, anon_key)| SupabaseConfig { url, anon_key }),
+            daily_budget_usd: env.optional("BUDGET_DAILY_USD").filter(|usd: &f64| *usd >= 0.0),
+            trace_url,
+        }
+    }
 }
 
 /// The handling of words in the answer about allergies that are not understood.
@@ -131,6 +196,7 @@ impl IngressConfig {
             allergy_policy: env.or("ALLERGY_POLICY", AllergyPolicy::Tell),
             cautions_off: env.names("CAUTIONS_OFF", Code::ALL, Code::as_str),
             stripe: StripeConfig::from_env(env, environment),
+            console: ConsoleConfig::from_env(env, environment),
             callbacks: callbacks(env),
         };
         Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })

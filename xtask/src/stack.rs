@@ -47,6 +47,9 @@ pub(crate) enum StackError {
         /// The missing variable.
         variable: &'static str,
     },
+    /// No link to the console was made.
+    #[error("regimen-ingress console-link failed: {0}")]
+    Link(String),
     /// This stack uses real providers.
     #[error("this stack has no simulator")]
     NoSimulator,
@@ -293,6 +296,23 @@ impl Stack {
     /// The ingress did not report it.
     pub(crate) fn ingress_url(&self) -> Result<String, StackError> {
         self.ingress.address("INGRESS_URL")
+    }
+
+    /// A link that signs in to the console once, as `role`.
+    ///
+    /// # Errors
+    /// The ingress of `binaries` cannot make one.
+    pub(crate) fn console_link(&self, binaries: &Path, role: &str) -> Result<String, StackError> {
+        let mut command = Command::new(binaries.join("regimen-ingress"));
+        command.env("DATABASE_URL", self.servers.database_url());
+        command.args(["console-link", "--as", "xtask", "--role", role]);
+        command.args(["--url", &self.ingress_url()?]);
+        let output = command.output().map_err(|error| StackError::Link(error.to_string()))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(StackError::Link(said));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// The simulator's process id.

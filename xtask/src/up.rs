@@ -47,6 +47,12 @@ pub(crate) struct UpArgs {
     pub(crate) folder: Option<PathBuf>,
 }
 
+/// Where a stack's files are, and its programs.
+struct Folders<'a> {
+    files: &'a Path,
+    binaries: &'a Path,
+}
+
 /// The lifetime of the demo user's access token, seconds.
 const TOKEN_LIFE: u64 = 12 * 3600;
 
@@ -109,7 +115,10 @@ pub(crate) fn run(session: &Session, args: &UpArgs) -> Result<ExitCode, UpError>
     };
     let stack = plan.start(session, servers)?;
     stack.write_env(&folder)?;
-    let outcome = show(session, args, stack, &secrets, &folder);
+    session.say(format_args!("try it in a browser: {}/try", stack.ingress_url()?));
+    let binaries = session.workspace.binaries(profile);
+    let outcome =
+        show(session, args, stack, &secrets, &Folders { files: &folder, binaries: &binaries });
     if !(args.detach && outcome.is_ok()) {
         key_values::remove(&env_file(&folder))?;
     }
@@ -122,7 +131,7 @@ fn show(
     args: &UpArgs,
     stack: Stack,
     secrets: &Secrets,
-    folder: &Path,
+    folders: &Folders<'_>,
 ) -> Result<(), UpError> {
     let url = stack.ingress_url()?;
     let user = Uuid::new_v4();
@@ -131,14 +140,14 @@ fn show(
     let client = Client::new(&url, &claims.sign(&secrets.jwt));
     match demo::run(session, &client) {
         Err(DemoError::Interrupted(interrupted)) => return Err(interrupted.into()),
-        Err(source) => return Err(UpError::Demo { source, logs: folder.join("logs") }),
+        Err(source) => return Err(UpError::Demo { source, logs: folders.files.join("logs") }),
         Ok(()) => {}
     }
     if args.once {
         session.say("done; ending everything");
         return Ok(());
     }
-    let guide = guide(session, &stack, user, folder)?;
+    let guide = guide(session, &stack, user, folders)?;
     let _ = std::io::stdout().write_all(guide.as_bytes());
     if args.detach {
         session.say("everything stays up; `cargo xtask down` ends it");
@@ -167,15 +176,19 @@ fn guide(
     session: &Session,
     stack: &Stack,
     user: Uuid,
-    folder: &Path,
+    folders: &Folders<'_>,
 ) -> Result<String, StackError> {
     let (url, metrics) = (stack.ingress_url()?, stack.metrics_url()?);
-    let env = env_file(folder);
+    let link = stack.console_link(folders.binaries, "admin")?;
+    let env = env_file(folders.files);
     let env = session.workspace.show(&env);
-    let logs = folder.join("logs");
+    let logs = folders.files.join("logs");
     let logs = session.workspace.show(&logs);
     Ok(format!(
         "\
+Try it    {url}/try
+Console   {link}
+          (signs in once, within ten minutes; `regimen-ingress console-link` makes another)
 API       {url}          documentation {url}/docs
 Metrics   {metrics}/metrics
 Settings  {env} (addresses, secrets and process ids)

@@ -66,6 +66,42 @@ pub async fn providers(client: &impl GenericClient) -> Result<Vec<ProviderInUse>
         .collect()
 }
 
+/// A model with which workers of the fleet are configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfiguredModel {
+    /// Its provider.
+    pub provider: String,
+    /// The configured id.
+    pub model: String,
+    /// How many workers name it.
+    pub workers: i64,
+}
+
+/// The models with which some worker is configured.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn in_use(client: &impl GenericClient) -> Result<Vec<ConfiguredModel>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- models in use
+             select provider, model, count(*) as workers from regimen.models_in_use
+             where seen_at > now() - make_interval(secs => $1)
+             group by provider, model order by provider, model",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&FRESH.as_secs_f64()]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ConfiguredModel {
+                provider: row.try_get("provider")?,
+                model: row.try_get("model")?,
+                workers: row.try_get("workers")?,
+            })
+        })
+        .collect()
+}
+
 /// The retirement of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndOfLife {

@@ -53,13 +53,13 @@ impl AdminTable {
     /// # Errors
     /// Postgres is away, or has no such table.
     pub async fn look_up(&self, caller: Caller) -> Result<Caller, ApiError> {
-        let (Some(statement), Role::User, Some(user)) =
+        let (Some(statement), Role::User | Role::Viewer, Some(user)) =
             (&self.statement, caller.role, caller.user_id)
         else {
             return Ok(caller);
         };
         let is_admin = self.is_admin(statement, user).await?;
-        Ok(Caller { role: if is_admin { Role::Admin } else { Role::User }, ..caller })
+        Ok(Caller { role: if is_admin { Role::Admin } else { caller.role }, ..caller })
     }
 
     async fn is_admin(&self, statement: &str, user: Uuid) -> Result<bool, ApiError> {

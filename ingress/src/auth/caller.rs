@@ -11,6 +11,8 @@ use crate::error::ApiError;
 pub enum Role {
     /// A signed-in user: own data only.
     User,
+    /// A signed-in user who may look at the console: own data otherwise.
+    Viewer,
     /// A signed-in operator: own data, and the admin routes.
     Admin,
     /// A trusted backend: acts for the user it names, and the admin routes.
@@ -43,7 +45,7 @@ impl Caller {
 
     fn user_of(&self, named: Option<Uuid>) -> Result<Uuid, ApiError> {
         match self.role {
-            Role::User | Role::Admin => {
+            Role::User | Role::Viewer | Role::Admin => {
                 self.refuse_other(named)?;
                 self.user_id.ok_or_else(|| AuthError::NotAUser.into())
             }
@@ -62,7 +64,7 @@ impl Caller {
     pub fn is_admin(&self) -> bool {
         match self.role {
             Role::Admin | Role::Service => true,
-            Role::User => false,
+            Role::User | Role::Viewer => false,
         }
     }
 
@@ -75,7 +77,7 @@ impl Caller {
     pub(super) fn named_also(self, named: Option<Uuid>) -> Result<Self, ApiError> {
         match (self.role, named) {
             (_, None) => Ok(self),
-            (Role::User | Role::Admin, Some(_)) => {
+            (Role::User | Role::Viewer | Role::Admin, Some(_)) => {
                 self.refuse_other(named)?;
                 Ok(self)
             }

@@ -46,7 +46,7 @@ impl Claims {
         }
         let user_id = self.sub.as_deref().and_then(|sub| Uuid::try_parse(sub).ok());
         let user_id = user_id.filter(|id| !id.is_nil()).ok_or(AuthError::NotAUser)?;
-        let role = if is_admin(&self.app_metadata) { Role::Admin } else { Role::User };
+        let role = role_of(&self.app_metadata);
         Ok(Caller { user_id: Some(user_id), email: self.email.and_then(usable_email), role })
     }
 
@@ -64,14 +64,19 @@ impl Claims {
     }
 }
 
-/// `app_metadata.role` is "admin", or `app_metadata.roles` holds it.
-fn is_admin(app_metadata: &Value) -> bool {
-    let admin = |value: &Value| value.as_str() == Some("admin");
-    app_metadata.get("role").is_some_and(admin)
-        || app_metadata
-            .get("roles")
-            .and_then(Value::as_array)
-            .is_some_and(|roles| roles.iter().any(admin))
+/// The highest role that `app_metadata.role` is, or `app_metadata.roles` holds.
+fn role_of(app_metadata: &Value) -> Role {
+    let one = app_metadata.get("role");
+    let more = app_metadata.get("roles").and_then(Value::as_array);
+    let has = |name: &str| {
+        let is = |value: &Value| value.as_str() == Some(name);
+        one.is_some_and(is) || more.is_some_and(|roles| roles.iter().any(is))
+    };
+    match (has("admin"), has("viewer")) {
+        (true, _) => Role::Admin,
+        (false, true) => Role::Viewer,
+        (false, false) => Role::User,
+    }
 }
 
 fn usable_email(email: String) -> Option<String> {
@@ -138,6 +143,9 @@ mod tests {
         assert_eq!(role(json!({"app_metadata": {"roles": "admin"}})), Role::User);
         assert_eq!(role(json!({"app_metadata": "admin"})), Role::User);
         assert_eq!(role(json!({"user_metadata": {"role": "admin"}})), Role::User);
+        assert_eq!(role(json!({"app_metadata": {"role": "viewer"}})), Role::Viewer);
+        let both = json!({"app_metadata": {"role": "viewer", "roles": ["admin"]}});
+        assert_eq!(role(both), Role::Admin);
     }
 
     #[test]

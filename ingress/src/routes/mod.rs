@@ -21,6 +21,7 @@ use regimen_common::db::StatementLimits;
 use regimen_common::db::limits::within;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::console;
 use crate::openapi::{self, Document};
 use crate::state::AppState;
 
@@ -29,10 +30,12 @@ pub fn is_flood_exempt(path: &str) -> bool {
     [health::FLOOD_EXEMPT, stripe::FLOOD_EXEMPT].iter().any(|exempt| exempt.contains(&path))
 }
 
-/// Every route of the API. Each module sets the limits beside its routes.
+/// Every route of the API, and the console's pages, which the API's description does not
+/// tell of. Each module sets the limits beside its routes.
 pub fn router(state: AppState) -> Router {
     let (routes, collected) = described(&state).split_for_parts();
     routes
+        .merge(console::router(&state))
         .layer(from_fn(wait_for_postgres_within_limits))
         .layer(Extension(Document::of(&collected, is_flood_exempt)))
         .with_state(state)

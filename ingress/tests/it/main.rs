@@ -9,6 +9,7 @@ mod attacks;
 mod billing;
 mod check;
 mod clocks;
+mod console;
 mod documentation;
 mod harness;
 mod idempotency;

@@ -6,6 +6,7 @@ pub mod model_usage;
 pub mod pauses;
 pub mod reconcile;
 pub mod retention;
+pub mod stats;
 pub mod stripe_import;
 pub mod stripe_reconcile;
 pub mod stripe_rules;
@@ -24,5 +25,6 @@ pub fn spawn(deps: &Arc<Deps>) {
     deps.tasks.spawn(model_usage::run(Arc::clone(deps)));
     deps.tasks.spawn(backfill::run(Arc::clone(deps)));
     deps.tasks.spawn(retention::run(Arc::clone(deps)));
+    deps.tasks.spawn(stats::run(Arc::clone(deps)));
     deps.tasks.spawn(erasure::run(Arc::clone(deps)));
 }

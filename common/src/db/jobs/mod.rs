@@ -20,6 +20,7 @@ pub(super) mod read;
 mod ready;
 mod reconcile;
 mod release;
+mod search;
 mod watch;
 
 pub use accept::{Acceptance, Idempotency, NewJob, NewJobs, Replay, accept, answered_before};
@@ -38,11 +39,12 @@ pub use events::append_event;
 pub use finish::{Ended, Success, fail, retry_later, saved_in, succeed};
 pub use forget::{AnswerKey, OverAnswers, forget_answers};
 pub use learnt::keep_learnt;
-pub use operate::{Listed, OperatorFilter, Retried, Traces, of_everybody, retry, traces};
-pub use read::{JobRow, ListFilter, generation_of, job, jobs_of_user, revisions};
+pub use operate::{RawReply, Retried, Traces, raw_reply, retry, traces};
+pub use read::{JobRow, ListFilter, generation_of, job, jobs_of_user, revisions, targets};
 pub use ready::{LostMessages, ReadyPage, ReadyUsers, dispatch_ready, redispatch_lost};
 pub use reconcile::{LostLeases, Overdue, expire_overdue, recover_leases};
 pub use release::{lose, release};
+pub use search::{Found, Listed, OperatorFilter, WINDOW, first_id, of_everybody, search, time_of};
 pub use watch::{
     AttemptRow, CallbackRow, Details, HistoryLine, Line, Mark, details, histories, lines, marks,
 };

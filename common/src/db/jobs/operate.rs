@@ -1,74 +1,13 @@
-//! SQL for operators: reading all users' jobs, and retrying failed ones.
+//! SQL for operators: what only they see of a job, and retrying failed ones.
 
 use crate::db::{GenericClient, Transaction};
 use uuid::Uuid;
 
 use super::attempts::INHERITED;
 use super::dispatch::{NextJob, dispatch_next_or_later};
-use super::read::{COLUMNS, JobRow, named};
+use super::read::named;
 use crate::db::DbError;
-use crate::job::{JobClass, JobState};
-
-/// The jobs to list.
-#[derive(Debug, Clone, Default)]
-pub struct OperatorFilter {
-    /// Only in this state.
-    pub state: Option<JobState>,
-    /// Only those with this failure code (`error_code`).
-    pub reason: Option<String>,
-    /// Only of this user.
-    pub user_id: Option<Uuid>,
-    /// Only those accepted before this one.
-    pub before: Option<Uuid>,
-    /// The highest number.
-    pub limit: i64,
-}
-
-/// A job in a list of all users' jobs.
-#[derive(Debug, Clone)]
-pub struct Listed {
-    /// The job.
-    pub row: JobRow,
-    /// Its class.
-    pub class: JobClass,
-    /// The job as which it was retried.
-    pub retried_as: Option<Uuid>,
-}
-
-/// All users' jobs, newest first: ids are in the order of time.
-///
-/// # Errors
-/// The query failed.
-pub async fn of_everybody<C: GenericClient>(
-    client: &C,
-    filter: &OperatorFilter,
-) -> Result<Vec<Listed>, DbError> {
-    // Inlined, so that the indexes on one state are used; the names are our own.
-    let state = filter.state.map(|state| format!("and j.state = '{state}'")).unwrap_or_default();
-    let statement = client
-        .prepare_cached(&format!(
-            "-- jobs of everybody
-             select {COLUMNS}, j.class, r.retried_as
-             from regimen.jobs j left join regimen.job_retries r on r.job_id = j.id
-             where ($1::uuid is null or j.id < $1)
-               and ($2::text is null or j.error_code = $2)
-               and ($3::uuid is null or j.user_id = $3) {state}
-             order by j.id desc limit $4"
-        ))
-        .await?;
-    let rows = client
-        .query(&statement, &[&filter.before, &filter.reason, &filter.user_id, &filter.limit])
-        .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Listed {
-                row: JobRow::from_row(row, None)?,
-                class: named(row, "class")?,
-                retried_as: row.try_get("retried_as")?,
-            })
-        })
-        .collect()
-}
+use crate::job::JobState;
 
 /// The facts about a job that only operators see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +20,8 @@ pub struct Traces {
     pub worker_id: Option<String>,
     /// The number of lost workers.
     pub lost: i32,
+    /// The trace of the request that made it, as in the header `traceparent`.
+    pub trace_context: Option<String>,
 }
 
 /// These facts about a job; empty if there is no such job.
@@ -91,7 +32,7 @@ pub async fn traces<C: GenericClient>(client: &C, job_id: Uuid) -> Result<Traces
     let statement = client
         .prepare_cached(
             "-- traces
-             select j.worker_id, j.lost,
+             select j.worker_id, j.lost, j.trace_context,
                  (select retried_as from regimen.job_retries where job_id = j.id) as retried_as,
                  (select job_id from regimen.job_retries where retried_as = j.id) as retry_of
              from regimen.jobs j where j.id = $1",
@@ -105,6 +46,7 @@ pub async fn traces<C: GenericClient>(client: &C, job_id: Uuid) -> Result<Traces
         retry_of: row.try_get("retry_of")?,
         worker_id: row.try_get("worker_id")?,
         lost: row.try_get("lost")?,
+        trace_context: row.try_get("trace_context")?,
     })
 }
 
@@ -195,4 +137,42 @@ pub async fn retry(
         found => return Err(DbError::Rows { statement: "retry job", expected: 1, found }),
     }
     Ok(Retried::New { user_id, next: dispatch_next_or_later(tx, &[user_id], per_user).await? })
+}
+
+/// A reply as a provider sent it, for operators.
+#[derive(Debug, Clone)]
+pub struct RawReply {
+    /// The provider.
+    pub provider: String,
+    /// The model.
+    pub model: String,
+    /// The reply; none before it arrived, and when it is no longer kept.
+    pub text: Option<String>,
+}
+
+/// The raw reply of attempt `n` of a job.
+///
+/// # Errors
+/// The query failed.
+pub async fn raw_reply<C: GenericClient>(
+    client: &C,
+    job_id: Uuid,
+    n: i32,
+) -> Result<Option<RawReply>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- raw reply
+             select provider, model, raw_reply from regimen.job_attempts
+             where job_id = $1 and n = $2",
+        )
+        .await?;
+    let row = client.query_opt(&statement, &[&job_id, &n]).await?;
+    row.map(|row| {
+        Ok(RawReply {
+            provider: row.try_get("provider")?,
+            model: row.try_get("model")?,
+            text: row.try_get("raw_reply")?,
+        })
+    })
+    .transpose()
 }

@@ -1,5 +1,6 @@
 //! Reads jobs of one owner, or for operators of anybody.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use crate::db::GenericClient;
@@ -193,6 +194,25 @@ pub async fn jobs_of_user<C: GenericClient>(
         )
         .await?;
     rows.iter().map(|row| JobRow::from_row(row, None)).collect()
+}
+
+/// The targets for which the plans of jobs are built, as their workers read them.
+///
+/// # Errors
+/// The query failed.
+pub async fn targets<C: GenericClient>(
+    client: &C,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Value>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- targets
+             select id, coalesce(input -> 'targets', 'null') as targets from regimen.jobs
+             where id = any($1)",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&ids]).await?;
+    rows.iter().map(|row| Ok((row.try_get("id")?, row.try_get("targets")?))).collect()
 }
 
 /// The newest job of each kind of a user, for the legacy status route.

@@ -13,4 +13,5 @@ mod rules;
 mod shapes;
 mod shared;
 mod spending;
+mod stats;
 mod turns;

@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use regimen_common::db::Client;
 use regimen_common::db::billing::claims::{self, DueEvents};
 use regimen_common::db::billing::notices::{self, DueMails};
@@ -14,10 +15,11 @@ use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisone
 use regimen_common::db::billing::{events, profiles};
 use regimen_common::db::callbacks::{self, Due, Room};
 use regimen_common::db::erasure::{self, JobsAfter, LeftBehind};
-use regimen_common::db::jobs::{self, DeletedAccounts, Held, OverAnswers};
+use regimen_common::db::jobs::{self, DeletedAccounts, Held, OperatorFilter, OverAnswers};
 use regimen_common::db::retention::{self, Kept, Place};
-use regimen_common::db::{models, pauses, usage};
+use regimen_common::db::{models, pauses, stats, usage};
 use regimen_common::dispatch::Weights;
+use regimen_common::job::JobState;
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
@@ -258,12 +260,35 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     callbacks::health(looks.client).await.unwrap();
     looks.end("health of callbacks", 12_000).await;
 
+    console(&mut looks).await;
     removal(&mut looks).await;
     pauses::all(looks.client).await.unwrap();
     models::publish(looks.client, "w", &[]).await.unwrap();
     models::retiring(looks.client).await.unwrap();
     looks.end("pauses and models", 100).await;
     looks.found
+}
+
+/// What the operators' console asks, page by page.
+async fn console(looks: &mut Looks<'_>) {
+    let page = || OperatorFilter { limit: 51, ..OperatorFilter::default() };
+    let rare = || Some("rare".to_owned());
+    for (what, filter, most) in [
+        ("the newest jobs", page(), 600),
+        ("failed jobs, none", OperatorFilter { state: Some(JobState::Failed), ..page() }, 100),
+        ("queued jobs", OperatorFilter { state: Some(JobState::Queued), ..page() }, 1_500),
+        ("running jobs, 2,000", OperatorFilter { state: Some(JobState::Running), ..page() }, 8_000),
+        ("jobs of a user", OperatorFilter { user_id: Some(HEAVY), ..page() }, 1_500),
+        ("a rare provider, one window", OperatorFilter { provider: rare(), ..page() }, 50_000),
+    ] {
+        jobs::search(looks.client, &filter).await.unwrap();
+        looks.end(what, most).await;
+    }
+    let now = looks.client.query_one("select now()", &[]).await.unwrap().get(0);
+    stats::series(looks.client, now, TimeDelta::minutes(1)).await.unwrap();
+    stats::durations(looks.client, now).await.unwrap();
+    stats::providers(looks.client, now).await.unwrap();
+    looks.end("charts of no minute", 100).await;
 }
 
 /// What is over, and what deleted accounts left behind.

@@ -3,23 +3,20 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Listed, OperatorFilter, Retried};
-use regimen_common::dispatch::notices::JobNotice;
-use regimen_common::job::{JobClass, JobEventKind, JobState};
+use regimen_common::db::jobs::{self, Listed, OperatorFilter};
+use regimen_common::job::{JobClass, JobState};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::{cut_before_next, page_size, record};
-use crate::announce::announce;
+use super::{cut_before_next, operator, page_size};
 use crate::auth::Admin;
-use crate::billing::operate::actor;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Id, Query, is_plain};
+use crate::operators::{self, Retry, no_job};
 use crate::state::AppState;
 use crate::views::JobView;
 
@@ -112,6 +109,7 @@ async fn list(
         user_id: query.user,
         before: query.cursor,
         limit: limit + 1,
+        ..OperatorFilter::default()
     };
     let client = state.db.get().await?;
     let mut rows = jobs::of_everybody(&client, &filter).await?;
@@ -137,7 +135,7 @@ async fn show(
 ) -> Result<Json<AdminJobDetails>, ApiError> {
     let client = state.db.get().await?;
     let mut found = jobs::details(&client, &[id]).await?;
-    let details = found.remove(&id).ok_or_else(|| not_found(id))?;
+    let details = found.remove(&id).ok_or_else(|| no_job(id))?;
     let traces = jobs::traces(&client, id).await?;
     let events = jobs::histories(&client, &[(id, 0)]).await?.remove(&(id, 0)).unwrap_or_default();
     let events = serde_json::value::to_raw_value(&events).map_err(ApiError::internal)?;
@@ -185,29 +183,9 @@ async fn retry(
     admin: Admin,
     Id(id): Id,
 ) -> Result<(StatusCode, Json<JobRetried>), ApiError> {
-    let (as_id, by, limits) = (Uuid::now_v7(), actor(&admin.0), &state.config.jobs);
-    let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
-    let retried =
-        jobs::retry(&tx, id, as_id, &by, limits.expires_in_seconds, limits.per_user).await?;
-    match retried {
-        Retried::Missing => Err(not_found(id)),
-        Retried::Refused(found) => Err(ApiError::Conflict(format!(
-            "job {id} is {found}; only what failed or expired is retried"
-        ))),
-        Retried::Before(id_before) => {
-            let body = JobRetried { id: id_before, retry_of: id, created: false };
-            Ok((StatusCode::OK, Json(body)))
-        }
-        Retried::New { user_id, next } => {
-            let detail = json!({ "retried_as": as_id, "user_id": user_id });
-            record(&tx, &admin, "retry_job", &id.to_string(), &detail).await?;
-            tx.commit().await?;
-            tokio::spawn(async move { state.queue.push_jobs(&next).await });
-            let body = JobRetried { id: as_id, retry_of: id, created: true };
-            Ok((StatusCode::ACCEPTED, Json(body)))
-        }
-    }
+    let Retry { id: as_id, created } = operators::retry_job(&state, &operator(&admin), id).await?;
+    let status = if created { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(JobRetried { id: as_id, retry_of: id, created })))
 }
 
 /// A job that was cancelled.
@@ -234,25 +212,7 @@ async fn cancel(
     admin: Admin,
     Id(id): Id,
 ) -> Result<(StatusCode, Json<JobCancelled>), ApiError> {
-    let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
-    let cancelled = Json(JobCancelled { id, status: JobState::Cancelled });
-    match jobs::cancel(&tx, id, Canceller::Operator, state.config.jobs.per_user).await? {
-        CancelOutcome::Missing => Err(not_found(id)),
-        CancelOutcome::Ended(JobState::Cancelled) => Ok((StatusCode::OK, cancelled)),
-        CancelOutcome::Ended(ended) => Err(ApiError::Conflict(format!(
-            "job {id} has ended as {ended} and stays so; there is nothing to cancel"
-        ))),
-        CancelOutcome::Cancelled { seq, next } => {
-            record(&tx, &admin, "cancel_job", &id.to_string(), &json!({})).await?;
-            tx.commit().await?;
-            let notice = JobNotice { job: id, seq, kind: JobEventKind::Cancelled };
-            tokio::spawn(announce(state.clone(), notice, next));
-            Ok((StatusCode::ACCEPTED, cancelled))
-        }
-    }
-}
-
-fn not_found(id: Uuid) -> ApiError {
-    ApiError::NotFound(format!("there is no job {id}"))
+    let changed = operators::cancel_job(&state, &operator(&admin), id).await?;
+    let status = if changed { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(JobCancelled { id, status: JobState::Cancelled })))
 }

@@ -1,6 +1,6 @@
 //! Operator actions, for the admin role and trusted backends only: every
-//! handler extracts [`Admin`] first. Each change is recorded in
-//! `regimen.admin_actions`, in the same transaction, and logged.
+//! handler extracts [`Admin`] first. [`crate::operators`] makes the changes and
+//! records them.
 
 pub mod actions;
 pub mod jobs;
@@ -8,15 +8,12 @@ pub mod pauses;
 pub mod spend;
 pub mod stripe_events;
 
-use regimen_common::db::DbError;
-use regimen_common::db::Transaction;
-use regimen_common::db::admin_actions::{self, Action};
-use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::auth::Admin;
 use crate::billing::operate::actor;
 use crate::error::ApiError;
+use crate::operators::Operator;
 use crate::state::AppState;
 
 const DEFAULT_PAGE: i64 = 50;
@@ -32,19 +29,8 @@ pub fn router() -> OpenApiRouter<AppState> {
         .merge(stripe_events::router())
 }
 
-/// Records an action in `tx`, and logs it.
-async fn record(
-    tx: &Transaction<'_>,
-    admin: &Admin,
-    name: &str,
-    target: &str,
-    detail: &Value,
-) -> Result<(), DbError> {
-    let actor = actor(&admin.0);
-    let action = Action { actor: &actor, name, target, detail };
-    admin_actions::begin(tx, &action, Some("done")).await?;
-    tracing::info!(actor, action = name, target, "an operator acted");
-    Ok(())
+fn operator(admin: &Admin) -> Operator {
+    Operator { actor: actor(&admin.0), reason: None }
 }
 
 fn page_size(limit: Option<i64>) -> Result<i64, ApiError> {

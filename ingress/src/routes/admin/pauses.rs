@@ -5,19 +5,16 @@ use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use regimen_common::db::pauses::{self, Pausable, Pause};
-use regimen_common::dispatch::List;
-use regimen_common::provider::ProviderName;
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::record;
+use super::operator;
 use crate::auth::Admin;
-use crate::billing::operate::actor;
 use crate::error::ApiError;
 use crate::extract::Name;
+use crate::operators::{self, known_provider, known_queue};
 use crate::state::AppState;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
@@ -97,7 +94,7 @@ async fn pause_queue(
     admin: Admin,
     Name(class): Name,
 ) -> Result<Json<PauseState>, ApiError> {
-    set(&state, &admin, Pausable::Queue, known_queue(&class)?.as_str(), true).await
+    set(&state, &admin, Pausable::Queue, known_queue(&class)?, true).await
 }
 
 /// Resume a queue
@@ -109,7 +106,7 @@ async fn resume_queue(
     admin: Admin,
     Name(class): Name,
 ) -> Result<Json<PauseState>, ApiError> {
-    set(&state, &admin, Pausable::Queue, known_queue(&class)?.as_str(), false).await
+    set(&state, &admin, Pausable::Queue, known_queue(&class)?, false).await
 }
 
 /// Pause a provider
@@ -179,25 +176,6 @@ async fn set(
     name: &str,
     paused: bool,
 ) -> Result<Json<PauseState>, ApiError> {
-    let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
-    let changed = pauses::set(&tx, what, name, paused, &actor(&admin.0)).await?;
-    let action = if paused { "pause" } else { "resume" };
-    let target = format!("{what}:{name}");
-    record(&tx, admin, action, &target, &json!({ "changed": changed })).await?;
-    tx.commit().await?;
+    let changed = operators::set_pause(state, &operator(admin), what, name, paused).await?;
     Ok(Json(PauseState { name: name.to_owned(), paused, changed }))
-}
-
-fn known_queue(class: &str) -> Result<List, ApiError> {
-    List::PAUSABLE.into_iter().find(|list| list.as_str() == class).ok_or_else(|| {
-        ApiError::NotFound("a queue that can be paused is pro, free or stripe".to_owned())
-    })
-}
-
-fn known_provider(name: &str) -> Result<&'static str, ApiError> {
-    let known = name.parse::<ProviderName>();
-    known
-        .map(ProviderName::as_str)
-        .map_err(|_| ApiError::NotFound(format!("a provider is one of {}", ProviderName::list())))
 }

@@ -4,17 +4,17 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use regimen_common::db::billing::events::{self, EventState, Replayed, Summary};
+use regimen_common::db::billing::events::{self, EventState, Summary};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{cut_before_next, page_size, record};
+use super::{cut_before_next, operator, page_size};
 use crate::auth::Admin;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Name, Query, is_plain};
+use crate::operators;
 use crate::state::AppState;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
@@ -154,23 +154,6 @@ async fn replay(
     admin: Admin,
     Name(id): Name,
 ) -> Result<(StatusCode, Json<EventReplayed>), ApiError> {
-    let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
-    match events::replay(&tx, &id, state.config.stripe.mode).await? {
-        Replayed::Again(was) => {
-            let detail = json!({ "was": was.as_str() });
-            record(&tx, &admin, "replay_stripe_event", &id, &detail).await?;
-            tx.commit().await?;
-            Ok((StatusCode::ACCEPTED, Json(EventReplayed { id, was: was.as_str() })))
-        }
-        Replayed::Held => Err(ApiError::Conflict(
-            "a worker is applying this event right now; look at it again in a minute".to_owned(),
-        )),
-        Replayed::NotOurs => Err(ApiError::Conflict(
-            "this event is of the other mode (live or test) or of another account; it is applied \
-             only once STRIPE_LIVEMODE says that it is of ours"
-                .to_owned(),
-        )),
-        Replayed::Missing => Err(ApiError::NotFound("no event with this id was stored".to_owned())),
-    }
+    let was = operators::replay_event(&state, &operator(&admin), &id).await?;
+    Ok((StatusCode::ACCEPTED, Json(EventReplayed { id, was })))
 }

@@ -2,6 +2,7 @@
 //! passes, and none makes a 500.
 
 mod bodies;
+mod console;
 mod crowds;
 mod heads;
 mod honest;

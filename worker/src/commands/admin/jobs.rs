@@ -75,6 +75,7 @@ impl Filter {
             user_id: self.user,
             before,
             limit: i64::from(self.limit),
+            ..OperatorFilter::default()
         }
     }
 }

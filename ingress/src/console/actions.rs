@@ -1,0 +1,305 @@
+//! What an operator can do, one thing at a time: a page says what will happen and asks
+//! for the reason, and its form does it. Both are at one address.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use regimen_common::db::console;
+use regimen_common::db::jobs;
+use regimen_common::db::pauses::Pausable;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::fault::Answer;
+use super::form::Form;
+use super::limit::{Limit, limited};
+use super::page::{Frame, html};
+use super::session::{Act, Session};
+use crate::error::ApiError;
+use crate::extract::is_plain;
+use crate::operators::{self, Operator};
+use crate::state::AppState;
+
+/// The routes; each action is counted.
+pub(super) fn router(state: &AppState) -> Router<AppState> {
+    limited(state, Limit::Act, Router::new().route("/console/act", get(ask).post(act)))
+}
+
+/// One action and its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Action {
+    Retry(Uuid),
+    Cancel(Uuid),
+    Pause(Pausable, String),
+    Resume(Pausable, String),
+    ReplayEvent(String),
+    ReplayCallback(Uuid),
+    ShowReply(Uuid, i32),
+    Revoke(Uuid),
+}
+
+/// What an action is, in words.
+struct Words {
+    title: String,
+    text: &'static str,
+    button: &'static str,
+    /// Whether it costs money or cannot be undone.
+    grave: bool,
+}
+
+impl Action {
+    /// Reads what `?do=` names.
+    fn read(form: &Form) -> Result<Self, ApiError> {
+        let id = |name: &str| {
+            let id = form.parse::<Uuid>(name, "must be an id")?;
+            id.ok_or_else(|| ApiError::field(format!("?{name}"), "is required"))
+        };
+        let name = |name: &str| {
+            let value = form.get(name).filter(|value| is_plain(value));
+            let value = value.ok_or_else(|| ApiError::field(format!("?{name}"), "is required"));
+            value.map(str::to_owned)
+        };
+        let pausable = || {
+            let what = form.parse::<Pausable>("what", "must be queue, provider or model")?;
+            let what = what.ok_or_else(|| ApiError::field("?what", "is required"))?;
+            let name = name("name")?;
+            Ok::<_, ApiError>(match what {
+                Pausable::Queue => (what, operators::known_queue(&name)?.to_owned()),
+                Pausable::Provider => (what, operators::known_provider(&name)?.to_owned()),
+                Pausable::Model => (what, name),
+            })
+        };
+        Ok(match form.get("do").unwrap_or_default() {
+            "retry" => Self::Retry(id("job")?),
+            "cancel" => Self::Cancel(id("job")?),
+            "pause" => pausable().map(|(what, name)| Self::Pause(what, name))?,
+            "resume" => pausable().map(|(what, name)| Self::Resume(what, name))?,
+            "replay-event" => Self::ReplayEvent(name("event")?),
+            "replay-callback" => Self::ReplayCallback(id("job")?),
+            "show-reply" => {
+                let n = form.parse("n", "must be the number of an attempt")?;
+                Self::ShowReply(id("job")?, n.unwrap_or(1))
+            }
+            "revoke" => Self::Revoke(id("session")?),
+            _ => return Err(ApiError::NotFound("there is no such action".to_owned())),
+        })
+    }
+
+    /// The part of the console it belongs to.
+    fn part(&self) -> &'static str {
+        match self {
+            Self::Retry(_) | Self::Cancel(_) | Self::ShowReply(..) => "/console/jobs",
+            Self::Pause(..) | Self::Resume(..) => "/console/queues",
+            Self::ReplayEvent(_) | Self::ReplayCallback(_) => "/console/dead",
+            Self::Revoke(_) => "/console/audit",
+        }
+    }
+
+    fn words(&self) -> Words {
+        let words = |title: String, text, button, grave| Words { title, text, button, grave };
+        match self {
+            Self::Retry(id) => words(
+                format!("Retry job {id}"),
+                "A new job of the same user repeats the work. The calls to providers cost money \
+                 again; the user is not charged another generation.",
+                "Retry the job",
+                true,
+            ),
+            Self::Cancel(id) => words(
+                format!("Cancel job {id}"),
+                "The job ends without a plan, and stays so. A running call is dropped within a \
+                 second; what it cost is paid.",
+                "Cancel the job",
+                true,
+            ),
+            Self::Pause(what, name) => words(
+                format!("Pause {what} {name}"),
+                match what {
+                    Pausable::Queue => {
+                        "Jobs are accepted and wait; none of this queue is claimed until it is \
+                         resumed. Running jobs continue, and jobs that wait too long expire."
+                    }
+                    Pausable::Provider | Pausable::Model => {
+                        "It is not called until it is resumed; running calls continue. Jobs go to \
+                         the next provider."
+                    }
+                },
+                "Pause it",
+                false,
+            ),
+            Self::Resume(what, name) => words(
+                format!("Resume {what} {name}"),
+                match what {
+                    Pausable::Queue => "Its jobs are claimed again.",
+                    Pausable::Provider => {
+                        "It is called again; its cool-downs end and its breakers close. Do it once \
+                         the cause is corrected."
+                    }
+                    Pausable::Model => "It is called again.",
+                },
+                "Resume it",
+                false,
+            ),
+            Self::ReplayEvent(id) => words(
+                format!("Apply Stripe event {id} again"),
+                "Effects that are already applied do not happen twice.",
+                "Apply it again",
+                false,
+            ),
+            Self::ReplayCallback(id) => words(
+                format!("Send the callback of job {id} again"),
+                "Its receiver gets it under the same id as before.",
+                "Send it again",
+                false,
+            ),
+            Self::ShowReply(id, n) => words(
+                format!("Show the reply of attempt {n} of job {id}"),
+                "The provider's raw reply is about one person's health. That you saw it, and why, \
+                 is recorded.",
+                "Show the reply",
+                false,
+            ),
+            Self::Revoke(id) => words(
+                format!("End session {id}"),
+                "Whoever has this session is signed out with the next request.",
+                "End the session",
+                false,
+            ),
+        }
+    }
+
+    /// Does it; where to go from there, or what to show.
+    async fn perform(&self, state: &AppState, by: &Operator, session: &Session) -> Answer {
+        let to = |path: String| Redirect::to(&path).into_response();
+        Ok(match self {
+            Self::Retry(id) => {
+                let retry = operators::retry_job(state, by, *id).await?;
+                let done = if retry.created { "retried" } else { "retried-before" };
+                to(format!("/console/jobs/{}?done={done}", retry.id))
+            }
+            Self::Cancel(id) => {
+                operators::cancel_job(state, by, *id).await?;
+                to(format!("/console/jobs/{id}?done=cancelled"))
+            }
+            Self::Pause(what, name) => {
+                operators::set_pause(state, by, *what, name, true).await?;
+                to("/console/queues?done=paused".to_owned())
+            }
+            Self::Resume(what, name) => {
+                operators::set_pause(state, by, *what, name, false).await?;
+                to("/console/queues?done=resumed".to_owned())
+            }
+            Self::ReplayEvent(id) => {
+                operators::replay_event(state, by, id).await?;
+                to("/console/dead?done=replayed".to_owned())
+            }
+            Self::ReplayCallback(id) => {
+                operators::replay_callback(state, by, *id).await?;
+                to("/console/dead?done=replayed".to_owned())
+            }
+            Self::ShowReply(id, n) => show_reply(state, by, session, *id, *n).await?,
+            Self::Revoke(id) => {
+                let mut client = state.db.get().await?;
+                let tx = client.transaction().await?;
+                if !console::revoke(&tx, *id).await? {
+                    let detail = format!("there is no session {id}; it may have ended");
+                    return Err(ApiError::NotFound(detail).into());
+                }
+                by.record(&tx, "revoke_session", &id.to_string(), json!({})).await?;
+                tx.commit().await?;
+                to("/console/audit?done=revoked".to_owned())
+            }
+        })
+    }
+}
+
+#[derive(Template)]
+#[template(path = "console/act.html")]
+struct AskPage {
+    frame: Frame,
+    words: Words,
+    query: String,
+}
+
+async fn ask(session: Session, RawQuery(query): RawQuery) -> Answer {
+    session.require_admin()?;
+    let form = Form::read(query.unwrap_or_default().as_bytes());
+    let action = Action::read(&form)?;
+    let words = action.words();
+    let frame = Frame::within(action.part(), words.title.clone(), &session);
+    Ok(html(AskPage { frame, words, query: form.query_without(&[]) }.render()?).into_response())
+}
+
+async fn act(
+    State(state): State<AppState>,
+    RawQuery(query): RawQuery,
+    Act { session, operator, .. }: Act,
+) -> Answer {
+    let action = Action::read(&Form::read(query.unwrap_or_default().as_bytes()))?;
+    action.perform(&state, &operator, &session).await
+}
+
+#[derive(Template)]
+#[template(path = "console/reply.html")]
+struct ReplyPage {
+    frame: Frame,
+    job: Uuid,
+    n: i32,
+    provider: String,
+    model: String,
+    text: String,
+}
+
+/// The raw reply; that somebody looked is recorded first.
+async fn show_reply(
+    state: &AppState,
+    by: &Operator,
+    session: &Session,
+    job: Uuid,
+    n: i32,
+) -> Answer<Response> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    let found = jobs::raw_reply(&tx, job, n).await?;
+    let reply = found.as_ref().and_then(|found| found.text.clone()).ok_or_else(|| {
+        ApiError::NotFound(
+            "this attempt has no reply: it did not arrive, or its retention period is over"
+                .to_owned(),
+        )
+    })?;
+    by.record(&tx, "show_reply", &job.to_string(), json!({ "n": n })).await?;
+    tx.commit().await?;
+    let (provider, model) = found.map(|found| (found.provider, found.model)).unwrap_or_default();
+    let frame = Frame::within("/console/jobs", format!("Reply {n} of job {job}"), session);
+    let page = ReplyPage { frame, job, n, provider, model, text: reply };
+    Ok((StatusCode::OK, html(page.render()?)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_actions_on_known_things_are_read() {
+        let read = |query: &str| Action::read(&Form::read(query.as_bytes()));
+        let id = Uuid::from_u128(7);
+        assert_eq!(read(&format!("do=retry&job={id}")).unwrap(), Action::Retry(id));
+        let pause = read("do=pause&what=provider&name=openai").unwrap();
+        assert_eq!(pause, Action::Pause(Pausable::Provider, "openai".to_owned()));
+        for wrong in [
+            "",
+            "do=erase-all",
+            "do=retry",
+            "do=retry&job=x",
+            "do=pause&what=provider&name=evil",
+            "do=pause&what=queue&name=callbacks",
+            "do=pause&what=planet&name=mars",
+            "do=replay-event&event=evt_%00",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What operators do, through whichever door: the admin routes and the console. Each
+//! change and its record in `regimen.admin_actions` are one transaction.
+
+use regimen_common::db::admin_actions::{self, Action};
+use regimen_common::db::billing::events::{self, Replayed};
+use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Retried};
+use regimen_common::db::pauses::{self, Pausable};
+use regimen_common::db::{DbError, Transaction, dead};
+use regimen_common::dispatch::List;
+use regimen_common::dispatch::notices::JobNotice;
+use regimen_common::job::{JobEventKind, JobState};
+use regimen_common::provider::ProviderName;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::announce::announce;
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// Who acts, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// The name in the audit log.
+    pub actor: String,
+    /// The reason, if one was given.
+    pub reason: Option<String>,
+}
+
+impl Operator {
+    /// Records an action in `tx`, and logs it.
+    ///
+    /// # Errors
+    /// Nothing was recorded, so the action must not be carried out.
+    pub async fn record(
+        &self,
+        tx: &Transaction<'_>,
+        name: &str,
+        target: &str,
+        mut detail: Value,
+    ) -> Result<(), DbError> {
+        if let Some(reason) = &self.reason {
+            detail["reason"] = json!(reason);
+        }
+        let action = Action { actor: &self.actor, name, target, detail: &detail };
+        admin_actions::begin(tx, &action, Some("done")).await?;
+        tracing::info!(actor = self.actor, action = name, target, "an operator acted");
+        Ok(())
+    }
+}
+
+/// A job that was retried, now or before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// The job that repeats the work.
+    pub id: Uuid,
+    /// False if it had been retried before: nothing was changed now.
+    pub created: bool,
+}
+
+/// Retries a failed or expired job.
+///
+/// # Errors
+/// 404 if there is none, 409 if it has not failed.
+pub async fn retry_job(state: &AppState, by: &Operator, id: Uuid) -> Result<Retry, ApiError> {
+    let (as_id, limits) = (Uuid::now_v7(), &state.config.jobs);
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    let retried =
+        jobs::retry(&tx, id, as_id, &by.actor, limits.expires_in_seconds, limits.per_user).await?;
+    match retried {
+        Retried::Missing => Err(no_job(id)),
+        Retried::Refused(found) => Err(ApiError::Conflict(format!(
+            "job {id} is {found}; only what failed or expired is retried"
+        ))),
+        Retried::Before(before) => Ok(Retry { id: before, created: false }),
+        Retried::New { user_id, next } => {
+            let detail = json!({ "retried_as": as_id, "user_id": user_id });
+            by.record(&tx, "retry_job", &id.to_string(), detail).await?;
+            tx.commit().await?;
+            let queue = state.queue.clone();
+            tokio::spawn(async move { queue.push_jobs(&next).await });
+            Ok(Retry { id: as_id, created: true })
+        }
+    }
+}
+
+/// Cancels a job that waits or runs; false if it was cancelled before.
+///
+/// # Errors
+/// 404 if there is none, 409 if it has ended otherwise.
+pub async fn cancel_job(state: &AppState, by: &Operator, id: Uuid) -> Result<bool, ApiError> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    match jobs::cancel(&tx, id, Canceller::Operator, state.config.jobs.per_user).await? {
+        CancelOutcome::Missing => Err(no_job(id)),
+        CancelOutcome::Ended(JobState::Cancelled) => Ok(false),
+        CancelOutcome::Ended(ended) => Err(ApiError::Conflict(format!(
+            "job {id} has ended as {ended} and stays so; there is nothing to cancel"
+        ))),
+        CancelOutcome::Cancelled { seq, next } => {
+            by.record(&tx, "cancel_job", &id.to_string(), json!({})).await?;
+            tx.commit().await?;
+            let notice = JobNotice { job: id, seq, kind: JobEventKind::Cancelled };
+            tokio::spawn(announce(state.clone(), notice, next));
+            Ok(true)
+        }
+    }
+}
+
+/// Pauses or resumes; false when that changed nothing. Workers follow within about a
+/// second.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn set_pause(
+    state: &AppState,
+    by: &Operator,
+    what: Pausable,
+    name: &str,
+    paused: bool,
+) -> Result<bool, ApiError> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    let changed = pauses::set(&tx, what, name, paused, &by.actor).await?;
+    let action = if paused { "pause" } else { "resume" };
+    let target = format!("{what}:{name}");
+    by.record(&tx, action, &target, json!({ "changed": changed })).await?;
+    tx.commit().await?;
+    Ok(changed)
+}
+
+/// The queue of this name that can be paused.
+///
+/// # Errors
+/// 404 for any other name.
+pub fn known_queue(name: &str) -> Result<&'static str, ApiError> {
+    let known = List::PAUSABLE.into_iter().find(|list| list.as_str() == name);
+    known.map(List::as_str).ok_or_else(|| {
+        ApiError::NotFound("a queue that can be paused is pro, free or stripe".to_owned())
+    })
+}
+
+/// The provider of this name.
+///
+/// # Errors
+/// 404 for any other name.
+pub fn known_provider(name: &str) -> Result<&'static str, ApiError> {
+    let known = name.parse::<ProviderName>();
+    known
+        .map(ProviderName::as_str)
+        .map_err(|_| ApiError::NotFound(format!("a provider is one of {}", ProviderName::list())))
+}
+
+/// Has a stored Stripe event applied again; its state before.
+///
+/// # Errors
+/// 404 if it is not stored, 409 if it must not be applied here or is being applied.
+pub async fn replay_event(
+    state: &AppState,
+    by: &Operator,
+    id: &str,
+) -> Result<&'static str, ApiError> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    match events::replay(&tx, id, state.config.stripe.mode).await? {
+        Replayed::Again(was) => {
+            by.record(&tx, "replay_stripe_event", id, json!({ "was": was.as_str() })).await?;
+            tx.commit().await?;
+            Ok(was.as_str())
+        }
+        Replayed::Held => Err(ApiError::Conflict(
+            "a worker is applying this event right now; look at it again in a minute".to_owned(),
+        )),
+        Replayed::NotOurs => Err(ApiError::Conflict(
+            "this event is of the other mode (live or test) or of another account; it is applied \
+             only once STRIPE_LIVEMODE says that it is of ours"
+                .to_owned(),
+        )),
+        Replayed::Missing => Err(ApiError::NotFound("no event with this id was stored".to_owned())),
+    }
+}
+
+/// Has the callback of a job sent again.
+///
+/// # Errors
+/// 409 if there is none, or it waits to be sent anyway.
+pub async fn replay_callback(state: &AppState, by: &Operator, job: Uuid) -> Result<(), ApiError> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    if !dead::replay_callback(&tx, job).await? {
+        return Err(ApiError::Conflict(format!(
+            "job {job} has no callback, or one that waits to be sent anyway"
+        )));
+    }
+    by.record(&tx, "replay_callback", &job.to_string(), json!({})).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// 404 of a job.
+pub fn no_job(id: Uuid) -> ApiError {
+    ApiError::NotFound(format!("there is no job {id}"))
+}
