@@ -87,12 +87,12 @@ def objects_agree(objects, where):
         expect(safe and pod["securityContext"]["runAsNonRoot"], f"{where}: {name} may do too much")
         if kind == "Job":
             continue
-        grace, pause = pod["terminationGracePeriodSeconds"], 0
-        if "lifecycle" in container:
-            pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-        own = "DRAIN_SECONDS" if "worker" in name else "SHUTDOWN_GRACE_SECONDS"
-        wanted = pause + int(defaults[own])
-        expect(grace > wanted, f"{where}: {name} is killed after {grace} s, {own} needs {wanted}")
+        grace = pod["terminationGracePeriodSeconds"]
+        ingress = ("SHUTDOWN_DELAY_SECONDS", "SHUTDOWN_GRACE_SECONDS")
+        own = ("DRAIN_SECONDS",) if "worker" in name else ingress
+        wanted = sum(int(defaults[setting]) for setting in own)
+        needs = f"{' and '.join(own)} need {wanted}"
+        expect(grace > wanted, f"{where}: {name} is killed after {grace} s, {needs}")
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             port = container[probe]["httpGet"]["port"]
             ports = [one["name"] for one in container["ports"]]

@@ -62,6 +62,8 @@ pub struct PostgresPlan {
     pub max_connections: u32,
     /// Its port; a free one unless set.
     pub port: Option<u16>,
+    /// The port of the primary of which it is a streaming replica, if it has no data yet.
+    pub standby_of: Option<u16>,
 }
 
 /// A running private PostgreSQL.
@@ -90,7 +92,10 @@ impl PostgresPlan {
         }
         let data = folder.join(&self.data);
         if !data.join("PG_VERSION").exists() {
-            self.create(supervisor, &folder, &data)?;
+            match self.standby_of {
+                None => self.create(supervisor, &folder, &data)?,
+                Some(primary) => self.copy(supervisor, primary, &folder, &data)?,
+            }
         }
         let (mut tries, lingering_until) = (1, Instant::now() + LINGERING);
         loop {
@@ -154,6 +159,25 @@ impl PostgresPlan {
         std::fs::rename(&unfinished, data).map_err(failed(data))
     }
 
+    /// Copies the data of the primary, with the settings that make a standby of it.
+    fn copy(
+        &self,
+        supervisor: &impl Supervisor,
+        primary: u16,
+        folder: &Path,
+        data: &Path,
+    ) -> Result<(), PostgresError> {
+        let mut copy = self.command("pg_basebackup", folder);
+        copy.arg("--pgdata").arg(data).args(["--host=127.0.0.1", "--username=postgres"]);
+        copy.arg(format!("--port={primary}"));
+        copy.args(["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf"]);
+        if let Some(password) = &self.password {
+            copy.env("PGPASSWORD", password);
+        }
+        Process::run(supervisor, "pg_basebackup", copy, Output::Log(&self.log))?;
+        Ok(())
+    }
+
     fn serve(
         &self,
         supervisor: &impl Supervisor,
@@ -204,14 +228,15 @@ fn is_in_use(tail: &str) -> bool {
 }
 
 /// Whether the server with this process id reports that it is ready: `postmaster.pid`
-/// begins with the id, and its eighth line becomes `ready` (PostgreSQL's
+/// begins with the id, and its eighth line becomes `ready`, or `standby` (PostgreSQL's
 /// `utils/pidfile.h`).
 fn accepts_connections(data: &Path, pid: u32) -> bool {
     let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else {
         return false;
     };
     let mut lines = text.lines().map(str::trim);
-    lines.next() == Some(pid.to_string().as_str()) && lines.nth(6) == Some("ready")
+    lines.next() == Some(pid.to_string().as_str())
+        && matches!(lines.nth(6), Some("ready" | "standby"))
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {

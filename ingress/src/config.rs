@@ -18,6 +18,7 @@ use url::Url;
 use crate::auth::AuthConfig;
 use crate::limits::UsageLimits;
 use crate::middleware::LimitsConfig;
+use crate::serve::Ending;
 use crate::stripe_api::StripeConfig;
 use crate::watching::WatchingConfig;
 
@@ -48,8 +49,9 @@ pub struct IngressConfig {
     pub limits: LimitsConfig,
     /// Rate limits, quotas and the limit of the backlog.
     pub usage: UsageLimits,
-    /// `SHUTDOWN_GRACE_SECONDS`: how long open requests may finish after SIGTERM.
-    pub grace: Duration,
+    /// `SHUTDOWN_DELAY_SECONDS`: how long requests are still accepted after SIGTERM, and
+    /// `SHUTDOWN_GRACE_SECONDS`: how long open ones may finish after that.
+    pub ending: Ending,
     /// The settings of accepted jobs.
     pub jobs: JobLimits,
     /// The settings of watching jobs.
@@ -187,7 +189,15 @@ impl IngressConfig {
             auth: AuthConfig::from_env(env, environment),
             limits: LimitsConfig::from_env(env, environment),
             usage: UsageLimits::from_env(env),
-            grace: env.seconds("SHUTDOWN_GRACE_SECONDS", 20.0),
+            ending: Ending {
+                delay: Duration::from_secs_f64(env.number(
+                    "SHUTDOWN_DELAY_SECONDS",
+                    // No load balancer has to notice the end of a developer's process.
+                    if environment == Environment::Development { 0.0 } else { 5.0 },
+                    0.0..=600.0,
+                )),
+                grace: env.seconds("SHUTDOWN_GRACE_SECONDS", 20.0),
+            },
             jobs: JobLimits {
                 expires_in_seconds: env.number("QUEUE_EXPIRY_SECONDS", 900.0, 1.0..=86_400.0),
                 per_user: env.number("PER_USER_RUNNING", 2, 1..=1_000),

@@ -62,8 +62,8 @@ pub enum RunError {
     Socket(#[from] std::io::Error),
 }
 
-/// Serves the API until the first signal, then finishes open requests; at the second
-/// signal it stops at once.
+/// Serves the API until the first signal, sends its clients elsewhere, and finishes open
+/// requests; at the second signal it stops at once.
 ///
 /// # Errors
 /// `ADDRESS_FILE` cannot be written, a socket failed, or the ingress cannot work with the
@@ -111,7 +111,7 @@ pub async fn run(
     limits.max_connections =
         descriptors::room_for(limits.max_connections, config.database_pool_size);
     let app = middleware::wrap(routes::router(state), &limits, routes::is_flood_exempt);
-    let served = serve::serve(api, app, &limits, shutdown.drain.cancelled(), config.grace);
+    let served = serve::serve(api, app, &limits, &shutdown.drain, config.ending);
     tokio::select! {
         () = served => {}
         refused = db.refused() => return Err(refused.into()),

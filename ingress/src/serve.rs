@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::{HeaderValue, header};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::explained::Explained;
@@ -27,26 +29,40 @@ use crate::middleware::{HEADER_LINES, LimitsConfig, MAX_BUFFER_BYTES};
 /// Pause after a failed accept, usually a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` on `listener` until `shutdown` completes, then lets running
-/// requests finish for at most `grace`.
+/// How serving ends after the signal. Each response closes its connection from then on, so
+/// that load balancers and clients with connections of their own go elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending {
+    /// How long new connections are accepted. Without a delay nobody has to be sent
+    /// elsewhere: idle connections are closed at once.
+    pub delay: Duration,
+    /// How long the connections may take to end after that.
+    pub grace: Duration,
+}
+
+/// Serves `router` on `listener` until `shutdown` is cancelled, and then as `ending` says.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: &LimitsConfig,
-    shutdown: impl Future<Output = ()>,
-    grace: Duration,
+    shutdown: &CancellationToken,
+    ending: Ending,
 ) {
     let http = connection_settings(limits);
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(limits.max_connections));
-    tokio::pin!(shutdown);
+    let closing = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(ending.delay).await;
+    };
+    tokio::pin!(closing);
     loop {
         let accepted = tokio::select! {
-            () = &mut shutdown => break,
+            () = &mut closing => break,
             accepted = accept(&listener, &slots) => accepted,
         };
         let Some((stream, peer, slot)) = accepted else { continue };
-        let service = service_for(router.clone(), peer);
+        let service = service_for(router.clone(), peer, shutdown.clone());
         let stream = TokioIo::new(Explained::new(stream));
         let connection = graceful.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
@@ -59,7 +75,17 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+    let end = async {
+        if !ending.delay.is_zero() {
+            // A connection that is closed while a request is on its way would lose it. So
+            // each is left open until it was used once more, or was idle for as long as
+            // clients know that it may be.
+            let all = u32::try_from(limits.max_connections).unwrap_or(u32::MAX);
+            let _ = tokio::time::timeout(limits.header_timeout, slots.acquire_many(all)).await;
+        }
+        graceful.shutdown().await;
+    };
+    if tokio::time::timeout(ending.grace, end).await.is_err() {
         tracing::warn!("closing connections that did not finish within the grace period");
     }
 }
@@ -97,6 +123,7 @@ async fn accept(
 fn service_for(
     router: Router,
     peer: SocketAddr,
+    shutdown: CancellationToken,
 ) -> impl hyper::service::Service<
     hyper::Request<Incoming>,
     Response = axum::response::Response,
@@ -106,6 +133,14 @@ fn service_for(
     service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        let (answer, shutdown) = (router.clone().oneshot(request), shutdown.clone());
+        async move {
+            let mut response = answer.await?;
+            if shutdown.is_cancelled() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok(response)
+        }
     })
 }

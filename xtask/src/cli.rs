@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::alerts::{self, AlertsArgs, AlertsError};
 use crate::bench::{Bench, BenchError};
-use crate::chaos::{self, ChaosArgs, ChaosError};
+use crate::chaos::{self, ChaosArgs, ChaosError, FailoverArgs, PlayArgs};
 use crate::clock;
 use crate::down::{self, DownError};
 use crate::figures::{self, FiguresError};
@@ -85,6 +85,19 @@ enum Command {
     /// starts with it on its own schema; then this release migrates, and both work side by side.
     /// The report goes to target/chaos/report.md.
     Upgrade(UpgradeArgs),
+    /// Replace every process again and again under load, the new one first, and check that no
+    /// request is refused and that no stream misses an event.
+    ///
+    /// A load balancer that asks /readyz stands in front of the ingresses. The report goes to
+    /// target/chaos/report.md.
+    Restart(PlayArgs),
+    /// End the primary of a store under load, again and again, and check that its replica takes
+    /// over and that nothing is lost or done twice.
+    ///
+    /// The stores are real: a Redis Cluster, a Redis behind sentinels, or a PostgreSQL with a
+    /// streaming replica, started on free ports of this machine. The report goes to
+    /// target/chaos/report.md.
+    Failover(FailoverArgs),
     /// Play the faults that the alerts of deploy/monitoring are about, against a real Prometheus
     /// and Alertmanager.
     ///
@@ -172,6 +185,8 @@ impl Command {
             Self::Bench(bench) => bench.run(&session)?,
             Self::Chaos(args) => chaos::run(&session, &args)?,
             Self::Upgrade(args) => upgrade::run(&session, &args)?,
+            Self::Restart(args) => args.restart(&session)?,
+            Self::Failover(args) => args.run(&session)?,
             Self::Alerts(args) => alerts::run(&session, &args)?,
             Self::Load(args) => load::run(&session, &args)?,
         })

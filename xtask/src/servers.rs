@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::provision::Programs;
+use crate::psql::Psql;
 use crate::resp::{Connection, RespError};
 use crate::session::Session;
 use regimen_devtools::account::{Account, AccountError, stand_in};
@@ -12,6 +13,9 @@ use regimen_devtools::signal;
 
 /// Enough for the pools of several workers, the ingress and the test suites.
 const MAX_CONNECTIONS: u32 = 400;
+
+/// The folder of further Redis servers in that of a run.
+pub(crate) const MORE_REDIS: &str = "more-redis";
 
 /// Why the servers did not start.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +103,47 @@ impl Servers {
     /// It does not answer.
     pub(crate) fn redis(&self) -> Result<Connection, RespError> {
         Connection::open(self.redis.port, &self.passwords.redis)
+    }
+
+    /// The superuser's client of the database.
+    pub(crate) fn psql(&self) -> Psql {
+        Psql::new(&self.programs.postgres.folder, self.postgres.port, &self.passwords.postgres)
+    }
+
+    /// The password of Redis.
+    pub(crate) fn redis_password(&self) -> &str {
+        &self.passwords.redis
+    }
+
+    /// The plan of another standalone Redis.
+    pub(crate) fn redis_plan(&self, name: &str) -> RedisPlan {
+        self.parts().redis_plan(self.folder.join(MORE_REDIS).join(name), None)
+    }
+
+    /// Starts a streaming replica of PostgreSQL; the `number`th, so that each has data of
+    /// its own.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(crate) fn copy_postgres(
+        &self,
+        session: &Session,
+        number: u32,
+        port: Option<u16>,
+    ) -> Result<Postgres, ServersError> {
+        let mut plan = self.parts().postgres_plan(port);
+        plan.data = format!("{}-copy-{number}", plan.data);
+        plan.standby_of = Some(self.postgres.port);
+        Ok(plan.start(session)?)
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            programs: &self.programs,
+            account: self.account.as_ref(),
+            folder: &self.folder,
+            passwords: &self.passwords,
+        }
     }
 
     /// The URL of Redis.
@@ -227,8 +272,12 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     fn postgres(&self, session: &Session, port: Option<u16>) -> Result<Postgres, PostgresError> {
+        self.postgres_plan(port).start(session)
+    }
+
+    fn postgres_plan(&self, port: Option<u16>) -> PostgresPlan {
         let programs = &self.programs.postgres;
-        let plan = PostgresPlan {
+        PostgresPlan {
             programs: programs.folder.clone(),
             account: self.account.cloned(),
             folder: postgres_folder(self.folder),
@@ -239,8 +288,8 @@ impl Parts<'_> {
             durable: true,
             max_connections: MAX_CONNECTIONS,
             port,
-        };
-        plan.start(session)
+            standby_of: None,
+        }
     }
 
     fn redis(
@@ -249,15 +298,18 @@ impl Parts<'_> {
         home: RedisHome,
         port: Option<u16>,
     ) -> Result<Redis, RedisError> {
-        let plan = RedisPlan {
+        self.redis_plan(home.folder(self.folder), port).start(session)
+    }
+
+    fn redis_plan(&self, folder: PathBuf, port: Option<u16>) -> RedisPlan {
+        RedisPlan {
             program: self.programs.redis.path.clone(),
-            folder: home.folder(self.folder),
+            folder,
             log: self.log("redis.log"),
             role: Role::Alone,
             password: Some(self.passwords.redis.clone()),
             port,
-        };
-        plan.start(session)
+        }
     }
 
     fn log(&self, name: &str) -> PathBuf {

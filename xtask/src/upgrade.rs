@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 
 use crate::binaries;
-use crate::chaos::{self, ChaosError};
+use crate::chaos::{self, ChaosError, Scenario};
 use crate::session::Session;
 use crate::workspace::Profile;
 use regimen_devtools::process::{Output, Process, ProcessError};
@@ -60,7 +60,7 @@ pub(crate) fn run(session: &Session, args: &UpgradeArgs) -> Result<ExitCode, Upg
             build_older(session, &args.from, profile)?
         }
     };
-    let kept = chaos::upgrade(session, &old, args.minutes, args.seed, profile)?;
+    let kept = chaos::play(session, Scenario::Upgrade(old), args.minutes, args.seed, profile)?;
     Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

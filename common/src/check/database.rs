@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use secrecy::SecretString;
 
 use super::http::of_skew;
 use super::{Finding, Level, Look, look, skew};
@@ -14,6 +13,9 @@ use crate::config::Environment;
 use crate::db::app_indexes::{APP_INDEXES, IndexState};
 use crate::db::{self, Client, DbError, StatementLimits, migrate};
 use crate::start;
+
+/// The hosts of Supabase's pooler.
+const SUPAVISOR: &str = ".pooler.supabase.com";
 
 /// Nothing here is worth waiting for long.
 const LIMITS: StatementLimits = StatementLimits {
@@ -147,7 +149,7 @@ fn tls(url: &SecretString, environment: Environment) -> Result<Finding, DbError>
     let subject = "Postgres TLS";
     Ok(if db::verifies_tls(url)? {
         Finding::ok(subject, "encrypted; certificate and host name are verified")
-    } else if host(url).is_none_or(|host| is_near(&host)) {
+    } else if db::hosts(url)?.iter().all(|host| is_near(host)) {
         Finding::ok(subject, "in the clear, to an address of this machine or network")
     } else if environment == Environment::Development {
         Finding::ok(subject, "in the clear; fine for development")
@@ -155,10 +157,6 @@ fn tls(url: &SecretString, environment: Environment) -> Result<Finding, DbError>
         let found = "in the clear, to another network: whoever is on the way reads everything";
         Finding::warn(subject, found, "add ?sslmode=require to DATABASE_URL")
     })
-}
-
-fn host(url: &SecretString) -> Option<String> {
-    Some(Url::parse(url.expose_secret()).ok()?.host_str()?.to_owned())
 }
 
 /// Whether a host is this machine or in a network of one's own, as far as its
@@ -349,7 +347,7 @@ async fn room(client: &Client, url: &SecretString, pools: Pools) -> Result<Findi
     let subject = "Postgres connections";
     let advice = "lower DATABASE_POOL_SIZE, or raise max_connections or the limit of the role; two \
                   of each binary are there during a rolling restart";
-    if host(url).is_some_and(|host| host.ends_with(".pooler.supabase.com"))
+    if db::hosts(url).is_ok_and(|hosts| hosts.iter().any(|host| host.ends_with(SUPAVISOR)))
         && each > SUPABASE_POOLER
     {
         let found = format!(

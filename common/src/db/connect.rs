@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -10,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
+use tokio_postgres::config::{Host, TargetSessionAttrs};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{CancelToken, Client, Config, NoTls, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -21,8 +23,11 @@ use super::planner;
 use super::pool::Pool;
 use super::pooler::{self, Sessions};
 
-/// The time limit of opening a connection, TLS and authentication included.
+/// The time limit of opening a connection, TLS and authentication included. Several
+/// servers share it, so that a silent one leaves time for the next,
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
+/// but each gets this much.
+const LEAST: Duration = Duration::from_secs(1);
 /// How long sent bytes may stay unacknowledged before the peer counts as dead.
 const PEER_TIMEOUT: Duration = Duration::from_secs(15);
 /// After this time without a byte, keepalive probes are sent, in this interval and
@@ -77,6 +82,20 @@ pub fn heartbeat_pool(url: &SecretString) -> Result<Pool, DbError> {
     Pool::new(url, 1, "regimen-worker-heartbeat", StatementLimits::REQUEST, "heartbeat")
 }
 
+/// The hosts of `url`, without paths of sockets.
+///
+/// # Errors
+/// The URL is unusable.
+pub fn hosts(url: &SecretString) -> Result<Vec<String>, DbError> {
+    let settings = Settings::read(url, "")?;
+    let hosts = settings.servers.iter().flat_map(Config::get_hosts);
+    let named = |host: &Host| match host {
+        Host::Tcp(name) => Some(name.clone()),
+        Host::Unix(_) => None,
+    };
+    Ok(hosts.filter_map(named).collect())
+}
+
 /// Whether connections to `url` are encrypted and the server's name is verified.
 ///
 /// # Errors
@@ -105,16 +124,19 @@ pub async fn connect(url: &SecretString, application_name: &str) -> Result<Clien
     in_time.unwrap_or(Err(DbError::TimedOut { asked: Asked::Connection, limit }))
 }
 
-/// The server of connections, and their session settings.
+/// The servers of connections, and their session settings.
 pub(super) struct Endpoint {
-    config: Config,
+    /// One for each host of the URL: a primary and those that may succeed it.
+    servers: Vec<Config>,
+    /// The one that the last connection reached.
+    current: AtomicUsize,
     tls: Option<MakeRustlsConnect>,
     session: String,
 }
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Endpoint").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Endpoint").field("servers", &self.servers).finish_non_exhaustive()
     }
 }
 
@@ -123,7 +145,7 @@ impl Endpoint {
         let settings = Settings::read(url, application_name)?;
         let tls = settings.tls()?;
         let session = format!("{SESSION};\n{};\n{PROCESS}", planner::SESSION);
-        Ok(Self { config: settings.config, tls, session })
+        Ok(Self { servers: settings.servers, current: AtomicUsize::new(0), tls, session })
     }
 
     /// Sets limits on the server. Stricter limits of a role or database stay.
@@ -143,12 +165,27 @@ impl Endpoint {
         self
     }
 
-    /// A new connection, and the task that drives it.
+    /// A new connection, and the task that drives it: to the server of the last one, or
+    /// else to the next that accepts writes.
     pub(super) async fn open(&self) -> Result<(Client, JoinHandle<()>), DbError> {
-        match &self.tls {
-            Some(tls) => open(&self.config, tls.clone()).await,
-            None => open(&self.config, NoTls).await,
+        let (servers, first) = (self.servers.len(), self.current.load(Ordering::Relaxed));
+        let turns = (first..servers).chain(0..first);
+        let mut failure = DbError::Url;
+        for turn in turns {
+            let Some(server) = self.servers.get(turn) else { continue };
+            let opened = match &self.tls {
+                Some(tls) => open(server, tls.clone(), share(servers)).await,
+                None => open(server, NoTls, share(servers)).await,
+            };
+            match opened {
+                Ok(opened) => {
+                    self.current.store(turn, Ordering::Relaxed);
+                    return Ok(opened);
+                }
+                Err(error) => failure = error,
+            }
         }
+        Err(failure)
     }
 
     /// Sets a session up; returns its server process. Uses a statement instead of a
@@ -180,17 +217,27 @@ async fn process(client: &Client, sql: &str) -> Result<i32, tokio_postgres::Erro
     Ok(value.unwrap_or_default())
 }
 
-async fn open<T>(config: &Config, tls: T) -> Result<(Client, JoinHandle<()>), DbError>
+/// The time of one server of several.
+fn share(servers: usize) -> Duration {
+    let servers = u32::try_from(servers).unwrap_or(u32::MAX);
+    CREATE_TIMEOUT.checked_div(servers).unwrap_or(CREATE_TIMEOUT).max(LEAST)
+}
+
+async fn open<T>(
+    config: &Config,
+    tls: T,
+    limit: Duration,
+) -> Result<(Client, JoinHandle<()>), DbError>
 where
     T: MakeTlsConnect<Socket>,
     T::TlsConnect: Send,
     T::Stream: Send + 'static,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    let connecting = tokio::time::timeout(CREATE_TIMEOUT, config.connect(tls));
+    let connecting = tokio::time::timeout(limit, config.connect(tls));
     let (client, connection) = connecting
         .await
-        .map_err(|_| DbError::TimedOut { asked: Asked::Connection, limit: CREATE_TIMEOUT })?
+        .map_err(|_| DbError::TimedOut { asked: Asked::Connection, limit })?
         .map_err(DbError::Unreachable)?;
     let task = tokio::spawn(async move {
         // The client's user sees the failure too and decides what it means.
@@ -203,19 +250,39 @@ where
 
 /// The URL's settings for our driver and TLS library.
 struct Settings {
-    config: Config,
+    servers: Vec<Config>,
     verify: bool,
     roots: Option<PathBuf>,
 }
 
 impl Settings {
+    /// Of several servers only one that accepts writes is of use.
+    fn read(url: &SecretString, application_name: &str) -> Result<Self, DbError> {
+        let one = |url: String| Self::of_one_host(url, application_name);
+        let hosts: Vec<Self> =
+            each_host(url.expose_secret()).into_iter().map(one).collect::<Result<_, _>>()?;
+        let (several, limit) = (hosts.len() > 1, share(hosts.len()));
+        let mut settings = Self { servers: Vec::new(), verify: false, roots: None };
+        for host in hosts {
+            settings.verify |= host.verify;
+            settings.roots = settings.roots.or(host.roots);
+            settings.servers.extend(host.servers);
+        }
+        for server in &mut settings.servers {
+            server.connect_timeout(limit);
+            if several {
+                server.target_session_attrs(TargetSessionAttrs::ReadWrite);
+            }
+        }
+        Ok(settings)
+    }
+
     /// Removes `sslrootcert` from the URL and turns libpq's `verify-*` modes into
     /// `require`: the driver knows neither, and our TLS always verifies.
-    fn read(url: &SecretString, application_name: &str) -> Result<Self, DbError> {
-        let mut text = url.expose_secret().to_owned();
+    fn of_one_host(mut text: String, application_name: &str) -> Result<Self, DbError> {
         let mut verify = false;
         let mut roots = None;
-        // Only the driver can parse a key=value string and a list of hosts.
+        // Only the driver can parse a key=value string.
         if let Ok(mut url) = Url::parse(&text) {
             let mut kept = Vec::new();
             // The rest stays byte for byte, because the driver does not read + as a
@@ -242,12 +309,12 @@ impl Settings {
         if verify {
             config.ssl_mode(tokio_postgres::config::SslMode::Require);
         }
-        config.application_name(application_name).connect_timeout(CREATE_TIMEOUT);
+        config.application_name(application_name);
         config.tcp_user_timeout(PEER_TIMEOUT);
         let (idle, interval, times) = KEEPALIVE;
         config.keepalives(true).keepalives_idle(idle).keepalives_interval(interval);
         config.keepalives_retries(times);
-        Ok(Self { config, verify, roots })
+        Ok(Self { servers: vec![config], verify, roots })
     }
 
     fn tls(&self) -> Result<Option<MakeRustlsConnect>, DbError> {
@@ -267,6 +334,18 @@ impl Settings {
             .with_no_client_auth();
         Ok(Some(MakeRustlsConnect::new(config)))
     }
+}
+
+/// One URL for each of the comma-separated hosts of a URL; anything else as it is.
+fn each_host(text: &str) -> Vec<String> {
+    let Some((scheme, rest)) = text.split_once("://") else { return vec![text.to_owned()] };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let (login, hosts) = match authority.rsplit_once('@') {
+        Some((login, hosts)) => (format!("{login}@"), hosts),
+        None => (String::new(), authority),
+    };
+    hosts.split(',').map(|host| format!("{scheme}://{login}{host}{path}")).collect()
 }
 
 /// The name of one `name=value` pair of a query, and its decoded value.
@@ -313,7 +392,7 @@ mod tests {
         ] {
             let settings = read(&format!("postgres://u@db.example.test/app{mode}")).unwrap();
             assert_eq!(settings.verify, verify, "{mode}");
-            assert_eq!(settings.config.get_ssl_mode() == SslMode::Require, verify, "{mode}");
+            assert_eq!(settings.servers[0].get_ssl_mode() == SslMode::Require, verify, "{mode}");
             assert_eq!(settings.tls().unwrap().is_some(), verify, "{mode}");
         }
         let settings = read("host=db.example.test user=u sslmode=require").unwrap();
@@ -324,21 +403,46 @@ mod tests {
     fn the_rest_of_the_url_reaches_the_driver() {
         let url = "postgres://user:p%40ss%2Fword@one.test:6000/app?sslmode=disable\
                    &options=-c%20search_path%3Da&target_session_attrs=read-write";
-        let config = read(url).unwrap().config;
+        let config = read(url).unwrap().servers.remove(0);
         assert_eq!(config.get_password(), Some(&b"p@ss/word"[..]));
         assert_eq!(config.get_options(), Some("-c search_path=a"));
         assert_eq!(config.get_ports(), [6000]);
         assert_eq!(config.get_dbname(), Some("app"));
         assert_eq!(config.get_application_name(), Some("test"));
-        let two = read("postgres://u@one.test:1,two.test:2/app").unwrap().config;
-        assert_eq!(two.get_ports(), [1, 2]);
+    }
+
+    #[test]
+    fn each_of_several_hosts_has_the_whole_url_and_must_accept_writes() {
+        let url =
+            "postgres://u:p%40s@one.test:1,two.test/app?sslmode=verify-full&connect_timeout=9";
+        let settings = read(url).unwrap();
+        assert!(settings.verify);
+        let told: Vec<_> = settings
+            .servers
+            .iter()
+            .map(|server| (server.get_hosts().to_vec(), server.get_ports().to_vec()))
+            .collect();
+        let host = |name: &str| vec![Host::Tcp(name.to_owned())];
+        assert_eq!(told, [(host("one.test"), vec![1]), (host("two.test"), vec![5432])]);
+        for server in &settings.servers {
+            assert_eq!(server.get_password(), Some(&b"p@s"[..]));
+            assert_eq!(server.get_dbname(), Some("app"));
+            assert_eq!(server.get_ssl_mode(), SslMode::Require);
+            assert_eq!(server.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+            // Both within the time of one connection.
+            assert_eq!(server.get_connect_timeout(), Some(&(CREATE_TIMEOUT / 2)));
+        }
+        let one = read("postgres://u@one.test/app").unwrap().servers;
+        assert_eq!(one[0].get_target_session_attrs(), TargetSessionAttrs::Any);
+        let message = read("postgres://u:s3cret@one.test,two.test:port/app").err().unwrap();
+        assert!(!message.to_string().contains("s3cret"), "{message}");
     }
 
     /// What no test can make a network do: a peer that vanishes without a word.
     #[test]
     fn a_peer_that_vanished_is_known_as_dead_within_half_a_minute() {
         const LONGEST: Duration = Duration::from_secs(30);
-        let config = read("postgres://u@one.test/app").unwrap().config;
+        let config = read("postgres://u@one.test/app").unwrap().servers.remove(0);
         assert!(config.get_keepalives());
         let interval = config.get_keepalives_interval().unwrap();
         let quiet =

@@ -36,7 +36,7 @@ pub mod workers;
 pub use self::url::url_from_env;
 pub use batch::{Outcome, PoisonRow};
 pub use client::{Client, GenericClient, Transaction};
-pub use connect::{connect, heartbeat_pool, pool, pool_with, verifies_tls};
+pub use connect::{connect, heartbeat_pool, hosts, pool, pool_with, verifies_tls};
 pub use error::{Asked, DbError, RootCertificatesProblem};
 pub use limits::StatementLimits;
 pub use pool::Pool;

@@ -45,6 +45,7 @@ impl PrivatePostgres {
             durable: false,
             max_connections: 100,
             port: None,
+            standby_of: None,
         };
         let mut server = Self { plan, process: None, _folder: folder };
         server.serve().await;

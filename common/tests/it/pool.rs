@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use regimen_common::db::{self, Asked, Client, DbError, Pool, StatementLimits, limits};
-use regimen_common::test_support::{Proxy, TestDatabase};
+use regimen_common::test_support::{PrivatePostgres, Proxy, TestDatabase};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::error::SqlState;
@@ -309,4 +309,51 @@ async fn a_peer_that_says_nothing_is_asked_within_seconds_whether_it_is_there() 
     };
     let due = timeout(SOON, asked).await.unwrap();
     assert!(due <= 10 * 100, "in {due} hundredths of a second");
+}
+
+/// The URL of the database with these hosts before its own.
+fn behind(database: &TestDatabase, hosts: &str) -> SecretString {
+    let url = database.url();
+    let at = url.rfind('@').map_or(url.find("://").unwrap() + 3, |at| at + 1);
+    SecretString::from(format!("{}{hosts},{}", &url[..at], &url[at..]))
+}
+
+#[tokio::test]
+async fn a_host_that_is_silent_or_gone_leaves_time_for_the_next() {
+    let database = TestDatabase::new().await;
+    // The system accepts connections to it, and nobody reads them.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    for hosts in [silent.as_str(), "127.0.0.1:1"] {
+        let pool = db::pool(&behind(&database, hosts), 2, "regimen-pool-test").unwrap();
+        let first = pool.get().await.unwrap();
+        // The next connection goes straight to the host that answered.
+        let second = timeout(Duration::from_secs(1), pool.get()).await;
+        assert_ne!(process(&first).await, process(&second.unwrap().unwrap()).await);
+    }
+}
+
+#[tokio::test]
+async fn of_two_hosts_the_one_that_accepts_writes_is_used() {
+    let (old, new) = tokio::join!(PrivatePostgres::start(), PrivatePostgres::start());
+    let second = new.url().replace("postgres://postgres@", ",");
+    let url = SecretString::from(old.url().trim_end_matches("/postgres").to_owned() + &second);
+    let pool = db::pool(&url, 1, "regimen-pool-test").unwrap();
+    let place = async || {
+        let client = pool.get().await.unwrap();
+        let row = client.query_one("select current_setting('port')::int", &[]).await.unwrap();
+        row.get::<_, i32>(0)
+    };
+    let port = |server: &PrivatePostgres| {
+        server.url().rsplit([':', '/']).nth(1).unwrap().parse::<i32>().unwrap()
+    };
+    assert_eq!(place().await, port(&old));
+    // It is demoted: a write is refused, and the next connection goes to the other.
+    let set = "alter database postgres set default_transaction_read_only = on";
+    pool.get().await.unwrap().batch_execute(set).await.unwrap();
+    let client = pool.get().await.unwrap();
+    client.batch_execute("set default_transaction_read_only = on").await.unwrap();
+    client.batch_execute("create table refused ()").await.unwrap_err();
+    drop(client);
+    assert_eq!(place().await, port(&new));
 }

@@ -1,7 +1,9 @@
 //! A TCP proxy in front of a store that breaks connections the way networks and
 //! poolers do: it silences or closes open connections, sends new ones to
-//! another server, or refuses them like a full pooler.
+//! another server, or refuses them like a full pooler. The balancer sends them
+//! to one of several servers.
 
+mod balancer;
 mod pooler;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+pub use balancer::Balancer;
 pub use pooler::Refusal;
 
 const BUFFER: usize = 16 * 1024;
@@ -32,7 +35,9 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    target: Mutex<String>,
+    /// New connections go to these in turn; without one they are closed.
+    targets: Mutex<Vec<String>>,
+    turn: AtomicUsize,
     closing: AtomicBool,
     refusal: Mutex<Option<Refusal>>,
     asked: AtomicUsize,
@@ -61,10 +66,15 @@ impl Proxy {
     /// # Errors
     /// There is no free port, or no thread can be started.
     pub fn to(target: impl Into<String>) -> io::Result<Self> {
+        Self::open(vec![target.into()])
+    }
+
+    fn open(targets: Vec<String>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
-            target: Mutex::new(target.into()),
+            targets: Mutex::new(targets),
+            turn: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             refusal: Mutex::new(None),
             asked: AtomicUsize::new(0),
@@ -97,7 +107,7 @@ impl Proxy {
     /// Sends new connections to `target` from now on; open ones stay where they are, as
     /// in a managed failover.
     pub fn retarget(&self, target: impl Into<String>) {
-        *lock(&self.shared.target) = target.into();
+        *lock(&self.shared.targets) = vec![target.into()];
     }
 
     /// Silences the open connections without telling either end; new ones work. Returns
@@ -161,6 +171,13 @@ impl Shared {
         // A connection that only this list still holds has ended in both directions.
         standing.retain(|connection| Arc::strong_count(connection) > 1);
         standing
+    }
+
+    /// The server of a new connection.
+    fn target(&self) -> Option<String> {
+        let targets = lock(&self.targets);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        targets.get(turn.checked_rem(targets.len())?).cloned()
     }
 
     /// The refusal for a new connection, if it is to be refused.
@@ -239,7 +256,7 @@ fn serve(mut client: TcpStream, shared: &Shared) {
         let _ = refusal.tell(&mut client);
         return;
     }
-    let target = lock(&shared.target).clone();
+    let Some(target) = shared.target() else { return };
     // If the target does not answer, the client's connection is closed.
     let Ok(server) = TcpStream::connect(target) else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));

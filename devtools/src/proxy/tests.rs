@@ -9,6 +9,9 @@ use super::*;
 /// How long a test waits to establish silence.
 const SILENCE: Duration = Duration::from_millis(200);
 
+/// Between two looks at a condition.
+const EACH: Duration = Duration::from_millis(10);
+
 /// A server that answers each byte with its own name; returns its address.
 fn server(name: u8) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -118,4 +121,45 @@ fn most_clients_of_a_full_pooler_are_refused_in_postgres_own_words() {
     }
     proxy.refuse_most(None);
     select().unwrap();
+}
+
+#[test]
+fn a_balancer_uses_the_servers_that_say_they_are_ready() {
+    let answers = |status: Arc<Mutex<&'static str>>| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                let _ = client.read(&mut [0; 512]);
+                let _ = client.write_all(format!("HTTP/1.1 {}\r\n\r\n", lock(&status)).as_bytes());
+            }
+        });
+        address
+    };
+    let (one, two) = (Arc::new(Mutex::new("200 OK")), Arc::new(Mutex::new("503 Away")));
+    let (first, second) = (answers(Arc::clone(&one)), answers(Arc::clone(&two)));
+    let balancer = Balancer::open().unwrap();
+    let until = |uses: [bool; 2]| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while [balancer.uses(first), balancer.uses(second)] != uses {
+            assert!(std::time::Instant::now() < deadline, "{uses:?}");
+            thread::sleep(EACH);
+        }
+    };
+    let connects = || {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, balancer.port())).unwrap();
+        let _ = stream.write_all(b"?");
+        stream.read(&mut [0; 1]).is_ok_and(|read| read == 1)
+    };
+    assert!(!connects(), "a connection without a server");
+    balancer.add(first);
+    balancer.add(second);
+    until([true, false]);
+    assert!(connects());
+    *lock(&two) = "200 OK";
+    until([true, true]);
+    *lock(&one) = "503 Away";
+    until([false, true]);
+    balancer.remove(second);
+    until([false, false]);
 }

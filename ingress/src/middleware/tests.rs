@@ -8,10 +8,12 @@ use axum::routing::{get, post};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::error::PROBLEM_JSON;
 use crate::extract::Json;
+use crate::serve::{Ending, serve};
 
 async fn start(limits: LimitsConfig) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -22,8 +24,8 @@ async fn start(limits: LimitsConfig) -> SocketAddr {
         .route("/panic", get(async || if true { panic!("secret detail") } else { "" }));
     let router = wrap(router, &limits, |path| path == "/health");
     tokio::spawn(async move {
-        crate::serve::serve(listener, router, &limits, std::future::pending(), Duration::ZERO)
-            .await;
+        let ending = Ending { delay: Duration::ZERO, grace: Duration::ZERO };
+        serve(listener, router, &limits, &CancellationToken::new(), ending).await;
     });
     address
 }

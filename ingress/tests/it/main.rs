@@ -16,6 +16,7 @@ mod idempotency;
 mod ingress;
 mod metrics;
 mod operators;
+mod shutdown;
 mod start;
 mod stripe_libraries;
 mod stripe_webhook;

@@ -3,6 +3,7 @@
 
 mod accept;
 mod gate;
+mod history;
 mod load;
 mod memory;
 mod pickup;
@@ -77,6 +78,9 @@ pub(crate) enum Bench {
     /// Stripe's deliveries to one ingress: the time to acknowledge, at a steady rate and
     /// in a burst.
     Webhooks(webhooks::Webhooks),
+    /// Requests, reads and finished jobs per second with millions of finished jobs, compared
+    /// with none.
+    History(history::History),
 }
 
 /// Why the benchmark failed.
@@ -179,6 +183,7 @@ impl Bench {
             Self::Gate { rounds } => gate::run(session, *rounds)?,
             Self::Accept { rounds } => accept::run(session, *rounds)?,
             Self::Webhooks(webhooks) => webhooks.run(session)?,
+            Self::History(history) => history.run(session)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -14,9 +14,10 @@ use super::chance::Chance;
 use super::check::{Records, count};
 use super::clients::{self, Notes, People, Person};
 use super::clocks::Clocks;
+use super::failover::{self, Pair};
 use super::faults::{self, LaneLog, Rollout};
 use super::fleet::{Counts, Fleet, Surroundings};
-use super::scale::{self, JOBS_PER_REQUEST, Scale};
+use super::scale::{self, JOBS_PER_REQUEST, Scale, Scenario};
 use super::stop::Stage;
 use crate::clock;
 use crate::demo;
@@ -26,14 +27,17 @@ use crate::servers::Servers;
 use crate::session::Session;
 use crate::stack::{SIMULATOR_URL, Service, StackError, StackPlan};
 use regimen_devtools::postgres;
-use regimen_devtools::proxy::Proxy;
+use regimen_devtools::proxy::{Balancer, Proxy};
 use regimen_devtools::redis;
 
-/// Clients that request plans, clients that follow up, and threads that deliver Stripe's
-/// events.
-const ASKING: usize = 24;
+/// Clients that follow up, and threads that deliver Stripe's events.
 const FOLLOWING: usize = 32;
 const DELIVERING: usize = 6;
+
+/// Between two processes of an upgrade: long enough that each release does some work beside
+/// the other. And of a rolling restart.
+const SIDE_BY_SIDE: Duration = Duration::from_secs(2);
+const BETWEEN: Duration = Duration::from_millis(300);
 
 /// How often the end of all jobs is checked.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -60,10 +64,13 @@ pub(super) fn perform(
     servers: &mut Servers,
     clocks: Option<&Clocks<'_>>,
 ) -> Result<Records, ChaosError> {
-    match &scale.older {
-        None => plan.migrate(session, servers)?,
-        Some(older) => StackPlan { binaries: older, ..*plan }.migrate(session, servers)?,
-    }
+    let first =
+        StackPlan { binaries: scale.scenario.first_release().unwrap_or(plan.binaries), ..*plan };
+    first.migrate(session, servers)?;
+    let mut pair = match scale.scenario {
+        Scenario::Failover(which) => Some(failover::start(which, session, servers)?),
+        _ => None,
+    };
     let simulator = plan.start_simulator(session, servers)?.ok_or(StackError::NoSimulator)?;
     let weather = Client::new(&simulator.address(SIMULATOR_URL)?, "");
     weather.post("/control", &scale::bad_weather(scale.seed))?;
@@ -74,19 +81,36 @@ pub(super) fn perform(
         postgres: Proxy::to(format!("127.0.0.1:{}", servers.postgres.port))
             .map_err(ChaosError::Proxy)?,
     };
+    let balancer = match scale.scenario.replaces() {
+        true => Some(Balancer::open().map_err(ChaosError::Balancer)?),
+        false => None,
+    };
     let passwords = &plan.secrets.passwords;
+    let (mut database_url, mut redis_url) = (
+        postgres::url(doors.postgres.port(), &passwords.postgres),
+        redis::url(doors.redis.port(), &passwords.redis),
+    );
+    let mut psql = servers.psql();
+    if let (Some(pair), Scenario::Failover(which)) = (&pair, &scale.scenario) {
+        if which.is_of_redis() {
+            pair.url().clone_into(&mut redis_url);
+            doors.redis.retarget(format!("127.0.0.1:{}", pair.port(servers)));
+        } else {
+            pair.url().clone_into(&mut database_url);
+            // Ours follows the primary, as the fleet does by itself.
+            let programs = &servers.programs.postgres.folder;
+            psql = Psql::new(programs, doors.postgres.port(), &passwords.postgres);
+        }
+    }
     let around = Surroundings {
         simulator: &simulator,
         stripe_url: &stripe_url,
-        database_url: &postgres::url(doors.postgres.port(), &passwords.postgres),
-        redis_url: &redis::url(doors.redis.port(), &passwords.redis),
+        database_url: &database_url,
+        redis_url: &redis_url,
         clocks,
+        balancer: balancer.as_ref(),
     };
     session.say("starting the fleet");
-    let first = match &scale.older {
-        None => *plan,
-        Some(older) => StackPlan { binaries: older, ..*plan },
-    };
     let fleet = Fleet::start(session, &first, servers, &around)?;
     let mut chance = Chance::of(scale.seed, "people");
     let everybody: Vec<Person> =
@@ -95,7 +119,7 @@ pub(super) fn perform(
         session,
         scale,
         plan,
-        psql: super::psql(servers, plan.secrets),
+        psql,
         weather: &weather,
         stripe: &stripe,
         truth: &Truth::default(),
@@ -103,8 +127,10 @@ pub(super) fn perform(
         everybody: &everybody,
         answers: &demo::sample_quiz(session)?,
         doors: &doors,
+        balancer: balancer.as_ref(),
     };
-    let mut records = run.run(fleet, servers, simulator)?;
+    let mut records = run.run(fleet, servers, pair.as_mut(), simulator)?;
+    records.restarts = matches!(scale.scenario, Scenario::Restart);
     records.clocks = clocks.map(Clocks::told);
     Ok(records)
 }
@@ -128,6 +154,7 @@ struct Run<'a> {
     everybody: &'a [Person],
     answers: &'a Value,
     doors: &'a Doors,
+    balancer: Option<&'a Balancer>,
 }
 
 /// What the threads return.
@@ -143,6 +170,7 @@ impl Run<'_> {
         &self,
         mut fleet: Fleet,
         servers: &mut Servers,
+        pair: Option<&mut Box<dyn Pair>>,
         simulator: Service,
     ) -> Result<Records, ChaosError> {
         let began = clock::micros_since_1970();
@@ -152,7 +180,7 @@ impl Run<'_> {
             self.scale.load.as_secs_f64(),
             self.scale.seed
         ));
-        let harvest = self.threads(&stage, &mut fleet, servers)?;
+        let harvest = self.threads(&stage, &mut fleet, servers, pair)?;
         let ended = began + u64::try_from(self.scale.load.as_micros()).unwrap_or(u64::MAX);
         let mut counts = Counts::default();
         let agent = clients::agent();
@@ -176,6 +204,7 @@ impl Run<'_> {
             counts.merge(&lane.counts);
             records.faults.extend(lane.faults);
             records.unexpected.extend(lane.unexpected);
+            records.returns.extend(lane.returns);
         }
         records.stale_writes = counts.of(STALE_WRITES);
         records.pushed_again = counts.of(PUSHED_AGAIN);
@@ -194,12 +223,13 @@ impl Run<'_> {
         stage: &Stage<'_>,
         fleet: &mut Fleet,
         servers: &mut Servers,
+        pair: Option<&mut Box<dyn Pair>>,
     ) -> Result<Harvest, ChaosError> {
         let seed = self.scale.seed;
         let chance = |part: &str, number: usize| Chance::of(seed, &format!("{part} {number}"));
         let (follow, work) = mpsc::channel();
         let work = Mutex::new(work);
-        let pace = ASKING as f64 * JOBS_PER_REQUEST / self.scale.jobs_per_second;
+        let pace = self.scale.asking() as f64 * JOBS_PER_REQUEST / self.scale.jobs_per_second;
         let people = People {
             stage,
             urls: &fleet.urls,
@@ -218,38 +248,71 @@ impl Run<'_> {
         };
         let secret = &self.plan.secrets.stripe_webhook;
         let (people, teller, work, urls) = (&people, &teller, &work, &fleet.urls);
+        let readiness = &fleet.readiness();
         let (workers, ingresses) = (&mut fleet.workers, &mut fleet.ingresses);
         let migrate = self.plan.migration(servers);
-        let (redis, postgres) = servers.keepers();
         let (psql, doors) = (&self.psql, self.doors);
         let (tempo, choice) = (self.scale.tempo, &self.scale.choice);
         let trouble = Mutex::new(None);
         let harvest = std::thread::scope(|scope| {
             let crew = Crew { scope, stage, trouble: &trouble };
-            let mut lanes = match &self.scale.older {
-                None => vec![
-                    crew.hire(move || faults::workers(stage, self.plan, workers, seed, choice)),
-                    crew.hire(move || faults::ingresses(stage, self.plan, ingresses, seed, choice)),
-                ],
-                Some(old) => {
-                    let rollout = Rollout { old, new: self.plan.binaries, migrate };
+            let plan = self.plan;
+            let lanes = match (&self.scale.scenario, self.balancer, pair) {
+                (Scenario::Upgrade(older), Some(balancer), _) => {
+                    let releases = vec![
+                        ("to the newer release", plan.binaries),
+                        ("to the older release", older.as_path()),
+                    ];
+                    let rollout =
+                        Rollout { migrate: Some(migrate), releases, balancer, pause: SIDE_BY_SIDE };
+                    let members = ingresses.iter_mut().chain(workers);
+                    vec![crew.hire(move || faults::roll_out(stage, plan, members, rollout))]
+                }
+                (Scenario::Restart, Some(balancer), _) => {
+                    let rollout = || Rollout {
+                        migrate: None,
+                        releases: vec![("replaced", plan.binaries)],
+                        balancer,
+                        pause: BETWEEN,
+                    };
+                    let (third, first, second) = (rollout(), rollout(), rollout());
+                    // Two workers at a time: each takes as long as its drain.
+                    let half = workers.len() / 2;
+                    let (some, others) = workers.split_at_mut(half);
+                    vec![
+                        crew.hire(move || faults::roll_out(stage, plan, ingresses, first)),
+                        crew.hire(move || faults::roll_out(stage, plan, some, second)),
+                        crew.hire(move || faults::roll_out(stage, plan, others, third)),
+                    ]
+                }
+                (Scenario::Failover(which), _, Some(pair)) => {
+                    let door = if which.is_of_redis() { &doors.redis } else { &doors.postgres };
                     vec![crew.hire(move || {
-                        faults::roll_out(stage, self.plan, workers, ingresses, rollout)
+                        let pair = pair.as_mut();
+                        failover::again_and_again(*which, stage, pair, servers, door, readiness)
                     })]
                 }
+                _ => {
+                    let (redis, postgres) = servers.keepers();
+                    vec![
+                        crew.hire(move || faults::workers(stage, plan, workers, seed, choice)),
+                        crew.hire(move || faults::ingresses(stage, plan, ingresses, seed, choice)),
+                        crew.hire(move || {
+                            faults::redis(stage, redis, &doors.redis, seed, tempo, choice)
+                        }),
+                        crew.hire(move || {
+                            let door = &doors.postgres;
+                            faults::postgres(stage, postgres, psql, door, seed, tempo, choice)
+                        }),
+                    ]
+                }
             };
-            lanes.extend([
-                crew.hire(move || faults::redis(stage, redis, &doors.redis, seed, tempo, choice)),
-                crew.hire(move || {
-                    faults::postgres(stage, postgres, psql, &doors.postgres, seed, tempo, choice)
-                }),
-            ]);
             let password = &self.plan.secrets.passwords.redis;
             let backlog = crew.hire(move || backlog::watch(stage, psql, &doors.redis, password));
             let api = chance("Stripe's API", 0);
             let api = crew.hire(move || self.stripe.serve(stage, api, self.truth));
             let mut clients: Vec<_> = Vec::new();
-            for number in 0..ASKING {
+            for number in 0..self.scale.asking() {
                 let (chance, follow) = (chance("asking", number), follow.clone());
                 clients.push(crew.hire(move || clients::ask(people, chance, &follow)));
             }

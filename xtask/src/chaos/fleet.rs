@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use crate::session::Session;
 use crate::stack::{Service, StackError, StackPlan};
 use regimen_devtools::free_port;
 use regimen_devtools::process::ProcessError;
+use regimen_devtools::proxy::Balancer;
 use regimen_devtools::signal;
 
 /// How long a process may take to become ready again: if a store is unavailable, it ends
@@ -26,6 +28,9 @@ const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// The variable under which a worker reports its id in Postgres.
 pub(super) const WORKER_ID: &str = "WORKER_ID";
+
+/// The variable under which an ingress reports where its API is.
+const API_URL: &str = "INGRESS_URL";
 
 /// Why the fleet failed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +44,12 @@ pub(crate) enum FleetError {
     /// There is no free port.
     #[error("cannot find a free port on 127.0.0.1: {0}")]
     Port(#[source] std::io::Error),
+    /// A started ingress gets no connections.
+    #[error("the balancer does not use {name} after {} s; see its log", BACK_WITHIN.as_secs())]
+    NotUsed {
+        /// Its name.
+        name: String,
+    },
     /// The clock of a process is correct although it was set wrong.
     #[error("{name} says that it is {date}: libfaketime does not set its clock")]
     RightClock {
@@ -75,9 +86,12 @@ pub(super) struct Surroundings<'a> {
     pub(super) redis_url: &'a str,
     /// The wrong clocks, if any.
     pub(super) clocks: Option<&'a Clocks<'a>>,
+    /// In front of ingresses that are replaced; without one each keeps its address.
+    pub(super) balancer: Option<&'a Balancer>,
 }
 
 /// A command that can be started repeatedly.
+#[derive(Clone)]
 struct Recipe {
     program: PathBuf,
     environment: Vec<(OsString, Option<OsString>)>,
@@ -110,6 +124,8 @@ impl Recipe {
 pub(super) struct Member {
     /// Its name in logs and reports.
     pub(super) name: String,
+    /// The number of those it has succeeded, with itself.
+    generation: u32,
     recipe: Recipe,
     service: Option<Service>,
 }
@@ -125,7 +141,8 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts all of it; each ingress keeps its address over restarts.
+    /// Starts all of it. Each ingress keeps its address over restarts, unless there is a
+    /// balancer in front of them.
     ///
     /// # Errors
     /// A process does not start.
@@ -140,14 +157,20 @@ impl Fleet {
         };
         let mut fleet = Self { ingresses: Vec::new(), workers: Vec::new(), urls: Vec::new() };
         for number in 1..=INGRESSES {
-            let address = format!("127.0.0.1:{}", free_port().map_err(FleetError::Port)?);
+            let port = match around.balancer {
+                None => free_port().map_err(FleetError::Port)?,
+                Some(_) => 0,
+            };
+            let address = format!("127.0.0.1:{port}");
             let mut command = plan.ingress(servers, Some(around.simulator))?;
             command.env("LISTEN_ADDR", &address);
             doors(&mut command);
             if let Some(clocks) = around.clocks {
                 clocks.of_ingress(number, &mut command);
             }
-            fleet.urls.push(format!("http://{address}"));
+            if around.balancer.is_none() {
+                fleet.urls.push(format!("http://{address}"));
+            }
             fleet.ingresses.push(Member::new(format!("ingress-{number}"), &command));
         }
         for number in 1..=WORKERS {
@@ -162,6 +185,12 @@ impl Fleet {
         for member in fleet.ingresses.iter_mut().chain(&mut fleet.workers) {
             member.start(session, plan)?;
         }
+        if let Some(balancer) = around.balancer {
+            fleet.urls.push(format!("http://127.0.0.1:{}", balancer.port()));
+            for ingress in &fleet.ingresses {
+                ingress.join(session, balancer)?;
+            }
+        }
         // Needed to match a lost job with the fault that lost it.
         for service in fleet.workers.iter().filter_map(|worker| worker.service.as_ref()) {
             service.address(WORKER_ID)?;
@@ -174,6 +203,13 @@ impl Fleet {
 }
 
 impl Fleet {
+    /// The URLs under which the processes tell whether they use both stores.
+    pub(super) fn readiness(&self) -> Vec<String> {
+        let api = self.ingresses.iter().map(|ingress| ingress.reported(API_URL));
+        let metrics = self.workers.iter().map(|worker| worker.reported("METRICS_URL"));
+        api.chain(metrics).flatten().map(|url| format!("{url}/readyz")).collect()
+    }
+
     /// A correct clock would test nothing.
     fn must_be_wrong(&self, clocks: &Clocks<'_>) -> Result<(), FleetError> {
         let agent = clients::agent();
@@ -204,7 +240,7 @@ impl Drop for Fleet {
 
 impl Member {
     fn new(name: String, command: &Command) -> Self {
-        Self { name, recipe: Recipe::of(command), service: None }
+        Self { name, generation: 1, recipe: Recipe::of(command), service: None }
     }
 
     /// Starts it; if it ends before it is ready, starts it again until the time is over.
@@ -232,6 +268,45 @@ impl Member {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Starts its successor; returns the old one when the successor is ready and, if it is
+    /// an ingress, used by the balancer.
+    ///
+    /// # Errors
+    /// The successor does not become ready.
+    pub(super) fn succeed(
+        &mut self,
+        session: &Session,
+        plan: &StackPlan<'_>,
+        balancer: &Balancer,
+    ) -> Result<Self, FleetError> {
+        let generation = self.generation + 1;
+        let first = self.name.split('.').next().unwrap_or_default();
+        let name = format!("{first}.{generation}");
+        let mut new = Self { name, generation, recipe: self.recipe.clone(), service: None };
+        new.start(session, plan)?;
+        new.join(session, balancer)?;
+        Ok(std::mem::replace(self, new))
+    }
+
+    /// Waits until the balancer uses it, if it is an ingress.
+    fn join(&self, session: &Session, balancer: &Balancer) -> Result<(), FleetError> {
+        let Some(address) = self.api() else { return Ok(()) };
+        balancer.add(address);
+        let give_up = Instant::now() + BACK_WITHIN;
+        while !balancer.uses(address) {
+            if Instant::now() > give_up {
+                return Err(FleetError::NotUsed { name: self.name.clone() });
+            }
+            session.pause().map_err(StackError::from)?;
+        }
+        Ok(())
+    }
+
+    /// The address of its API, if it is an ingress.
+    pub(super) fn api(&self) -> Option<SocketAddr> {
+        self.reported(API_URL)?.strip_prefix("http://")?.parse().ok()
     }
 
     /// From its next start on it is the binary of this folder.

@@ -9,6 +9,7 @@ mod chance;
 mod check;
 mod clients;
 mod clocks;
+mod failover;
 mod faults;
 mod fleet;
 mod report;
@@ -21,22 +22,24 @@ use std::time::Duration;
 
 use self::check::{Facts, check};
 use self::clocks::Clocks;
+use self::failover::{Failover, FailoverError};
 use self::faults::{Choice, Kind, LaneError, Tempo};
 use self::fleet::FleetError;
 use self::scale::Scale;
+pub(crate) use self::scale::Scenario;
 use crate::binaries;
 use crate::demo::DemoError;
 use crate::http::HttpError;
 use crate::key_values::FileError;
 use crate::provision::{self, ProvisionError};
-use crate::psql::{Psql, PsqlError};
+use crate::psql::PsqlError;
 use crate::secrets::Secrets;
 use crate::servers::{self, Servers, ServersError};
 use crate::session::Session;
 use crate::stack::{Providers, StackError, StackPlan};
 use crate::state::{Lock, LockError};
 use crate::workspace::Profile;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use regimen_devtools::Interrupted;
 use regimen_devtools::process::ProcessError;
 
@@ -45,6 +48,9 @@ const FOLDER: &str = "chaos";
 
 /// The seed of the minute that `cargo xtask test` adds.
 const REHEARSAL_SEED: u64 = 20_261_128;
+
+/// The minutes of load of the short versions in `cargo xtask test`.
+const SHORT: f64 = 0.75;
 
 /// What `cargo xtask chaos` takes.
 #[derive(Args)]
@@ -106,6 +112,9 @@ pub(crate) enum ChaosError {
     /// A lane of faults failed.
     #[error(transparent)]
     Lane(#[from] LaneError),
+    /// The servers of a failover do not start.
+    #[error(transparent)]
+    Failover(#[from] FailoverError),
     /// The sample quiz cannot be read.
     #[error(transparent)]
     Quiz(#[from] DemoError),
@@ -115,6 +124,9 @@ pub(crate) enum ChaosError {
     /// There is no free port for a proxy in front of a store.
     #[error("cannot open a proxy before a store: {0}")]
     Proxy(#[source] std::io::Error),
+    /// There is no free port for the load balancer.
+    #[error("cannot open a load balancer before the ingresses: {0}")]
+    Balancer(#[source] std::io::Error),
     /// There is no free port for the stand-in of Stripe's API.
     #[error("cannot listen as Stripe's API: {0}")]
     StripeApi(#[source] std::io::Error),
@@ -151,7 +163,7 @@ pub(crate) fn run(session: &Session, args: &ChaosArgs) -> Result<ExitCode, Chaos
         tempo: if args.brisk { Tempo::Brisk } else { Tempo::Steady },
         choice: args.choice.clone(),
         profile,
-        older: None,
+        scenario: Scenario::Faults,
     };
     Ok(if put_to_the_test(session, &scale)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -172,19 +184,94 @@ pub(crate) fn rehearse(session: &Session) -> Result<bool, ChaosError> {
         tempo: Tempo::Brisk,
         choice: Choice::default(),
         profile: Profile::Dev,
-        older: None,
+        scenario: Scenario::Faults,
     };
     put_to_the_test(session, &scale)
 }
 
-/// A run in which nothing befalls the processes but that this release and an
-/// older one, whose binaries are in `older`, replace each other.
+/// Runs the short versions of the rolling restarts and the failovers, which are suites of
+/// `cargo xtask test`.
 ///
 /// # Errors
-/// There is no verdict.
-pub(crate) fn upgrade(
+/// A run has no result.
+pub(crate) fn rehearse_restart(session: &Session) -> Result<bool, ChaosError> {
+    play(session, Scenario::Restart, SHORT, 1, Profile::Dev)
+}
+
+/// See [`rehearse_restart`].
+///
+/// # Errors
+/// A run has no result.
+pub(crate) fn rehearse_failovers(session: &Session) -> Result<bool, ChaosError> {
+    let mut kept = true;
+    for which in Failover::value_variants() {
+        kept &= play(session, Scenario::Failover(*which), SHORT, 1, Profile::Dev)?;
+    }
+    Ok(kept)
+}
+
+/// What `cargo xtask restart` takes.
+#[derive(Args)]
+pub(crate) struct PlayArgs {
+    /// Minutes of load.
+    #[arg(long, value_name = "N", default_value_t = 2.0)]
+    minutes: f64,
+    /// The seed of requests and histories.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Use binaries compiled without optimisation.
+    #[arg(long)]
+    dev: bool,
+    /// Use the existing binaries.
+    #[arg(long, hide = true)]
+    no_build: bool,
+}
+
+/// What `cargo xtask failover` takes.
+#[derive(Args)]
+pub(crate) struct FailoverArgs {
+    /// The store.
+    store: Failover,
+    #[command(flatten)]
+    play: PlayArgs,
+}
+
+impl FailoverArgs {
+    /// Runs the command; fails if a promise is broken.
+    ///
+    /// # Errors
+    /// The run has no result.
+    pub(crate) fn run(&self, session: &Session) -> Result<ExitCode, ChaosError> {
+        self.play.run(session, Scenario::Failover(self.store))
+    }
+}
+
+impl PlayArgs {
+    /// Runs the rolling restarts; fails if a promise is broken.
+    ///
+    /// # Errors
+    /// The run has no result.
+    pub(crate) fn restart(&self, session: &Session) -> Result<ExitCode, ChaosError> {
+        self.run(session, Scenario::Restart)
+    }
+
+    fn run(&self, session: &Session, scenario: Scenario) -> Result<ExitCode, ChaosError> {
+        let profile = if self.dev { Profile::Dev } else { Profile::Release };
+        if !self.no_build {
+            binaries::build(session, profile)?;
+        }
+        let kept = play(session, scenario, self.minutes, self.seed, profile)?;
+        Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// A run of any scenario but the faults, with a load that unoptimised binaries can handle.
+///
+/// # Errors
+/// The run has no result.
+pub(crate) fn play(
     session: &Session,
-    older: &Path,
+    scenario: Scenario,
     minutes: f64,
     seed: u64,
     profile: Profile,
@@ -197,9 +284,9 @@ pub(crate) fn upgrade(
         customers: 12,
         seed,
         tempo: Tempo::Steady,
-        choice: Choice::only(&[Kind::Workers, Kind::Ingresses]),
+        choice: Choice::default(),
         profile,
-        older: Some(older.to_owned()),
+        scenario,
     };
     put_to_the_test(session, &scale)
 }
@@ -218,35 +305,34 @@ fn put_to_the_test(session: &Session, scale: &Scale) -> Result<bool, ChaosError>
     settings.push(("STRIPE_PRICES", &prices));
     let slots = scale.slots();
     settings.push(("WORKER_SLOTS", &slots));
+    let mut ingress_settings = scale::INGRESS_SETTINGS.to_vec();
+    if scale.scenario.replaces() {
+        ingress_settings.extend(scale::LEAVING);
+    }
     let plan = StackPlan {
         folder: &folder,
         binaries: &session.workspace.binaries(scale.profile),
         secrets: &secrets,
         workers: scale::WORKERS,
         providers: Providers::Simulator,
-        ingress_settings: &scale::INGRESS_SETTINGS,
+        ingress_settings: &ingress_settings,
         worker_settings: &settings,
     };
-    let library = match scale.choice.has(Kind::Clocks) {
+    let faults = matches!(scale.scenario, Scenario::Faults);
+    let library = match faults && scale.choice.has(Kind::Clocks) {
         true => provision::faketime(session)?,
         false => None,
     };
     let clocks = library.as_deref().map(|library| Clocks::draw(scale.seed, library));
     let records = act::perform(session, scale, &plan, &mut servers, clocks.as_ref())?;
     session.say("comparing what clients were told with what Postgres holds");
-    let lines = check(&Facts::read(&psql(&servers, &secrets))?, &records);
+    let lines = check(&Facts::read(&servers.psql())?, &records);
     let path = folder.join("report.md");
     let failed = |source| ChaosError::Folder { path: path.clone(), source };
     report::publish(&path, &scale.heading(), &lines).map_err(failed)?;
     let kept = report::all_kept(&lines);
     session.say(if kept { "every promise was kept" } else { "promises were broken" });
     Ok(kept)
-}
-
-/// A client of the run's database.
-fn psql(servers: &Servers, secrets: &Secrets) -> Psql {
-    let programs = &servers.programs.postgres.folder;
-    Psql::new(programs, servers.postgres.port, &secrets.passwords.postgres)
 }
 
 /// Removes everything of earlier runs except the secrets.
@@ -256,7 +342,7 @@ fn clear(folder: &Path) -> Result<(), ChaosError> {
         |source| ChaosError::Folder { path, source }
     };
     servers::remove_data(folder).map_err(failed(folder))?;
-    for name in ["logs", "clients"] {
+    for name in ["logs", "clients", servers::MORE_REDIS] {
         let path = folder.join(name);
         if path.exists() {
             std::fs::remove_dir_all(&path).map_err(failed(&path))?;

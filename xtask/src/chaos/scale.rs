@@ -1,11 +1,12 @@
 //! How large and how long a run is, and the settings of its processes: the
 //! promised lease and pace, but waits short enough that jobs end in time.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::failover::Failover;
 use super::faults::{Choice, Tempo};
 use crate::clock;
 use crate::workspace::Profile;
@@ -31,12 +32,56 @@ pub(crate) struct Scale {
     pub(crate) choice: Choice,
     /// Which binaries run.
     pub(crate) profile: Profile,
-    /// Where the binaries of an older release are, which takes turns with this one;
-    /// then nothing else befalls a process.
-    pub(crate) older: Option<PathBuf>,
+    /// What happens during the load.
+    pub(crate) scenario: Scenario,
+}
+
+/// What happens during the load.
+#[derive(Debug, Clone)]
+pub(crate) enum Scenario {
+    /// Faults of processes and stores, in turn.
+    Faults,
+    /// The processes are replaced by those of an older release, and those by these; the
+    /// older binaries are in this folder.
+    Upgrade(PathBuf),
+    /// The processes are replaced by others of the same release.
+    Restart,
+    /// A store fails over to its replica.
+    Failover(Failover),
+}
+
+impl Scenario {
+    /// For the report.
+    fn told(&self) -> &'static str {
+        match self {
+            Self::Faults => "faults",
+            Self::Upgrade(_) => "a release that is rolled out and back",
+            Self::Restart => "rolling restarts",
+            Self::Failover(which) => which.told(),
+        }
+    }
+
+    /// Whether processes are replaced, with a load balancer in front of the ingresses.
+    pub(super) fn replaces(&self) -> bool {
+        matches!(self, Self::Upgrade(_) | Self::Restart)
+    }
+
+    /// The binaries that the fleet begins with; those of this release unless set.
+    pub(super) fn first_release(&self) -> Option<&Path> {
+        match self {
+            Self::Upgrade(older) => Some(older),
+            _ => None,
+        }
+    }
 }
 
 impl Scale {
+    /// Clients that request plans. Fewer where connections are to be used again: each then
+    /// sends its next request before its connection has been idle for long.
+    pub(super) fn asking(&self) -> usize {
+        if self.scenario.replaces() { 8 } else { 24 }
+    }
+
     /// The slots of a worker. The fleet has four times what the load needs, so that half
     /// of it can handle the load, and not more, so that jobs queue after a fault and
     /// their ids are in Redis.
@@ -51,10 +96,7 @@ impl Scale {
             Profile::Dev => "an unoptimised",
             Profile::Release => "an optimised",
         };
-        let what = match &self.older {
-            None => "faults",
-            Some(_) => "a release that is rolled out and back",
-        };
+        let what = self.scenario.told();
         let choice = self.choice.told().map(|told| format!(" ({told})")).unwrap_or_default();
         format!(
             "{:.0} s of load and {what}{choice}, seed {}, {INGRESSES} ingresses and {WORKERS} workers of \
@@ -90,6 +132,15 @@ pub(super) const INGRESS_SETTINGS: [(&str, &str); 7] = [
     ("SHUTDOWN_GRACE_SECONDS", "3"),
     ("LOG_FORMAT", "json"),
 ];
+
+/// How long an ingress that is replaced goes on accepting: the balancer notices within a
+/// fifth of a second that it is not ready. And how long it then serves the connections it
+/// has: longer than clients keep theirs idle.
+pub(super) const LEAVING: [(&str, &str); 2] =
+    [("SHUTDOWN_DELAY_SECONDS", "1"), ("SHUTDOWN_GRACE_SECONDS", "4")];
+
+/// How long clients keep idle connections.
+pub(super) const IDLE: Duration = Duration::from_millis(3_500);
 
 /// The lease, the reconciler and the cap have their defaults. The provider's silence, the
 /// fallback's waits, the retry rounds and the drain are shorter.

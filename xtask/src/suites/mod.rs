@@ -1,5 +1,5 @@
-//! Suites in other languages than Rust: tools and client libraries that test
-//! the real binaries.
+//! Suites that test the real binaries: tools and client libraries in other
+//! languages than Rust, and the short versions of long runs.
 //!
 //! Each installs its own packages under `target`, or as `node_modules` beside its files. If
 //! its language is missing, the suite is skipped with a warning; in CI (`CI=true`) that is a
@@ -13,6 +13,7 @@ mod typescript;
 
 use std::path::{Path, PathBuf};
 
+use crate::chaos::{self, ChaosError};
 use crate::load::{self, LoadError};
 use crate::place::{Place, PlaceError};
 use crate::provision::{MonitoringError, Programs};
@@ -29,12 +30,14 @@ struct Suite {
 }
 
 /// All of them, in the order they run.
-const SUITES: [Suite; 5] = [
+const SUITES: [Suite; 7] = [
     Suite { name: "deploy", run: deploy::run },
     Suite { name: "monitoring", run: monitoring::run },
     Suite { name: "schemathesis", run: schemathesis::run },
     Suite { name: "typescript", run: typescript::run },
     Suite { name: "k6", run: |place| Ok(load::rehearse(place)?) },
+    Suite { name: "restart", run: |place| kept(chaos::rehearse_restart(place.session)?) },
+    Suite { name: "failover", run: |place| kept(chaos::rehearse_failovers(place.session)?) },
 ];
 
 /// Why a suite failed.
@@ -69,6 +72,12 @@ pub(crate) enum SuiteError {
     /// A threshold did not hold, or the load tests could not be run.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// A run of the fleet had no result.
+    #[error(transparent)]
+    Chaos(#[from] ChaosError),
+    /// A run of the fleet broke a promise.
+    #[error("promises were broken; the report above says which")]
+    Broken,
     /// There is no suite of that name.
     #[error("there is no suite {0}; there are: {1}")]
     Unknown(String, String),
@@ -128,6 +137,10 @@ pub(crate) fn run(
         all_passed &= passed;
     }
     Ok(all_passed)
+}
+
+fn kept(kept: bool) -> Result<(), SuiteError> {
+    if kept { Ok(()) } else { Err(SuiteError::Broken) }
 }
 
 /// Whether skipping is a failure.

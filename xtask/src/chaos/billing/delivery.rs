@@ -112,6 +112,7 @@ pub(in crate::chaos) fn deliver(
                 mailbag.done(None);
             }
             other => {
+                let status = other.as_ref().map(|answer| answer.status);
                 if let Some(answer) = other
                     && answer.status < 500
                 {
@@ -119,7 +120,7 @@ pub(in crate::chaos) fn deliver(
                     let request = format!("the delivery of {}", letter.event);
                     notes.add(Note::Unexpected { request, status, body });
                 }
-                notes.add(Note::SentAgain);
+                notes.add(Note::SentAgain { status });
                 letter.due = Instant::now() + chance.millis(200, 2_500);
                 mailbag.done(Some(letter));
             }

@@ -64,7 +64,7 @@ fn internal(facts: &Facts) -> impl Iterator<Item = String> + '_ {
 }
 
 fn sent_again(records: &Records) -> usize {
-    records.notes.iter().filter(|note| matches!(note, Note::SentAgain)).count()
+    records.notes.iter().filter(|note| matches!(note, Note::SentAgain { .. })).count()
 }
 
 fn gave_up(records: &Records) -> usize {

@@ -11,7 +11,9 @@ mod facts;
 mod jobs;
 mod recovery;
 mod replies;
+mod restarts;
 mod standstill;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +41,10 @@ pub(super) struct Records {
     pub(super) faults: Vec<Fault>,
     /// Processes that ended unexpectedly.
     pub(super) unexpected: Vec<String>,
+    /// How long after each failover every process was ready again, microseconds.
+    pub(super) returns: Vec<u64>,
+    /// Whether it was a rolling restart, in which no request may be refused.
+    pub(super) restarts: bool,
     /// The period of the load, microseconds since 1970.
     pub(super) load: (u64, u64),
     /// Refused writes of stale leaseholders, as counted by the workers.
@@ -89,6 +95,8 @@ impl Line {
 pub(super) fn check(facts: &Facts, records: &Records) -> Vec<Line> {
     let mut lines = jobs::check(facts, records);
     lines.extend(answers::check(records));
+    lines.extend(streams::check(facts, records));
+    lines.extend(restarts::check(records));
     lines.extend(backlog::check(records, facts.jobs.len()));
     lines.extend(claims::check(facts, records));
     lines.extend(replies::check(facts, records));

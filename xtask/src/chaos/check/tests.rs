@@ -429,3 +429,62 @@ fn a_user_without_what_was_paid_for_is_shown() {
     });
     assert_eq!(found, ["users whose plan is not what Stripe says"]);
 }
+
+fn streamed(after: i64, events: Vec<i64>) -> Note {
+    Note::Streamed { job: JOB, after, events, broke: false }
+}
+
+#[test]
+fn a_stream_in_two_parts_has_each_event_once() {
+    let two_parts = |second: Note| {
+        broken(move |_, records| {
+            records.notes.extend([streamed(0, vec![1, 2, 3]), second]);
+        })
+    };
+    assert!(two_parts(streamed(3, vec![4, 5, 6, 7, 8])).is_empty());
+    let promise = ["streams that missed or repeated an event"];
+    assert_eq!(two_parts(streamed(3, vec![3, 4, 5, 6, 7, 8])), promise);
+    assert_eq!(two_parts(streamed(3, vec![5, 6, 7, 8])), promise);
+    assert_eq!(two_parts(streamed(3, vec![4, 5, 6, 7, 8, 9])), promise);
+    assert_eq!(two_parts(streamed(3, vec![4, 5])), promise);
+}
+
+#[test]
+fn a_rolling_restart_refuses_nothing_and_replaces_everything() {
+    let restart = |change: fn(&mut Records)| {
+        broken(move |_, records| {
+            records.restarts = true;
+            let replaced = |generation: usize| {
+                let whom = match generation {
+                    1 => "worker-1".to_owned(),
+                    _ => format!("worker-1.{generation}"),
+                };
+                Fault { whom, what: "SIGTERM", ..records.faults[0].clone() }
+            };
+            records.faults = (1..=3).map(replaced).collect();
+            change(records);
+        })
+    };
+    assert!(
+        restart(|records| records.notes.push(Note::SentAgain { status: Some(409) })).is_empty()
+    );
+    let refused = ["requests refused or broken off"];
+    assert_eq!(restart(|it| it.notes.push(Note::SentAgain { status: None })), refused);
+    assert_eq!(restart(|it| it.notes.push(Note::SentAgain { status: Some(503) })), refused);
+    let cut = |records: &mut Records| {
+        let events = (1..=8).collect();
+        records.notes.push(Note::Streamed { job: JOB, after: 0, events, broke: true });
+    };
+    assert_eq!(restart(cut), ["streams that broke off instead of ending"]);
+    assert_eq!(restart(|it| drop(it.faults.pop())), ["how often each process was replaced"]);
+    assert_eq!(restart(|it| it.faults.clear()), ["how often each process was replaced"]);
+}
+
+#[test]
+fn processes_that_are_not_ready_soon_after_a_failover_are_late() {
+    assert!(broken(|_, records| records.returns.push(14 * SECOND)).is_empty());
+    assert_eq!(
+        broken(|_, records| records.returns.extend([2 * SECOND, 16 * SECOND])),
+        ["longest time from a failover's end until every process was ready"]
+    );
+}

@@ -68,8 +68,22 @@ pub(in crate::chaos) enum Note {
         /// The event.
         event: String,
     },
-    /// A request was sent again after no answer or a 5xx.
-    SentAgain,
+    /// A request was sent again after no answer, a 409 or a 5xx.
+    SentAgain {
+        /// The answer's status; none when no whole answer came.
+        status: Option<u16>,
+    },
+    /// A part of a job's event stream, until the ingress or the client ended it.
+    Streamed {
+        /// The job.
+        job: Uuid,
+        /// The last event that the client had before.
+        after: i64,
+        /// The numbers of the events received.
+        events: Vec<i64>,
+        /// Whether it broke off instead of ending.
+        broke: bool,
+    },
 }
 
 /// The notes of one client.
@@ -120,7 +134,10 @@ impl Note {
             }
             Self::Ended { job, state } => json!({"ended": job, "state": state}),
             Self::Acknowledged { event } => json!({"acknowledged": event}),
-            Self::SentAgain => json!("sent again"),
+            Self::SentAgain { status } => json!({"sent_again": status}),
+            Self::Streamed { job, after, events, broke } => {
+                json!({"streamed": job, "after": after, "events": events, "broke": broke})
+            }
         }
     }
 }

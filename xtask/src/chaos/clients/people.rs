@@ -22,10 +22,11 @@ const STUBBORN: Duration = Duration::from_secs(45);
 const TOKEN_LIFE: u64 = 6 * 3600;
 
 /// The percentages of requests that are sent twice at the same moment, repeated after
-/// their answer, watched until their jobs end, and cancelled.
+/// their answer, watched until their jobs end, followed by their events, and cancelled.
 const TWICE: u64 = 8;
 const AGAIN: u64 = 8;
 const WATCHED: u64 = 25;
+const STREAMED: u64 = 15;
 const CALLED_OFF: u64 = 7;
 
 /// A user with an account.
@@ -112,6 +113,9 @@ pub(in crate::chaos) fn ask(
             if chance.percent(WATCHED) {
                 let _ = follow.send(Follow::now(Then::Watch(person.clone(), job)));
             }
+            if chance.percent(STREAMED) {
+                let _ = follow.send(Follow::now(Then::Stream(person.clone(), job)));
+            }
         }
     }
     Ok(notes)
@@ -154,7 +158,7 @@ pub(in crate::chaos) fn submit(
             // The first request is still in progress, or the ingress failed.
             None | Some(409 | 500..) => {
                 notes.add_blunt(&request, answer);
-                notes.add(Note::SentAgain);
+                notes.add(Note::SentAgain { status });
                 stage.rest_settling(chance.millis(50, 500))?;
             }
             Some(status) => {

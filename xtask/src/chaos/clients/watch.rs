@@ -1,18 +1,19 @@
 //! What clients do after their request: repeat it, watch its jobs until they
-//! end and read them once more later, or cancel one.
+//! end and read them once more later, follow their events, or cancel one.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::chance::Chance;
 use super::super::stop::Stage;
 use super::notes::{Note, Notes};
 use super::people::{Asked, Person, submit};
-use super::wire::{Answer, Doors, Request};
+use super::wire::{Answer, Doors, Request, Streamed};
 use regimen_devtools::Interrupted;
 
 /// How often a following client checks for the end while it waits.
@@ -30,6 +31,8 @@ pub(in crate::chaos) enum Then {
     Repeat(Asked),
     /// Watch a job until it ends.
     Watch(Person, Uuid),
+    /// Follow the events of a job until its last.
+    Stream(Person, Uuid),
     /// Cancel a job.
     CallOff(Person, Uuid),
 }
@@ -69,6 +72,9 @@ pub(in crate::chaos) fn follow(
             Then::Watch(person, job) => {
                 watch(stage, &doors, &mut chance, &person, job, &mut notes)?;
             }
+            Then::Stream(person, job) => {
+                stream(stage, &doors, &mut chance, &person, job, &mut notes)?;
+            }
             Then::CallOff(person, job) => {
                 call_off(stage, &doors, &mut chance, &person, job, &mut notes)?;
             }
@@ -104,6 +110,46 @@ fn watch(
                 if !try_again(stage, chance, &request, other, notes)? {
                     return Ok(());
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Follows a job's events until it has them all, as a browser does: when the stream ends,
+/// it asks for those after the last.
+fn stream(
+    stage: &Stage<'_>,
+    doors: &Doors<'_>,
+    chance: &mut Chance,
+    person: &Person,
+    job: Uuid,
+    notes: &mut Notes,
+) -> Result<(), Interrupted> {
+    let path = format!("/v1/jobs/{job}/events");
+    let mut after = 0;
+    while stage.settling()? {
+        let last = after.to_string();
+        let headers = [person.authorization(), ("last-event-id", last.as_str())];
+        let request = Request { method: "GET", path: &path, headers: &headers, body: "" };
+        match doors.stream(chance, request) {
+            // It has ended, and the client has every event.
+            Some(Streamed { status: 204, .. }) => return Ok(()),
+            Some(Streamed { status: 200, events, broke }) => {
+                let last = events.last().copied().unwrap_or(after);
+                notes.add(Note::Streamed { job, after, events, broke });
+                after = last;
+                stage.rest_settling(chance.millis(200, 1_000))?;
+            }
+            other => {
+                let status = other.map(|streamed| streamed.status);
+                notes.add(Note::SentAgain { status });
+                if let Some(status) = status.filter(|status| *status < 500) {
+                    let request = format!("GET {path}");
+                    notes.add(Note::Unexpected { request, status, body: Value::Null });
+                    return Ok(());
+                }
+                stage.rest_settling(chance.millis(100, 600))?;
             }
         }
     }
@@ -151,6 +197,7 @@ fn try_again(
     answer: Option<Answer>,
     notes: &mut Notes,
 ) -> Result<bool, Interrupted> {
+    let status = answer.as_ref().map(|answer| answer.status);
     match answer {
         Some(Answer { status, body, .. }) if status < 500 => {
             let request = format!("{} {}", request.method, request.path);
@@ -159,7 +206,7 @@ fn try_again(
         }
         answer => notes.add_blunt(request, answer),
     }
-    notes.add(Note::SentAgain);
+    notes.add(Note::SentAgain { status });
     stage.rest_settling(chance.millis(100, 600))?;
     Ok(true)
 }

@@ -1,11 +1,14 @@
 //! Requests to any of the ingresses, with every answer as it came.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::Agent;
+use ureq::http::Response;
+use ureq::{Agent, Body};
 
 use super::super::chance::Chance;
+use super::super::scale::IDLE;
 use crate::clock;
 
 /// How long a client waits for an answer before it tries another ingress: longer than any
@@ -19,6 +22,7 @@ pub(in crate::chaos) fn agent() -> Agent {
         .http_status_as_error(false)
         .timeout_connect(Some(Duration::from_secs(2)))
         .timeout_global(Some(PATIENCE))
+        .max_idle_age(IDLE)
         .build()
         .into()
 }
@@ -51,6 +55,16 @@ pub(in crate::chaos) struct Sent {
     pub(in crate::chaos) took: u64,
 }
 
+/// A part of an event stream.
+pub(in crate::chaos) struct Streamed {
+    pub(in crate::chaos) status: u16,
+    /// The numbers of its events.
+    pub(in crate::chaos) events: Vec<i64>,
+    /// Whether it broke off: neither did the ingress end it, nor was the client's patience
+    /// over.
+    pub(in crate::chaos) broke: bool,
+}
+
 /// A request, identical each time it is sent.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::chaos) struct Request<'a> {
@@ -80,7 +94,46 @@ impl<'a> Doors<'a> {
         Sent { answer, door, at, took: clock::micros_since_1970().saturating_sub(at) }
     }
 
+    /// The events that one of them sends, until the stream ends. None when there is no
+    /// answer.
+    pub(in crate::chaos) fn stream(
+        &self,
+        chance: &mut Chance,
+        request: Request<'_>,
+    ) -> Option<Streamed> {
+        let reply = self.begin(chance.pick(self.urls)?, request)?;
+        let status = reply.status().as_u16();
+        let (mut events, mut number) = (Vec::new(), None::<i64>);
+        for line in BufReader::new(reply.into_body().into_reader()).lines() {
+            match line {
+                // An event is complete with the empty line after it.
+                Ok(line) if line.is_empty() => events.extend(number.take()),
+                Ok(line) => {
+                    let id = line.strip_prefix("id:").and_then(|id| id.trim().parse().ok());
+                    number = id.or(number);
+                }
+                Err(error) => {
+                    let ours = error.get_ref().and_then(|error| error.downcast_ref());
+                    let broke = !matches!(ours, Some(ureq::Error::Timeout(_)));
+                    return Some(Streamed { status, events, broke });
+                }
+            }
+        }
+        Some(Streamed { status, events, broke: false })
+    }
+
     fn ask(&self, base: &str, request: Request<'_>) -> Option<Answer> {
+        let mut reply = self.begin(base, request)?;
+        let status = reply.status().as_u16();
+        let replayed = reply.headers().get("idempotency-replayed").is_some();
+        let retry_after = reply.headers().get("retry-after").is_some();
+        let text = reply.body_mut().read_to_string().ok()?;
+        // A body that is not JSON is recorded as text.
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Some(Answer { status, body, replayed, retry_after })
+    }
+
+    fn begin(&self, base: &str, request: Request<'_>) -> Option<Response<Body>> {
         let url = format!("{base}{}", request.path);
         let mut head = ureq::http::Request::builder().method(request.method).uri(url);
         for (name, value) in request.headers {
@@ -91,13 +144,6 @@ impl<'a> Doors<'a> {
         } else {
             self.agent.run(head.body(request.body.to_owned()).ok()?)
         };
-        let mut reply = reply.ok()?;
-        let status = reply.status().as_u16();
-        let replayed = reply.headers().get("idempotency-replayed").is_some();
-        let retry_after = reply.headers().get("retry-after").is_some();
-        let text = reply.body_mut().read_to_string().ok()?;
-        // A body that is not JSON is recorded as text.
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Some(Answer { status, body, replayed, retry_after })
+        reply.ok()
     }
 }

@@ -51,11 +51,6 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// These faults and no others.
-    pub(in crate::chaos) fn only(kinds: &[Kind]) -> Self {
-        Self { only: kinds.to_vec(), without: Vec::new() }
-    }
-
     /// Whether the run is to have this kind.
     pub(crate) fn has(&self, kind: Kind) -> bool {
         (self.only.is_empty() || self.only.contains(&kind)) && !self.without.contains(&kind)

@@ -15,6 +15,7 @@ pub(super) use redis::redis;
 pub(super) use rollout::{Rollout, roll_out};
 pub(super) use timetable::Tempo;
 
+use super::failover::FailoverError;
 use super::fleet::{Counts, FleetError};
 use super::stop::Stage;
 use crate::clock;
@@ -41,6 +42,9 @@ pub(crate) enum LaneError {
     /// PostgreSQL refuses a command of a fault.
     #[error(transparent)]
     Postgres(#[from] PsqlError),
+    /// A store does not fail over.
+    #[error(transparent)]
+    Failover(#[from] FailoverError),
     /// psql does not run.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -60,8 +64,8 @@ pub(crate) enum LaneError {
 }
 
 /// The names of the stores in the report, and of the queues that operators pause.
-const REDIS: &str = "Redis";
-const POSTGRES: &str = "Postgres";
+pub(super) const REDIS: &str = "Redis";
+pub(super) const POSTGRES: &str = "Postgres";
 const QUEUES: &str = "queues";
 
 /// A fault, for the report.
@@ -105,6 +109,8 @@ pub(super) struct LaneLog {
     pub(super) counts: Counts,
     /// Processes that ended unexpectedly.
     pub(super) unexpected: Vec<String>,
+    /// How long after each failover every process was ready again, microseconds.
+    pub(super) returns: Vec<u64>,
 }
 
 /// Causes the faults of one store, one after the other, until the load is over. `strike`

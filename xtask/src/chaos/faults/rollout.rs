@@ -1,5 +1,6 @@
-//! A release that is rolled out and back again, process by process, while there
-//! is load: first its migrations, then old and new processes side by side.
+//! Processes that are replaced one by one while there is load, as a platform does
+//! it: the new one is started first, and the old one is asked to end once the
+//! new one is ready.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,39 +13,40 @@ use crate::chaos::stop::Stage;
 use crate::clock;
 use crate::stack::StackPlan;
 use regimen_devtools::process::{Output, Process};
+use regimen_devtools::proxy::Balancer;
 
-/// Between two processes: long enough that each release does some work beside
-/// the other.
-const PAUSE: Duration = Duration::from_secs(2);
-
-/// The two releases and what lies between them.
+/// Which processes are replaced, and by what.
 pub(in crate::chaos) struct Rollout<'a> {
-    /// Where the older binaries are; the fleet starts with them.
-    pub(in crate::chaos) old: &'a Path,
-    /// Where the newer ones are.
-    pub(in crate::chaos) new: &'a Path,
-    /// Brings the schema to the newer release.
-    pub(in crate::chaos) migrate: Command,
+    /// Brings the schema to the first release.
+    pub(in crate::chaos) migrate: Option<Command>,
+    /// The releases that follow each other, again and again: what each is called in
+    /// messages, and where its binaries are.
+    pub(in crate::chaos) releases: Vec<(&'static str, &'a Path)>,
+    /// In front of the ingresses.
+    pub(in crate::chaos) balancer: &'a Balancer,
+    /// Between two processes.
+    pub(in crate::chaos) pause: Duration,
 }
 
-/// Migrates, then replaces every process: old by new, new by old, old by new,
-/// for as long as there is load.
-pub(in crate::chaos) fn roll_out(
+/// Replaces every process by each release in turn, for as long as there is load.
+pub(in crate::chaos) fn roll_out<'m>(
     stage: &Stage<'_>,
     plan: &StackPlan<'_>,
-    workers: &mut [Member],
-    ingresses: &mut [Member],
+    members: impl IntoIterator<Item = &'m mut Member>,
     rollout: Rollout<'_>,
 ) -> Result<LaneLog, LaneError> {
     let (agent, session) = (clients::agent(), stage.session);
+    let mut members: Vec<_> = members.into_iter().collect();
     let mut log = LaneLog::default();
-    stage.rest(2 * PAUSE)?;
-    session.say("  migrating to the newer release");
-    let output = plan.folder.join("logs").join("migrate-newer.log");
-    Process::run(session, "regimen-worker migrate", rollout.migrate, Output::Log(&output))?;
-    for (whereto, folder) in [("newer", rollout.new), ("older", rollout.old)].into_iter().cycle() {
-        for member in ingresses.iter_mut().chain(workers.iter_mut()) {
-            stage.rest(PAUSE)?;
+    if let Some(migrate) = rollout.migrate {
+        stage.rest(2 * rollout.pause)?;
+        session.say("  migrating to the newer release");
+        let output = plan.folder.join("logs").join("migrate-newer.log");
+        Process::run(session, "regimen-worker migrate", migrate, Output::Log(&output))?;
+    }
+    for (release, folder) in rollout.releases.iter().cycle() {
+        for member in &mut members {
+            stage.rest(rollout.pause)?;
             if !stage.loading()? {
                 return Ok(log);
             }
@@ -52,13 +54,15 @@ pub(in crate::chaos) fn roll_out(
                 session.say(&how);
                 log.unexpected.push(how);
             }
-            member.add_counts(&agent, &mut log.counts);
-            session.say(format_args!("  to the {whereto} release: {}", member.name));
-            let (whom, worker) = (member.name.clone(), member.reported(WORKER_ID));
-            let at = clock::micros_since_1970();
-            member.terminate(session)?;
+            session.say(format_args!("  {release}: {}", member.name));
             member.run_from(folder);
-            member.start(session, plan)?;
+            let mut old = member.succeed(session, plan, rollout.balancer)?;
+            old.add_counts(&agent, &mut log.counts);
+            let (whom, worker) = (old.name.clone(), old.reported(WORKER_ID));
+            let api = old.api();
+            let at = clock::micros_since_1970();
+            old.terminate(session)?;
+            api.into_iter().for_each(|api| rollout.balancer.remove(api));
             let back = clock::micros_since_1970();
             log.faults.push(Fault { what: "SIGTERM", whom, at, back, worker });
         }
