@@ -15,6 +15,7 @@ pub mod error;
 pub mod etag;
 mod explained;
 pub mod extract;
+pub mod group_commit;
 pub mod idempotency;
 pub mod limits;
 mod measurement;

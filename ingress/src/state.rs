@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::{AdminTable, AuthSetupError, Authenticator};
 use crate::config::IngressConfig;
+use crate::group_commit::GroupCommit;
 use crate::limits::RateLimits;
 use crate::stripe_api::account::AccountReader;
 use crate::watching::Watching;
@@ -33,6 +34,8 @@ pub struct AppState {
     pub redis: Redis,
     /// The dispatch lists.
     pub queue: Queue,
+    /// Accepts jobs.
+    pub group_commit: GroupCommit,
     /// Authentication.
     pub authenticator: Arc<Authenticator>,
     /// Operators in the app's table.
@@ -84,6 +87,7 @@ impl AppState {
         let redis = Redis::new(&config.redis_url, &config.redis_prefix)?;
         let access = config.stripe.access.clone();
         let stripe = StripeClient::new(access, config.stripe.timeout, rand::make_rng())?;
+        let queue = Queue::new(redis.clone());
         let admins = AdminTable::new(db.clone(), config.auth.admin_table.as_ref());
         Ok(Self {
             account: Arc::new(AccountReader::new(stripe.clone())),
@@ -91,7 +95,8 @@ impl AppState {
             admins: Arc::new(admins),
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
             limits: Arc::new(RateLimits::new(config.usage.clone(), redis.clone(), db.clone())),
-            queue: Queue::new(redis.clone()),
+            group_commit: GroupCommit::new(db.clone(), queue.clone()),
+            queue,
             watching: Watching::new(redis.clone(), db.clone(), config.watching),
             keeping_calculations: Arc::new(Semaphore::new(KEEPING_AT_ONCE)),
             config: Arc::new(config),

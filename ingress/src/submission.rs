@@ -6,11 +6,10 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
-use regimen_common::account::PlanTier;
 use regimen_common::callbacks::Rules;
 use regimen_common::db::accounts;
 use regimen_common::db::generations::Month;
-use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs, NextJob, Replay};
+use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJob, NewJobs, Replay};
 use regimen_common::food::{Unread, unread};
 use regimen_common::job::{JobClass, JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
@@ -249,32 +248,26 @@ async fn accept(
         cautions: assessment.cautions,
     };
     let body = render(&accepted);
-    let idempotency = key.map(|key| key.keeping(body.clone()));
     let now = state.clock.now();
-    // Before a connection is taken: this may need one itself, and waiting for a second
-    // connection while holding the first can deadlock.
+    // Before the submission waits for its transaction: this may need a connection itself.
     let room = state.limits.backpressure.admit(submission.kinds.len()).await?;
-    let mut client = state.db.get().await?;
-    let tier = accounts::plan_tier(&client, submission.user_id).await?;
-    let mut new = new_jobs(state, submission, &quiz, &accepted, tier);
+    let mut new = new_jobs(state, submission, &quiz, &accepted);
+    new.idempotency = key.map(|key| key.keeping(body.clone()));
+    let (quiz, jobs) = (new.quiz_result_id, accepted.jobs.len());
     let sending = async {
         new.trace_context = TraceContext::current().map(|trace| trace.to_text());
-        let accepting = jobs::accept(&mut client, &new, idempotency.as_ref());
-        accepting.instrument(spans::query("INSERT", "regimen.jobs")).await
+        state.group_commit.accept(new).instrument(spans::query("INSERT", "regimen.jobs")).await
     };
-    let sent = sending.instrument(spans::send("plans", accepted.jobs.len())).await;
-    let dispatch = match sent? {
-        Acceptance::Accepted { dispatch } => dispatch,
+    let class = match sending.instrument(spans::send("plans", jobs)).await? {
+        Acceptance::Accepted { class, .. } => class,
         Acceptance::Replayed(replay) => return Ok(replay.into()),
         Acceptance::OtherBody => return Err(ApiError::IdempotencyMismatch),
         Acceptance::InFlight => return Err(ApiError::IdempotencyInFlight),
-        Acceptance::QuizMissing => return Err(quiz_not_found(&new)),
+        Acceptance::QuizMissing => return Err(quiz_not_found(quiz)),
         Acceptance::MonthUsedUp(month) => return Err(month_used_up(&month, now)),
     };
-    drop(client);
     room.keep();
-    count(&new);
-    push(state, dispatch);
+    count(&submission.kinds, class);
     let jobs = accepted.jobs.iter().map(|job| job.id).collect();
     Ok(Submitted { jobs, body, replayed: false })
 }
@@ -421,7 +414,6 @@ fn new_jobs(
     submission: &Submission,
     quiz: &Quiz,
     accepted: &Accepted,
-    tier: Option<PlanTier>,
 ) -> NewJobs {
     let limits = &state.config.jobs;
     let warnings = (!accepted.warnings.is_empty()).then(|| json!(accepted.warnings));
@@ -432,10 +424,6 @@ fn new_jobs(
         user_id: submission.user_id,
         email: submission.email.clone(),
         generation_id: Uuid::now_v7(),
-        class: match tier {
-            Some(PlanTier::Pro) => JobClass::Pro,
-            Some(PlanTier::Free) | None => JobClass::Free,
-        },
         jobs: accepted.jobs.iter().map(|job| NewJob { id: job.id, kind: job.kind }).collect(),
         quiz_result_id: submission.quiz_result_id,
         calculations: json!(accepted.nutrition.calculations()),
@@ -452,6 +440,7 @@ fn new_jobs(
         expires_in_seconds: limits.expires_in_seconds,
         per_user: limits.per_user,
         monthly_quota: state.config.usage.monthly_quota,
+        idempotency: None,
     }
 }
 
@@ -470,25 +459,19 @@ fn month_used_up(month: &Month, now: DateTime<Utc>) -> ApiError {
     }))
 }
 
-fn quiz_not_found(new: &NewJobs) -> ApiError {
-    let quiz = new.quiz_result_id.unwrap_or_default();
+fn quiz_not_found(quiz: Option<Uuid>) -> ApiError {
+    let quiz = quiz.unwrap_or_default();
     ApiError::NotFound(format!(
         "quiz_result_id {quiz} is not one of your quizzes; leave it out or store the quiz first"
     ))
 }
 
-fn count(new: &NewJobs) {
-    for job in &new.jobs {
+fn count(kinds: &[PlanKind], class: JobClass) {
+    for kind in kinds {
         metrics::counter!(
             "regimen_jobs_accepted_total",
-            "kind" => job.kind.as_str(), "class" => new.class.as_str()
+            "kind" => kind.as_str(), "class" => class.as_str()
         )
         .increment(1);
     }
-}
-
-/// Pushes on a separate task: the response does not wait for Redis.
-fn push(state: &AppState, next: Vec<NextJob>) {
-    let queue = state.queue.clone();
-    tokio::spawn(async move { queue.push_jobs(&next).await });
 }

@@ -6,9 +6,7 @@
 
 use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
-use futures_util::try_join;
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::DbError;
@@ -25,7 +23,7 @@ pub struct Month {
 }
 
 impl Month {
-    fn from_row(row: &Row) -> Result<Self, DbError> {
+    pub(super) fn from_row(row: &Row) -> Result<Self, DbError> {
         Ok(Self {
             allowed: row.try_get("allowed")?,
             used: row.try_get("used")?,
@@ -39,45 +37,31 @@ impl Month {
     }
 }
 
-/// The month of user `$1`, as the CTE `month`.
-macro_rules! month {
-    () => {
-        "with start as (
-             select date_trunc('month', now() at time zone 'utc') as starts
-         ), month as (
-             select coalesce(
-                        (select plan.monthly_ai_generations from public.profiles profile
-                         join public.plans plan on plan.id = profile.plan_id
-                         where profile.id = $1),
-                        (select monthly_ai_generations from public.plans where id = 'free'),
-                        0)::bigint as allowed,
-                    (select count(*) from regimen.generations
-                     where user_id = $1 and given_back_at is null
-                       and at >= start.starts at time zone 'utc') as used,
-                    (start.starts + interval '1 month') at time zone 'utc' as ends_at
-             from start
-         )"
+/// The month of a user, given as an SQL expression, as a query.
+macro_rules! month_of {
+    ($user:literal) => {
+        concat!(
+            "select coalesce(
+                 (select plan.monthly_ai_generations from public.profiles profile
+                  join public.plans plan on plan.id = profile.plan_id
+                  where profile.id = ",
+            $user,
+            "),
+                 (select monthly_ai_generations from public.plans where id = 'free'),
+                 0)::bigint as allowed,
+             (select count(*) from regimen.generations
+              where user_id = ",
+            $user,
+            " and given_back_at is null
+                and at >= this.month at time zone 'utc') as used,
+             (this.month + interval '1 month') at time zone 'utc' as ends_at
+             from (select date_trunc('month', now() at time zone 'utc') as month) this"
+        )
     };
 }
+pub(super) use month_of;
 
-const MONTH: &str = concat!("-- month of generations\n", month!(), " select * from month");
-
-const LOCK: &str = "-- lock profile to count
-    select 1 from public.profiles where id = $1 for no key update";
-
-const COUNT: &str = concat!(
-    "-- count generation\n",
-    month!(),
-    ", counted as (
-         insert into regimen.generations (id, user_id, at)
-         select $2, $1, now() from month where not $3 or used < allowed
-         returning id
-     )
-     select month.*, exists (select from counted) as counted from month"
-);
-
-/// The statements of [`take`].
-pub(super) const TAKE: [&str; 2] = [LOCK, COUNT];
+const MONTH: &str = concat!("-- month of generations\n", month_of!("$1"));
 
 /// The user's month so far.
 ///
@@ -86,29 +70,6 @@ pub(super) const TAKE: [&str; 2] = [LOCK, COUNT];
 pub async fn month(client: &impl GenericClient, user_id: Uuid) -> Result<Month, DbError> {
     let statement = client.prepare_cached(MONTH).await?;
     Month::from_row(&client.query_one(&statement, &[&user_id]).await?)
-}
-
-/// Counts a generation if the month has one left, or if that is not `enforced`; returns
-/// the month before it, and whether it was counted.
-///
-/// Call it in a transaction with an existing profile: its row is locked until the end, so
-/// that requests of one user count one after another.
-///
-/// # Errors
-/// Postgres refused.
-pub async fn take(
-    tx: &impl GenericClient,
-    user_id: Uuid,
-    generation_id: Uuid,
-    enforced: bool,
-) -> Result<(Month, bool), DbError> {
-    let lock = tx.prepare_cached(LOCK).await?;
-    let count = tx.prepare_cached(COUNT).await?;
-    let of_user: [&(dyn ToSql + Sync); 1] = [&user_id];
-    let of_generation: [&(dyn ToSql + Sync); 3] = [&user_id, &generation_id, &enforced];
-    // The second one sees what was committed while the first one waited.
-    let (_, row) = try_join!(tx.query_opt(&lock, &of_user), tx.query_one(&count, &of_generation))?;
-    Ok((Month::from_row(&row)?, row.try_get("counted")?))
 }
 
 /// Gives back the user's generations of this month; returns how many.

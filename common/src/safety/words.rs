@@ -1,5 +1,6 @@
 //! Finds conditions and medicines in a person's answers, in fifty languages.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use crate::lexicon::token;
@@ -18,14 +19,20 @@ const DENIALS: [&str; 32] = [
 
 /// A stem or phrase, in plain letters.
 struct Word {
-    plain: String,
-    /// Its words. Split once: every request compares all of them.
     parts: Vec<String>,
+    /// Nothing may follow it.
     whole: bool,
-    unspaced: bool,
 }
 
-type Table = Vec<(&'static str, Vec<Word>)>;
+/// Words by what they name. Every request is searched for all of them.
+#[derive(Default)]
+struct Table {
+    names: Vec<&'static str>,
+    /// By their first letter, each with the place of its name.
+    spaced: HashMap<char, Vec<(usize, Word)>>,
+    /// Words of scripts without spaces.
+    unspaced: Vec<(usize, String)>,
+}
 
 static CONDITION_WORDS: LazyLock<Table> = LazyLock::new(|| table(CONDITIONS));
 static MEDICATION_WORDS: LazyLock<Table> = LazyLock::new(|| table(MEDICATIONS));
@@ -42,21 +49,26 @@ pub(super) fn medications(text: &str) -> Vec<&'static str> {
     named(text, &MEDICATION_WORDS)
 }
 
-fn named(text: &str, table: &'static Table) -> Vec<&'static str> {
+fn named(text: &str, table: &Table) -> Vec<&'static str> {
     let plain = token::plain(text);
     let words: Vec<&str> = plain.split(' ').collect();
-    let is_named = |all: &[Word]| all.iter().any(|word| word.is_in(&plain, &words));
-    table.iter().filter(|(_, all)| is_named(all)).map(|(name, _)| *name).collect()
+    let mut found = BTreeSet::new();
+    for (at, word) in words.iter().enumerate() {
+        let alike = word.chars().next().and_then(|first| table.spaced.get(&first));
+        for (name, stem) in alike.into_iter().flatten() {
+            if stem.begins(&words[at..]) && !is_denied(&words, at) {
+                found.insert(*name);
+            }
+        }
+    }
+    if !plain.is_ascii() {
+        let contained = table.unspaced.iter().filter(|(_, word)| plain.contains(word));
+        found.extend(contained.map(|(name, _)| *name));
+    }
+    found.into_iter().map(|name| table.names[name]).collect()
 }
 
 impl Word {
-    fn is_in(&self, plain: &str, words: &[&str]) -> bool {
-        if self.unspaced {
-            return plain.contains(&self.plain);
-        }
-        (0..words.len()).any(|at| self.begins(&words[at..]) && !is_denied(words, at))
-    }
-
     /// Whether the words begin with this one; its last part may go on.
     fn begins(&self, words: &[&str]) -> bool {
         let Some((last, before)) = self.parts.split_last() else { return false };
@@ -72,22 +84,23 @@ fn is_denied(words: &[&str], at: usize) -> bool {
 }
 
 fn table(text: &'static str) -> Table {
+    let mut table = Table::default();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let entries = lines.filter_map(|line| line.split_once(" = "));
-    entries
-        .map(|(name, list)| {
-            let words = list.split(',').map(|word| {
-                let plain = token::plain(word);
-                Word {
-                    parts: plain.split(' ').map(str::to_owned).collect(),
-                    plain,
-                    whole: word.trim().ends_with('!'),
-                    unspaced: word.chars().any(is_unspaced),
-                }
-            });
-            (name.trim(), words.filter(|word| !word.plain.is_empty()).collect())
-        })
-        .collect()
+    for (name, list) in lines.filter_map(|line| line.split_once(" = ")) {
+        let place = table.names.len();
+        table.names.push(name.trim());
+        for word in list.split(',') {
+            let plain = token::plain(word);
+            if word.chars().any(is_unspaced) {
+                table.unspaced.push((place, plain));
+            } else if let Some(first) = plain.chars().next() {
+                let parts = plain.split(' ').map(str::to_owned).collect();
+                let word = Word { parts, whole: word.trim().ends_with('!') };
+                table.spaced.entry(first).or_default().push((place, word));
+            }
+        }
+    }
+    table
 }
 
 /// Scripts that put no space between words, or join words to them on both sides.

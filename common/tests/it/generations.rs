@@ -1,25 +1,26 @@
 //! What counts against a user's month, and what does not.
 
 use regimen_common::db::generations;
-use regimen_common::job::FailureCode;
+use regimen_common::db::jobs::{self, Acceptance, NewJobs};
+use regimen_common::job::{FailureCode, PlanKind};
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
+use crate::jobs::shared::request;
+
 /// A user with one counted generation of two jobs.
 async fn generation(database: &TestDatabase) -> (Uuid, Uuid) {
-    let (mut client, user, generation) = (database.client().await, Uuid::new_v4(), Uuid::new_v4());
-    let profile = "insert into public.profiles (id, email) values ($1, 'x')";
-    client.execute(profile, &[&user]).await.unwrap();
-    let tx = client.transaction().await.unwrap();
-    assert!(generations::take(&tx, user, generation, true).await.unwrap().1);
-    for kind in ["meal", "workout"] {
-        let job = "insert into regimen.jobs (id, user_id, generation_id, kind, class, input,
-                       run_at, created_at, expires_at, updated_at)
-                   values (gen_random_uuid(), $1, $2, $3, 'free', '{}', now(), now(), now(), now())";
-        tx.execute(job, &[&user, &generation, &kind]).await.unwrap();
-    }
-    tx.commit().await.unwrap();
-    (user, generation)
+    let mut new = request(Uuid::new_v4(), 2);
+    new.jobs[1].kind = PlanKind::Workout;
+    assert!(counts(database, new.clone()).await);
+    (new.user_id, new.generation_id)
+}
+
+/// Whether a request is accepted while the month limits it.
+async fn counts(database: &TestDatabase, new: NewJobs) -> bool {
+    let new = NewJobs { monthly_quota: true, ..new };
+    let accepted = jobs::accept(&mut database.client().await, &new).await.unwrap();
+    matches!(accepted, Acceptance::Accepted { .. })
 }
 
 async fn used(database: &TestDatabase, user: Uuid) -> i64 {
@@ -58,13 +59,7 @@ async fn an_expired_job_counts_as_our_failure_and_other_ends_do_not() {
 async fn generations_at_once_stop_at_the_plans_number() {
     let database = TestDatabase::new().await;
     let (user, _) = generation(&database).await;
-    let takes = (0..20).map(|_| async {
-        let mut client = database.client().await;
-        let tx = client.transaction().await.unwrap();
-        let (_, counted) = generations::take(&tx, user, Uuid::new_v4(), true).await.unwrap();
-        tx.commit().await.unwrap();
-        counted
-    });
+    let takes = (0..20).map(|_| counts(&database, request(user, 1)));
     let counted = futures_util::future::join_all(takes).await;
     assert_eq!(counted.iter().filter(|counted| **counted).count(), 9);
     let month = generations::month(&database.client().await, user).await.unwrap();

@@ -29,13 +29,8 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    /// The caller these claims describe at `now`.
-    pub(super) fn into_caller(
-        self,
-        now: DateTime<Utc>,
-        allow_anonymous: bool,
-    ) -> Result<Caller, AuthError> {
-        self.check_time(now)?;
+    /// The caller these claims describe.
+    pub(super) fn into_caller(self, allow_anonymous: bool) -> Result<Caller, AuthError> {
         match self.role.as_deref() {
             Some("authenticated") => {}
             Some("service_role") => return Err(AuthError::ServiceRole),
@@ -50,7 +45,22 @@ impl Claims {
         Ok(Caller { user_id: Some(user_id), email: self.email.and_then(usable_email), role })
     }
 
-    fn check_time(&self, now: DateTime<Utc>) -> Result<(), AuthError> {
+    /// When they are valid.
+    pub(super) fn validity(&self) -> Validity {
+        Validity { exp: self.exp, nbf: self.nbf }
+    }
+}
+
+/// The times of a token, seconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Validity {
+    exp: f64,
+    nbf: Option<f64>,
+}
+
+impl Validity {
+    /// Refuses a token that is not valid at `now`.
+    pub(super) fn check(self, now: DateTime<Utc>) -> Result<(), AuthError> {
         #[expect(clippy::cast_precision_loss, reason = "exact up to the year 285,000,000")]
         let now = now.timestamp() as f64;
         // JSON has no NaN, so these comparisons always decide.
@@ -102,7 +112,8 @@ mod tests {
             claims[name] = value.clone();
         }
         let claims: Claims = serde_json::from_value(claims).unwrap();
-        claims.into_caller(DateTime::from_timestamp(NOW, 0).unwrap(), false)
+        claims.validity().check(DateTime::from_timestamp(NOW, 0).unwrap())?;
+        claims.into_caller(false)
     }
 
     #[test]

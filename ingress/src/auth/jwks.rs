@@ -34,7 +34,8 @@ const MIN_RSA_MODULUS_BASE64: usize = 256 * 4 / 3;
 #[derive(Debug, Clone)]
 pub(super) struct PublishedKey {
     pub(super) algorithm: Algorithm,
-    pub(super) key: DecodingKey,
+    /// Another one after each fetch.
+    pub(super) key: Arc<DecodingKey>,
 }
 
 /// Why the set could not be fetched.
@@ -228,5 +229,5 @@ fn usable(jwk: &Jwk) -> Option<(String, PublishedKey)> {
     if jwk.common.key_algorithm.is_some_and(|named| named != declared) {
         return None;
     }
-    Some((kid, PublishedKey { algorithm, key: DecodingKey::from_jwk(jwk).ok()? }))
+    Some((kid, PublishedKey { algorithm, key: Arc::new(DecodingKey::from_jwk(jwk).ok()?) }))
 }

@@ -12,6 +12,7 @@ mod error;
 mod jwks;
 mod service;
 mod token;
+mod verified;
 
 use std::sync::Arc;
 

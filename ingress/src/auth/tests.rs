@@ -366,3 +366,27 @@ async fn the_last_good_set_outlives_an_outage() {
     assert!(gate.authenticate(&first).await.is_ok());
     assert_eq!(server.calls(), 3, "it did ask again after ten minutes");
 }
+
+#[tokio::test]
+async fn a_verified_token_is_asked_for_its_time_with_every_request() {
+    let clock = Clock::fixed(start());
+    let gate = Authenticator::new(config(AuthMode::Jwt), clock.clone()).unwrap();
+    let token = hs256(&claims());
+    for _ in 0..2 {
+        assert_eq!(gate.authenticate(&with_token(&token)).await.unwrap().user_id, Some(id(USER)));
+    }
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let other_signature = format!("{signed}.{}", "A".repeat(43));
+    let refused = gate.authenticate(&with_token(&other_signature)).await;
+    assert!(matches!(refused, Err(AuthError::Invalid)), "{refused:?}");
+    let somebody_else = gate
+        .authenticate(&headers(&[
+            ("authorization", &format!("Bearer {token}")),
+            (USER_HEADER, OTHER),
+        ]))
+        .await;
+    assert!(matches!(somebody_else, Err(AuthError::SomebodyElse)), "{somebody_else:?}");
+    clock.set(start() + TimeDelta::seconds(3_631));
+    let refused = gate.authenticate(&with_token(&token)).await;
+    assert!(matches!(refused, Err(AuthError::Expired)), "{refused:?}");
+}

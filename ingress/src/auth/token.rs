@@ -5,6 +5,7 @@
 //! key can never be used as an HMAC secret, and `none` has no key.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode, decode_header};
 use regimen_common::clock::Clock;
@@ -12,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::claims::Claims;
 use super::jwks::{FetchError, Jwks, PublishedKey};
+use super::verified::{SignedBy, TokenHash, VerifiedToken, VerifiedTokens};
 use super::{AuthConfig, AuthError, AuthSetupError, Caller};
 
 /// Verifies access tokens of one Supabase project.
@@ -23,6 +25,7 @@ pub(super) struct Tokens {
     audience: String,
     allow_anonymous: bool,
     clock: Clock,
+    verified: VerifiedTokens,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -49,24 +52,44 @@ impl Tokens {
             audience: config.audience,
             allow_anonymous: config.allow_anonymous,
             clock,
+            verified: VerifiedTokens::default(),
         })
     }
 
     /// The user whose token this is.
     pub(super) async fn caller(&self, token: &str) -> Result<Caller, AuthError> {
+        let hash = TokenHash::of(token);
+        if let Some(known) = self.verified.get(&hash)
+            && self.still_uses(known.key.as_ref()).await?
+        {
+            known.validity.check(self.clock.now())?;
+            return Ok(known.caller);
+        }
         let header = decode_header(token).map_err(|_| AuthError::Invalid)?;
-        let claims = match header.alg {
-            Algorithm::HS256 => self.verify_by_secret(token)?,
+        let (claims, key) = match header.alg {
+            Algorithm::HS256 => (self.verify_by_secret(token)?, None),
             Algorithm::ES256 | Algorithm::RS256 => {
-                let key = self.published_key(header.kid.as_deref()).await?;
-                if key.algorithm != header.alg {
+                let kid = header.kid.ok_or(AuthError::Invalid)?;
+                let published = self.published_key(&kid).await?;
+                if published.algorithm != header.alg {
                     return Err(AuthError::Invalid);
                 }
-                self.verify(token, &key.key, key.algorithm)?
+                let claims = self.verify(token, &published.key, published.algorithm)?;
+                (claims, Some(SignedBy { kid, key: published.key }))
             }
             _ => return Err(AuthError::Invalid),
         };
-        claims.into_caller(self.clock.now(), self.allow_anonymous)
+        let validity = claims.validity();
+        validity.check(self.clock.now())?;
+        let caller = claims.into_caller(self.allow_anonymous)?;
+        self.verified.insert(hash, VerifiedToken { key, validity, caller: caller.clone() });
+        Ok(caller)
+    }
+
+    /// Whether a verified token's key is still published; our secrets never change.
+    async fn still_uses(&self, key: Option<&SignedBy>) -> Result<bool, AuthError> {
+        let Some(SignedBy { kid, key }) = key else { return Ok(true) };
+        Ok(Arc::ptr_eq(&self.published_key(kid).await?.key, key))
     }
 
     /// Tries each secret.
@@ -94,12 +117,12 @@ impl Tokens {
         Some(self.published.as_ref()?.count().await)
     }
 
-    async fn published_key(&self, kid: Option<&str>) -> Result<PublishedKey, AuthError> {
+    async fn published_key(&self, kid: &str) -> Result<PublishedKey, AuthError> {
         let published = self.published.as_ref().ok_or(AuthError::Invalid)?;
-        published.key(kid.ok_or(AuthError::Invalid)?).await?.ok_or(AuthError::Invalid)
+        published.key(kid).await?.ok_or(AuthError::Invalid)
     }
 
-    /// Signature, issuer and audience. Times are checked by [`Claims`] against our clock.
+    /// Signature, issuer and audience. Times are checked by our clock, with each request.
     fn verify(
         &self,
         token: &str,

@@ -11,6 +11,7 @@ mod check;
 mod clocks;
 mod console;
 mod documentation;
+mod group_commit;
 mod harness;
 mod idempotency;
 mod ingress;

@@ -1,16 +1,21 @@
-//! Accepting jobs: profile, rows, first events and the idempotent answer in
-//! one transaction.
+//! Accepting jobs: rows, first events and the idempotent answer in one
+//! transaction, for one request or for those of many users at once.
 
-use crate::db::{Client, Transaction};
+use std::collections::HashSet;
+
+use futures_util::future::try_join_all;
 use futures_util::try_join;
 use serde_json::Value;
-use tokio_postgres::types::Json;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use super::dispatch::NextJob;
+use crate::account::PlanTier;
 use crate::db::DbError;
-use crate::db::accounts::{self, ENSURE_PROFILE, QuizOwnership, SET_CALCULATIONS};
-use crate::db::generations::{self, Month, TAKE};
+use crate::db::accounts::{self, ENSURE_PROFILE, SET_CALCULATIONS};
+use crate::db::generations::{Month, month_of};
+use crate::db::{Client, Transaction};
 use crate::job::{JobClass, PlanKind};
 
 /// One job to accept.
@@ -31,8 +36,6 @@ pub struct NewJobs {
     pub email: Option<String>,
     /// Counted once against the monthly generations.
     pub generation_id: Uuid,
-    /// The dispatch list.
-    pub class: JobClass,
     /// The jobs.
     pub jobs: Vec<NewJob>,
     /// The quiz of the request: one of the user's own.
@@ -55,6 +58,8 @@ pub struct NewJobs {
     pub per_user: i64,
     /// Whether the user's monthly generations limit this request.
     pub monthly_quota: bool,
+    /// The key under which the response is stored, if there is one.
+    pub idempotency: Option<Idempotency>,
 }
 
 /// The idempotency key of the request.
@@ -79,49 +84,124 @@ pub struct Replay {
     pub jobs: Vec<Uuid>,
 }
 
-const ACCEPT: &str = "-- accept jobs
-    with standing as (
-        select count(*) as n from (
-            select 1 from regimen.jobs
-            where user_id = $1
-              and (state = 'running' or (state = 'queued' and dispatched_at is not null))
-            limit $11
-        ) s
+/// Statement text with the lock clause of one request, or of many.
+macro_rules! lock {
+    ($clause:literal) => {
+        concat!(
+            "-- lock profiles to accept",
+            $clause,
+            "
+    select profile.id is not null as held, profile.plan_id,
+           coalesce(plan.is_active, plan.id is not null) as active,
+           asked.quiz_id is null or quiz.id is not null as own_quiz
+    from unnest($1::uuid[], $2::uuid[]) with ordinality as asked (user_id, quiz_id, n)
+    left join lateral (
+        select id, plan_id from public.profiles where id = asked.user_id
+        for no key update",
+            $clause,
+            "
+    ) profile on true
+    left join lateral (
+        select id from public.quiz_results where id = asked.quiz_id and user_id = asked.user_id
+        for no key update",
+            $clause,
+            "
+    ) quiz on true
+    left join public.plans plan on plan.id = profile.plan_id
+    order by asked.n"
+        )
+    };
+}
+
+/// Waits for another request of the user, so that their counts add up.
+const LOCK: &str = lock!("");
+/// Waits for nobody: one locked row must not hold up the requests of other users.
+const LOCK_FREE: &str = lock!(" skip locked");
+
+/// After the locks, so that it sees what was committed while they were waited for.
+const ACCEPT: &str = concat!(
+    "-- accept jobs
+    with request as materialized (
+        select asked.*, month.allowed, month.used, month.ends_at, (
+            select count(*) from (
+                select 1 from regimen.jobs
+                where user_id = asked.user_id
+                  and (state = 'running' or (state = 'queued' and dispatched_at is not null))
+                limit asked.per_user
+            ) s) as standing
+        from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::jsonb[], $6::text[],
+                    $7::text[], $8::jsonb[], $9::jsonb[], $10::float8[], $11::bigint[],
+                    $12::bool[], $13::text[], $14::bytea[], $15::int[], $16::json[])
+             with ordinality as asked (
+                user_id, generation_id, class, quiz_result_id, input, callback_url,
+                trace_context, warnings, cautions, expires_in, per_user,
+                monthly_quota, key, body_hash, status, response, n),
+             lateral (",
+    month_of!("asked.user_id"),
+    ") month
+    ), counted as materialized (
+        select * from request where not monthly_quota or used < allowed
+    ), generation as (
+        insert into regimen.generations (id, user_id, at)
+        select generation_id, user_id, now() from counted
     ), accepted as (
         insert into regimen.jobs (
             id, user_id, generation_id, kind, class, quiz_result_id, input, callback_url,
             trace_context, run_at, dispatched_at, created_at, expires_at, updated_at,
             last_seq, warnings, cautions)
-        select t.id, $1, $2, t.kind, $3, $6, $7, $8, $9, now(),
-               case when standing.n + t.ord <= $11 then now() end,
-               now(), now() + make_interval(secs => $10), now(), 1, $12, $13
-        from unnest($4::uuid[], $5::text[]) with ordinality as t (id, kind, ord), standing
-        where exists (select from regimen.generations where id = $2)
-          and ($6::uuid is null
-               or exists (select from public.quiz_results where id = $6 and user_id = $1))
-        returning id, dispatched_at
+        select job.id, user_id, generation_id, job.kind, class, quiz_result_id, input,
+               callback_url, trace_context, now(),
+               case when standing + job.place <= per_user then now() end,
+               now(), now() + make_interval(secs => expires_in), now(), 1, warnings, cautions
+        from unnest($17::uuid[], $18::text[], $19::bigint[], $20::bigint[])
+             as job (id, kind, request, place)
+        join counted on counted.n = job.request
+        returning id, generation_id, dispatched_at
     ), event as (
         insert into regimen.job_events (job_id, seq, at, kind)
         select id, 1, now(), 'accepted' from accepted
+    ), answer as (
+        insert into regimen.idempotency_keys
+            (user_id, key, body_hash, status, response, job_ids, created_at, expires_at)
+        select user_id, key, body_hash, status, response,
+               array(select id from accepted where generation_id = counted.generation_id),
+               now(), now() + interval '24 hours'
+        from counted where key is not null
+        on conflict (user_id, key) do update set
+            body_hash = excluded.body_hash, status = excluded.status,
+            response = excluded.response, job_ids = excluded.job_ids,
+            created_at = excluded.created_at,
+            expires_at = excluded.expires_at
+        where regimen.idempotency_keys.expires_at <= now()
     )
-    select id, $3 as class, dispatched_at as at from accepted where dispatched_at is not null";
+    select allowed, used, ends_at, now() as at,
+           n in (select n from counted) as counted,
+           array(select id from accepted
+                 where generation_id = request.generation_id and dispatched_at is not null
+           ) as dispatch
+    from request order by n"
+);
 
-const KEEP_ANSWER: &str = "-- keep idempotent answer
-    insert into regimen.idempotency_keys
-        (user_id, key, body_hash, status, response, job_ids, created_at, expires_at)
-    values ($1, $2, $3, $4, $5, $6, now(), now() + interval '24 hours')
-    on conflict (user_id, key) do update set
-        body_hash = excluded.body_hash, status = excluded.status,
-        response = excluded.response, job_ids = excluded.job_ids,
-        created_at = excluded.created_at,
-        expires_at = excluded.expires_at
-    where regimen.idempotency_keys.expires_at <= now()";
+const FREE_KEYS: &str = "-- lock idempotency keys
+    select pg_try_advisory_xact_lock(hashtextextended(user_id::text || ':' || key, 7)) as free
+    from unnest($1::uuid[], $2::text[]) with ordinality as asked (user_id, key, n) order by n";
+
+const FIND_ANSWERS: &str = "-- find idempotent answers
+    select kept.body_hash, kept.response, kept.job_ids
+    from unnest($1::uuid[], $2::text[]) with ordinality as asked (user_id, key, n)
+    left join lateral (
+        select body_hash, response, job_ids from regimen.idempotency_keys
+        where user_id = asked.user_id and key = asked.key and expires_at > now()
+    ) kept on true
+    order by n";
 
 /// The outcome of a request.
 #[derive(Debug)]
 pub enum Acceptance {
     /// Committed.
     Accepted {
+        /// The dispatch list of the jobs.
+        class: JobClass,
         /// The jobs to push now; the rest waits.
         dispatch: Vec<NextJob>,
     },
@@ -137,24 +217,85 @@ pub enum Acceptance {
     MonthUsedUp(Month),
 }
 
-/// Accepts the jobs, or returns the response stored under the same key. All writes go to
-/// Postgres as one pipeline, because rows are locked during every round trip.
+/// Accepts the jobs, or returns the response stored under the same key. Creates the user's
+/// profile if there is none, and waits for whoever has it locked.
 ///
 /// # Errors
 /// Nothing was written.
-pub async fn accept(
-    client: &mut Client,
-    new: &NewJobs,
-    idempotency: Option<&Idempotency>,
-) -> Result<Acceptance, DbError> {
+pub async fn accept(client: &mut Client, new: &NewJobs) -> Result<Acceptance, DbError> {
     let tx = client.transaction().await?;
-    let written = write(&tx, new, idempotency).await?;
+    let earlier = earlier_answers(&tx, &[new]).await?.pop().flatten();
+    if let Some(earlier) = earlier {
+        tx.rollback().await?;
+        return Ok(earlier);
+    }
+    // Statements that are not prepared would break the pipeline's order.
+    tx.prepare_cached(ENSURE_PROFILE).await?;
+    tx.prepare_cached(LOCK).await?;
+    let alone = [new];
+    let (_, held) = try_join!(
+        accounts::ensure_profile(&tx, new.user_id, new.email.as_deref()),
+        lock(&tx, LOCK, &alone),
+    )?;
+    let held = held.first().copied().unwrap_or_default();
+    if !held.own_quiz {
+        tx.rollback().await?;
+        return Ok(Acceptance::QuizMissing);
+    }
+    let written = write(&tx, &[(new, held.class)]).await?.pop();
     // Awaited, so that the key is free again when the caller has the response.
     match written {
-        Acceptance::Accepted { .. } => tx.commit().await?,
-        _ => tx.rollback().await?,
+        Some(accepted @ Acceptance::Accepted { .. }) => {
+            tx.commit().await?;
+            Ok(accepted)
+        }
+        Some(refused) => {
+            tx.rollback().await?;
+            Ok(refused)
+        }
+        None => Err(DbError::Rows { statement: "accept jobs", expected: 1, found: 0 }),
     }
-    Ok(written)
+}
+
+/// Accepts the jobs of several users in one transaction, each request with an outcome of
+/// its own. `None` for one that has to go alone ([`accept`]): its user has no profile yet,
+/// or another request in the list, its quiz is missing, or somebody has a row of it locked.
+///
+/// # Errors
+/// Nothing was written, for any of them. An error that
+/// [blames a row](DbError::blames_a_row) may be the fault of a single one.
+pub async fn accept_together(
+    client: &mut Client,
+    requests: &[&NewJobs],
+) -> Result<Vec<Option<Acceptance>>, DbError> {
+    let tx = client.transaction().await?;
+    let mut outcomes = earlier_answers(&tx, requests).await?;
+    let mut users = HashSet::new();
+    let new: Vec<usize> = (0..requests.len())
+        .filter(|&n| outcomes[n].is_none() && users.insert(requests[n].user_id))
+        .collect();
+    if new.is_empty() {
+        tx.rollback().await?;
+        return Ok(outcomes);
+    }
+    let asked: Vec<&NewJobs> = new.iter().map(|&n| requests[n]).collect();
+    let held = lock(&tx, LOCK_FREE, &asked).await?;
+    let (free, asked): (Vec<usize>, Vec<_>) = new
+        .into_iter()
+        .zip(held)
+        .filter(|(_, held)| held.profile && held.own_quiz)
+        .map(|(n, held)| (n, (requests[n], held.class)))
+        .unzip();
+    if asked.is_empty() {
+        tx.rollback().await?;
+        return Ok(outcomes);
+    }
+    let written = write(&tx, &asked).await?;
+    tx.commit().await?;
+    for (n, outcome) in free.into_iter().zip(written) {
+        outcomes[n] = Some(outcome);
+    }
+    Ok(outcomes)
 }
 
 /// The response stored under a key, for a request that would be refused if it were new: a
@@ -169,134 +310,176 @@ pub async fn answered_before(
     body_hash: &[u8],
 ) -> Result<Option<Acceptance>, DbError> {
     let tx = client.transaction().await?;
-    let earlier = earlier_answer(&tx, user_id, key, body_hash).await?;
+    let earlier = answers(&tx, &[(user_id, key, body_hash)]).await?.pop().flatten();
     tx.rollback().await?;
     Ok(earlier)
 }
 
-/// Writes everything; any result except `Accepted` must be rolled back.
+/// What is held of a request.
+#[derive(Debug, Clone, Copy)]
+struct HeldRows {
+    profile: bool,
+    own_quiz: bool,
+    class: JobClass,
+}
+
+impl Default for HeldRows {
+    fn default() -> Self {
+        Self { profile: false, own_quiz: false, class: JobClass::Free }
+    }
+}
+
+async fn lock(
+    tx: &Transaction<'_>,
+    sql: &str,
+    requests: &[&NewJobs],
+) -> Result<Vec<HeldRows>, DbError> {
+    let users: Vec<Uuid> = requests.iter().map(|new| new.user_id).collect();
+    let quizzes: Vec<Option<Uuid>> = requests.iter().map(|new| new.quiz_result_id).collect();
+    let statement = tx.prepare_cached(sql).await?;
+    let rows = tx.query(&statement, &[&users, &quizzes]).await?;
+    let held = |row: &Row| {
+        let plan: Option<&str> = row.try_get("plan_id")?;
+        Ok(HeldRows {
+            profile: row.try_get("held")?,
+            own_quiz: row.try_get("own_quiz")?,
+            class: PlanTier::of(plan, row.try_get("active")?).into(),
+        })
+    };
+    rows.iter().map(held).collect()
+}
+
+/// Writes requests of different users, whose rows are held.
 async fn write(
     tx: &Transaction<'_>,
-    new: &NewJobs,
-    idempotency: Option<&Idempotency>,
-) -> Result<Acceptance, DbError> {
-    if let Some(idempotency) = idempotency
-        && let Some(earlier) =
-            earlier_answer(tx, new.user_id, &idempotency.key, &idempotency.body_hash).await?
-    {
-        return Ok(earlier);
+    requests: &[(&NewJobs, JobClass)],
+) -> Result<Vec<Acceptance>, DbError> {
+    let outcomes = insert(tx, requests).await?;
+    let calculated = requests.iter().zip(&outcomes).filter_map(|((new, _), outcome)| {
+        matches!(outcome, Acceptance::Accepted { .. }).then_some((new.quiz_result_id?, new))
+    });
+    let calculated: Vec<_> = calculated.collect();
+    if !calculated.is_empty() {
+        tx.prepare_cached(SET_CALCULATIONS).await?;
+        let stored = calculated.into_iter().map(|(quiz, new)| {
+            accounts::set_calculations(tx, quiz, new.user_id, &new.calculations)
+        });
+        try_join_all(stored).await?;
     }
-    // Statements that are not prepared would break the pipeline's order.
-    for statement in [ENSURE_PROFILE, SET_CALCULATIONS, ACCEPT, KEEP_ANSWER].iter().chain(&TAKE) {
-        tx.prepare_cached(statement).await?;
-    }
-    // Polled together, they are sent in this order. Jobs without a counted generation and
-    // a quiz of the user's own are not inserted; the rest is rolled back then.
-    let (_, (month, counted), dispatch, own_quiz, ()) = try_join!(
-        accounts::ensure_profile(tx, new.user_id, new.email.as_deref()),
-        generations::take(tx, new.user_id, new.generation_id, new.monthly_quota),
-        insert_jobs(tx, new),
-        set_calculations(tx, new),
-        keep_answer(tx, new, idempotency),
-    )?;
-    Ok(match (counted, own_quiz) {
-        (_, QuizOwnership::Missing) => Acceptance::QuizMissing,
-        (false, QuizOwnership::Own) => Acceptance::MonthUsedUp(month),
-        (true, QuizOwnership::Own) => Acceptance::Accepted { dispatch },
-    })
+    Ok(outcomes)
 }
 
-/// Writes the targets to their quiz, if there is one.
-async fn set_calculations(tx: &Transaction<'_>, new: &NewJobs) -> Result<QuizOwnership, DbError> {
-    match new.quiz_result_id {
-        Some(quiz) => accounts::set_calculations(tx, quiz, new.user_id, &new.calculations).await,
-        None => Ok(QuizOwnership::Own),
-    }
-}
-
-async fn earlier_answer(
+async fn insert(
     tx: &Transaction<'_>,
-    user_id: Uuid,
-    key: &str,
-    body_hash: &[u8],
-) -> Result<Option<Acceptance>, DbError> {
-    // A concurrent second request meets the lock, not the row: it gets its answer at once
-    // instead of waiting for the first one's commit.
-    let statement = tx
-        .prepare_cached(
-            "-- lock idempotency key
-             select pg_try_advisory_xact_lock(hashtextextended($1::text || ':' || $2, 7)) as free",
-        )
-        .await?;
-    let locked: bool = tx.query_one(&statement, &[&user_id.to_string(), &key]).await?.get("free");
-    if !locked {
-        return Ok(Some(Acceptance::InFlight));
+    requests: &[(&NewJobs, JobClass)],
+) -> Result<Vec<Acceptance>, DbError> {
+    macro_rules! each {
+        (|$new:ident| $value:expr) => {
+            requests.iter().map(|&($new, _)| $value).collect::<Vec<_>>()
+        };
     }
-    let statement = tx
-        .prepare_cached(
-            "-- find idempotent answer
-             select body_hash, response, job_ids from regimen.idempotency_keys
-             where user_id = $1 and key = $2 and expires_at > now()",
-        )
-        .await?;
-    let Some(row) = tx.query_opt(&statement, &[&user_id, &key]).await? else {
-        return Ok(None);
+    macro_rules! kept {
+        (|$kept:ident| $value:expr) => {
+            each!(|new| new.idempotency.as_ref().map(|$kept| $value))
+        };
+    }
+    let classes: Vec<&str> = requests.iter().map(|(_, class)| class.as_str()).collect();
+    let jobs = || {
+        (1_i64..).zip(requests).flat_map(|(n, (new, _))| {
+            (1_i64..).zip(&new.jobs).map(move |(place, job)| (job, n, place))
+        })
     };
-    if row.get::<_, &[u8]>("body_hash") != body_hash {
-        return Ok(Some(Acceptance::OtherBody));
-    }
-    Ok(Some(Acceptance::Replayed(Replay {
-        response: row.get("response"),
-        jobs: row.get::<_, Option<Vec<Uuid>>>("job_ids").unwrap_or_default(),
-    })))
-}
-
-async fn insert_jobs(tx: &Transaction<'_>, new: &NewJobs) -> Result<Vec<NextJob>, DbError> {
-    let ids: Vec<Uuid> = new.jobs.iter().map(|job| job.id).collect();
-    let kinds: Vec<&str> = new.jobs.iter().map(|job| job.kind.as_str()).collect();
     let statement = tx.prepare_cached(ACCEPT).await?;
     let rows = tx
         .query(
             &statement,
             &[
-                &new.user_id,
-                &new.generation_id,
-                &new.class.as_str(),
-                &ids,
-                &kinds,
-                &new.quiz_result_id,
-                &Json(&new.input),
-                &new.callback_url,
-                &new.trace_context,
-                &new.expires_in_seconds,
-                &new.per_user,
-                &new.warnings.as_ref().map(Json),
-                &new.cautions.as_ref().map(Json),
+                &each!(|new| new.user_id),
+                &each!(|new| new.generation_id),
+                &classes,
+                &each!(|new| new.quiz_result_id),
+                &each!(|new| Json(&new.input)),
+                &each!(|new| new.callback_url.as_deref()),
+                &each!(|new| new.trace_context.as_deref()),
+                &each!(|new| new.warnings.as_ref().map(Json)),
+                &each!(|new| new.cautions.as_ref().map(Json)),
+                &each!(|new| new.expires_in_seconds),
+                &each!(|new| new.per_user),
+                &each!(|new| new.monthly_quota),
+                &kept!(|kept| kept.key.as_str()),
+                &kept!(|kept| kept.body_hash.as_slice()),
+                &kept!(|kept| kept.status),
+                &kept!(|kept| Json(&kept.response)),
+                &jobs().map(|(job, ..)| job.id).collect::<Vec<_>>(),
+                &jobs().map(|(job, ..)| job.kind.as_str()).collect::<Vec<_>>(),
+                &jobs().map(|(_, n, _)| n).collect::<Vec<_>>(),
+                &jobs().map(|(.., place)| place).collect::<Vec<_>>(),
             ],
         )
         .await?;
-    rows.iter().map(NextJob::from_row).collect()
+    let outcome = |(row, (_, class)): (&Row, &(&NewJobs, JobClass))| {
+        if !row.try_get::<_, bool>("counted")? {
+            return Ok(Acceptance::MonthUsedUp(Month::from_row(row)?));
+        }
+        let at = row.try_get("at")?;
+        let next = |id| NextJob { id, class: *class, at, returned: false };
+        let dispatch: Vec<Uuid> = row.try_get("dispatch")?;
+        Ok(Acceptance::Accepted {
+            class: *class,
+            dispatch: dispatch.into_iter().map(next).collect(),
+        })
+    };
+    rows.iter().zip(requests).map(outcome).collect()
 }
 
-async fn keep_answer(
+/// What the keys of the requests decide already, `None` where they decide nothing.
+async fn earlier_answers(
     tx: &Transaction<'_>,
-    new: &NewJobs,
-    idempotency: Option<&Idempotency>,
-) -> Result<(), DbError> {
-    let Some(idempotency) = idempotency else { return Ok(()) };
-    let jobs: Vec<Uuid> = new.jobs.iter().map(|job| job.id).collect();
-    let statement = tx.prepare_cached(KEEP_ANSWER).await?;
-    tx.execute(
-        &statement,
-        &[
-            &new.user_id,
-            &idempotency.key,
-            &idempotency.body_hash,
-            &idempotency.status,
-            &Json(&idempotency.response),
-            &jobs,
-        ],
-    )
-    .await?;
-    Ok(())
+    requests: &[&NewJobs],
+) -> Result<Vec<Option<Acceptance>>, DbError> {
+    let mut outcomes: Vec<Option<Acceptance>> = requests.iter().map(|_| None).collect();
+    let (mut places, mut keys) = (Vec::new(), Vec::new());
+    for (n, new) in requests.iter().enumerate() {
+        if let Some(Idempotency { key, body_hash, .. }) = &new.idempotency {
+            places.push(n);
+            keys.push((new.user_id, key.as_str(), body_hash.as_slice()));
+        }
+    }
+    for (n, outcome) in places.into_iter().zip(answers(tx, &keys).await?) {
+        outcomes[n] = outcome;
+    }
+    Ok(outcomes)
+}
+
+/// The outcomes that the keys decide, each of a user, a key and the hash of a request.
+async fn answers(
+    tx: &Transaction<'_>,
+    asked: &[(Uuid, &str, &[u8])],
+) -> Result<Vec<Option<Acceptance>>, DbError> {
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let users: Vec<Uuid> = asked.iter().map(|(user, ..)| *user).collect();
+    let keys: Vec<&str> = asked.iter().map(|(_, key, _)| *key).collect();
+    // A concurrent second request meets the lock, not the row: it gets its answer at once
+    // instead of waiting for the first one's commit. The rows are read after the locks.
+    let locked = tx.prepare_cached(FREE_KEYS).await?;
+    let found = tx.prepare_cached(FIND_ANSWERS).await?;
+    let of: [&(dyn ToSql + Sync); 2] = [&users, &keys];
+    let (locked, found) = try_join!(tx.query(&locked, &of), tx.query(&found, &of))?;
+    let rows = locked.iter().zip(&found).zip(asked);
+    rows.map(|((locked, found), (.., body_hash))| answer(locked, found, body_hash)).collect()
+}
+
+fn answer(locked: &Row, found: &Row, body_hash: &[u8]) -> Result<Option<Acceptance>, DbError> {
+    if !locked.try_get::<_, bool>("free")? {
+        return Ok(Some(Acceptance::InFlight));
+    }
+    let Some(kept) = found.try_get::<_, Option<&[u8]>>("body_hash")? else { return Ok(None) };
+    if kept != body_hash {
+        return Ok(Some(Acceptance::OtherBody));
+    }
+    let jobs: Option<Vec<Uuid>> = found.try_get("job_ids")?;
+    let response = found.try_get("response")?;
+    Ok(Some(Acceptance::Replayed(Replay { response, jobs: jobs.unwrap_or_default() })))
 }

@@ -23,7 +23,9 @@ mod release;
 mod search;
 mod watch;
 
-pub use accept::{Acceptance, Idempotency, NewJob, NewJobs, Replay, accept, answered_before};
+pub use accept::{
+    Acceptance, Idempotency, NewJob, NewJobs, Replay, accept, accept_together, answered_before,
+};
 pub use attempts::{
     AttemptOutcome, AttemptUsage, NewAttempt, StoredRawReply, judge_attempt, start_attempt,
     store_reply, usable_reply,

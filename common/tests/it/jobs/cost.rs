@@ -72,7 +72,7 @@ async fn hot_statements_read_little_of_a_long_queue() {
     };
 
     let newcomer = Uuid::now_v7();
-    let (ids, dispatched) = accept(&mut client, &request(newcomer, JobClass::Free, 3)).await;
+    let (ids, dispatched) = accept(&mut client, &request(newcomer, 3)).await;
     assert_eq!(dispatched.len(), 2);
     note("accept", 20, reads(&client).await);
 

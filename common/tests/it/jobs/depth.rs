@@ -11,7 +11,7 @@ use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
 use super::shared::{
-    accept, buffers, claim, end, expire_overdue, hold, lose_leases, release, request,
+    accept, buffers, claim, end, expire_overdue, hold, lose_leases, release, request, user_of,
 };
 
 async fn health(client: &mut Client) -> QueueHealth {
@@ -45,8 +45,8 @@ async fn retry(tx: &Transaction<'_>, held: jobs::Held) {
 
 /// A life of each kind: ended, released, retried, left to wait, cancelled.
 async fn live(client: &mut Client, class: JobClass) {
-    let user = Uuid::now_v7();
-    let (ids, dispatched) = accept(client, &request(user, class, 5)).await;
+    let user = user_of(client, class).await;
+    let (ids, dispatched) = accept(client, &request(user, 5)).await;
     let held: Vec<_> = claim(client, &dispatched, "w")
         .await
         .into_iter()
@@ -105,12 +105,12 @@ async fn the_count_agrees_with_the_rows_after_many_lives_at_once() {
 async fn a_writer_that_stands_still_holds_up_no_other() {
     let database = TestDatabase::new().await;
     let (mut still, mut other) = (database.client().await, database.client().await);
-    accept(&mut still, &request(Uuid::now_v7(), JobClass::Free, 1)).await;
+    accept(&mut still, &request(Uuid::now_v7(), 1)).await;
     let tx = still.transaction().await.unwrap();
     tx.batch_execute("update regimen.jobs set state = 'cancelled', finished_at = now()")
         .await
         .unwrap();
-    let new = request(Uuid::now_v7(), JobClass::Free, 1);
+    let new = request(Uuid::now_v7(), 1);
     let waits = accept(&mut other, &new);
     tokio::time::timeout(Duration::from_secs(20), waits).await.expect("it waits for the other");
     tx.rollback().await.unwrap();

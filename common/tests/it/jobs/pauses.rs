@@ -11,9 +11,10 @@ use regimen_common::dispatch::Weights;
 use regimen_common::job::JobClass;
 use regimen_common::test_support::TestDatabase;
 use serde_json::json;
-use uuid::Uuid;
 
-use super::shared::{accept, claim, claim_waiting, one_job, redispatch_lost, request, whole};
+use super::shared::{
+    accept, claim, claim_waiting, one_job, redispatch_lost, request, user_of, whole,
+};
 
 const EVEN: Weights = Weights { first: 1, second: 1 };
 const HOLD: Duration = Duration::from_secs(60);
@@ -23,7 +24,8 @@ async fn nothing_of_a_paused_queue_is_claimed_or_dispatched_again() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
     let free = one_job(&mut client).await;
-    let (pro, _) = accept(&mut client, &request(Uuid::now_v7(), JobClass::Pro, 1)).await;
+    let payer = user_of(&client, JobClass::Pro).await;
+    let (pro, _) = accept(&mut client, &request(payer, 1)).await;
     let old = "update regimen.jobs set dispatched_at = now() - interval '1 minute'";
     client.batch_execute(old).await.unwrap();
     assert!(pauses::set(&client, Pausable::Queue, "free", true, "ada").await.unwrap());

@@ -149,7 +149,7 @@ async fn leases_are_extended_and_jobs_handed_back() {
 async fn a_job_ends_though_the_next_one_of_its_user_cannot_be_dispatched() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
-    let new = request(Uuid::now_v7(), JobClass::Free, 3);
+    let new = request(Uuid::now_v7(), 3);
     let (ids, _) = accept(&mut client, &new).await;
     let held = hold(&client, ids[0], "w").await;
     poison(&client, "regimen.jobs", "id", &[ids[2].to_string()]).await;
@@ -182,7 +182,7 @@ async fn jobs_of_a_deleted_account_are_cancelled() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
     let user = Uuid::now_v7();
-    let (ids, _) = accept(&mut client, &request(user, JobClass::Free, 10)).await;
+    let (ids, _) = accept(&mut client, &request(user, 10)).await;
     let deleted_at = client.query_one("select now()", &[]).await.unwrap().get(0);
     poison(&client, "regimen.jobs", "id", &[ids[0].to_string()]).await;
     let mut cancel = async |quarantine: &[Uuid]| {

@@ -28,7 +28,7 @@ pub(crate) fn policy(worker: &str) -> ClaimPolicy {
 }
 
 /// `count` meal jobs of one user in one request.
-pub(crate) fn request(user_id: Uuid, class: JobClass, count: usize) -> NewJobs {
+pub(crate) fn request(user_id: Uuid, count: usize) -> NewJobs {
     let job = |_| NewJob { id: Uuid::now_v7(), kind: PlanKind::Meal };
     NewJobs {
         warnings: None,
@@ -36,7 +36,6 @@ pub(crate) fn request(user_id: Uuid, class: JobClass, count: usize) -> NewJobs {
         user_id,
         email: None,
         generation_id: Uuid::now_v7(),
-        class,
         jobs: (0..count).map(job).collect(),
         quiz_result_id: None,
         calculations: Value::Null,
@@ -46,13 +45,22 @@ pub(crate) fn request(user_id: Uuid, class: JobClass, count: usize) -> NewJobs {
         expires_in_seconds: 900.0,
         per_user: PER_USER,
         monthly_quota: false,
+        idempotency: None,
     }
+}
+
+/// A user whose jobs are of this class.
+pub(crate) async fn user_of(client: &Client, class: JobClass) -> Uuid {
+    let (user, plan) = (Uuid::now_v7(), class.as_str());
+    let sql = "insert into public.profiles (id, email, plan_id) values ($1, 'x', $2)";
+    client.execute(sql, &[&user, &plan]).await.unwrap();
+    user
 }
 
 /// Accepts a request; returns the ids in order and those whose turn it is.
 pub(crate) async fn accept(client: &mut Client, new: &NewJobs) -> (Vec<Uuid>, Vec<Uuid>) {
-    match jobs::accept(client, new, None).await.unwrap() {
-        Acceptance::Accepted { dispatch } => {
+    match jobs::accept(client, new).await.unwrap() {
+        Acceptance::Accepted { dispatch, .. } => {
             let ids = new.jobs.iter().map(|job| job.id).collect();
             (ids, dispatch.into_iter().map(|next| next.id).collect())
         }
@@ -62,7 +70,7 @@ pub(crate) async fn accept(client: &mut Client, new: &NewJobs) -> (Vec<Uuid>, Ve
 
 /// One job of a user of its own.
 pub(crate) async fn one_job(client: &mut Client) -> Uuid {
-    accept(client, &request(Uuid::now_v7(), JobClass::Free, 1)).await.0[0]
+    accept(client, &request(Uuid::now_v7(), 1)).await.0[0]
 }
 
 pub(crate) async fn claim(client: &Client, ids: &[Uuid], worker: &str) -> Vec<ClaimedJob> {

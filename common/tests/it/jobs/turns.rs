@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::shared::{
     PER_USER, accept, claim, claim_waiting, dispatch_ready, end, expire_overdue, hold, lose_leases,
-    next_ids, one_job, policy, redispatch_lost, release, request,
+    next_ids, one_job, policy, redispatch_lost, release, request, user_of,
 };
 
 const EVEN: Weights = Weights { first: 1, second: 1 };
@@ -24,9 +24,9 @@ async fn a_user_has_no_more_than_its_share_dispatched() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
     let user = Uuid::now_v7();
-    let (ids, dispatched) = accept(&mut client, &request(user, JobClass::Free, 5)).await;
+    let (ids, dispatched) = accept(&mut client, &request(user, 5)).await;
     assert_eq!(dispatched, ids[..2]);
-    let (_, dispatched) = accept(&mut client, &request(user, JobClass::Free, 1)).await;
+    let (_, dispatched) = accept(&mut client, &request(user, 1)).await;
     assert!(dispatched.is_empty());
     // What runs stands in the user's share like what waits in Redis.
     let held = hold(&client, ids[0], "w").await;
@@ -40,7 +40,7 @@ async fn workers_that_claim_at_once_keep_to_the_cap_of_a_user() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
     let user = Uuid::now_v7();
-    let (ids, _) = accept(&mut client, &request(user, JobClass::Free, 40)).await;
+    let (ids, _) = accept(&mut client, &request(user, 40)).await;
     let workers = (0..8).map(|worker| {
         let (database, ids) = (&database, &ids);
         async move {
@@ -70,7 +70,7 @@ async fn workers_that_claim_at_once_keep_to_the_cap_of_a_user() {
 async fn claims_are_made_under_read_committed_and_refused_otherwise() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
-    let (ids, _) = accept(&mut client, &request(Uuid::now_v7(), JobClass::Free, 2)).await;
+    let (ids, _) = accept(&mut client, &request(Uuid::now_v7(), 2)).await;
     let for_all = "do $do$ begin execute format('alter database %I set
         default_transaction_isolation to %L', current_database(), 'repeatable read'); end $do$";
     client.batch_execute(for_all).await.unwrap();
@@ -89,8 +89,8 @@ async fn a_newcomer_is_claimed_before_the_backlog_of_another_user() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
     let (heavy, light) = (Uuid::now_v7(), Uuid::now_v7());
-    accept(&mut client, &request(heavy, JobClass::Free, 10_000)).await;
-    let (first, _) = accept(&mut client, &request(light, JobClass::Free, 1)).await;
+    accept(&mut client, &request(heavy, 10_000)).await;
+    let (first, _) = accept(&mut client, &request(light, 1)).await;
     // While Redis is away too.
     let claimed = claim_waiting(&mut client, 100, EVEN).await;
     let of = |user| claimed.iter().filter(|claimed| claimed.user_id == user).count();
@@ -104,7 +104,8 @@ async fn direct_claims_give_each_class_its_share() {
     let mut client = database.client().await;
     for class in [JobClass::Pro, JobClass::Free] {
         for _ in 0..30 {
-            accept(&mut client, &request(Uuid::now_v7(), class, 1)).await;
+            let user = user_of(&client, class).await;
+            accept(&mut client, &request(user, 1)).await;
         }
     }
     let weights = Weights { first: 4, second: 1 };
@@ -154,7 +155,7 @@ async fn a_retry_waits_for_its_time_and_then_for_its_turn() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
     let user = Uuid::now_v7();
-    let (ids, _) = accept(&mut client, &request(user, JobClass::Free, 3)).await;
+    let (ids, _) = accept(&mut client, &request(user, 3)).await;
     let held = hold(&client, ids[0], "w").await;
     let tx = client.transaction().await.unwrap();
     let hour = Duration::from_secs(3600);
@@ -249,8 +250,8 @@ async fn a_job_has_waited_since_its_turn_whatever_was_pushed_again() {
 async fn messages_say_the_time_of_the_database() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
-    let new = request(Uuid::now_v7(), JobClass::Free, 5);
-    let Acceptance::Accepted { dispatch } = jobs::accept(&mut client, &new, None).await.unwrap()
+    let new = request(Uuid::now_v7(), 5);
+    let Acceptance::Accepted { dispatch, .. } = jobs::accept(&mut client, &new).await.unwrap()
     else {
         panic!("not accepted")
     };
@@ -278,9 +279,10 @@ async fn position_counts_turns_before_and_own_jobs_before() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
     let heavy = Uuid::now_v7();
-    let (ids, _) = accept(&mut client, &request(heavy, JobClass::Free, 50)).await;
+    let (ids, _) = accept(&mut client, &request(heavy, 50)).await;
     let newcomer = one_job(&mut client).await;
-    let pro = accept(&mut client, &request(Uuid::now_v7(), JobClass::Pro, 1)).await.0[0];
+    let payer = user_of(&client, JobClass::Pro).await;
+    let pro = accept(&mut client, &request(payer, 1)).await.0[0];
     let position = async |id| {
         let lines = jobs::lines(&mut database.client().await, 1_000, Duration::from_secs(60))
             .await
@@ -299,7 +301,7 @@ async fn expiry_is_for_jobs_nobody_started() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
     let user = Uuid::now_v7();
-    let (ids, _) = accept(&mut client, &request(user, JobClass::Free, 4)).await;
+    let (ids, _) = accept(&mut client, &request(user, 4)).await;
     hold(&client, ids[0], "w").await;
     lose_leases(&mut client).await;
     let overdue = "update regimen.jobs set expires_at = now() where id = any($1)";

@@ -225,6 +225,9 @@ impl Fleet {
 
     /// Accepts meal jobs of one user past the ingress, so that nothing is pushed.
     pub(crate) async fn accept(&self, user: Uuid, class: JobClass, count: usize) -> Vec<Uuid> {
+        let profile = "insert into public.profiles (id, email, plan_id) values ($1, 'x', $2)
+                       on conflict (id) do nothing";
+        self.db().await.execute(profile, &[&user, &class.as_str()]).await.unwrap();
         let job = |_| NewJob { id: Uuid::now_v7(), kind: PlanKind::Meal };
         let nutrition = Nutrition::of(&Quiz::read(&answers()).unwrap());
         let new = NewJobs {
@@ -233,7 +236,6 @@ impl Fleet {
             user_id: user,
             email: None,
             generation_id: Uuid::now_v7(),
-            class,
             jobs: (0..count).map(job).collect(),
             quiz_result_id: None,
             calculations: Value::Null,
@@ -243,8 +245,9 @@ impl Fleet {
             expires_in_seconds: 900.0,
             per_user: 2,
             monthly_quota: false,
+            idempotency: None,
         };
-        let accepted = jobs::accept(&mut self.db().await, &new, None).await.unwrap();
+        let accepted = jobs::accept(&mut self.db().await, &new).await.unwrap();
         assert!(matches!(accepted, Acceptance::Accepted { .. }), "{accepted:?}");
         new.jobs.iter().map(|job| job.id).collect()
     }

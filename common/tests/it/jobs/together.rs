@@ -1,0 +1,147 @@
+//! Requests of many users accepted in one transaction: each has its own outcome.
+
+use regimen_common::db::Client;
+use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJobs};
+use regimen_common::job::JobClass;
+use regimen_common::test_support::TestDatabase;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::shared::{PER_USER, request, user_of};
+
+async fn together(client: &mut Client, requests: &[NewJobs]) -> Vec<Option<Acceptance>> {
+    let requests: Vec<&NewJobs> = requests.iter().collect();
+    jobs::accept_together(client, &requests).await.unwrap()
+}
+
+fn keyed(user: Uuid, body: &[u8]) -> NewJobs {
+    let kept = Idempotency {
+        key: "key".to_owned(),
+        body_hash: body.to_vec(),
+        status: 202,
+        response: json!({"of": body}),
+    };
+    NewJobs { idempotency: Some(kept), ..request(user, 1) }
+}
+
+fn dispatched(outcome: Option<&Acceptance>) -> usize {
+    match outcome {
+        Some(Acceptance::Accepted { dispatch, .. }) => dispatch.len(),
+        other => panic!("not accepted: {other:?}"),
+    }
+}
+
+async fn count(client: &Client, sql: &str) -> i64 {
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn requests_of_many_users_are_one_transaction() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let mut requests = Vec::new();
+    for n in 0..20 {
+        let class = if n % 2 == 0 { JobClass::Pro } else { JobClass::Free };
+        requests.push(request(user_of(&client, class).await, n % 4 + 1));
+    }
+    for (n, outcome) in together(&mut client, &requests).await.iter().enumerate() {
+        assert_eq!(dispatched(outcome.as_ref()), (n % 4 + 1).min(PER_USER as usize));
+        let Some(Acceptance::Accepted { class, dispatch }) = outcome else { unreachable!() };
+        assert_eq!(*class == JobClass::Pro, n % 2 == 0);
+        assert!(dispatch.iter().all(|next| requests[n].jobs.iter().any(|job| job.id == next.id)));
+    }
+    assert_eq!(count(&client, "select count(distinct xmin::text) from regimen.jobs").await, 1);
+    assert_eq!(count(&client, "select count(*) from regimen.jobs").await, 50);
+    assert_eq!(count(&client, "select count(*) from regimen.job_events").await, 50);
+    assert_eq!(count(&client, "select count(*) from regimen.generations").await, 20);
+}
+
+#[tokio::test]
+async fn each_request_is_decided_by_itself() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let user = async || user_of(&database.client().await, JobClass::Free).await;
+    let (replayed, differs, used_up) = (user().await, user().await, user().await);
+    for user in [replayed, differs] {
+        jobs::accept(&mut client, &keyed(user, b"one")).await.unwrap();
+    }
+    let one_a_month = "update public.plans set monthly_ai_generations = 1 where id = 'free'";
+    client.batch_execute(one_a_month).await.unwrap();
+    jobs::accept(&mut client, &request(used_up, 1)).await.unwrap();
+    let quiz = Uuid::new_v4();
+    let owner = user().await;
+    let answers = "insert into public.quiz_results (id, user_id, answers) values ($1, $2, '{}')";
+    client.execute(answers, &[&quiz, &owner]).await.unwrap();
+    let of_quiz = |user| NewJobs {
+        quiz_result_id: Some(quiz),
+        calculations: json!({"bmr": 1}),
+        ..request(user, 1)
+    };
+    let newcomer = Uuid::now_v7();
+    let requests = [
+        keyed(replayed, b"one"),
+        keyed(differs, b"two"),
+        NewJobs { monthly_quota: true, ..request(used_up, 1) },
+        of_quiz(owner),
+        of_quiz(user().await),
+        request(newcomer, 1),
+        keyed(user().await, b"new"),
+        request(owner, 1),
+    ];
+    let outcomes = together(&mut client, &requests).await;
+    assert!(matches!(&outcomes[0], Some(Acceptance::Replayed(kept)) if kept.jobs.len() == 1));
+    assert!(matches!(&outcomes[1], Some(Acceptance::OtherBody)));
+    let Some(Acceptance::MonthUsedUp(month)) = &outcomes[2] else { panic!("{:?}", outcomes[2]) };
+    assert_eq!((month.allowed, month.used), (1, 1));
+    assert_eq!(dispatched(outcomes[3].as_ref()), 1);
+    // Another one's quiz, no profile yet, a second one of the same user: alone.
+    assert!(outcomes[4].is_none() && outcomes[5].is_none() && outcomes[7].is_none());
+    assert_eq!(dispatched(outcomes[6].as_ref()), 1);
+    let stored = "select count(*) from public.quiz_results where calculations = '{\"bmr\": 1}'";
+    assert_eq!(count(&client, stored).await, 1);
+    assert_eq!(count(&client, "select count(*) from regimen.jobs").await, 5);
+    assert_eq!(count(&client, "select count(*) from regimen.generations").await, 5);
+    let kept = "select count(*) from regimen.idempotency_keys k join regimen.jobs j
+                on j.id = any(k.job_ids) and j.user_id = k.user_id";
+    assert_eq!(count(&client, kept).await, 3);
+    let missing = jobs::accept(&mut client, &requests[4]).await.unwrap();
+    assert!(matches!(missing, Acceptance::QuizMissing), "{missing:?}");
+    let alone = jobs::accept(&mut client, &requests[5]).await.unwrap();
+    assert_eq!(dispatched(Some(&alone)), 1);
+}
+
+#[tokio::test]
+async fn a_locked_row_holds_up_its_own_request_only() {
+    let database = TestDatabase::new().await;
+    let (mut client, mut other) = (database.client().await, database.client().await);
+    let (locked, free) =
+        (user_of(&client, JobClass::Free).await, user_of(&client, JobClass::Free).await);
+    let tx = other.transaction().await.unwrap();
+    let lock = "select from public.profiles where id = $1 for update";
+    tx.query(lock, &[&locked]).await.unwrap();
+    let outcomes = together(&mut client, &[request(locked, 1), request(free, 1)]).await;
+    assert!(outcomes[0].is_none(), "{outcomes:?}");
+    assert_eq!(dispatched(outcomes[1].as_ref()), 1);
+}
+
+#[tokio::test]
+async fn a_refused_row_takes_nothing_with_it() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let mut requests = Vec::new();
+    for _ in 0..3 {
+        requests.push(request(user_of(&client, JobClass::Free).await, 1));
+    }
+    // Text in Postgres has no such character.
+    requests[1].callback_url = Some("https://example.test/\0".to_owned());
+    let asked: Vec<&NewJobs> = requests.iter().collect();
+    let refused = jobs::accept_together(&mut client, &asked).await.unwrap_err();
+    assert!(refused.blames_a_row(), "{refused}");
+    assert_eq!(count(&client, "select count(*) from regimen.jobs").await, 0);
+    assert_eq!(count(&client, "select count(*) from regimen.generations").await, 0);
+    let alone = jobs::accept(&mut client, &requests[1]).await.unwrap_err();
+    assert!(alone.blames_a_row(), "{alone}");
+    requests.remove(1);
+    let outcomes = together(&mut client, &requests).await;
+    assert_eq!(outcomes.iter().map(|outcome| dispatched(outcome.as_ref())).sum::<usize>(), 2);
+}

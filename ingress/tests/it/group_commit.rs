@@ -1,0 +1,78 @@
+//! Requests of one moment are committed together, and each has its own answer.
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use uuid::Uuid;
+
+use crate::harness::{Ingress, plans};
+
+/// Users whose profiles exist.
+async fn users(ingress: &Ingress, n: usize) -> Vec<Uuid> {
+    let users: Vec<Uuid> = (0..n).map(|_| Uuid::now_v7()).collect();
+    let sql = "insert into public.profiles (id, email) select unnest($1::uuid[]), 'x'";
+    ingress.database.client().await.execute(sql, &[&users]).await.unwrap();
+    users
+}
+
+async fn accepted(ingress: &Ingress, users: &[Uuid]) {
+    let body = plans();
+    for answer in join_all(users.iter().map(|user| ingress.post("/v1/plans", *user, &body))).await {
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn requests_of_one_moment_share_transactions() {
+    let ingress = Ingress::start(&[]).await;
+    let users = users(&ingress, 100).await;
+    accepted(&ingress, &users).await;
+    let client = ingress.database.client().await;
+    let sql = "select count(*), count(distinct xmin::text) from regimen.jobs";
+    let row = client.query_one(sql, &[]).await.unwrap();
+    let (jobs, transactions): (i64, i64) = (row.get(0), row.get(1));
+    assert_eq!(jobs, 200);
+    assert!(transactions < 100, "{transactions} transactions of 100 requests");
+    let sql = "select count(*) from regimen.jobs where dispatched_at is null";
+    let waiting: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(waiting, 0);
+}
+
+#[tokio::test]
+async fn a_locked_profile_holds_up_its_own_requests_only() {
+    let ingress = Ingress::start(&[]).await;
+    let users = users(&ingress, 20).await;
+    let (locked, others) = users.split_first().unwrap();
+    let mut client = ingress.database.client().await;
+    let lock = client.transaction().await.unwrap();
+    let sql = "select from public.profiles where id = $1 for update";
+    lock.query(sql, &[locked]).await.unwrap();
+    let body = plans();
+    let mut waiting = Box::pin(join_all((0..2).map(|_| ingress.post("/v1/plans", *locked, &body))));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    accepted(&ingress, others).await;
+    assert!(waiting.as_mut().now_or_never().is_none(), "a lock was passed over");
+    lock.rollback().await.unwrap();
+    for answer in waiting.await {
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_postgres_refuses_fails_alone() {
+    let ingress = Ingress::start(&[]).await;
+    let users = users(&ingress, 30).await;
+    let (refused, others) = users.split_first().unwrap();
+    let sql = format!(
+        "create function regimen.refuse() returns trigger language plpgsql as
+             $$ begin raise exception 'poison'; end $$;
+         create trigger a_refuse before insert on regimen.jobs for each row
+             when (new.user_id = '{refused}') execute function regimen.refuse()"
+    );
+    ingress.database.client().await.batch_execute(&sql).await.unwrap();
+    let body = plans();
+    let (refusal, ()) =
+        tokio::join!(ingress.post("/v1/plans", *refused, &body), accepted(&ingress, others));
+    assert_eq!((refusal.status.as_u16(), refusal.problem()), (500, "internal"));
+    let counted = "select count(*) from regimen.generations where user_id = $1";
+    assert_eq!(ingress.count(counted, *refused).await, 0);
+}
