@@ -139,10 +139,7 @@ impl Watch {
 
     /// When the alert was first delivered after `since`.
     fn arrival(&self, alert: &str, since: Instant) -> Option<Instant> {
-        let received = lock(&self.received);
-        let is_meant =
-            |notice: &&Notice| notice.alert == alert && notice.at >= since && !notice.resolved;
-        received.iter().find(is_meant).map(|notice| notice.at)
+        arrival(&lock(&self.received), alert, since)
     }
 
     /// When the alert was last delivered as resolved, if that is its present state.
@@ -212,6 +209,21 @@ impl Seen {
             _ => "did not fire".to_owned(),
         }
     }
+}
+
+/// When the alert was first delivered after `since`; `since` if it was delivered earlier and
+/// has not resolved.
+fn arrival(received: &[Notice], alert: &str, since: Instant) -> Option<Instant> {
+    let mut state = None;
+    for notice in received.iter().filter(|notice| notice.alert == alert) {
+        if notice.at >= since && state.is_none() && !notice.resolved {
+            return Some(notice.at);
+        }
+        if notice.at < since {
+            state = (!notice.resolved).then_some(since);
+        }
+    }
+    state
 }
 
 /// Parses a request of Alertmanager's webhook: a group of alerts, each with its state.
@@ -297,6 +309,21 @@ mod tests {
             \x20 - name: a\n    webhook_configs:\n      - url: http://h/a\n        send_resolved: true\n\
             \x20 - name: b\n    webhook_configs:\n      - url: http://h/b\n        send_resolved: true\n";
         assert_eq!(with_receiver(text, "http://h"), expected);
+    }
+
+    #[test]
+    fn an_alert_that_stands_from_before_has_arrived_and_one_that_resolved_has_not() {
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let notice =
+            |seconds, resolved| Notice { at: after(seconds), alert: "A".to_owned(), resolved };
+        let received = [notice(1, false), notice(3, true), notice(5, false)];
+        let arrived = |since| arrival(&received, "A", after(since));
+        assert_eq!(arrived(0), Some(after(1)));
+        assert_eq!(arrived(2), Some(after(2)), "it stands");
+        assert_eq!(arrived(4), Some(after(5)), "it had resolved");
+        assert_eq!(arrived(6), Some(after(6)));
+        assert_eq!(arrival(&received, "B", begin), None);
     }
 
     #[test]

@@ -158,6 +158,30 @@ async fn a_mail_holds_nothing_of_a_quiz_and_nothing_a_provider_said() {
     }
 }
 
+#[tokio::test]
+async fn a_mail_that_was_given_up_is_sent_once_an_operator_replays_it() {
+    let Some(python) = Language::python("stripe") else { return };
+    let mails = Scripted::start(&python, "mail_server.py", &[]).await;
+    let sender = mail_fleet(mails, &[]).await;
+    let fleet = &sender.fleet;
+    let user = fleet.profile().await;
+    let address = async |mail: &str| {
+        let sql = "update public.profiles set email = $2 where id = $1";
+        fleet.db().await.execute(sql, &[&user, &mail]).await.unwrap();
+    };
+    address("").await;
+    let (ingress, _worker) = (fleet.ingress().await, fleet.worker().await);
+    let (event, ..) = &news(user)[1];
+    assert_eq!(ingress.door().deliver(event, SECRET).await.status(), 200);
+    let failed = "select count(*) from regimen.billing_notices where mail_state = 'failed'";
+    fleet.until_count(failed, 1).await;
+    address("ana@example.test").await;
+    let (code, said) = fleet.command(&["admin", "mails", "replay", "--all-dead"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    fleet.until_count(SENT, 1).await;
+    assert_eq!(sender.mail("mail-1.json")["rcpt_tos"], json!(["ana@example.test"]));
+}
+
 /// At least once: between the server's yes and its record no order is safe,
 /// and a reminder lost costs a customer more than one that comes twice. Both
 /// carry one Message-ID, by which a mailbox tells them for one.
