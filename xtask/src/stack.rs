@@ -337,6 +337,11 @@ impl Stack {
         self.ingress.process.id()
     }
 
+    /// The process ids of PostgreSQL and Redis.
+    pub(crate) fn server_pids(&self) -> [u32; 2] {
+        [self.servers.postgres.process.id(), self.servers.redis.process.id()]
+    }
+
     /// The metrics URLs of the ingress and the workers.
     ///
     /// # Errors

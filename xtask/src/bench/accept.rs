@@ -2,6 +2,8 @@
 //! its 202, and how many reads of a job are answered. For comparison, the same
 //! run measures pgbench with one row per transaction.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::cpu;
 use super::load::{Load, Outcome, Request};
 use super::spread::Spread;
 use super::{BenchError, FOLDER};
@@ -50,11 +53,16 @@ pub(super) fn run(session: &Session, rounds: u32) -> Result<(), BenchError> {
     let floor = Floor::prepare(&folder, &pgbench, &database)?;
     let parts = Parts::new(session, &stack, &secrets)?;
     session.say(format_args!("measuring {rounds} rounds"));
+    let processes = Processes::of(&stack);
     for connections in CONNECTIONS {
+        let mut work = Work::default();
         let (mut accepted, mut seen, mut floors) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             session.check()?;
-            accepted.push(parts.accept(connections)?);
+            let before = processes.seconds();
+            let outcome = parts.accept(connections)?;
+            work.add(before, processes.seconds(), outcome.answers);
+            accepted.push(outcome);
             seen.push(parts.look(connections)?);
             floors.push(floor.measure(connections)?);
         }
@@ -70,8 +78,59 @@ pub(super) fn run(session: &Session, rounds: u32) -> Result<(), BenchError> {
             look.p99,
             accept.per_second / tps
         );
+        let _ = writeln!(std::io::stdout(), "                  CPU an accepted request: {work}");
     }
     Ok(())
+}
+
+/// The processes whose processor time is measured.
+struct Processes([(&'static str, u32); 4]);
+
+impl Processes {
+    fn of(stack: &Stack) -> Self {
+        let [postgres, redis] = stack.server_pids();
+        Self([
+            ("ingress", stack.ingress_pid()),
+            ("PostgreSQL", postgres),
+            ("Redis", redis),
+            ("load", std::process::id()),
+        ])
+    }
+
+    fn seconds(&self) -> [(&'static str, f64); 4] {
+        self.0.map(|(name, pid)| (name, cpu::seconds(pid)))
+    }
+}
+
+/// The processor time of the requests of several rounds.
+#[derive(Default)]
+struct Work {
+    answers: usize,
+    seconds: BTreeMap<&'static str, f64>,
+}
+
+impl Work {
+    fn add(
+        &mut self,
+        before: [(&'static str, f64); 4],
+        after: [(&'static str, f64); 4],
+        answers: usize,
+    ) {
+        self.answers += answers;
+        for ((name, before), (_, after)) in before.into_iter().zip(after) {
+            *self.seconds.entry(name).or_default() += after - before;
+        }
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (name, seconds)) in self.seconds.iter().enumerate() {
+            let comma = if n == 0 { "" } else { ", " };
+            write!(f, "{comma}{name} {:.0} µs", seconds * 1e6 / self.answers.max(1) as f64)?;
+        }
+        Ok(())
+    }
 }
 
 /// The medians of several rounds.

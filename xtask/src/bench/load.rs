@@ -44,6 +44,8 @@ pub(super) struct Request {
 /// The result of a load.
 #[derive(Debug)]
 pub(super) struct Outcome {
+    /// How many answers came.
+    pub(super) answers: usize,
     /// Answers per second.
     pub(super) per_second: f64,
     /// The time of each answer, ms.
@@ -102,7 +104,7 @@ impl Load<'_> {
         }
         let times = answers.iter().map(|(_, time)| *time).collect();
         let per_second = answers.len() as f64 / seconds;
-        Ok(Outcome { per_second, times: Spread::of(times), statuses })
+        Ok(Outcome { answers: answers.len(), per_second, times: Spread::of(times), statuses })
     }
 
     fn connection(

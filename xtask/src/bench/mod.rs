@@ -2,6 +2,7 @@
 //! They print figures and have no thresholds.
 
 mod accept;
+mod cpu;
 mod gate;
 mod history;
 mod load;
