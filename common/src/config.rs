@@ -34,6 +34,26 @@ pub struct Warning {
     pub advice: String,
 }
 
+/// A variable, and where its value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The variable.
+    pub name: &'static str,
+    /// `environment`, `file` (as `NAME_FILE`) or `default`.
+    pub source: &'static str,
+    /// The value; empty for a default, and hidden where it may be a secret.
+    pub shown: String,
+}
+
+/// Whether a value may be shown to operators.
+fn is_public(name: &str, value: &str) -> bool {
+    const SECRET: [&str; 9] =
+        ["KEY", "SECRET", "PASS", "TOKEN", "DSN", "URL", "HEADERS", "ATTRIBUTES", "USERNAME"];
+    // The five old names of the database's address.
+    let is_old = name.chars().any(|c| c.is_ascii_lowercase());
+    !is_old && !SECRET.iter().any(|part| name.contains(part)) && !value.contains("://")
+}
+
 /// All mistakes found in one reading of the environment.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
@@ -356,6 +376,27 @@ impl Env {
         &self.asked
     }
 
+    /// Every variable read so far, and where its value comes from. A value is shown only
+    /// where neither its name nor its form is that of a secret.
+    pub fn settings(&self) -> Vec<Setting> {
+        let setting = |name: &&'static str| {
+            let source = match (self.is_given(name), self.is_given(&format!("{name}_FILE"))) {
+                (true, _) => "environment",
+                (false, true) => "file",
+                (false, false) => "default",
+            };
+            let value = self.values.get(*name).filter(|_| source == "environment");
+            let shown = match value {
+                Some(value) if is_public(name, value) => value.trim().to_owned(),
+                Some(_) => "(hidden)".to_owned(),
+                None if source == "file" => "(hidden)".to_owned(),
+                None => String::new(),
+            };
+            Setting { name, source, shown }
+        };
+        self.asked.iter().map(setting).collect()
+    }
+
     /// Ends the reading. `config` is `None` when a required value was missing.
     ///
     /// # Errors
@@ -392,6 +433,27 @@ mod tests {
         let errors = env.finish(Some(())).unwrap_err().0;
         let names: Vec<_> = errors.iter().map(|error| error.name.as_str()).collect();
         assert_eq!(names, ["PORT", "SLOTS", "FLAG", "NAME"]);
+    }
+
+    #[test]
+    fn a_setting_says_where_it_comes_from_and_shows_no_secret() {
+        let pairs =
+            [("SLOTS", "4"), ("API_KEY", "sk-1"), ("ORIGINS", "https://u:p@x"), ("A_FILE", "/x")];
+        let mut env = Env::from_pairs(pairs);
+        for name in ["SLOTS", "API_KEY", "ORIGINS", "A", "UNSET"] {
+            env.text(name);
+        }
+        let shown: Vec<_> =
+            env.settings().into_iter().map(|one| (one.name, one.source, one.shown)).collect();
+        let line = |name, source, shown: &str| (name, source, shown.to_owned());
+        let expected = [
+            line("A", "file", "(hidden)"),
+            line("API_KEY", "environment", "(hidden)"),
+            line("ORIGINS", "environment", "(hidden)"),
+            line("SLOTS", "environment", "4"),
+            line("UNSET", "default", ""),
+        ];
+        assert_eq!(shown, expected);
     }
 
     #[test]

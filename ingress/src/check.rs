@@ -11,7 +11,7 @@ use regimen_common::clock::Clock;
 use regimen_common::config::{Env, Environment};
 
 use crate::auth::{AuthConfig, AuthMode, Authenticator};
-use crate::config::IngressConfig;
+use crate::config::{ConsoleConfig, IngressConfig};
 use crate::middleware::AllowedOrigins;
 use crate::stripe_api::WEBHOOK_PATH;
 
@@ -29,6 +29,7 @@ impl Checked for IngressConfig {
             Some(_) => "a callback_url is accepted; the workers need the same secrets",
         };
         findings.push(Finding::ok("CALLBACK_SECRETS", found));
+        findings.push(console(&self.console));
         findings.push(sentry(&self.telemetry.sentry));
         findings
     }
@@ -79,6 +80,15 @@ fn origins(config: &IngressConfig) -> Finding {
             Finding::ok(subject, format!("exactly {}", origins.join(", ")))
         }
     }
+}
+
+fn console(config: &ConsoleConfig) -> Finding {
+    let found = match (config.on, &config.supabase) {
+        (false, _) => "off: neither /console nor /try is there",
+        (true, None) => "at /console; operators sign in by token, service key or link",
+        (true, Some(_)) => "at /console; operators sign in by password, token or link",
+    };
+    Finding::ok("CONSOLE", found)
 }
 
 fn stripe_settings(config: &IngressConfig) -> Vec<Finding> {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use regimen_common::callbacks::{Rules, Signer};
-use regimen_common::config::{ConfigErrors, Env, Environment};
+use regimen_common::config::{ConfigErrors, Env, Environment, Setting};
 use regimen_common::db::url_from_env;
 use regimen_common::redis;
 use regimen_common::safety::Code;
@@ -64,6 +64,8 @@ pub struct IngressConfig {
     pub stripe: StripeConfig,
     /// The operators' console, and the page to try the service out.
     pub console: ConsoleConfig,
+    /// Where each setting comes from, for operators.
+    pub settings: Vec<Setting>,
     /// The rules of callback URLs; none when workers have no `CALLBACK_SECRETS` to sign
     /// with.
     pub callbacks: Option<Rules>,
@@ -124,6 +126,11 @@ impl ConsoleConfig {
                 env.warn(name, found, "set SUPABASE_URL and SUPABASE_ANON_KEY, or neither");
             }
         }
+        let (on, demo) = (env.flag("CONSOLE", true), env.flag("DEMO", is_development));
+        if demo && !is_development {
+            let found = "is on: whoever reaches this process has plans made, which costs money";
+            env.warn("DEMO", found, "unset it where the budget is not for everybody");
+        }
         let trace_url = env.text("CONSOLE_TRACE_URL");
         if let Some(url) = &trace_url
             && !(url.contains(TRACE_ID) && url.replace(TRACE_ID, "0").parse::<Url>().is_ok())
@@ -131,8 +138,8 @@ impl ConsoleConfig {
             env.error("CONSOLE_TRACE_URL", "must be a web address with {trace_id} in it");
         }
         Self {
-            on: env.flag("CONSOLE", true),
-            demo: env.flag("DEMO", is_development),
+            on,
+            demo,
             supabase: url.zip(anon_key).map(|(url, anon_key)| SupabaseConfig { url, anon_key }),
             daily_budget_usd: env.optional("BUDGET_DAILY_USD").filter(|usd: &f64| *usd >= 0.0),
             trace_url,
@@ -208,7 +215,9 @@ impl IngressConfig {
             stripe: StripeConfig::from_env(env, environment),
             console: ConsoleConfig::from_env(env, environment),
             callbacks: callbacks(env),
+            settings: Vec::new(),
         };
+        let config = Self { settings: env.settings(), ..config };
         Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
     }
 }

@@ -14,6 +14,7 @@ pub mod descriptors;
 pub mod error;
 pub mod etag;
 mod explained;
+pub mod export;
 pub mod extract;
 pub mod group_commit;
 pub mod idempotency;

@@ -3,13 +3,15 @@
 
 use regimen_common::db::admin_actions::{self, Action};
 use regimen_common::db::billing::events::{self, Replayed};
+use regimen_common::db::erasure::{self, Deletion};
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Retried};
 use regimen_common::db::pauses::{self, Pausable};
-use regimen_common::db::{DbError, Transaction, dead};
+use regimen_common::db::{DbError, Transaction, dead, generations};
 use regimen_common::dispatch::List;
 use regimen_common::dispatch::notices::JobNotice;
 use regimen_common::job::{JobEventKind, JobState};
 use regimen_common::provider::ProviderName;
+use regimen_common::redis::forget_users;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -193,6 +195,79 @@ pub async fn replay_callback(state: &AppState, by: &Operator, job: Uuid) -> Resu
         )));
     }
     by.record(&tx, "replay_callback", &job.to_string(), json!({})).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Has a mail about a payment that was given up sent again.
+///
+/// # Errors
+/// 409 if there is none.
+pub async fn replay_mail(state: &AppState, by: &Operator, event: &str) -> Result<(), ApiError> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    if !dead::replay_mail(&tx, event).await? {
+        let detail = format!("event {event} has no mail that was given up");
+        return Err(ApiError::Conflict(detail));
+    }
+    by.record(&tx, "replay_mail", event, json!({})).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Lets a user's limits count from zero: those of requests, and with `month` also the
+/// plan's generations. How many generations were given back.
+///
+/// # Errors
+/// Postgres or Redis is away; nothing is recorded as done.
+pub async fn reset_limits(
+    state: &AppState,
+    by: &Operator,
+    user: Uuid,
+    month: bool,
+) -> Result<u64, ApiError> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    let given_back = match month {
+        true => generations::give_back_month(&tx, user).await?,
+        false => 0,
+    };
+    by.record(&tx, "reset_limits", &user.to_string(), json!({ "generations": given_back })).await?;
+    // Within the transaction: when Redis is away nothing is recorded as done.
+    forget_users(&state.redis, &[user])
+        .await
+        .map_err(|error| ApiError::Unavailable { what: "Redis", source: error.into() })?;
+    tx.commit().await?;
+    Ok(given_back)
+}
+
+/// Deletes a user's account; workers erase what is left of it.
+///
+/// # Errors
+/// 409 when a subscription would renew, or a table of the app's holds the profile.
+pub async fn erase_account(state: &AppState, by: &Operator, user: Uuid) -> Result<(), ApiError> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    match erasure::delete_account(&tx, user, false).await {
+        Ok(Deletion::Deleted { .. }) => {}
+        Ok(Deletion::Subscribed) => {
+            return Err(ApiError::Conflict(
+                "the user has a subscription that would go on being paid for; end it at Stripe \
+                 first. Nothing was erased"
+                    .to_owned(),
+            ));
+        }
+        Err(error) if error.blames_a_row() => {
+            tracing::error!(%error, "an account cannot be deleted: a table refers to its profile");
+            return Err(ApiError::Conflict(
+                "a table of the app's refers to the profile and does not go with it; the log says \
+                 which. Nothing was erased"
+                    .to_owned(),
+            ));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    by.record(&tx, "erase_account", &user.to_string(), json!({})).await?;
     tx.commit().await?;
     Ok(())
 }

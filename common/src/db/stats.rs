@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde_json::Value;
 use tokio_postgres::types::{Json, ToSql};
 
@@ -361,6 +361,57 @@ pub async fn providers(
         one.latency.add(&Histogram::read(&row.try_get::<_, Json<Value>>("latency")?.0));
     }
     Ok(all)
+}
+
+/// What the calls to a provider cost on one day (UTC), by when their jobs ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaySpend {
+    /// The day.
+    pub day: NaiveDate,
+    /// The provider.
+    pub provider: String,
+    /// Millionths of a US dollar.
+    pub cost_micros: i64,
+    /// All plans of the day, whoever made them.
+    pub plans: i64,
+}
+
+/// The days since `from`, a row for each provider that was called.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn spend_days(
+    client: &impl GenericClient,
+    from: NaiveDate,
+) -> Result<Vec<DaySpend>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- spending of days
+             with plans as materialized (
+                 select (minute at time zone 'UTC')::date as day, sum(succeeded)::bigint as plans
+                 from regimen.stats_minutely where minute >= $1 group by 1
+             ), costs as materialized (
+                 select (minute at time zone 'UTC')::date as day, provider,
+                     sum(cost_micros)::bigint as cost_micros
+                 from regimen.stats_providers where minute >= $1 group by 1, 2
+             )
+             select day, provider, cost_micros,
+                 coalesce((select plans from plans where plans.day = costs.day), 0) as plans
+             from costs order by day, provider",
+        )
+        .await?;
+    let start = from.and_time(NaiveTime::MIN).and_utc();
+    let rows = client.query(&statement, &[&start]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(DaySpend {
+                day: row.try_get("day")?,
+                provider: row.try_get("provider")?,
+                cost_micros: row.try_get("cost_micros")?,
+                plans: row.try_get("plans")?,
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]

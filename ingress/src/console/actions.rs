@@ -19,6 +19,7 @@ use super::limit::{Limit, limited};
 use super::page::{Frame, html};
 use super::session::{Act, Session};
 use crate::error::ApiError;
+use crate::export;
 use crate::extract::is_plain;
 use crate::operators::{self, Operator};
 use crate::state::AppState;
@@ -37,8 +38,13 @@ enum Action {
     Resume(Pausable, String),
     ReplayEvent(String),
     ReplayCallback(Uuid),
+    ReplayMail(String),
     ShowReply(Uuid, i32),
     Revoke(Uuid),
+    ResetLimits(Uuid),
+    ResetMonth(Uuid),
+    Export(Uuid),
+    Erase(Uuid),
 }
 
 /// What an action is, in words.
@@ -79,11 +85,16 @@ impl Action {
             "resume" => pausable().map(|(what, name)| Self::Resume(what, name))?,
             "replay-event" => Self::ReplayEvent(name("event")?),
             "replay-callback" => Self::ReplayCallback(id("job")?),
+            "replay-mail" => Self::ReplayMail(name("event")?),
             "show-reply" => {
                 let n = form.parse("n", "must be the number of an attempt")?;
                 Self::ShowReply(id("job")?, n.unwrap_or(1))
             }
             "revoke" => Self::Revoke(id("session")?),
+            "reset-limits" => Self::ResetLimits(id("user")?),
+            "reset-month" => Self::ResetMonth(id("user")?),
+            "export" => Self::Export(id("user")?),
+            "erase" => Self::Erase(id("user")?),
             _ => return Err(ApiError::NotFound("there is no such action".to_owned())),
         })
     }
@@ -93,8 +104,19 @@ impl Action {
         match self {
             Self::Retry(_) | Self::Cancel(_) | Self::ShowReply(..) => "/console/jobs",
             Self::Pause(..) | Self::Resume(..) => "/console/queues",
-            Self::ReplayEvent(_) | Self::ReplayCallback(_) => "/console/dead",
+            Self::ReplayEvent(_) | Self::ReplayCallback(_) | Self::ReplayMail(_) => "/console/dead",
             Self::Revoke(_) => "/console/audit",
+            Self::ResetLimits(_) | Self::ResetMonth(_) | Self::Export(_) | Self::Erase(_) => {
+                "/console/users"
+            }
+        }
+    }
+
+    /// What must be typed to confirm it, beside the reason.
+    fn typed(&self) -> Option<String> {
+        match self {
+            Self::Erase(user) => Some(user.to_string()),
+            _ => None,
         }
     }
 
@@ -155,6 +177,12 @@ impl Action {
                 "Send it again",
                 false,
             ),
+            Self::ReplayMail(event) => words(
+                format!("Send the mail about event {event} again"),
+                "Its receiver may get it a second time, under the same Message-ID.",
+                "Send it again",
+                false,
+            ),
             Self::ShowReply(id, n) => words(
                 format!("Show the reply of attempt {n} of job {id}"),
                 "The provider's raw reply is about one person's health. That you saw it, and why, \
@@ -167,6 +195,32 @@ impl Action {
                 "Whoever has this session is signed out with the next request.",
                 "End the session",
                 false,
+            ),
+            Self::ResetLimits(user) => words(
+                format!("Reset the limits of user {user}"),
+                "The limits of requests count from zero again.",
+                "Reset the limits",
+                false,
+            ),
+            Self::ResetMonth(user) => words(
+                format!("Give user {user} the month's generations back"),
+                "The limits of requests count from zero again, and so do the generations of this \
+                 month: each one that is used costs money.",
+                "Give them back",
+                true,
+            ),
+            Self::Export(user) => words(
+                format!("Export what is kept about user {user}"),
+                "The file holds the person's health data. That you got it, and why, is recorded.",
+                "Get the file",
+                false,
+            ),
+            Self::Erase(user) => words(
+                format!("Erase user {user}"),
+                "Profile, quizzes and plans are deleted at once, jobs and all that belongs to them \
+                 within a day. This cannot be undone.",
+                "Erase the user",
+                true,
             ),
         }
     }
@@ -200,6 +254,10 @@ impl Action {
                 operators::replay_callback(state, by, *id).await?;
                 to("/console/dead?done=replayed".to_owned())
             }
+            Self::ReplayMail(event) => {
+                operators::replay_mail(state, by, event).await?;
+                to("/console/dead?done=replayed".to_owned())
+            }
             Self::ShowReply(id, n) => show_reply(state, by, session, *id, *n).await?,
             Self::Revoke(id) => {
                 let mut client = state.db.get().await?;
@@ -212,6 +270,26 @@ impl Action {
                 tx.commit().await?;
                 to("/console/audit?done=revoked".to_owned())
             }
+            Self::ResetLimits(user) => {
+                operators::reset_limits(state, by, *user, false).await?;
+                to(format!("/console/users?user={user}&done=reset"))
+            }
+            Self::ResetMonth(user) => {
+                operators::reset_limits(state, by, *user, true).await?;
+                to(format!("/console/users?user={user}&done=reset"))
+            }
+            Self::Export(user) => {
+                let mut client = state.db.get().await?;
+                let tx = client.transaction().await?;
+                by.record(&tx, "export_account", &user.to_string(), json!({})).await?;
+                tx.commit().await?;
+                drop(client);
+                export::document(state, *user).await?
+            }
+            Self::Erase(user) => {
+                operators::erase_account(state, by, *user).await?;
+                to(format!("/console/users?user={user}&done=erased"))
+            }
         })
     }
 }
@@ -222,6 +300,7 @@ struct AskPage {
     frame: Frame,
     words: Words,
     query: String,
+    typed: Option<String>,
 }
 
 async fn ask(session: Session, RawQuery(query): RawQuery) -> Answer {
@@ -230,15 +309,22 @@ async fn ask(session: Session, RawQuery(query): RawQuery) -> Answer {
     let action = Action::read(&form)?;
     let words = action.words();
     let frame = Frame::within(action.part(), words.title.clone(), &session);
-    Ok(html(AskPage { frame, words, query: form.query_without(&[]) }.render()?).into_response())
+    Ok(html(
+        AskPage { frame, words, query: form.query_without(&[]), typed: action.typed() }.render()?,
+    )
+    .into_response())
 }
 
 async fn act(
     State(state): State<AppState>,
     RawQuery(query): RawQuery,
-    Act { session, operator, .. }: Act,
+    Act { session, form, operator }: Act,
 ) -> Answer {
     let action = Action::read(&Form::read(query.unwrap_or_default().as_bytes()))?;
+    if action.typed().is_some_and(|typed| form.get("typed") != Some(&typed)) {
+        let must = "must be the user's id, typed to confirm that this cannot be undone";
+        return Err(ApiError::field("/typed", must).into());
+    }
     action.perform(&state, &operator, &session).await
 }
 

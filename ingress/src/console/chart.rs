@@ -13,7 +13,7 @@ const LABELS: usize = 6;
 /// A line of a chart: its name, its class, its values.
 pub(super) struct Series {
     /// Its name.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// How it is drawn: a, b or c.
     pub(super) class: &'static str,
     /// One value for each step; none where nothing was counted.
@@ -22,7 +22,7 @@ pub(super) struct Series {
 
 /// A drawn line.
 pub(super) struct Line {
-    name: &'static str,
+    name: String,
     class: &'static str,
     /// Stretches without a gap.
     stretches: Vec<String>,
@@ -44,7 +44,7 @@ pub(super) struct Chart {
     y_labels: Vec<(f64, String)>,
     left: f64,
     right: f64,
-    heads: Vec<&'static str>,
+    heads: Vec<String>,
     rows: Vec<(String, Vec<String>)>,
 }
 
@@ -77,13 +77,13 @@ impl Chart {
             right: WIDTH,
             x_labels: x_labels.map(|(step, label)| (x(step).round(), label.clone())).collect(),
             y_labels: [0.0, top / 2.0, top].map(|value| (y(value).round(), plain(value))).to_vec(),
-            heads: series.iter().map(|one| one.name).collect(),
+            heads: series.iter().map(|one| one.name.clone()).collect(),
             rows: rows.rev().collect(),
             lines: series
                 .iter()
                 .enumerate()
                 .map(|(place, one)| Line {
-                    name: one.name,
+                    name: one.name.clone(),
                     class: one.class,
                     stretches: stretches(&one.values, x, y),
                     legend_x: LEFT + place as f64 * 160.0,
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_gap_is_not_drawn_over_and_the_table_has_every_number() {
         let values = vec![Some(1.0), Some(2.0), None, Some(4.0)];
-        let series = Series { name: "accepted", class: "a", values };
+        let series = Series { name: "accepted".to_owned(), class: "a", values };
         let steps = ["a", "b", "c", "d"].map(str::to_owned);
         let chart = Chart::new("x", "Jobs".to_owned(), &steps, vec![series]);
         assert_eq!(chart.lines[0].stretches.len(), 2, "{:?}", chart.lines[0].stretches);

@@ -41,7 +41,8 @@ impl Letter {
             Ok(DeadKind::Job) => Some(format!("do=retry&job={id}")),
             Ok(DeadKind::Callback) => Some(format!("do=replay-callback&job={id}")),
             Ok(DeadKind::StripeEvent) => Some(format!("do=replay-event&event={id}")),
-            Ok(DeadKind::Mail) | Err(_) => None,
+            Ok(DeadKind::Mail) => Some(format!("do=replay-mail&event={id}")),
+            Err(_) => None,
         };
         let code = letter.why.split(':').next().unwrap_or_default();
         Self {

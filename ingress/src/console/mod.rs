@@ -14,12 +14,15 @@ mod guard;
 mod jobs;
 mod limit;
 mod live;
+mod money;
 mod overview;
 mod page;
 mod queues;
 mod session;
+mod settings;
 mod sign_in;
 mod trying;
+mod users;
 
 pub use session::{SignInLink, sign_in_link};
 
@@ -41,8 +44,11 @@ pub fn router(state: &AppState) -> Router<AppState> {
         .merge(batch::router(state))
         .merge(dead::router())
         .merge(jobs::router(state))
+        .merge(money::router())
         .merge(overview::router())
         .merge(queues::router())
+        .merge(settings::router())
         .merge(sign_in::router(state))
+        .merge(users::router())
         .layer(from_fn(guard::guard))
 }

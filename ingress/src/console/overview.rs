@@ -329,9 +329,17 @@ async fn chart(
         starts.iter().map(|at| found.get(at).map(|counts| of(counts) as f64)).collect()
     };
     let series = vec![
-        Series { name: "accepted", class: "a", values: values(|counts| counts.accepted) },
-        Series { name: "finished", class: "b", values: values(|counts| counts.succeeded) },
-        Series { name: "failed", class: "c", values: values(|counts| counts.failed) },
+        Series {
+            name: "accepted".to_owned(),
+            class: "a",
+            values: values(|counts| counts.accepted),
+        },
+        Series {
+            name: "finished".to_owned(),
+            class: "b",
+            values: values(|counts| counts.succeeded),
+        },
+        Series { name: "failed".to_owned(), class: "c", values: values(|counts| counts.failed) },
     ];
     let each = match span {
         Span::Hour => "minute",

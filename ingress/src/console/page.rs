@@ -22,12 +22,15 @@ pub(super) struct Frame {
 }
 
 /// The parts of the console: path and name.
-pub(super) const PARTS: [(&str, &str); 5] = [
+pub(super) const PARTS: [(&str, &str); 8] = [
     ("/console", "Overview"),
     ("/console/jobs", "Jobs"),
+    ("/console/users", "Users"),
+    ("/console/money", "Money"),
     ("/console/queues", "Queues and providers"),
     ("/console/dead", "Dead letters"),
     ("/console/audit", "Audit"),
+    ("/console/settings", "Settings"),
 ];
 
 impl Frame {
@@ -82,6 +85,8 @@ fn notice(done: &str) -> Option<&'static str> {
         "resumed" => "Resumed. Every worker follows within about a second.",
         "replayed" => "It is tried again; a worker takes it up within seconds.",
         "revoked" => "The session has ended.",
+        "reset" => "The limits count from zero again.",
+        "erased" => "The account is deleted; workers erase what is left within a day.",
         _ => return None,
     })
 }

@@ -35,5 +35,6 @@ mod retry;
 mod signals;
 mod source;
 mod start;
+mod stats;
 mod stripe;
 mod warnings;

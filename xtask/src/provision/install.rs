@@ -40,6 +40,8 @@ It comes from https://github.com/wolfcw/libfaketime; `--without clocks` leaves o
 
 const ALERTMANAGER: &str = "It comes from https://prometheus.io/download/#alertmanager";
 
+const CHROMIUM: &str = "Any Chromium or Chrome on the PATH will do.";
+
 const PGBOUNCER: &str = "It comes from https://www.pgbouncer.org/install.html";
 
 /// Debian's invoke-rc.d calls it before a package starts a service; exit code 101 forbids
@@ -70,6 +72,7 @@ pub(super) fn install(
         Missing::Faketime => "libfaketime",
         Missing::Pgbouncer => "pgbouncer",
         Missing::Alertmanager => "alertmanager",
+        Missing::Chromium => "chromium",
     });
     let mut command = Command::new(brew);
     command.arg("install").args(formulae).env("HOMEBREW_NO_AUTO_UPDATE", "1");
@@ -247,6 +250,7 @@ fn package_for(missing: Missing) -> Result<Package, ProvisionError> {
             0,
             ALERTMANAGER,
         ),
+        Missing::Chromium => (&[Package { name: "chromium", service: None }], 0, CHROMIUM),
     };
     let mut offers = choices.iter().map(|package| (package, candidate(package.name)));
     let recent = |offer: &Option<String>| {

@@ -61,6 +61,8 @@ pub(crate) enum Missing {
     Pgbouncer,
     /// The router of alert notifications.
     Alertmanager,
+    /// The browser of the console's tests.
+    Chromium,
 }
 
 impl fmt::Display for Missing {
@@ -71,6 +73,7 @@ impl fmt::Display for Missing {
             Self::Faketime => write!(f, "libfaketime"),
             Self::Pgbouncer => f.write_str("pgbouncer"),
             Self::Alertmanager => f.write_str("Alertmanager"),
+            Self::Chromium => f.write_str("Chromium"),
         }
     }
 }
@@ -187,6 +190,25 @@ pub(crate) fn pgbouncer(session: &Session) -> Result<Option<PathBuf>, ProvisionE
             Ok(None)
         }
     }
+}
+
+/// Finds or installs Chromium, or Chrome where that is there.
+///
+/// # Errors
+/// See [`ProvisionError`].
+pub(crate) fn chromium(session: &Session) -> Result<PathBuf, ProvisionError> {
+    let machine = find::Machine::this();
+    let find = || {
+        let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+        names.iter().find_map(|name| machine.program(name))
+    };
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    let missing = [Missing::Chromium];
+    session.say(format_args!("not on this machine: {}", list(&missing)));
+    install::install(session, &machine, &missing)?;
+    find().ok_or(ProvisionError::StillMissing { missing: missing.to_vec() })
 }
 
 /// Finds or installs Alertmanager. Debian's reads its templates from the installed path,

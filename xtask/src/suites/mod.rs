@@ -5,6 +5,7 @@
 //! its language is missing, the suite is skipped with a warning; in CI (`CI=true`) that is a
 //! failure.
 
+mod console;
 mod deploy;
 mod monitoring;
 mod node;
@@ -16,7 +17,8 @@ use std::path::{Path, PathBuf};
 use crate::chaos::{self, ChaosError};
 use crate::load::{self, LoadError};
 use crate::place::{Place, PlaceError};
-use crate::provision::{MonitoringError, Programs};
+use crate::provision::{MonitoringError, Programs, ProvisionError};
+use crate::psql::PsqlError;
 use crate::python::{Unavailable, VenvError};
 use crate::session::Session;
 use crate::stack::StackError;
@@ -30,7 +32,8 @@ struct Suite {
 }
 
 /// All of them, in the order they run.
-const SUITES: [Suite; 7] = [
+const SUITES: [Suite; 8] = [
+    Suite { name: "console", run: console::run },
     Suite { name: "deploy", run: deploy::run },
     Suite { name: "monitoring", run: monitoring::run },
     Suite { name: "schemathesis", run: schemathesis::run },
@@ -66,6 +69,12 @@ pub(crate) enum SuiteError {
     /// Its stack did not report an address.
     #[error(transparent)]
     Stack(#[from] StackError),
+    /// Its browser is missing.
+    #[error(transparent)]
+    Browser(#[from] ProvisionError),
+    /// Its data could not be inserted.
+    #[error(transparent)]
+    Psql(#[from] PsqlError),
     /// It found a problem, or could not run.
     #[error(transparent)]
     Process(#[from] ProcessError),
@@ -91,6 +100,9 @@ impl SuiteError {
             | Self::Load(LoadError::Venv(VenvError::Unavailable(lack)))
             | Self::Lacks(lack) => Some(lack.to_string()),
             Self::Tools(error) if error.is_lack() => Some(error.to_string()),
+            Self::Browser(
+                error @ (ProvisionError::NoInstaller { .. } | ProvisionError::NotOffered { .. }),
+            ) => Some(error.to_string()),
             _ => None,
         }
     }

@@ -236,6 +236,27 @@ pub async fn list(
     rows.iter().map(summary).collect()
 }
 
+/// The newest events of a customer.
+///
+/// # Errors
+/// Postgres failed, or a column has a state that this release does not know.
+pub async fn of_customer(
+    client: &impl GenericClient,
+    customer: &str,
+    limit: i64,
+) -> Result<Vec<Summary>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- stripe events of customer
+             select id, type, state, customer_id, attempts, error_code, error_detail, received_at
+             from regimen.stripe_events where customer_id = $1
+             order by received_at desc, id desc limit $2",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&customer, &limit]).await?;
+    rows.iter().map(summary).collect()
+}
+
 /// One event; `None` if there is none with that id.
 ///
 /// # Errors

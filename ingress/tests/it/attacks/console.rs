@@ -125,6 +125,14 @@ async fn nothing_that_anybody_wrote_becomes_part_of_a_page() {
              insert into regimen.admin_actions (actor, action, target, detail, outcome)
              values ('{script}', '{script}', '{script}', jsonb_build_object('reason', '{script}'),
                  '{script}');
+             insert into regimen.ai_usage (attempt_id, job_id, user_id, at, provider, model,
+                 input_tokens, cached_tokens, output_tokens, cost_micros)
+             values (gen_random_uuid(), '{job}', '{user}', now(), '{script}', '{script}', 1, 0, 1, 1);
+             insert into regimen.stats_providers (minute, provider, calls, cost_micros, outcomes,
+                 latency)
+             values (date_trunc('minute', now()), '{script}', 1, 1,
+                 jsonb_build_object('{script}', 1), '{{}}');
+             update public.profiles set email = '{script}' where id = '{user}';
              insert into regimen.console_sessions (secret_hash, id, actor, role, by_table)
              values ('x', gen_random_uuid(), '{script}', 'viewer', false)"
         ))
@@ -142,6 +150,10 @@ async fn nothing_that_anybody_wrote_becomes_part_of_a_page() {
         "/console/audit".to_owned(),
         format!("/console/jobs?user={user}&done={encoded}"),
         format!("/console/jobs?model={encoded}"),
+        format!("/console/users?user={user}"),
+        "/console/money".to_owned(),
+        "/console/money?by=user".to_owned(),
+        "/console".to_owned(),
         format!("/console/sign-in?next={encoded}"),
         format!("/console/link?secret={encoded}"),
         format!("/console/act?do=pause&what=model&name={encoded}"),

@@ -148,6 +148,11 @@ async fn a_viewer_changes_nothing() {
         format!("do=replay-callback&job={id}"),
         format!("do=show-reply&job={id}&n=1"),
         format!("do=revoke&session={id}"),
+        "do=replay-mail&event=evt_1".to_owned(),
+        format!("do=reset-limits&user={id}"),
+        format!("do=reset-month&user={id}"),
+        format!("do=export&user={id}"),
+        format!("do=erase&user={id}"),
     ] {
         let path = format!("/console/act?{query}");
         assert_eq!(viewer.get(&path).await.status, 403, "{query}");

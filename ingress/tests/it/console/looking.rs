@@ -147,7 +147,9 @@ async fn dead_letters_of_all_kinds_are_on_one_page() {
         .batch_execute(
             "insert into regimen.stripe_events (id, type, payload, source, state, settled_at,
                  error_code)
-             values ('evt_dead', 'invoice.paid', '{}', 'webhook', 'dead', now(), 'no_user')",
+             values ('evt_dead', 'invoice.paid', '{}', 'webhook', 'dead', now(), 'no_user');
+             insert into regimen.billing_notices (event_id, kind, user_id, mail_state)
+             values ('evt_mail', 'payment_failed', gen_random_uuid(), 'failed')",
         )
         .await
         .unwrap();
@@ -159,6 +161,8 @@ async fn dead_letters_of_all_kinds_are_on_one_page() {
     assert_eq!(admin.act("do=replay-event&event=evt_dead").await.status, 303);
     let state = client.query_one("select state from regimen.stripe_events", &[]).await.unwrap();
     assert_eq!(state.get::<_, String>(0), "received");
+    assert_eq!(admin.act("do=replay-mail&event=evt_mail").await.status, 303);
+    assert_eq!(admin.act("do=replay-mail&event=evt_mail").await.status, 409);
     let mut viewer = Browser::of(&ingress, ConsoleRole::Viewer).await;
     let page = viewer.get("/console/dead").await;
     assert!(page.text.contains("unverifiable") && !page.text.contains("own words"), "{page:?}");
@@ -168,9 +172,18 @@ async fn dead_letters_of_all_kinds_are_on_one_page() {
 async fn pages_carry_their_policy_and_files_are_kept_for_ever() {
     let ingress = Ingress::start(&[]).await;
     let mut browser = Browser::of(&ingress, ConsoleRole::Admin).await;
-    for path in
-        ["/console/jobs", "/console/queues", "/console/dead", "/console/audit", "/console/sign-in"]
-    {
+    for path in [
+        "/console",
+        "/console/jobs",
+        "/console/users",
+        "/console/money",
+        "/console/queues",
+        "/console/dead",
+        "/console/audit",
+        "/console/settings",
+        "/console/sign-in",
+        "/try",
+    ] {
         let page = browser.get(path).await;
         assert_eq!(page.status, 200, "{path}: {page:?}");
         let policy = page.header("content-security-policy");

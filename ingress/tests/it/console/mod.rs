@@ -6,3 +6,4 @@ mod looking;
 mod overview;
 mod signing_in;
 mod trying;
+mod users;

@@ -1,0 +1,237 @@
+// The console and /try in a real Chromium, as operators and newcomers use them. The suite
+// `console` of `cargo xtask test` starts the stack and gives the addresses.
+import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import axe from "axe-core";
+import puppeteer from "puppeteer-core";
+
+const { REGIMEN_URL, REGIMEN_LINKS, SIMULATOR_URL, CHROMIUM, PICTURES } = process.env;
+const [adminLink, viewerLink, secondLink] = REGIMEN_LINKS.split(",");
+const PATIENCE = 60_000;
+
+let browser;
+// What any page complained about: scripts, policies, files that are not there.
+const complaints = [];
+
+before(async () => {
+  await mkdir(PICTURES, { recursive: true });
+  browser = await puppeteer.launch({
+    executablePath: CHROMIUM,
+    args: ["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server", "--force-color-profile=srgb"],
+  });
+});
+after(() => browser?.close());
+
+async function open(path, { context, width = 1280, height = 900, theme = "light" } = {}) {
+  const page = await (context ?? browser.defaultBrowserContext()).newPage();
+  page.setDefaultTimeout(PATIENCE);
+  page.on("pageerror", (error) => complaints.push(`${path}: ${error.message}`));
+  page.on("console", (message) => {
+    // A refusal that a test asks for is a message of the browser's own.
+    if (message.type() === "error" && !/status of (401|403|404|422)/.test(message.text())) {
+      complaints.push(`${path}: ${message.text()}`);
+    }
+  });
+  await page.setViewport({ width, height });
+  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
+  await page.goto(new URL(path, REGIMEN_URL).href);
+  return page;
+}
+
+const text = (page, selector = "main") => page.$eval(selector, (element) => element.innerText);
+
+async function click(page, selector) {
+  await Promise.all([page.waitForNavigation(), page.click(selector)]);
+}
+
+/** Clicks the button or link with this text. */
+async function press(page, label) {
+  await Promise.all([page.waitForNavigation(), page.locator(`::-p-text(${label})`).click()]);
+}
+
+async function until(page, words, selector = "main") {
+  await page.waitForFunction(
+    (selector, words) => document.querySelector(selector)?.innerText.includes(words),
+    { timeout: PATIENCE, polling: 100 }, selector, words,
+  );
+}
+
+/** Accessibility by WCAG 2.2 AA, of the page as it is. */
+async function accessible(page) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() =>
+    axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }));
+  const found = violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(" | ")}`);
+  assert.deepEqual(found, [], page.url());
+}
+
+async function picture(page, name, from = "body") {
+  await page.bringToFront();
+  await page.$eval(from, (element) => element.scrollIntoView());
+  await page.screenshot({ path: join(PICTURES, `${name}.webp`), type: "webp", quality: 60 });
+}
+
+async function signIn(link, context) {
+  const page = await open(link, { context });
+  await click(page, "main button");
+  return page;
+}
+
+async function simulator(method, path, body) {
+  const answer = await fetch(new URL(path, SIMULATOR_URL), {
+    method, headers: { "content-type": "application/json" }, body: JSON.stringify(body),
+  });
+  assert.ok(answer.ok, `${answer.status} ${await answer.text()}`);
+}
+
+async function act(page, path, reason) {
+  await page.goto(new URL(path, REGIMEN_URL).href);
+  await page.type("#reason", reason);
+  await click(page, "main form button");
+}
+
+test("a newcomer sees both plans appear", async () => {
+  const page = await open("/try");
+  await accessible(page);
+  await page.$eval("#age", (field) => { field.value = "four"; });
+  await press(page, "Make both plans");
+  assert.match(await text(page, "#age-error"), /must|number|year/);
+  assert.equal(await page.$eval("#age", (field) => field.getAttribute("aria-describedby")), "age-error");
+  await accessible(page);
+  await page.$eval("#age", (field) => { field.value = "34"; });
+  await press(page, "Make both plans");
+  await page.waitForSelector(".week", { timeout: PATIENCE });
+  await page.waitForSelector(".ring svg", { timeout: PATIENCE });
+  await until(page, "Ended", "[data-live-state]");
+  await accessible(page);
+  const box = await page.$("[data-tick]");
+  await box.click();
+  await page.reload();
+  assert.equal(await page.$eval("[data-tick]", (box) => box.checked), true, "a tick is kept");
+  await picture(page, "try-light");
+  await picture(page, "try-meals-light", ".two");
+  const dark = await open(new URL(page.url()).pathname, { theme: "dark" });
+  await accessible(dark);
+  await picture(dark, "try-dark");
+  await picture(dark, "try-week-dark", ".week");
+  const phone = await open(new URL(page.url()).pathname, { width: 360, height: 740 });
+  assert.equal(await phone.evaluate(() => document.documentElement.scrollWidth <= 360), true, "no sideways scrolling");
+  await Promise.all([page, dark, phone].map((one) => one.close()));
+});
+
+test("an operator signs in and looks at every page, in both themes and on a phone", async () => {
+  const page = await signIn(adminLink);
+  assert.equal(new URL(page.url()).pathname, "/console");
+  for (const path of ["/console", "/console?span=24h", "/console?span=30d", "/console/jobs",
+    "/console/users", "/console/money", "/console/settings",
+    "/console/queues", "/console/dead", "/console/audit"]) {
+    for (const [theme, width] of [["light", 1280], ["dark", 1280], ["light", 360]]) {
+      const seen = await open(path, { theme, width });
+      await accessible(seen);
+      assert.equal(await seen.evaluate((width) => document.documentElement.scrollWidth <= width, width), true, `${path} ${width}`);
+      await picture(seen, `${path.slice(1).replace(/[^a-z0-9]+/g, "-")}-${theme}-${width}`);
+      await seen.close();
+    }
+  }
+  // The switch, kept for the next page.
+  await press(page, "Dark theme");
+  assert.equal(await page.$eval("html", (html) => html.dataset.theme), "dark");
+  await press(page, "Light theme");
+  await page.close();
+});
+
+test("ten thousand jobs are listed page by page, and filtered ones retried at once", async () => {
+  const page = await open("/console/jobs");
+  const seen = new Set();
+  for (let pages = 0; pages < 4; pages += 1) {
+    for (const id of await page.$$eval("tbody input[name=id]", (boxes) => boxes.map((box) => box.value))) {
+      assert.ok(!seen.has(id), "no job twice");
+      seen.add(id);
+    }
+    await click(page, "a[rel=next]");
+  }
+  assert.equal(seen.size, 200);
+  await page.goto(new URL("/console/jobs?state=failed", REGIMEN_URL).href);
+  await page.click("[data-select-all]");
+  assert.equal(await page.$$eval("input[name=id]:checked", (boxes) => boxes.length), 50);
+  await click(page, "button[value=retry]");
+  assert.match(await text(page), /Retry 50 jobs/);
+  await page.type("#reason", "a test in a browser");
+  await click(page, "main form button");
+  assert.match(await text(page), /50 jobs retried/);
+  await page.close();
+});
+
+test("a fault shows as an alert, the provider is paused, corrected and resumed", async () => {
+  const overview = await open("/console");
+  await until(overview, "Live", "[data-live-state]");
+  const rule = { name: "bad-key", provider: "openai", action: { do: "status", status: 401 } };
+  await simulator("POST", "/control", { rules: [rule] });
+  const form = await open("/try");
+  await press(form, "Make both plans");
+  await until(overview, "openai fails");
+  await picture(overview, "fault");
+  const page = await open("/console/queues");
+  await act(page, "/console/act?do=pause&what=provider&name=openai", "its key does not hold");
+  assert.match(await text(page), /Paused\./);
+  await until(overview, "openai is paused by an operator");
+  await simulator("DELETE", "/control?rule=bad-key");
+  await act(page, "/console/act?do=resume&what=provider&name=openai", "the key is new");
+  await overview.waitForFunction(() => !document.querySelector("main").innerText.includes("Provider openai"), { timeout: PATIENCE, polling: 100 });
+  await page.goto(new URL("/console/audit", REGIMEN_URL).href);
+  assert.match(await text(page), /its key does not hold/);
+  await Promise.all([overview, form, page].map((one) => one.close()));
+});
+
+test("a viewer is refused, and a session that was ended is over", async () => {
+  const context = await browser.createBrowserContext();
+  const viewer = await signIn(viewerLink, context);
+  await viewer.goto(new URL("/console/jobs", REGIMEN_URL).href);
+  assert.equal(await viewer.$("input[name=id]"), null);
+  const refused = await viewer.goto(new URL("/console/act?do=pause&what=queue&name=free", REGIMEN_URL).href);
+  assert.equal(refused.status(), 403);
+  await accessible(viewer);
+  const admin = await open("/console/audit");
+  const end = await admin.$$eval("table:last-of-type tr", (rows) =>
+    rows.find((row) => row.innerText.includes("viewer"))?.querySelector("a")?.getAttribute("href"));
+  await act(admin, end, "a test");
+  await viewer.goto(new URL("/console/jobs", REGIMEN_URL).href);
+  assert.match(viewer.url(), /sign-in/);
+  await accessible(viewer);
+  await context.close();
+  await admin.close();
+});
+
+test("without JavaScript every page is readable and actions work", async () => {
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage();
+  await page.setJavaScriptEnabled(false);
+  await page.goto(new URL(secondLink, REGIMEN_URL).href);
+  await click(page, "main button");
+  for (const path of ["/console", "/console/jobs", "/console/queues", "/console/dead", "/console/audit"]) {
+    await page.goto(new URL(path, REGIMEN_URL).href);
+    assert.equal(await page.$("h1") !== null, true, path);
+  }
+  await page.goto(new URL("/console/act?do=pause&what=queue&name=free", REGIMEN_URL).href);
+  await page.type("#reason", "without scripts");
+  await click(page, "main form button");
+  await page.goto(new URL("/console/act?do=resume&what=queue&name=free", REGIMEN_URL).href);
+  await page.type("#reason", "without scripts");
+  await click(page, "main form button");
+  await context.close();
+});
+
+test("the keyboard reaches the content first and shows where it is", async () => {
+  const page = await open("/console/jobs");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the content");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  const width = await page.evaluate(() => getComputedStyle(document.activeElement).outlineWidth);
+  assert.notEqual(width, "0px");
+  await page.close();
+});
+
+test("no page complained", () => assert.deepEqual(complaints, []));

@@ -1,0 +1,51 @@
+//! Tests the console and `/try` in a real Chromium against the running stack, and keeps
+//! pictures of their pages in `target/pictures`.
+
+use std::path::PathBuf;
+
+use super::{SuiteError, node};
+use crate::place::Place;
+use crate::provision;
+use regimen_devtools::process::{Output, Process};
+
+/// The folder of the tests.
+const FOLDER: &str = "ingress/tests/browser";
+/// Jobs to list: one in ten failed, the others have a plan.
+const JOBS: &str = "
+    insert into regimen.jobs (id, user_id, generation_id, kind, class, input, state, run_at,
+        created_at, first_claimed_at, finished_at, expires_at, updated_at, error_code, provider, model)
+    select ('018f0000-' || lpad(to_hex(n / 4096), 4, '0') || '-7' || lpad(to_hex(n % 4096), 3, '0')
+            || '-8000-000000000000')::uuid,
+        gen_random_uuid(), gen_random_uuid(), case n % 2 when 0 then 'meal' else 'workout' end, 'free',
+        '{}', case n % 10 when 0 then 'failed' else 'succeeded' end, t, t, t + interval '1 s',
+        t + interval '20 s', t, t, case n % 10 when 0 then 'providers_exhausted' end, 'openai', 'gpt-6-luna'
+    from generate_series(1, 10000) n, lateral (select now() - n * interval '2 minutes' as t) at";
+
+/// Runs it.
+///
+/// # Errors
+/// It found a problem, or could not run.
+pub(super) fn run(place: &Place<'_>) -> Result<(), SuiteError> {
+    let folder = place.file(FOLDER);
+    node::install(place, &folder)?;
+    let chromium = provision::chromium(place.session)?;
+    let (stack, _) = place.stack(&[("MONTHLY_QUOTA", "off")], &[])?;
+    stack.psql().run(JOBS)?;
+    let binaries = place.session.workspace.binaries(place.profile);
+    let links = ["admin", "viewer", "admin"].map(|role| stack.console_link(&binaries, role));
+    let links = links.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let pictures: PathBuf = place.session.workspace.place("pictures");
+    let mut command = node::npm(&folder);
+    command
+        .args(["test", "--silent"])
+        .env("REGIMEN_URL", stack.ingress_url()?)
+        .env("REGIMEN_LINKS", links.join(","))
+        .env("SIMULATOR_URL", stack.simulator_url()?)
+        .env("CHROMIUM", chromium)
+        .env("PICTURES", pictures)
+        // All servers are on this machine.
+        .env("NO_PROXY", "127.0.0.1,localhost")
+        .env("no_proxy", "127.0.0.1,localhost");
+    Process::run(place.session, "console", command, Output::Ours)?;
+    Ok(())
+}
