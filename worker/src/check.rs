@@ -141,7 +141,7 @@ async fn provider(slot: &ProviderConfig, catalogue: &Catalogue) -> Vec<Finding> 
     let subject = slot.name.key_variable();
     let answer = async {
         let http = Http::new()?;
-        http.ask(models::question(slot, http.client())).await
+        http.ask(slot.list_models(http.client())).await
     };
     let answer = match answer.await {
         Ok(answer) => answer,

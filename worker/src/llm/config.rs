@@ -3,10 +3,11 @@
 use std::num::NonZeroU32;
 
 use regimen_common::config::Env;
-use secrecy::SecretString;
+use reqwest::{Client, RequestBuilder};
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::anthropic::Messages;
+use super::anthropic::{Messages, VERSION};
 use super::gemini::GenerateContent;
 use super::http::Transport;
 use super::openai::{ChatCompletions, Dialect};
@@ -31,6 +32,28 @@ pub struct ProviderConfig {
     pub model: String,
     /// This worker's own limits for it.
     pub limits: SlotLimits,
+}
+
+impl ProviderConfig {
+    /// Asks for the list of models, the cheapest request that needs the key.
+    pub fn list_models(&self, client: &Client) -> RequestBuilder {
+        let key = self.key.expose_secret();
+        match self.name {
+            ProviderName::Openai | ProviderName::Llama => {
+                client.get(below(&self.base, &["models"])).bearer_auth(key)
+            }
+            ProviderName::Anthropic => {
+                let mut url = below(&self.base, &["v1", "models"]);
+                url.set_query(Some("limit=1000"));
+                client.get(url).header("x-api-key", key).header("anthropic-version", VERSION)
+            }
+            ProviderName::Gemini => {
+                let mut url = below(&self.base, &["v1", "models"]);
+                url.set_query(Some("pageSize=1000"));
+                client.get(url).header("x-goog-api-key", key)
+            }
+        }
+    }
 }
 
 /// The configured fallback: providers with a key, in their order.

@@ -1,33 +1,6 @@
-//! The list of models that a provider has for our key: the cheapest question
-//! there is.
+//! Reads the list of models that a provider has for our key.
 
-use reqwest::{Client, RequestBuilder};
-use secrecy::ExposeSecret;
 use serde_json::Value;
-
-use super::ProviderName;
-use super::anthropic::VERSION;
-use super::config::{ProviderConfig, below};
-
-/// The question.
-pub fn question(slot: &ProviderConfig, client: &Client) -> RequestBuilder {
-    let key = slot.key.expose_secret();
-    match slot.name {
-        ProviderName::Openai | ProviderName::Llama => {
-            client.get(below(&slot.base, &["models"])).bearer_auth(key)
-        }
-        ProviderName::Anthropic => {
-            let mut url = below(&slot.base, &["v1", "models"]);
-            url.set_query(Some("limit=1000"));
-            client.get(url).header("x-api-key", key).header("anthropic-version", VERSION)
-        }
-        ProviderName::Gemini => {
-            let mut url = below(&slot.base, &["v1", "models"]);
-            url.set_query(Some("pageSize=1000"));
-            client.get(url).header("x-goog-api-key", key)
-        }
-    }
-}
 
 /// Whether the answer lists `model`; nothing where it is no list.
 pub fn lists(answer: &Value, model: &str) -> Option<bool> {
