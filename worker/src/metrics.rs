@@ -239,6 +239,7 @@ pub const METRICS: &[Metric] = &[
                 "class",
                 &[
                     "swapped",
+                    "tips",
                     "clamped",
                     "reference",
                     "scaled",

@@ -215,6 +215,16 @@ fn people_with_an_eating_disorder_read_no_calories_and_medicines_leave_foods_out
     assert!(tip(eating.clone(), "Keep a deficit of 300 kcal.", "Apple").contains(&"sensitive"));
     assert!(!tip(eating, "Eat with friends.", "Apple").contains(&"sensitive"));
     assert!(!tip(vec![], "Keep a deficit of 300 kcal.", "Apple").contains(&"sensitive"));
+    let mut day = sample::meal_plan();
+    day.personalized_tips = vec!["About 1,800 kcal a day.".to_owned(), "Eat slowly.".to_owned()];
+    day.meals[0].tips = vec!["Kalorienarm.".to_owned()];
+    let needs = needs_with(&json!({})).cautious(vec![Code::EatingDisorder]);
+    let mut plan = Plan::Meal(Box::new(day));
+    let repairs = repair(&mut plan, &needs);
+    assert!(repairs.contains(&Repair::Tips { dropped: 2 }), "{repairs:?}");
+    let Plan::Meal(day) = &plan else { unreachable!() };
+    assert_eq!(day.personalized_tips, ["Eat slowly."]);
+    assert_eq!(day.meals[0].tips, [""; 0]);
     let statin = vec![Code::StatinGrapefruit];
     assert!(tip(statin.clone(), "Eat slowly.", "Grapefruit").contains(&"disliked"));
     assert!(!tip(statin, "Eat slowly.", "Orange").contains(&"disliked"));

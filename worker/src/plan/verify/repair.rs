@@ -1,6 +1,7 @@
 //! Fixes what arithmetic can fix. Deterministic, and never makes a plan worse:
 //! what cannot be fixed stays for [`super::verify`] to report.
 
+use super::caution;
 use super::nutrients;
 use super::scale;
 use super::sums::Amounts;
@@ -23,6 +24,11 @@ pub enum Repair {
         from: String,
         /// What came.
         to: String,
+    },
+    /// Tips that this person must not read were left out.
+    Tips {
+        /// How many.
+        dropped: usize,
     },
     /// Figures of foods were set to those of the reference.
     Reference {
@@ -58,6 +64,7 @@ impl Repair {
         match self {
             Self::Clamped { .. } => "clamped",
             Self::Swapped { .. } => "swapped",
+            Self::Tips { .. } => "tips",
             Self::Reference { .. } => "reference",
             Self::Scaled { .. } => "scaled",
             Self::Rebalanced { .. } => "rebalanced",
@@ -80,6 +87,10 @@ pub fn mend_figures(plan: &mut Plan) -> Option<Repair> {
 /// Mends the plan in place; says what changed.
 pub fn repair(plan: &mut Plan, needs: &Needs) -> Vec<Repair> {
     let mut repairs = Vec::new();
+    let dropped = caution::drop_tips(plan, needs);
+    if dropped > 0 {
+        repairs.push(Repair::Tips { dropped });
+    }
     match plan {
         Plan::Meal(day) => mend_day(day, needs, &mut repairs),
         Plan::Workout(week) => mend_week(week, &mut repairs),
