@@ -52,7 +52,7 @@ async fn it_announces_itself_serves_and_ends_on_a_signal() {
     let mut child = command.arg("--control").arg(&settings).spawn().unwrap();
     until_serving(&mut child);
     let text = std::fs::read_to_string(&address).unwrap();
-    let url = text.trim().strip_prefix("SIMULATOR_URL=").unwrap();
+    let url = text.lines().find_map(|line| line.strip_prefix("SIMULATOR_URL=")).unwrap();
     let stats = reqwest::get(format!("{url}/control/stats")).await.unwrap();
     let stats: Value = stats.json().await.unwrap();
     assert_eq!(stats["markers"]["early"]["calls"], 0);
