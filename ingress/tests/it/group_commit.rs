@@ -41,13 +41,15 @@ async fn requests_of_one_moment_share_transactions() {
 async fn a_locked_profile_holds_up_its_own_requests_only() {
     let ingress = Ingress::start(&[]).await;
     let users = users(&ingress, 20).await;
-    let (locked, others) = users.split_first().unwrap();
+    // More of them than there are transactions at once.
+    let (locked, others) = users.split_at(4);
     let mut client = ingress.database.client().await;
     let lock = client.transaction().await.unwrap();
-    let sql = "select from public.profiles where id = $1 for update";
-    lock.query(sql, &[locked]).await.unwrap();
+    let sql = "select from public.profiles where id = any($1) for update";
+    lock.query(sql, &[&locked]).await.unwrap();
     let body = plans();
-    let mut waiting = Box::pin(join_all((0..2).map(|_| ingress.post("/v1/plans", *locked, &body))));
+    let twice = locked.iter().chain(locked);
+    let mut waiting = Box::pin(join_all(twice.map(|user| ingress.post("/v1/plans", *user, &body))));
     assert!(waiting.as_mut().now_or_never().is_none());
     accepted(&ingress, others).await;
     assert!(waiting.as_mut().now_or_never().is_none(), "a lock was passed over");
