@@ -1,54 +1,23 @@
 //! What operators do, through whichever door: the admin routes and the console. Each
 //! change and its record in `regimen.admin_actions` are one transaction.
 
-use regimen_common::db::admin_actions::{self, Action};
+pub use regimen_common::db::admin_actions::Operator;
 use regimen_common::db::billing::events::{self, Replayed};
 use regimen_common::db::erasure::{self, Deletion};
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Retried};
 use regimen_common::db::pauses::{self, Pausable};
-use regimen_common::db::{DbError, Transaction, dead, generations};
+use regimen_common::db::{dead, generations};
 use regimen_common::dispatch::List;
 use regimen_common::dispatch::notices::JobNotice;
 use regimen_common::job::{JobEventKind, JobState};
 use regimen_common::provider::ProviderName;
 use regimen_common::redis::forget_users;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::announce::announce;
 use crate::error::ApiError;
 use crate::state::AppState;
-
-/// Who acts, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operator {
-    /// The name in the audit log.
-    pub actor: String,
-    /// The reason, if one was given.
-    pub reason: Option<String>,
-}
-
-impl Operator {
-    /// Records an action in `tx`, and logs it.
-    ///
-    /// # Errors
-    /// Nothing was recorded, so the action must not be carried out.
-    pub async fn record(
-        &self,
-        tx: &Transaction<'_>,
-        name: &str,
-        target: &str,
-        mut detail: Value,
-    ) -> Result<(), DbError> {
-        if let Some(reason) = &self.reason {
-            detail["reason"] = json!(reason);
-        }
-        let action = Action { actor: &self.actor, name, target, detail: &detail };
-        admin_actions::begin(tx, &action, Some("done")).await?;
-        tracing::info!(actor = self.actor, action = name, target, "an operator acted");
-        Ok(())
-    }
-}
 
 /// A job that was retried, now or before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

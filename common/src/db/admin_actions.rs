@@ -1,8 +1,8 @@
 //! SQL of the audit log of operators' actions.
 
-use crate::db::GenericClient;
+use crate::db::{GenericClient, Transaction};
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_postgres::types::Json;
 
 use super::DbError;
@@ -40,6 +40,37 @@ pub async fn begin(
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
         [&action.actor, &action.name, &action.target, &Json(action.detail), &outcome];
     Ok(client.query_one(&statement, &parameters).await?.try_get("id")?)
+}
+
+/// An operator, and why they act.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// The name in the audit log.
+    pub actor: String,
+    /// The reason, if one was given.
+    pub reason: Option<String>,
+}
+
+impl Operator {
+    /// Records an action that `tx` itself carries out.
+    ///
+    /// # Errors
+    /// Nothing was recorded, so the action must not be carried out.
+    pub async fn record(
+        &self,
+        tx: &Transaction<'_>,
+        name: &str,
+        target: &str,
+        mut detail: Value,
+    ) -> Result<(), DbError> {
+        if let Some(reason) = &self.reason {
+            detail["reason"] = json!(reason);
+        }
+        let action = Action { actor: &self.actor, name, target, detail: &detail };
+        begin(tx, &action, Some("done")).await?;
+        tracing::info!(actor = self.actor, action = name, target, "an operator acted");
+        Ok(())
+    }
 }
 
 /// Completes a record.

@@ -2,7 +2,7 @@
 //! in `regimen.admin_actions` in the same transaction.
 
 use regimen_common::billing::Mode;
-use regimen_common::db::admin_actions::{self, Action};
+use regimen_common::db::admin_actions;
 use regimen_common::db::billing::events::{self, Replayed};
 use regimen_common::db::{Client, DbError, Transaction};
 use serde_json::{Value, json};
@@ -31,14 +31,10 @@ impl Operator {
         tx: &Transaction<'_>,
         name: &str,
         target: &str,
-        mut detail: Value,
+        detail: Value,
     ) -> Result<(), DbError> {
-        if let Some(reason) = &self.reason {
-            detail["reason"] = json!(reason);
-        }
-        let action = Action { actor: &self.actor(), name, target, detail: &detail };
-        admin_actions::begin(tx, &action, Some("done")).await?;
-        Ok(())
+        let by = admin_actions::Operator { actor: self.actor(), reason: self.reason.clone() };
+        by.record(tx, name, target, detail).await
     }
 
     /// Has a Stripe event applied again, and records it.
