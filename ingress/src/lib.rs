@@ -2,6 +2,7 @@
 //! jobs and answers. It does no slow work itself.
 
 mod announce;
+mod asset;
 pub mod auth;
 pub mod billing;
 mod check;

@@ -19,7 +19,7 @@ export interface paths {
          *     calls is kept without your id. The login belongs to the app, which deletes it itself.
          *     Idempotent.
          */
-        delete: operations["delete"];
+        delete: operations["delete_v1_account"];
         options?: never;
         head?: never;
         patch?: never;
@@ -38,7 +38,7 @@ export interface paths {
          *     spending. It is sent while it is read; if it ends early, it is not valid JSON, and the
          *     request must be repeated.
          */
-        get: operations["export"];
+        get: operations["get_v1_account_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -61,7 +61,7 @@ export interface paths {
          * @description Answers with the URL of a payment page at Stripe. The user has the subscription once
          *     Stripe reports the payment.
          */
-        post: operations["create_checkout"];
+        post: operations["post_v1_billing_checkout"];
         delete?: never;
         options?: never;
         head?: never;
@@ -82,7 +82,7 @@ export interface paths {
          * @description Answers with the URL of a page at Stripe for managing cards, invoices and the
          *     subscription.
          */
-        post: operations["create_portal"];
+        post: operations["post_v1_billing_portal"];
         delete?: never;
         options?: never;
         head?: never;
@@ -100,7 +100,7 @@ export interface paths {
          * Your jobs
          * @description Newest first, by page; without their plans and attempts.
          */
-        get: operations["list"];
+        get: operations["get_v1_jobs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -121,14 +121,14 @@ export interface paths {
          * @description With `Prefer: wait=N` the response is sent at the next change: of the version in
          *     `If-None-Match`, or of the current one.
          */
-        get: operations["show"];
+        get: operations["get_v1_jobs_id"];
         put?: never;
         post?: never;
         /**
          * Cancel a job
          * @description A waiting job ends at once; the provider call of a running one is dropped.
          */
-        delete: operations["cancel"];
+        delete: operations["delete_v1_jobs_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -147,7 +147,7 @@ export interface paths {
          *     ends after the job's last. A client that has them all gets 204, after which an
          *     `EventSource` does not reconnect.
          */
-        get: operations["stream"];
+        get: operations["get_v1_jobs_id_events"];
         put?: never;
         post?: never;
         delete?: never;
@@ -170,7 +170,7 @@ export interface paths {
          * @description Accepts one job per kind and answers with the nutrition targets at once; with `Prefer:
          *     wait=N`, when the plans are saved if that is in time.
          */
-        post: operations["create"];
+        post: operations["post_v1_plans"];
         delete?: never;
         options?: never;
         head?: never;
@@ -185,7 +185,7 @@ export interface paths {
             cookie?: never;
         };
         /** Your active plan */
-        get: operations["active"];
+        get: operations["get_v1_plans_kind_active"];
         put?: never;
         post?: never;
         delete?: never;
@@ -202,7 +202,7 @@ export interface paths {
             cookie?: never;
         };
         /** Your remaining quotas */
-        get: operations["usage"];
+        get: operations["get_v1_usage"];
         put?: never;
         post?: never;
         delete?: never;
@@ -967,7 +967,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    delete: {
+    delete_v1_account: {
         parameters: {
             query?: never;
             header?: never;
@@ -986,7 +986,7 @@ export interface operations {
             };
         };
     };
-    export: {
+    get_v1_account_export: {
         parameters: {
             query?: never;
             header?: never;
@@ -1005,7 +1005,7 @@ export interface operations {
             };
         };
     };
-    create_checkout: {
+    post_v1_billing_checkout: {
         parameters: {
             query?: never;
             header?: {
@@ -1031,7 +1031,7 @@ export interface operations {
             };
         };
     };
-    create_portal: {
+    post_v1_billing_portal: {
         parameters: {
             query?: never;
             header?: {
@@ -1057,7 +1057,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    get_v1_jobs: {
         parameters: {
             query?: {
                 /** @description Only in this state. */
@@ -1085,7 +1085,7 @@ export interface operations {
             };
         };
     };
-    show: {
+    get_v1_jobs_id: {
         parameters: {
             query?: never;
             header?: {
@@ -1122,7 +1122,7 @@ export interface operations {
             };
         };
     };
-    cancel: {
+    delete_v1_jobs_id: {
         parameters: {
             query?: never;
             header?: never;
@@ -1145,7 +1145,7 @@ export interface operations {
             };
         };
     };
-    stream: {
+    get_v1_jobs_id_events: {
         parameters: {
             query?: {
                 /**
@@ -1188,7 +1188,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    post_v1_plans: {
         parameters: {
             query?: never;
             header?: {
@@ -1284,7 +1284,7 @@ export interface operations {
             };
         };
     };
-    active: {
+    get_v1_plans_kind_active: {
         parameters: {
             query?: never;
             header?: never;
@@ -1306,7 +1306,7 @@ export interface operations {
             };
         };
     };
-    usage: {
+    get_v1_usage: {
         parameters: {
             query?: never;
             header?: never;

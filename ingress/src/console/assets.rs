@@ -1,15 +1,13 @@
-//! The files of the console's pages: part of the binary, named by their content, so that
-//! browsers keep them for ever.
+//! The files of the console's pages, and their addresses.
 
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use sha2::{Digest, Sha256};
 
 use super::fault::{Answer, Fault};
+use crate::asset::{self, Asset};
 use crate::error::ApiError;
 use crate::extract::Word;
 use crate::state::AppState;
@@ -20,27 +18,11 @@ pub(super) fn router() -> Router<AppState> {
     Router::new().route("/console/assets/{file}", get(file))
 }
 
-struct Asset {
-    /// `name-hash.ending`
-    name: String,
-    media_type: &'static str,
-    content: &'static str,
-}
-
-impl Asset {
-    fn new(name: &str, ending: &str, media_type: &'static str, content: &'static str) -> Self {
-        let hash = hex::encode(&Sha256::digest(content.as_bytes())[..8]);
-        Self { name: format!("{name}-{hash}.{ending}"), media_type, content }
-    }
-}
-
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-
 static STYLE: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("console", "css", "text/css; charset=utf-8", include_str!("assets/console.css"))
+    Asset::new("console", "css", asset::STYLE, include_str!("assets/console.css"))
 });
 static MODULE: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("console", "js", SCRIPT, include_str!("assets/console.js")));
+    LazyLock::new(|| Asset::new("console", "js", asset::SCRIPT, include_str!("assets/console.js")));
 static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")));
 
@@ -66,9 +48,5 @@ async fn file(Word(name): Word) -> Answer {
     let found = all.into_iter().find(|asset| asset.name == name).ok_or_else(|| {
         Fault::from(ApiError::NotFound("the console has no such file".to_owned()))
     })?;
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(found.media_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
-    ];
-    Ok((headers, found.content).into_response())
+    Ok((&**found).into_response())
 }

@@ -7,6 +7,7 @@
 mod quiz;
 mod refusals;
 mod responses;
+mod samples;
 mod webhooks;
 
 use std::sync::Arc;
@@ -28,7 +29,8 @@ pub use responses::{StripeRefusals, SubmissionRefusals, UnknownAtStripe};
         title = "Regimen",
         description = "Turns a fitness quiz into meal and workout plans. Requests are answered \
             at once; plans are made by workers and watched through their jobs. Every refusal is \
-            a problem document (RFC 9457).",
+            a problem document (RFC 9457). The samples read an access token from the environment \
+            variable TOKEN and, where they need one, a job's id from JOB and the user's from USER_ID.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     components(schemas(Problem, FieldError, JobCallback)),
@@ -78,8 +80,22 @@ impl Document {
         // Serialising plain data cannot fail; an empty document would fail the tests.
         let mut document = serde_json::to_value(collected).unwrap_or_else(|_| json!({}));
         document["info"]["version"] = Value::from(env!("CARGO_PKG_VERSION"));
+        name_operations(&mut document);
         refusals::add(&mut document, is_flood_exempt);
+        samples::add(&mut document);
         webhooks::add(&mut document);
         Self(document.to_string().into())
+    }
+}
+
+/// Names every operation by its method and path: the names of the handlers are not unique.
+fn name_operations(document: &mut Value) {
+    let Some(paths) = document["paths"].as_object_mut() else { return };
+    for (path, item) in paths {
+        let path = path.replace(['{', '}'], "");
+        let words = path.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            operation["operationId"] = Value::from(format!("{method}{words}"));
+        }
     }
 }

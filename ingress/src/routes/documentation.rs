@@ -1,21 +1,31 @@
-//! The API documentation: the OpenAPI document, and Swagger UI, whose files are
-//! part of the binary.
+//! The API documentation: the OpenAPI document, and a page with Swagger UI and samples,
+//! whose files are part of the binary.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use askama::Template;
 use axum::Extension;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, serve};
 
+use crate::asset::{self, Asset};
 use crate::error::ApiError;
 use crate::extract::Word;
 use crate::openapi::Document;
 use crate::state::AppState;
 
-const DOCUMENT: &str = "/openapi.json";
+/// The files of Swagger UI that the page uses.
+const SWAGGER_UI: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
+
+static STYLE: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("docs", "css", asset::STYLE, include_str!("documentation/docs.css"))
+});
+static MODULE: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("docs", "js", asset::SCRIPT, include_str!("documentation/docs.js"))
+});
 
 /// The page's content security policy: its own scripts and calls to this API. It loads
 /// nothing from other hosts.
@@ -52,31 +62,37 @@ async fn docs() -> Redirect {
     Redirect::to("/docs/")
 }
 
+#[derive(Template)]
+#[template(path = "docs.html")]
+struct Page<'a> {
+    style: &'a str,
+    module: &'a str,
+}
+
 /// The page of this documentation
 ///
-/// Swagger UI; it can send requests.
+/// Swagger UI, which can send requests, with samples of the calls used most.
 #[utoipa::path(get, path = "/docs/", tag = "documentation",
     responses((status = OK, content_type = "text/html", body = String)))]
 async fn docs_page() -> Result<Response, ApiError> {
-    file("index.html")
+    let page = Page { style: &STYLE.name, module: &MODULE.name };
+    let page = page.render().map_err(ApiError::internal)?;
+    Ok(([POLICY], Html(page)).into_response())
 }
 
 /// A file of the page
 #[utoipa::path(get, path = "/docs/{file}", tag = "documentation",
     params(("file" = String, Path, description = "Its name")),
     responses((status = OK, content(
-        (String = "text/html"), (String = "text/css"), (String = "text/javascript"),
-        (String = "image/png")))))]
+        (String = "text/css"), (String = "text/javascript"), (String = "image/png")))))]
 async fn docs_file(Word(name): Word) -> Result<Response, ApiError> {
-    file(&name)
-}
-
-fn file(name: &str) -> Result<Response, ApiError> {
-    // The badge of a public validator would disclose this deployment.
-    let config = Config::new([DOCUMENT]).use_base_layout().validator_url("none");
-    let found = serve(name, Arc::new(config));
-    let found = found.map_err(|error| ApiError::internal(error.to_string()))?;
-    let found = found.ok_or_else(|| ApiError::NotFound("the page has no such file".to_owned()))?;
+    if let Some(own) = [&STYLE, &MODULE].into_iter().find(|asset| asset.name == name) {
+        return Ok(([POLICY], &**own).into_response());
+    }
+    let none = || ApiError::NotFound("the page has no such file".to_owned());
+    let name = SWAGGER_UI.into_iter().find(|known| *known == name).ok_or_else(none)?;
+    let found = serve(name, Arc::new(Config::default()));
+    let found = found.map_err(|error| ApiError::internal(error.to_string()))?.ok_or_else(none)?;
     let content_type = [(header::CONTENT_TYPE, found.content_type)];
     let encoding = found.gzpipped.then_some([(header::CONTENT_ENCODING, "gzip")]);
     Ok(([POLICY], content_type, encoding, found.bytes.into_owned()).into_response())

@@ -1,6 +1,7 @@
 //! The description is true: every answer of every test here is held against
 //! it, so that no route and no status in use is missing from it.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::OnceLock;
 
@@ -78,10 +79,12 @@ async fn every_operation_is_described_completely() {
     let document = ingress.anonymous(Method::GET, "/openapi.json").answer().await.body;
     assert_eq!(document["openapi"], "3.1.0");
     let mut operations = 0;
+    let mut names = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             operations += 1;
             let name = format!("{method} {path}");
+            assert!(names.insert(operation["operationId"].as_str().unwrap()), "{name}: not unique");
             assert!(operation["summary"].is_string(), "{name} has no summary");
             assert!(operation["tags"][0].is_string(), "{name} has no tag");
             let responses = operation["responses"].as_object().unwrap();
@@ -145,19 +148,14 @@ async fn the_page_comes_whole_from_here() {
     for attribute in ["src=\"", "href=\""] {
         named.extend(html.split(attribute).skip(1).filter_map(|rest| rest.split('"').next()));
     }
-    assert!(named.len() >= 5, "styles, scripts and icons: {html}");
+    named.retain(|name| *name != "../openapi.json");
+    assert_eq!(named.len(), 5, "two styles, two scripts and an icon: {html}");
     for name in named {
-        let name = name.strip_prefix("./").unwrap_or(name);
         assert!(!name.contains([':', '/']), "{name} lies beside the page");
         let content = page_file(&ingress, name).await;
         assert!(!content.is_empty(), "{name}");
-        if name == "swagger-initializer.js" {
-            assert!(content.contains("\"url\": \"/openapi.json\""), "{content}");
-            assert!(content.contains("\"validatorUrl\": \"none\""), "{content}");
-            assert!(!content.contains("://"), "no other host: {content}");
-        }
     }
-    for none in ["/docs/nothing.js", "/docs/..%2fopenapi.json", "/docs/swagger-ui.css.gz"] {
+    for none in ["/docs/index.html", "/docs/..%2fopenapi.json", "/docs/swagger-ui.css.gz"] {
         let answer = ingress.anonymous(Method::GET, none).answer().await;
         assert_eq!((answer.status, answer.problem()), (StatusCode::NOT_FOUND, "not-found"));
     }
@@ -174,7 +172,7 @@ async fn page_file(ingress: &Ingress, name: &str) -> String {
     words.retain(|word| !word.ends_with("-src") && !["'none'", "'self'", "data:"].contains(word));
     assert_eq!(words, ["base-uri", "form-action", "frame-ancestors"], "{policy}");
     let media_type = file.headers()[CONTENT_TYPE].to_str().unwrap();
-    assert_eq!(media_type == "text/html", name.is_empty(), "{name}: {media_type}");
+    assert_eq!(media_type.starts_with("text/html"), name.is_empty(), "{name}: {media_type}");
     let gzipped = file.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
     let bytes = file.bytes().await.unwrap();
     let mut content = Vec::new();

@@ -1,15 +1,20 @@
-//! Tests the console and `/try` in a real Chromium against the running stack, and keeps
-//! pictures of their pages in `target/pictures`.
+//! Tests the console, `/try` and the API's page in a real Chromium against the running
+//! stack, and keeps pictures of them in `target/pictures`.
 
 use std::path::PathBuf;
 
+use uuid::Uuid;
+
 use super::{SuiteError, node};
+use crate::clock;
 use crate::place::Place;
 use crate::provision;
+use crate::token::Claims;
 use regimen_devtools::process::{Output, Process};
 
 /// The folder of the tests.
 const FOLDER: &str = "ingress/tests/browser";
+const TOKEN_LIFE: u64 = 3600;
 /// Jobs to list: one in ten failed, the others have a plan.
 const JOBS: &str = "
     insert into regimen.jobs (id, user_id, generation_id, kind, class, input, state, run_at,
@@ -29,17 +34,20 @@ pub(super) fn run(place: &Place<'_>) -> Result<(), SuiteError> {
     let folder = place.file(FOLDER);
     node::install(place, &folder)?;
     let chromium = provision::chromium(place.session)?;
-    let (stack, _) = place.stack(&[("MONTHLY_QUOTA", "off")], &[])?;
+    let (stack, secrets) = place.stack(&[("MONTHLY_QUOTA", "off")], &[])?;
     stack.psql().run(JOBS)?;
     let binaries = place.session.workspace.binaries(place.profile);
     let links = ["admin", "viewer", "admin"].map(|role| stack.console_link(&binaries, role));
     let links = links.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let issued_at = clock::seconds_since_1970();
+    let user = Claims { user: Uuid::new_v4(), role: None, issued_at, life: TOKEN_LIFE };
     let pictures: PathBuf = place.session.workspace.place("pictures");
     let mut command = node::npm(&folder);
     command
         .args(["test", "--silent"])
         .env("REGIMEN_URL", stack.ingress_url()?)
         .env("REGIMEN_LINKS", links.join(","))
+        .env("REGIMEN_TOKEN", user.sign(&secrets.jwt))
         .env("SIMULATOR_URL", stack.simulator_url()?)
         .env("CHROMIUM", chromium)
         .env("PICTURES", pictures)

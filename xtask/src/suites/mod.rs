@@ -9,12 +9,15 @@ mod console;
 mod deploy;
 mod monitoring;
 mod node;
+mod samples;
 mod schemathesis;
 mod typescript;
 
 use std::path::{Path, PathBuf};
 
 use crate::chaos::{self, ChaosError};
+use crate::demo::DemoError;
+use crate::http::HttpError;
 use crate::load::{self, LoadError};
 use crate::place::{Place, PlaceError};
 use crate::provision::{MonitoringError, Programs, ProvisionError};
@@ -23,6 +26,7 @@ use crate::python::{Unavailable, VenvError};
 use crate::session::Session;
 use crate::stack::StackError;
 use crate::workspace::Profile;
+use regimen_devtools::Interrupted;
 use regimen_devtools::process::ProcessError;
 
 /// A suite: its name on the command line, and the function that runs it.
@@ -32,12 +36,15 @@ struct Suite {
 }
 
 /// All of them, in the order they run.
-const SUITES: [Suite; 8] = [
+const SUITES: [Suite; 11] = [
     Suite { name: "console", run: console::run },
     Suite { name: "deploy", run: deploy::run },
     Suite { name: "monitoring", run: monitoring::run },
     Suite { name: "schemathesis", run: schemathesis::run },
     Suite { name: "typescript", run: typescript::run },
+    Suite { name: "samples-curl", run: samples::curl },
+    Suite { name: "samples-typescript", run: samples::typescript },
+    Suite { name: "samples-python", run: samples::python },
     Suite { name: "k6", run: |place| Ok(load::rehearse(place)?) },
     Suite { name: "restart", run: |place| kept(chaos::rehearse_restart(place.session)?) },
     Suite { name: "failover", run: |place| kept(chaos::rehearse_failovers(place.session)?) },
@@ -75,6 +82,23 @@ pub(crate) enum SuiteError {
     /// Its data could not be inserted.
     #[error(transparent)]
     Psql(#[from] PsqlError),
+    /// The sample quiz cannot be read.
+    #[error(transparent)]
+    Quiz(#[from] DemoError),
+    /// Its stack refused a request.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// A sample of the API's description does not do what it says.
+    #[error("{name}: {problem}")]
+    Sample {
+        /// Its language and call.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The program was interrupted.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// It found a problem, or could not run.
     #[error(transparent)]
     Process(#[from] ProcessError),

@@ -1,44 +1,11 @@
 // The console and /try in a real Chromium, as operators and newcomers use them. The suite
 // `console` of `cargo xtask test` starts the stack and gives the addresses.
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import axe from "axe-core";
-import puppeteer from "puppeteer-core";
+import { test } from "node:test";
+import { PATIENCE, REGIMEN_URL, accessible, browser, complaints, open, picture, until } from "../browser.mjs";
 
-const { REGIMEN_URL, REGIMEN_LINKS, SIMULATOR_URL, CHROMIUM, PICTURES } = process.env;
+const { REGIMEN_LINKS, SIMULATOR_URL } = process.env;
 const [adminLink, viewerLink, secondLink] = REGIMEN_LINKS.split(",");
-const PATIENCE = 60_000;
-
-let browser;
-// What any page complained about: scripts, policies, files that are not there.
-const complaints = [];
-
-before(async () => {
-  await mkdir(PICTURES, { recursive: true });
-  browser = await puppeteer.launch({
-    executablePath: CHROMIUM,
-    args: ["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server", "--force-color-profile=srgb"],
-  });
-});
-after(() => browser?.close());
-
-async function open(path, { context, width = 1280, height = 900, theme = "light" } = {}) {
-  const page = await (context ?? browser.defaultBrowserContext()).newPage();
-  page.setDefaultTimeout(PATIENCE);
-  page.on("pageerror", (error) => complaints.push(`${path}: ${error.message}`));
-  page.on("console", (message) => {
-    // A refusal that a test asks for is a message of the browser's own.
-    if (message.type() === "error" && !/status of (401|403|404|422)/.test(message.text())) {
-      complaints.push(`${path}: ${message.text()}`);
-    }
-  });
-  await page.setViewport({ width, height });
-  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: theme }]);
-  await page.goto(new URL(path, REGIMEN_URL).href);
-  return page;
-}
 
 const text = (page, selector = "main") => page.$eval(selector, (element) => element.innerText);
 
@@ -49,28 +16,6 @@ async function click(page, selector) {
 /** Clicks the button or link with this text. */
 async function press(page, label) {
   await Promise.all([page.waitForNavigation(), page.locator(`::-p-text(${label})`).click()]);
-}
-
-async function until(page, words, selector = "main") {
-  await page.waitForFunction(
-    (selector, words) => document.querySelector(selector)?.innerText.includes(words),
-    { timeout: PATIENCE, polling: 100 }, selector, words,
-  );
-}
-
-/** Accessibility by WCAG 2.2 AA, of the page as it is. */
-async function accessible(page) {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() =>
-    axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] }));
-  const found = violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.html).join(" | ")}`);
-  assert.deepEqual(found, [], page.url());
-}
-
-async function picture(page, name, from = "body") {
-  await page.bringToFront();
-  await page.$eval(from, (element) => element.scrollIntoView());
-  await page.screenshot({ path: join(PICTURES, `${name}.webp`), type: "webp", quality: 60 });
 }
 
 async function signIn(link, context) {
