@@ -1,6 +1,7 @@
 //! What this machine must have, above all PostgreSQL and Redis: found, or
 //! installed, or reported as missing.
 
+mod chromium;
 mod find;
 mod install;
 mod monitoring;
@@ -10,6 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::session::Session;
+pub(crate) use chromium::chromium;
 pub(crate) use monitoring::{MonitoringError, monitoring};
 use regimen_devtools::Interrupted;
 use regimen_devtools::process::ProcessError;
@@ -123,6 +125,14 @@ pub(crate) enum ProvisionError {
         /// What is still missing.
         missing: Vec<Missing>,
     },
+    /// A file of what was to be unpacked cannot be read or written.
+    #[error("cannot use {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
     /// Packages could not be prevented from starting services.
     #[error("cannot keep the packages from starting services of their own: {0}")]
     Services(#[source] ProcessError),
@@ -190,25 +200,6 @@ pub(crate) fn pgbouncer(session: &Session) -> Result<Option<PathBuf>, ProvisionE
             Ok(None)
         }
     }
-}
-
-/// Finds or installs Chromium, or Chrome where that is there.
-///
-/// # Errors
-/// See [`ProvisionError`].
-pub(crate) fn chromium(session: &Session) -> Result<PathBuf, ProvisionError> {
-    let machine = find::Machine::this();
-    let find = || {
-        let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-        names.iter().find_map(|name| machine.program(name))
-    };
-    if let Some(found) = find() {
-        return Ok(found);
-    }
-    let missing = [Missing::Chromium];
-    session.say(format_args!("not on this machine: {}", list(&missing)));
-    install::install(session, &machine, &missing)?;
-    find().ok_or(ProvisionError::StillMissing { missing: missing.to_vec() })
 }
 
 /// Finds or installs Alertmanager. Debian's reads its templates from the installed path,
