@@ -2,11 +2,12 @@
 //! change and its record in `regimen.admin_actions` are one transaction.
 
 pub use regimen_common::db::admin_actions::Operator;
+use regimen_common::db::billing::customers::{self, Assigned};
 use regimen_common::db::billing::events::{self, Replayed};
 use regimen_common::db::erasure::{self, Deletion};
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Retried};
 use regimen_common::db::pauses::{self, Pausable};
-use regimen_common::db::{dead, generations};
+use regimen_common::db::{accounts, dead, generations};
 use regimen_common::dispatch::List;
 use regimen_common::dispatch::notices::JobNotice;
 use regimen_common::job::{JobEventKind, JobState};
@@ -151,6 +152,39 @@ pub async fn replay_event(
     }
 }
 
+/// Links a customer of Stripe's whose user is not known to a user, as a checkout of
+/// theirs made now would. Workers then apply its unresolved events, and the newest one
+/// where there are none: that writes the user's plan. How many events those are.
+///
+/// # Errors
+/// 404 without a profile, 409 when the customer is another user's.
+pub async fn assign_customer(
+    state: &AppState,
+    by: &Operator,
+    customer: &str,
+    user: Uuid,
+) -> Result<u64, ApiError> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    if accounts::plan_tier(&tx, user).await?.is_none() {
+        return Err(no_profile(user));
+    }
+    let (mode, made_at) = (state.config.stripe.mode, state.clock.now().timestamp());
+    let again = match customers::assign(&tx, customer, user, made_at, mode).await? {
+        Assigned::Done { again } => again,
+        Assigned::Of(other) => {
+            return Err(ApiError::Conflict(format!(
+                "customer {customer} belongs to user {other}; correct that at Stripe, in the \
+                 metadata of the customer or its subscriptions"
+            )));
+        }
+    };
+    let detail = json!({ "user_id": user, "events": again });
+    by.record(&tx, "assign_customer", customer, detail).await?;
+    tx.commit().await?;
+    Ok(again)
+}
+
 /// Has the callback of a job sent again.
 ///
 /// # Errors
@@ -210,6 +244,28 @@ pub async fn reset_limits(
     Ok(given_back)
 }
 
+/// Allows a user `number` more generations this month; the sum of those given for it.
+///
+/// # Errors
+/// 404 without a profile.
+pub async fn give_generations(
+    state: &AppState,
+    by: &Operator,
+    user: Uuid,
+    number: i32,
+) -> Result<i32, ApiError> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    if accounts::plan_tier(&tx, user).await?.is_none() {
+        return Err(no_profile(user));
+    }
+    let all = generations::give_extra(&tx, user, number).await?;
+    let detail = json!({ "number": number, "of_this_month": all });
+    by.record(&tx, "give_generations", &user.to_string(), detail).await?;
+    tx.commit().await?;
+    Ok(all)
+}
+
 /// Deletes a user's account; workers erase what is left of it.
 ///
 /// # Errors
@@ -239,6 +295,13 @@ pub async fn erase_account(state: &AppState, by: &Operator, user: Uuid) -> Resul
     by.record(&tx, "erase_account", &user.to_string(), json!({})).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// 404 of a user.
+fn no_profile(user: Uuid) -> ApiError {
+    ApiError::NotFound(format!(
+        "user {user} has no profile: nothing was requested yet, or the account is deleted"
+    ))
 }
 
 /// 404 of a job.

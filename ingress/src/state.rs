@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::{AdminTable, AuthSetupError, Authenticator};
 use crate::config::IngressConfig;
+use crate::console::Passwords;
 use crate::group_commit::GroupCommit;
 use crate::limits::RateLimits;
 use crate::stripe_api::account::AccountReader;
@@ -44,6 +45,8 @@ pub struct AppState {
     pub limits: Arc<RateLimits>,
     /// Calls to Stripe.
     pub stripe: StripeClient,
+    /// Checks operators' passwords.
+    pub passwords: Passwords,
     /// All of the account at Stripe, for the operators' dashboards.
     pub account: Arc<AccountReader>,
     /// Job changes for waiting requests, and the state of jobs.
@@ -67,7 +70,7 @@ pub enum StateError {
     /// The Redis settings are unusable.
     #[error(transparent)]
     Redis(#[from] RedisError),
-    /// The HTTP client of Stripe's API could not be set up.
+    /// An HTTP client could not be set up.
     #[error("cannot set up the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
     /// The authentication settings are unusable.
@@ -92,6 +95,7 @@ impl AppState {
         Ok(Self {
             account: Arc::new(AccountReader::new(stripe.clone())),
             stripe,
+            passwords: Passwords::new(config.console.supabase.clone())?,
             admins: Arc::new(admins),
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
             limits: Arc::new(RateLimits::new(config.usage.clone(), redis.clone(), db.clone())),

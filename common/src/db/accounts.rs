@@ -48,6 +48,51 @@ pub async fn ensure_profile(
     Ok(client.execute(&statement, &[&user_id, &email]).await? == 1)
 }
 
+/// A user found by their e-mail address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundUser {
+    /// Their id.
+    pub id: Uuid,
+    /// The address.
+    pub email: String,
+    /// Their plan in the app.
+    pub plan_id: Option<String>,
+    /// When the profile was made.
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+/// The users whose e-mail address is `start` or begins with it, ignoring case: an exact
+/// match comes first. Reads along the index of addresses, `limit` rows at most.
+///
+/// # Errors
+/// Postgres refused.
+pub async fn users_by_email(
+    client: &impl GenericClient,
+    start: &str,
+    limit: i64,
+) -> Result<Vec<FoundUser>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- users by e-mail
+             select id, email::text as email, plan_id, created_at from public.profiles
+             where lower(email::text) ~>=~ lower($1::text)
+               and lower(email::text) ~<~ (lower($1::text) || chr(1114111))
+             order by lower(email::text) using ~<~ limit $2",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&start, &limit]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(FoundUser {
+                id: row.try_get("id")?,
+                email: row.try_get("email")?,
+                plan_id: row.try_get("plan_id")?,
+                created_at: row.try_get("created_at")?,
+            })
+        })
+        .collect()
+}
+
 /// The user's tier, `None` without a profile.
 ///
 /// # Errors

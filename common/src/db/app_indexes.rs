@@ -37,7 +37,7 @@ const fn index(name: &'static str, table: &'static str, on: &'static str) -> App
 
 /// Every index of ours on a table of the app's. One more goes here and, unless
 /// its table is always there already, into a migration too.
-pub const APP_INDEXES: [AppIndex; 13] = [
+pub const APP_INDEXES: [AppIndex; 14] = [
     index("idx_ai_meal_plans_user_active", "ai_meal_plans", "(user_id, is_active) where is_active"),
     index(
         "idx_ai_workout_plans_user_active",
@@ -69,6 +69,7 @@ pub const APP_INDEXES: [AppIndex; 13] = [
         "profiles",
         "(stripe_customer_id) where stripe_customer_id is not null",
     ),
+    index("idx_profiles_email", "profiles", "(lower(email::text) text_pattern_ops)"),
     AppIndex {
         unless_led_by: Some("user_id"),
         ..index("idx_ai_meal_plans_user", "ai_meal_plans", "(user_id)")

@@ -203,6 +203,7 @@ const OUR_ROWS: &[Part] = &[
     rows_of_user!("regimen.plan_origins", "user_id", "at"),
     rows_of_user!("regimen.billing_notices", "user_id", "created_at"),
     rows_of_user!("regimen.open_checkouts", "user_id", "made_at"),
+    rows_of_user!("regimen.extra_generations", "user_id", "at"),
     Part {
         what: "regimen.generations",
         // Those of this month still count if the user returns.

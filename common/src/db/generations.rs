@@ -2,7 +2,8 @@
 //!
 //! The month is the calendar month in UTC. A generation is counted when it is
 //! accepted, in the same transaction as its jobs. The database refunds it when
-//! one of them fails because of a fault of the service.
+//! one of them fails because of a fault of the service. Operators may give a user
+//! more than the plan allows, for one month.
 
 use crate::db::GenericClient;
 use chrono::{DateTime, Utc};
@@ -14,7 +15,8 @@ use super::DbError;
 /// A user's month.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Month {
-    /// The generations that the user's plan allows; the free plan's number without one.
+    /// The generations that the user's plan allows (the free plan's number without one),
+    /// and those that operators gave for this month.
     pub allowed: i64,
     /// The counted generations.
     pub used: i64,
@@ -41,14 +43,18 @@ impl Month {
 macro_rules! month_of {
     ($user:literal) => {
         concat!(
-            "select coalesce(
+            "select (coalesce(
                  (select plan.monthly_ai_generations from public.profiles profile
                   join public.plans plan on plan.id = profile.plan_id
                   where profile.id = ",
             $user,
             "),
                  (select monthly_ai_generations from public.plans where id = 'free'),
-                 0)::bigint as allowed,
+                 0) + coalesce(
+                 (select number from regimen.extra_generations
+                  where user_id = ",
+            $user,
+            " and month = this.month::date), 0))::bigint as allowed,
              (select count(*) from regimen.generations
               where user_id = ",
             $user,
@@ -86,6 +92,36 @@ pub async fn give_back_month(client: &impl GenericClient, user_id: Uuid) -> Resu
         )
         .await?;
     client.execute(&statement, &[&user_id]).await
+}
+
+/// Allows a user `number` more generations this month; the sum of those given for it.
+/// Removes some of earlier months, which count no longer.
+///
+/// # Errors
+/// Nothing was changed.
+pub async fn give_extra(
+    client: &impl GenericClient,
+    user_id: Uuid,
+    number: i32,
+) -> Result<i32, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- give extra generations
+             with this as (
+                 select date_trunc('month', now() at time zone 'utc')::date as month
+             ), over as (
+                 delete from regimen.extra_generations where (user_id, month) in (
+                     select e.user_id, e.month from regimen.extra_generations e, this
+                     where e.month < this.month order by e.month limit 100)
+             )
+             insert into regimen.extra_generations as given (user_id, month, number)
+             select $1, month, $2 from this
+             on conflict (user_id, month) do update
+             set number = given.number + excluded.number, at = now()
+             returning number",
+        )
+        .await?;
+    Ok(client.query_one(&statement, &[&user_id, &number]).await?.try_get("number")?)
 }
 
 /// The cost of the user's jobs since the month began, millionths of a US dollar.

@@ -8,6 +8,34 @@ use uuid::Uuid;
 
 use super::DbError;
 
+/// Jobs that wait for a budget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub jobs: i64,
+    /// When the oldest of them was accepted.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// The jobs that wait for a budget, among the 10,000 of each class that wait longest.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn waiting(client: &impl GenericClient) -> Result<Waiting, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- waiting for a budget
+             select count(*) as jobs, min(q.created_at) as since
+             from (values ('pro'), ('free')) c (class) cross join lateral (
+                 select stage, created_at from regimen.jobs
+                 where state = 'queued' and class = c.class order by class, id limit 10000) q
+             where q.stage = 'budget'",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[]).await?;
+    Ok(Waiting { jobs: row.try_get("jobs")?, since: row.try_get("since")? })
+}
+
 /// The grouping of the sums.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Grouping {

@@ -2,10 +2,14 @@
 
 use regimen_common::account::PlanTier;
 use regimen_common::db::Client;
-use regimen_common::db::accounts::{QuizOwnership, ensure_profile, plan_tier, set_calculations};
+use regimen_common::db::accounts::{
+    QuizOwnership, ensure_profile, plan_tier, set_calculations, users_by_email,
+};
 use regimen_common::test_support::TestDatabase;
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use crate::jobs::shared::buffers;
 
 async fn quiz_of(client: &Client, user: Uuid) -> Uuid {
     let sql = "insert into public.quiz_results (user_id, answers) values ($1, '{}') returning id";
@@ -92,4 +96,45 @@ async fn somebody_elses_quiz_is_missing_and_stays_untouched() {
     assert_eq!(write, QuizOwnership::Own);
     let stored: Option<Value> = client.query_one(sql, &[&quiz]).await.unwrap().get(0);
     assert_eq!(stored, Some(targets));
+}
+
+#[tokio::test]
+async fn users_are_found_by_address_or_its_beginning_along_the_index() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    // The plan is made while there is next to nothing.
+    for _ in 0..8 {
+        assert!(users_by_email(&client, "Ada@", 20).await.unwrap().is_empty());
+    }
+    client
+        .batch_execute(
+            "set session_replication_role = replica;
+             insert into public.profiles (id, email)
+                 select gen_random_uuid(), 'user' || n || '@example.test'
+                 from generate_series(1, 20000) n;
+             insert into public.profiles (id, email) values
+                 (gen_random_uuid(), 'ADA@Example.test'), (gen_random_uuid(), 'ada@example.test.uk'),
+                 (gen_random_uuid(), 'adah@example.test'), (gen_random_uuid(), 'ad%@example.test'),
+                 (gen_random_uuid(), 'ädä@example.test');
+             set session_replication_role = origin;",
+        )
+        .await
+        .unwrap();
+    let found = async |start: &str| -> Vec<String> {
+        let users = users_by_email(&client, start, 20).await.unwrap();
+        users.into_iter().map(|user| user.email).collect()
+    };
+    // The exact one first, whatever its case; no character is a wildcard.
+    assert_eq!(found("ada@example.TEST").await, ["ADA@Example.test", "ada@example.test.uk"]);
+    assert_eq!(found("ADA").await.len(), 3);
+    assert_eq!(found("ad%").await, ["ad%@example.test"]);
+    assert_eq!(found("äd").await, ["ädä@example.test"]);
+    assert!(found("da@").await.is_empty());
+    // One address of 20,000, and the first twenty of as many, read a few pages.
+    for start in ["user19999@", "user"] {
+        let before = buffers(&client).await;
+        assert!(!found(start).await.is_empty());
+        let read = buffers(&client).await - before;
+        assert!(read < 100, "{start}: {read} buffers");
+    }
 }

@@ -7,15 +7,18 @@ use chrono::{DateTime, Utc};
 use regimen_common::billing::Mode;
 use regimen_common::billing::entitlement::{EntitlementPolicy, Status};
 use regimen_common::billing::event::Event;
+use regimen_common::billing::metrics::{CurrencyMetrics, Metrics};
 use regimen_common::billing::record::{Basis, Record};
 use regimen_common::billing::state::{CustomerState, Link, LinkSource};
 use regimen_common::billing::verdict::{BillingNotice, NoticeKind};
 use regimen_common::db::Client;
 use regimen_common::db::billing::claims::{self, ClaimedEvent, DueEvents, Ending, Failure};
-use regimen_common::db::billing::events::{self, EventState, NewEvent, Replayed, Source, Stored};
+use regimen_common::db::billing::events::{
+    self, EventFilter, EventState, NewEvent, Replayed, Source, Stored,
+};
 use regimen_common::db::billing::notices::{self, DueMails, Mail, MailOutcome};
 use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisoned};
-use regimen_common::db::billing::{customers, profiles};
+use regimen_common::db::billing::{customers, profiles, revenue};
 use regimen_common::test_support::TestDatabase;
 use serde_json::json;
 use uuid::Uuid;
@@ -420,4 +423,98 @@ async fn a_notice_is_told_once_and_its_mail_sent_once() {
     let mails = notices::claim_mails(&mut client, Some(&lost), &all).await.unwrap().done;
     assert!(notices::mail_ended(&client, &mails[0], &MailOutcome::Delivered).await.unwrap());
     assert!(notices::claim_mails(&mut client, None, &all).await.unwrap().done.is_empty());
+}
+
+#[tokio::test]
+async fn events_are_searched_page_by_page_and_customers_of_nobody_are_listed() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    // Each two seconds older than the one before; every third of one customer, one rare.
+    client
+        .batch_execute(
+            "insert into regimen.stripe_events (id, type, customer_id, payload, source, state,
+                 settled_at, received_at)
+             select 'evt_' || lpad(n::text, 5, '0'), case when n = 11000 then 'charge.refunded'
+                     else 'invoice.paid' end,
+                 case n % 3 when 0 then 'cus_1' end, '{}', 'webhook',
+                 case when n % 100 = 0 then 'unresolved' else 'applied' end, now(),
+                 now() - (n / 2) * interval '2 s'
+             from generate_series(1, 11000) n",
+        )
+        .await
+        .unwrap();
+    let search = async |filter: &EventFilter| {
+        let mut filter = EventFilter { limit: 300, ..filter.clone() };
+        let (mut ids, mut windows) = (Vec::new(), 0);
+        loop {
+            let found = events::search(&client, &filter).await.unwrap();
+            windows += 1;
+            let last = found.events.last().map(|event| event.id.clone());
+            let is_full = found.events.len() == 300;
+            ids.extend(found.events.into_iter().map(|event| event.id));
+            filter.after = if is_full { last } else { found.stopped_at };
+            if filter.after.is_none() {
+                return (ids, windows);
+            }
+        }
+    };
+    let all = EventFilter::default();
+    let (found, _) = search(&all).await;
+    assert_eq!(found.len(), 11_000);
+    assert!(found.is_sorted_by_key(|id| id[4..].parse::<u32>().unwrap() / 2), "newest first");
+    assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 11_000, "none twice");
+    let rare = EventFilter { type_name: Some("charge.".to_owned()), ..all.clone() };
+    assert_eq!(search(&rare).await, (vec!["evt_11000".to_owned()], 2), "the second window has it");
+    let of_customer = EventFilter { customer: Some("cus_1".to_owned()), ..all.clone() };
+    assert_eq!(search(&of_customer).await.0.len(), 3_666);
+    let unresolved = EventFilter { state: Some(EventState::Unresolved), ..all.clone() };
+    assert_eq!(search(&unresolved).await.0.len(), 110);
+    let of_both = EventFilter { customer: Some("cus_1".to_owned()), ..unresolved };
+    assert_eq!(search(&of_both).await.0.len(), 36);
+    let unknown = EventFilter { after: Some("evt_x".to_owned()), ..all };
+    assert!(search(&unknown).await.0.is_empty());
+    let customers = events::unresolved_customers(&mut client, 5).await.unwrap();
+    let customers: Vec<_> =
+        customers.iter().map(|one| (one.customer.as_str(), one.events)).collect();
+    assert_eq!(customers, [("cus_1", 36)]);
+}
+
+#[tokio::test]
+async fn a_day_of_revenue_is_begun_once_an_hour_and_kept_for_years() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let day = revenue::begin(&client).await.unwrap().unwrap();
+    assert_eq!(revenue::begin(&client).await.unwrap(), None, "by one worker, once");
+    let long_ago = day - chrono::TimeDelta::days(900);
+    assert!(revenue::days(&client, long_ago).await.unwrap().is_empty(), "not counted yet");
+    let metrics = |mrr| Metrics {
+        currencies: vec![CurrencyMetrics {
+            currency: "eur".to_owned(),
+            mrr,
+            subscriptions: 3,
+            arpu: 1.0,
+            ltv: None,
+        }],
+        unpriced: 0,
+        churn_rate: Some(0.25),
+        conversion_rate: None,
+    };
+    client
+        .batch_execute(
+            "insert into regimen.revenue_days (day, mrr)
+             select current_date - n, '{\"usd\": 5}' from generate_series(795, 810) n",
+        )
+        .await
+        .unwrap();
+    revenue::keep(&client, day, &metrics(900)).await.unwrap();
+    client
+        .batch_execute("update regimen.revenue_days set at = at - interval '61 minutes'")
+        .await
+        .unwrap();
+    assert_eq!(revenue::begin(&client).await.unwrap(), Some(day));
+    revenue::keep(&client, day, &metrics(1_000)).await.unwrap();
+    let days = revenue::days(&client, long_ago).await.unwrap();
+    let last = days.last().unwrap();
+    assert_eq!((last.day, last.mrr.get("eur"), last.churn), (day, Some(&1_000), Some(0.25)));
+    assert!((6..=8).contains(&days.len()), "older ones are removed: {}", days.len());
 }

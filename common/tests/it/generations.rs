@@ -78,3 +78,38 @@ async fn last_months_generations_are_history() {
     client.execute(sql, &[&generation]).await.unwrap();
     assert_eq!(used(&database, user).await, 0);
 }
+
+#[tokio::test]
+async fn what_an_operator_gives_counts_for_one_month() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let (user, _) = generation(&database).await;
+    client.batch_execute("update public.plans set monthly_ai_generations = 1").await.unwrap();
+    let next = || {
+        let mut new = request(user, 2);
+        new.jobs[1].kind = PlanKind::Workout;
+        new.user_id = user;
+        new
+    };
+    assert!(!counts(&database, next()).await, "the month is used up");
+    // Of an earlier month, and another user's.
+    client
+        .execute(
+            "insert into regimen.extra_generations (user_id, month, number)
+             values ($1, date_trunc('month', now() at time zone 'utc') - interval '1 month', 9)",
+            &[&user],
+        )
+        .await
+        .unwrap();
+    assert_eq!(generations::give_extra(&client, Uuid::new_v4(), 7).await.unwrap(), 7);
+    assert_eq!(generations::month(&client, user).await.unwrap().allowed, 1);
+    assert!(!counts(&database, next()).await);
+    let kept = "select count(*) from regimen.extra_generations where user_id = $1";
+    let kept = client.query_one(kept, &[&user]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(kept, 0, "months that are over are removed");
+    assert_eq!(generations::give_extra(&client, user, 1).await.unwrap(), 1);
+    assert_eq!(generations::give_extra(&client, user, 1).await.unwrap(), 2);
+    assert_eq!(generations::month(&client, user).await.unwrap().allowed, 3);
+    assert!(counts(&database, next()).await && counts(&database, next()).await);
+    assert!(!counts(&database, next()).await, "two more, and no third");
+}

@@ -7,7 +7,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use regimen_common::db::console;
+use regimen_common::db::console::{self, ConsoleRole};
 use regimen_common::db::jobs;
 use regimen_common::db::pauses::Pausable;
 use serde_json::json;
@@ -17,12 +17,18 @@ use super::fault::Answer;
 use super::form::Form;
 use super::limit::{Limit, limited};
 use super::page::{Frame, html};
-use super::session::{Act, Session};
+use super::session::{Act, Session, sign_in_link};
+use super::stripe_events;
+use crate::billing::stripe_id;
 use crate::error::ApiError;
 use crate::export;
 use crate::extract::is_plain;
 use crate::operators::{self, Operator};
 use crate::state::AppState;
+
+/// Generations that one action gives.
+const MOST_GIVEN: i32 = 100;
+const MUST_GIVE: &str = "must be a number from 1 to 100";
 
 /// The routes; each action is counted.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
@@ -37,14 +43,18 @@ enum Action {
     Pause(Pausable, String),
     Resume(Pausable, String),
     ReplayEvent(String),
+    ShowPayload(String),
+    Assign(String, Uuid),
     ReplayCallback(Uuid),
     ReplayMail(String),
     ShowReply(Uuid, i32),
     Revoke(Uuid),
     ResetLimits(Uuid),
     ResetMonth(Uuid),
+    Give(Uuid, i32),
     Export(Uuid),
     Erase(Uuid),
+    MakeLink(ConsoleRole, String),
 }
 
 /// What an action is, in words.
@@ -84,6 +94,11 @@ impl Action {
             "pause" => pausable().map(|(what, name)| Self::Pause(what, name))?,
             "resume" => pausable().map(|(what, name)| Self::Resume(what, name))?,
             "replay-event" => Self::ReplayEvent(name("event")?),
+            "show-payload" => Self::ShowPayload(name("event")?),
+            "assign" => {
+                let customer = stripe_id("?customer", form.get("customer"))?;
+                Self::Assign(customer.to_owned(), id("user")?)
+            }
             "replay-callback" => Self::ReplayCallback(id("job")?),
             "replay-mail" => Self::ReplayMail(name("event")?),
             "show-reply" => {
@@ -93,6 +108,17 @@ impl Action {
             "revoke" => Self::Revoke(id("session")?),
             "reset-limits" => Self::ResetLimits(id("user")?),
             "reset-month" => Self::ResetMonth(id("user")?),
+            "give" => {
+                let number = form.parse::<i32>("number", MUST_GIVE)?;
+                let number = number.filter(|number| (1..=MOST_GIVEN).contains(number));
+                let number = number.ok_or_else(|| ApiError::field("?number", MUST_GIVE))?;
+                Self::Give(id("user")?, number)
+            }
+            "make-link" => {
+                let role = form.parse("role", "must be admin or viewer")?;
+                let role = role.ok_or_else(|| ApiError::field("?role", "is required"))?;
+                Self::MakeLink(role, name("as")?)
+            }
             "export" => Self::Export(id("user")?),
             "erase" => Self::Erase(id("user")?),
             _ => return Err(ApiError::NotFound("there is no such action".to_owned())),
@@ -105,10 +131,13 @@ impl Action {
             Self::Retry(_) | Self::Cancel(_) | Self::ShowReply(..) => "/console/jobs",
             Self::Pause(..) | Self::Resume(..) => "/console/queues",
             Self::ReplayEvent(_) | Self::ReplayCallback(_) | Self::ReplayMail(_) => "/console/dead",
-            Self::Revoke(_) => "/console/audit",
-            Self::ResetLimits(_) | Self::ResetMonth(_) | Self::Export(_) | Self::Erase(_) => {
-                "/console/users"
-            }
+            Self::ShowPayload(_) | Self::Assign(..) => "/console/money",
+            Self::Revoke(_) | Self::MakeLink(..) => "/console/audit",
+            Self::ResetLimits(_)
+            | Self::ResetMonth(_)
+            | Self::Give(..)
+            | Self::Export(_)
+            | Self::Erase(_) => "/console/users",
         }
     }
 
@@ -171,6 +200,20 @@ impl Action {
                 "Apply it again",
                 false,
             ),
+            Self::ShowPayload(id) => words(
+                format!("Show the payload of Stripe event {id}"),
+                "Names, addresses and links in it are hidden. That you saw it, and why, is \
+                 recorded.",
+                "Show the payload",
+                false,
+            ),
+            Self::Assign(customer, user) => words(
+                format!("Assign customer {customer} to user {user}"),
+                "Workers apply the customer's unresolved events, and the user gets the plan that \
+                 its subscriptions pay for. Make sure that they are the same person.",
+                "Assign the customer",
+                true,
+            ),
             Self::ReplayCallback(id) => words(
                 format!("Send the callback of job {id} again"),
                 "Its receiver gets it under the same id as before.",
@@ -208,6 +251,20 @@ impl Action {
                  month: each one that is used costs money.",
                 "Give them back",
                 true,
+            ),
+            Self::Give(user, number) => words(
+                format!("Give user {user} {number} more generations"),
+                "They count beyond the plan's number, until the month (UTC) ends. Each one that \
+                 is used costs money.",
+                "Give them",
+                true,
+            ),
+            Self::MakeLink(role, actor) => words(
+                format!("Make a link that signs {actor} in as {role}"),
+                "Whoever has the link is signed in once, within ten minutes, for 8 hours at most. \
+                 It is shown once.",
+                "Make the link",
+                *role == ConsoleRole::Admin,
             ),
             Self::Export(user) => words(
                 format!("Export what is kept about user {user}"),
@@ -250,6 +307,11 @@ impl Action {
                 operators::replay_event(state, by, id).await?;
                 to("/console/dead?done=replayed".to_owned())
             }
+            Self::ShowPayload(id) => stripe_events::show_payload(state, by, session, id).await?,
+            Self::Assign(customer, user) => {
+                operators::assign_customer(state, by, customer, *user).await?;
+                to(format!("/console/users?user={user}&done=assigned"))
+            }
             Self::ReplayCallback(id) => {
                 operators::replay_callback(state, by, *id).await?;
                 to("/console/dead?done=replayed".to_owned())
@@ -278,6 +340,11 @@ impl Action {
                 operators::reset_limits(state, by, *user, true).await?;
                 to(format!("/console/users?user={user}&done=reset"))
             }
+            Self::Give(user, number) => {
+                operators::give_generations(state, by, *user, *number).await?;
+                to(format!("/console/users?user={user}&done=given"))
+            }
+            Self::MakeLink(role, actor) => make_link(state, by, session, *role, actor).await?,
             Self::Export(user) => {
                 let mut client = state.db.get().await?;
                 let tx = client.transaction().await?;
@@ -339,6 +406,34 @@ struct ReplyPage {
     text: String,
 }
 
+#[derive(Template)]
+#[template(path = "console/made_link.html")]
+struct MadeLinkPage {
+    frame: Frame,
+    actor: String,
+    role: ConsoleRole,
+    path: String,
+}
+
+/// A link for another operator, in the same transaction as its record.
+async fn make_link(
+    state: &AppState,
+    by: &Operator,
+    session: &Session,
+    role: ConsoleRole,
+    actor: &str,
+) -> Answer<Response> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    let actor = format!("link:{actor}");
+    let link = sign_in_link(&tx, &actor, role).await?;
+    by.record(&tx, "make_console_link", &actor, json!({ "role": role.as_str() })).await?;
+    tx.commit().await?;
+    let frame = Frame::within("/console/audit", "A link to sign in", session);
+    let page = MadeLinkPage { frame, actor, role, path: link.path };
+    Ok((StatusCode::OK, html(page.render()?)).into_response())
+}
+
 /// The raw reply; that somebody looked is recorded first.
 async fn show_reply(
     state: &AppState,
@@ -384,6 +479,14 @@ mod tests {
             "do=pause&what=queue&name=callbacks",
             "do=pause&what=planet&name=mars",
             "do=replay-event&event=evt_%00",
+            "do=give&user=00000000-0000-0000-0000-000000000007",
+            "do=give&user=00000000-0000-0000-0000-000000000007&number=0",
+            "do=give&user=00000000-0000-0000-0000-000000000007&number=101",
+            "do=give&user=00000000-0000-0000-0000-000000000007&number=-1",
+            "do=make-link&role=owner&as=ana",
+            "do=make-link&role=viewer",
+            "do=assign&customer=cus_1",
+            "do=assign&customer=cus/../1&user=00000000-0000-0000-0000-000000000007",
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

@@ -17,13 +17,16 @@ mod live;
 mod money;
 mod overview;
 mod page;
+mod passwords;
 mod queues;
 mod session;
 mod settings;
 mod sign_in;
+mod stripe_events;
 mod trying;
 mod users;
 
+pub use passwords::Passwords;
 pub use session::{SignInLink, sign_in_link};
 
 use axum::Router;
@@ -49,6 +52,7 @@ pub fn router(state: &AppState) -> Router<AppState> {
         .merge(queues::router())
         .merge(settings::router())
         .merge(sign_in::router(state))
-        .merge(users::router())
+        .merge(stripe_events::router())
+        .merge(users::router(state))
         .layer(from_fn(guard::guard))
 }

@@ -86,6 +86,8 @@ fn notice(done: &str) -> Option<&'static str> {
         "replayed" => "It is tried again; a worker takes it up within seconds.",
         "revoked" => "The session has ended.",
         "reset" => "The limits count from zero again.",
+        "given" => "The generations are given; they count until the month ends.",
+        "assigned" => "The customer is this user's; workers apply its events within seconds.",
         "erased" => "The account is deleted; workers erase what is left within a day.",
         _ => return None,
     })
@@ -117,6 +119,11 @@ pub(super) fn took(time: TimeDelta) -> String {
         7_200..172_800 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
         _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
     }
+}
+
+/// A text as a part of an address.
+pub(super) fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// The beginning of a text.

@@ -2,19 +2,15 @@
 //! for a session; none of them is stored.
 
 use askama::Template;
-use axum::Router;
 use axum::extract::{Query as RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use axum::{Extension, body::Bytes};
+use axum::{Extension, Router};
 use regimen_common::db::console::{self, ConsoleRole, NewSession};
-use reqwest::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
 use uuid::Uuid;
 
 use super::fault::Answer;
@@ -25,12 +21,8 @@ use super::session::{self, Secret, Sent, theme_cookie};
 use crate::auth::{AuthError, AuthMode, Caller, Role};
 use crate::billing::operate::actor;
 use crate::client_address::ClientAddress;
-use crate::config::SupabaseConfig;
 use crate::error::ApiError;
 use crate::state::AppState;
-
-const PASSWORD_TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_REPLY_BYTES: usize = 64 * 1024;
 
 /// The routes; only tries to sign in are counted.
 pub(super) fn router(state: &AppState) -> Router<AppState> {
@@ -65,7 +57,7 @@ impl SignInPage {
         Self {
             frame: Frame::of("Sign in"),
             next,
-            with_password: state.config.console.supabase.is_some(),
+            with_password: state.passwords.are_checked(),
             what: match state.config.auth.mode {
                 AuthMode::Jwt => "Access token of an admin or a viewer",
                 AuthMode::Service => "Service key",
@@ -115,17 +107,17 @@ async fn sign_in(
 
 /// The session that the credentials of a form give.
 async fn exchange(state: &AppState, form: &Form) -> Result<NewSession, ApiError> {
-    let credential = match (form.get("email"), &state.config.console.supabase) {
-        (Some(email), Some(supabase)) => {
+    let credential = match form.get("email").filter(|_| state.passwords.are_checked()) {
+        Some(email) => {
             // Many addresses together must not try many passwords of one person.
             let subject = hex::encode(Sha256::digest(email.to_lowercase().as_bytes()));
             limit::take(state, Limit::SignIn, &subject).await?;
             let password = SecretString::from(form.get("password").unwrap_or_default());
-            let token = token_of_password(supabase, email, &password).await?;
+            let token = state.passwords.token(email, &password).await?;
             limit::give_back(state, Limit::SignIn, &subject).await;
             token
         }
-        _ => SecretString::from(form.get("credential").unwrap_or_default()),
+        None => SecretString::from(form.get("credential").unwrap_or_default()),
     };
     let caller = authenticate(state, &credential).await?;
     let by_claim = caller.role != Role::User && caller.role != Role::Viewer;
@@ -151,51 +143,6 @@ async fn authenticate(state: &AppState, credential: &SecretString) -> Result<Cal
     value.set_sensitive(true);
     let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
     Ok(state.authenticator.authenticate(&headers).await?)
-}
-
-/// The access token that the project gives for a password.
-async fn token_of_password(
-    supabase: &SupabaseConfig,
-    email: &str,
-    password: &SecretString,
-) -> Result<SecretString, ApiError> {
-    let away = |source: reqwest::Error| ApiError::Unavailable {
-        what: "the sign-in service",
-        source: source.without_url().into(),
-    };
-    let client = reqwest::Client::builder()
-        .timeout(PASSWORD_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(ApiError::internal)?;
-    let base = supabase.url.as_str().trim_end_matches('/');
-    let body = json!({ "email": email, "password": password.expose_secret() });
-    let request = client
-        .post(format!("{base}/auth/v1/token?grant_type=password"))
-        .header("apikey", supabase.anon_key.expose_secret())
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(body.to_string());
-    let response = request.send().await.map_err(away)?;
-    let status = response.status();
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(ApiError::Unavailable {
-            what: "the sign-in service",
-            source: format!("it answered {status}").into(),
-        });
-    }
-    if !status.is_success() {
-        return Err(ApiError::Unauthenticated(
-            "e-mail and password do not belong together; try again, or use a token".to_owned(),
-        ));
-    }
-    let body: Bytes = response.bytes().await.map_err(away)?;
-    let token = Some(&body).filter(|body| body.len() <= MAX_REPLY_BYTES);
-    let token = token.and_then(|body| serde_json::from_slice::<Value>(body).ok());
-    let token = token.as_ref().and_then(|reply| reply["access_token"].as_str());
-    token.map(SecretString::from).ok_or_else(|| ApiError::Unavailable {
-        what: "the sign-in service",
-        source: "its reply has no access_token".into(),
-    })
 }
 
 #[derive(Template)]

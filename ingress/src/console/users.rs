@@ -1,15 +1,16 @@
-//! One user, found by id: plan and why, limits left, costs, subscriptions, Stripe's
-//! events, jobs.
+//! One user, found by id or e-mail address: plan and why, limits left, costs,
+//! subscriptions, Stripe's events, notices, jobs.
 
 use askama::Template;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use chrono::DateTime;
 use regimen_common::account::PlanTier;
 use regimen_common::billing::record::Record;
 use regimen_common::db::billing::events::{self, Summary};
+use regimen_common::db::billing::notices::{self, Told};
 use regimen_common::db::billing::{customers, payers};
 use regimen_common::db::jobs::{self, ListFilter};
 use regimen_common::db::{accounts, generations};
@@ -17,17 +18,24 @@ use uuid::Uuid;
 
 use super::fault::Answer;
 use super::form::Form;
-use super::page::{Frame, at, html, short, usd};
-use super::session::Session;
+use super::limit::{Limit, limited};
+use super::page::{Frame, at, encoded, html, short, usd};
+use super::session::{Sent, Session};
 use crate::error::ApiError;
 use crate::state::AppState;
 
 const PART: &str = "/console/users";
 const LISTED: i64 = 20;
 
-/// The route; it reads the rows of one user, and only the flood guard limits it.
-pub(super) fn router() -> Router<AppState> {
-    Router::new().route("/console/users", get(page))
+/// An address is searched from so many characters on.
+const LEAST_CHARS: usize = 3;
+const MOST_CHARS: usize = 254;
+
+/// The routes. Searches by address are counted as actions; the page of a user reads the
+/// rows of one user, and only the flood guard limits it.
+pub(super) fn router(state: &AppState) -> Router<AppState> {
+    limited(state, Limit::Act, Router::new().route("/console/users/search", post(search)))
+        .route("/console/users", get(page))
 }
 
 /// A subscription.
@@ -54,6 +62,38 @@ impl Subscription {
     }
 }
 
+/// Something the user was told about a payment, and its mail.
+struct Notice {
+    kind: String,
+    made: String,
+    mail: String,
+    event: String,
+    /// Why the mail failed, for admins.
+    error: String,
+}
+
+impl Notice {
+    fn of(told: Told, is_admin: bool) -> Self {
+        let mail = match (told.sent_at, told.next_at) {
+            (Some(sent), _) => format!("sent at {}", at(sent)),
+            (None, Some(next)) => {
+                format!("waiting, {} tries, next at {}", told.attempts, at(next))
+            }
+            (None, None) => told.mail_state,
+        };
+        Self {
+            kind: told.kind,
+            made: at(told.created_at),
+            mail,
+            event: told.event_id,
+            error: told.error.filter(|_| is_admin).map_or_else(String::new, |it| short(&it, 200)),
+        }
+    }
+}
+
+/// A user found by address: id, address, plan, since when.
+type FoundLine = (Uuid, String, String, String);
+
 /// A user as the page shows it.
 struct User {
     id: Uuid,
@@ -61,7 +101,9 @@ struct User {
     /// Limit, rate, what is left.
     limits: Vec<[String; 3]>,
     subscriptions: Vec<Subscription>,
-    events: Vec<Summary>,
+    /// Each with its id as part of an address.
+    events: Vec<(String, Summary)>,
+    notices: Vec<Notice>,
     /// Id, kind, state, time, cost.
     jobs: Vec<(Uuid, &'static str, &'static str, String, String)>,
 }
@@ -71,6 +113,9 @@ struct User {
 struct UsersPage {
     frame: Frame,
     asked: String,
+    /// The address that was searched, and who has it or one that begins so.
+    search: Option<(String, Vec<FoundLine>)>,
+    listed: i64,
     user: Option<User>,
 }
 
@@ -88,7 +133,36 @@ async fn page(
     let page = UsersPage {
         frame: Frame::within(PART, "Users", &session).after(form.get("done")),
         asked: id.map(|id| id.to_string()).unwrap_or_default(),
+        search: None,
+        listed: LISTED,
         user,
+    };
+    Ok(html(page.render()?).into_response())
+}
+
+/// A form that is posted: addresses stand in no URL, and so in no log.
+async fn search(State(state): State<AppState>, Sent { session, form }: Sent) -> Answer {
+    session.require_admin()?;
+    let email = form.get("email").unwrap_or_default();
+    let is_fit = (LEAST_CHARS..=MOST_CHARS).contains(&email.chars().count())
+        && !email.chars().any(char::is_control);
+    if !is_fit {
+        let must = format!("must be the first {LEAST_CHARS} to {MOST_CHARS} characters");
+        return Err(ApiError::field("/email", must).into());
+    }
+    let client = state.db.get().await?;
+    let found = accounts::users_by_email(&client, email, LISTED).await?;
+    drop(client);
+    let found = found.into_iter().map(|user| {
+        let since = user.created_at.map(at).unwrap_or_default();
+        (user.id, user.email, user.plan_id.unwrap_or_default(), since)
+    });
+    let page = UsersPage {
+        frame: Frame::within(PART, "Users", &session),
+        asked: String::new(),
+        search: Some((email.to_owned(), found.collect())),
+        listed: LISTED,
+        user: None,
     };
     Ok(html(page.render()?).into_response())
 }
@@ -110,6 +184,7 @@ async fn read(state: &AppState, session: &Session, id: Uuid) -> Result<User, Api
         Some(customer) => events::of_customer(&client, customer, LISTED).await?,
         None => Vec::new(),
     };
+    let told = notices::of_user(&client, id, LISTED).await?;
     drop(client);
     let mut facts = vec![
         (
@@ -147,7 +222,8 @@ async fn read(state: &AppState, session: &Session, id: Uuid) -> Result<User, Api
             })
             .collect(),
         subscriptions: records.iter().map(Subscription::of).collect(),
-        events,
+        events: events.into_iter().map(|event| (encoded(&event.id), event)).collect(),
+        notices: told.into_iter().map(|one| Notice::of(one, session.is_admin())).collect(),
         jobs: jobs
             .iter()
             .map(|job| {

@@ -19,4 +19,6 @@ async fn minutes_are_counted_by_one_worker_at_a_time() {
     // The day before the first run is counted, too, each minute once.
     let minutes = "select count(*) from regimen.stats_minutely";
     assert!(fleet.count(minutes).await >= 1_440);
+    // The day's revenue, of nobody yet, by the same worker.
+    fleet.until_count("select count(*) from regimen.revenue_days where mrr = '{}'", 1).await;
 }

@@ -24,7 +24,21 @@ const JOBS: &str = "
         gen_random_uuid(), gen_random_uuid(), case n % 2 when 0 then 'meal' else 'workout' end, 'free',
         '{}', case n % 10 when 0 then 'failed' else 'succeeded' end, t, t, t + interval '1 s',
         t + interval '20 s', t, t, case n % 10 when 0 then 'providers_exhausted' end, 'openai', 'gpt-6-luna'
-    from generate_series(1, 10000) n, lateral (select now() - n * interval '2 minutes' as t) at";
+    from generate_series(1, 10000) n, lateral (select now() - n * interval '2 minutes' as t) at;";
+/// A user to find, an event of a customer that is nobody's, and revenue to draw.
+const MONEY: &str = r#"
+    insert into public.profiles (id, email) values (gen_random_uuid(), 'browser@example.test');
+    insert into regimen.stripe_events (id, type, made_at, livemode, customer_id, payload, source, state,
+        error_code, settled_at, run_at)
+    values ('evt_browser', 'invoice.paid', now(), false, 'cus_browser',
+        '{"id": "evt_browser", "object": "event", "type": "invoice.paid", "created": 1795392000,
+          "livemode": false, "data": {"object": {"id": "in_1", "object": "invoice", "amount_paid": 4711,
+          "customer": "cus_browser", "customer_email": "browser@example.test"}}}',
+        'webhook', 'unresolved', 'unknown_user', now(), now() + interval '1 hour');
+    insert into regimen.revenue_days (day, mrr, churn, conversion)
+    select current_date - n, jsonb_build_object('eur', 250000 - n * 1500, 'usd', 90000 - n * 700),
+        0.04 + n % 7 * 0.002, 0.11 - n * 0.0005
+    from generate_series(1, 60) n"#;
 
 /// Runs it.
 ///
@@ -36,6 +50,7 @@ pub(super) fn run(place: &Place<'_>) -> Result<(), SuiteError> {
     let chromium = provision::chromium(place.session)?;
     let (stack, secrets) = place.stack(&[("MONTHLY_QUOTA", "off")], &[])?;
     stack.psql().run(JOBS)?;
+    stack.psql().run(MONEY)?;
     let binaries = place.session.workspace.binaries(place.profile);
     let links = ["admin", "viewer", "admin"].map(|role| stack.console_link(&binaries, role));
     let links = links.into_iter().collect::<Result<Vec<_>, _>>()?;

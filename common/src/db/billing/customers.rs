@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::db::GenericClient;
+use crate::db::{GenericClient, Transaction};
 use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{seconds, time};
+use super::events::{self, Replayed};
+use super::{claims, seconds, time};
+use crate::billing::Mode;
 use crate::billing::object::Pause;
 use crate::billing::record::{Basis, Record};
 use crate::billing::state::{CustomerState, Link, LinkSource};
@@ -131,6 +133,48 @@ pub async fn save(
         users.extend(user);
     }
     Ok(users)
+}
+
+/// What became of an operator's wish to assign a customer to a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assigned {
+    /// It is the user's, and so many of its events are applied again.
+    Done {
+        /// The unresolved ones, or the newest one where there are none.
+        again: u64,
+    },
+    /// It is this other user's; nothing was changed.
+    Of(Uuid),
+}
+
+/// Links a customer to a user as a checkout of theirs at `made_at` (Unix seconds) would,
+/// and has its unresolved events applied again: what they are worth to the user follows
+/// from that. A newer checkout for another user still counts more.
+///
+/// # Errors
+/// Nothing was changed.
+pub async fn assign(
+    tx: &Transaction<'_>,
+    customer: &str,
+    user: Uuid,
+    made_at: i64,
+    mode: Mode,
+) -> Result<Assigned, DbError> {
+    lock(tx, customer).await?;
+    let stored = load(tx, customer).await?;
+    if let Some(other) = stored.state.user().filter(|known| *known != user) {
+        return Ok(Assigned::Of(other));
+    }
+    let link = Some(Link { source: LinkSource::Checkout, made_at, user });
+    save(tx, customer, &stored, &CustomerState { link, ..stored.state.clone() }).await?;
+    let mut again = claims::wake_unresolved(tx, customer).await?;
+    if again == 0
+        && let Some(newest) = events::of_customer(tx, customer, 1).await?.first()
+        && let Replayed::Again(_) = events::replay(tx, &newest.id, mode).await?
+    {
+        again = 1;
+    }
+    Ok(Assigned::Done { again })
 }
 
 async fn save_customer(

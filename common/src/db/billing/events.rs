@@ -257,6 +257,203 @@ pub async fn of_customer(
     rows.iter().map(summary).collect()
 }
 
+/// Events that one statement of a search looks at.
+pub const WINDOW: i64 = 10_000;
+
+/// The events to search for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Only in this state.
+    pub state: Option<EventState>,
+    /// Only those whose type is this or begins so.
+    pub type_name: Option<String>,
+    /// Only of this customer.
+    pub customer: Option<String>,
+    /// Only those received before this one.
+    pub after: Option<String>,
+    /// The highest number.
+    pub limit: i64,
+}
+
+/// What a search found.
+#[derive(Debug, Default)]
+pub struct FoundEvents {
+    /// The events, newest first.
+    pub events: Vec<Summary>,
+    /// The event at which the search stopped before it had found enough; none at the end.
+    pub stopped_at: Option<String>,
+}
+
+/// Up to `filter.limit` of the next [`WINDOW`] events that are as the filter says, newest
+/// first. They are read along one index: of a customer, of a state that needs an
+/// operator, or all by time. After an unknown `after` there are none.
+///
+/// # Errors
+/// Postgres failed, or a column has a state that this release does not know.
+pub async fn search(
+    client: &impl GenericClient,
+    filter: &EventFilter,
+) -> Result<FoundEvents, DbError> {
+    const PLACE: &str = "received_at <= case when $4::text is null then 'infinity'
+        else (select received_at from regimen.stripe_events where id = $4) end";
+    // Texts of our own: a state is a constant, so that partial indexes are used.
+    let (among, order) = match (&filter.customer, filter.state) {
+        (Some(_), _) => ("customer_id = $2".to_owned(), ""),
+        (None, Some(EventState::Dead | EventState::Unresolved | EventState::Mismatched)) => {
+            let state = filter.state.map_or("", EventState::as_str);
+            let among = format!(
+                "state in ('dead', 'unresolved', 'mismatched')
+                 and state between '{state}' and '{state}' and $2::text is null and {PLACE}"
+            );
+            (among, "order by state, received_at desc, id desc")
+        }
+        (None, _) => {
+            (format!("$2::text is null and {PLACE}"), "order by received_at desc, id desc")
+        }
+    };
+    let statement = client
+        .prepare_cached(&format!(
+            "-- search stripe events
+             with looked as materialized (
+                 select id, type, state, customer_id, attempts, error_code, error_detail,
+                     received_at
+                 from regimen.stripe_events where {among} {order} limit $5
+             ), found as materialized (
+                 select * from looked
+                 where ($1::text is null or state = $1)
+                   and ($3::text is null or starts_with(type, $3))
+                   and ($4::text is null or (received_at, id) <
+                       (select received_at, id from regimen.stripe_events where id = $4))
+                 order by received_at desc, id desc limit $6
+             )
+             select found.*, (select count(*) from looked) as looked,
+                 (select id from looked order by received_at, id limit 1) as last
+             from (select) one left join found on true
+             order by found.received_at desc, found.id desc"
+        ))
+        .await?;
+    let EventFilter { state, type_name, customer, after, limit } = filter;
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&state.map(EventState::as_str), customer, type_name, after, &WINDOW, limit];
+    let rows = client.query(&statement, &values).await?;
+    let mut found = FoundEvents::default();
+    for row in &rows {
+        let looked: i64 = row.try_get("looked")?;
+        if looked >= WINDOW {
+            found.stopped_at = row.try_get("last")?;
+        }
+        if row.try_get::<_, Option<&str>>("id")?.is_some() {
+            found.events.push(summary(row)?);
+        }
+    }
+    if i64::try_from(found.events.len()).is_ok_and(|count| count >= *limit) {
+        found.stopped_at = None;
+    }
+    Ok(found)
+}
+
+/// A customer of events whose user is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnresolvedCustomer {
+    /// `cus_…`
+    pub customer: String,
+    /// Its unresolved events.
+    pub events: i64,
+    /// When the first of them arrived.
+    pub since: DateTime<Utc>,
+}
+
+/// The customers of the newest 1,000 unresolved events; `limit` at most.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn unresolved_customers(
+    client: &mut Client,
+    limit: i64,
+) -> Result<Vec<UnresolvedCustomer>, DbError> {
+    let tx = by_index(client).await?;
+    let statement = tx
+        .prepare_cached(
+            "-- unresolved customers
+             with newest as materialized (
+                 select customer_id, received_at from regimen.stripe_events
+                 where state in ('dead', 'unresolved', 'mismatched')
+                     and state between 'unresolved' and 'unresolved'
+                 order by state, received_at desc limit 1000
+             )
+             select customer_id, count(*) as events, min(received_at) as since
+             from newest where customer_id is not null
+             group by customer_id order by since desc, customer_id limit $1",
+        )
+        .await?;
+    let rows = tx.query(&statement, &[&limit]).await?;
+    tx.rollback().await?;
+    rows.iter()
+        .map(|row| {
+            Ok(UnresolvedCustomer {
+                customer: row.try_get("customer_id")?,
+                events: row.try_get("events")?,
+                since: row.try_get("since")?,
+            })
+        })
+        .collect()
+}
+
+/// An event's own facts beside its summary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The object that it is about.
+    pub object: Option<String>,
+    /// Whether it is of live mode.
+    pub live: Option<bool>,
+    /// How it came.
+    pub source: Source,
+    /// When Stripe made it.
+    pub made_at: Option<DateTime<Utc>>,
+    /// When it reached its state.
+    pub settled_at: Option<DateTime<Utc>>,
+}
+
+/// The facts of an event; `None` if there is none with that id.
+///
+/// # Errors
+/// Postgres failed, or a column has a value that this release does not know.
+pub async fn facts(client: &impl GenericClient, id: &str) -> Result<Option<Facts>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- facts of stripe event
+             select object_id, livemode, source, made_at, settled_at
+             from regimen.stripe_events where id = $1",
+        )
+        .await?;
+    let row = client.query_opt(&statement, &[&id]).await?;
+    row.map(|row| {
+        Ok(Facts {
+            object: row.try_get("object_id")?,
+            live: row.try_get("livemode")?,
+            source: read_name(&row, "source")?,
+            made_at: row.try_get("made_at")?,
+            settled_at: row.try_get("settled_at")?,
+        })
+    })
+    .transpose()
+}
+
+/// The signed text of an event; `None` if there is none with that id.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn payload(client: &impl GenericClient, id: &str) -> Result<Option<String>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- payload of stripe event
+             select payload from regimen.stripe_events where id = $1",
+        )
+        .await?;
+    let row = client.query_opt(&statement, &[&id]).await?;
+    row.map(|row| Ok(row.try_get("payload")?)).transpose()
+}
+
 /// One event; `None` if there is none with that id.
 ///
 /// # Errors

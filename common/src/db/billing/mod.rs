@@ -6,6 +6,7 @@
 //! - [`notices`]: notices to users, and the mails still to send.
 //! - [`payers`]: subscribers, for checkouts and operators.
 //! - [`checkouts`]: each user's latest payment page.
+//! - [`revenue`]: the revenue of each day.
 //! - [`backfill`]: the claim on fetching undelivered events.
 
 pub mod backfill;
@@ -17,6 +18,7 @@ pub mod notices;
 pub mod payers;
 pub mod profiles;
 pub mod repairs;
+pub mod revenue;
 
 use chrono::{DateTime, Utc};
 

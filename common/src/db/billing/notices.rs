@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::db::{Client, GenericClient, Transaction};
+use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -93,6 +94,64 @@ pub async fn add(
 /// A uuid of the app's, derived from a Stripe id.
 fn app_id(event_id: &str, what: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("stripe:{what}:{event_id}").as_bytes())
+}
+
+/// A notice as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Its event.
+    pub event_id: String,
+    /// What it is about.
+    pub kind: String,
+    /// The state of its mail.
+    pub mail_state: String,
+    /// Tries to send the mail.
+    pub attempts: i32,
+    /// Why the latest one failed.
+    pub error: Option<String>,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+    /// When the mail is tried next, while it waits.
+    pub next_at: Option<DateTime<Utc>>,
+    /// When the mail was sent.
+    pub sent_at: Option<DateTime<Utc>>,
+}
+
+/// The newest notices of a user.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn of_user(
+    client: &impl GenericClient,
+    user: Uuid,
+    limit: i64,
+) -> Result<Vec<Told>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- notices of user
+             with own as materialized (
+                 select * from regimen.billing_notices where user_id = $1
+             )
+             select event_id, kind, mail_state, attempts, error, created_at,
+                 case when mail_state = 'waiting' then run_at end as next_at, sent_at
+             from own order by created_at desc limit $2",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&user, &limit]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Told {
+                event_id: row.try_get("event_id")?,
+                kind: row.try_get("kind")?,
+                mail_state: row.try_get("mail_state")?,
+                attempts: row.try_get("attempts")?,
+                error: row.try_get("error")?,
+                created_at: row.try_get("created_at")?,
+                next_at: row.try_get("next_at")?,
+                sent_at: row.try_get("sent_at")?,
+            })
+        })
+        .collect()
 }
 
 /// A mail that this worker sends.

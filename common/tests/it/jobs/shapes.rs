@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use regimen_common::db::Client;
 use regimen_common::db::billing::claims::{self, DueEvents};
+use regimen_common::db::billing::events::{EventFilter, EventState};
 use regimen_common::db::billing::notices::{self, DueMails};
 use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisoned};
-use regimen_common::db::billing::{events, profiles};
+use regimen_common::db::billing::{events, profiles, revenue};
 use regimen_common::db::callbacks::{self, Due, Room};
 use regimen_common::db::erasure::{self, JobsAfter, LeftBehind};
 use regimen_common::db::jobs::{self, DeletedAccounts, Held, OperatorFilter, OverAnswers};
 use regimen_common::db::retention::{self, Kept, Place};
-use regimen_common::db::{models, pauses, stats, usage};
+use regimen_common::db::{accounts, models, pauses, spend, stats, usage};
 use regimen_common::dispatch::Weights;
 use regimen_common::job::JobState;
 use regimen_common::test_support::TestDatabase;
@@ -289,6 +290,33 @@ async fn console(looks: &mut Looks<'_>) {
     stats::durations(looks.client, now).await.unwrap();
     stats::providers(looks.client, now).await.unwrap();
     looks.end("charts of no minute", 100).await;
+    let page = |state, customer: Option<&str>, type_name: Option<&str>| EventFilter {
+        state,
+        customer: customer.map(str::to_owned),
+        type_name: type_name.map(str::to_owned),
+        limit: 51,
+        ..EventFilter::default()
+    };
+    for (what, filter, most) in [
+        ("dead events, a window", page(Some(EventState::Dead), None, None), 15_000),
+        ("applied events, a window", page(Some(EventState::Applied), None, None), 15_000),
+        ("events of a rare type", page(None, None, Some("rare.")), 15_000),
+        ("events of a customer", page(None, Some("cus_x"), None), 100),
+    ] {
+        let found = events::search(looks.client, &filter).await.unwrap();
+        looks.end(what, most).await;
+        assert!(found.events.len() <= 51, "{what}");
+    }
+    events::unresolved_customers(looks.client, 50).await.unwrap();
+    looks.end("customers of 1,000 unresolved events", 3_000).await;
+    spend::waiting(looks.client).await.unwrap();
+    looks.end("what waits for a budget, 20,000 looked at", 45_000).await;
+    revenue::begin(looks.client).await.unwrap();
+    revenue::days(looks.client, chrono::NaiveDate::default()).await.unwrap();
+    looks.end("revenue of the days", 100).await;
+    accounts::users_by_email(looks.client, "x", 20).await.unwrap();
+    notices::of_user(looks.client, HEAVY, 20).await.unwrap();
+    looks.end("a user by address, and their notices", 200).await;
 }
 
 /// What is over, and what deleted accounts left behind.

@@ -70,7 +70,8 @@ test("an operator signs in and looks at every page, in both themes and on a phon
   const page = await signIn(adminLink);
   assert.equal(new URL(page.url()).pathname, "/console");
   for (const path of ["/console", "/console?span=24h", "/console?span=30d", "/console/jobs",
-    "/console/users", "/console/money", "/console/settings",
+    "/console/users", "/console/money", "/console/money?any=1", "/console/events/evt_browser",
+    "/console/settings",
     "/console/queues", "/console/dead", "/console/audit"]) {
     for (const [theme, width] of [["light", 1280], ["dark", 1280], ["light", 360]]) {
       const seen = await open(path, { theme, width });
@@ -130,6 +131,67 @@ test("a fault shows as an alert, the provider is paused, corrected and resumed",
   await Promise.all([overview, form, page].map((one) => one.close()));
 });
 
+test("a user is found by address and gets generations, a customer is assigned", async () => {
+  const page = await open("/console/users");
+  await page.type("#email", "Browser@Example");
+  await press(page, "Search");
+  assert.match(await text(page), /browser@example\.test/);
+  await accessible(page);
+  await picture(page, "users-found");
+  await click(page, "main td a.code");
+  const id = new URL(page.url()).searchParams.get("user");
+  await accessible(page);
+  await page.$eval("#number", (field) => { field.value = "3"; });
+  await press(page, "Give…");
+  await page.type("#reason", "a test in a browser");
+  await click(page, "main form button");
+  assert.match(await text(page), /The generations are given/);
+  await accessible(page);
+  await picture(page, "user");
+  const phone = await open(new URL(page.url()).pathname + new URL(page.url()).search, { width: 360, height: 740, theme: "dark" });
+  await accessible(phone);
+  assert.equal(await phone.evaluate(() => document.documentElement.scrollWidth <= 360), true, "no sideways scrolling");
+  await phone.close();
+  await act(page, "/console/act?do=show-payload&event=evt_browser", "a test in a browser");
+  assert.match(await text(page), /4711/);
+  assert.doesNotMatch(await text(page), /browser@/);
+  await accessible(page);
+  await page.goto(new URL("/console/events/evt_browser", REGIMEN_URL).href);
+  await page.type("#user", id);
+  await press(page, "Assign the customer…");
+  await page.type("#reason", "a test in a browser");
+  await click(page, "main form button");
+  assert.match(await text(page), /The customer is this user's/);
+  // A worker applies the event with the user it now has.
+  await page.goto(new URL("/console/events/evt_browser", REGIMEN_URL).href);
+  for (let tries = 0; !/applied|ignored/.test(await text(page, "main .tag")); tries += 1) {
+    assert.ok(tries < 60, await text(page));
+    await new Promise((done) => setTimeout(done, 500));
+    await page.goto(new URL("/console/events/evt_browser", REGIMEN_URL).href);
+  }
+  assert.match(await text(page), new RegExp(id));
+  await page.close();
+});
+
+test("an admin makes a link, and whoever has it is signed in as a viewer", async () => {
+  const page = await open("/console/audit");
+  await page.type("#as", "eve");
+  await press(page, "Make a link that signs in once…");
+  await page.type("#reason", "a test in a browser");
+  await click(page, "main form button");
+  await accessible(page);
+  const link = await page.$eval("#made-link", (link) => link.getAttribute("href"));
+  const context = await browser.createBrowserContext();
+  const eve = await signIn(link, context);
+  assert.match(await text(eve, "header"), /link:eve \(viewer\)/);
+  await eve.goto(new URL("/console/users", REGIMEN_URL).href);
+  assert.equal(await eve.$("#email"), null, "viewers search no addresses");
+  const refused = await eve.goto(new URL("/console/act?do=make-link&role=admin&as=eve", REGIMEN_URL).href);
+  assert.equal(refused.status(), 403);
+  await context.close();
+  await page.close();
+});
+
 test("a viewer is refused, and a session that was ended is over", async () => {
   const context = await browser.createBrowserContext();
   const viewer = await signIn(viewerLink, context);
@@ -140,7 +202,8 @@ test("a viewer is refused, and a session that was ended is over", async () => {
   await accessible(viewer);
   const admin = await open("/console/audit");
   const end = await admin.$$eval("table:last-of-type tr", (rows) =>
-    rows.find((row) => row.innerText.includes("viewer"))?.querySelector("a")?.getAttribute("href"));
+    rows.filter((row) => row.innerText.includes("viewer") && !row.innerText.includes("link:eve"))
+      .map((row) => row.querySelector("a[href*=revoke]")).find(Boolean)?.getAttribute("href"));
   await act(admin, end, "a test");
   await viewer.goto(new URL("/console/jobs", REGIMEN_URL).href);
   assert.match(viewer.url(), /sign-in/);

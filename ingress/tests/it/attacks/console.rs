@@ -80,6 +80,10 @@ async fn forms_of_other_pages_and_sessions_do_nothing() {
     let read = admin.send(read).await;
     assert!(read.status == 403 && !read.text.contains(&token), "{read:?}");
     assert_eq!(jobs_cancelled(&ingress).await, 0);
+    // Nor is a form that only reads, about people, answered without its token.
+    let fields_of_search = [("token", foreign.as_str()), ("email", "ada")];
+    let page = admin.post("/console/users/search", &fields_of_search).await;
+    assert!(page.status == 403 && !page.text.contains("ada@"), "{page:?}");
     // The same with nothing wrong.
     assert_eq!(admin.post(&path, &fields).await.status, 303);
     assert_eq!(jobs_cancelled(&ingress).await, 1);
@@ -122,6 +126,12 @@ async fn nothing_that_anybody_wrote_becomes_part_of_a_page() {
              insert into regimen.stripe_events (id, type, payload, source, state, settled_at,
                  error_code, error_detail)
              values ('{script}', '{script}', '{{}}', 'webhook', 'dead', now(), '{script}', '{script}');
+             insert into regimen.stripe_events (id, type, payload, source, state, settled_at,
+                 customer_id, object_id, error_code, error_detail)
+             values ('evt_attack', '{script}', '{{\"<script>alert(2)</script>\": \"x\"}}', 'webhook',
+                 'unresolved', now(), '{script}', '{script}', '{script}', '{script}');
+             insert into regimen.revenue_days (day, mrr)
+             values (current_date, jsonb_build_object('{script}', 1));
              insert into regimen.admin_actions (actor, action, target, detail, outcome)
              values ('{script}', '{script}', '{script}', jsonb_build_object('reason', '{script}'),
                  '{script}');
@@ -132,6 +142,8 @@ async fn nothing_that_anybody_wrote_becomes_part_of_a_page() {
                  latency)
              values (date_trunc('minute', now()), '{script}', 1, 1,
                  jsonb_build_object('{script}', 1), '{{}}');
+             insert into regimen.billing_notices (event_id, kind, user_id, mail_state, error)
+             values ('{script}', 'payment_failed', '{user}', 'failed', '{script}');
              update public.profiles set email = '{script}' where id = '{user}';
              insert into regimen.console_sessions (secret_hash, id, actor, role, by_table)
              values ('x', gen_random_uuid(), '{script}', 'viewer', false)"
@@ -142,6 +154,11 @@ async fn nothing_that_anybody_wrote_becomes_part_of_a_page() {
     let reply = format!("do=show-reply&job={job}&n=1");
     let encoded: String = url::form_urlencoded::byte_serialize(SCRIPT.as_bytes()).collect();
     let mut pages = vec![admin.act(&reply).await];
+    let token = admin.token().await;
+    let search = [("token", token.as_str()), ("email", SCRIPT)];
+    pages.push(admin.post("/console/users/search", &search).await);
+    pages.push(admin.act("do=show-payload&event=evt_attack").await);
+    pages.push(admin.act("do=make-link&role=viewer&as=%3Cscript%3Ealert(1)%3C/script%3E").await);
     for path in [
         format!("/console/jobs/{job}"),
         "/console/jobs".to_owned(),
@@ -153,6 +170,9 @@ async fn nothing_that_anybody_wrote_becomes_part_of_a_page() {
         format!("/console/users?user={user}"),
         "/console/money".to_owned(),
         "/console/money?by=user".to_owned(),
+        "/console/money?any=1".to_owned(),
+        "/console/events/evt_attack".to_owned(),
+        format!("/console/money?any=1&type={encoded}"),
         "/console".to_owned(),
         format!("/console/sign-in?next={encoded}"),
         format!("/console/link?secret={encoded}"),

@@ -153,6 +153,10 @@ async fn a_viewer_changes_nothing() {
         format!("do=reset-month&user={id}"),
         format!("do=export&user={id}"),
         format!("do=erase&user={id}"),
+        format!("do=give&user={id}&number=1"),
+        "do=make-link&role=admin&as=eve".to_owned(),
+        "do=show-payload&event=evt_1".to_owned(),
+        format!("do=assign&customer=cus_1&user={id}"),
     ] {
         let path = format!("/console/act?{query}");
         assert_eq!(viewer.get(&path).await.status, 403, "{query}");

@@ -169,6 +169,31 @@ async fn a_link_signs_in_once_and_only_for_a_while() {
 }
 
 #[tokio::test]
+async fn an_admin_lets_somebody_in_by_a_link_made_in_the_console() {
+    let ingress = Ingress::start(&[]).await;
+    let mut admin = Browser::of(&ingress, ConsoleRole::Admin).await;
+    assert!(admin.get("/console/audit").await.text.contains("make-link"));
+    let made = admin.act("do=make-link&role=viewer&as=ana").await;
+    assert_eq!(made.status, 200, "{made:?}");
+    let path = made.text.split("id=\"made-link\" href=\"").nth(1).unwrap();
+    let path = path.split('"').next().unwrap().to_owned();
+    let mut ana = Browser::new(&ingress);
+    let secret = ana.get(&path).await.hidden("secret").to_owned();
+    assert_eq!(ana.post("/console/link", &[("secret", &secret)]).await.status, 303);
+    assert!(ana.get("/console/jobs").await.text.contains("link:ana (viewer)"));
+    assert!(!ana.get("/console/audit").await.text.contains("make-link"));
+    let mut late = Browser::new(&ingress);
+    assert_eq!(late.post("/console/link", &[("secret", &secret)]).await.status, 401);
+    let client = ingress.database.client().await;
+    let sql = "select actor, target, detail ->> 'role', detail ->> 'reason', detail::text
+               from regimen.admin_actions where action = 'make_console_link'";
+    let row = client.query_one(sql, &[]).await.unwrap();
+    let text = |n: usize| row.get::<_, String>(n);
+    assert_eq!([text(0), text(1), text(2), text(3)], ["link:test", "link:ana", "viewer", "a test"]);
+    assert!(!text(4).contains(&secret) && !ingress.logs().contains(&secret));
+}
+
+#[tokio::test]
 async fn with_a_supabase_project_a_password_signs_in() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use regimen_common::billing::Mode;
+use regimen_common::db::billing::customers::{self, Assigned};
 use regimen_common::db::billing::events::{self, EventState, Replayed};
 use regimen_worker::periodic::stripe_reconcile::StripeReconciler;
 use serde_json::json;
@@ -93,6 +94,31 @@ async fn a_checkout_without_a_user_is_kept_and_comes_home_later() {
     worker.take(&event("evt_2", "customer.updated", NOW + 9, &customer)).await;
     assert_eq!(worker.plan(user).await, plan("pro", None, Some("cus_1")));
     assert_eq!(worker.state("evt_1").await, ("applied", None));
+}
+
+#[tokio::test]
+async fn a_customer_that_an_operator_assigns_brings_its_events_home() {
+    let worker = Worker::with(&[("STRIPE_SECRET_KEY", "")]).await;
+    let (user, other) = (worker.profile().await, worker.profile().await);
+    worker.take(&event("evt_1", "checkout.session.completed", NOW, &session("paid", None))).await;
+    assert_eq!(worker.state("evt_1").await.0, "unresolved");
+    let assign = async |user: Uuid| {
+        let mut client = worker.database.client().await;
+        let tx = client.transaction().await.unwrap();
+        let assigned = customers::assign(&tx, "cus_1", user, NOW, Mode::Test).await.unwrap();
+        tx.commit().await.unwrap();
+        assigned
+    };
+    assert_eq!(assign(user).await, Assigned::Done { again: 1 });
+    worker.drain().await;
+    assert_eq!(worker.plan(user).await, plan("pro", None, Some("cus_1")));
+    assert_eq!(worker.state("evt_1").await, ("applied", None));
+    assert_eq!(assign(other).await, Assigned::Of(user), "nobody's customer is taken away");
+    // Nothing is unresolved: the newest event is applied again, and changes nothing.
+    assert_eq!(assign(user).await, Assigned::Done { again: 1 });
+    worker.drain().await;
+    assert_eq!(worker.plan(user).await, plan("pro", None, Some("cus_1")));
+    assert_eq!(worker.plan(other).await.0, "free");
 }
 
 #[tokio::test]
