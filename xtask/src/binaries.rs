@@ -13,9 +13,22 @@ const PACKAGES: [&str; 3] = ["regimen-ingress", "regimen-worker", "regimen-simul
 /// They do not compile.
 pub(crate) fn build(session: &Session, profile: Profile) -> Result<(), ProcessError> {
     session.say("compiling the binaries (minutes at first, seconds later)");
+    compile(session, profile, &PACKAGES)
+}
+
+/// Compiles this program with optimisation.
+///
+/// # Errors
+/// It does not compile.
+pub(crate) fn build_xtask(session: &Session) -> Result<(), ProcessError> {
+    session.say("compiling the load generator (a minute at first, seconds later)");
+    compile(session, Profile::Release, &["xtask"])
+}
+
+fn compile(session: &Session, profile: Profile, packages: &[&str]) -> Result<(), ProcessError> {
     let mut cargo = session.workspace.cargo();
     cargo.args(["build", "--bins"]);
-    for package in PACKAGES {
+    for package in packages {
         cargo.args(["--package", package]);
     }
     if profile == Profile::Release {

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
 use crate::alerts::{self, AlertsArgs, AlertsError};
-use crate::bench::{Bench, BenchError};
+use crate::bench::{BenchArgs, BenchError};
 use crate::chaos::{self, ChaosArgs, ChaosError, FailoverArgs, PlayArgs};
 use crate::clock;
 use crate::down::{self, DownError};
@@ -60,9 +60,13 @@ enum Command {
     /// Print how well unusual replies and answers are read: provider calls per plan,
     /// measures, diets and allergies, from the tests that hold these figures.
     Figures,
-    /// Measure an optimised build.
-    #[command(subcommand)]
-    Bench(Bench),
+    /// Measure an optimised build: everything, or what is named.
+    ///
+    /// Without a further word it measures everything in turn with the floors (pgbench, Redis, bare
+    /// axum) and the peers of load-tests/peers, keeps the raw figures in target/bench/results.json
+    /// and writes docs/performance.md with its charts. Everything runs on free ports of this
+    /// machine and is ended.
+    Bench(BenchArgs),
     /// Put load on the API with k6 and check the thresholds of load-tests/k6.
     ///
     /// Without --api-url it starts its own stack on free ports of this machine, with the

@@ -93,6 +93,28 @@ impl Client {
         request.json(sent)
     }
 
+    /// The version (ETag) of what is at `path`, if it has one.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub(crate) fn version(&self, path: &str) -> Result<Option<String>, HttpError> {
+        let request = Request { method: "GET", url: format!("{}{path}", self.base) };
+        let sent = self.agent.get(&request.url).header("authorization", self.bearer()).call();
+        let response = request.accepted(sent)?;
+        let version = response.headers().get("etag");
+        Ok(version.and_then(|version| version.to_str().ok()).map(str::to_owned))
+    }
+
+    /// The text at `path`.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub(crate) fn text(&self, path: &str) -> Result<String, HttpError> {
+        let request = Request { method: "GET", url: format!("{}{path}", self.base) };
+        let mut response = request.accepted(self.agent.get(&request.url).call())?;
+        response.body_mut().read_to_string().map_err(|source| request.transport(source))
+    }
+
     /// The events at `path` after the one numbered `after`, until the ingress ends the
     /// stream or it breaks.
     ///

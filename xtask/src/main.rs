@@ -15,6 +15,7 @@ mod interrupts;
 mod key_values;
 mod load;
 mod migrate;
+mod node;
 mod orphans;
 mod place;
 mod provision;

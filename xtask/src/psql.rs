@@ -54,7 +54,6 @@ impl Psql {
     }
 
     /// Another database of the same server.
-    #[cfg(test)]
     pub(crate) fn database(&self, name: &str) -> Self {
         Self { database: name.to_owned(), ..self.clone() }
     }

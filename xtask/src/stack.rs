@@ -53,6 +53,9 @@ pub(crate) enum StackError {
     /// This stack uses real providers.
     #[error("this stack has no simulator")]
     NoSimulator,
+    /// This stack has no worker.
+    #[error("this stack has no worker")]
+    NoWorker,
     /// The program was interrupted.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -263,6 +266,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// Whether its report is there.
+    pub(crate) fn has_reported(&self) -> bool {
+        self.address_file.exists()
+    }
+
     /// Waits until the process is ready and has written its report.
     ///
     /// # Errors
@@ -335,6 +343,30 @@ impl Stack {
     /// The ingress's process id.
     pub(crate) fn ingress_pid(&self) -> u32 {
         self.ingress.process.id()
+    }
+
+    /// The workers' process ids.
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        self.workers.iter().map(|worker| worker.process.id()).collect()
+    }
+
+    /// The metrics URL of the first worker.
+    ///
+    /// # Errors
+    /// There is none, or it did not report it.
+    pub(crate) fn worker_metrics_url(&self) -> Result<String, StackError> {
+        let worker = self.workers.first().ok_or(StackError::NoWorker)?;
+        worker.address("METRICS_URL")
+    }
+
+    /// PostgreSQL and Redis.
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// The simulator, if there is one.
+    pub(crate) fn simulator(&self) -> Option<&Service> {
+        self.simulator.as_ref()
     }
 
     /// The process ids of PostgreSQL and Redis.

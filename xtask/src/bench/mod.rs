@@ -1,50 +1,62 @@
 //! `cargo xtask bench …`: measurements of an optimised build on its own stack.
-//! They print figures and have no thresholds.
+//! They print figures and have no thresholds. Without a further word everything is
+//! measured, beside the floors and the peers of `load-tests/peers`.
 
 mod accept;
+mod all;
 mod cpu;
+mod floor;
 mod gate;
+mod ground;
 mod history;
 mod load;
 mod memory;
 mod pickup;
+mod results;
 mod spread;
 mod streams;
-mod volley;
+mod subject;
+mod users;
 mod watcher;
 mod webhooks;
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
-use clap::Subcommand;
-use serde_json::{Value, json};
-use uuid::Uuid;
+use clap::{Args, Subcommand};
 
 use crate::binaries;
-use crate::clock;
 use crate::demo::DemoError;
-use crate::http::{Client, HttpError};
+use crate::http::HttpError;
 use crate::key_values::FileError;
-use crate::provision::{self, ProvisionError};
+use crate::provision::ProvisionError;
 use crate::psql::PsqlError;
 use crate::resp::RespError;
-use crate::secrets::Secrets;
-use crate::servers::{self, Servers, ServersError};
+use crate::servers::ServersError;
 use crate::session::Session;
 use crate::stack::StackError;
 use crate::state::LockError;
-use crate::token::Claims;
 use crate::workspace::Profile;
+use all::All;
 use regimen_devtools::Interrupted;
 use regimen_devtools::process::ProcessError;
 
-/// The folder of a benchmark's stack under `target`.
-const FOLDER: &str = "bench";
+/// The arguments of `cargo xtask bench`.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    what: Option<Bench>,
+    #[command(flatten)]
+    all: all::Settings,
+}
 
 /// What can be measured.
 #[derive(Subcommand)]
-pub(crate) enum Bench {
+enum Bench {
+    /// Everything, beside the floors and the peers, in turn; writes docs/performance.md.
+    All(All),
     /// Time from the push of a job to the provider's call, on an idle worker.
     Pickup {
         /// How many jobs to measure.
@@ -136,56 +148,46 @@ pub(crate) enum BenchError {
     Interrupted(#[from] Interrupted),
 }
 
-/// The preparation of every benchmark: optimised binaries, and servers without data.
-/// Returns the servers and the folder of the binaries.
-fn prepare(
-    session: &Session,
-    folder: &Path,
-    secrets: &Secrets,
-) -> Result<(Servers, PathBuf), BenchError> {
-    let programs = provision::programs(session)?;
-    binaries::build(session, Profile::Release)?;
-    servers::remove_data(folder)
-        .map_err(|source| BenchError::Remove { path: folder.to_owned(), source })?;
-    let servers = Servers::start(session, programs, folder, secrets.passwords.clone())?;
-    Ok((servers, session.workspace.binaries(Profile::Release)))
-}
-
-/// An accepted job and its user's token.
-struct Job {
-    id: String,
-    token: String,
-    owner: Client,
-}
-
-impl Job {
-    /// Submits a job of a new user at `ingress`, because limits count by user.
-    fn accept(ingress: &str, secrets: &Secrets, quiz: &Value) -> Result<Self, BenchError> {
-        let issued_at = clock::seconds_since_1970();
-        let claims = Claims { user: Uuid::new_v4(), role: None, issued_at, life: 3600 };
-        let token = claims.sign(&secrets.jwt);
-        let owner = Client::new(ingress, &token);
-        let accepted = owner.post("/v1/plans", &json!({"kinds": ["meal"], "answers": quiz}))?;
-        let id = accepted["jobs"][0]["id"].as_str();
-        let id = id.ok_or_else(|| BenchError::Measurement(format!("no job in {accepted}")))?;
-        Ok(Self { id: id.to_owned(), token, owner })
-    }
-}
-
-impl Bench {
+impl BenchArgs {
     /// Measures and prints.
     ///
     /// # Errors
     /// See [`BenchError`].
-    pub(crate) fn run(&self, session: &Session) -> Result<ExitCode, BenchError> {
-        match self {
-            Self::Pickup { samples } => pickup::run(session, *samples)?,
-            Self::Streams { streams, jobs } => streams::run(session, *streams, *jobs)?,
-            Self::Gate { rounds } => gate::run(session, *rounds)?,
-            Self::Accept { rounds } => accept::run(session, *rounds)?,
-            Self::Webhooks(webhooks) => webhooks.run(session)?,
-            Self::History(history) => history.run(session)?,
+    pub(crate) fn run(self, session: &Session) -> Result<ExitCode, BenchError> {
+        let what = self.what.unwrap_or(Bench::All(All::everything(self.all)));
+        if what.is_measured() {
+            continue_optimised(session)?;
+        }
+        match what {
+            Bench::All(all) => return all.run(session),
+            Bench::Pickup { samples } => pickup::run(session, samples)?,
+            Bench::Streams { streams, jobs } => streams::run(session, streams, jobs)?,
+            Bench::Gate { rounds } => gate::run(session, rounds)?,
+            Bench::Accept { rounds } => accept::run(session, rounds)?,
+            Bench::Webhooks(webhooks) => webhooks.run(session)?,
+            Bench::History(history) => history.run(session)?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+impl Bench {
+    /// Whether figures are made that are worth optimised code.
+    fn is_measured(&self) -> bool {
+        match self {
+            Self::All(all) => all.is_measured(),
+            _ => true,
+        }
+    }
+}
+
+/// Replaces this program by an optimised build of itself: it generates the load.
+fn continue_optimised(session: &Session) -> Result<(), BenchError> {
+    if !cfg!(debug_assertions) {
+        return Ok(());
+    }
+    binaries::build_xtask(session)?;
+    let program = session.workspace.binaries(Profile::Release).join("xtask");
+    // Returns only if it fails.
+    Err(Command::new(program).args(std::env::args_os().skip(1)).exec().into())
 }

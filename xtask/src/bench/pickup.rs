@@ -7,20 +7,20 @@
 //! clock.
 
 use std::io::Write;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::BenchError;
+use super::ground::{Build, Ground, Wanted};
+use super::memory;
 use super::spread::Spread;
-use super::{BenchError, FOLDER, Job, memory};
+use super::users::Job;
 use crate::clock;
 use crate::demo;
 use crate::http::Client;
 use crate::resp::Connection;
-use crate::secrets::Secrets;
 use crate::session::{LOOK_AGAIN, Session};
-use crate::stack::{Providers, StackPlan};
-use crate::state::Lock;
+use crate::stack::Stack;
 
 /// The prefix (`REDIS_PREFIX`) of the workers, and the other one that the ingress pushes
 /// to.
@@ -39,26 +39,8 @@ const LONG: &str = "36000";
 /// # Errors
 /// See [`BenchError`].
 pub(super) fn run(session: &Session, samples: u32) -> Result<(), BenchError> {
-    let folder = session.workspace.place(FOLDER);
-    let _lock = Lock::take(&folder)?;
-    let secrets = Secrets::of(&folder)?;
-    let (servers, binaries) = super::prepare(session, &folder, &secrets)?;
-    let stack = plan(&folder, &binaries, &secrets).start(session, servers)?;
-    let (ingress, quiz) = (stack.ingress_url()?, demo::sample_quiz(session)?);
-    let mut pickup =
-        Pickup { simulator: Client::new(&stack.simulator_url()?, ""), redis: stack.redis()? };
-    session.say(format_args!("accepting {} jobs", WARM_UP + samples));
-    let mut jobs = Vec::new();
-    for _ in 0..WARM_UP + samples {
-        session.check()?;
-        jobs.push(Job::accept(&ingress, &secrets, &quiz)?);
-    }
-    session.say("pushing them one by one");
-    let mut waits = Vec::new();
-    for job in &jobs {
-        waits.push(pickup.measure(session, job)?);
-    }
-    let waits = Spread::of(waits.split_off(WARM_UP as usize));
+    let ground = Ground::take(session, Build::RELEASE)?;
+    let waits = measure(&ground, &start(&ground)?, samples)?;
     let (cold, warm) = memory::cold_and_warm(LOOK_AGAIN);
     let mut out = std::io::stdout();
     let _ = writeln!(out, "push to provider call, ms: {waits}");
@@ -70,20 +52,47 @@ pub(super) fn run(session: &Session, samples: u32) -> Result<(), BenchError> {
     Ok(())
 }
 
-fn plan<'a>(folder: &'a Path, binaries: &'a Path, secrets: &'a Secrets) -> StackPlan<'a> {
-    StackPlan {
-        folder,
-        binaries,
-        secrets,
+/// A stack in which the ingress pushes nothing to the worker.
+///
+/// # Errors
+/// A part of it does not start.
+pub(super) fn start(ground: &Ground<'_>) -> Result<Stack, BenchError> {
+    ground.stack(Wanted {
         workers: 1,
-        providers: Providers::Simulator,
-        ingress_settings: &[
+        ingress: &[
             ("REDIS_PREFIX", ELSEWHERE),
             ("FLOOD_PER_SECOND", "0"),
             ("QUEUE_EXPIRY_SECONDS", LONG),
         ],
-        worker_settings: &[("REDIS_PREFIX", PREFIX), ("RECONCILE_SECONDS", LONG)],
+        worker: &[("REDIS_PREFIX", PREFIX), ("RECONCILE_SECONDS", LONG)],
+    })
+}
+
+/// From push to provider call, ms.
+///
+/// # Errors
+/// See [`BenchError`].
+pub(super) fn measure(
+    ground: &Ground<'_>,
+    stack: &Stack,
+    samples: u32,
+) -> Result<Spread, BenchError> {
+    let session = ground.session;
+    let (ingress, quiz) = (stack.ingress_url()?, demo::sample_quiz(session)?);
+    let mut pickup =
+        Pickup { simulator: Client::new(&stack.simulator_url()?, ""), redis: stack.redis()? };
+    session.say(format_args!("accepting {} jobs", WARM_UP + samples));
+    let mut jobs = Vec::new();
+    for _ in 0..WARM_UP + samples {
+        session.check()?;
+        jobs.push(Job::accept(&ingress, &ground.secrets, &quiz)?);
     }
+    session.say("pushing them one by one");
+    let mut waits = Vec::new();
+    for job in &jobs {
+        waits.push(pickup.measure(session, job)?);
+    }
+    Ok(Spread::of(waits.split_off(WARM_UP as usize)))
 }
 
 /// What a measurement needs.
@@ -102,7 +111,7 @@ impl Pickup {
         let list = format!("{{{PREFIX}}}:queue:free");
         let pushed_at = clock::micros_since_1970();
         self.redis.command(&["LPUSH", &list, &message])?;
-        let path = format!("/v1/jobs/{}", job.id);
+        let path = job.path();
         loop {
             session.pause()?;
             let seen = job.owner.get(&path)?;

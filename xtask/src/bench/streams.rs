@@ -5,21 +5,19 @@
 //! the benchmark cancels a job to cause an event. Times start before that
 //! request and end when a watcher has read the whole event.
 
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::BenchError;
+use super::cpu;
+use super::ground::{Build, Ground, Wanted};
 use super::spread::Spread;
+use super::users::Job;
 use super::watcher::{Watcher, first_and_last};
-use super::{BenchError, FOLDER, Job};
 use crate::demo;
 use crate::resp::Connection;
-use crate::secrets::Secrets;
 use crate::session::Session;
-use crate::stack::{Providers, Stack, StackPlan};
-use crate::state::Lock;
+use crate::stack::Stack;
 
 /// Streams opened and closed as a warm-up.
 const WARM_UP: u32 = 200;
@@ -37,34 +35,76 @@ const ENOUGH: &str = "1000000";
 /// # Errors
 /// See [`BenchError`].
 pub(super) fn run(session: &Session, streams: u32, jobs: u32) -> Result<(), BenchError> {
+    let found = measure(&Ground::take(session, Build::RELEASE)?, streams, jobs)?;
+    let between = found.first.iter().zip(&found.last).map(|(first, last)| last - first).collect();
+    let _ = write!(
+        io::stdout(),
+        "streams open: {streams} over {jobs} jobs, in {:.1} s\n\
+         ingress memory, MiB: {:.1} before, {:.1} after; KiB a stream: {:.2}\n\
+         subscriptions in Redis: {}\n\
+         event at the first watcher of a job, ms: {}\n\
+         event at the last watcher, ms:           {}\n\
+         between the two, ms:                     {}\n",
+        found.opened_within.as_secs_f64(),
+        found.before_mib,
+        found.after_mib,
+        found.kib_each(),
+        found.subscriptions,
+        Spread::of(found.first.clone()),
+        Spread::of(found.last.clone()),
+        Spread::of(between),
+    );
+    Ok(())
+}
+
+/// What was found.
+pub(super) struct Found {
+    streams: u32,
+    opened_within: Duration,
+    before_mib: f64,
+    after_mib: f64,
+    subscriptions: usize,
+    /// From a cancellation to its event at the job's first watcher, ms.
+    first: Vec<f64>,
+    /// At its last watcher.
+    pub(super) last: Vec<f64>,
+}
+
+impl Found {
+    /// The ingress's memory for each stream.
+    pub(super) fn kib_each(&self) -> f64 {
+        (self.after_mib - self.before_mib) * 1024.0 / f64::from(self.streams.max(1))
+    }
+}
+
+/// Opens the streams and cancels their jobs.
+///
+/// # Errors
+/// See [`BenchError`].
+pub(super) fn measure(ground: &Ground<'_>, streams: u32, jobs: u32) -> Result<Found, BenchError> {
     allow_open_files(u64::from(streams) + OTHER_FILES)?;
-    let folder = session.workspace.place(FOLDER);
-    let _lock = Lock::take(&folder)?;
-    let secrets = Secrets::of(&folder)?;
-    let (servers, binaries) = super::prepare(session, &folder, &secrets)?;
-    let stack = plan(&folder, &binaries, &secrets).start(session, servers)?;
+    let session = ground.session;
+    let stack = ground.stack(Wanted {
+        ingress: &[
+            ("FLOOD_PER_SECOND", "0"),
+            ("STREAMS_PER_USER", ENOUGH),
+            ("MAX_CONNECTIONS", ENOUGH),
+            ("STREAM_HEARTBEAT_SECONDS", LONG),
+            ("QUEUE_EXPIRY_SECONDS", LONG),
+        ],
+        ..Wanted::default()
+    })?;
     let quiz = demo::sample_quiz(session)?;
     let (ingress, redis) = (stack.ingress_url()?, stack.redis()?);
     let mut bench = Bench { session, stack, ingress, redis };
-    let accept = |_| Job::accept(&bench.ingress, &secrets, &quiz);
+    let accept = |_| Job::accept(&bench.ingress, &ground.secrets, &quiz);
     let jobs: Vec<Job> = (0..jobs).map(accept).collect::<Result<_, _>>()?;
     bench.open(&jobs, WARM_UP)?;
-    let before = bench.resident_kib()?;
+    let before_mib = bench.resident_mib()?;
     session.say(format_args!("opening {streams} streams over {} jobs", jobs.len()));
     let (started, watched) = (Instant::now(), bench.open(&jobs, streams)?);
-    let took = started.elapsed();
-    let after = bench.resident_kib()?;
-    let mut report = format!(
-        "streams open: {streams} over {} jobs, in {:.1} s\n\
-         ingress memory, MiB: {:.1} before, {:.1} after; KiB a stream: {:.2}\n",
-        jobs.len(),
-        took.as_secs_f64(),
-        before as f64 / 1024.0,
-        after as f64 / 1024.0,
-        (after as f64 - before as f64) / f64::from(streams.max(1)),
-    );
-    // Writing to a String cannot fail, here and below.
-    let _ = writeln!(report, "subscriptions in Redis: {}", bench.subscriptions()?);
+    let opened_within = started.elapsed();
+    let (after_mib, subscriptions) = (bench.resident_mib()?, bench.subscriptions()?);
     session.say("cancelling the jobs one by one");
     let (mut first, mut last) = (Vec::new(), Vec::new());
     for (job, mut watchers) in jobs.iter().zip(watched) {
@@ -77,34 +117,11 @@ pub(super) fn run(session: &Session, streams: u32, jobs: u32) -> Result<(), Benc
         first.push(earliest.as_secs_f64() * 1e3);
         last.push(latest.as_secs_f64() * 1e3);
     }
-    let spread = first.iter().zip(&last).map(|(first, last)| last - first).collect();
-    let _ = writeln!(report, "event at the first watcher of a job, ms: {}", Spread::of(first));
-    let _ = writeln!(report, "event at the last watcher, ms:           {}", Spread::of(last));
-    let _ = writeln!(report, "between the two, ms:                     {}", Spread::of(spread));
-    let _ = write!(io::stdout(), "{report}");
-    Ok(())
-}
-
-fn plan<'a>(folder: &'a Path, binaries: &'a Path, secrets: &'a Secrets) -> StackPlan<'a> {
-    StackPlan {
-        folder,
-        binaries,
-        secrets,
-        workers: 0,
-        providers: Providers::Simulator,
-        ingress_settings: &[
-            ("FLOOD_PER_SECOND", "0"),
-            ("STREAMS_PER_USER", ENOUGH),
-            ("MAX_CONNECTIONS", ENOUGH),
-            ("STREAM_HEARTBEAT_SECONDS", LONG),
-            ("QUEUE_EXPIRY_SECONDS", LONG),
-        ],
-        worker_settings: &[],
-    }
+    Ok(Found { streams, opened_within, before_mib, after_mib, subscriptions, first, last })
 }
 
 /// Raises the limit of open files of this program and its children.
-fn allow_open_files(needed: u64) -> Result<(), BenchError> {
+pub(super) fn allow_open_files(needed: u64) -> Result<(), BenchError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= needed) {
@@ -134,7 +151,7 @@ struct Bench<'a> {
 impl Job {
     /// Cancels it on a separate thread, so that the watchers do not wait for the answer.
     fn cancel(&self) -> std::thread::JoinHandle<Result<(), BenchError>> {
-        let (owner, path) = (self.owner.clone(), format!("/v1/jobs/{}", self.id));
+        let (owner, path) = (self.owner.clone(), self.path());
         std::thread::spawn(move || Ok(owner.delete(&path).map(drop)?))
     }
 }
@@ -161,11 +178,9 @@ impl Bench<'_> {
     }
 
     /// The resident memory of the ingress.
-    fn resident_kib(&self) -> Result<u64, BenchError> {
-        let pid = self.stack.ingress_pid().to_string();
-        let shown = Command::new("ps").args(["-o", "rss=", "-p", &pid]).output()?;
-        let shown = String::from_utf8_lossy(&shown.stdout).trim().to_owned();
-        shown.parse().map_err(|_| measurement(&format!("ps shows no memory: {shown:?}")))
+    fn resident_mib(&self) -> Result<f64, BenchError> {
+        let resident = cpu::resident_mib(self.stack.ingress_pid());
+        resident.map(|(now, _)| now).ok_or_else(|| measurement("this system shows no memory"))
     }
 
     /// The number of Redis connections with a subscription.

@@ -6,31 +6,23 @@
 //! from Postgres afterwards, with its timestamps.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::spread::Spread;
-use super::volley::Volley;
-use super::{BenchError, FOLDER};
+use super::BenchError;
+use super::ground::{Build, Ground, Wanted};
+use super::load::{Load, Outcome, Pace, Request};
 use crate::clock;
 use crate::psql::Psql;
-use crate::secrets::Secrets;
 use crate::session::Session;
-use crate::stack::{Providers, StackPlan};
-use crate::state::Lock;
+use crate::stack::Stack;
 use crate::token::hmac_sha256;
 
 /// The events of one customer.
 const EACH: u32 = 5;
 /// The paid period, seconds.
 const MONTH: u64 = 30 * 86_400;
-
-/// The parts, in the order they are sent; the first is a warm-up.
-const PARTS: [&str; 3] = [WARM_UP, STEADY, "burst"];
-const WARM_UP: &str = "warm-up";
-const STEADY: &str = "steady";
 
 /// The settings of the measurement.
 #[derive(clap::Args)]
@@ -52,73 +44,122 @@ impl Webhooks {
     /// # Errors
     /// See [`BenchError`].
     pub(super) fn run(&self, session: &Session) -> Result<(), BenchError> {
-        let folder = session.workspace.place(FOLDER);
-        let _lock = Lock::take(&folder)?;
-        let secrets = Secrets::of(&folder)?;
-        let (servers, binaries) = super::prepare(session, &folder, &secrets)?;
-        let programs = &servers.programs.postgres.folder;
-        let truth = Truth(Psql::new(programs, servers.postgres.port, &secrets.passwords.postgres));
-        let stack = plan(&folder, &binaries, &secrets).start(session, servers)?;
-        let url = stack.ingress_url()?;
-        for part in PARTS {
-            let events = if part == WARM_UP { self.events / 10 } else { self.events };
-            let rate = (part == STEADY).then_some(self.rate);
-            truth.add_users(part, events / EACH + 1)?;
-            session.say(format_args!("{part}: {events} events"));
-            let volley = Volley {
-                url: &url,
-                path: "/api/stripe/webhook",
-                connections: usize::from(self.connections),
-                gap: rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate),
-                count: events,
-                request: &|number| delivery(&secrets.stripe_webhook, part, number),
+        let ground = Ground::take(session, Build::RELEASE)?;
+        let sender = Sender::start(&ground, usize::from(self.connections))?;
+        sender.deliver(self.events / 10, None)?;
+        for rate in [Some(self.rate), None] {
+            let found = sender.deliver(self.events, rate)?;
+            let outcome = &found.outcome;
+            let (what, times) = match rate {
+                Some(rate) => {
+                    (format!("steady, {rate}/s; acknowledged after being due"), &outcome.since_due)
+                }
+                None => (
+                    "burst, all due at once; acknowledged after being sent".to_owned(),
+                    &outcome.times,
+                ),
             };
-            let flown = volley.fly()?;
-            let applied = truth.when_applied(session, part, events)?;
-            if part != WARM_UP {
-                let what = match rate {
-                    Some(rate) => format!("steady, {rate}/s; acknowledged after being due"),
-                    None => "burst, all due at once; acknowledged after being sent".to_owned(),
-                };
-                let times = if rate.is_some() { flown.since_due } else { flown.since_sent };
-                let _ = writeln!(
-                    std::io::stdout(),
-                    "{what}, ms: {}\n  {} connections; {events} acknowledged within {:.1} s, {:.0}/s\n  {applied}",
-                    Spread::of(times),
-                    self.connections,
-                    flown.seconds,
-                    f64::from(events) / flown.seconds,
-                );
-            }
+            let _ = writeln!(
+                std::io::stdout(),
+                "{what}, ms: {times}\n  {} connections; {} acknowledged within {:.1} s, {:.0}/s\n  {}",
+                self.connections,
+                outcome.answers,
+                outcome.seconds,
+                outcome.per_second,
+                found.applied,
+            );
         }
         Ok(())
     }
 }
 
-fn plan<'a>(folder: &'a Path, binaries: &'a Path, secrets: &'a Secrets) -> StackPlan<'a> {
-    StackPlan {
-        folder,
-        binaries,
-        secrets,
-        workers: 1,
-        providers: Providers::Simulator,
-        ingress_settings: &[],
-        worker_settings: &[],
+/// Sends Stripe's events to the ingress of a stack with one worker.
+pub(super) struct Sender<'a> {
+    session: &'a Session,
+    secret: &'a str,
+    stack: Stack,
+    truth: Truth,
+    connections: usize,
+    /// The number of the next delivery; the first two digits of its users' ids.
+    part: std::cell::Cell<u32>,
+}
+
+/// What became of a delivery.
+pub(super) struct Delivered {
+    /// The answers to the requests.
+    pub(super) outcome: Outcome,
+    /// What Postgres says of the events, in words.
+    applied: String,
+}
+
+impl<'a> Sender<'a> {
+    /// Starts the stack.
+    ///
+    /// # Errors
+    /// A part of it does not start.
+    pub(super) fn start(ground: &'a Ground<'_>, connections: usize) -> Result<Self, BenchError> {
+        let stack = ground.stack(Wanted { workers: 1, ..Wanted::default() })?;
+        let (truth, secret) = (Truth(stack.psql()), &ground.secrets.stripe_webhook);
+        let part = std::cell::Cell::new(0);
+        Ok(Self { session: ground.session, secret, stack, truth, connections, part })
+    }
+
+    /// Its stack.
+    pub(super) fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// Delivers that many events, at a rate per second or all at once, and waits until they
+    /// are applied.
+    ///
+    /// # Errors
+    /// One was not acknowledged, or not applied.
+    pub(super) fn deliver(&self, events: u32, rate: Option<u32>) -> Result<Delivered, BenchError> {
+        let part = self.part.get();
+        self.part.set(part + 1);
+        self.truth.add_users(part, events / EACH + 1)?;
+        self.session.say(match rate {
+            Some(rate) => format!("{events} events, {rate} per second"),
+            None => format!("{events} events at once"),
+        });
+        let now = clock::seconds_since_1970();
+        let requests: Vec<_> = (0..events)
+            .map(|number| {
+                delivery(
+                    self.secret,
+                    now + u64::from(number / rate.unwrap_or(u32::MAX)),
+                    part,
+                    number,
+                )
+            })
+            .collect();
+        let gap = rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate);
+        let load = Load {
+            url: &self.stack.ingress_url()?,
+            connections: self.connections,
+            pace: Pace::Fixed { gap, count: requests.len() },
+            requests: &requests,
+            first: 0,
+        };
+        let outcome = load.run()?;
+        outcome.all(200)?;
+        let applied = self.truth.when_applied(self.session, part, events)?;
+        Ok(Delivered { outcome, applied })
     }
 }
 
-/// The headers and the body of delivery `number`.
-fn delivery(secret: &str, part: &str, number: u32) -> (String, String) {
+/// Delivery `number`, signed at `time`.
+fn delivery(secret: &str, time: u64, part: u32, number: u32) -> Request {
     let body = event(part, number).to_string();
-    let now = clock::seconds_since_1970();
-    let mac = hmac_sha256(secret.as_bytes(), format!("{now}.{body}").as_bytes());
+    let mac = hmac_sha256(secret.as_bytes(), format!("{time}.{body}").as_bytes());
     let signature: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-    (format!("stripe-signature: t={now},v1={signature}\r\n"), body)
+    let headers = format!("stripe-signature: t={time},v1={signature}\r\n");
+    Request::new("POST /api/stripe/webhook", &headers, Some(&body))
 }
 
 /// The customers alternate, so that the events of each arrive in order and seldom right
 /// after each other.
-fn event(part: &str, number: u32) -> Value {
+fn event(part: u32, number: u32) -> Value {
     let (customer, step) = (number / EACH, number % EACH);
     let (id, user) = (format!("{part}_{customer}"), user(part, customer));
     let made_at = clock::seconds_since_1970() / 3600 * 3600 - 3600 + u64::from(step) * 60;
@@ -151,20 +192,15 @@ fn event(part: &str, number: u32) -> Value {
 }
 
 /// The user of a customer; [`Truth::add_users`] creates the same ids.
-fn user(part: &str, customer: u32) -> String {
-    format!("{:08x}-0000-4000-8000-{customer:012x}", number_of(part))
-}
-
-fn number_of(part: &str) -> usize {
-    PARTS.iter().position(|other| *other == part).unwrap_or(PARTS.len())
+fn user(part: u32, customer: u32) -> String {
+    format!("{part:08x}-0000-4000-8000-{customer:012x}")
 }
 
 /// Postgres, read through psql.
 struct Truth(Psql);
 
 impl Truth {
-    fn add_users(&self, part: &str, count: u32) -> Result<(), BenchError> {
-        let part = number_of(part);
+    fn add_users(&self, part: u32, count: u32) -> Result<(), BenchError> {
         self.0.run(&format!(
             "insert into public.profiles (id, email)
              select id::uuid, id || '@example.test' from (
@@ -178,7 +214,7 @@ impl Truth {
     fn when_applied(
         &self,
         session: &Session,
-        part: &str,
+        part: u32,
         events: u32,
     ) -> Result<String, BenchError> {
         let of = format!("from regimen.stripe_events where starts_with(id, 'evt_{part}_')");
@@ -219,10 +255,10 @@ mod tests {
 
     #[test]
     fn a_customer_has_five_events_in_their_order() {
-        let made_at = |number| event("burst", number)["created"].as_u64().unwrap();
+        let made_at = |number| event(2, number)["created"].as_u64().unwrap();
         assert!((0..4).all(|step| made_at(step) < made_at(step + 1)));
-        assert_eq!(event("burst", 4)["data"]["object"]["customer"], "cus_burst_0");
-        assert_eq!(event("burst", 5)["data"]["object"]["customer"], "cus_burst_1");
-        assert_eq!(user("burst", 26), "00000002-0000-4000-8000-00000000001a");
+        assert_eq!(event(2, 4)["data"]["object"]["customer"], "cus_2_0");
+        assert_eq!(event(2, 5)["data"]["object"]["customer"], "cus_2_1");
+        assert_eq!(user(2, 26), "00000002-0000-4000-8000-00000000001a");
     }
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use super::{SuiteError, node};
+use super::SuiteError;
 use crate::clock;
+use crate::node;
 use crate::place::Place;
 use crate::provision;
 use crate::token::Claims;
@@ -46,7 +47,7 @@ const MONEY: &str = r#"
 /// It found a problem, or could not run.
 pub(super) fn run(place: &Place<'_>) -> Result<(), SuiteError> {
     let folder = place.file(FOLDER);
-    node::install(place, &folder)?;
+    node::install(place.session, &folder)?;
     let chromium = provision::chromium(place.session)?;
     let (stack, secrets) = place.stack(&[("MONTHLY_QUOTA", "off")], &[])?;
     stack.psql().run(JOBS)?;

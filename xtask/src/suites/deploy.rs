@@ -1,7 +1,8 @@
 //! Checks the files of deployment with the tools they are for: `deploy/checks/check.py`
 //! runs hadolint, helm, kubectl and the published schemas on them.
 
-use super::{SuiteError, node};
+use super::SuiteError;
+use crate::node;
 use crate::place::Place;
 use crate::python::Venv;
 use regimen_devtools::process::{Output, Process};
@@ -16,7 +17,7 @@ const FOLDER: &str = "deploy/checks";
 pub(super) fn run(place: &Place<'_>) -> Result<(), SuiteError> {
     let folder = place.file(FOLDER);
     let venv = Venv::of(place.session, "deploy", &folder.join("requirements.txt"))?;
-    node::install(place, &folder)?;
+    node::install(place.session, &folder)?;
     let failed = |source| SuiteError::Folder { path: place.folder.to_owned(), source };
     std::fs::create_dir_all(place.folder).map_err(failed)?;
     let mut command = venv.program("python");

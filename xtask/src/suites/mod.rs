@@ -8,7 +8,6 @@
 mod console;
 mod deploy;
 mod monitoring;
-mod node;
 mod samples;
 mod schemathesis;
 mod typescript;
@@ -19,6 +18,7 @@ use crate::chaos::{self, ChaosError};
 use crate::demo::DemoError;
 use crate::http::HttpError;
 use crate::load::{self, LoadError};
+use crate::node::NodeError;
 use crate::place::{Place, PlaceError};
 use crate::provision::{MonitoringError, Programs, ProvisionError};
 use crate::psql::PsqlError;
@@ -56,7 +56,10 @@ pub(crate) enum SuiteError {
     /// Its packages are missing.
     #[error(transparent)]
     Venv(#[from] VenvError),
-    /// Its language is missing.
+    /// Its npm packages are missing.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// A program that it needs is missing.
     #[error(transparent)]
     Lacks(Unavailable),
     /// Its tools are missing.
@@ -122,6 +125,7 @@ impl SuiteError {
         match self {
             Self::Venv(VenvError::Unavailable(lack))
             | Self::Load(LoadError::Venv(VenvError::Unavailable(lack)))
+            | Self::Node(NodeError::Unavailable(lack))
             | Self::Lacks(lack) => Some(lack.to_string()),
             Self::Tools(error) if error.is_lack() => Some(error.to_string()),
             Self::Browser(

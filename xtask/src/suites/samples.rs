@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{SuiteError, node};
+use super::SuiteError;
 use crate::clock;
 use crate::demo;
 use crate::http::{Client, HttpError};
+use crate::node;
 use crate::place::Place;
 use crate::python::{Unavailable, Venv};
 use crate::token::Claims;
@@ -170,7 +171,7 @@ pub(super) fn curl(place: &Place<'_>) -> Result<(), SuiteError> {
 /// One fails, or Node is missing.
 pub(super) fn typescript(place: &Place<'_>) -> Result<(), SuiteError> {
     let folder = place.file(CLIENT);
-    node::install(place, &folder)?;
+    node::install(place.session, &folder)?;
     run(place, "TypeScript", &|file| {
         let mut command = Command::new("node");
         command.arg(folder.join("samples/run.mjs")).arg(file);

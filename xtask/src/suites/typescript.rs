@@ -3,8 +3,9 @@
 
 use uuid::Uuid;
 
-use super::{SuiteError, node};
+use super::SuiteError;
 use crate::clock;
+use crate::node;
 use crate::place::Place;
 use crate::token::Claims;
 use regimen_devtools::process::{Output, Process};
@@ -21,7 +22,7 @@ const TOKEN_LIFE: u64 = 3600;
 /// It found a problem, or could not run.
 pub(super) fn run(place: &Place<'_>) -> Result<(), SuiteError> {
     let folder = place.file(FOLDER);
-    node::install(place, &folder)?;
+    node::install(place.session, &folder)?;
     let (stack, secrets) = place.stack(&[], &[])?;
     let token = |user: u128| {
         let user = Uuid::from_u128(0x6f1c_2a34_0000_4000_8000_0000_7e57_0000 + user);

@@ -1,0 +1,60 @@
+//! Reads of a job by its owner over 256 connections: with its content, and unchanged.
+
+use super::{BARE_UNCHANGED, POLL, Parts, UNCHANGED};
+use crate::bench::BenchError;
+use crate::bench::accept::{processes, reading};
+use crate::bench::all::Run;
+use crate::bench::all::peers::{BARE, Kind, Role};
+use crate::bench::ground::{UNREACHED, Wanted};
+use crate::bench::load::Request;
+use crate::bench::results::Scene;
+use crate::bench::subject::Subject;
+use crate::bench::users::{Job, Users};
+
+const CONNECTIONS: usize = 256;
+const ROLES: [Role; 5] = [
+    Role::server(Kind::Node),
+    Role::gate(Kind::Node),
+    Role::server(Kind::Arq),
+    Role::gate(Kind::Arq),
+    Role::server(Kind::Bare),
+];
+
+pub(super) fn measure(run: &Run<'_>) -> Result<Parts, BenchError> {
+    let session = run.ground.session;
+    let stack = run.ground.stack(Wanted { ingress: &UNREACHED, ..Wanted::default() })?;
+    let ingress = stack.ingress_url()?;
+    let users = Users::new(&run.ground, 1)?;
+    let job = Job::accept(&ingress, &run.ground.secrets, users.quiz())?;
+    let unchanged = vec![job.read_if_changed()?];
+    let mut subjects = vec![
+        reading(&stack, &job)?,
+        Subject::new(UNCHANGED, &ingress, unchanged, 304, processes(&stack)),
+    ];
+    let mut scene = Scene::default();
+    let peers = run.peers.start(&run.ground, &stack, &ROLES, &mut scene.notes)?;
+    for peer in &peers {
+        if peer.role().kind == Kind::Bare {
+            let known = "if-none-match: \"1\"\r\n";
+            for (name, headers, status) in [(BARE, "", 200), (BARE_UNCHANGED, known, 304)] {
+                let request = Request::new("GET /job", headers, None);
+                let (url, processes) = (peer.url()?, peer.processes());
+                subjects.push(Subject::new(name, &url, vec![request], status, processes));
+            }
+        } else {
+            subjects.push(peer.reading(&users)?);
+        }
+    }
+    for subject in &subjects {
+        session.say(format_args!("warming up {}", subject.name));
+        subject.flat_out(8, run.time / 4)?;
+    }
+    for round in 1..=run.rounds {
+        session.say(format_args!("round {round}"));
+        for subject in &subjects {
+            session.check()?;
+            scene.of(subject.name).add(subject.flat_out(CONNECTIONS, run.time)?);
+        }
+    }
+    Ok(vec![(POLL, scene)])
+}
