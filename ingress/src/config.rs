@@ -94,6 +94,8 @@ pub struct ConsoleConfig {
     pub daily_budget_usd: Option<f64>,
     /// `CONSOLE_TRACE_URL`: the page of a trace, with `{trace_id}` in place of its id.
     pub trace_url: Option<String>,
+    /// `CONSOLE_SENTRY_URL`: the same of what Sentry has about a trace.
+    pub sentry_url: Option<String>,
 }
 
 /// Where operators' passwords are checked.
@@ -131,18 +133,24 @@ impl ConsoleConfig {
             let found = "is on: whoever reaches this process has plans made, which costs money";
             env.warn("DEMO", found, "unset it where the budget is not for everybody");
         }
-        let trace_url = env.text("CONSOLE_TRACE_URL");
-        if let Some(url) = &trace_url
-            && !(url.contains(TRACE_ID) && url.replace(TRACE_ID, "0").parse::<Url>().is_ok())
-        {
-            env.error("CONSOLE_TRACE_URL", "must be a web address with {trace_id} in it");
-        }
+        let mut link = |name: &'static str| {
+            let link = env.text(name);
+            let is_fit = |url: &String| {
+                url.contains(TRACE_ID) && url.replace(TRACE_ID, "0").parse::<Url>().is_ok()
+            };
+            if link.as_ref().is_some_and(|url| !is_fit(url)) {
+                env.error(name, "must be a web address with {trace_id} in it");
+            }
+            link
+        };
+        let (trace_url, sentry_url) = (link("CONSOLE_TRACE_URL"), link("CONSOLE_SENTRY_URL"));
         Self {
             on,
             demo,
             supabase: url.zip(anon_key).map(|(url, anon_key)| SupabaseConfig { url, anon_key }),
             daily_budget_usd: env.optional("BUDGET_DAILY_USD").filter(|usd: &f64| *usd >= 0.0),
             trace_url,
+            sentry_url,
         }
     }
 }

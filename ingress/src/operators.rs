@@ -7,7 +7,7 @@ use regimen_common::db::billing::events::{self, Replayed};
 use regimen_common::db::erasure::{self, Deletion};
 use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Retried};
 use regimen_common::db::pauses::{self, Pausable};
-use regimen_common::db::{accounts, dead, generations};
+use regimen_common::db::{accounts, dead, generations, models, test_calls};
 use regimen_common::dispatch::List;
 use regimen_common::dispatch::notices::JobNotice;
 use regimen_common::job::{JobEventKind, JobState};
@@ -121,6 +121,35 @@ pub fn known_provider(name: &str) -> Result<&'static str, ApiError> {
     known
         .map(ProviderName::as_str)
         .map_err(|_| ApiError::NotFound(format!("a provider is one of {}", ProviderName::list())))
+}
+
+/// Has a worker call a model once, to see whether it answers.
+///
+/// # Errors
+/// 409 when no live worker is configured with the model, or another such call is under
+/// way.
+pub async fn test_call(
+    state: &AppState,
+    by: &Operator,
+    provider: &str,
+    model: &str,
+) -> Result<(), ApiError> {
+    let mut client = state.db.get().await?;
+    let tx = client.transaction().await?;
+    let in_use = models::in_use(&tx).await?;
+    if !in_use.iter().any(|one| one.provider == provider && one.model == model) {
+        return Err(ApiError::Conflict(format!(
+            "no live worker is configured with model {model} of {provider}, so none can call it"
+        )));
+    }
+    let Some(id) = test_calls::ask(&tx, provider, model, &by.actor).await? else {
+        return Err(ApiError::Conflict(
+            "another test call is under way; it ends within a minute".to_owned(),
+        ));
+    };
+    by.record(&tx, "test_call", &format!("{provider}:{model}"), json!({ "id": id })).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Has a stored Stripe event applied again; its state before.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use regimen_common::config::{ConfigErrors, Env, Environment};
+use regimen_common::config::{ConfigErrors, Env, Environment, Setting};
 use regimen_common::db::jobs::ClaimPolicy;
 use regimen_common::db::url_from_env;
 use regimen_common::dispatch::Weights;
@@ -72,6 +72,8 @@ pub struct WorkerConfig {
     /// `ASK_UNKNOWN_WORDS`: whether a model is asked what words about food mean that no
     /// table knows.
     pub ask_unknown_words: bool,
+    /// Every setting as operators may see it.
+    pub settings: Vec<Setting>,
 }
 
 impl WorkerConfig {
@@ -123,7 +125,9 @@ impl WorkerConfig {
             catalogue: Catalogue::from_env(env)?,
             budgets: BudgetConfig::from_env(env),
             ask_unknown_words: env.flag("ASK_UNKNOWN_WORDS", true),
+            settings: Vec::new(),
         };
+        let config = Self { settings: env.settings(), ..config };
         Some(Self { database_url: database_url?, redis_url: redis_url?, ..config })
     }
 }

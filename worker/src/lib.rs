@@ -116,6 +116,7 @@ fn presence(deps: &Deps) -> heartbeat::Presence {
             pid: std::process::id().cast_signed(),
             slots: number(deps.config.slots),
         },
+        settings: deps.config.settings.clone(),
         drain: deps.shutdown.drain.clone(),
         end: deps.cancellation.clone(),
     }

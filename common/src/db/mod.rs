@@ -29,6 +29,7 @@ pub mod report;
 pub mod retention;
 pub mod spend;
 pub mod stats;
+pub mod test_calls;
 mod url;
 pub mod usage;
 pub mod workers;

@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tokio_postgres::types::Json;
 
 use super::{DbError, GenericClient, elapsed};
+use crate::config::Setting;
 
 /// Silent for so long, a worker counts as gone.
 const GONE: Duration = Duration::from_secs(60);
+/// Characters of a setting that are kept: one is a whole catalogue.
+const MOST_SHOWN: usize = 200;
 
 /// What a worker says of itself.
 #[derive(Debug, Clone)]
@@ -25,7 +30,7 @@ pub struct SignOfLife {
 }
 
 /// Renews a worker's row, and clears away those of workers that have been gone for an
-/// hour.
+/// hour. True when the row lacks the worker's settings: [`describe`] adds them.
 ///
 /// # Errors
 /// Postgres failed; the next one says the same.
@@ -34,7 +39,7 @@ pub async fn seen(
     sign: &SignOfLife,
     held: usize,
     draining: bool,
-) -> Result<(), DbError> {
+) -> Result<bool, DbError> {
     let statement = client
         .prepare_cached(
             "-- sign of life
@@ -45,13 +50,79 @@ pub async fn seen(
                  (worker_id, version, host, pid, slots, held, draining)
              values ($1, $2, $3, $4, $5, $6, $7)
              on conflict (worker_id) do update
-             set seen_at = now(), held = excluded.held, draining = excluded.draining",
+             set seen_at = now(), held = excluded.held, draining = excluded.draining
+             returning settings is null as bare",
         )
         .await?;
     let held = i32::try_from(held).unwrap_or(i32::MAX);
     let SignOfLife { worker_id, version, host, pid, slots } = sign;
-    client.execute(&statement, &[worker_id, version, host, pid, slots, &held, &draining]).await?;
+    let row = client
+        .query_one(&statement, &[worker_id, version, host, pid, slots, &held, &draining])
+        .await?;
+    Ok(row.try_get("bare")?)
+}
+
+/// Writes a worker's settings into its row, as operators may see them.
+///
+/// # Errors
+/// Postgres failed; the next sign of life says so.
+pub async fn describe(
+    client: &impl GenericClient,
+    worker_id: &str,
+    settings: &[Setting],
+) -> Result<(), DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- settings of worker
+             update regimen.workers set settings = $2 where worker_id = $1",
+        )
+        .await?;
+    let settings: Vec<Value> = settings
+        .iter()
+        .map(|Setting { name, source, shown }| {
+            let shown: String = shown.chars().take(MOST_SHOWN).collect();
+            json!({ "name": name, "source": source, "shown": shown })
+        })
+        .collect();
+    client.execute(&statement, &[&worker_id, &Json(settings)]).await?;
     Ok(())
+}
+
+/// A setting of a worker: its name, where its value comes from, and the value where it is
+/// no secret.
+pub type ShownSetting = (String, String, String);
+
+/// The settings of the workers that live; workers with the same ones together.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn settings(
+    client: &impl GenericClient,
+) -> Result<Vec<(Vec<String>, Vec<ShownSetting>)>, DbError> {
+    let statement = client
+        .prepare_cached(
+            "-- settings of workers
+             select array_agg(worker_id order by worker_id) as workers, settings
+             from (
+                 select worker_id, settings from regimen.workers
+                 where seen_at > now() - make_interval(secs => $1) and settings is not null
+                 order by seen_at desc limit 1000) w
+             group by settings order by min(worker_id)",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&GONE.as_secs_f64()]).await?;
+    rows.iter()
+        .map(|row| {
+            let Json(settings): Json<Vec<Value>> = row.try_get("settings")?;
+            let text = |one: &Value, name: &str| {
+                one.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            let settings = settings
+                .iter()
+                .map(|one| (text(one, "name"), text(one, "source"), text(one, "shown")));
+            Ok((row.try_get("workers")?, settings.collect()))
+        })
+        .collect()
 }
 
 /// Takes a worker's row away: it ends.
@@ -122,7 +193,8 @@ pub async fn all(client: &impl GenericClient) -> Result<Vec<Worker>, DbError> {
                      order by lease_expires_at) j
                  group by worker_id
              )
-             select w.*, extract(epoch from now() - w.seen_at)::float8 as silent,
+             select w.worker_id, w.version, w.host, w.pid, w.slots, w.started_at, w.seen_at, w.held,
+                 w.draining, extract(epoch from now() - w.seen_at)::float8 as silent,
                  coalesce((select running from held where held.worker_id = w.worker_id), 0)
                      as running
              from regimen.workers w order by w.started_at, w.worker_id",

@@ -42,6 +42,7 @@ enum Action {
     Cancel(Uuid),
     Pause(Pausable, String),
     Resume(Pausable, String),
+    TestCall(&'static str, String),
     ReplayEvent(String),
     ShowPayload(String),
     Assign(String, Uuid),
@@ -93,6 +94,10 @@ impl Action {
             "cancel" => Self::Cancel(id("job")?),
             "pause" => pausable().map(|(what, name)| Self::Pause(what, name))?,
             "resume" => pausable().map(|(what, name)| Self::Resume(what, name))?,
+            "test-call" => {
+                let provider = operators::known_provider(&name("provider")?)?;
+                Self::TestCall(provider, name("model")?)
+            }
             "replay-event" => Self::ReplayEvent(name("event")?),
             "show-payload" => Self::ShowPayload(name("event")?),
             "assign" => {
@@ -129,7 +134,7 @@ impl Action {
     fn part(&self) -> &'static str {
         match self {
             Self::Retry(_) | Self::Cancel(_) | Self::ShowReply(..) => "/console/jobs",
-            Self::Pause(..) | Self::Resume(..) => "/console/queues",
+            Self::Pause(..) | Self::Resume(..) | Self::TestCall(..) => "/console/queues",
             Self::ReplayEvent(_) | Self::ReplayCallback(_) | Self::ReplayMail(_) => "/console/dead",
             Self::ShowPayload(_) | Self::Assign(..) => "/console/money",
             Self::Revoke(_) | Self::MakeLink(..) => "/console/audit",
@@ -193,6 +198,13 @@ impl Action {
                 },
                 "Resume it",
                 false,
+            ),
+            Self::TestCall(provider, model) => words(
+                format!("Call {model} of {provider} once"),
+                "A worker asks it for one small answer, also while it is paused or fails. The call \
+                 costs money, a fraction of what a plan costs.",
+                "Make the call",
+                true,
             ),
             Self::ReplayEvent(id) => words(
                 format!("Apply Stripe event {id} again"),
@@ -302,6 +314,10 @@ impl Action {
             Self::Resume(what, name) => {
                 operators::set_pause(state, by, *what, name, false).await?;
                 to("/console/queues?done=resumed".to_owned())
+            }
+            Self::TestCall(provider, model) => {
+                operators::test_call(state, by, provider, model).await?;
+                to("/console/queues?done=tested".to_owned())
             }
             Self::ReplayEvent(id) => {
                 operators::replay_event(state, by, id).await?;
@@ -485,6 +501,8 @@ mod tests {
             "do=give&user=00000000-0000-0000-0000-000000000007&number=-1",
             "do=make-link&role=owner&as=ana",
             "do=make-link&role=viewer",
+            "do=test-call&provider=openai",
+            "do=test-call&provider=evil&model=x",
             "do=assign&customer=cus_1",
             "do=assign&customer=cus/../1&user=00000000-0000-0000-0000-000000000007",
         ] {

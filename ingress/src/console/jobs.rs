@@ -14,6 +14,7 @@ use regimen_common::db::jobs::{
     self, AttemptRow, Details, Found, HistoryLine, Listed, OperatorFilter,
 };
 use regimen_common::job::{FailureCode, JobClass, JobState, PlanKind};
+use regimen_common::nutrition::Nutrition;
 use regimen_common::provider::ProviderName;
 use serde_json::Value;
 use uuid::Uuid;
@@ -23,6 +24,7 @@ use super::form::Form;
 use super::limit::{Limit, limited};
 use super::live;
 use super::page::{Frame, at, html, short, took, usd};
+use super::plan::{MealView, WorkoutView};
 use super::session::Session;
 use crate::error::ApiError;
 use crate::extract::{Id, is_plain};
@@ -369,13 +371,17 @@ struct JobLive {
     user: Uuid,
     retried_as: Option<Uuid>,
     retry_of: Option<Uuid>,
-    trace_url: Option<String>,
+    /// Name and address of what other services know about it.
+    links: Vec<(&'static str, String)>,
     can_retry: bool,
     can_cancel: bool,
     /// The reason in words, for admins.
     error: String,
     moments: Vec<Moment>,
     attempts: Vec<Attempt>,
+    /// The plan as its reader sees it, for admins.
+    meal: Option<MealView>,
+    workout: Option<WorkoutView>,
     /// The plan as JSON, for admins.
     plan: Option<String>,
     /// Cautions and warnings, for admins.
@@ -394,6 +400,8 @@ async fn read(state: &AppState, session: &Session, id: Uuid) -> Result<JobLive, 
     let client = state.db.get().await?;
     let details = jobs::details(&client, &[id]).await?.remove(&id).ok_or_else(|| no_job(id))?;
     let traces = jobs::traces(&client, id).await?;
+    let targets = jobs::targets(&client, &[id]).await?.remove(&id);
+    let targets: Option<Nutrition> = targets.and_then(|found| serde_json::from_value(found).ok());
     let events = jobs::histories(&client, &[(id, 0)]).await?.remove(&(id, 0)).unwrap_or_default();
     drop(client);
     let (now, row, is_admin) = (state.clock.now(), &details.row, session.is_admin());
@@ -425,6 +433,15 @@ async fn read(state: &AppState, session: &Session, id: Uuid) -> Result<JobLive, 
             .map(|callback| format!("{} after {} tries", callback.state, callback.attempts)),
     );
     let trace = traces.trace_context.as_deref().and_then(trace_id);
+    let console = &state.config.console;
+    let links = [("Trace", &console.trace_url), ("Sentry", &console.sentry_url)];
+    let link = |(name, url): (&'static str, &Option<String>)| {
+        Some((name, url.as_ref()?.replace("{trace_id}", trace?)))
+    };
+    let links = links.into_iter().filter_map(link).collect();
+    let json = details.plan.as_ref().filter(|_| is_admin);
+    let json: Option<Value> = json.and_then(|plan| serde_json::from_str(plan.get()).ok());
+    let (meal, workout) = views(row.kind, json.as_ref(), targets.as_ref());
     Ok(JobLive {
         is_admin,
         id,
@@ -433,9 +450,7 @@ async fn read(state: &AppState, session: &Session, id: Uuid) -> Result<JobLive, 
         user: row.user_id,
         retried_as: traces.retried_as,
         retry_of: traces.retry_of,
-        trace_url: trace
-            .zip(state.config.console.trace_url.as_ref())
-            .map(|(id, url)| url.replace("{trace_id}", id)),
+        links,
         can_retry: is_admin
             && matches!(row.state, JobState::Failed | JobState::Expired)
             && traces.retried_as.is_none(),
@@ -443,7 +458,9 @@ async fn read(state: &AppState, session: &Session, id: Uuid) -> Result<JobLive, 
         error: row.error_detail.clone().filter(|_| is_admin).unwrap_or_default(),
         moments: moments(&events),
         attempts: details.attempts.iter().map(|attempt| Attempt::of(attempt, now)).collect(),
-        plan: details.plan.as_ref().filter(|_| is_admin).map(|plan| pretty(plan.get())),
+        meal,
+        workout,
+        plan: json.as_ref().map(pretty),
         remarks: if is_admin { remarks(&details) } else { Vec::new() },
         facts,
     })
@@ -460,10 +477,21 @@ fn trace_id(context: &str) -> Option<&str> {
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
-fn pretty(json: &str) -> String {
-    let value: Option<Value> = serde_json::from_str(json).ok();
-    let pretty = value.and_then(|value| serde_json::to_string_pretty(&value).ok());
-    short(&pretty.unwrap_or_else(|| json.to_owned()), 40_000)
+/// The plan as its reader sees it.
+fn views(
+    kind: PlanKind,
+    json: Option<&Value>,
+    targets: Option<&Nutrition>,
+) -> (Option<MealView>, Option<WorkoutView>) {
+    match (kind, json) {
+        (PlanKind::Meal, Some(json)) => (Some(MealView::of(json, targets)), None),
+        (PlanKind::Workout, Some(json)) => (None, Some(WorkoutView::of(json))),
+        (_, None) => (None, None),
+    }
+}
+
+fn pretty(json: &Value) -> String {
+    short(&serde_json::to_string_pretty(json).unwrap_or_default(), 40_000)
 }
 
 /// The texts of what is in the lists of cautions and warnings.
@@ -480,7 +508,7 @@ async fn show(
     RawQuery(query): RawQuery,
 ) -> Answer {
     let form = Form::read(query.unwrap_or_default().as_bytes());
-    let live = read(&state, &session, id).await?;
+    let live = Box::pin(read(&state, &session, id)).await?;
     let frame = Frame::within(PART, format!("Job {id}"), &session).after(form.get("done"));
     Ok(html(JobPage { frame, id, live }.render()?).into_response())
 }
@@ -488,12 +516,12 @@ async fn show(
 /// The part of the page that changes, each time it does.
 async fn watch(State(state): State<AppState>, session: Session, Id(id): Id) -> Answer<Response> {
     let watcher = state.watching.changes.job(id);
-    read(&state, &session, id).await?;
+    Box::pin(read(&state, &session, id)).await?;
     let source = (state.clone(), session.clone());
     live::stream(&state, session.id, live::Rhythm::Jobs(vec![watcher]), move || {
         let (state, session) = source.clone();
         async move {
-            let live = read(&state, &session, id).await?;
+            let live = Box::pin(read(&state, &session, id)).await?;
             let is_over = JobState::NAMES
                 .iter()
                 .zip(JobState::ALL)

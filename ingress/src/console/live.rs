@@ -113,7 +113,9 @@ where
                 let left = self.until.saturating_duration_since(Instant::now());
                 timeout(left, self.rhythm.next()).await.ok()?;
             }
-            let frame = within(StatementLimits::REQUEST.usual, (self.render)()).await.ok()?;
+            // On the heap: what a page reads makes a large future, and streams nest.
+            let render = Box::pin((self.render)());
+            let frame = within(StatementLimits::REQUEST.usual, render).await.ok()?;
             self.is_over = frame.is_last;
             if self.sent.as_ref() != Some(&frame.html) {
                 let event = Event::default().event("part").data(frame.html.clone());

@@ -18,6 +18,7 @@ mod money;
 mod overview;
 mod page;
 mod passwords;
+mod plan;
 mod queues;
 mod session;
 mod settings;
@@ -25,6 +26,7 @@ mod sign_in;
 mod stripe_events;
 mod trying;
 mod users;
+mod workers;
 
 pub use passwords::Passwords;
 pub use session::{SignInLink, sign_in_link};

@@ -11,7 +11,7 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use regimen_common::db::billing::events::{self, EventState};
 use regimen_common::db::dead::{self, DeadKind};
 use regimen_common::db::jobs;
-use regimen_common::db::models::{self, RetiringModel};
+use regimen_common::db::models::{self, ProviderInUse, RetiringModel};
 use regimen_common::db::stats::{self, Counts, Durations, Histogram, ProviderStats};
 use regimen_common::db::{usage, workers};
 use regimen_common::job::JobClass;
@@ -22,6 +22,7 @@ use super::form::Form;
 use super::live;
 use super::page::{Frame, html, took, usd};
 use super::session::Session;
+use super::workers::Workers;
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -83,6 +84,8 @@ struct Card {
 struct ProviderCard {
     name: String,
     state: &'static str,
+    breaker: String,
+    cool_down: String,
     calls: i64,
     failed: String,
     latency: String,
@@ -98,6 +101,7 @@ struct Live {
     cards: Vec<Card>,
     providers: Vec<ProviderCard>,
     chart: Chart,
+    workers: Workers,
 }
 
 #[derive(Template)]
@@ -222,18 +226,8 @@ async fn read(state: &AppState, span: Span) -> Result<Live, ApiError> {
         ),
         is_bad: given_up > 0,
     });
-    let providers = used
-        .iter()
-        .map(|one| {
-            let state = match (one.paused, one.left_alone) {
-                (true, _) => "paused",
-                (false, true) => "failing",
-                (false, false) => "working",
-            };
-            provider(&one.provider, state, &lately, &today)
-        })
-        .collect();
-    Ok(Live { alerts, cards, providers, chart })
+    let providers = used.iter().map(|one| provider(one, &lately, &today)).collect();
+    Ok(Live { alerts, cards, providers, chart, workers: Workers::of(&workers) })
 }
 
 fn retirement(one: &RetiringModel) -> String {
@@ -282,12 +276,12 @@ fn objective(month: &[(DateTime<Utc>, Counts)]) -> Card {
 }
 
 fn provider(
-    name: &str,
-    state: &'static str,
+    one: &ProviderInUse,
     lately: &BTreeMap<String, ProviderStats>,
     today: &BTreeMap<String, ProviderStats>,
 ) -> ProviderCard {
     let none = ProviderStats::default();
+    let ProviderInUse { provider: name, workers, open, cooling, .. } = one;
     let hour = lately.get(name).unwrap_or(&none);
     let ok = hour.outcomes.get("ok").copied().unwrap_or(0);
     let mut errors: Vec<_> = hour.outcomes.iter().filter(|(outcome, _)| *outcome != "ok").collect();
@@ -295,8 +289,10 @@ fn provider(
     let errors: Vec<String> =
         errors.into_iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
     ProviderCard {
-        name: name.to_owned(),
-        state,
+        name: name.clone(),
+        state: one.state(),
+        breaker: format!("open in {open} of {workers} workers"),
+        cool_down: format!("in {cooling} of {workers} workers"),
         calls: hour.calls,
         failed: match hour.calls {
             0 => "–".to_owned(),

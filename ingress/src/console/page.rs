@@ -83,6 +83,7 @@ fn notice(done: &str) -> Option<&'static str> {
         "cancelled" => "The job is cancelled.",
         "paused" => "Paused. Every worker follows within about a second.",
         "resumed" => "Resumed. Every worker follows within about a second.",
+        "tested" => "A worker makes the call within seconds; its result appears below.",
         "replayed" => "It is tried again; a worker takes it up within seconds.",
         "revoked" => "The session has ended.",
         "reset" => "The limits count from zero again.",

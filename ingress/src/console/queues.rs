@@ -1,28 +1,34 @@
-//! Queues, providers and models: how each fares, pausing and resuming them; and the
-//! workers.
+//! Queues, providers and models: how each fares, pausing and resuming them, prices and test
+//! calls; and the workers.
 
 use askama::Template;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use regimen_common::db::models;
+use regimen_common::db::models::{self, ConfiguredModel, ModelPrice, ProviderInUse};
 use regimen_common::db::pauses::{self, Pausable, Pause};
+use regimen_common::db::test_calls::{self, TestCall};
 use regimen_common::db::{jobs, workers};
 use regimen_common::dispatch::List;
 use regimen_common::job::JobClass;
 
 use super::fault::Answer;
 use super::form::Form;
+use super::live;
 use super::page::{Frame, at, html, took};
 use super::session::Session;
+use super::workers::Workers;
+use crate::error::ApiError;
 use crate::state::AppState;
 
 const PART: &str = "/console/queues";
+/// Test calls of the page.
+const TESTS: i64 = 10;
 
-/// The route; it reads a few rows, and only the flood guard limits it.
+/// The routes; they read a few rows, and only the flood guard limits them.
 pub(super) fn router() -> Router<AppState> {
-    Router::new().route("/console/queues", get(page))
+    Router::new().route("/console/queues", get(page)).route("/console/queues/tests", get(watch))
 }
 
 /// Something that can be paused.
@@ -60,16 +66,86 @@ impl Switch {
     }
 }
 
-/// One worker.
-struct WorkerLine {
-    id: String,
-    state: &'static str,
-    version: String,
-    place: String,
-    held: String,
-    running: i64,
-    since: String,
-    seen: String,
+/// A configured model with its price.
+struct PriceLine {
+    provider: String,
+    model: String,
+    input: String,
+    cached: String,
+    output: String,
+    source: String,
+    retires: String,
+    /// In the query string of its test call.
+    query: String,
+}
+
+impl PriceLine {
+    fn of(one: &ConfiguredModel) -> Self {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("provider", &one.provider).append_pair("model", &one.model);
+        let price = |of: fn(&ModelPrice) -> f64| {
+            one.price.as_ref().map_or_else(|| "–".to_owned(), |price| format!("{:.3}", of(price)))
+        };
+        Self {
+            provider: one.provider.clone(),
+            model: one.model.clone(),
+            input: price(|price| price.input),
+            cached: price(|price| price.cached),
+            output: price(|price| price.output),
+            source: one.price.as_ref().map_or_else(String::new, |price| price.source.clone()),
+            retires: one.retires_on.map(|day| day.to_string()).unwrap_or_default(),
+            query: query.finish(),
+        }
+    }
+}
+
+/// A test call and its result.
+struct CallLine {
+    at: String,
+    by: String,
+    provider: String,
+    model: String,
+    outcome: String,
+    latency: String,
+    tokens: String,
+    cost: String,
+    worker: String,
+}
+
+impl CallLine {
+    fn of(one: TestCall) -> Self {
+        let tokens = one.input_tokens.zip(one.output_tokens);
+        Self {
+            at: at(one.asked_at),
+            by: one.asked_by,
+            provider: one.provider,
+            model: one.model,
+            outcome: one.outcome.unwrap_or_else(|| "under way".to_owned()),
+            latency: one.took_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),
+            tokens: tokens
+                .map(|(input, output)| format!("{input} in, {output} out"))
+                .unwrap_or_default(),
+            cost: one
+                .cost_micros
+                .map(|micros| format!("{:.6}", micros as f64 / 1e6))
+                .unwrap_or_default(),
+            worker: one.taken_by.unwrap_or_default(),
+        }
+    }
+}
+
+/// The test calls, live.
+#[derive(Template)]
+#[template(path = "console/tests.html")]
+struct Tests {
+    calls: Vec<CallLine>,
+}
+
+impl Tests {
+    async fn read(state: &AppState) -> Result<Self, ApiError> {
+        let calls = test_calls::recent(&state.db.get().await?, TESTS).await?;
+        Ok(Self { calls: calls.into_iter().map(CallLine::of).collect() })
+    }
 }
 
 /// A model that is retired or retires soon.
@@ -87,8 +163,18 @@ struct QueuesPage {
     frame: Frame,
     /// Title and switches.
     groups: Vec<(&'static str, Vec<Switch>)>,
-    workers: Vec<WorkerLine>,
+    prices: Vec<PriceLine>,
+    tests: Tests,
+    workers: Workers,
     retirements: Vec<Retirement>,
+}
+
+async fn watch(State(state): State<AppState>, session: Session) -> Answer {
+    let source = state.clone();
+    live::stream(&state, session.id, live::Rhythm::Clock, move || {
+        let state = source.clone();
+        async move { Ok(live::Frame { html: Tests::read(&state).await?.render()?, is_last: false }) }
+    })
 }
 
 async fn page(
@@ -113,11 +199,11 @@ async fn page(
     let in_use = models::in_use(&client).await?;
     let used = models::providers(&client).await?;
     let providers = used.iter().map(|one| {
-        let (state, facts) = match one.left_alone {
-            true => ("failing", "no worker calls it for now, because its calls fail"),
-            false => ("working", ""),
-        };
-        Switch::new(&pauses, Pausable::Provider, &one.provider, state, facts.to_owned())
+        let ProviderInUse { workers, open, cooling, .. } = one;
+        let facts = format!(
+            "breaker open in {open} of {workers} workers, cool-down in {cooling} of {workers}"
+        );
+        Switch::new(&pauses, Pausable::Provider, &one.provider, one.state(), facts)
     });
     let providers = providers.collect();
     let mut models: Vec<Switch> = in_use
@@ -136,22 +222,14 @@ async fn page(
     }
     let retirements = models::retiring(&client).await?;
     let workers = workers::all(&client).await?;
+    drop(client);
+    let tests = Tests::read(&state).await?;
     let page = QueuesPage {
         frame: Frame::within(PART, "Queues and providers", &session).after(form.get("done")),
         groups: vec![("Queues", queues), ("Providers", providers), ("Models", models)],
-        workers: workers
-            .iter()
-            .map(|worker| WorkerLine {
-                id: worker.worker_id.clone(),
-                state: worker.state(),
-                version: worker.version.clone(),
-                place: format!("{}:{}", worker.host, worker.pid),
-                held: format!("{} of {}", worker.held, worker.slots),
-                running: worker.running,
-                since: at(worker.started_at),
-                seen: format!("{} s ago", worker.silent.as_secs()),
-            })
-            .collect(),
+        prices: in_use.iter().map(PriceLine::of).collect(),
+        tests,
+        workers: Workers::of(&workers),
         retirements: retirements
             .into_iter()
             .map(|one| Retirement {

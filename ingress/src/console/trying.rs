@@ -3,7 +3,6 @@
 //! secret in the address names.
 
 mod answers;
-mod plan;
 
 use askama::Template;
 use axum::body::Bytes;
@@ -23,13 +22,13 @@ use super::form::Form;
 use super::limit::{self, Limit};
 use super::live;
 use super::page::{Frame, html};
+use super::plan::{self, MealView, WorkoutView};
 use crate::client_address::ClientAddress;
 use crate::error::ApiError;
 use crate::extract::Word;
 use crate::state::AppState;
 use crate::submission::{Reading, Submission, submit};
 use answers::Field;
-use plan::{MealView, WorkoutView};
 
 /// Users of `/try` are ids of this namespace: no other user's id can be one.
 const NAMESPACE: Uuid = Uuid::from_u128(0x5b1f_9c0a_7a3e_4c55_9a0b_2f0d_7c1e_d4a6);

@@ -90,7 +90,7 @@ fn verdict<'a>(
         return (Vec::new(), vec![nobody.to_owned()]);
     }
     let (mut usable, mut reasons) = (Vec::new(), Vec::new());
-    for ProviderInUse { provider, left_alone, paused } in providers {
+    for ProviderInUse { provider, left_alone, paused, .. } in providers {
         if *paused {
             reasons.push(format!(
                 "{provider} is paused by an operator; resume it at /admin/providers/{provider}/resume"
@@ -140,7 +140,12 @@ mod tests {
     use super::*;
 
     fn told(provider: &str, left_alone: bool, paused: bool) -> ProviderInUse {
-        ProviderInUse { provider: provider.to_owned(), left_alone, paused }
+        ProviderInUse {
+            provider: provider.to_owned(),
+            left_alone,
+            paused,
+            ..ProviderInUse::default()
+        }
     }
 
     #[test]

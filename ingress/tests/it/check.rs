@@ -71,6 +71,7 @@ fn each_wrong_setting_has_its_line() {
         ("STRIPE_OLD_PRICES", "price_1", Fail, "STRIPE_PRICES", "is required"),
         ("SUPABASE_URL", "http://ref.example", Fail, "SUPABASE_URL", "must be https"),
         ("CONSOLE_TRACE_URL", "https://traces.example", Fail, "CONSOLE_TRACE_URL", "{trace_id}"),
+        ("CONSOLE_SENTRY_URL", "https://sentry.example", Fail, "CONSOLE_SENTRY_URL", "{trace_id}"),
         ("CONSOLE", "perhaps", Fail, "CONSOLE", "true or false"),
         ("SUPABASE_URL", "https://ref.example", Warn, "SUPABASE_URL", "no effect alone"),
         ("SUPABASE_ANON_KEY", "x", Warn, "SUPABASE_ANON_KEY", "no effect alone"),

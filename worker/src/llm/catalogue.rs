@@ -18,6 +18,9 @@ const LONGEST_CHAIN: usize = 8;
 pub struct Catalogue {
     /// The day on which the facts were checked.
     pub dated: NaiveDate,
+    /// Whether `MODEL_CATALOGUE` gave it.
+    #[serde(skip)]
+    is_given: bool,
     unknown: Unknown,
     models: Vec<Model>,
 }
@@ -130,7 +133,8 @@ impl Catalogue {
     /// `MODEL_CATALOGUE` (JSON, or a file by `MODEL_CATALOGUE_FILE`), else the built-in one.
     pub fn from_env(env: &mut Env) -> Option<Self> {
         let text = env.text("MODEL_CATALOGUE");
-        let parsed = text.map_or_else(Self::built_in, |text| Self::parse(&text));
+        let given = |text: &str| Ok(Self { is_given: true, ..Self::parse(text)? });
+        let parsed = text.map_or_else(Self::built_in, |text| given(&text));
         parsed
             .map_err(|error| {
                 env.error(
@@ -213,6 +217,16 @@ impl Catalogue {
         };
         let price = self.price(id, input);
         price.micros(&usage).max(price.micros(&TokenUsage { cache_write: 0, ..usage }))
+    }
+
+    /// The usual price of the model that is called for `id` on `today`, and where it stands.
+    pub fn price_of(&self, id: &str, today: NaiveDate) -> (Price, String) {
+        let Some(model) = self.model(id) else {
+            let source = "not in the catalogue: assumed on the high side";
+            return (self.unknown.price, source.to_owned());
+        };
+        let name = if self.is_given { "MODEL_CATALOGUE" } else { "built-in catalogue" };
+        (self.follow(model, today).price, format!("{name} of {}", self.dated))
     }
 
     fn price(&self, id: &str, input: u64) -> Price {

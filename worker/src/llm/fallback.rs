@@ -1,6 +1,7 @@
 //! Fallback: the requested provider first, then the configured order, until one
 //! delivers, all have had their turn, or the deadline is reached.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::NaiveTime;
@@ -27,14 +28,23 @@ use super::{LazyPrompt, ProviderName, RawReply};
 /// All providers of this worker, in order.
 #[derive(Debug)]
 pub struct Fallback {
-    slots: Vec<ProviderSlot>,
+    pub(crate) slots: Vec<ProviderSlot>,
     pub(crate) catalogue: Catalogue,
     pub(crate) breakers: Breakers,
     pub(crate) policy: FallbackPolicy,
-    clock: Clock,
+    pub(crate) clock: Clock,
     rng: Mutex<StdRng>,
     /// The paused providers.
     pub paused: PausedProviders,
+}
+
+/// What blocks a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block {
+    /// Its breaker is open: its calls fail.
+    Breaker,
+    /// It asked to be called later.
+    CoolDown,
 }
 
 /// One run: the request, the preferred provider, the deadline.
@@ -160,16 +170,23 @@ impl Fallback {
         }
     }
 
-    /// The providers whose configured model is blocked, as far as this process knows: its
-    /// calls fail.
-    pub fn left_alone(&self) -> Vec<ProviderName> {
+    /// The providers whose configured model is blocked, as far as this process knows, and
+    /// by what.
+    pub fn blocks(&self) -> HashMap<ProviderName, Block> {
         let today = self.clock.now().date_naive();
-        let is_left = |slot: &&ProviderSlot| {
+        let block = |slot: &ProviderSlot| {
             let model = self.catalogue.resolve(&slot.model, today).id;
             let key = slot.key(&model, self.paused.lifts(slot.name()));
-            self.breakers.breaker(&key) == Breaker::Open
+            let is_open = self.breakers.breaker(&key) == Breaker::Open;
+            let cooling = self.breakers.cooling(&key).map(|_| Block::CoolDown);
+            Some((slot.name(), if is_open { Block::Breaker } else { cooling? }))
         };
-        self.slots.iter().filter(is_left).map(ProviderSlot::name).collect()
+        self.slots.iter().filter_map(block).collect()
+    }
+
+    /// The providers that this worker has a key for.
+    pub fn providers(&self) -> impl Iterator<Item = ProviderName> {
+        self.slots.iter().map(ProviderSlot::name)
     }
 
     /// Calls providers until `judge` accepts a reply. Dropping the future closes the

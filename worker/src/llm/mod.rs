@@ -37,6 +37,7 @@ pub mod scrub;
 pub mod slice;
 pub mod slot;
 pub mod sse;
+pub mod test_call;
 pub mod usage;
 
 use std::borrow::Cow;

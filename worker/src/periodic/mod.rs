@@ -10,6 +10,7 @@ pub mod stats;
 pub mod stripe_import;
 pub mod stripe_reconcile;
 pub mod stripe_rules;
+pub mod test_calls;
 
 use std::sync::Arc;
 
@@ -26,5 +27,6 @@ pub fn spawn(deps: &Arc<Deps>) {
     deps.tasks.spawn(backfill::run(Arc::clone(deps)));
     deps.tasks.spawn(retention::run(Arc::clone(deps)));
     deps.tasks.spawn(stats::run(Arc::clone(deps)));
+    deps.tasks.spawn(test_calls::run(Arc::clone(deps)));
     deps.tasks.spawn(erasure::run(Arc::clone(deps)));
 }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regimen_common::db::DbError;
-use regimen_common::db::models::{self, EndOfLife, FRESH, ModelInUse};
+use regimen_common::db::models::{self, EndOfLife, FRESH, ModelInUse, ModelPrice};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::deps::Deps;
+use crate::llm::catalogue::Price;
+use crate::llm::fallback::Block;
 
 /// Well within the time after which rows expire.
 const RENEW: Duration = Duration::from_secs(FRESH.as_secs() / 6);
@@ -81,14 +83,20 @@ fn used(deps: &Deps) -> Vec<ModelInUse> {
             successor: end.successor,
         })
     };
-    let left_alone = fallback.left_alone();
+    let (blocks, today) = (fallback.blocks(), deps.clock.now().date_naive());
     fallback
         .models()
-        .map(|(provider, model)| ModelInUse {
-            provider: provider.as_str(),
-            model: model.to_owned(),
-            end: end(model),
-            left_alone: left_alone.contains(&provider),
+        .map(|(provider, model)| {
+            let (price, source) = fallback.catalogue().price_of(model, today);
+            let Price { input, cached, output, .. } = price;
+            ModelInUse {
+                provider: provider.as_str(),
+                model: model.to_owned(),
+                end: end(model),
+                left_alone: blocks.get(&provider) == Some(&Block::Breaker),
+                cooling: blocks.get(&provider) == Some(&Block::CoolDown),
+                price: ModelPrice { input, cached, output, source },
+            }
         })
         .collect()
 }

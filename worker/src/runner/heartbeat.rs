@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use regimen_common::config::Setting;
 use regimen_common::db::workers::{self, SignOfLife};
 use regimen_common::db::{DbError, Outcome, Pool, jobs, limits};
 use tokio::time::{Instant, sleep};
@@ -36,6 +37,8 @@ pub async fn run(pool: Pool, in_flight: InFlight, lease: Duration, worker: Prese
 pub struct Presence {
     /// What it says of itself.
     pub sign: SignOfLife,
+    /// Its settings, as operators may see them.
+    pub settings: Vec<Setting>,
     /// Cancelled when it takes no more jobs.
     pub drain: CancellationToken,
     /// Cancelled when it ends.
@@ -51,7 +54,10 @@ impl Presence {
         let draining = self.drain.is_cancelled();
         let told = async {
             let client = pool.get().await?;
-            workers::seen(&client, &self.sign, held, draining).await
+            if workers::seen(&client, &self.sign, held, draining).await? {
+                workers::describe(&client, &self.sign.worker_id, &self.settings).await?;
+            }
+            Ok::<_, DbError>(())
         };
         if let Err(error) = limits::within(at_most, told).await {
             tracing::debug!(%error, "could not tell that this worker lives");

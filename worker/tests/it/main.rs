@@ -9,6 +9,7 @@ mod budget;
 mod callbacks;
 mod cancel;
 mod check;
+mod console;
 mod crash;
 mod deleted_accounts;
 mod drain;

@@ -18,7 +18,7 @@ use regimen_common::db::callbacks::{self, Due, Room};
 use regimen_common::db::erasure::{self, JobsAfter, LeftBehind};
 use regimen_common::db::jobs::{self, DeletedAccounts, Held, OperatorFilter, OverAnswers};
 use regimen_common::db::retention::{self, Kept, Place};
-use regimen_common::db::{accounts, models, pauses, spend, stats, usage};
+use regimen_common::db::{accounts, models, pauses, spend, stats, test_calls, usage};
 use regimen_common::dispatch::Weights;
 use regimen_common::job::JobState;
 use regimen_common::test_support::TestDatabase;
@@ -266,7 +266,8 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     pauses::all(looks.client).await.unwrap();
     models::publish(looks.client, "w", &[]).await.unwrap();
     models::retiring(looks.client).await.unwrap();
-    looks.end("pauses and models", 100).await;
+    test_calls::take(looks.client, "w", &["openai"]).await.unwrap();
+    looks.end("pauses, models and test calls", 100).await;
     looks.found
 }
 

@@ -173,6 +173,29 @@ test("a user is found by address and gets generations, a customer is assigned", 
   await page.close();
 });
 
+test("an admin has a worker test a model, and sees its settings and a plan", async () => {
+  const page = await open("/console/queues");
+  await until(page, "Live", "[data-live-state]");
+  await press(page, "Test call…");
+  await page.type("#reason", "a test in a browser");
+  await click(page, "main form button");
+  assert.match(await text(page), /A worker makes the call/);
+  await until(page, "ok", "[data-live] tbody tr:first-child");
+  assert.match(await text(page, "[data-live] tbody tr:first-child"), /ms[\s\S]*in, \d+ out/);
+  await accessible(page);
+  await picture(page, "test-call");
+  await page.goto(new URL("/console/settings", REGIMEN_URL).href);
+  assert.match(await text(page), /Workers worker-/);
+  await page.goto(new URL("/console/jobs?state=succeeded&kind=meal", REGIMEN_URL).href);
+  // The newest are those of /try, with a plan.
+  await click(page, "main tbody a.code");
+  await page.click("#plan > summary");
+  assert.match(await text(page, "#plan"), /Shopping list/);
+  await accessible(page);
+  await picture(page, "job-plan", "#plan");
+  await page.close();
+});
+
 test("an admin makes a link, and whoever has it is signed in as a viewer", async () => {
   const page = await open("/console/audit");
   await page.type("#as", "eve");

@@ -116,12 +116,15 @@ async fn nothing_that_anybody_wrote_becomes_part_of_a_page() {
                  '{script}', '{script}', '{script}');
              insert into regimen.job_events (job_id, seq, at, kind, data)
              values ('{job}', 9, now(), '{script}', jsonb_build_object('model', '{script}'));
-             insert into regimen.workers (worker_id, version, host, pid, slots, held, draining)
-             values ('{script}', '{script}', '{script}', 1, 1, 0, false);
+             insert into regimen.workers (worker_id, version, host, pid, slots, held, draining, settings)
+             values ('{script}', '{script}', '{script}', 1, 1, 0, false, jsonb_build_array(
+                 jsonb_build_object('name', '{script}', 'source', '{script}', 'shown', '{script}')));
              insert into regimen.models_in_use (worker_id, provider, model, left_alone, retires_on,
-                 warn_from, successor, seen_at)
+                 warn_from, successor, input_price, cached_price, output_price, price_source, seen_at)
              values ('{script}', '{script}', '{script}', false, current_date, current_date, '{script}',
-                 now());
+                 1, 1, 1, '{script}', now());
+             insert into regimen.test_calls (id, provider, model, asked_by, taken_by, ended_at, outcome)
+             values (gen_random_uuid(), '{script}', '{script}', '{script}', '{script}', now(), '{script}');
              insert into regimen.model_pauses (model, paused_by) values ('{script}x', '{script}');
              insert into regimen.stripe_events (id, type, payload, source, state, settled_at,
                  error_code, error_detail)
@@ -165,6 +168,7 @@ async fn nothing_that_anybody_wrote_becomes_part_of_a_page() {
         "/console/queues".to_owned(),
         "/console/dead".to_owned(),
         "/console/audit".to_owned(),
+        "/console/settings".to_owned(),
         format!("/console/jobs?user={user}&done={encoded}"),
         format!("/console/jobs?model={encoded}"),
         format!("/console/users?user={user}"),

@@ -1,6 +1,8 @@
 //! What admins do in the console, with its record, and that viewers do nothing.
 
 use regimen_common::db::console::ConsoleRole;
+use regimen_common::db::test_calls::{self, Outcome};
+use reqwest::Method;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -133,6 +135,59 @@ async fn queues_providers_and_models_are_paused_and_resumed() {
 }
 
 #[tokio::test]
+async fn a_test_call_is_asked_for_one_at_a_time_and_its_result_is_shown() {
+    let ingress = Ingress::start(&[]).await;
+    let client = ingress.database.client().await;
+    client
+        .batch_execute(
+            "insert into regimen.models_in_use (worker_id, provider, model, left_alone, retires_on,
+                 input_price, cached_price, output_price, price_source, seen_at)
+             values ('w', 'openai', 'm', false, '2031-02-03', 0.125, 0.5, 7, 'a price list', now()),
+                 ('old', 'gemini', 'g', false, null, null, null, null, null, now())",
+        )
+        .await
+        .unwrap();
+    let mut admin = Browser::of(&ingress, ConsoleRole::Admin).await;
+    let page = admin.get("/console/queues").await;
+    for seen in
+        ["0.125", "0.500", "7.000", "a price list", "2031-02-03", "test-call&amp;provider=openai"]
+    {
+        assert!(page.text.contains(seen), "{seen}: {page:?}");
+    }
+    let mut viewer = Browser::of(&ingress, ConsoleRole::Viewer).await;
+    assert!(!viewer.get("/console/queues").await.text.contains("test-call"));
+    let other = admin.act("do=test-call&provider=openai&model=other").await;
+    assert!(other.status == 409 && other.text.contains("no live worker"), "{other:?}");
+    assert_eq!(admin.act("do=test-call&provider=openai&model=m").await.status, 303);
+    let twice = admin.act("do=test-call&provider=openai&model=m").await;
+    assert!(twice.status == 409 && twice.text.contains("under way"), "{twice:?}");
+    assert!(admin.get("/console/queues").await.text.contains("under way"));
+    let taken = test_calls::take(&client, "w", &["openai"]).await.unwrap().unwrap();
+    assert_eq!(test_calls::take(&client, "v", &["openai"]).await.unwrap(), None, "by one worker");
+    let outcome = Outcome {
+        outcome: "ok",
+        took_ms: 321,
+        input_tokens: 45,
+        output_tokens: 6,
+        cost_micros: 78,
+        estimated: false,
+    };
+    assert!(!test_calls::end(&client, "v", &taken, &outcome).await.unwrap(), "not its holder");
+    assert!(test_calls::end(&client, "w", &taken, &outcome).await.unwrap());
+    // Live, without a reload.
+    let mut live = viewer.request(Method::GET, "/console/queues/tests").send().await.unwrap();
+    let mut heard = String::new();
+    while !heard.contains("</table>") {
+        heard.push_str(&String::from_utf8_lossy(&live.chunk().await.unwrap().unwrap()));
+    }
+    for seen in ["321 ms", "45 in, 6 out", "0.000078", "link:test"] {
+        assert!(heard.contains(seen), "{seen}: {heard}");
+    }
+    let recorded = recorded(&ingress).await;
+    assert_eq!(recorded, [("test_call".to_owned(), "openai:m".to_owned(), "a test".to_owned())]);
+}
+
+#[tokio::test]
 async fn a_viewer_changes_nothing() {
     let ingress = Ingress::start(&[]).await;
     let [id, _] = submitted(&ingress, Uuid::new_v4()).await;
@@ -155,6 +210,7 @@ async fn a_viewer_changes_nothing() {
         format!("do=erase&user={id}"),
         format!("do=give&user={id}&number=1"),
         "do=make-link&role=admin&as=eve".to_owned(),
+        "do=test-call&provider=openai&model=m".to_owned(),
         "do=show-payload&event=evt_1".to_owned(),
         format!("do=assign&customer=cus_1&user={id}"),
     ] {

@@ -4,6 +4,7 @@
 use regimen_common::db::console::ConsoleRole;
 use regimen_common::test_support::TestDatabase;
 use reqwest::Method;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::browser::Browser;
@@ -81,7 +82,8 @@ async fn jobs_are_filtered_paged_shared_and_exported() {
 #[tokio::test]
 async fn a_job_is_shown_with_all_that_happened_and_health_data_to_admins_only() {
     let trace = ("CONSOLE_TRACE_URL", "https://traces.example.test/trace/{trace_id}");
-    let ingress = Ingress::start(&[trace]).await;
+    let sentry = ("CONSOLE_SENTRY_URL", "https://sentry.example.test/?query=trace:{trace_id}");
+    let ingress = Ingress::start(&[trace, sentry]).await;
     let [id, other] = submitted(&ingress, Uuid::new_v4()).await;
     fail(&ingress.database, id, "the soup has nuts").await;
     let client = ingress.database.client().await;
@@ -99,6 +101,8 @@ async fn a_job_is_shown_with_all_that_happened_and_health_data_to_admins_only() 
         assert!(full.text.contains(seen) && part.text.contains(seen), "{seen}");
     }
     let link = "https://traces.example.test/trace/4bf92f3577b34da6a3ce929d0e0e4736";
+    assert!(full.text.contains(link));
+    let link = "https://sentry.example.test/?query=trace:4bf92f3577b34da6a3ce929d0e0e4736";
     assert!(full.text.contains(link));
     for health in ["the soup has nuts", "You are under 18", "do=retry", "do=show-reply"] {
         assert!(full.text.contains(health) && !part.text.contains(health), "{health}");
@@ -118,6 +122,60 @@ async fn a_job_is_shown_with_all_that_happened_and_health_data_to_admins_only() 
     assert_eq!(admin.act(&format!("do=cancel&job={other}")).await.status, 303);
     until("event: over").await;
     assert!(heard.contains(">cancelled<"), "{heard}");
+}
+
+#[tokio::test]
+async fn a_plan_is_shown_as_its_reader_sees_it_to_admins_only() {
+    let ingress = Ingress::start(&[]).await;
+    let user = Uuid::new_v4();
+    let [meal, workout] = submitted(&ingress, user).await;
+    let client = ingress.database.client().await;
+    let plans = [
+        (
+            meal,
+            "ai_meal_plans",
+            json!({ "meals": [{
+            "meal_name": "Lentil stew", "total_calories": 640, "foods": [],
+        }] }),
+        ),
+        (
+            workout,
+            "ai_workout_plans",
+            json!({ "weekly_plan": [{
+            "day": "Monday", "workout_type": "Strength",
+            "exercises": [{ "name": "Goblet squat" }],
+        }] }),
+        ),
+    ];
+    for (job, table, plan) in plans {
+        let plan_id = Uuid::new_v4();
+        let more = match table {
+            "ai_meal_plans" => ("", ""),
+            _ => (", workout_type, duration_per_session", ", 'x', 'y'"),
+        };
+        client
+            .batch_execute(&format!(
+                "insert into public.{table} (id, user_id, plan_data, is_active, status{})
+                 values ('{plan_id}', '{user}', '{plan}', true, 'completed'{});
+                 update regimen.jobs set state = 'succeeded', finished_at = now(), stage = 'done',
+                     dispatched_at = null, plan_id = '{plan_id}' where id = '{job}'",
+                more.0, more.1
+            ))
+            .await
+            .unwrap();
+    }
+    let mut admin = Browser::of(&ingress, ConsoleRole::Admin).await;
+    let mut viewer = Browser::of(&ingress, ConsoleRole::Viewer).await;
+    for (job, heading, seen) in [
+        (meal, "<h2>Meals</h2>", "Lentil stew"),
+        (workout, "<h2>Training week</h2>", "Goblet squat"),
+    ] {
+        let path = format!("/console/jobs/{job}");
+        let page = admin.get(&path).await;
+        assert!(page.text.contains(heading) && page.text.contains(seen), "{page:?}");
+        let page = viewer.get(&path).await;
+        assert!(!page.text.contains(heading) && !page.text.contains(seen), "{page:?}");
+    }
 }
 
 #[tokio::test]

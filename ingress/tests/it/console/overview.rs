@@ -25,9 +25,12 @@ async fn numbers_charts_and_alerts_are_those_of_the_tables() {
             "insert into regimen.workers (worker_id, version, host, pid, slots, held, draining)
              values ('w', '1', 'h', 1, 64, 0, false);
              insert into regimen.models_in_use (worker_id, provider, model, left_alone, retires_on,
-                 warn_from, successor, seen_at)
-             values ('w', 'openai', 'gpt-old', true, current_date + 3, current_date, 'gpt-new', now()),
-                 ('w', 'gemini', 'g', false, null, null, null, now());
+                 warn_from, successor, blocked_by, seen_at)
+             values ('w', 'openai', 'gpt-old', true, current_date + 3, current_date, 'gpt-new',
+                     'breaker', now()),
+                 ('w', 'gemini', 'g', false, null, null, null, null, now()),
+                 ('w', 'llama', 'l', false, null, null, null, 'cool-down', now()),
+                 ('v', 'llama', 'l', true, null, null, null, 'breaker', now());
              insert into regimen.pauses (what, name, paused_by) values ('provider', 'gemini', 'ana');
              insert into regimen.stats_minutely (minute, accepted, succeeded, failed, expired,
                  cancelled, counted, in_time, wait, generation, whole)
@@ -55,6 +58,11 @@ async fn numbers_charts_and_alerts_are_those_of_the_tables() {
             "<polyline",
             "<td class=\"number\">44</td>",
             "1 workers, 0 draining",
+            "open in 1 of 1 workers",
+            "open in 1 of 2 workers",
+            "in 1 of 2 workers",
+            "tag cooling",
+            "h:1",
         ] {
             assert!(page.text.contains(seen), "{span}: {seen}: {page:?}");
         }

@@ -282,6 +282,19 @@ async fn settings_are_shown_without_secrets_and_to_admins_only() {
     for secret in ["a-secret-of-the-settings", crate::harness::JWT_SECRET, ingress.database.url()] {
         assert!(!page.text.contains(secret), "{secret}");
     }
+    assert!(page.text.contains("No worker has told its settings"), "{page:?}");
+    let client = ingress.database.client().await;
+    client
+        .batch_execute(
+            "insert into regimen.workers (worker_id, version, host, pid, slots, held, draining, settings)
+             select id, '1', 'h', 1, 1, 0, false,
+                 '[{\"name\": \"WORKER_SLOTS\", \"source\": \"environment\", \"shown\": \"4242\"}]'
+             from unnest(array['worker-a', 'worker-b']) id",
+        )
+        .await
+        .unwrap();
+    let page = admin.get("/console/settings").await;
+    assert!(page.text.contains("worker-a, worker-b") && page.text.contains("4242"), "{page:?}");
     let mut viewer = Browser::of(&ingress, ConsoleRole::Viewer).await;
     assert_eq!(viewer.get("/console/settings").await.status, 403);
 }

@@ -6,7 +6,7 @@ use regimen_common::job::{JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use serde_json::Value;
 
-use super::super::page::short;
+use super::page::short;
 
 pub(super) fn name(kind: PlanKind) -> &'static str {
     match kind {
