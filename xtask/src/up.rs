@@ -182,13 +182,14 @@ fn guide(
     let link = stack.console_link(folders.binaries, "admin")?;
     let env = env_file(folders.files);
     let env = session.workspace.show(&env);
+    let binaries = session.workspace.show(folders.binaries);
     let logs = folders.files.join("logs");
     let logs = session.workspace.show(&logs);
     Ok(format!(
         "\
 Try it    {url}/try
 Console   {link}
-          (signs in once, within ten minutes; `regimen-ingress console-link` makes another)
+          (signs in once, within ten minutes; the last line makes another)
 API       {url}          documentation {url}/docs
 Metrics   {metrics}/metrics
 Settings  {env} (addresses, secrets and process ids)
@@ -200,6 +201,7 @@ Try it:
   curl -s {url}/v1/plans -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\
        -H 'prefer: wait=60' \\
        -d \"{{\\\"kinds\\\":[\\\"meal\\\"],\\\"answers\\\":$(cat {quiz})}}\"
+  . {env}; DATABASE_URL=$DATABASE_URL {binaries}/regimen-ingress console-link --url {url}
 
 ",
         quiz = demo::SAMPLE_QUIZ
