@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use regimen_common::clock::Clock;
 use regimen_common::db::Pool;
+use regimen_common::db::stats::HalfDays;
 use regimen_common::db::{self, DbError};
 use regimen_common::dispatch::Queue;
 use regimen_common::readiness::VitalTasks;
@@ -49,6 +50,8 @@ pub struct AppState {
     pub passwords: Passwords,
     /// All of the account at Stripe, for the operators' dashboards.
     pub account: Arc<AccountReader>,
+    /// Sums for the console's charts.
+    pub half_days: Arc<HalfDays>,
     /// Job changes for waiting requests, and the state of jobs.
     pub watching: Watching,
     /// Limits refused requests that store their quiz's targets.
@@ -97,6 +100,7 @@ impl AppState {
             stripe,
             passwords: Passwords::new(config.console.supabase.clone())?,
             admins: Arc::new(admins),
+            half_days: Arc::default(),
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
             limits: Arc::new(RateLimits::new(config.usage.clone(), redis.clone(), db.clone())),
             group_commit: GroupCommit::new(db.clone(), queue.clone()),

@@ -1,15 +1,20 @@
 //! Counts per minute, for charts: how they are made and read. Making a minute reads what
 //! ended in it; reading a chart reads minutes only.
 
+mod half_days;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, DurationRound, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, NaiveDate, TimeDelta, Utc};
 use serde_json::Value;
+use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 
 use super::jobs::first_id;
 use super::{DbError, GenericClient};
+
+pub use half_days::{HALF_DAY, HalfDay, HalfDays, start_of};
 
 /// How long minutes are kept: the longest chart, and a little.
 pub const KEPT_DAYS: i32 = 32;
@@ -249,7 +254,19 @@ pub struct Counts {
     pub in_time: i64,
 }
 
-/// The counts since `from` in steps of `step`: the beginning of each step that has a
+impl Counts {
+    fn of(row: &Row) -> Result<Self, DbError> {
+        Ok(Self {
+            accepted: row.try_get("accepted")?,
+            succeeded: row.try_get("succeeded")?,
+            failed: row.try_get("failed")?,
+            counted: row.try_get("counted")?,
+            in_time: row.try_get("in_time")?,
+        })
+    }
+}
+
+/// The counts since `from`, a day ago at most, in steps of `step`: the beginning of each step that has a
 /// minute, in order.
 ///
 /// # Errors
@@ -270,18 +287,7 @@ pub async fn series(
         )
         .await?;
     let rows = client.query(&statement, &[&from, &step.as_seconds_f64()]).await?;
-    rows.iter()
-        .map(|row| {
-            let counts = Counts {
-                accepted: row.try_get("accepted")?,
-                succeeded: row.try_get("succeeded")?,
-                failed: row.try_get("failed")?,
-                counted: row.try_get("counted")?,
-                in_time: row.try_get("in_time")?,
-            };
-            Ok((row.try_get("at")?, counts))
-        })
-        .collect()
+    rows.iter().map(|row| Ok((row.try_get("at")?, Counts::of(row)?))).collect()
 }
 
 /// How long plans took.
@@ -374,44 +380,6 @@ pub struct DaySpend {
     pub cost_micros: i64,
     /// All plans of the day, whoever made them.
     pub plans: i64,
-}
-
-/// The days since `from`, a row for each provider that was called.
-///
-/// # Errors
-/// Postgres failed.
-pub async fn spend_days(
-    client: &impl GenericClient,
-    from: NaiveDate,
-) -> Result<Vec<DaySpend>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- spending of days
-             with plans as materialized (
-                 select (minute at time zone 'UTC')::date as day, sum(succeeded)::bigint as plans
-                 from regimen.stats_minutely where minute >= $1 group by 1
-             ), costs as materialized (
-                 select (minute at time zone 'UTC')::date as day, provider,
-                     sum(cost_micros)::bigint as cost_micros
-                 from regimen.stats_providers where minute >= $1 group by 1, 2
-             )
-             select day, provider, cost_micros,
-                 coalesce((select plans from plans where plans.day = costs.day), 0) as plans
-             from costs order by day, provider",
-        )
-        .await?;
-    let start = from.and_time(NaiveTime::MIN).and_utc();
-    let rows = client.query(&statement, &[&start]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(DaySpend {
-                day: row.try_get("day")?,
-                provider: row.try_get("provider")?,
-                cost_micros: row.try_get("cost_micros")?,
-                plans: row.try_get("plans")?,
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use regimen_common::db::billing::events::{
 use regimen_common::db::billing::payers;
 use regimen_common::db::billing::revenue::{self, RevenueDay};
 use regimen_common::db::spend::{self, Grouping, Sum, Waiting};
-use regimen_common::db::stats::{self, DaySpend};
+use regimen_common::db::stats::DaySpend;
 
 use super::chart::{Chart, Series};
 use super::fault::Answer;
@@ -93,7 +93,8 @@ async fn page(
     let by = if form.get("by") == Some("user") { "user" } else { "model" };
     let filter = filter(&form)?;
     let mut client = state.db.get().await?;
-    let days = stats::spend_days(&client, today - TimeDelta::days(DAYS - 1)).await?;
+    let first = today - TimeDelta::days(DAYS - 1);
+    let days = state.half_days.spend_days(&client, first, state.clock.now()).await?;
     let grouping = match by {
         "user" => Grouping { user: true, ..Grouping::default() },
         _ => Grouping { provider: true, model: true, ..Grouping::default() },

@@ -12,7 +12,7 @@ use regimen_common::db::billing::events::{self, EventState};
 use regimen_common::db::dead::{self, DeadKind};
 use regimen_common::db::jobs;
 use regimen_common::db::models::{self, ProviderInUse, RetiringModel};
-use regimen_common::db::stats::{self, Counts, Durations, Histogram, ProviderStats};
+use regimen_common::db::stats::{self, Counts, Durations, HalfDay, Histogram, ProviderStats};
 use regimen_common::db::{usage, workers};
 use regimen_common::job::JobClass;
 
@@ -67,7 +67,7 @@ impl Span {
         match self {
             Self::Hour => (TimeDelta::minutes(1), 60, "%H:%M"),
             Self::Day => (TimeDelta::minutes(30), 48, "%H:%M"),
-            Self::Month => (TimeDelta::hours(12), 60, "%m-%d %H:%M"),
+            Self::Month => (stats::HALF_DAY, 60, "%m-%d %H:%M"),
         }
     }
 }
@@ -160,8 +160,9 @@ async fn read(state: &AppState, span: Span) -> Result<Live, ApiError> {
     let hour = stats::durations(&client, now - TimeDelta::hours(1)).await?;
     let lately = stats::providers(&client, now - TimeDelta::hours(1)).await?;
     let today = stats::providers(&client, midnight.max(now - TimeDelta::hours(24))).await?;
-    let chart = chart(&client, now, span).await?;
-    let month = stats::series(&client, now - TimeDelta::days(30), TimeDelta::days(31)).await?;
+    let month = now - stats::HALF_DAY * (Span::Month.steps().1 - 1);
+    let month = state.half_days.since(&client, month, now).await?;
+    let chart = chart(&client, now, span, &month).await?;
     drop(client);
 
     let mut alerts = Vec::new();
@@ -257,9 +258,9 @@ fn quantile(histogram: &Histogram, share: f64) -> String {
 }
 
 /// The objective over 30 days, and what is left of its error budget.
-fn objective(month: &[(DateTime<Utc>, Counts)]) -> Card {
-    let counted: i64 = month.iter().map(|(_, counts)| counts.counted).sum();
-    let in_time: i64 = month.iter().map(|(_, counts)| counts.in_time).sum();
+fn objective(month: &BTreeMap<DateTime<Utc>, HalfDay>) -> Card {
+    let counted: i64 = month.values().map(|half| half.counts.counted).sum();
+    let in_time: i64 = month.values().map(|half| half.counts.in_time).sum();
     let name = "Plans within 60 s, 30 days";
     if counted == 0 {
         let note = format!("objective {:.0} %", OBJECTIVE * 100.0);
@@ -312,13 +313,17 @@ async fn chart(
     client: &regimen_common::db::Client,
     now: DateTime<Utc>,
     span: Span,
+    month: &BTreeMap<DateTime<Utc>, HalfDay>,
 ) -> Result<Chart, ApiError> {
     let (step, number, format) = span.steps();
     // Steps begin at whole ones, so that they do not move with every look.
     let seconds = step.num_seconds();
     let last = DateTime::from_timestamp(now.timestamp() / seconds * seconds, 0).unwrap_or(now);
     let first = last - step * (number - 1);
-    let found: BTreeMap<_, _> = stats::series(client, first, step).await?.into_iter().collect();
+    let found: BTreeMap<_, _> = match span {
+        Span::Hour | Span::Day => stats::series(client, first, step).await?.into_iter().collect(),
+        Span::Month => month.iter().map(|(at, half)| (*at, half.counts)).collect(),
+    };
     let starts: Vec<DateTime<Utc>> = (0..number).map(|place| first + step * place).collect();
     let labels: Vec<String> = starts.iter().map(|at| at.format(format).to_string()).collect();
     let values = |of: fn(&Counts) -> i64| {

@@ -121,17 +121,22 @@ impl History {
 }
 
 /// A stack and the requests to it.
-struct Measured {
-    _stack: Stack,
-    psql: Psql,
+pub(super) struct Measured {
+    pub(super) stack: Stack,
+    pub(super) psql: Psql,
     accept: Subject,
     /// Reads of a finished job.
     read: Subject,
+    /// The user with that job.
+    pub(super) user: Uuid,
 }
 
 impl Measured {
     /// Starts it, lets it finish one job, and copies that job.
-    fn start(ground: &Ground<'_>, folder: &Path, jobs: u32) -> Result<Self, BenchError> {
+    ///
+    /// # Errors
+    /// See [`BenchError`].
+    pub(super) fn start(ground: &Ground<'_>, folder: &Path, jobs: u32) -> Result<Self, BenchError> {
         let session = ground.session;
         let worker = [&UNHURRIED[..], &[("WORKER_SLOTS", "32"), ("BACKFILL_HOURS", "0")]];
         let wanted = Wanted { workers: 1, ingress: &UNREACHED, worker: &worker.concat() };
@@ -168,7 +173,8 @@ impl Measured {
         }
         let request = Request::by(&owner, &format!("GET {path}"), None);
         let read = Subject::new(accept::OURS, &url, vec![request], 200, processes);
-        Ok(Self { _stack: stack, psql, accept: accepting, read })
+        let user = Uuid::from_u128(ACTIVE + 1);
+        Ok(Self { stack, psql, accept: accepting, read, user })
     }
 
     /// One round: requests and reads while nothing is claimed, then claims.

@@ -4,6 +4,7 @@
 
 mod accept;
 mod all;
+mod console;
 mod cpu;
 mod floor;
 mod gate;
@@ -94,6 +95,8 @@ enum Bench {
     /// Requests, reads and finished jobs per second with millions of finished jobs, compared
     /// with none.
     History(history::History),
+    /// How long each page of the console takes with millions of finished jobs.
+    Console(console::Console),
 }
 
 /// Why the benchmark failed.
@@ -166,6 +169,7 @@ impl BenchArgs {
             Bench::Accept { rounds } => accept::run(session, rounds)?,
             Bench::Webhooks(webhooks) => webhooks.run(session)?,
             Bench::History(history) => history.run(session)?,
+            Bench::Console(console) => console.run(session)?,
         }
         Ok(ExitCode::SUCCESS)
     }

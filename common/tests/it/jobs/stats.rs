@@ -94,6 +94,46 @@ async fn a_minute_is_counted_once_however_often_and_by_one_worker() {
 }
 
 #[tokio::test]
+async fn a_half_day_is_read_until_all_its_minutes_were_counted() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let now: DateTime<Utc> = client.query_one("select now()", &[]).await.unwrap().get(0);
+    let today = stats::start_of(now);
+    let past = today - stats::HALF_DAY * 2;
+    let sql = "with m as (
+            insert into regimen.stats_minutely (minute, accepted, succeeded, failed, expired,
+                cancelled, counted, in_time, wait, generation, whole)
+            select at + n * interval '11 hours', 5, 3, 1, 1, 0, 5, 2, '{}', '{}', '{}'
+            from unnest($1::timestamptz[]) at, generate_series(0, 1) n)
+        insert into regimen.stats_providers (minute, provider, calls, cost_micros, outcomes, latency)
+        select at + n * interval '11 hours', provider, 2, 70, '{}', '{}'
+        from unnest($1::timestamptz[]) at, generate_series(0, 1) n,
+            unnest(array['openai', 'gemini']) provider";
+    client.execute(sql, &[&vec![past, today]]).await.unwrap();
+    let half_days = stats::HalfDays::default();
+    let accepted = async || {
+        let found = half_days.since(&client, past, now).await.unwrap();
+        found.into_iter().map(|(at, half)| (at, half.counts.accepted)).collect::<Vec<_>>()
+    };
+    assert_eq!(accepted().await, [(past, 10), (today, 10)], "none where nothing was counted");
+    let change = "update regimen.stats_minutely set accepted = accepted + 1";
+    client.execute(change, &[]).await.unwrap();
+    assert_eq!(accepted().await, [(past, 12), (today, 12)], "nothing is settled");
+    let settle = "update regimen.stats_run set next_minute = now()";
+    client.execute(settle, &[]).await.unwrap();
+    assert_eq!(accepted().await, [(past, 12), (today, 12)]);
+    client.execute(change, &[]).await.unwrap();
+    assert_eq!(accepted().await, [(past, 12), (today, 14)], "the past was read");
+    let days = half_days.spend_days(&client, past.date_naive(), now).await.unwrap();
+    let of_past: Vec<_> = days.iter().filter(|one| one.day == past.date_naive()).collect();
+    assert_eq!(
+        of_past.iter().map(|one| one.provider.as_str()).collect::<Vec<_>>(),
+        ["gemini", "openai"]
+    );
+    assert_eq!((of_past[0].cost_micros, of_past[0].plans), (140, 6));
+}
+
+#[tokio::test]
 async fn a_search_finds_what_a_filter_says_window_by_window() {
     let database = TestDatabase::new().await;
     let client = database.client().await;
