@@ -101,9 +101,11 @@ async fn what_an_operator_gives_counts_for_one_month() {
         )
         .await
         .unwrap();
+    assert_eq!(generations::month(&client, user).await.unwrap().allowed, 1);
+    assert!(!counts(&database, next()).await, "nothing of the month before counts");
     assert_eq!(generations::give_extra(&client, Uuid::new_v4(), 7).await.unwrap(), 7);
     assert_eq!(generations::month(&client, user).await.unwrap().allowed, 1);
-    assert!(!counts(&database, next()).await);
+    assert!(!counts(&database, next()).await, "nor what somebody else was given");
     let kept = "select count(*) from regimen.extra_generations where user_id = $1";
     let kept = client.query_one(kept, &[&user]).await.unwrap().get::<_, i64>(0);
     assert_eq!(kept, 0, "months that are over are removed");
