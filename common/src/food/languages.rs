@@ -1,5 +1,7 @@
 //! The languages of food names, and which of them a text may be in.
 
+use std::sync::LazyLock;
+
 /// The languages of the tables of names, by the first part of their tags.
 const TAGS: [&str; 48] = [
     "am", "ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fil",
@@ -20,6 +22,12 @@ const SAME: [(&str, &str); 10] = [
     ("ckb", "ku"),
     ("prs", "fa"),
 ];
+
+/// Made once, because it is asked for with every unknown word of a plan.
+static COMPOUNDING: LazyLock<Languages> = LazyLock::new(|| {
+    const TAGS: [&str; 8] = ["da", "de", "et", "fi", "hu", "nl", "no", "sv"];
+    TAGS.iter().fold(Languages::default(), |all, tag| all.or(Languages::of(tag)))
+});
 
 /// A name shared by more languages does not show the language of an answer.
 const MOST_SHARED: u32 = 8;
@@ -50,8 +58,7 @@ impl Languages {
 
     /// Those that write compounds as one word.
     pub(super) fn compounding() -> Self {
-        const TAGS: [&str; 8] = ["da", "de", "et", "fi", "hu", "nl", "no", "sv"];
-        TAGS.iter().fold(Self::default(), |all, tag| all.or(Self::of(tag)))
+        *COMPOUNDING
     }
 
     /// The intersection.

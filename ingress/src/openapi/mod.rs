@@ -10,7 +10,7 @@ mod responses;
 mod samples;
 mod webhooks;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use regimen_common::callbacks::JobCallback;
 use serde_json::{Value, json};
@@ -70,22 +70,37 @@ pub fn base<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
     OpenApiRouter::with_openapi(Base::openapi())
 }
 
-/// The served document: JSON.
+/// The served document: JSON. It is completed when it is first read, because most
+/// processes are never asked for it and its tree takes several megabytes.
 #[derive(Debug, Clone)]
-pub struct Document(pub Arc<str>);
+pub struct Document(Arc<LazyLock<String, Complete>>);
+
+/// Completes it.
+type Complete = Box<dyn FnOnce() -> String + Send>;
 
 impl Document {
-    /// Completes what the routes have collected.
+    /// That of what the routes have collected.
     pub fn of(collected: &utoipa::openapi::OpenApi, is_flood_exempt: fn(&str) -> bool) -> Self {
         // Serialising plain data cannot fail; an empty document would fail the tests.
-        let mut document = serde_json::to_value(collected).unwrap_or_else(|_| json!({}));
-        document["info"]["version"] = Value::from(env!("CARGO_PKG_VERSION"));
-        name_operations(&mut document);
-        refusals::add(&mut document, is_flood_exempt);
-        samples::add(&mut document);
-        webhooks::add(&mut document);
-        Self(document.to_string().into())
+        let collected = serde_json::to_string(collected).unwrap_or_default();
+        Self(Arc::new(LazyLock::new(Box::new(move || complete(&collected, is_flood_exempt)))))
     }
+
+    /// It as text.
+    pub fn json(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The document of what the routes have collected.
+fn complete(collected: &str, is_flood_exempt: fn(&str) -> bool) -> String {
+    let mut document = serde_json::from_str(collected).unwrap_or_else(|_| json!({}));
+    document["info"]["version"] = Value::from(env!("CARGO_PKG_VERSION"));
+    name_operations(&mut document);
+    refusals::add(&mut document, is_flood_exempt);
+    samples::add(&mut document);
+    webhooks::add(&mut document);
+    document.to_string()
 }
 
 /// Names every operation by its method and path: the names of the handlers are not unique.

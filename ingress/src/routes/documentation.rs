@@ -49,8 +49,8 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// This OpenAPI document
 #[utoipa::path(get, path = "/openapi.json", tag = "documentation",
     responses((status = OK, content_type = "application/json", body = Value)))]
-async fn openapi_json(Extension(Document(json)): Extension<Document>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], json.to_string())
+async fn openapi_json(Extension(document): Extension<Document>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], document.json().to_owned())
 }
 
 /// This documentation for people

@@ -21,7 +21,7 @@ pub(super) struct Substitute {
 /// Foods that do the same in a dish.
 #[derive(Debug)]
 pub(super) struct Kind {
-    /// A food is of it by one of these names, in the singular.
+    /// A food is of it by one of these names, in the singular, between spaces.
     names: Vec<String>,
     /// Or by one of these traits.
     traits: Traits,
@@ -39,12 +39,17 @@ static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
 
 /// The kind of the food with this name and these traits.
 pub(super) fn of(name: &str, traits: Traits) -> Option<&'static Kind> {
-    let name = format!(" {} ", reference::all_words(name).join(" "));
+    let name = spaced(name);
     let named = |kind: &&Kind| {
-        kind.names.iter().any(|own| name.contains(&format!(" {own} ")))
+        kind.names.iter().any(|own| name.contains(own.as_str()))
             || !kind.traits.and(traits).is_empty()
     };
     KINDS.iter().find(named)
+}
+
+/// The words of a name between spaces, so that no word is found within another.
+fn spaced(name: &str) -> String {
+    format!(" {} ", reference::all_words(name).join(" "))
 }
 
 fn kind(line: &'static str) -> Option<Kind> {
@@ -57,7 +62,7 @@ fn kind(line: &'static str) -> Option<Kind> {
     let is_marked =
         |one: &&Trait| marks.iter().any(|mark| mark.strip_prefix(':') == Some(one.mark()));
     let traits: Vec<Trait> = Trait::ALL.iter().filter(is_marked).copied().collect();
-    let names = names.into_iter().map(|name| reference::all_words(name).join(" ")).collect();
+    let names = names.into_iter().map(spaced).collect();
     let substitute = |text: &'static str| {
         let (name, row) = text.split_once('=')?;
         Some(Substitute { name: name.trim(), nutrients: reference::row(row.trim())? })
