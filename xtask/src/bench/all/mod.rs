@@ -129,6 +129,8 @@ impl All {
                 }
                 Err(error @ BenchError::Interrupted(_)) => return Err(error),
                 Err(error) => {
+                    // An interrupt ends the measured processes, too.
+                    session.check()?;
                     session.say(format_args!("scene {} FAILED: {error}", scene.name));
                     failed.push(scene.name);
                 }

@@ -1,6 +1,6 @@
 //! Jobs from submission to their saved plan: a fixed number is submitted over 32
 //! connections as fast as they are accepted while the worker works, so load and backlog
-//! come together; the provider answers at once, then after two seconds.
+//! come together. In one scene the provider answers at once, in the other after two seconds.
 
 use std::time::{Duration, Instant};
 
@@ -59,16 +59,27 @@ enum Tally<'a> {
     Rows(&'a Peer),
 }
 
-pub(super) fn measure(run: &Run<'_>) -> Result<Parts, BenchError> {
+/// With a provider that answers at once.
+pub(super) fn at_once(run: &Run<'_>) -> Result<Parts, BenchError> {
+    measure(run, FINISH, 0)
+}
+
+/// With a provider that takes two seconds.
+pub(super) fn after_two_seconds(run: &Run<'_>) -> Result<Parts, BenchError> {
+    measure(run, FINISH_SLOW, 2_000)
+}
+
+fn measure(run: &Run<'_>, name: &'static str, latency: u32) -> Result<Parts, BenchError> {
     let session = run.ground.session;
     let slots = SLOTS.to_string();
     let worker = [&UNHURRIED[..], &[("WORKER_SLOTS", slots.as_str())]].concat();
     let wanted = Wanted { workers: 1, ingress: &UNREACHED, worker: &worker };
     let stack = run.ground.stack(wanted)?;
     let users = Users::new(&run.ground, USERS)?;
-    let simulator = Client::new(&stack.simulator_url()?, "");
-    let mut notes = Vec::new();
-    let peers = run.peers.start(&run.ground, &stack, &ROLES, &mut notes)?;
+    let latency = json!({"latency": {"fixed_ms": latency}});
+    Client::new(&stack.simulator_url()?, "").post("/control", &latency)?;
+    let mut scene = Scene::default();
+    let peers = run.peers.start(&run.ground, &stack, &ROLES, &mut scene.notes)?;
     let metrics = Client::new(&stack.worker_metrics_url()?, "");
     let ours = Contender { subject: accepting(&stack, &users)?, tally: Tally::Metrics(metrics) };
     let mut contenders = vec![ours];
@@ -76,31 +87,22 @@ pub(super) fn measure(run: &Run<'_>) -> Result<Parts, BenchError> {
         let subject = peer.accepting(&users)?;
         contenders.push(Contender { subject, tally: Tally::Rows(peer) });
     }
-    let mut scenes = Vec::new();
-    for (name, latency) in [(FINISH, 0), (FINISH_SLOW, 2_000)] {
-        simulator.post("/control", &json!({"latency": {"fixed_ms": latency}}))?;
-        let mut scene = Scene::default();
-        let mut counts = Vec::new();
-        for contender in &contenders {
+    let mut counts = Vec::new();
+    for contender in &contenders {
+        session.check()?;
+        session.say(format_args!("warming up {}", contender.subject.name));
+        let warm = contender.finish(session, WARM_UP)?;
+        counts.push(contender.worth(run.time, warm.get(PER_SECOND).copied()));
+    }
+    for round in 1..=run.rounds {
+        for (contender, count) in contenders.iter().zip(&counts) {
+            session.check()?;
             let name = contender.subject.name;
-            session.say(format_args!("warming up {name}, provider at {latency} ms"));
-            let warm = contender.finish(session, WARM_UP)?;
-            counts.push(contender.worth(run.time, warm.get(PER_SECOND).copied()));
+            session.say(format_args!("round {round}: {name}, {count} jobs"));
+            scene.of(name).add(contender.finish(session, *count)?);
         }
-        for round in 1..=run.rounds {
-            for (contender, count) in contenders.iter().zip(&counts) {
-                session.check()?;
-                let name = contender.subject.name;
-                session.say(format_args!("round {round}: {name}, {count} jobs"));
-                scene.of(name).add(contender.finish(session, *count)?);
-            }
-        }
-        scenes.push((name, scene));
     }
-    if let Some((_, scene)) = scenes.first_mut() {
-        scene.notes = notes;
-    }
-    Ok(scenes)
+    Ok(vec![(name, scene)])
 }
 
 impl Contender<'_> {

@@ -30,12 +30,13 @@ pub(super) struct Entry {
 pub(super) const HISTORY: &str = "history";
 
 /// All of them.
-pub(super) const SCENES: [Entry; 9] = [
+pub(super) const SCENES: [Entry; 10] = [
     Entry { name: "start", measure: start::measure },
     Entry { name: "pickup", measure: pickup::measure },
     Entry { name: "accept", measure: accept::measure },
     Entry { name: "poll", measure: poll::measure },
-    Entry { name: "finish", measure: finish::measure },
+    Entry { name: "finish", measure: finish::at_once },
+    Entry { name: "finish-slow", measure: finish::after_two_seconds },
     Entry { name: "webhooks", measure: webhooks::measure },
     Entry { name: "in-flight", measure: in_flight::measure },
     Entry { name: "streams", measure: streams::measure },
