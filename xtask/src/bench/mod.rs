@@ -180,6 +180,8 @@ impl Bench {
     fn is_measured(&self) -> bool {
         match self {
             Self::All(all) => all.is_measured(),
+            // One request at a time is no load.
+            Self::Console(_) => false,
             _ => true,
         }
     }
