@@ -197,7 +197,7 @@ impl IngressConfig {
             metrics_addr: env.address("METRICS_ADDR", SocketAddr::from(([127, 0, 0, 1], 9090))),
             address_file: env.optional("ADDRESS_FILE"),
             database_url: SecretString::default(),
-            database_pool_size: env.number("DATABASE_POOL_SIZE", 16, 2..=500),
+            database_pool_size: env.number("DATABASE_POOL_SIZE", 8, 2..=500),
             redis_url: SecretString::default(),
             redis_prefix: env.or("REDIS_PREFIX", "regimen".to_owned()),
             telemetry: TelemetryConfig::take(env, environment),

@@ -99,10 +99,10 @@ impl Export {
         let Some(&(name, part)) = PARTS.get(self.part) else {
             return Ok(("}".to_owned(), None));
         };
-        let client = self.db.get().await?;
+        let mut client = self.db.get().await?;
         let (rows, after) = match part {
             Part::Rows(rows) => self.rows(&client, rows).await?,
-            Part::Jobs => self.jobs(&client).await?,
+            Part::Jobs => self.jobs(&mut client).await?,
         };
         drop(client);
         let mut text = String::new();
@@ -139,7 +139,7 @@ impl Export {
 
     async fn jobs(
         &self,
-        client: &regimen_common::db::Client,
+        client: &mut regimen_common::db::Client,
     ) -> Result<(Vec<String>, Option<After>), DbError> {
         let before = match self.after {
             After::Job(at, id) => Some((at, id)),

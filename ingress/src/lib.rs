@@ -1,6 +1,7 @@
 //! The ingress: authenticates, validates, limits, verifies webhooks, commits
 //! jobs and answers. It does no slow work itself.
 
+pub mod acceptance;
 mod announce;
 mod asset;
 pub mod auth;
@@ -17,7 +18,6 @@ pub mod etag;
 mod explained;
 pub mod export;
 pub mod extract;
-pub mod group_commit;
 pub mod idempotency;
 pub mod limits;
 mod measurement;

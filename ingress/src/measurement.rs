@@ -59,7 +59,9 @@ impl<T: Send + Sync + 'static> Measurement<T> {
             }
             state.under_way.get_or_insert_with(|| self.begin(measure())).clone()
         };
-        limits::wait(under_way).await.unwrap_or_else(|error| Err(Arc::new(error)))
+        limits::wait(StatementLimits::REQUEST.usual, under_way)
+            .await
+            .unwrap_or_else(|error| Err(Arc::new(error)))
     }
 
     /// On its own task, so that it does not end with its first caller.

@@ -14,10 +14,10 @@ use regimen_common::shutdown::Shutdown;
 use regimen_common::stripe::StripeClient;
 use tokio::sync::Semaphore;
 
+use crate::acceptance::Submissions;
 use crate::auth::{AdminTable, AuthSetupError, Authenticator};
 use crate::config::IngressConfig;
 use crate::console::Passwords;
-use crate::group_commit::GroupCommit;
 use crate::limits::RateLimits;
 use crate::stripe_api::account::AccountReader;
 use crate::watching::Watching;
@@ -37,7 +37,7 @@ pub struct AppState {
     /// The dispatch lists.
     pub queue: Queue,
     /// Accepts jobs.
-    pub group_commit: GroupCommit,
+    pub submissions: Submissions,
     /// Authentication.
     pub authenticator: Arc<Authenticator>,
     /// Operators in the app's table.
@@ -103,7 +103,7 @@ impl AppState {
             half_days: Arc::default(),
             authenticator: Arc::new(Authenticator::new(config.auth.clone(), clock.clone())?),
             limits: Arc::new(RateLimits::new(config.usage.clone(), redis.clone(), db.clone())),
-            group_commit: GroupCommit::new(db.clone(), queue.clone()),
+            submissions: Submissions::new(db.clone(), queue.clone()),
             queue,
             watching: Watching::new(redis.clone(), db.clone(), config.watching),
             keeping_calculations: Arc::new(Semaphore::new(KEEPING_AT_ONCE)),

@@ -256,7 +256,7 @@ async fn accept(
     let (quiz, jobs) = (new.quiz_result_id, accepted.jobs.len());
     let sending = async {
         new.trace_context = TraceContext::current().map(|trace| trace.to_text());
-        state.group_commit.accept(new).instrument(spans::query("INSERT", "regimen.jobs")).await
+        state.submissions.accept(new).instrument(spans::query("INSERT", "regimen.jobs")).await
     };
     let class = match sending.instrument(spans::send("plans", jobs)).await? {
         Acceptance::Accepted { class, .. } => class,

@@ -96,7 +96,7 @@ impl WorkerConfig {
         let config = Self {
             environment,
             database_url: SecretString::default(),
-            database_pool_size: env.number("DATABASE_POOL_SIZE", 16, 2..=500),
+            database_pool_size: env.number("DATABASE_POOL_SIZE", 8, 2..=500),
             redis_url: SecretString::default(),
             redis_prefix: env.or("REDIS_PREFIX", "regimen".to_owned()),
             metrics_addr: env.address("METRICS_ADDR", SocketAddr::from(([127, 0, 0, 1], 9091))),

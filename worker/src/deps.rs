@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::budget::Budgets;
 use crate::config::WorkerConfig;
+use crate::jobs::plan::writes::Writes;
 use crate::llm::fallback::Fallback;
 use crate::mail::Mailer;
 use crate::runner;
@@ -39,6 +40,8 @@ pub struct Deps {
     pub queue: Queue,
     /// The jobs that this process holds.
     pub in_flight: InFlight,
+    /// The writes of plan jobs.
+    pub writes: Writes,
     /// Pushes and notices to the fleet.
     pub announcer: Announcer,
     /// The paused queues.
@@ -104,6 +107,7 @@ impl Deps {
             heartbeat_db,
             queue: Queue::new(redis.clone()),
             in_flight: InFlight::default(),
+            writes: Writes::new(&db, config.claim.per_user),
             paused: PausedQueues::default(),
             announcer: Announcer::start(redis.clone()),
             budgets: Budgets::new(redis.clone(), config.budgets, Box::new(db.clone())),

@@ -77,10 +77,14 @@ pub async fn run(
     let (url, db, redis) = (deps.config.database_url.clone(), deps.db.clone(), deps.redis.clone());
     tokio::spawn(start::look_at_stores(url, db, redis));
     deps.vital.spawn("redis_watch", redis::watch(deps.redis.clone()));
-    let (heartbeat_db, in_flight) = (deps.heartbeat_db.clone(), deps.in_flight.clone());
-    let presence = presence(&deps);
-    let beats = heartbeat::run(heartbeat_db, in_flight, deps.config.claim.lease, presence);
-    deps.vital.spawn("heartbeat", beats);
+    let beats = heartbeat::Heartbeat {
+        pool: deps.heartbeat_db.clone(),
+        context: deps.context(),
+        lease: deps.config.claim.lease,
+        per_user: deps.config.claim.per_user,
+        presence: presence(&deps),
+    };
+    deps.vital.spawn("heartbeat", beats.run());
     periodic::spawn(&deps);
     deps.vital.spawn("cancellations", hear_cancellations(Arc::clone(&deps)));
     let worker_id = &deps.config.claim.worker_id;

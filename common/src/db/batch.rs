@@ -165,7 +165,7 @@ async fn alone<B: Batch>(
 }
 
 /// The readable rows of claimed ones. An unreadable one is reported and left out; its
-/// claim expires.
+/// claim is given up later, as one without a handler.
 pub(super) fn readable<T>(
     step: &'static str,
     rows: impl Iterator<Item = Result<T, DbError>>,

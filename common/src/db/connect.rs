@@ -41,8 +41,12 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(10), Duration:
 ///   lease, Postgres ends the transaction.
 /// - Statements see what was committed before them, whatever the database's default:
 ///   those that wait for a lock see the changes of its holder.
+/// - Replies, quizzes and plans are compressed with lz4 where the server has it: the
+///   default takes several times as long.
 const SESSION: &str = "set idle_in_transaction_session_timeout = '10s';
-    set default_transaction_isolation = 'read committed'";
+    set default_transaction_isolation = 'read committed';
+    select set_config(name, 'lz4', false) from pg_settings
+    where name = 'default_toast_compression' and 'lz4' = any(enumvals)";
 
 /// Identifies a server process.
 const PROCESS: &str = "select pg_backend_pid()";

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::BuildError;
@@ -60,6 +61,9 @@ pub enum DbError {
     /// The connection broke during a commit.
     #[error("the connection to Postgres broke during a commit")]
     Unconfirmed,
+    /// The transaction failed that this was written in together with others.
+    #[error("{0}")]
+    Together(#[source] Arc<Self>),
     /// The server accepts no writes.
     #[error(
         "Postgres is read-only, as a standby is or a primary during a failover; \
@@ -153,6 +157,7 @@ impl DbError {
             | Self::ReadOnly
             | Self::TransactionPooler => true,
             Self::Postgres(error) => passes(error),
+            Self::Together(error) => error.is_unavailable(),
             Self::Url
             | Self::SslMode { .. }
             | Self::RootCertificates { .. }
@@ -169,6 +174,7 @@ impl DbError {
             Self::TimedOut { asked, .. } => matches!(asked, Asked::Statement | Asked::Commit),
             Self::Unconfirmed => true,
             Self::Postgres(error) => error.code().is_none() && passes(error),
+            Self::Together(error) => error.is_uncertain(),
             _ => false,
         }
     }
@@ -207,6 +213,7 @@ impl DbError {
     /// (raised by a trigger), damaged rows, and values that this release cannot read.
     pub fn blames_a_row(&self) -> bool {
         match (self, self.code().map(SqlState::code)) {
+            (Self::Together(error), _) => error.blames_a_row(),
             (Self::Value { .. } | Self::Rows { .. }, _) => true,
             (_, Some(code)) => {
                 ["22", "23", "44", "P0"].iter().any(|class| code.starts_with(class))
@@ -222,6 +229,7 @@ impl DbError {
     pub fn trouble(&self) -> &'static str {
         let code = self.code().map(SqlState::code);
         match (self, code) {
+            (Self::Together(error), _) => error.trouble(),
             (Self::ReadOnly, _) | (_, Some("25006")) => {
                 "Postgres is read-only, as a standby is or a primary during a failover; make \
                  DATABASE_URL lead to the primary, or wait for the failover to end"
@@ -267,6 +275,7 @@ impl DbError {
     pub fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Unreachable(error) | Self::Postgres(error) => error.code(),
+            Self::Together(error) => error.code(),
             _ => None,
         }
     }

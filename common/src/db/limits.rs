@@ -62,12 +62,12 @@ pub async fn within<F: Future>(budget: Duration, work: F) -> F::Output {
     LEFT.scope(Cell::new(budget), work).await
 }
 
-/// Waits for a shared statement, as long as a request may.
+/// Waits for a shared statement, up to `limit` and as long as a request may.
 ///
 /// # Errors
 /// It took too long.
-pub async fn wait<F: Future>(work: F) -> Result<F::Output, DbError> {
-    let limit = left(StatementLimits::REQUEST.usual);
+pub async fn wait<F: Future>(limit: Duration, work: F) -> Result<F::Output, DbError> {
+    let limit = left(limit);
     let _wait = Wait::begin();
     let done = tokio::time::timeout(limit, work).await;
     done.map_err(|_| DbError::TimedOut { asked: Asked::Step, limit })

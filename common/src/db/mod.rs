@@ -15,6 +15,7 @@ pub mod erasure;
 mod error;
 pub mod export;
 pub mod generations;
+pub mod group_commit;
 pub mod jobs;
 pub mod limits;
 pub mod migrate;

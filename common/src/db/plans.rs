@@ -1,10 +1,12 @@
 //! SQL of the app's meal and workout plans, with the columns that its front end
 //! reads.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::db::{GenericClient, Transaction};
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
@@ -186,9 +188,27 @@ pub async fn newest_row(
 /// # Errors
 /// Nothing was written.
 pub async fn save_plan(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Option<Uuid>, DbError> {
-    if !lock_profile(tx, plan.user_id).await? {
-        return Ok(None);
-    }
+    Ok(save_plans(tx, std::slice::from_ref(plan)).await?.into_iter().flatten().next())
+}
+
+/// The same for plans of several users, one of each.
+///
+/// # Errors
+/// Nothing was written.
+pub async fn save_plans(
+    tx: &Transaction<'_>,
+    plans: &[NewPlan<'_>],
+) -> Result<Vec<Option<Uuid>>, DbError> {
+    let there = lock_profiles(tx, plans).await?;
+    let saves = plans.iter().map(|plan| async {
+        if there.contains(&plan.user_id) { save(tx, plan).await.map(Some) } else { Ok(None) }
+    });
+    // The first error is the cause of the others.
+    join_all(saves).await.into_iter().collect()
+}
+
+/// Stores the plan of a user whose profile is locked.
+async fn save(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Uuid, DbError> {
     let table = Table::of(plan.columns.kind());
     deactivate(tx, plan.user_id, &table).await?;
     let data = Json(plan.plan_data);
@@ -215,10 +235,10 @@ pub async fn save_plan(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Optio
     // The conflicting row may be deleted between the two statements.
     for _ in 0..SAVE_TRIES {
         if let Some(id) = written(tx, &insert, &values).await? {
-            return Ok(Some(id));
+            return Ok(id);
         }
         if let Some(id) = written(tx, &replace, &values).await? {
-            return Ok(Some(id));
+            return Ok(id);
         }
     }
     Err(DbError::Rows { statement: "save plan", expected: 1, found: 0 })
@@ -284,15 +304,22 @@ async fn written(
     Ok(tx.query_opt(&statement, values).await?.map(|row| row.get("id")))
 }
 
-/// False if there is no profile.
-async fn lock_profile(tx: &Transaction<'_>, user_id: Uuid) -> Result<bool, DbError> {
+/// Locks the profiles of the plans' users in the order of their ids, so that two
+/// transactions cannot deadlock. Returns those that there are.
+async fn lock_profiles(
+    tx: &Transaction<'_>,
+    plans: &[NewPlan<'_>],
+) -> Result<HashSet<Uuid>, DbError> {
+    let users: Vec<Uuid> = plans.iter().map(|plan| plan.user_id).collect();
     let statement = tx
         .prepare_cached(
-            "-- lock profile
-             select 1 from public.profiles where id = $1 for no key update",
+            "-- lock profiles
+             select id from public.profiles where id = any((select $1::uuid[])::uuid[])
+             order by id for no key update",
         )
         .await?;
-    Ok(tx.query_opt(&statement, &[&user_id]).await?.is_some())
+    let rows = tx.query(&statement, &[&users]).await?;
+    rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }
 
 async fn deactivate(tx: &Transaction<'_>, user_id: Uuid, table: &Table) -> Result<(), DbError> {

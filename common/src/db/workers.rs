@@ -30,7 +30,8 @@ pub struct SignOfLife {
 }
 
 /// Renews a worker's row, and clears away those of workers that have been gone for an
-/// hour. True when the row lacks the worker's settings: [`describe`] adds them.
+/// hour, and the leases of those that left nothing behind. True when the row lacks the
+/// worker's settings: [`describe`] adds them.
 ///
 /// # Errors
 /// Postgres failed; the next one says the same.
@@ -45,6 +46,11 @@ pub async fn seen(
             "-- sign of life
              with gone as (
                  delete from regimen.workers where seen_at < now() - interval '1 hour'
+             ), lapsed as (
+                 delete from regimen.worker_leases l
+                 where expires_at < now() - interval '1 hour' and not exists (
+                     select from regimen.jobs j
+                     where j.state = 'running' and j.worker_id = l.worker_id offset 0)
              )
              insert into regimen.workers as w
                  (worker_id, version, host, pid, slots, held, draining)
@@ -125,14 +131,18 @@ pub async fn settings(
         .collect()
 }
 
-/// Takes a worker's row away: it ends.
+/// Takes a worker's row away: it ends. So does its lease, unless it left jobs behind.
 ///
 /// # Errors
-/// Postgres failed; the row is cleared away later.
+/// Postgres failed; the rows are cleared away later.
 pub async fn gone(client: &impl GenericClient, worker_id: &str) -> Result<(), DbError> {
     let statement = client
         .prepare_cached(
             "-- worker ends
+             with lease as (
+                 delete from regimen.worker_leases where worker_id = $1 and not exists (
+                     select from regimen.jobs where state = 'running' and worker_id = $1)
+             )
              delete from regimen.workers where worker_id = $1",
         )
         .await?;
@@ -190,7 +200,7 @@ pub async fn all(client: &impl GenericClient) -> Result<Vec<Worker>, DbError> {
              with held as materialized (
                  select worker_id, count(*) as running from (
                      select worker_id from regimen.jobs where state = 'running'
-                     order by lease_expires_at) j
+                     order by worker_id, id) j
                  group by worker_id
              )
              select w.worker_id, w.version, w.host, w.pid, w.slots, w.started_at, w.seen_at, w.held,

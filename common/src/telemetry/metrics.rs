@@ -96,12 +96,12 @@ pub const STEPS: &[&str] = &[
     "end_grace",
     "erasure",
     "expire_overdue",
-    "extend_leases",
     "forget_answers",
     "recover_leases",
     "redispatch_lost",
     "release",
     "retention",
+    "stray_claims",
     "wake_unresolved_events",
 ];
 

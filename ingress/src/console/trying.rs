@@ -161,10 +161,10 @@ async fn watch(State(state): State<AppState>, Word(secret): Word) -> Answer {
 }
 
 async fn jobs_of(state: &AppState, user: Uuid) -> Result<Vec<Uuid>, ApiError> {
-    let client = state.db.get().await?;
+    let mut client = state.db.get().await?;
     let filter = ListFilter { limit: 2, ..ListFilter::default() };
     let mut ids: Vec<Uuid> =
-        jobs::jobs_of_user(&client, user, &filter).await?.iter().map(|job| job.id).collect();
+        jobs::jobs_of_user(&mut client, user, &filter).await?.iter().map(|job| job.id).collect();
     if ids.is_empty() {
         return Err(ApiError::NotFound(
             "no plan has this address; it may have been kept for its time".to_owned(),

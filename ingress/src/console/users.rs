@@ -171,14 +171,14 @@ async fn read(state: &AppState, session: &Session, id: Uuid) -> Result<User, Api
     let limits = &state.limits;
     let policies = limits.config.rates.all(limits.tiers.of(id).await);
     let decision = limits.limiter.look(&id.to_string(), &policies).await;
-    let client = state.db.get().await?;
+    let mut client = state.db.get().await?;
     let tier = accounts::plan_tier(&client, id).await?;
     let payer = payers::payer(&client, id, &[]).await?;
     let month = generations::month(&client, id).await?;
     let cost = generations::month_cost(&client, id).await?;
     let records = customers::records_of_user(&client, id).await?;
     let filter = ListFilter { limit: LISTED, ..ListFilter::default() };
-    let jobs = jobs::jobs_of_user(&client, id, &filter).await?;
+    let jobs = jobs::jobs_of_user(&mut client, id, &filter).await?;
     let customer = payer.as_ref().and_then(|payer| payer.customer.clone());
     let events = match &customer {
         Some(customer) => events::of_customer(&client, customer, LISTED).await?,

@@ -346,8 +346,8 @@ async fn plan_status(
     Id(user_id): Id,
 ) -> Result<Json<PlanStatus>, ApiError> {
     let user_id = caller.acting_for(Some(user_id))?;
-    let client = state.db.get().await?;
-    let jobs = jobs::generation_of(&client, user_id).await?;
+    let mut client = state.db.get().await?;
+    let jobs = jobs::generation_of(&mut client, user_id).await?;
     let of_kind = async |kind| {
         let row = plans::newest_row(&client, user_id, kind, STALE_AFTER).await?;
         Ok::<_, DbError>(Standing::of(jobs.iter().find(|job| job.kind == kind), row))

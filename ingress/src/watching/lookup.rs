@@ -151,7 +151,9 @@ impl<L: Lookup> Lookups<L> {
         let asked = self.0.send(Question { key, answer }).await;
         asked.map_err(|_| LookupError::GivenUp)?;
         // The lanes may be busy with earlier requests.
-        let heard = limits::wait(heard).await.map_err(|error| LookupError::Db(Arc::new(error)))?;
+        let heard = limits::wait(StatementLimits::REQUEST.usual, heard)
+            .await
+            .map_err(|error| LookupError::Db(Arc::new(error)))?;
         heard.unwrap_or(Err(LookupError::GivenUp))
     }
 }

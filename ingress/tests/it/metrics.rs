@@ -73,7 +73,7 @@ async fn the_process_its_stores_and_its_waiting_clients_are_measured() {
     let used = value(&page, "regimen_postgres_connections{pool=\"main\",state=\"used\"}");
     let idle = value(&page, "regimen_postgres_connections{pool=\"main\",state=\"idle\"}");
     assert!((1.0..=16.0).contains(&(used + idle)), "{used} used, {idle} idle");
-    assert_eq!(value(&page, "regimen_postgres_connections_max{pool=\"main\"}"), 16.0);
+    assert_eq!(value(&page, "regimen_postgres_connections_max{pool=\"main\"}"), 8.0);
     for count in [
         "regimen_postgres_wait_seconds_count{pool=\"main\"}",
         "regimen_postgres_statement_seconds_count{pool=\"main\"}",

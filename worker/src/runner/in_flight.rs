@@ -1,4 +1,4 @@
-//! The jobs that this process has claimed and not finished, with their leases.
+//! The jobs that this process has claimed and not finished, under its one lease.
 //!
 //! Invariant: a job is in flight from its claim until its handler is done with
 //! it, and a handler whose job was abandoned writes nothing more. A job that
@@ -19,13 +19,13 @@ pub use regimen_common::db::jobs::Held;
 struct Entry {
     fence: i64,
     abandoned: CancellationToken,
-    /// When the lease runs out unless it is extended.
-    lease_until: Instant,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     held: HashMap<Uuid, Entry>,
+    /// When the lease runs out unless it is extended.
+    lease_until: Option<Instant>,
     released: Vec<Held>,
     /// Running writes that the next holder must find, by claim.
     writes: HashMap<Held, usize>,
@@ -40,6 +40,13 @@ impl Table {
         } else {
             self.released.push(held);
         }
+    }
+
+    /// Whether a handler has this claim, or it is about to be released.
+    fn knows(&self, held: &Held) -> bool {
+        self.held.get(&held.id).is_some_and(|entry| entry.fence == held.fence)
+            || self.writes.contains_key(held)
+            || self.released.contains(held)
     }
 }
 
@@ -124,10 +131,10 @@ impl Drop for Write {
 }
 
 impl InFlight {
-    /// Puts a claimed job in flight, with a lease until `lease_until`.
-    pub fn take(&self, held: Held, lease_until: Instant) -> InFlightJob {
+    /// Puts a claimed job in flight.
+    pub fn take(&self, held: Held) -> InFlightJob {
         let abandoned = CancellationToken::new();
-        let entry = Entry { fence: held.fence, abandoned: abandoned.clone(), lease_until };
+        let entry = Entry { fence: held.fence, abandoned: abandoned.clone() };
         self.table().held.insert(held.id, entry);
         InFlightJob { in_flight: self.clone(), held, abandoned, concluded: AtomicBool::new(false) }
     }
@@ -205,28 +212,35 @@ impl InFlight {
         std::mem::take(&mut self.table().released)
     }
 
-    /// After a heartbeat: the jobs it extended stay, the others are abandoned.
-    pub(crate) fn extended(&self, asked: &[Held], kept: &[Held], lease_until: Instant) {
-        let kept: HashMap<Uuid, i64> = kept.iter().map(|held| (held.id, held.fence)).collect();
+    /// Notes that the lease lasts until `lease_until` at least.
+    pub(crate) fn lease_extended(&self, lease_until: Instant) {
         let mut table = self.table();
-        for held in asked {
-            let Some(entry) = table.held.get_mut(&held.id) else { continue };
-            if entry.fence != held.fence {
-                continue;
-            }
-            if kept.get(&held.id) == Some(&held.fence) {
-                entry.lease_until = lease_until;
-            } else {
+        table.lease_until = table.lease_until.max(Some(lease_until));
+    }
+
+    /// After a look at what this process holds in Postgres: jobs that it held before the
+    /// look (`asked`) and not in Postgres are abandoned. Returns the claims in its name
+    /// that no handler has.
+    pub(crate) fn compare(&self, asked: &[Held], in_postgres: &[Held]) -> Vec<Held> {
+        let kept: HashSet<Held> = in_postgres.iter().copied().collect();
+        let table = self.table();
+        for held in asked.iter().filter(|held| !kept.contains(held)) {
+            if let Some(entry) = table.held.get(&held.id).filter(|one| one.fence == held.fence) {
                 entry.abandoned.cancel();
             }
         }
+        in_postgres.iter().filter(|held| !table.knows(held)).copied().collect()
     }
 
-    /// Abandons jobs whose lease ran out before it was extended: another worker may hold
-    /// them.
+    /// Abandons all jobs if the lease ran out before it was extended: other workers may
+    /// hold them.
     pub(crate) fn abandon_overdue(&self, now: Instant) {
-        for (job_id, entry) in &self.table().held {
-            if entry.lease_until <= now && !entry.abandoned.is_cancelled() {
+        let table = self.table();
+        if table.lease_until.is_none_or(|until| until > now) {
+            return;
+        }
+        for (job_id, entry) in &table.held {
+            if !entry.abandoned.is_cancelled() {
                 tracing::warn!(%job_id, "the lease ran out before it could be extended; abandoning the job");
                 metrics::counter!("regimen_leases_abandoned_total").increment(1);
                 entry.abandoned.cancel();

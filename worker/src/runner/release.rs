@@ -48,13 +48,13 @@ async fn release(context: &Context, held: &[Held]) {
                 for poisoned in &outcome.poisoned {
                     metrics::counter!("regimen_poison_rows_total", "step" => "release")
                         .increment(1);
-                    tracing::error!(job_id = %poisoned.key.id, error = %poisoned.error, "cannot hand this job back; its lease will run out");
+                    tracing::error!(job_id = %poisoned.key.id, error = %poisoned.error, "cannot hand this job back; its claim will be given up");
                 }
                 if !outcome.untried.is_empty() {
                     tracing::warn!(
                         jobs = outcome.untried.len(),
                         error = ?outcome.broken_off,
-                        "could not hand jobs back; their leases will run out"
+                        "could not hand jobs back; their claims will be given up"
                     );
                 }
                 let ended = outcome.done;
@@ -66,7 +66,7 @@ async fn release(context: &Context, held: &[Held]) {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, jobs = held.len(), "could not hand jobs back; their leases will run out");
+                tracing::warn!(%error, jobs = held.len(), "could not hand jobs back; their claims will be given up");
             }
         }
     }

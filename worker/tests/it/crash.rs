@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use regimen_common::job::JobClass;
 use regimen_common::test_support::{PrivatePostgres, PrivateRedis};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -56,13 +57,39 @@ async fn a_job_that_outlasts_its_lease_stays_with_its_holder() {
     let _workers = tokio::join!(fleet.worker(), fleet.worker());
     fleet.simulator.hold("reply", &[]).await;
     let (user, job) = ingress.submit_one().await;
-    let kept = "select count(*) from regimen.jobs where state = 'running' and attempts = 1
-                  and lease_expires_at > first_claimed_at + interval '10 seconds'";
+    let kept = "select count(*) from regimen.jobs join regimen.worker_leases l using (worker_id)
+                where state = 'running' and attempts = 1
+                  and l.expires_at > first_claimed_at + interval '10 seconds'";
     fleet.until_count(kept, 1).await;
     fleet.simulator.release("reply").await;
     let view = soon("the plan", ingress.ended(user, job)).await;
     assert_eq!((&view["status"], &view["claims"]), (&json!("succeeded"), &json!(1)), "{view}");
     assert_eq!((fleet.plans().await, fleet.simulator.calls_of(job).await), (1, 1));
+}
+
+/// A claim in the name of a worker that lives, and that knows nothing of it: its lease alone
+/// would keep the job until its deadline.
+#[tokio::test]
+async fn a_claim_that_no_handler_has_is_given_up() {
+    let fleet = Fleet::new(&[("LEASE_SECONDS", "3")]).await;
+    let client = fleet.db().await;
+    let pause = "insert into regimen.pauses (what, name, paused_by) values ('queue', 'free', 't')";
+    client.batch_execute(pause).await.unwrap();
+    let _worker = fleet.worker().await;
+    fleet.until_count("select count(*) from regimen.workers", 1).await;
+    let user = fleet.profile().await;
+    let job = fleet.accept(user, JobClass::Free, 1).await[0];
+    let claim = "update regimen.jobs set
+            state = 'running', fence = nextval('regimen.fence_seq'), dispatched_at = null,
+            worker_id = (select worker_id from regimen.workers), first_claimed_at = now(),
+            lease_expires_at = now() + interval '1 hour'
+        where id = $1";
+    assert_eq!(client.execute(claim, &[&job]).await.unwrap(), 1);
+    client.batch_execute("delete from regimen.pauses").await.unwrap();
+    fleet.until_count("select count(*) from regimen.jobs where state = 'succeeded'", 1).await;
+    let lost = "select count(*) from regimen.job_events
+                where kind = 'lease_lost' and data ->> 'reason' = 'its worker had no handler for it'";
+    assert_eq!((fleet.count(lost).await, fleet.plans().await), (1, 1));
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 //! stored before it is parsed, so that no reply is paid for twice after a
 //! crash.
 
-use crate::db::GenericClient;
+use crate::db::{Client, GenericClient};
 use uuid::Uuid;
 
 use super::Held;
+use super::each::each;
 use crate::db::DbError;
 use crate::db::usage::{MOST_MICROS, MOST_TOKENS};
 
@@ -49,7 +50,7 @@ pub struct AttemptUsage {
 impl AttemptUsage {
     /// The same, capped at the highest plausible values of one call. Larger numbers are
     /// errors and must not reach the ledger.
-    fn believable(self) -> Self {
+    pub(super) fn believable(self) -> Self {
         let within = |number: i64, most: i64| number.clamp(0, most);
         let believed = Self {
             input_tokens: within(self.input_tokens, MOST_TOKENS),
@@ -109,6 +110,45 @@ pub struct StoredRawReply {
     pub inherited: bool,
 }
 
+const START: &str = "-- start attempt
+    with job as (
+        update regimen.jobs
+        set last_seq = last_seq + 1, stage = 'generating', updated_at = now()
+        where id = $1 and fence = $2 and state = 'running'
+        returning user_id, last_seq
+    ), attempt as (
+        insert into regimen.job_attempts (id, job_id, user_id, fence, n, provider, model,
+                                          prompt_version, started_at, cost_micros, estimated)
+        select $3, $1, user_id, $2,
+               1 + coalesce((select max(n) from regimen.job_attempts where job_id = $1), 0),
+               $4, $5, $6, now(), $7, true
+        from job
+        returning n
+    )
+    insert into regimen.job_events (job_id, seq, at, kind, data)
+    select $1, last_seq, now(), 'attempt_started',
+           jsonb_strip_nulls(jsonb_build_object(
+               'provider', $4::text, 'model', $5::text, 'n', n, 'warning', $8::text))
+    from job, attempt
+    returning (data ->> 'n')::int as n, seq";
+
+/// Records calls of several jobs that are about to be made, in one transaction, each as
+/// [`start_attempt`] does.
+///
+/// # Errors
+/// Nothing was written; do not make the calls.
+pub async fn start_attempts(
+    client: &mut Client,
+    starts: &[(Held, NewAttempt<'_>)],
+) -> Result<Vec<Option<(i32, i32)>>, DbError> {
+    let tx = client.transaction().await?;
+    tx.prepare_cached(START).await?;
+    let started = each(starts, |(held, _)| held.id, |(held, new)| start_attempt(&tx, *held, new));
+    let started = started.await?;
+    tx.commit().await?;
+    Ok(started)
+}
+
 /// Records a call that is about to be made, with its event. Returns its number in the job
 /// and the event's, or `None` when the claim is stale.
 ///
@@ -119,32 +159,7 @@ pub async fn start_attempt<C: GenericClient>(
     held: Held,
     attempt: &NewAttempt<'_>,
 ) -> Result<Option<(i32, i32)>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- start attempt
-             with job as (
-                 update regimen.jobs
-                 set last_seq = last_seq + 1, stage = 'generating', updated_at = now()
-                 where id = $1 and fence = $2 and state = 'running'
-                 returning user_id, last_seq
-             ), attempt as (
-                 insert into regimen.job_attempts (id, job_id, user_id, fence, n, provider, model,
-                                                   prompt_version, started_at, cost_micros,
-                                                   estimated)
-                 select $3, $1, user_id, $2,
-                        1 + coalesce((select max(n) from regimen.job_attempts where job_id = $1), 0),
-                        $4, $5, $6, now(), $7, true
-                 from job
-                 returning n
-             )
-             insert into regimen.job_events (job_id, seq, at, kind, data)
-             select $1, last_seq, now(), 'attempt_started',
-                    jsonb_strip_nulls(jsonb_build_object(
-                        'provider', $4::text, 'model', $5::text, 'n', n, 'warning', $8::text))
-             from job, attempt
-             returning (data ->> 'n')::int as n, seq",
-        )
-        .await?;
+    let statement = client.prepare_cached(START).await?;
     let row = client
         .query_opt(
             &statement,
@@ -166,6 +181,52 @@ pub async fn start_attempt<C: GenericClient>(
     Ok(row.map(|row| (row.get("n"), row.get("seq"))))
 }
 
+/// A reply of a provider.
+#[derive(Debug, Clone)]
+pub struct PaidReply<'a> {
+    /// The claim that paid for it.
+    pub held: Held,
+    /// Its attempt.
+    pub attempt_id: Uuid,
+    /// As it was received.
+    pub raw: &'a str,
+    /// HTTP status.
+    pub http_status: Option<i32>,
+    /// The provider's request id.
+    pub request_id: Option<&'a str>,
+}
+
+const STORE: &str = "-- store reply
+    with reply as (
+        update regimen.job_attempts
+        set raw_reply = $4, http_status = $5, request_id = $6, finished_at = now()
+        where id = $3 and raw_reply is null
+        returning n
+    ), job as (
+        update regimen.jobs
+        set last_seq = last_seq + 1, stage = 'verifying', updated_at = now()
+        where id = $1 and fence = $2 and state = 'running' and exists (select from reply)
+        returning last_seq
+    )
+    insert into regimen.job_events (job_id, seq, at, kind, data)
+    select $1, last_seq, now(), 'verifying', jsonb_build_object('n', n) from job, reply
+    returning seq";
+
+/// Stores replies of several jobs in one transaction, each as [`store_reply`] does.
+///
+/// # Errors
+/// No reply is stored; keep them and retry.
+pub async fn store_replies(
+    client: &mut Client,
+    replies: &[PaidReply<'_>],
+) -> Result<Vec<Option<i32>>, DbError> {
+    let tx = client.transaction().await?;
+    tx.prepare_cached(STORE).await?;
+    let stored = each(replies, |reply| reply.held.id, |reply| store_reply(&tx, reply)).await?;
+    tx.commit().await?;
+    Ok(stored)
+}
+
 /// Stores a reply as received. The fence is not checked: the reply is paid for, and the
 /// next holder can use it. While the claim is valid, the job's stage becomes `verifying`;
 /// returns the number of that event.
@@ -174,38 +235,14 @@ pub async fn start_attempt<C: GenericClient>(
 /// The reply is not stored; keep it and retry.
 pub async fn store_reply<C: GenericClient>(
     client: &C,
-    held: Held,
-    attempt_id: Uuid,
-    raw: &str,
-    http_status: Option<i32>,
-    request_id: Option<&str>,
+    reply: &PaidReply<'_>,
 ) -> Result<Option<i32>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- store reply
-             with reply as (
-                 update regimen.job_attempts
-                 set raw_reply = $4, http_status = $5, request_id = $6, finished_at = now()
-                 where id = $3 and raw_reply is null
-                 returning n
-             ), job as (
-                 update regimen.jobs
-                 set last_seq = last_seq + 1, stage = 'verifying', updated_at = now()
-                 where id = $1 and fence = $2 and state = 'running' and exists (select from reply)
-                 returning last_seq
-             )
-             insert into regimen.job_events (job_id, seq, at, kind, data)
-             select $1, last_seq, now(), 'verifying', jsonb_build_object('n', n) from job, reply
-             returning seq",
-        )
-        .await?;
+    let PaidReply { held, attempt_id, raw, http_status, request_id } = reply;
+    let statement = client.prepare_cached(STORE).await?;
     // Postgres texts cannot hold NUL; no provider's JSON has one unescaped.
-    let raw = raw.replace('\0', "");
+    let raw = if raw.contains('\0') { &raw.replace('\0', "") } else { *raw };
     let row = client
-        .query_opt(
-            &statement,
-            &[&held.id, &held.fence, &attempt_id, &raw, &http_status, &request_id],
-        )
+        .query_opt(&statement, &[&held.id, &held.fence, attempt_id, &raw, http_status, request_id])
         .await?;
     Ok(row.map(|row| row.get("seq")))
 }

@@ -1,4 +1,4 @@
-//! Claims jobs under a lease and a fence, and extends leases.
+//! Claims jobs under a fence and the lease of their worker, and extends that lease.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::weights::Weights;
 pub struct ClaimPolicy {
     /// The worker's name in claims.
     pub worker_id: String,
-    /// How long a claim is valid without a heartbeat.
+    /// How long the worker's claims are valid without a heartbeat.
     pub lease: Duration,
     /// The time limit of a round, from its claim.
     pub deadline: Duration,
@@ -89,7 +89,7 @@ impl ClaimedJob {
     }
 }
 
-/// One claim, as the heartbeat names it.
+/// One claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Held {
     /// The job.
@@ -98,8 +98,26 @@ pub struct Held {
     pub fence: i64,
 }
 
+impl Held {
+    pub(super) fn from_row(row: &Row) -> Self {
+        Self { id: row.get("id"), fence: row.get("fence") }
+    }
+}
+
+/// A claim is a sign of life, too: its worker has at least this share of a lease left then.
+pub const LEAST_LEASE: f64 = 2.0 / 3.0;
+/// How long a claim lasts beyond its deadline at most, in seconds: longer than its holder
+/// tries to write an outcome.
+const OUTLASTED: f64 = 660.0;
+
 const CLAIM: &str = "-- claim jobs
-    with named as (
+    with lease as (
+        insert into regimen.worker_leases (worker_id, expires_at)
+        select $2, now() + make_interval(secs => $3)
+        where not exists (select from regimen.worker_leases
+                          where worker_id = $2 and expires_at > now() + make_interval(secs => $6))
+        on conflict (worker_id) do update set expires_at = excluded.expires_at
+    ), named as (
         -- Looked up by id alone: while statistics are old, a planner that sees the
         -- state beside it would rather read the index of everything queued. How many
         -- ids there are is not shown to it, as in `watch::ONE_OF`.
@@ -142,7 +160,9 @@ const CLAIM: &str = "-- claim jobs
             state = 'running', stage = 'claimed',
             attempts = attempts + (not drained)::int, drained = false,
             fence = nextval('regimen.fence_seq'),
-            worker_id = $2, lease_expires_at = now() + make_interval(secs => $3),
+            worker_id = $2,
+            lease_expires_at = make_interval(secs => $7)
+                + greatest(now(), coalesce(deadline_at, now() + make_interval(secs => $4))),
             first_claimed_at = coalesce(first_claimed_at, now()),
             deadline_at = coalesce(deadline_at, now() + make_interval(secs => $4)),
             dispatched_at = null, updated_at = now(), last_seq = last_seq + 1
@@ -174,7 +194,18 @@ pub async fn claim<C: GenericClient>(
     let statement = client.prepare_cached(CLAIM).await?;
     let (lease, deadline) = (policy.lease.as_secs_f64(), policy.deadline.as_secs_f64());
     let rows = client
-        .query(&statement, &[&ids, &policy.worker_id, &lease, &deadline, &policy.per_user])
+        .query(
+            &statement,
+            &[
+                &ids,
+                &policy.worker_id,
+                &lease,
+                &deadline,
+                &policy.per_user,
+                &(lease * LEAST_LEASE),
+                &OUTLASTED,
+            ],
+        )
         .await?;
     Ok(readable("claim", rows.iter().map(ClaimedJob::from_row)))
 }
@@ -276,71 +307,33 @@ impl Batch for Turns<'_> {
     }
 }
 
-/// Extends the leases of everything that this worker holds, in one statement, and returns
-/// what it still holds. Missing jobs were cancelled or taken over. A row that cannot be
-/// changed does not block the others.
+/// Extends the lease of a worker, and returns what it holds. Jobs that it holds no more were
+/// cancelled or taken over.
 ///
 /// # Errors
-/// No lease was extended.
-pub async fn extend_leases(
-    client: &mut Client,
-    held: &[Held],
-    lease: Duration,
-) -> Result<Outcome<Held, Held>, DbError> {
-    let kept = extend(client, held, lease).await;
-    batch::or_in_halves(client, &Extension { lease }, held, kept).await
-}
-
-/// A heartbeat.
-struct Extension {
-    lease: Duration,
-}
-
-impl Batch for Extension {
-    type Key = Held;
-    type Done = Held;
-
-    async fn pick(&self, _: &Transaction<'_>) -> Result<Vec<Held>, DbError> {
-        Ok(Vec::new())
-    }
-
-    async fn change(&self, tx: &Transaction<'_>, held: &[Held]) -> Result<Vec<Held>, DbError> {
-        extend(tx, held, self.lease).await
-    }
-}
-
-async fn extend<C: GenericClient>(
+/// The lease was not extended, or the answer was lost.
+pub async fn extend_lease<C: GenericClient>(
     client: &C,
-    held: &[Held],
+    worker_id: &str,
     lease: Duration,
 ) -> Result<Vec<Held>, DbError> {
-    let ids: Vec<Uuid> = held.iter().map(|held| held.id).collect();
-    let fences: Vec<i64> = held.iter().map(|held| held.fence).collect();
     let statement = client
         .prepare_cached(
-            "-- extend leases
-             with named as materialized (
-                 -- By id alone, in its order: no statistics lead elsewhere, and
-                 -- statements over many jobs cannot deadlock.
-                 select id, fence, state from regimen.jobs
-                 where id = any((select $1::uuid[])::uuid[]) for update
-             ), held as (
-                 select named.id
-                 from named
-                 join unnest($1::uuid[], $2::bigint[]) as h (id, fence)
-                   on named.id = h.id and named.fence = h.fence
-                 where named.state = 'running'
+            "-- extend lease
+             with lease as (
+                 insert into regimen.worker_leases (worker_id, expires_at)
+                 values ($1, now() + make_interval(secs => $2))
+                 on conflict (worker_id) do update set expires_at = excluded.expires_at
              )
-             update regimen.jobs j set lease_expires_at = now() + make_interval(secs => $3)
-             from held where held.id = j.id
-             returning j.id, j.fence",
+             select id, fence from regimen.jobs where state = 'running' and worker_id = $1
+             order by worker_id, id",
         )
         .await?;
-    let rows = client.query(&statement, &[&ids, &fences, &lease.as_secs_f64()]).await?;
-    Ok(rows.iter().map(|row| Held { id: row.get("id"), fence: row.get("fence") }).collect())
+    let rows = client.query(&statement, &[&worker_id, &lease.as_secs_f64()]).await?;
+    Ok(rows.iter().map(Held::from_row).collect())
 }
 
-/// The jobs that a worker holds, for its last release.
+/// The jobs that a worker holds.
 ///
 /// # Errors
 /// The query failed.
@@ -348,9 +341,10 @@ pub async fn held_by<C: GenericClient>(client: &C, worker_id: &str) -> Result<Ve
     let statement = client
         .prepare_cached(
             "-- held by
-             select id, fence from regimen.jobs where state = 'running' and worker_id = $1",
+             select id, fence from regimen.jobs where state = 'running' and worker_id = $1
+             order by worker_id, id",
         )
         .await?;
     let rows = client.query(&statement, &[&worker_id]).await?;
-    Ok(rows.iter().map(|row| Held { id: row.get("id"), fence: row.get("fence") }).collect())
+    Ok(rows.iter().map(Held::from_row).collect())
 }

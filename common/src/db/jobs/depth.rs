@@ -63,11 +63,18 @@ pub async fn queue_health(client: &mut Client) -> Result<QueueHealth, DbError> {
                      where state = 'queued' and class = c.class and dispatched_at is not null
                        and dispatched_at > '-infinity' and dispatched_at < 'infinity'
                      order by dispatched_at limit 1) as oldest,
-                    (select extract(epoch from now() - lease_expires_at)::float8
-                     from regimen.jobs
-                     where state = 'running'
-                       and lease_expires_at > '-infinity' and lease_expires_at < 'infinity'
-                     order by lease_expires_at limit 1) as lease,
+                    greatest(
+                        (select extract(epoch from now() - lease_expires_at)::float8
+                         from regimen.jobs
+                         where state = 'running'
+                           and lease_expires_at > '-infinity' and lease_expires_at < 'infinity'
+                         order by lease_expires_at limit 1),
+                        (select extract(epoch from now() - min(l.expires_at))::float8
+                         from regimen.worker_leases l
+                         where l.expires_at < now() and exists (
+                             select from regimen.jobs j
+                             where j.state = 'running' and j.worker_id = l.worker_id offset 0))
+                    ) as lease,
                     (select extract(epoch from now() - expires_at)::float8
                      from regimen.jobs
                      where state = 'queued' and first_claimed_at is null

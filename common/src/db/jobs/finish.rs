@@ -4,14 +4,18 @@
 
 use std::time::Duration;
 
-use crate::db::{GenericClient, Transaction};
+use crate::db::{Client, GenericClient, Transaction};
 use serde_json::{Value, json};
-use tokio_postgres::types::Json;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
-use super::Held;
+use super::attempts::{AttemptOutcome, AttemptUsage};
 use super::dispatch::{NextJob, dispatch_next_or_later};
+use super::each::each;
+use super::{Held, count_refused_write};
 use crate::db::DbError;
+use crate::db::plans::{NewPlan, save_plans};
 use crate::job::{FailureCode, JobEventKind};
 
 /// The result of a successful job.
@@ -23,6 +27,34 @@ pub struct Success {
     pub provider: String,
     /// The model.
     pub model: String,
+    /// The reply that it was read from, unless that was judged already.
+    pub reply: Option<GoodReply>,
+}
+
+/// A reply that became a plan.
+#[derive(Debug, Clone)]
+pub struct GoodReply {
+    /// Its attempt.
+    pub attempt_id: Uuid,
+    /// HTTP status, where there was one.
+    pub http_status: Option<i32>,
+    /// The provider's request id.
+    pub request_id: Option<String>,
+    /// Its usage; `None` leaves the known one.
+    pub usage: Option<AttemptUsage>,
+}
+
+impl GoodReply {
+    /// Its judgement.
+    pub fn outcome(&self) -> AttemptOutcome<'_> {
+        AttemptOutcome {
+            outcome: "ok",
+            error_detail: None,
+            http_status: self.http_status,
+            request_id: self.request_id.as_deref(),
+            usage: self.usage,
+        }
+    }
 }
 
 /// A claim, or a wait, that has ended.
@@ -38,6 +70,46 @@ pub struct Ended {
     pub next: Vec<NextJob>,
 }
 
+const SUCCEED: &str = "-- succeed
+    with job as (
+        update regimen.jobs j set
+            state = 'succeeded', stage = 'done', worker_id = null, lease_expires_at = null,
+            finished_at = now(), updated_at = now(), last_seq = last_seq + 1,
+            plan_id = $3, provider = $4, model = $5,
+            cost_micros = coalesce((
+                select sum(regimen.believable_micros(
+                    case when a.id = $6 then coalesce($12, a.cost_micros) else a.cost_micros end))
+                from regimen.job_attempts a where a.job_id = $1)::bigint, 0)
+        where id = $1 and fence = $2 and state = 'running'
+        returning user_id, last_seq
+    ), judged as (
+        update regimen.job_attempts a set
+            outcome = 'ok', error_detail = null, http_status = coalesce($7, http_status),
+            request_id = coalesce($8, request_id), finished_at = coalesce(finished_at, now()),
+            input_tokens = coalesce($9, input_tokens),
+            cached_tokens = coalesce($10, cached_tokens),
+            output_tokens = coalesce($11, output_tokens),
+            cost_micros = coalesce($12, cost_micros), estimated = coalesce($13, estimated)
+        from job where a.id = $6
+        returning a.prompt_version, a.n
+    ), origin as (
+        insert into regimen.plan_origins (plan_id, job_id, user_id, provider, model,
+                                          prompt_version, at)
+        select $3, $1, job.user_id, $4, $5, ok.prompt_version, now()
+        from job cross join lateral (
+            select prompt_version, n from judged
+            union all
+            select prompt_version, n from regimen.job_attempts
+            where job_id = $1 and outcome = 'ok' and id is distinct from $6
+            order by n desc limit 1) ok
+    ), event as (
+        insert into regimen.job_events (job_id, seq, at, kind, data)
+        select $1, last_seq, now(), 'saved',
+               jsonb_build_object('plan_id', $3::uuid, 'provider', $4::text, 'model', $5::text)
+        from job
+    )
+    select user_id, last_seq from job";
+
 /// Ends the job as succeeded. Call it before the plan is inserted in the same
 /// transaction: `None` means that the claim is stale and nothing may be written.
 ///
@@ -49,38 +121,104 @@ pub async fn succeed(
     success: &Success,
     per_user: i64,
 ) -> Result<Option<Ended>, DbError> {
-    let statement = tx
-        .prepare_cached(
-            "-- succeed
-             with job as (
-                 update regimen.jobs j set
-                     state = 'succeeded', stage = 'done', worker_id = null, lease_expires_at = null,
-                     finished_at = now(), updated_at = now(), last_seq = last_seq + 1,
-                     plan_id = $3, provider = $4, model = $5
-                 where id = $1 and fence = $2 and state = 'running'
-                 returning user_id, last_seq
-             ), origin as (
-                 insert into regimen.plan_origins (plan_id, job_id, user_id, provider, model,
-                                                   prompt_version, at)
-                 select $3, $1, job.user_id, $4, $5, a.prompt_version, now()
-                 from job, regimen.job_attempts a
-                 where a.job_id = $1 and a.outcome = 'ok' order by a.n desc limit 1
-             ), event as (
-                 insert into regimen.job_events (job_id, seq, at, kind, data)
-                 select $1, last_seq, now(), 'saved',
-                        jsonb_build_object('plan_id', $3::uuid, 'provider', $4::text, 'model', $5::text)
-                 from job
-             )
-             select user_id, last_seq from job",
-        )
-        .await?;
-    let row = tx
-        .query_opt(
-            &statement,
-            &[&held.id, &held.fence, &success.plan_id, &success.provider, &success.model],
-        )
-        .await?;
+    let row = mark_succeeded(tx, held, success).await?;
     finish(tx, held.id, JobEventKind::Saved, row, per_user).await
+}
+
+async fn mark_succeeded(
+    tx: &Transaction<'_>,
+    held: Held,
+    success: &Success,
+) -> Result<Option<Row>, DbError> {
+    let statement = tx.prepare_cached(SUCCEED).await?;
+    let Success { plan_id, provider, model, reply } = success;
+    let reply = reply.as_ref();
+    let usage = reply.and_then(|reply| reply.usage).map(AttemptUsage::believable);
+    let attempt = reply.map(|reply| reply.attempt_id);
+    let status = reply.and_then(|reply| reply.http_status);
+    let request = reply.and_then(|reply| reply.request_id.as_deref());
+    let (input, cached, output) = (
+        usage.map(|usage| usage.input_tokens),
+        usage.map(|usage| usage.cached_tokens),
+        usage.map(|usage| usage.output_tokens),
+    );
+    let (cost, estimated) =
+        (usage.map(|usage| usage.cost_micros), usage.map(|usage| usage.estimated));
+    let values: [&(dyn ToSql + Sync); 13] = [
+        &held.id,
+        &held.fence,
+        plan_id,
+        provider,
+        model,
+        &attempt,
+        &status,
+        &request,
+        &input,
+        &cached,
+        &output,
+        &cost,
+        &estimated,
+    ];
+    tx.query_opt(&statement, &values).await
+}
+
+/// The end of a successful job, with its plan.
+#[derive(Debug, Clone)]
+pub struct SuccessfulEnd<'a> {
+    /// The claim.
+    pub held: Held,
+    /// Its result.
+    pub success: &'a Success,
+    /// The plan of that id.
+    pub plan: NewPlan<'a>,
+}
+
+/// Ends jobs of several users, one of each, as succeeded and saves their plans, in one
+/// transaction. For each: `None` if its claim is stale, or its end. Nothing at all is
+/// written, and no list is returned, if one of the profiles is gone.
+///
+/// # Errors
+/// Nothing was written, for any of them.
+pub async fn succeed_together(
+    client: &mut Client,
+    ends: &[SuccessfulEnd<'_>],
+    per_user: i64,
+) -> Result<Option<Vec<Option<Ended>>>, DbError> {
+    let tx = client.transaction().await?;
+    tx.prepare_cached(SUCCEED).await?;
+    let marked = each(ends, |end| end.held.id, |end| mark_succeeded(&tx, end.held, end.success));
+    let rows = marked.await?;
+    let mut outcomes: Vec<Option<Ended>> = Vec::with_capacity(ends.len());
+    let (mut jobs, mut users, mut plans) = (Vec::new(), Vec::new(), Vec::new());
+    for (end, row) in ends.iter().zip(rows) {
+        let Some(row) = row else {
+            count_refused_write();
+            outcomes.push(None);
+            continue;
+        };
+        let (job_id, seq) = (end.held.id, row.try_get("last_seq")?);
+        outcomes.push(Some(Ended { job_id, kind: JobEventKind::Saved, seq, next: Vec::new() }));
+        jobs.push(job_id);
+        users.push(row.try_get("user_id")?);
+        plans.push(end.plan.clone());
+    }
+    settle(&tx, &jobs).await?;
+    let saved = save_plans(&tx, &plans).await?;
+    for ((job_id, plan), saved) in jobs.iter().zip(&plans).zip(saved) {
+        let Some(saved) = saved else {
+            tx.rollback().await?;
+            return Ok(None);
+        };
+        if saved != plan.id {
+            saved_in(&tx, *job_id, plan.id, saved).await?;
+        }
+    }
+    let next = dispatch_next_or_later(&tx, &users, per_user).await?;
+    tx.commit().await?;
+    if let Some(first) = outcomes.iter_mut().flatten().next() {
+        first.next = next;
+    }
+    Ok(Some(outcomes))
 }
 
 /// Records that the plan of a job ended by this transaction was written to an existing
@@ -88,7 +226,7 @@ pub async fn succeed(
 ///
 /// # Errors
 /// Nothing was written.
-pub async fn saved_in(
+async fn saved_in(
     tx: &Transaction<'_>,
     job_id: Uuid,
     intended: Uuid,
@@ -261,11 +399,11 @@ async fn finish(
     tx: &Transaction<'_>,
     job_id: Uuid,
     kind: JobEventKind,
-    row: Option<tokio_postgres::Row>,
+    row: Option<Row>,
     per_user: i64,
 ) -> Result<Option<Ended>, DbError> {
     let Some(row) = row else {
-        super::count_refused_write();
+        count_refused_write();
         return Ok(None);
     };
     settle(tx, &[job_id]).await?;

@@ -9,7 +9,8 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::db::DbError;
+use crate::db::planner::by_index;
+use crate::db::{Client, DbError};
 use crate::job::{JobState, PlanKind, UnknownName};
 
 /// A job as its owner sees it.
@@ -164,12 +165,13 @@ pub struct ListFilter {
 ///
 /// # Errors
 /// The query failed.
-pub async fn jobs_of_user<C: GenericClient>(
-    client: &C,
+pub async fn jobs_of_user(
+    client: &mut Client,
     user_id: Uuid,
     filter: &ListFilter,
 ) -> Result<Vec<JobRow>, DbError> {
-    let statement = client
+    let tx = by_index(client).await?;
+    let statement = tx
         .prepare_cached(&format!(
             "-- jobs of user
              select {COLUMNS} from regimen.jobs j
@@ -180,7 +182,7 @@ pub async fn jobs_of_user<C: GenericClient>(
              order by j.created_at desc, j.id desc limit $6"
         ))
         .await?;
-    let rows = client
+    let rows = tx
         .query(
             &statement,
             &[
@@ -193,6 +195,7 @@ pub async fn jobs_of_user<C: GenericClient>(
             ],
         )
         .await?;
+    tx.rollback().await?;
     rows.iter().map(|row| JobRow::from_row(row, None)).collect()
 }
 
@@ -215,26 +218,31 @@ pub async fn targets<C: GenericClient>(
     rows.iter().map(|row| Ok((row.try_get("id")?, row.try_get("targets")?))).collect()
 }
 
-/// The newest job of each kind of a user, for the legacy status route.
+/// How far back [`generation_of`] looks.
+const NEWEST: i32 = 200;
+
+/// The newest job of each kind of a user, among the 200 newest, for the legacy status
+/// route.
 ///
 /// # Errors
 /// The query failed.
-pub async fn generation_of<C: GenericClient>(
-    client: &C,
-    user_id: Uuid,
-) -> Result<Vec<JobRow>, DbError> {
-    let statement = client
+pub async fn generation_of(client: &mut Client, user_id: Uuid) -> Result<Vec<JobRow>, DbError> {
+    let tx = by_index(client).await?;
+    let statement = tx
         .prepare_cached(&format!(
             "-- newest job of each kind
+             with newest as materialized (
+                 select * from regimen.jobs where user_id = $1
+                 order by created_at desc, id desc limit {NEWEST}
+             )
              select {COLUMNS} from (values ('meal'), ('workout')) kinds (kind)
              cross join lateral (
-                 select * from regimen.jobs
-                 where user_id = $1 and jobs.kind = kinds.kind
-                 order by created_at desc, id desc limit 1
+                 select * from newest where newest.kind = kinds.kind limit 1
              ) j"
         ))
         .await?;
-    let rows = client.query(&statement, &[&user_id]).await?;
+    let rows = tx.query(&statement, &[&user_id]).await?;
+    tx.rollback().await?;
     rows.iter().map(|row| JobRow::from_row(row, None)).collect()
 }
 

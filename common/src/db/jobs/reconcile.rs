@@ -15,13 +15,13 @@ use crate::db::DbError;
 use crate::db::batch::{self, Batch, Outcome};
 use crate::job::JobEventKind;
 
-/// Jobs whose holder is lost.
+/// Jobs whose worker is lost, or whose claim has lasted too long.
 #[derive(Debug, Clone, Copy)]
 pub struct LostLeases<'a> {
     /// The highest number.
     pub limit: i64,
-    /// While Postgres was away no holder could extend its lease. So no lease is taken
-    /// over before Postgres has been up for this long: every live holder has extended its
+    /// While Postgres was away no worker could extend its lease. So nothing is taken
+    /// over before Postgres has been up for this long: every live worker has extended its
     /// lease by then.
     pub grace: Duration,
     /// The cap on running jobs of a user.
@@ -30,7 +30,8 @@ pub struct LostLeases<'a> {
     pub quarantine: &'a [Uuid],
 }
 
-/// Requeues jobs whose lease has expired, or fails them as poisoned.
+/// Requeues jobs whose claim has expired, with their worker's lease or at its own end, or
+/// fails them as poisoned.
 ///
 /// # Errors
 /// Nothing of the batch was changed.
@@ -49,22 +50,35 @@ impl Batch for LostLeases<'_> {
         let statement = tx
             .prepare_cached(
                 "-- lost leases
-                 select id, fence from regimen.jobs
-                 where state = 'running' and lease_expires_at < now() and id <> all ($3::uuid[])
-                   and now() > pg_postmaster_start_time() + make_interval(secs => $2)
-                 order by lease_expires_at limit $1 for update skip locked",
+                 with dead as materialized (
+                     select worker_id from regimen.worker_leases
+                     where expires_at < now()
+                       and now() > pg_postmaster_start_time() + make_interval(secs => $2)
+                 ), orphaned as materialized (
+                     select j.id, j.fence from dead cross join lateral (
+                         select id, fence from regimen.jobs
+                         where state = 'running' and worker_id = dead.worker_id
+                           and id <> all ($3::uuid[])
+                         order by worker_id, id limit $1 for update skip locked) j
+                     limit $1
+                 ), outlasted as materialized (
+                     select id, fence from regimen.jobs
+                     where state = 'running' and lease_expires_at < now() and id <> all ($3::uuid[])
+                       and now() > pg_postmaster_start_time() + make_interval(secs => $2)
+                     order by lease_expires_at limit $1 for update skip locked
+                 )
+                 select id, fence from orphaned union select id, fence from outlasted
+                 limit $1",
             )
             .await?;
         let rows = tx
             .query(&statement, &[&self.limit, &self.grace.as_secs_f64(), &self.quarantine])
             .await?;
-        rows.iter()
-            .map(|row| Ok(Held { id: row.try_get("id")?, fence: row.try_get("fence")? }))
-            .collect()
+        Ok(rows.iter().map(Held::from_row).collect())
     }
 
     async fn change(&self, tx: &Transaction<'_>, held: &[Held]) -> Result<Vec<Ended>, DbError> {
-        // One that was extended since it was picked still has its holder.
+        // What a worker holds that was heard of since then still has its holder.
         let held = still_lost(tx, held).await?;
         lose(tx, &held, "its lease ran out", self.per_user).await
     }
@@ -75,17 +89,16 @@ async fn still_lost(tx: &Transaction<'_>, held: &[Held]) -> Result<Vec<Held>, Db
         .prepare_cached(
             "-- still lost
              with named as materialized (
-                 select id, fence, state, lease_expires_at from regimen.jobs
+                 select id, fence, state, worker_id, lease_expires_at from regimen.jobs
                  where id = any((select $1::uuid[])::uuid[]) for update skip locked
              )
-             select id, fence from named where state = 'running' and lease_expires_at < now()",
+             select id, fence from named left join regimen.worker_leases l using (worker_id)
+             where state = 'running' and (lease_expires_at < now() or l.expires_at < now())",
         )
         .await?;
     let ids: Vec<Uuid> = held.iter().map(|held| held.id).collect();
     let rows = tx.query(&statement, &[&ids]).await?;
-    rows.iter()
-        .map(|row| Ok(Held { id: row.try_get("id")?, fence: row.try_get("fence")? }))
-        .collect()
+    Ok(rows.iter().map(Held::from_row).collect())
 }
 
 /// Waiting jobs that were not started in time.

@@ -155,6 +155,37 @@ pub async fn lose(
     Ok(lost)
 }
 
+/// The same for claims of a worker that lives and has no handler for them.
+///
+/// # Errors
+/// Nothing was written.
+pub async fn lose_each(
+    client: &mut Client,
+    held: &[Held],
+    reason: &str,
+    per_user: i64,
+) -> Result<Outcome<Held, Ended>, DbError> {
+    batch::change(client, &Loss { reason, per_user }, held).await
+}
+
+struct Loss<'a> {
+    reason: &'a str,
+    per_user: i64,
+}
+
+impl Batch for Loss<'_> {
+    type Key = Held;
+    type Done = Ended;
+
+    async fn pick(&self, _: &Transaction<'_>) -> Result<Vec<Held>, DbError> {
+        Ok(Vec::new())
+    }
+
+    async fn change(&self, tx: &Transaction<'_>, held: &[Held]) -> Result<Vec<Ended>, DbError> {
+        lose(tx, held, self.reason, self.per_user).await
+    }
+}
+
 /// A poisoned job: its user's next one is dispatched.
 async fn ended_for_good(tx: &Transaction<'_>, row: &Row, per_user: i64) -> Result<Ended, DbError> {
     let job_id = row.try_get("id")?;

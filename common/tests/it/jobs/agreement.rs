@@ -110,7 +110,7 @@ async fn ask_sql(
         Step::Succeed(ago) => {
             let tx = client.transaction().await.unwrap();
             let (provider, model) = ("p".to_owned(), "m".to_owned());
-            let success = Success { plan_id: Uuid::now_v7(), provider, model };
+            let success = Success { plan_id: Uuid::now_v7(), provider, model, reply: None };
             let ended = jobs::succeed(&tx, held(ago), &success, PER_USER).await.unwrap();
             tx.commit().await.unwrap();
             ended.map(|ended| ended.kind)
@@ -187,7 +187,8 @@ async fn a_stale_holder_changes_nothing() {
     let before = history(&client, id).await;
 
     let tx = client.transaction().await.unwrap();
-    let success = Success { plan_id: Uuid::now_v7(), provider: "p".into(), model: "m".into() };
+    let (provider, model) = ("p".into(), "m".into());
+    let success = Success { plan_id: Uuid::now_v7(), provider, model, reply: None };
     assert_eq!(jobs::succeed(&tx, stale, &success, PER_USER).await.unwrap(), None);
     let kind = JobEventKind::Repaired;
     assert_eq!(jobs::append_event(&tx, stale, kind, "x", &Value::Null).await.unwrap(), None);
@@ -203,8 +204,7 @@ async fn a_stale_holder_changes_nothing() {
     tx.commit().await.unwrap();
     assert_eq!(release(&mut client, &[stale]).await, []);
     let lease = Duration::from_secs(5);
-    assert_eq!(jobs::extend_leases(&mut client, &[stale], lease).await.unwrap().done, []);
-    let kept = jobs::extend_leases(&mut client, &[stale, present], lease).await.unwrap().done;
-    assert_eq!(kept, [present]);
+    assert_eq!(jobs::extend_lease(&client, "first", lease).await.unwrap(), []);
+    assert_eq!(jobs::extend_lease(&client, "second", lease).await.unwrap(), [present]);
     assert_eq!(history(&client, id).await, before);
 }

@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
-use regimen_common::db::jobs::{self, AttemptOutcome, LostLeases, NewAttempt};
+use regimen_common::db::jobs::{self, AttemptOutcome, LostLeases, NewAttempt, PaidReply};
+use regimen_common::db::workers::{self, SignOfLife};
 use regimen_common::job::JobEventKind;
 use regimen_common::test_support::TestDatabase;
 use uuid::Uuid;
 
 use super::shared::{
-    PER_USER, history, hold, lose_leases, one_job, recover_leases, release, state,
+    PER_USER, history, hold, lose_leases, one_job, policy, recover_leases, release, state,
 };
+
+const LEASE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_job_that_lost_three_workers_fails_with_their_names() {
@@ -58,7 +61,7 @@ async fn no_lease_is_taken_right_after_postgres_came_up() {
     let id = one_job(&mut client).await;
     hold(&client, id, "w").await;
     client
-        .batch_execute("update regimen.jobs set lease_expires_at = now() - interval '1 minute'")
+        .batch_execute("update regimen.worker_leases set expires_at = now() - interval '1 minute'")
         .await
         .unwrap();
     let century = Duration::from_secs(3_155_760_000);
@@ -67,6 +70,107 @@ async fn no_lease_is_taken_right_after_postgres_came_up() {
     assert_eq!((taken.len(), state(&client, id).await.as_str()), (0, "running"));
     let taken = recover_leases(&mut client, 10).await;
     assert_eq!((taken.len(), state(&client, id).await.as_str()), (1, "queued"));
+}
+
+/// What one worker leaves behind does not touch what others hold.
+#[tokio::test]
+async fn only_what_an_expired_worker_holds_is_taken() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (left, kept) = (one_job(&mut client).await, one_job(&mut client).await);
+    hold(&client, left, "dead").await;
+    let held = hold(&client, kept, "alive").await;
+    let lapse = "update regimen.worker_leases set expires_at = now() - interval '1 second'
+                 where worker_id = 'dead'";
+    client.batch_execute(lapse).await.unwrap();
+    let lost = recover_leases(&mut client, 10).await;
+    assert_eq!(lost.iter().map(|ended| ended.job_id).collect::<Vec<_>>(), [left]);
+    assert_eq!(jobs::extend_lease(&client, "alive", LEASE).await.unwrap(), [held]);
+    assert_eq!(jobs::extend_lease(&client, "dead", LEASE).await.unwrap(), []);
+}
+
+/// A heartbeat in time keeps everything, and one that comes late keeps what nobody took.
+#[tokio::test]
+async fn a_heartbeat_keeps_what_was_not_taken_yet() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let id = one_job(&mut client).await;
+    let held = hold(&client, id, "late").await;
+    let lapse = "update regimen.worker_leases set expires_at = now() - interval '1 second'";
+    client.batch_execute(lapse).await.unwrap();
+    assert_eq!(jobs::extend_lease(&client, "late", LEASE).await.unwrap(), [held]);
+    assert!(recover_leases(&mut client, 10).await.is_empty());
+}
+
+/// A claim is a sign of life: it must not be taken over at once because the heartbeat before
+/// it failed, or because somebody deleted the lease.
+#[tokio::test]
+async fn a_claim_renews_a_lease_that_is_missing_or_nearly_over() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let left = "select extract(epoch from max(expires_at) - now())::float8
+                from regimen.worker_leases where worker_id = 'w'";
+    let least = policy("w").lease.as_secs_f64() * jobs::LEAST_LEASE;
+    for before in [
+        "delete from regimen.worker_leases",
+        "update regimen.worker_leases set expires_at = now() - interval '1 hour'",
+        "update regimen.worker_leases set expires_at = now() + interval '1 second'",
+    ] {
+        client.batch_execute(before).await.unwrap();
+        let id = one_job(&mut client).await;
+        hold(&client, id, "w").await;
+        let left: f64 = client.query_one(left, &[]).await.unwrap().get(0);
+        assert!(left > least - 1.0, "{before}: {left} s");
+        assert!(recover_leases(&mut client, 10).await.is_empty(), "{before}");
+    }
+}
+
+/// A claim ends some time after its deadline, even if its worker lives and keeps it; and
+/// workers of the release before have no lease of their own.
+#[tokio::test]
+async fn a_claim_that_outlasts_its_own_end_is_taken() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let id = one_job(&mut client).await;
+    hold(&client, id, "w").await;
+    let ends = "select lease_expires_at > deadline_at + interval '10 minutes'
+                from regimen.jobs where id = $1";
+    assert!(client.query_one(ends, &[&id]).await.unwrap().get::<_, bool>(0));
+    client
+        .batch_execute(
+            "update regimen.jobs set lease_expires_at = now() - interval '1 second';
+             update regimen.worker_leases set worker_id = 'another'",
+        )
+        .await
+        .unwrap();
+    let lost = recover_leases(&mut client, 10).await;
+    assert_eq!((lost.len(), state(&client, id).await.as_str()), (1, "queued"));
+}
+
+/// Leases are cleared away with their workers, but not before their jobs are taken over.
+#[tokio::test]
+async fn a_lease_stays_until_nothing_is_held_under_it() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let id = one_job(&mut client).await;
+    hold(&client, id, "w").await;
+    let sign = SignOfLife {
+        worker_id: "other".to_owned(),
+        version: "1",
+        host: "h".to_owned(),
+        pid: 1,
+        slots: 1,
+    };
+    let old = "update regimen.worker_leases set expires_at = now() - interval '2 hours'";
+    client.batch_execute(old).await.unwrap();
+    workers::gone(&client, "w").await.unwrap();
+    workers::seen(&client, &sign, 0, false).await.unwrap();
+    assert_eq!(recover_leases(&mut client, 10).await.len(), 1);
+    let leases = "select count(*) from regimen.worker_leases";
+    let left = async || client.query_one(leases, &[]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(left().await, 1);
+    workers::seen(&client, &sign, 0, false).await.unwrap();
+    assert_eq!(left().await, 0);
 }
 
 /// A machine that is frozen keeps its connections. The rows it had locked at
@@ -113,7 +217,14 @@ async fn a_paid_reply_is_used_until_it_is_refuted() {
 
     // The claim is lost meanwhile; the reply was paid for all the same.
     lose_leases(&mut client).await;
-    jobs::store_reply(&client, held, attempt, "{}", Some(200), None).await.unwrap();
+    let reply = PaidReply {
+        held,
+        attempt_id: attempt,
+        raw: "{}",
+        http_status: Some(200),
+        request_id: None,
+    };
+    jobs::store_reply(&client, &reply).await.unwrap();
     let judge = |outcome| AttemptOutcome { outcome, ..AttemptOutcome::default() };
     let usable = async || {
         let reply = jobs::usable_reply(&client, id).await.unwrap();

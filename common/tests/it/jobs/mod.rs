@@ -9,6 +9,7 @@ mod lists;
 mod loss;
 mod pauses;
 mod poison;
+mod protocol;
 mod rules;
 mod shapes;
 pub(crate) mod shared;

@@ -1,6 +1,6 @@
-//! What the statements read that run again and again, with 200,000 jobs of
-//! 20,000 users waiting and much else beside them: bounded by their shape,
-//! whatever the planner believed when it made their plans.
+//! What the statements read that run again and again or with each request, with
+//! 200,000 jobs of 20,000 users waiting and much else beside them: bounded by
+//! their shape, whatever the planner believed when it made their plans.
 //!
 //! Plans are generic, made while the tables held next to nothing, and kept; the
 //! statistics are never made anew.
@@ -16,9 +16,11 @@ use regimen_common::db::billing::repairs::{self, DueUnresolved, LostIds, Poisone
 use regimen_common::db::billing::{events, profiles, revenue};
 use regimen_common::db::callbacks::{self, Due, Room};
 use regimen_common::db::erasure::{self, JobsAfter, LeftBehind};
-use regimen_common::db::jobs::{self, DeletedAccounts, Held, OperatorFilter, OverAnswers};
+use regimen_common::db::jobs::{
+    self, Canceller, DeletedAccounts, Held, ListFilter, NewJobs, OperatorFilter, OverAnswers,
+};
 use regimen_common::db::retention::{self, Kept, Place};
-use regimen_common::db::{accounts, models, pauses, spend, stats, test_calls, usage};
+use regimen_common::db::{accounts, generations, models, pauses, spend, stats, test_calls, usage};
 use regimen_common::dispatch::Weights;
 use regimen_common::job::JobState;
 use regimen_common::test_support::TestDatabase;
@@ -26,7 +28,7 @@ use uuid::Uuid;
 
 use super::shared::{
     PER_USER, buffers, claim_waiting, dispatch_ready, expire_overdue, policy, recover_leases,
-    redispatch_lost, release,
+    redispatch_lost, release, request,
 };
 
 /// Nothing makes the statistics anew by itself.
@@ -76,6 +78,9 @@ const FILL: &str = "
            'worker ' || n / 10 % 30, now() + interval '1 hour' * (1 + random()), now(), now(), now(),
            now(), now(), n
     from users u where n % 10 = 1;
+    insert into regimen.worker_leases
+    select 'worker ' || n, now() + case when n < 30 then interval '1 h' else '-1 min' end
+    from generate_series(0, 99) n on conflict do nothing;
     insert into regimen.jobs (id, user_id, generation_id, kind, class, input, state, run_at,
                               created_at, expires_at, updated_at, finished_at)
     select gen_random_uuid(), case when n % 2 = 0 then '00000000-0000-0000-0000-00000000cafe' else id end,
@@ -179,7 +184,7 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     let mut looks = Looks { client, before, since: Instant::now(), found: Vec::new() };
 
     recover_leases(looks.client, 200).await;
-    looks.end("recover leases, none lost", 50).await;
+    looks.end("recover leases, none lost, of seventy workers that are gone", 250).await;
     expire_overdue(looks.client, 200).await;
     looks.end("expire overdue, none", 50).await;
     dispatch_ready(looks.client, None, 1_000).await;
@@ -213,12 +218,12 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     looks.end("claim two", 300).await;
     claim_waiting(looks.client, 64, Weights { first: 4, second: 1 }).await;
     looks.end("claim 64 directly", 12_000).await;
-    jobs::extend_leases(looks.client, &held, Duration::from_secs(600)).await.unwrap();
-    looks.end("extend 67 leases", 6_000).await;
+    jobs::extend_lease(looks.client, "worker 3", Duration::from_secs(600)).await.unwrap();
+    looks.end("extend the lease of 67 jobs", 400).await;
     release(looks.client, &held[..held.len().min(2)]).await;
     looks.end("hand two back", 400).await;
     jobs::held_by(looks.client, "nobody").await.unwrap();
-    looks.end("what a worker holds", 4_000).await;
+    looks.end("what a worker holds", 20).await;
     let today = looks.client.query_one("select now()", &[]).await.unwrap().get(0);
     usage::spent_micros(looks.client, None, today).await.unwrap();
     looks.end("spent by all in a day, 2,000 calls under way", 30_000).await;
@@ -261,6 +266,7 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     callbacks::health(looks.client).await.unwrap();
     looks.end("health of callbacks", 12_000).await;
 
+    requests(&mut looks).await;
     console(&mut looks).await;
     removal(&mut looks).await;
     pauses::all(looks.client).await.unwrap();
@@ -269,6 +275,47 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     test_calls::take(looks.client, "w", &["openai"]).await.unwrap();
     looks.end("pauses, models and test calls", 100).await;
     looks.found
+}
+
+/// What requests ask, also of a user with much behind them.
+async fn requests(looks: &mut Looks<'_>) {
+    let newcomers: Vec<Uuid> = (0..64).map(|_| Uuid::now_v7()).collect();
+    let profiles = "insert into public.profiles (id, email) select unnest($1::uuid[]), 'x'";
+    looks.client.execute(profiles, &[&newcomers]).await.unwrap();
+    looks.end("64 profiles", 4_000).await;
+    let alone = request(newcomers[0], 2);
+    jobs::accept(looks.client, &alone).await.unwrap();
+    looks.end("accept two", 300).await;
+    let heavy = request(HEAVY, 1);
+    jobs::accept(looks.client, &heavy).await.unwrap();
+    looks.end("accept one of the heavy user", 300).await;
+    let together: Vec<NewJobs> = newcomers.iter().map(|user| request(*user, 2)).collect();
+    let together: Vec<&NewJobs> = together.iter().collect();
+    let accepted = jobs::accept_together(looks.client, &together).await.unwrap();
+    assert!(accepted.iter().all(Option::is_some));
+    looks.end("accept two for each of 64 users", 12_000).await;
+    jobs::answered_before(looks.client, HEAVY, "key", b"hash").await.unwrap();
+    looks.end("the answer kept under a key", 50).await;
+    let job = heavy.jobs[0].id;
+    jobs::job(looks.client, job, Some(HEAVY)).await.unwrap().unwrap();
+    jobs::revisions(looks.client, &[job]).await.unwrap();
+    jobs::marks(looks.client, &[job]).await.unwrap();
+    looks.end("a job, its revision and mark", 100).await;
+    jobs::details(looks.client, &[job]).await.unwrap();
+    looks.end("a job's details", 2_500).await;
+    jobs::histories(looks.client, &[(job, 0)]).await.unwrap();
+    looks.end("a job's history", 50).await;
+    let page = ListFilter { limit: 50, ..ListFilter::default() };
+    jobs::jobs_of_user(looks.client, HEAVY, &page).await.unwrap();
+    looks.end("a page of a user's jobs", 300).await;
+    jobs::generation_of(looks.client, HEAVY).await.unwrap();
+    looks.end("the newest job of each kind", 500).await;
+    generations::month(looks.client, HEAVY).await.unwrap();
+    looks.end("what a user used up this month", 100).await;
+    let tx = looks.client.transaction().await.unwrap();
+    jobs::cancel(&tx, job, Canceller::Owner(HEAVY), PER_USER).await.unwrap();
+    tx.commit().await.unwrap();
+    looks.end("cancel a job", 300).await;
 }
 
 /// What the operators' console asks, page by page.

@@ -92,13 +92,10 @@ pub(crate) async fn end(client: &mut Client, held: Held) -> Vec<Uuid> {
     next_ids(&[ended])
 }
 
-/// The leases of everything that runs run out.
+/// The leases of all workers run out.
 pub(crate) async fn lose_leases(client: &mut Client) -> Vec<Ended> {
     client
-        .batch_execute(
-            "update regimen.jobs set lease_expires_at = now() - interval '1 second'
-             where state = 'running'",
-        )
+        .batch_execute("update regimen.worker_leases set expires_at = now() - interval '1 second'")
         .await
         .unwrap();
     recover_leases(client, 1_000).await

@@ -1,7 +1,7 @@
 //! What has been spent, from the ledger and from calls under way.
 
 use chrono::{DateTime, TimeDelta};
-use regimen_common::db::jobs::{self, AttemptOutcome, AttemptUsage, Held, NewAttempt};
+use regimen_common::db::jobs::{self, AttemptOutcome, AttemptUsage, Held, NewAttempt, PaidReply};
 use regimen_common::db::usage::{MOST_MICROS, MOST_TOKENS, spent_micros};
 use regimen_common::db::{generations, spend};
 use regimen_common::test_support::TestDatabase;
@@ -275,7 +275,9 @@ async fn an_operators_retry_inherits_a_usable_reply_and_not_its_cost() {
         let id = one_job(&mut client).await;
         let (held, attempt_id) = (hold(&client, id, "w").await, Uuid::now_v7());
         jobs::start_attempt(&client, held, &attempt(attempt_id, 500)).await.unwrap().unwrap();
-        jobs::store_reply(&client, held, attempt_id, "reply", Some(200), None).await.unwrap();
+        let reply =
+            PaidReply { held, attempt_id, raw: "reply", http_status: Some(200), request_id: None };
+        jobs::store_reply(&client, &reply).await.unwrap();
         if let Some(outcome) = judged {
             let outcome = AttemptOutcome { outcome, ..costing(30) };
             jobs::judge_attempt(&client, attempt_id, &outcome).await.unwrap();

@@ -78,8 +78,8 @@ async fn list(
 ) -> Result<Json<JobPage>, ApiError> {
     let user_id = caller.acting_for(None)?;
     let filter = filter(&query)?;
-    let client = state.db.get().await?;
-    let mut rows = jobs::jobs_of_user(&client, user_id, &filter).await?;
+    let mut client = state.db.get().await?;
+    let mut rows = jobs::jobs_of_user(&mut client, user_id, &filter).await?;
     let page = usize::try_from(filter.limit - 1).unwrap_or(0);
     let next_cursor = (rows.len() > page).then(|| {
         rows.truncate(page);

@@ -179,7 +179,7 @@ impl WatchedIngress {
         let tx = client.transaction().await.unwrap();
         let plan_id = Uuid::now_v7();
         let (provider, model) = ("openai".to_owned(), "model-1".to_owned());
-        let success = Success { plan_id, provider, model };
+        let success = Success { plan_id, provider, model, reply: None };
         let ended = jobs::succeed(&tx, held, &success, PER_USER).await.unwrap();
         let columns =
             PlanColumns::Meal { daily_calories: 2_000, preferences: "[]", restrictions: "Vegan" };

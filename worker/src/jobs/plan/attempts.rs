@@ -1,5 +1,5 @@
 //! Records provider calls in Postgres: a row before each call, the raw reply
-//! before it is parsed, the judgement after.
+//! before it is parsed, the judgement after; that of a plan's reply with the plan.
 //!
 //! Contract: after a crash before the reply is stored, the call may be paid for
 //! again; after it, never.
@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use regimen_common::db::jobs::{self, AttemptOutcome, AttemptUsage, Held, NewAttempt};
+use regimen_common::db::jobs::{self, AttemptOutcome, AttemptUsage, GoodReply, Held};
 use regimen_common::job::{JobEventKind, attempt_summary};
 use regimen_common::telemetry::sentry;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use crate::budget::Reservation;
 use crate::deps::Deps;
 use crate::jobs::plan::error::JobError;
 use crate::jobs::plan::stages::{Stage, Stages};
+use crate::jobs::plan::writes::{KeptReply, NewCall};
 use crate::llm::attempt::CUSTOM;
 use crate::llm::fallback::StoredReply;
 use crate::llm::log::{AttemptLog, End, Start};
@@ -38,6 +39,20 @@ pub struct Attempts {
     rows: Mutex<HashMap<i32, Uuid>>,
     /// The attempt whose paid reply was passed on from the job that this one retries.
     inherited: OnceLock<i32>,
+    /// The reply that became the plan, if the calls are for one: its judgement is written with
+    /// the end of the job.
+    good: Option<Mutex<Option<Good>>>,
+}
+
+/// A reply that became a plan, to be judged with the end of the job.
+#[derive(Debug)]
+pub struct Good {
+    /// The judgement.
+    pub reply: GoodReply,
+    /// Its cost, in millionths of a US dollar.
+    pub cost_micros: u64,
+    /// What is reserved for the call.
+    pub reservation: Option<Reservation>,
 }
 
 impl Attempts {
@@ -51,7 +66,18 @@ impl Attempts {
     ) -> Self {
         let (rows, reservations) = (Mutex::default(), Mutex::default());
         let inherited = OnceLock::new();
-        Self { deps, held, user, prompt_version, stages, rows, reservations, inherited }
+        let good = None;
+        Self { deps, held, user, prompt_version, stages, rows, reservations, inherited, good }
+    }
+
+    /// For a plan: a good reply is not judged before the job ends.
+    pub fn for_plan(self) -> Self {
+        Self { good: Some(Mutex::default()), ..self }
+    }
+
+    /// The reply that became the plan.
+    pub fn good_reply(&self) -> Option<Good> {
+        self.good.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The job they belong to.
@@ -110,17 +136,9 @@ impl Attempts {
     /// row's id.
     async fn announce(&self, start: &Start) -> Result<(i32, i32, Uuid), JobError> {
         let id = Uuid::now_v7();
-        let attempt = NewAttempt {
-            id,
-            provider: start.provider.as_str(),
-            model: &start.model,
-            prompt_version: self.prompt_version,
-            most_micros: i64::try_from(start.most_micros).unwrap_or(i64::MAX),
-            warning: start.warning.as_deref(),
-        };
-        let client = self.deps.db.get().await?;
-        let (n, seq) =
-            jobs::start_attempt(&client, self.held, &attempt).await?.ok_or(JobError::Stale)?;
+        let (held, prompt_version, start) = (self.held, self.prompt_version, start.clone());
+        let call = NewCall { held, id, prompt_version, start };
+        let (n, seq) = self.deps.writes.start(call).await?.ok_or(JobError::Stale)?;
         Ok((n, seq, id))
     }
 
@@ -164,17 +182,14 @@ impl AttemptLog for Attempts {
     /// Continues when the run is dropped, because the reply is paid for.
     async fn replied(&self, n: i32, raw: &RawReply) -> Result<(), JobError> {
         self.stages.enter(Stage::Verifying);
-        let (deps, held, row, raw) = (Arc::clone(&self.deps), self.held, self.row(n)?, raw.clone());
+        let (deps, held, attempt_id) = (Arc::clone(&self.deps), self.held, self.row(n)?);
+        let reply = Arc::new(KeptReply { held, attempt_id, raw: raw.clone() });
         let write = deps.in_flight.write(held);
         let stored = self.deps.tasks.clone().spawn(async move {
             // Held until the reply is stored, or storing it has failed.
             let _write = write;
-            until_written(&deps.cancellation, "reply", async || {
-                let client = deps.db.get().await?;
-                let (status, request) = (Some(i32::from(raw.status)), raw.request_id.as_deref());
-                jobs::store_reply(&client, held, row, &raw.body, status, request).await
-            })
-            .await
+            let writes = &deps.writes;
+            until_written(&deps.cancellation, "reply", || writes.reply(Arc::clone(&reply))).await
         });
         // A panic there would be a defect; the lease hands the job over.
         let seq = stored.await.map_err(|_| JobError::Stale)??;
@@ -189,12 +204,22 @@ impl AttemptLog for Attempts {
         let status = end.http_status.map_or(Value::Null, Value::from);
         let data = [("n", n.into()), ("status", status), ("cost_micros", end.cost_micros.into())];
         sentry::breadcrumb("attempt", end.outcome, &data);
+        let http_status = end.http_status.map(i32::from);
+        let usage = (self.inherited.get() != Some(&n)).then(|| usage(end));
+        if let Some(good) = self.good.as_ref().filter(|_| end.outcome == "ok") {
+            let request_id = end.request_id.clone();
+            let reply = GoodReply { attempt_id: row, http_status, request_id, usage };
+            let (cost_micros, reservation) = (end.cost_micros, self.reserved(n));
+            *good.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Good { reply, cost_micros, reservation });
+            return Ok(());
+        }
         let outcome = AttemptOutcome {
             outcome: end.outcome,
             error_detail: Some(end.detail.as_str()).filter(|detail| !detail.is_empty()),
-            http_status: end.http_status.map(i32::from),
+            http_status,
             request_id: end.request_id.as_deref(),
-            usage: (self.inherited.get() != Some(&n)).then(|| usage(end)),
+            usage,
         };
         let judged = until_written(&self.deps.cancellation, "judgement", async || {
             let client = self.deps.db.get().await?;

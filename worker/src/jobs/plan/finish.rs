@@ -8,11 +8,12 @@
 //! released when the job is dropped. When Postgres refuses the write, the job
 //! gets another round, which continues from the stored reply.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use regimen_common::db::jobs::{self, CancelOutcome, Canceller, ClaimedJob, Ended, Held, Success};
-use regimen_common::db::plans::{self, NewPlan, PlanColumns};
-use regimen_common::db::{Client, DbError};
+use regimen_common::db::DbError;
+use regimen_common::db::jobs::{self, ClaimedJob, Ended, Held, Success};
+use regimen_common::db::plans::PlanColumns;
 use regimen_common::job::{FailureCode, JobEventKind};
 use regimen_common::telemetry::spans;
 use serde_json::Value;
@@ -21,6 +22,8 @@ use tokio_postgres::error::SqlState;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::attempts::Good;
+use super::writes::{Ending, PlanOf};
 use crate::deps::Deps;
 use crate::jobs::plan::error::JobError;
 use crate::runner::announce::tell_poisoned;
@@ -40,6 +43,8 @@ pub struct Finished {
     pub provider: String,
     /// The model.
     pub model: String,
+    /// The reply that it was read from.
+    pub good: Option<Good>,
 }
 
 /// What the app stores beside a plan, in its own columns.
@@ -66,8 +71,9 @@ pub enum Beside {
 }
 
 impl Finished {
-    fn row<'a>(&'a self, claimed: &ClaimedJob) -> NewPlan<'a> {
-        let columns = match &self.beside {
+    /// The columns beside the plan.
+    pub fn columns(&self) -> PlanColumns<'_> {
+        match &self.beside {
             Beside::Meal { daily_calories, preferences, restrictions } => {
                 PlanColumns::Meal { daily_calories: *daily_calories, preferences, restrictions }
             }
@@ -78,14 +84,6 @@ impl Finished {
                     frequency_per_week: *frequency_per_week,
                 }
             }
-        };
-        NewPlan {
-            id: self.plan_id,
-            user_id: claimed.user_id,
-            quiz_result_id: claimed.quiz_result_id,
-            requested_at: claimed.created_at,
-            plan_data: &self.plan_data,
-            columns,
         }
     }
 }
@@ -107,7 +105,7 @@ pub async fn conclude(
         spans::fail_current(error.word());
     }
     let (written, tried_for_long) = match outcome {
-        Ok(finished) => (succeed(deps, claimed, begun, &finished).await, true),
+        Ok(finished) => (succeed(deps, claimed, begun, finished).await, true),
         // A failure of Postgres in the middle of a round has not been retried yet.
         Err(JobError::Db(error)) => (Err(error), false),
         Err(error) => (unsuccessful(deps, claimed, error).await, true),
@@ -132,7 +130,7 @@ pub async fn conclude(
         Err(error) => {
             // If it were released, it would end the same way again without an attempt
             // counted.
-            tracing::error!(job_id = %held.id, %error, "could not end the claim; its lease will run out");
+            tracing::error!(job_id = %held.id, %error, "could not end the claim; it will be given up");
             in_flight.conclude();
         }
         Ok(()) => in_flight.conclude(),
@@ -152,40 +150,37 @@ async fn succeed(
     deps: &Deps,
     claimed: &ClaimedJob,
     begun: Instant,
-    finished: &Finished,
+    mut finished: Finished,
 ) -> Result<(), DbError> {
     let held = Held { id: claimed.id, fence: claimed.fence };
-    let plan = finished.row(claimed);
-    let success = Success {
-        plan_id: finished.plan_id,
-        provider: finished.provider.clone(),
-        model: finished.model.clone(),
-    };
-    let save = until_written(&deps.cancellation, "plan", async || {
-        let mut client = deps.db.get().await?;
-        let tx = client.transaction().await?;
-        let Some(ended) = jobs::succeed(&tx, held, &success, per_user(deps)).await? else {
-            return Ok(None);
-        };
-        match plans::save_plan(&tx, &plan).await? {
-            Some(saved) => {
-                if saved != plan.id {
-                    jobs::saved_in(&tx, held.id, plan.id, saved).await?;
-                }
-                tx.commit().await?;
-                Ok(Some(ended))
-            }
-            None => {
-                // The account was deleted meanwhile: no user can read the plan.
-                tx.rollback().await?;
-                cancel_with_account(&mut client, held.id, per_user(deps)).await
-            }
-        }
+    let good = finished.good.take();
+    let ending = Arc::new(Ending {
+        held,
+        success: Success {
+            plan_id: finished.plan_id,
+            provider: finished.provider.clone(),
+            model: finished.model.clone(),
+            reply: good.as_ref().map(|good| good.reply.clone()),
+        },
+        of: PlanOf {
+            user_id: claimed.user_id,
+            quiz_result_id: claimed.quiz_result_id,
+            requested_at: claimed.created_at,
+        },
+        finished,
     });
-    let ended = save.instrument(spans::query("UPDATE", "regimen.jobs")).await?;
+    let save = until_written(&deps.cancellation, "plan", || deps.writes.end(Arc::clone(&ending)));
+    let ended = match save.instrument(spans::query("UPDATE", "regimen.jobs")).await {
+        Ok(ended) => ended,
+        Err(error) => {
+            judge(deps, good).await;
+            return Err(error);
+        }
+    };
     match ended.as_ref().map(|ended| ended.kind) {
         Some(JobEventKind::Cancelled) => count_finished("cancelled", "account_deleted"),
         Some(_) => {
+            settle(deps, good).await;
             count_finished("succeeded", claimed.kind.as_str());
             let until_claimed = (claimed.claimed_at - claimed.created_at).to_std();
             metrics::histogram!(
@@ -194,26 +189,33 @@ async fn succeed(
             )
             .record(until_claimed.unwrap_or_default() + begun.elapsed());
         }
+        // The job has ended, with this attempt counted as it was.
         None => {}
     }
     announce(deps, held, ended);
     Ok(())
 }
 
-async fn cancel_with_account(
-    client: &mut Client,
-    job_id: Uuid,
-    per_user: i64,
-) -> Result<Option<Ended>, DbError> {
-    let tx = client.transaction().await?;
-    let outcome = jobs::cancel(&tx, job_id, Canceller::AccountDeletion, per_user).await?;
-    tx.commit().await?;
-    Ok(match outcome {
-        CancelOutcome::Cancelled { seq, next } => {
-            Some(Ended { job_id, kind: JobEventKind::Cancelled, seq, next })
-        }
-        CancelOutcome::Ended(_) | CancelOutcome::Missing => None,
-    })
+/// Judges a good reply whose plan cannot be written. Without it the reply stays usable, and
+/// counted with its highest cost.
+async fn judge(deps: &Deps, good: Option<Good>) {
+    let Some(of) = &good else { return };
+    let judged = async {
+        let client = deps.db.get().await?;
+        jobs::judge_attempt(&client, of.reply.attempt_id, &of.reply.outcome()).await
+    };
+    match judged.await {
+        Ok(true) => settle(deps, good).await,
+        Ok(false) => {}
+        Err(error) => tracing::warn!(%error, "could not judge the reply of an unwritten plan"),
+    }
+}
+
+/// Replaces what was reserved for the call by its cost.
+async fn settle(deps: &Deps, good: Option<Good>) {
+    if let Some(Good { reservation: Some(reservation), cost_micros, .. }) = good {
+        deps.budgets.settle(reservation, cost_micros).await;
+    }
 }
 
 /// Ends the claim according to its error.

@@ -162,6 +162,7 @@ async fn generate(
     let held = Held { id: claimed.id, fence: claimed.fence };
     let (user, version) = (claimed.user_id, prompts::VERSION);
     let attempts = Attempts::new(Arc::clone(deps), held, user, version, Arc::clone(stages));
+    let attempts = attempts.for_plan();
     let mut order = Order::read(claimed)?;
     unknown_words::learn(deps, claimed, stages, &mut order, deadline).await?;
     let order = Arc::new(order);
@@ -169,7 +170,7 @@ async fn generate(
     let request = Request { stored, ..request(&order, claimed.user_id, deadline) };
     let verifier = Verifier { order: &order, attempts: &attempts };
     let delivered = deps.fallback.run(&request, &verifier, &attempts).await.map_err(job_error)?;
-    Ok(finished(&delivered, &order))
+    Ok(Finished { good: attempts.good_reply(), ..finished(&delivered, &order) })
 }
 
 fn request(order: &Arc<Order>, user: Uuid, deadline: Instant) -> Request {
@@ -270,5 +271,6 @@ fn finished(delivered: &Delivered<Plan>, order: &Order) -> Finished {
         beside,
         provider: delivered.provider.as_str().to_owned(),
         model: delivered.model.clone(),
+        good: None,
     }
 }

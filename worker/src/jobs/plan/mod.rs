@@ -9,3 +9,4 @@ pub mod order;
 pub mod stages;
 mod unknown_words;
 pub mod verify;
+pub mod writes;

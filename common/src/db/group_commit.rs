@@ -1,0 +1,226 @@
+//! Commits the writes of one moment together.
+//!
+//! While transactions are under way, the next writes gather and go as one. Nobody waits when
+//! nothing is under way. Each write has an outcome of its own: one that would wait for a
+//! lock, or makes Postgres refuse a transaction, is repeated alone. Writes with the same turn
+//! go one after another.
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{DbError, limits};
+
+/// While one transaction is committed, another one is written.
+const TRANSACTIONS: usize = 2;
+/// The most writes in one transaction, so that it stays short.
+const TOGETHER: usize = 64;
+
+/// How writes of one kind are made.
+pub trait Committer: Clone + Send + Sync + 'static {
+    /// A write.
+    type Write: Send + Sync + 'static;
+    /// What its caller is told.
+    type Done: Send + 'static;
+
+    /// Of the writes with one turn no two are under way at once.
+    fn turn(write: &Self::Write) -> Uuid;
+
+    /// Makes several writes in one transaction, each with an outcome of its own: `None` for
+    /// one that has to be repeated alone.
+    ///
+    /// # Errors
+    /// Nothing was written, for any of them. An error that
+    /// [blames a row](DbError::blames_a_row) may be the fault of a single one.
+    fn together(
+        &self,
+        writes: &[&Self::Write],
+    ) -> impl Future<Output = Result<Vec<Option<Self::Done>>, DbError>> + Send;
+
+    /// Makes one write in a transaction of its own.
+    ///
+    /// # Errors
+    /// Nothing was written, unless the error [is uncertain](DbError::is_uncertain).
+    fn alone(
+        &self,
+        write: &Self::Write,
+    ) -> impl Future<Output = Result<Self::Done, DbError>> + Send;
+}
+
+/// Makes writes of one kind. Cheap to clone.
+pub struct GroupCommit<C: Committer> {
+    committer: C,
+    /// How long a caller waits.
+    limit: Duration,
+    state: Arc<Mutex<State<C>>>,
+    tickets: Arc<AtomicU64>,
+}
+
+struct State<C: Committer> {
+    gathered: VecDeque<Gathered<C>>,
+    transactions: usize,
+    /// The turns that are taken.
+    turns: HashSet<Uuid>,
+}
+
+struct Gathered<C: Committer> {
+    ticket: u64,
+    write: C::Write,
+    outcome: oneshot::Sender<Outcome<C>>,
+}
+
+/// The error is that of a whole transaction.
+type Outcome<C> = Result<<C as Committer>::Done, Arc<DbError>>;
+
+impl<C: Committer> GroupCommit<C> {
+    /// Writes by `committer`, for which callers wait up to `limit`.
+    pub fn new(committer: C, limit: Duration) -> Self {
+        let state = State { gathered: VecDeque::new(), transactions: 0, turns: HashSet::new() };
+        let (state, tickets) = (Arc::new(Mutex::new(state)), Arc::default());
+        Self { committer, limit, state, tickets }
+    }
+
+    /// The outcome, once it is committed.
+    ///
+    /// # Errors
+    /// Nothing was written, unless the error [is uncertain](DbError::is_uncertain).
+    pub async fn write(&self, write: C::Write) -> Outcome<C> {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let (outcome, received) = oneshot::channel();
+        self.lock().gathered.push_back(Gathered { ticket, write, outcome });
+        self.begin();
+        match limits::wait(self.limit, received).await {
+            Ok(Ok(outcome)) => outcome,
+            Err(late) if self.withdraw(ticket) => Err(Arc::new(late)),
+            // Its transaction panicked, or still runs.
+            Ok(Err(_)) | Err(_) => Err(Arc::new(DbError::Unconfirmed)),
+        }
+    }
+
+    /// Whether a write had not begun; then it never will.
+    fn withdraw(&self, ticket: u64) -> bool {
+        let mut state = self.lock();
+        let place = state.gathered.iter().position(|gathered| gathered.ticket == ticket);
+        let withdrawn = place.and_then(|place| state.gathered.remove(place));
+        drop(state);
+        withdrawn.is_some()
+    }
+
+    /// Begins a transaction, unless enough are under way.
+    fn begin(&self) {
+        let mut state = self.lock();
+        if state.transactions < TRANSACTIONS && !state.gathered.is_empty() {
+            state.transactions += 1;
+            tokio::spawn(self.clone().run());
+        }
+    }
+
+    /// Writes one transaction after another until nothing is left to write.
+    async fn run(self) {
+        while let Some(next) = self.next() {
+            let this = self.clone();
+            // A task of its own, so that a panic ends that transaction alone.
+            let _ = tokio::spawn(async move { this.commit(next).await }).await;
+        }
+    }
+
+    /// The next writes, at most one of each turn; the caller ends if there are none.
+    fn next(&self) -> Option<Vec<(Gathered<C>, Turn<C>)>> {
+        let (mut next, mut abandoned) = (Vec::new(), Vec::new());
+        let mut state = self.lock();
+        for _ in 0..state.gathered.len() {
+            let Some(gathered) = state.gathered.pop_front() else { break };
+            let turn = C::turn(&gathered.write);
+            if gathered.outcome.is_closed() {
+                abandoned.push(gathered);
+            } else if next.len() < TOGETHER && state.turns.insert(turn) {
+                next.push((gathered, Turn { turn, state: Arc::clone(&self.state) }));
+            } else {
+                state.gathered.push_back(gathered);
+            }
+        }
+        if next.is_empty() {
+            state.transactions -= 1;
+            return None;
+        }
+        Some(next)
+    }
+
+    async fn commit(&self, gathered: Vec<(Gathered<C>, Turn<C>)>) {
+        let writes: Vec<&C::Write> = gathered.iter().map(|(one, _)| &one.write).collect();
+        let outcomes: Vec<Option<Outcome<C>>> = match self.committer.together(&writes).await {
+            Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map(Ok)).collect(),
+            Err(error) if error.blames_a_row() || error.is_conflict() => {
+                writes.iter().map(|_| None).collect()
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                writes.iter().map(|_| Some(Err(Arc::clone(&error)))).collect()
+            }
+        };
+        for ((gathered, turn), outcome) in gathered.into_iter().zip(outcomes) {
+            match outcome {
+                Some(outcome) => tell(gathered, turn, outcome),
+                None => drop(tokio::spawn(self.clone().alone(gathered, turn))),
+            }
+        }
+    }
+
+    /// Repeats one that may have to wait, or that Postgres refuses.
+    async fn alone(self, gathered: Gathered<C>, turn: Turn<C>) {
+        let outcome = self.committer.alone(&gathered.write).await;
+        tell(gathered, turn, outcome.map_err(Arc::new));
+        // The next one with this turn may have been left out meanwhile.
+        self.begin();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
+        lock(&self.state)
+    }
+}
+
+fn tell<C: Committer>(gathered: Gathered<C>, turn: Turn<C>, outcome: Outcome<C>) {
+    let Gathered { write, outcome: caller, .. } = gathered;
+    // Whoever hears the outcome may send the next one.
+    drop((write, turn));
+    // Nobody waits for it any more, perhaps.
+    let _ = caller.send(outcome);
+}
+
+fn lock<C: Committer>(state: &Mutex<State<C>>) -> MutexGuard<'_, State<C>> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A turn that is taken, until this is dropped.
+struct Turn<C: Committer> {
+    turn: Uuid,
+    state: Arc<Mutex<State<C>>>,
+}
+
+impl<C: Committer> Drop for Turn<C> {
+    fn drop(&mut self) {
+        lock(&self.state).turns.remove(&self.turn);
+    }
+}
+
+impl<C: Committer> Clone for GroupCommit<C> {
+    fn clone(&self) -> Self {
+        Self {
+            committer: self.committer.clone(),
+            limit: self.limit,
+            state: Arc::clone(&self.state),
+            tickets: Arc::clone(&self.tickets),
+        }
+    }
+}
+
+impl<C: Committer> fmt::Debug for GroupCommit<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupCommit").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}

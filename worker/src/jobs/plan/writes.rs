@@ -1,0 +1,243 @@
+//! The writes that every job makes, each together with those that other jobs of this process
+//! make at the same moment: the start of a call, its reply, the end with the plan.
+
+use std::sync::Arc;
+
+use regimen_common::db::group_commit::{Committer, GroupCommit};
+use regimen_common::db::jobs::{
+    self, CancelOutcome, Canceller, Ended, Held, NewAttempt, PaidReply, Success, SuccessfulEnd,
+};
+use regimen_common::db::plans::NewPlan;
+use regimen_common::db::{DbError, Pool, StatementLimits};
+use regimen_common::job::JobEventKind;
+use uuid::Uuid;
+
+use super::finish::Finished;
+use crate::llm::RawReply;
+use crate::llm::log::Start;
+
+/// Makes the writes of plan jobs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Writes {
+    starts: GroupCommit<Starts>,
+    replies: GroupCommit<Replies>,
+    ends: GroupCommit<Ends>,
+}
+
+impl Writes {
+    /// One for the process. `per_user` is the cap on running jobs of one user.
+    pub fn new(db: &Pool, per_user: i64) -> Self {
+        let limit = StatementLimits::WORK.usual;
+        Self {
+            starts: GroupCommit::new(Starts(db.clone()), limit),
+            replies: GroupCommit::new(Replies(db.clone()), limit),
+            ends: GroupCommit::new(Ends { db: db.clone(), per_user }, limit),
+        }
+    }
+
+    /// Records a call that is about to be made; returns its number in the job and its
+    /// event's, or `None` when the claim is stale.
+    ///
+    /// # Errors
+    /// Do not make the call.
+    pub async fn start(&self, start: NewCall) -> Result<Option<(i32, i32)>, DbError> {
+        self.starts.write(start).await.map_err(DbError::Together)
+    }
+
+    /// Stores a reply; returns the number of its event while the claim is valid.
+    ///
+    /// # Errors
+    /// It may not be stored; keep it and retry.
+    pub async fn reply(&self, reply: Arc<KeptReply>) -> Result<Option<i32>, DbError> {
+        self.replies.write(reply).await.map_err(DbError::Together)
+    }
+
+    /// Ends a job as succeeded, with its plan; cancels it if the account was deleted. `None`
+    /// when the claim is stale.
+    ///
+    /// # Errors
+    /// It may not be written; keep it and retry.
+    pub async fn end(&self, ending: Arc<Ending>) -> Result<Option<Ended>, DbError> {
+        self.ends.write(ending).await.map_err(DbError::Together)
+    }
+}
+
+/// A call about to be made.
+#[derive(Debug)]
+pub struct NewCall {
+    /// The claim.
+    pub held: Held,
+    /// The id of its row.
+    pub id: Uuid,
+    /// The version of the prompt texts.
+    pub prompt_version: &'static str,
+    /// The call.
+    pub start: Start,
+}
+
+impl NewCall {
+    fn attempt(&self) -> NewAttempt<'_> {
+        NewAttempt {
+            id: self.id,
+            provider: self.start.provider.as_str(),
+            model: &self.start.model,
+            prompt_version: self.prompt_version,
+            most_micros: i64::try_from(self.start.most_micros).unwrap_or(i64::MAX),
+            warning: self.start.warning.as_deref(),
+        }
+    }
+}
+
+/// A reply to be stored.
+#[derive(Debug)]
+pub struct KeptReply {
+    /// The claim that paid for it.
+    pub held: Held,
+    /// Its attempt.
+    pub attempt_id: Uuid,
+    /// The reply.
+    pub raw: RawReply,
+}
+
+impl KeptReply {
+    fn paid(&self) -> PaidReply<'_> {
+        PaidReply {
+            held: self.held,
+            attempt_id: self.attempt_id,
+            raw: &self.raw.body,
+            http_status: Some(i32::from(self.raw.status)),
+            request_id: self.raw.request_id.as_deref(),
+        }
+    }
+}
+
+/// A finished job to be written.
+#[derive(Debug)]
+pub struct Ending {
+    /// The claim.
+    pub held: Held,
+    /// Its result.
+    pub success: Success,
+    /// The job's row of the app.
+    pub of: PlanOf,
+    /// The plan.
+    pub finished: Finished,
+}
+
+/// Whose plan it is.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanOf {
+    /// The user.
+    pub user_id: Uuid,
+    /// The quiz.
+    pub quiz_result_id: Option<Uuid>,
+    /// When it was requested.
+    pub requested_at: chrono::DateTime<chrono::Utc>,
+}
+
+impl Ending {
+    fn end(&self) -> SuccessfulEnd<'_> {
+        let PlanOf { user_id, quiz_result_id, requested_at } = self.of;
+        let plan = NewPlan {
+            id: self.finished.plan_id,
+            user_id,
+            quiz_result_id,
+            requested_at,
+            plan_data: &self.finished.plan_data,
+            columns: self.finished.columns(),
+        };
+        SuccessfulEnd { held: self.held, success: &self.success, plan }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Starts(Pool);
+
+impl Committer for Starts {
+    type Write = NewCall;
+    type Done = Option<(i32, i32)>;
+
+    fn turn(call: &NewCall) -> Uuid {
+        call.held.id
+    }
+
+    async fn together(&self, calls: &[&NewCall]) -> Result<Vec<Option<Self::Done>>, DbError> {
+        let starts: Vec<_> = calls.iter().map(|call| (call.held, call.attempt())).collect();
+        let started = jobs::start_attempts(&mut self.0.get().await?, &starts).await?;
+        Ok(started.into_iter().map(Some).collect())
+    }
+
+    async fn alone(&self, call: &NewCall) -> Result<Self::Done, DbError> {
+        jobs::start_attempt(&self.0.get().await?, call.held, &call.attempt()).await
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Replies(Pool);
+
+impl Committer for Replies {
+    type Write = Arc<KeptReply>;
+    type Done = Option<i32>;
+
+    fn turn(reply: &Arc<KeptReply>) -> Uuid {
+        reply.held.id
+    }
+
+    async fn together(
+        &self,
+        replies: &[&Arc<KeptReply>],
+    ) -> Result<Vec<Option<Self::Done>>, DbError> {
+        let paid: Vec<_> = replies.iter().map(|reply| reply.paid()).collect();
+        let stored = jobs::store_replies(&mut self.0.get().await?, &paid).await?;
+        Ok(stored.into_iter().map(Some).collect())
+    }
+
+    async fn alone(&self, reply: &Arc<KeptReply>) -> Result<Self::Done, DbError> {
+        jobs::store_reply(&self.0.get().await?, &reply.paid()).await
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Ends {
+    db: Pool,
+    per_user: i64,
+}
+
+impl Committer for Ends {
+    type Write = Arc<Ending>;
+    type Done = Option<Ended>;
+
+    /// A user's plans replace each other.
+    fn turn(ending: &Arc<Ending>) -> Uuid {
+        ending.of.user_id
+    }
+
+    async fn together(&self, endings: &[&Arc<Ending>]) -> Result<Vec<Option<Self::Done>>, DbError> {
+        let ends: Vec<_> = endings.iter().map(|ending| ending.end()).collect();
+        let mut client = self.db.get().await?;
+        let ended = jobs::succeed_together(&mut client, &ends, self.per_user).await?;
+        // Whose profile is gone is found out one by one.
+        Ok(ended.map_or_else(
+            || vec![None; endings.len()],
+            |ended| ended.into_iter().map(Some).collect(),
+        ))
+    }
+
+    async fn alone(&self, ending: &Arc<Ending>) -> Result<Self::Done, DbError> {
+        let mut client = self.db.get().await?;
+        let end = [ending.end()];
+        if let Some(ended) = jobs::succeed_together(&mut client, &end, self.per_user).await? {
+            return Ok(ended.into_iter().flatten().next());
+        }
+        // The account was deleted meanwhile: no user can read the plan.
+        let (tx, job_id) = (client.transaction().await?, ending.held.id);
+        let outcome = jobs::cancel(&tx, job_id, Canceller::AccountDeletion, self.per_user).await?;
+        tx.commit().await?;
+        Ok(match outcome {
+            CancelOutcome::Cancelled { seq, next } => {
+                Some(Ended { job_id, kind: JobEventKind::Cancelled, seq, next })
+            }
+            CancelOutcome::Ended(_) | CancelOutcome::Missing => None,
+        })
+    }
+}
