@@ -163,7 +163,7 @@ fn kept(run: &Run<'_>, stack: &Stack) -> Result<(), BenchError> {
         let numbers: Vec<_> = events.iter().map(|event| event.id.clone()).collect();
         let expected: Vec<_> = (1..=events.len()).map(|number| number.to_string()).collect();
         let last = events.last().map(|event| event.name.as_str());
-        if numbers != expected || last != Some("succeeded") {
+        if numbers != expected || last != Some("saved") {
             let told = format!("job {id} has the events {numbers:?}, the last is {last:?}");
             return Err(measurement(&told));
         }
