@@ -32,12 +32,18 @@ async fn five_hundred_jobs_in_flight_finish_or_are_handed_back() {
     let mut worker = fleet.worker().await;
     fleet.push(JobClass::Free, &jobs).await;
     fleet.simulator.wait("open=500").await;
+    // Claims of that moment have a bound, whatever the number of slots.
+    let at_once = "select max(jobs) from (select count(*) as jobs from regimen.job_events
+                   where kind = 'claimed' group by at) claims";
+    assert!(fleet.count(at_once).await <= 256);
 
     worker.process.terminate();
     fleet.until_draining(&worker).await;
     fleet.simulator.release("finish").await;
     let done = "select count(*) from regimen.jobs where state = 'succeeded'";
     fleet.until_count(done, 250).await;
+    let transactions = "select count(distinct xmin::text) from regimen.plan_origins";
+    assert!(fleet.count(transactions).await < 250, "jobs that end together are written together");
     let running = "select count(*) from regimen.jobs where state = 'running'";
     assert_eq!(fleet.count(running).await, 250, "a drain waits for those that hang");
     worker.process.terminate();

@@ -1,13 +1,18 @@
-//! Requests of many users accepted in one transaction: each has its own outcome.
+//! Requests of many users accepted, and jobs of many users ended, in one transaction: each
+//! has its own outcome.
 
 use regimen_common::db::Client;
-use regimen_common::db::jobs::{self, Acceptance, Idempotency, NewJobs};
+use regimen_common::db::jobs::{
+    self, Acceptance, AttemptUsage, Ended, GoodReply, Held, Idempotency, NewAttempt, NewJobs,
+    PaidReply, Success, SuccessfulEnd,
+};
+use regimen_common::db::plans::{NewPlan, PlanColumns};
 use regimen_common::job::JobClass;
 use regimen_common::test_support::TestDatabase;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::shared::{PER_USER, request, user_of};
+use super::shared::{PER_USER, accept, hold, release, request, user_of};
 
 async fn together(client: &mut Client, requests: &[NewJobs]) -> Vec<Option<Acceptance>> {
     let requests: Vec<&NewJobs> = requests.iter().collect();
@@ -144,4 +149,130 @@ async fn a_refused_row_takes_nothing_with_it() {
     requests.remove(1);
     let outcomes = together(&mut client, &requests).await;
     assert_eq!(outcomes.iter().map(|outcome| dispatched(outcome.as_ref())).sum::<usize>(), 2);
+}
+
+/// A user's job, claimed, with a stored reply that cost something.
+struct Paid {
+    user: Uuid,
+    held: Held,
+    success: Success,
+}
+
+/// Jobs of `n` users, each with a stored reply.
+async fn paid(client: &mut Client, n: usize) -> Vec<Paid> {
+    let mut claims = Vec::new();
+    for _ in 0..n {
+        let user = user_of(client, JobClass::Free).await;
+        // The second one waits for its turn.
+        let (ids, _) = accept(client, &request(user, PER_USER as usize + 1)).await;
+        claims.push((user, hold(client, ids[0], "w").await));
+    }
+    let attempt = |_| NewAttempt {
+        id: Uuid::now_v7(),
+        provider: "openai",
+        model: "m",
+        prompt_version: "7",
+        most_micros: 900,
+        warning: None,
+    };
+    let starts: Vec<_> = claims.iter().map(|&(_, held)| (held, attempt(()))).collect();
+    let started = jobs::start_attempts(client, &starts).await.unwrap();
+    assert!(started.iter().all(|started| *started == Some((1, 3))), "{started:?}");
+    let replies: Vec<_> = starts
+        .iter()
+        .map(|(held, new)| PaidReply {
+            held: *held,
+            attempt_id: new.id,
+            raw: "{\0}",
+            http_status: Some(200),
+            request_id: None,
+        })
+        .collect();
+    let stored = jobs::store_replies(client, &replies).await.unwrap();
+    assert_eq!(stored, vec![Some(4); n]);
+    // A reply is kept once.
+    assert_eq!(jobs::store_replies(client, &replies).await.unwrap(), vec![None; n]);
+    let success = |attempt_id| Success {
+        plan_id: Uuid::now_v7(),
+        provider: "openai".to_owned(),
+        model: "m".to_owned(),
+        reply: Some(GoodReply {
+            attempt_id,
+            http_status: None,
+            request_id: Some("req".to_owned()),
+            usage: Some(AttemptUsage { cost_micros: 7, output_tokens: 3, ..Default::default() }),
+        }),
+    };
+    let paid = claims.into_iter().zip(&starts);
+    paid.map(|((user, held), (_, new))| Paid { user, held, success: success(new.id) }).collect()
+}
+
+async fn end_together(client: &mut Client, paid: &[Paid]) -> Option<Vec<Option<Ended>>> {
+    let data = json!({});
+    let columns =
+        PlanColumns::Meal { daily_calories: 2_000, preferences: "[]", restrictions: "none" };
+    let requested_at = client.query_one("select now()", &[]).await.unwrap().get(0);
+    let ends: Vec<_> = paid
+        .iter()
+        .map(|Paid { user, held, success }| {
+            let (user_id, id) = (*user, success.plan_id);
+            let plan_data = &data;
+            let plan =
+                NewPlan { id, user_id, quiz_result_id: None, requested_at, plan_data, columns };
+            SuccessfulEnd { held: *held, success, plan }
+        })
+        .collect();
+    jobs::succeed_together(client, &ends, PER_USER).await.unwrap()
+}
+
+/// One of them was taken over meanwhile.
+#[tokio::test]
+async fn ends_of_one_moment_each_have_their_own_outcome() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let paid = paid(&mut client, 3).await;
+    release(&mut client, &[paid[1].held]).await;
+    let taken = hold(&client, paid[1].held.id, "other").await;
+
+    let ended = end_together(&mut client, &paid).await.unwrap();
+    let seqs: Vec<_> = ended.iter().map(|ended| ended.as_ref().map(|ended| ended.seq)).collect();
+    assert_eq!(seqs, [Some(5), None, Some(5)]);
+    // The turns of both users' next jobs have come.
+    let next = ended.iter().flatten().map(|ended| ended.next.len()).sum::<usize>();
+    assert_eq!(next, 2);
+    for (sql, expected) in [
+        ("select count(*) from public.ai_meal_plans where is_active", 2),
+        ("select count(*) from regimen.jobs where state = 'succeeded' and cost_micros = 7", 2),
+        ("select count(*) from regimen.plan_origins where prompt_version = '7'", 2),
+        (
+            "select count(*) from regimen.job_attempts where outcome = 'ok' and request_id = 'req'",
+            2,
+        ),
+        (
+            "select count(*) from regimen.job_attempts where outcome is null and cost_micros = 900",
+            1,
+        ),
+        ("select count(*) from regimen.ai_usage where cost_micros = 7 and not estimated", 2),
+        ("select count(distinct xmin::text) from public.ai_meal_plans", 1),
+    ] {
+        assert_eq!(count(&client, sql).await, expected, "{sql}");
+    }
+    assert_eq!(jobs::held_by(&client, "other").await.unwrap(), [taken]);
+    // Written twice it changes nothing.
+    assert_eq!(end_together(&mut client, &paid).await.unwrap(), [None, None, None]);
+    assert_eq!(count(&client, "select count(*) from public.ai_meal_plans").await, 2);
+}
+
+#[tokio::test]
+async fn no_job_ends_together_with_one_whose_account_is_gone() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let paid = paid(&mut client, 2).await;
+    let gone = "delete from public.profiles where id = $1";
+    client.execute(gone, &[&paid[0].user]).await.unwrap();
+    assert_eq!(end_together(&mut client, &paid).await, None);
+    let ended = "select count(*) from regimen.jobs where state = 'succeeded'";
+    assert_eq!(count(&client, ended).await, 0);
+    let ended = end_together(&mut client, &paid[1..]).await.unwrap();
+    assert_eq!(ended.len(), 1);
 }

@@ -16,6 +16,10 @@ use crate::runner::consumer;
 use crate::runner::quarantine::Quarantine;
 use crate::runner::redis_source::RedisSource;
 
+/// The most jobs of one claim: its statement has to end in time, whatever the number of
+/// slots.
+const AT_ONCE: usize = 256;
+
 /// Claims plan jobs.
 #[derive(Debug)]
 pub struct Plans {
@@ -33,7 +37,7 @@ impl consumer::Source<Deps> for Plans {
     type Job = PlanJob;
 
     async fn claim(&mut self, free: usize) -> Result<Vec<PlanJob>, DbError> {
-        let claimed = self.claim_next(free).await;
+        let claimed = self.claim_next(free.min(AT_ONCE)).await;
         self.postgres_failed = claimed.is_err();
         claimed
     }
