@@ -7,7 +7,7 @@ use super::exception::{Exception, exceptions};
 use super::languages::Languages;
 use super::literal::Literals;
 use super::vocabulary::{Kind, Sense, senses};
-use super::{Found, Register, Trait, Traits, find, usage};
+use super::{Found, Register, Trait, Traits, Words, usage};
 use crate::lexicon::Entry;
 use crate::lexicon::spelling::forms;
 
@@ -150,24 +150,35 @@ impl Avoid {
     /// Foods in a text that people with these allergies must not eat, each with the names
     /// of the reasons.
     pub fn dangers(&self, text: &str, register: Register) -> Vec<(Found, Vec<String>)> {
-        self.matches(text, register, Found::any)
+        self.dangers_in(&Words::of(text), register)
+    }
+
+    /// The same for a text that was read before.
+    pub fn dangers_in(&self, words: &Words, register: Register) -> Vec<(Found, Vec<String>)> {
+        self.matches(words, register, Found::any)
     }
 
     /// Foods in a text that are openly among those to avoid.
     pub fn open(&self, text: &str, register: Register) -> Vec<(Found, Vec<String>)> {
-        self.matches(text, register, |food| food.open)
+        self.open_in(&Words::of(text), register)
+    }
+
+    /// The same for a text that was read before.
+    pub fn open_in(&self, words: &Words, register: Register) -> Vec<(Found, Vec<String>)> {
+        self.matches(words, register, |food| food.open)
     }
 
     fn matches(
         &self,
-        text: &str,
+        words: &Words,
         register: Register,
         traits: fn(&Found) -> Traits,
     ) -> Vec<(Found, Vec<String>)> {
         if self.is_empty() {
             return Vec::new();
         }
-        find(text, register, &self.literals)
+        words
+            .foods(register, &self.literals)
             .into_iter()
             .map(|food| {
                 let names = self.hit_by(&food, traits(&food));

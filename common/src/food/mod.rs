@@ -36,7 +36,7 @@ pub use exception::Exception;
 pub use languages::Languages;
 pub use learnt::{Learnt, still_unread};
 pub use literal::Literals;
-pub use scan::{Found, Register, find, names_known};
+pub use scan::{Found, Register, Words, find, names_known};
 pub use traits::{Trait, Traits};
 pub use unread::{Unread, unread};
 

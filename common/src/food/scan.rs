@@ -44,31 +44,50 @@ impl Found {
     }
 }
 
+/// The words of a text with their numbers in the tables, read once for several searches.
+#[derive(Debug)]
+pub struct Words {
+    tokens: Vec<Token>,
+    ids: Vec<Option<u32>>,
+}
+
+impl Words {
+    /// Reads a text.
+    pub fn of(text: &str) -> Self {
+        let (tokens, ids) = numbered(token::tokens(text));
+        Self { tokens, ids }
+    }
+
+    /// The foods of the text, without those that it rules out ("without nuts").
+    pub fn foods(&self, register: Register, literals: &Literals) -> Vec<Found> {
+        let mut items = items(self, register, literals);
+        negation::apply(&mut items, register);
+        items
+            .into_iter()
+            .filter_map(|item| match item.what {
+                What::Food(food) if !food.negated => Some(Found {
+                    range: item.range,
+                    open: food.open,
+                    hidden: food.hidden,
+                    maybe: food.maybe,
+                    literals: food.literals,
+                    term: food.term,
+                }),
+                _ => None,
+            })
+            .filter(|found| !found.any().is_empty() || found.literals != 0)
+            .collect()
+    }
+}
+
 /// The foods of `text`, without those that it rules out ("without nuts").
 pub fn find(text: &str, register: Register, literals: &Literals) -> Vec<Found> {
-    let tokens = token::tokens(text);
-    let mut items = items(tokens, register, literals);
-    negation::apply(&mut items, register);
-    items
-        .into_iter()
-        .filter_map(|item| match item.what {
-            What::Food(food) if !food.negated => Some(Found {
-                range: item.range,
-                open: food.open,
-                hidden: food.hidden,
-                maybe: food.maybe,
-                literals: food.literals,
-                term: food.term,
-            }),
-            _ => None,
-        })
-        .filter(|found| !found.any().is_empty() || found.literals != 0)
-        .collect()
+    Words::of(text).foods(register, literals)
 }
 
 /// Whether a text names a food of the tables, harmless or not.
 pub fn names_known(text: &str, literals: &Literals) -> bool {
-    let items = items(token::tokens(text), Register::Listed, literals);
+    let items = items(&Words::of(text), Register::Listed, literals);
     items.iter().any(|item| matches!(item.what, What::Food(_)))
 }
 
@@ -124,10 +143,10 @@ impl Food {
     }
 }
 
-fn items(tokens: Vec<Token>, register: Register, literals: &Literals) -> Vec<Item> {
+fn items(words: &Words, register: Register, literals: &Literals) -> Vec<Item> {
     let expected = &literals.expected;
-    let (tokens, ids) = numbered(tokens);
-    let text = foreign::Text::of(&tokens);
+    let Words { tokens, ids } = words;
+    let text = foreign::Text::of(tokens);
     let mut items = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use regimen_common::food::{Avoid, Found, Register, Style, Trait, Traits, find, names_known};
+use regimen_common::food::{
+    Avoid, Found, Register, Style, Trait, Traits, Words, find, names_known,
+};
 use regimen_common::lexicon::token::{plain, tokens};
 use serde_json::Value;
 
@@ -20,23 +22,29 @@ const EATING_WINDOW_HOURS: f64 = 12.0;
 /// belong in a plan.
 pub(super) fn check(plan: &Plan, json: &Value, needs: &Needs, violations: &mut Vec<Violation>) {
     check_foreign(json, violations);
+    if nothing_to_avoid(needs) {
+        return;
+    }
     check_names(plan, needs, violations);
     texts::about_food(plan, json, &mut |text| {
         let own = unquoted(text, &needs.diet_answer);
         let text = &text.with(&own);
-        allergens(text, &needs.allergies, violations);
-        dislikes(text, &needs.dislikes, violations);
-        styles(text, needs, violations);
+        let words = &Words::of(text.text);
+        allergens(text, words, &needs.allergies, violations);
+        dislikes(text, words, &needs.dislikes, violations);
+        styles(text, words, needs, violations);
     });
+}
+
+fn nothing_to_avoid(needs: &Needs) -> bool {
+    needs.allergies.is_empty() && needs.dislikes.is_empty() && needs.rules.is_empty()
 }
 
 /// In another language the tables know only the EU allergens and everyday foods: each
 /// food they do not know has its English name in brackets, or nobody could judge it.
 fn check_names(plan: &Plan, needs: &Needs, violations: &mut Vec<Violation>) {
     let Plan::Meal(day) = plan else { return };
-    let judged =
-        !(needs.allergies.is_empty() && needs.dislikes.is_empty() && needs.rules.is_empty());
-    if needs.language == ENGLISH || !judged {
+    if needs.language == ENGLISH {
         return;
     }
     for (index, meal) in day.meals.iter().enumerate() {
@@ -65,8 +73,8 @@ fn unquoted<'t>(text: &Text<'t>, answer: &str) -> Cow<'t, str> {
     }
 }
 
-fn allergens(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {
-    for (found, contains) in avoid.dangers(text.text, text.register()) {
+fn allergens(text: &Text<'_>, words: &Words, avoid: &Avoid, violations: &mut Vec<Violation>) {
+    for (found, contains) in avoid.dangers_in(words, text.register()) {
         if repeats(text, &found) {
             continue;
         }
@@ -75,8 +83,8 @@ fn allergens(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {
     }
 }
 
-fn dislikes(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {
-    for (found, _) in avoid.open(text.text, text.register()) {
+fn dislikes(text: &Text<'_>, words: &Words, avoid: &Avoid, violations: &mut Vec<Violation>) {
+    for (found, _) in avoid.open_in(words, text.register()) {
         if repeats(text, &found) {
             continue;
         }
@@ -85,11 +93,11 @@ fn dislikes(text: &Text<'_>, avoid: &Avoid, violations: &mut Vec<Violation>) {
     }
 }
 
-fn styles(text: &Text<'_>, needs: &Needs, violations: &mut Vec<Violation>) {
+fn styles(text: &Text<'_>, words: &Words, needs: &Needs, violations: &mut Vec<Violation>) {
     if needs.rules.is_empty() {
         return;
     }
-    for found in find(text.text, text.register(), &needs.named) {
+    for found in words.foods(text.register(), &needs.named) {
         for rule in &needs.rules {
             let contains = rule.faults(&found);
             if !contains.is_empty() && !repeats(text, &found) {
@@ -108,13 +116,13 @@ fn styles(text: &Text<'_>, needs: &Needs, violations: &mut Vec<Violation>) {
 pub(super) fn offences(text: &Text<'_>, needs: &Needs) -> Vec<Range<usize>> {
     let own = unquoted(text, &needs.diet_answer);
     let text = &text.with(&own);
-    let (words, register) = (text.text, text.register());
-    let dangers = needs.allergies.dangers(words, register);
-    let open = needs.dislikes.open(words, register);
+    let (words, register) = (&Words::of(text.text), text.register());
+    let dangers = needs.allergies.dangers_in(words, register);
+    let open = needs.dislikes.open_in(words, register);
     let mut all: Vec<Found> = dangers.into_iter().chain(open).map(|(found, _)| found).collect();
     if !needs.rules.is_empty() {
         let wrong = |found: &Found| needs.rules.iter().any(|rule| !rule.faults(found).is_empty());
-        all.extend(find(words, register, &needs.named).into_iter().filter(wrong));
+        all.extend(words.foods(register, &needs.named).into_iter().filter(wrong));
     }
     all.retain(|found| !repeats(text, found));
     let mut ranges: Vec<Range<usize>> = all.into_iter().map(|found| found.range).collect();
