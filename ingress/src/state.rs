@@ -15,9 +15,8 @@ use regimen_common::stripe::StripeClient;
 use tokio::sync::Semaphore;
 
 use crate::acceptance::Submissions;
-use crate::auth::{AdminTable, AuthSetupError, Authenticator};
+use crate::auth::{AdminTable, AuthSetupError, Authenticator, Passwords};
 use crate::config::IngressConfig;
-use crate::console::Passwords;
 use crate::limits::RateLimits;
 use crate::stripe_api::account::AccountReader;
 use crate::watching::Watching;

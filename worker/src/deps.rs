@@ -14,7 +14,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::budget::Budgets;
 use crate::config::WorkerConfig;
-use crate::jobs::plan::writes::Writes;
 use crate::llm::fallback::Fallback;
 use crate::mail::Mailer;
 use crate::runner;
@@ -24,6 +23,7 @@ use crate::runner::paused::PausedQueues;
 use crate::runner::redis_source::RedisSource;
 use crate::stripe::StripeReader;
 use crate::webhook::{SystemLookup, WebhookSender};
+use crate::writes::Writes;
 
 /// The worker's dependencies.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ pub mod retention;
 pub mod runner;
 pub mod stripe;
 pub mod webhook;
+pub mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;

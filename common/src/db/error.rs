@@ -187,6 +187,13 @@ impl DbError {
         })
     }
 
+    /// Whether the statement waited for a lock, or for something else, for too long.
+    pub(super) fn is_a_lock(&self) -> bool {
+        self.code().is_some_and(|code| {
+            *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::QUERY_CANCELED
+        })
+    }
+
     /// Whether the server says that it accepts no writes.
     pub(super) fn is_about_writes(&self) -> bool {
         self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)

@@ -2,8 +2,8 @@
 //!
 //! While transactions are under way, the next writes gather and go as one. Nobody waits when
 //! nothing is under way. Each write has an outcome of its own: one that would wait for a
-//! lock, or makes Postgres refuse a transaction, is repeated alone. Writes with the same turn
-//! go one after another.
+//! lock, or makes Postgres refuse a transaction, is repeated alone; and while it fails alone,
+//! its next tries hold up no others. Writes with the same turn go one after another.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -20,6 +20,8 @@ use super::{DbError, limits};
 const TRANSACTIONS: usize = 2;
 /// The most writes in one transaction, so that it stays short.
 const TOGETHER: usize = 64;
+/// The most turns whose writes are kept apart.
+const APART: usize = 1_000;
 
 /// How writes of one kind are made.
 pub trait Committer: Clone + Send + Sync + 'static {
@@ -66,6 +68,8 @@ struct State<C: Committer> {
     transactions: usize,
     /// The turns that are taken.
     turns: HashSet<Uuid>,
+    /// The turns whose last write failed although it was alone.
+    apart: HashSet<Uuid>,
 }
 
 struct Gathered<C: Committer> {
@@ -80,7 +84,12 @@ type Outcome<C> = Result<<C as Committer>::Done, Arc<DbError>>;
 impl<C: Committer> GroupCommit<C> {
     /// Writes by `committer`, for which callers wait up to `limit`.
     pub fn new(committer: C, limit: Duration) -> Self {
-        let state = State { gathered: VecDeque::new(), transactions: 0, turns: HashSet::new() };
+        let state = State {
+            gathered: VecDeque::new(),
+            transactions: 0,
+            turns: HashSet::new(),
+            apart: HashSet::new(),
+        };
         let (state, tickets) = (Arc::new(Mutex::new(state)), Arc::default());
         Self { committer, limit, state, tickets }
     }
@@ -152,10 +161,19 @@ impl<C: Committer> GroupCommit<C> {
     }
 
     async fn commit(&self, gathered: Vec<(Gathered<C>, Turn<C>)>) {
+        let apart = self.lock().apart.clone();
+        let (apart, gathered): (Vec<_>, Vec<_>) =
+            gathered.into_iter().partition(|(_, turn)| apart.contains(&turn.turn));
+        for (gathered, turn) in apart {
+            tokio::spawn(self.clone().alone(gathered, turn));
+        }
+        if gathered.is_empty() {
+            return;
+        }
         let writes: Vec<&C::Write> = gathered.iter().map(|(one, _)| &one.write).collect();
         let outcomes: Vec<Option<Outcome<C>>> = match self.committer.together(&writes).await {
             Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map(Ok)).collect(),
-            Err(error) if error.blames_a_row() || error.is_conflict() => {
+            Err(error) if error.blames_a_row() || error.is_conflict() || error.is_a_lock() => {
                 writes.iter().map(|_| None).collect()
             }
             Err(error) => {
@@ -174,9 +192,22 @@ impl<C: Committer> GroupCommit<C> {
     /// Repeats one that may have to wait, or that Postgres refuses.
     async fn alone(self, gathered: Gathered<C>, turn: Turn<C>) {
         let outcome = self.committer.alone(&gathered.write).await;
+        self.set_apart(turn.turn, outcome.is_err());
         tell(gathered, turn, outcome.map_err(Arc::new));
         // The next one with this turn may have been left out meanwhile.
         self.begin();
+    }
+
+    fn set_apart(&self, turn: Uuid, failed: bool) {
+        let mut state = self.lock();
+        if !failed {
+            state.apart.remove(&turn);
+        } else if state.apart.len() < APART {
+            state.apart.insert(turn);
+        } else {
+            // All are failing: they may as well fail together.
+            state.apart.clear();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {

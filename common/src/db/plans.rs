@@ -188,23 +188,23 @@ pub async fn newest_row(
 /// # Errors
 /// Nothing was written.
 pub async fn save_plan(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Option<Uuid>, DbError> {
-    Ok(save_plans(tx, std::slice::from_ref(plan)).await?.into_iter().flatten().next())
+    let there = lock_profiles(tx, &[plan.user_id], Locked::Wait).await?;
+    if there.is_empty() {
+        return Ok(None);
+    }
+    save(tx, plan).await.map(Some)
 }
 
-/// The same for plans of several users, one of each.
+/// The same for plans of several users, one of each, whose profiles are locked.
 ///
 /// # Errors
 /// Nothing was written.
-pub async fn save_plans(
+pub(super) async fn save_plans(
     tx: &Transaction<'_>,
-    plans: &[NewPlan<'_>],
-) -> Result<Vec<Option<Uuid>>, DbError> {
-    let there = lock_profiles(tx, plans).await?;
-    let saves = plans.iter().map(|plan| async {
-        if there.contains(&plan.user_id) { save(tx, plan).await.map(Some) } else { Ok(None) }
-    });
+    plans: &[&NewPlan<'_>],
+) -> Result<Vec<Uuid>, DbError> {
     // The first error is the cause of the others.
-    join_all(saves).await.into_iter().collect()
+    join_all(plans.iter().map(|plan| save(tx, plan))).await.into_iter().collect()
 }
 
 /// Stores the plan of a user whose profile is locked.
@@ -304,20 +304,34 @@ async fn written(
     Ok(tx.query_opt(&statement, values).await?.map(|row| row.get("id")))
 }
 
-/// Locks the profiles of the plans' users in the order of their ids, so that two
-/// transactions cannot deadlock. Returns those that there are.
-async fn lock_profiles(
+/// What to do about a profile that somebody has locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Locked {
+    /// Wait for it.
+    Wait,
+    /// Leave it out.
+    Skip,
+}
+
+const LOCK: &str = "-- lock profiles
+    select id from public.profiles where id = any((select $1::uuid[])::uuid[])
+    order by id for no key update";
+const LOCK_FREE: &str = "-- lock free profiles
+    select id from public.profiles where id = any((select $1::uuid[])::uuid[])
+    order by id for no key update skip locked";
+
+/// Locks profiles in the order of their ids, so that two transactions cannot deadlock.
+/// Returns those that it locked.
+pub(super) async fn lock_profiles(
     tx: &Transaction<'_>,
-    plans: &[NewPlan<'_>],
+    users: &[Uuid],
+    locked: Locked,
 ) -> Result<HashSet<Uuid>, DbError> {
-    let users: Vec<Uuid> = plans.iter().map(|plan| plan.user_id).collect();
-    let statement = tx
-        .prepare_cached(
-            "-- lock profiles
-             select id from public.profiles where id = any((select $1::uuid[])::uuid[])
-             order by id for no key update",
-        )
-        .await?;
+    let sql = match locked {
+        Locked::Wait => LOCK,
+        Locked::Skip => LOCK_FREE,
+    };
+    let statement = tx.prepare_cached(sql).await?;
     let rows = tx.query(&statement, &[&users]).await?;
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
 }

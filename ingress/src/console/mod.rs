@@ -17,7 +17,6 @@ mod live;
 mod money;
 mod overview;
 mod page;
-mod passwords;
 mod plan;
 mod queues;
 mod session;
@@ -28,7 +27,6 @@ mod trying;
 mod users;
 mod workers;
 
-pub use passwords::Passwords;
 pub use session::{SignInLink, sign_in_link};
 
 use axum::Router;

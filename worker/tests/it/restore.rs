@@ -19,10 +19,12 @@ use crate::stripe::worker::{event, subscription};
 
 const SECRET: &str = "whsec_restore";
 
-/// Sessions that wait to save a plan while its table is locked.
+/// Jobs whose replies are stored, while a session waits to save plans in a locked table.
 const WAITING_TO_SAVE: &str = "
-    select count(*) from pg_locks
-    where not granted and relation = 'public.ai_meal_plans'::regclass";
+    select count(*) from regimen.jobs j join regimen.job_attempts a on a.job_id = j.id
+    where j.state = 'running' and a.raw_reply is not null and exists (
+        select from pg_locks
+        where not granted and relation = 'public.ai_meal_plans'::regclass)";
 
 const OPEN: &str = "select id from regimen.jobs where state in ('queued', 'running') order by id";
 /// Open jobs with a reply that was paid for.

@@ -15,7 +15,7 @@ use super::dispatch::{NextJob, dispatch_next_or_later};
 use super::each::each;
 use super::{Held, count_refused_write};
 use crate::db::DbError;
-use crate::db::plans::{NewPlan, save_plans};
+use crate::db::plans::{Locked, NewPlan, lock_profiles, save_plans};
 use crate::job::{FailureCode, JobEventKind};
 
 /// The result of a successful job.
@@ -173,9 +173,20 @@ pub struct SuccessfulEnd<'a> {
     pub plan: NewPlan<'a>,
 }
 
+/// What became of the end of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndOutcome {
+    /// It is written.
+    Ended(Ended),
+    /// The claim is stale; nothing was written.
+    Stale,
+    /// The user's profile is gone; nothing was written.
+    NoProfile,
+}
+
 /// Ends jobs of several users, one of each, as succeeded and saves their plans, in one
-/// transaction. For each: `None` if its claim is stale, or its end. Nothing at all is
-/// written, and no list is returned, if one of the profiles is gone.
+/// transaction, each with an outcome of its own. `None` for one that has to go alone
+/// ([`succeed_alone`]): its profile is locked, or gone.
 ///
 /// # Errors
 /// Nothing was written, for any of them.
@@ -183,42 +194,74 @@ pub async fn succeed_together(
     client: &mut Client,
     ends: &[SuccessfulEnd<'_>],
     per_user: i64,
-) -> Result<Option<Vec<Option<Ended>>>, DbError> {
+) -> Result<Vec<Option<EndOutcome>>, DbError> {
     let tx = client.transaction().await?;
+    let users: Vec<Uuid> = ends.iter().map(|end| end.plan.user_id).collect();
+    let there = lock_profiles(&tx, &users, Locked::Skip).await?;
+    let is_free = |end: &&SuccessfulEnd<'_>| there.contains(&end.plan.user_id);
+    let free: Vec<&SuccessfulEnd<'_>> = ends.iter().filter(is_free).collect();
+    let mut outcomes = write_ends(&tx, &free, per_user).await?.into_iter();
+    tx.commit().await?;
+    Ok(ends.iter().map(|end| is_free(&end).then(|| outcomes.next()).flatten()).collect())
+}
+
+/// Ends one job, waiting for its user's profile.
+///
+/// # Errors
+/// Nothing was written.
+pub async fn succeed_alone(
+    client: &mut Client,
+    end: &SuccessfulEnd<'_>,
+    per_user: i64,
+) -> Result<EndOutcome, DbError> {
+    let tx = client.transaction().await?;
+    if lock_profiles(&tx, &[end.plan.user_id], Locked::Wait).await?.is_empty() {
+        return Ok(EndOutcome::NoProfile);
+    }
+    let outcomes = write_ends(&tx, &[end], per_user).await?;
+    tx.commit().await?;
+    Ok(outcomes.into_iter().next().unwrap_or(EndOutcome::Stale))
+}
+
+/// Ends jobs of users whose profiles this transaction has locked.
+async fn write_ends(
+    tx: &Transaction<'_>,
+    ends: &[&SuccessfulEnd<'_>],
+    per_user: i64,
+) -> Result<Vec<EndOutcome>, DbError> {
     tx.prepare_cached(SUCCEED).await?;
-    let marked = each(ends, |end| end.held.id, |end| mark_succeeded(&tx, end.held, end.success));
-    let rows = marked.await?;
-    let mut outcomes: Vec<Option<Ended>> = Vec::with_capacity(ends.len());
-    let (mut jobs, mut users, mut plans) = (Vec::new(), Vec::new(), Vec::new());
-    for (end, row) in ends.iter().zip(rows) {
+    let marked = each(ends, |end| end.held.id, |end| mark_succeeded(tx, end.held, end.success));
+    let (mut outcomes, mut written) = (Vec::with_capacity(ends.len()), Vec::new());
+    for (end, row) in ends.iter().zip(marked.await?) {
         let Some(row) = row else {
             count_refused_write();
-            outcomes.push(None);
+            outcomes.push(EndOutcome::Stale);
             continue;
         };
         let (job_id, seq) = (end.held.id, row.try_get("last_seq")?);
-        outcomes.push(Some(Ended { job_id, kind: JobEventKind::Saved, seq, next: Vec::new() }));
-        jobs.push(job_id);
-        users.push(row.try_get("user_id")?);
-        plans.push(end.plan.clone());
+        let ended = Ended { job_id, kind: JobEventKind::Saved, seq, next: Vec::new() };
+        outcomes.push(EndOutcome::Ended(ended));
+        written.push(*end);
     }
-    settle(&tx, &jobs).await?;
-    let saved = save_plans(&tx, &plans).await?;
-    for ((job_id, plan), saved) in jobs.iter().zip(&plans).zip(saved) {
-        let Some(saved) = saved else {
-            tx.rollback().await?;
-            return Ok(None);
-        };
-        if saved != plan.id {
-            saved_in(&tx, *job_id, plan.id, saved).await?;
+    if written.is_empty() {
+        return Ok(outcomes);
+    }
+    let jobs: Vec<Uuid> = written.iter().map(|end| end.held.id).collect();
+    let users: Vec<Uuid> = written.iter().map(|end| end.plan.user_id).collect();
+    let plans: Vec<&NewPlan<'_>> = written.iter().map(|end| &end.plan).collect();
+    settle(tx, &jobs).await?;
+    for (end, saved) in written.iter().zip(save_plans(tx, &plans).await?) {
+        if saved != end.plan.id {
+            saved_in(tx, end.held.id, end.plan.id, saved).await?;
         }
     }
-    let next = dispatch_next_or_later(&tx, &users, per_user).await?;
-    tx.commit().await?;
-    if let Some(first) = outcomes.iter_mut().flatten().next() {
-        first.next = next;
+    let mut next = dispatch_next_or_later(tx, &users, per_user).await?;
+    for outcome in &mut outcomes {
+        if let EndOutcome::Ended(first) = outcome {
+            first.next = std::mem::take(&mut next);
+        }
     }
-    Ok(Some(outcomes))
+    Ok(outcomes)
 }
 
 /// Records that the plan of a job ended by this transaction was written to an existing

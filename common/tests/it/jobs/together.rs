@@ -3,8 +3,8 @@
 
 use regimen_common::db::Client;
 use regimen_common::db::jobs::{
-    self, Acceptance, AttemptUsage, Ended, GoodReply, Held, Idempotency, NewAttempt, NewJobs,
-    PaidReply, Success, SuccessfulEnd,
+    self, Acceptance, AttemptUsage, EndOutcome, Ended, GoodReply, Held, Idempotency, NewAttempt,
+    NewJobs, PaidReply, Success, SuccessfulEnd,
 };
 use regimen_common::db::plans::{NewPlan, PlanColumns};
 use regimen_common::job::JobClass;
@@ -207,7 +207,7 @@ async fn paid(client: &mut Client, n: usize) -> Vec<Paid> {
     paid.map(|((user, held), (_, new))| Paid { user, held, success: success(new.id) }).collect()
 }
 
-async fn end_together(client: &mut Client, paid: &[Paid]) -> Option<Vec<Option<Ended>>> {
+async fn end_together(client: &mut Client, paid: &[Paid]) -> Vec<Option<EndOutcome>> {
     let data = json!({});
     let columns =
         PlanColumns::Meal { daily_calories: 2_000, preferences: "[]", restrictions: "none" };
@@ -234,12 +234,18 @@ async fn ends_of_one_moment_each_have_their_own_outcome() {
     release(&mut client, &[paid[1].held]).await;
     let taken = hold(&client, paid[1].held.id, "other").await;
 
-    let ended = end_together(&mut client, &paid).await.unwrap();
-    let seqs: Vec<_> = ended.iter().map(|ended| ended.as_ref().map(|ended| ended.seq)).collect();
-    assert_eq!(seqs, [Some(5), None, Some(5)]);
+    let outcomes = end_together(&mut client, &paid).await;
+    let ended: Vec<&Ended> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Some(EndOutcome::Ended(ended)) => Some(ended),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(outcomes[1], Some(EndOutcome::Stale));
+    assert_eq!(ended.iter().map(|ended| ended.seq).collect::<Vec<_>>(), [5, 5]);
     // The turns of both users' next jobs have come.
-    let next = ended.iter().flatten().map(|ended| ended.next.len()).sum::<usize>();
-    assert_eq!(next, 2);
+    assert_eq!(ended.iter().map(|ended| ended.next.len()).sum::<usize>(), 2);
     for (sql, expected) in [
         ("select count(*) from public.ai_meal_plans where is_active", 2),
         ("select count(*) from regimen.jobs where state = 'succeeded' and cost_micros = 7", 2),
@@ -259,20 +265,30 @@ async fn ends_of_one_moment_each_have_their_own_outcome() {
     }
     assert_eq!(jobs::held_by(&client, "other").await.unwrap(), [taken]);
     // Written twice it changes nothing.
-    assert_eq!(end_together(&mut client, &paid).await.unwrap(), [None, None, None]);
+    let again = end_together(&mut client, &paid).await;
+    assert!(again.iter().all(|outcome| *outcome == Some(EndOutcome::Stale)), "{again:?}");
     assert_eq!(count(&client, "select count(*) from public.ai_meal_plans").await, 2);
 }
 
+/// Of the others one has no account any more, and one is locked by the app.
 #[tokio::test]
-async fn no_job_ends_together_with_one_whose_account_is_gone() {
+async fn a_profile_that_is_locked_or_gone_holds_up_its_own_job_only() {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
-    let paid = paid(&mut client, 2).await;
+    let paid = paid(&mut client, 3).await;
     let gone = "delete from public.profiles where id = $1";
     client.execute(gone, &[&paid[0].user]).await.unwrap();
-    assert_eq!(end_together(&mut client, &paid).await, None);
+    let mut app = database.client().await;
+    let lock = app.transaction().await.unwrap();
+    let locked = "select from public.profiles where id = $1 for update";
+    lock.query(locked, &[&paid[1].user]).await.unwrap();
+
+    let outcomes = end_together(&mut client, &paid).await;
+    assert_eq!(outcomes[..2], [None, None]);
+    assert!(matches!(outcomes[2], Some(EndOutcome::Ended(_))), "{outcomes:?}");
     let ended = "select count(*) from regimen.jobs where state = 'succeeded'";
-    assert_eq!(count(&client, ended).await, 0);
-    let ended = end_together(&mut client, &paid[1..]).await.unwrap();
-    assert_eq!(ended.len(), 1);
+    assert_eq!(count(&client, ended).await, 1);
+    lock.rollback().await.unwrap();
+    let outcomes = end_together(&mut client, &paid[..2]).await;
+    assert!(matches!(outcomes[..], [None, Some(EndOutcome::Ended(_))]), "{outcomes:?}");
 }

@@ -17,12 +17,12 @@ use crate::budget::Reservation;
 use crate::deps::Deps;
 use crate::jobs::plan::error::JobError;
 use crate::jobs::plan::stages::{Stage, Stages};
-use crate::jobs::plan::writes::{KeptReply, NewCall};
 use crate::llm::attempt::CUSTOM;
 use crate::llm::fallback::StoredReply;
 use crate::llm::log::{AttemptLog, End, Start};
 use crate::llm::{ProviderName, RawReply};
 use crate::runner::write_retry::until_written;
+use crate::writes::{KeptReply, NewCall};
 
 /// Writes one claim's attempts and events.
 #[derive(Debug)]

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use regimen_common::db::DbError;
 use regimen_common::db::jobs::{self, ClaimedJob, Ended, Held, Success};
-use regimen_common::db::plans::PlanColumns;
 use regimen_common::job::{FailureCode, JobEventKind};
 use regimen_common::telemetry::spans;
 use serde_json::Value;
@@ -23,12 +22,12 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::attempts::Good;
-use super::writes::{Ending, PlanOf};
 use crate::deps::Deps;
 use crate::jobs::plan::error::JobError;
 use crate::runner::announce::tell_poisoned;
 use crate::runner::in_flight::InFlightJob;
 use crate::runner::write_retry::until_written;
+use crate::writes::{Beside, Ending, PlanOf};
 
 /// A verified plan ready to be saved.
 #[derive(Debug)]
@@ -45,47 +44,6 @@ pub struct Finished {
     pub model: String,
     /// The reply that it was read from.
     pub good: Option<Good>,
-}
-
-/// What the app stores beside a plan, in its own columns.
-#[derive(Debug)]
-pub enum Beside {
-    /// Of a meal plan.
-    Meal {
-        /// kcal a day.
-        daily_calories: i32,
-        /// JSON text of the quiz's `preferredExercise`.
-        preferences: String,
-        /// The quiz's `dietaryStyle`.
-        restrictions: String,
-    },
-    /// Of a workout plan.
-    Workout {
-        /// JSON text of the quiz's `preferredExercise`.
-        workout_type: String,
-        /// The quiz's `exerciseFrequency`.
-        duration_per_session: String,
-        /// Training days a week.
-        frequency_per_week: i32,
-    },
-}
-
-impl Finished {
-    /// The columns beside the plan.
-    pub fn columns(&self) -> PlanColumns<'_> {
-        match &self.beside {
-            Beside::Meal { daily_calories, preferences, restrictions } => {
-                PlanColumns::Meal { daily_calories: *daily_calories, preferences, restrictions }
-            }
-            Beside::Workout { workout_type, duration_per_session, frequency_per_week } => {
-                PlanColumns::Workout {
-                    workout_type,
-                    duration_per_session,
-                    frequency_per_week: *frequency_per_week,
-                }
-            }
-        }
-    }
 }
 
 /// The outcome of a round.
@@ -167,7 +125,8 @@ async fn succeed(
             quiz_result_id: claimed.quiz_result_id,
             requested_at: claimed.created_at,
         },
-        finished,
+        plan_data: finished.plan_data,
+        beside: finished.beside,
     });
     let save = until_written(&deps.cancellation, "plan", || deps.writes.end(Arc::clone(&ending)));
     let ended = match save.instrument(spans::query("UPDATE", "regimen.jobs")).await {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::attempts::Attempts;
 use super::error::JobError;
-use super::finish::{self, Beside, Finished};
+use super::finish::{self, Finished};
 use super::order::Order;
 use super::stages::{Stage, Stages};
 use super::unknown_words;
@@ -35,6 +35,7 @@ use crate::prompts;
 use crate::runner::consumer;
 use crate::runner::in_flight::InFlightJob;
 use crate::runner::traced::{About, Described};
+use crate::writes::Beside;
 
 /// Extra time after the providers' deadline, for judging and writing.
 const DEADLINE_GRACE: Duration = Duration::from_secs(5);

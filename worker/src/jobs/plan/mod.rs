@@ -9,4 +9,3 @@ pub mod order;
 pub mod stages;
 mod unknown_words;
 pub mod verify;
-pub mod writes;

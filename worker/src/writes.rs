@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use regimen_common::db::group_commit::{Committer, GroupCommit};
 use regimen_common::db::jobs::{
-    self, CancelOutcome, Canceller, Ended, Held, NewAttempt, PaidReply, Success, SuccessfulEnd,
+    self, CancelOutcome, Canceller, EndOutcome, Ended, Held, NewAttempt, PaidReply, Success,
+    SuccessfulEnd,
 };
-use regimen_common::db::plans::NewPlan;
+use regimen_common::db::plans::{NewPlan, PlanColumns};
 use regimen_common::db::{DbError, Pool, StatementLimits};
 use regimen_common::job::JobEventKind;
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::finish::Finished;
 use crate::llm::RawReply;
 use crate::llm::log::Start;
 
@@ -120,8 +121,50 @@ pub struct Ending {
     pub success: Success,
     /// The job's row of the app.
     pub of: PlanOf,
-    /// The plan.
-    pub finished: Finished,
+    /// The plan in the front end's format.
+    pub plan_data: Value,
+    /// What the app stores beside it.
+    pub beside: Beside,
+}
+
+/// What the app stores beside a plan, in its own columns.
+#[derive(Debug)]
+pub enum Beside {
+    /// Of a meal plan.
+    Meal {
+        /// kcal a day.
+        daily_calories: i32,
+        /// JSON text of the quiz's `preferredExercise`.
+        preferences: String,
+        /// The quiz's `dietaryStyle`.
+        restrictions: String,
+    },
+    /// Of a workout plan.
+    Workout {
+        /// JSON text of the quiz's `preferredExercise`.
+        workout_type: String,
+        /// The quiz's `exerciseFrequency`.
+        duration_per_session: String,
+        /// Training days a week.
+        frequency_per_week: i32,
+    },
+}
+
+impl Beside {
+    fn columns(&self) -> PlanColumns<'_> {
+        match self {
+            Self::Meal { daily_calories, preferences, restrictions } => {
+                PlanColumns::Meal { daily_calories: *daily_calories, preferences, restrictions }
+            }
+            Self::Workout { workout_type, duration_per_session, frequency_per_week } => {
+                PlanColumns::Workout {
+                    workout_type,
+                    duration_per_session,
+                    frequency_per_week: *frequency_per_week,
+                }
+            }
+        }
+    }
 }
 
 /// Whose plan it is.
@@ -139,12 +182,12 @@ impl Ending {
     fn end(&self) -> SuccessfulEnd<'_> {
         let PlanOf { user_id, quiz_result_id, requested_at } = self.of;
         let plan = NewPlan {
-            id: self.finished.plan_id,
+            id: self.success.plan_id,
             user_id,
             quiz_result_id,
             requested_at,
-            plan_data: &self.finished.plan_data,
-            columns: self.finished.columns(),
+            plan_data: &self.plan_data,
+            columns: self.beside.columns(),
         };
         SuccessfulEnd { held: self.held, success: &self.success, plan }
     }
@@ -215,19 +258,21 @@ impl Committer for Ends {
     async fn together(&self, endings: &[&Arc<Ending>]) -> Result<Vec<Option<Self::Done>>, DbError> {
         let ends: Vec<_> = endings.iter().map(|ending| ending.end()).collect();
         let mut client = self.db.get().await?;
-        let ended = jobs::succeed_together(&mut client, &ends, self.per_user).await?;
-        // Whose profile is gone is found out one by one.
-        Ok(ended.map_or_else(
-            || vec![None; endings.len()],
-            |ended| ended.into_iter().map(Some).collect(),
-        ))
+        let outcomes = jobs::succeed_together(&mut client, &ends, self.per_user).await?;
+        let done = |outcome: EndOutcome| match outcome {
+            EndOutcome::Ended(ended) => Some(Some(ended)),
+            EndOutcome::Stale => Some(None),
+            EndOutcome::NoProfile => None,
+        };
+        Ok(outcomes.into_iter().map(|outcome| outcome.and_then(done)).collect())
     }
 
     async fn alone(&self, ending: &Arc<Ending>) -> Result<Self::Done, DbError> {
         let mut client = self.db.get().await?;
-        let end = [ending.end()];
-        if let Some(ended) = jobs::succeed_together(&mut client, &end, self.per_user).await? {
-            return Ok(ended.into_iter().flatten().next());
+        match jobs::succeed_alone(&mut client, &ending.end(), self.per_user).await? {
+            EndOutcome::Ended(ended) => return Ok(Some(ended)),
+            EndOutcome::Stale => return Ok(None),
+            EndOutcome::NoProfile => {}
         }
         // The account was deleted meanwhile: no user can read the plan.
         let (tx, job_id) = (client.transaction().await?, ending.held.id);

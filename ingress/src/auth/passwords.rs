@@ -30,7 +30,7 @@ impl Passwords {
     }
 
     /// Whether operators sign in by password.
-    pub(super) fn are_checked(&self) -> bool {
+    pub fn are_checked(&self) -> bool {
         self.0.is_some()
     }
 
@@ -38,7 +38,7 @@ impl Passwords {
     ///
     /// # Errors
     /// 401 for a wrong one, 503 when the project does not answer.
-    pub(super) async fn token(
+    pub async fn token(
         &self,
         email: &str,
         password: &SecretString,
