@@ -189,6 +189,8 @@ test("an admin has a worker test a model, and sees its settings and a plan", asy
   await page.goto(new URL("/console/jobs?state=succeeded&kind=meal", REGIMEN_URL).href);
   // The newest are those of /try, with a plan.
   await click(page, "main tbody a.code");
+  // The last rendering is there: nothing replaces what is clicked.
+  await until(page, "Ended", "[data-live-state]");
   await page.click("#plan > summary");
   assert.match(await text(page, "#plan"), /Shopping list/);
   await accessible(page);
