@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod middleware;
 pub mod openapi;
 pub mod operators;
+pub mod passwords;
 pub mod prefer;
 pub mod request_id;
 pub mod routes;

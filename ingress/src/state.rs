@@ -15,9 +15,10 @@ use regimen_common::stripe::StripeClient;
 use tokio::sync::Semaphore;
 
 use crate::acceptance::Submissions;
-use crate::auth::{AdminTable, AuthSetupError, Authenticator, Passwords};
+use crate::auth::{AdminTable, AuthSetupError, Authenticator};
 use crate::config::IngressConfig;
 use crate::limits::RateLimits;
+use crate::passwords::Passwords;
 use crate::stripe_api::account::AccountReader;
 use crate::watching::Watching;
 

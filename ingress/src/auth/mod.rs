@@ -10,7 +10,6 @@ mod claims;
 mod config;
 mod error;
 mod jwks;
-mod passwords;
 mod service;
 mod token;
 mod verified;
@@ -28,7 +27,6 @@ pub use caller::{Admin, Caller, Role};
 pub use config::{AuthConfig, AuthMode};
 pub use error::{AuthError, AuthSetupError};
 pub use jwks::FetchError;
-pub use passwords::Passwords;
 
 use crate::error::ApiError;
 use service::ServiceKeys;

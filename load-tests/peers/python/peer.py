@@ -49,7 +49,14 @@ def serve(app) -> None:
             ready(PEER_URL=url)
 
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", log_level="warning", access_log=False, backlog=2048
+        app,
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+        backlog=2048,
+        # Longer than a connection idles when many of them share a slow load.
+        timeout_keep_alive=120,
     )
     Server(config).run(sockets=[listener])
 
