@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use regimen_common::db::group_commit::{Committer, GroupCommit};
 use regimen_common::db::jobs::{
     self, CancelOutcome, Canceller, EndOutcome, Ended, Held, NewAttempt, PaidReply, Success,
@@ -119,8 +120,12 @@ pub struct Ending {
     pub held: Held,
     /// Its result.
     pub success: Success,
-    /// The job's row of the app.
-    pub of: PlanOf,
+    /// The user.
+    pub user_id: Uuid,
+    /// The quiz.
+    pub quiz_result_id: Option<Uuid>,
+    /// When the plan was requested.
+    pub requested_at: DateTime<Utc>,
     /// The plan in the front end's format.
     pub plan_data: Value,
     /// What the app stores beside it.
@@ -167,25 +172,13 @@ impl Beside {
     }
 }
 
-/// Whose plan it is.
-#[derive(Debug, Clone, Copy)]
-pub struct PlanOf {
-    /// The user.
-    pub user_id: Uuid,
-    /// The quiz.
-    pub quiz_result_id: Option<Uuid>,
-    /// When it was requested.
-    pub requested_at: chrono::DateTime<chrono::Utc>,
-}
-
 impl Ending {
     fn end(&self) -> SuccessfulEnd<'_> {
-        let PlanOf { user_id, quiz_result_id, requested_at } = self.of;
         let plan = NewPlan {
             id: self.success.plan_id,
-            user_id,
-            quiz_result_id,
-            requested_at,
+            user_id: self.user_id,
+            quiz_result_id: self.quiz_result_id,
+            requested_at: self.requested_at,
             plan_data: &self.plan_data,
             columns: self.beside.columns(),
         };
@@ -252,7 +245,7 @@ impl Committer for Ends {
 
     /// A user's plans replace each other.
     fn turn(ending: &Arc<Ending>) -> Uuid {
-        ending.of.user_id
+        ending.user_id
     }
 
     async fn together(&self, endings: &[&Arc<Ending>]) -> Result<Vec<Option<Self::Done>>, DbError> {

@@ -62,8 +62,8 @@ pub enum DbError {
     #[error("the connection to Postgres broke during a commit")]
     Unconfirmed,
     /// The transaction failed that this was written in together with others.
-    #[error("{0}")]
-    Together(#[source] Arc<Self>),
+    #[error(transparent)]
+    Together(Arc<Self>),
     /// The server accepts no writes.
     #[error(
         "Postgres is read-only, as a standby is or a primary during a failover; \

@@ -138,7 +138,8 @@ impl<C: Committer> GroupCommit<C> {
         }
     }
 
-    /// The next writes, at most one of each turn; the caller ends if there are none.
+    /// The next writes to be made together, at most one of each turn; the caller ends if there
+    /// are none. Those that are kept apart begin by themselves.
     fn next(&self) -> Option<Vec<(Gathered<C>, Turn<C>)>> {
         let (mut next, mut abandoned) = (Vec::new(), Vec::new());
         let mut state = self.lock();
@@ -148,7 +149,12 @@ impl<C: Committer> GroupCommit<C> {
             if gathered.outcome.is_closed() {
                 abandoned.push(gathered);
             } else if next.len() < TOGETHER && state.turns.insert(turn) {
-                next.push((gathered, Turn { turn, state: Arc::clone(&self.state) }));
+                let taken = Turn { turn, state: Arc::clone(&self.state) };
+                if state.apart.contains(&turn) {
+                    tokio::spawn(self.clone().alone(gathered, taken));
+                } else {
+                    next.push((gathered, taken));
+                }
             } else {
                 state.gathered.push_back(gathered);
             }
@@ -161,15 +167,6 @@ impl<C: Committer> GroupCommit<C> {
     }
 
     async fn commit(&self, gathered: Vec<(Gathered<C>, Turn<C>)>) {
-        let apart = self.lock().apart.clone();
-        let (apart, gathered): (Vec<_>, Vec<_>) =
-            gathered.into_iter().partition(|(_, turn)| apart.contains(&turn.turn));
-        for (gathered, turn) in apart {
-            tokio::spawn(self.clone().alone(gathered, turn));
-        }
-        if gathered.is_empty() {
-            return;
-        }
         let writes: Vec<&C::Write> = gathered.iter().map(|(one, _)| &one.write).collect();
         let outcomes: Vec<Option<Outcome<C>>> = match self.committer.together(&writes).await {
             Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map(Ok)).collect(),

@@ -27,7 +27,7 @@ use crate::jobs::plan::error::JobError;
 use crate::runner::announce::tell_poisoned;
 use crate::runner::in_flight::InFlightJob;
 use crate::runner::write_retry::until_written;
-use crate::writes::{Beside, Ending, PlanOf};
+use crate::writes::{Beside, Ending};
 
 /// A verified plan ready to be saved.
 #[derive(Debug)]
@@ -120,11 +120,9 @@ async fn succeed(
             model: finished.model.clone(),
             reply: good.as_ref().map(|good| good.reply.clone()),
         },
-        of: PlanOf {
-            user_id: claimed.user_id,
-            quiz_result_id: claimed.quiz_result_id,
-            requested_at: claimed.created_at,
-        },
+        user_id: claimed.user_id,
+        quiz_result_id: claimed.quiz_result_id,
+        requested_at: claimed.created_at,
         plan_data: finished.plan_data,
         beside: finished.beside,
     });

@@ -114,6 +114,9 @@ fn styles(text: &Text<'_>, words: &Words, needs: &Needs, violations: &mut Vec<Vi
 
 /// Where a text names what this person must not or does not eat; not overlapping, in order.
 pub(super) fn offences(text: &Text<'_>, needs: &Needs) -> Vec<Range<usize>> {
+    if nothing_to_avoid(needs) {
+        return Vec::new();
+    }
     let own = unquoted(text, &needs.diet_answer);
     let text = &text.with(&own);
     let (words, register) = (&Words::of(text.text), text.register());
