@@ -13,6 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, header};
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -28,6 +29,9 @@ use crate::middleware::{HEADER_LINES, LimitsConfig, MAX_BUFFER_BYTES};
 
 /// Pause after a failed accept, usually a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// As many connections as may wait in a listener's queue are still accepted at its end.
+const BACKLOG: usize = 1_024;
 
 /// How serving ends after the signal. Each response closes its connection from then on, so
 /// that load balancers and clients with connections of their own go elsewhere.
@@ -56,12 +60,7 @@ pub async fn serve(
         tokio::time::sleep(ending.delay).await;
     };
     tokio::pin!(closing);
-    loop {
-        let accepted = tokio::select! {
-            () = &mut closing => break,
-            accepted = accept(&listener, &slots) => accepted,
-        };
-        let Some((stream, peer, slot)) = accepted else { continue };
+    let begin = |(stream, peer, slot)| {
         let service = service_for(router.clone(), peer, shutdown.clone());
         let stream = TokioIo::new(Explained::new(stream));
         let connection = graceful.watch(http.serve_connection(stream, service));
@@ -73,6 +72,17 @@ pub async fn serve(
             }
             drop(slot);
         });
+    };
+    loop {
+        tokio::select! {
+            () = &mut closing => break,
+            accepted = accept(&listener, &slots) => accepted.into_iter().for_each(begin),
+        }
+    }
+    // The kernel resets connections that wait in the queue of a listener that is closed.
+    for _ in 0..BACKLOG {
+        let Some(Some(accepted)) = accept(&listener, &slots).now_or_never() else { break };
+        begin(accepted);
     }
     drop(listener);
     let end = async {

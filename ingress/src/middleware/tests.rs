@@ -146,6 +146,30 @@ async fn slow_senders_are_cut_off() {
 }
 
 #[tokio::test]
+async fn connections_in_the_queue_of_a_listener_that_closes_are_answered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        waiting.push(stream);
+    }
+    let limits = LimitsConfig::default();
+    let router = Router::new().route("/health", get(async || "healthy"));
+    let router = wrap(router, &limits, |path| path == "/health");
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    let ending = Ending { delay: Duration::ZERO, grace: Duration::from_secs(10) };
+    serve(listener, router, &limits, &shutdown, ending).await;
+    for mut stream in waiting {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(status(&answer), 200);
+    }
+}
+
+#[tokio::test]
 async fn after_a_body_that_is_not_read_whole_the_connection_is_said_to_end() {
     let address = start(LimitsConfig::default()).await;
     let head = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\

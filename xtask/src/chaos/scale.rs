@@ -133,11 +133,11 @@ pub(super) const INGRESS_SETTINGS: [(&str, &str); 7] = [
     ("LOG_FORMAT", "json"),
 ];
 
-/// How long an ingress that is replaced goes on accepting: the balancer notices within a
-/// fifth of a second that it is not ready. And how long it then serves the connections it
+/// How long an ingress that is replaced goes on accepting: ten times what the balancer takes
+/// at most to notice that it is not ready, on a machine that is not busy. And how long it then serves the connections it
 /// has: longer than clients keep theirs idle.
 pub(super) const LEAVING: [(&str, &str); 2] =
-    [("SHUTDOWN_DELAY_SECONDS", "1"), ("SHUTDOWN_GRACE_SECONDS", "4")];
+    [("SHUTDOWN_DELAY_SECONDS", "2"), ("SHUTDOWN_GRACE_SECONDS", "4")];
 
 /// How long clients keep idle connections.
 pub(super) const IDLE: Duration = Duration::from_millis(3_500);

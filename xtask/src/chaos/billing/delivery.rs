@@ -107,13 +107,13 @@ pub(in crate::chaos) fn deliver(
             body: &letter.body,
         };
         match doors.send(&mut chance, request).answer {
-            Some(answer) if answer.status == 200 => {
+            Ok(answer) if answer.status == 200 => {
                 notes.add(Note::Acknowledged { event: letter.event });
                 mailbag.done(None);
             }
             other => {
-                let status = other.as_ref().map(|answer| answer.status);
-                if let Some(answer) = other
+                let status = other.as_ref().map(|answer| answer.status).map_err(Clone::clone);
+                if let Ok(answer) = other
                     && answer.status < 500
                 {
                     let (status, body) = (answer.status, answer.body);

@@ -37,8 +37,8 @@ pub(super) fn check(records: &Records) -> Vec<Line> {
 /// that is sent twice at once.
 fn refused(records: &Records) -> impl Iterator<Item = String> + '_ {
     records.notes.iter().filter_map(|note| match note {
-        Note::SentAgain { status: None } => Some("no whole answer".to_owned()),
-        Note::SentAgain { status: Some(status) } if *status >= 500 => Some(status.to_string()),
+        Note::SentAgain { status: Err(why) } => Some(why.clone()),
+        Note::SentAgain { status: Ok(status) } if *status >= 500 => Some(status.to_string()),
         _ => None,
     })
 }

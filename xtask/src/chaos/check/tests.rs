@@ -465,12 +465,13 @@ fn a_rolling_restart_refuses_nothing_and_replaces_everything() {
             change(records);
         })
     };
-    assert!(
-        restart(|records| records.notes.push(Note::SentAgain { status: Some(409) })).is_empty()
-    );
+    assert!(restart(|records| records.notes.push(Note::SentAgain { status: Ok(409) })).is_empty());
     let refused = ["requests refused or broken off"];
-    assert_eq!(restart(|it| it.notes.push(Note::SentAgain { status: None })), refused);
-    assert_eq!(restart(|it| it.notes.push(Note::SentAgain { status: Some(503) })), refused);
+    assert_eq!(
+        restart(|it| it.notes.push(Note::SentAgain { status: Err("GET /".to_owned()) })),
+        refused
+    );
+    assert_eq!(restart(|it| it.notes.push(Note::SentAgain { status: Ok(503) })), refused);
     let cut = |records: &mut Records| {
         let events = (1..=8).collect();
         records.notes.push(Note::Streamed { job: JOB, after: 0, events, broke: true });

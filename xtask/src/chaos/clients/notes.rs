@@ -70,8 +70,8 @@ pub(in crate::chaos) enum Note {
     },
     /// A request was sent again after no answer, a 409 or a 5xx.
     SentAgain {
-        /// The answer's status; none when no whole answer came.
-        status: Option<u16>,
+        /// The answer's status; or the request and why no whole answer came.
+        status: Result<u16, String>,
     },
     /// A part of a job's event stream, until the ingress or the client ended it.
     Streamed {
@@ -92,8 +92,10 @@ pub(in crate::chaos) struct Notes(pub(in crate::chaos) Vec<Note>);
 
 impl Notes {
     /// Records an answer if it is a failure without a Retry-After.
-    pub(super) fn add_blunt(&mut self, request: &Request<'_>, answer: Option<Answer>) {
-        let Some(answer) = answer.filter(Answer::is_blunt) else { return };
+    pub(super) fn add_blunt(&mut self, request: &Request<'_>, answer: Answer) {
+        if !answer.is_blunt() {
+            return;
+        }
         let request = format!("{} {}", request.method, request.path);
         self.add(Note::Blunt { request, status: answer.status, body: answer.body });
     }
@@ -134,7 +136,8 @@ impl Note {
             }
             Self::Ended { job, state } => json!({"ended": job, "state": state}),
             Self::Acknowledged { event } => json!({"acknowledged": event}),
-            Self::SentAgain { status } => json!({"sent_again": status}),
+            Self::SentAgain { status: Ok(status) } => json!({"sent_again": status}),
+            Self::SentAgain { status: Err(why) } => json!({"unanswered": why}),
             Self::Streamed { job, after, events, broke } => {
                 json!({"streamed": job, "after": after, "events": events, "broke": broke})
             }

@@ -11,7 +11,7 @@ use super::super::chance::Chance;
 use super::super::stop::Stage;
 use super::notes::{Note, Notes};
 use super::watch::{Follow, Then};
-use super::wire::{Doors, Request, Sent};
+use super::wire::{Answer, Doors, Request, Sent};
 use crate::clock;
 use crate::token::Claims;
 use regimen_devtools::Interrupted;
@@ -141,11 +141,10 @@ pub(in crate::chaos) fn submit(
     let give_up = Instant::now() + STUBBORN;
     while stage.settling()? && Instant::now() < give_up {
         let Sent { answer, door, at, took } = doors.send(chance, request);
-        let status = answer.as_ref().map(|answer| answer.status);
-        notes.add(Note::Waited { at, took, ingress: door + 1, status });
-        match answer.as_ref().map(|answer| answer.status) {
-            Some(200 | 202) => {
-                let Some(answer) = answer else { break };
+        let status = answer.as_ref().map(|answer| answer.status).map_err(Clone::clone);
+        notes.add(Note::Waited { at, took, ingress: door + 1, status: status.clone().ok() });
+        match answer {
+            Ok(answer @ Answer { status: 200 | 202, .. }) => {
                 let jobs = jobs_of(&answer.body);
                 notes.add(Note::Accepted {
                     user: asked.person.id,
@@ -156,13 +155,12 @@ pub(in crate::chaos) fn submit(
                 return Ok(Some(jobs));
             }
             // The first request is still in progress, or the ingress failed.
-            None | Some(409 | 500..) => {
-                notes.add_blunt(&request, answer);
+            Err(_) | Ok(Answer { status: 409 | 500.., .. }) => {
+                answer.into_iter().for_each(|answer| notes.add_blunt(&request, answer));
                 notes.add(Note::SentAgain { status });
                 stage.rest_settling(chance.millis(50, 500))?;
             }
-            Some(status) => {
-                let body = answer.map(|answer| answer.body).unwrap_or_default();
+            Ok(Answer { status, body, .. }) => {
                 let request = format!("POST /v1/plans, key {key}");
                 notes.add(Note::Unexpected { request, status, body });
                 return Ok(None);

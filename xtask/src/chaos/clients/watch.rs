@@ -98,7 +98,7 @@ fn watch(
     let mut seen = 0;
     while stage.settling()? && seen < 2 {
         match doors.send(chance, request).answer {
-            Some(Answer { status: 200, body, .. }) => {
+            Ok(Answer { status: 200, body, .. }) => {
                 let state = body["status"].as_str().unwrap_or_default();
                 if !matches!(state, "queued" | "running") {
                     notes.add(Note::Ended { job, state: state.to_owned() });
@@ -134,8 +134,8 @@ fn stream(
         let request = Request { method: "GET", path: &path, headers: &headers, body: "" };
         match doors.stream(chance, request) {
             // It has ended, and the client has every event.
-            Some(Streamed { status: 204, .. }) => return Ok(()),
-            Some(Streamed { status: 200, events, broke }) => {
+            Ok(Streamed { status: 204, .. }) => return Ok(()),
+            Ok(Streamed { status: 200, events, broke }) => {
                 let last = events.last().copied().unwrap_or(after);
                 notes.add(Note::Streamed { job, after, events, broke });
                 after = last;
@@ -143,8 +143,8 @@ fn stream(
             }
             other => {
                 let status = other.map(|streamed| streamed.status);
-                notes.add(Note::SentAgain { status });
-                if let Some(status) = status.filter(|status| *status < 500) {
+                notes.add(Note::SentAgain { status: status.clone() });
+                if let Some(status) = status.ok().filter(|status| *status < 500) {
                     let request = format!("GET {path}");
                     notes.add(Note::Unexpected { request, status, body: Value::Null });
                     return Ok(());
@@ -170,12 +170,12 @@ fn call_off(
     let request = Request { method: "DELETE", path: &path, headers: &headers, body: "" };
     while stage.settling()? {
         match doors.send(chance, request).answer {
-            Some(Answer { status: 202, .. }) => {
+            Ok(Answer { status: 202, .. }) => {
                 notes.add(Note::Ended { job, state: "cancelled".to_owned() });
                 return Ok(());
             }
             // It has ended: by itself, or by a cancellation whose answer was lost.
-            Some(Answer { status: 409, .. }) => {
+            Ok(Answer { status: 409, .. }) => {
                 return watch(stage, doors, chance, person, job, notes);
             }
             other => {
@@ -194,17 +194,18 @@ fn try_again(
     stage: &Stage<'_>,
     chance: &mut Chance,
     request: &Request<'_>,
-    answer: Option<Answer>,
+    answer: Result<Answer, String>,
     notes: &mut Notes,
 ) -> Result<bool, Interrupted> {
-    let status = answer.as_ref().map(|answer| answer.status);
+    let status = answer.as_ref().map(|answer| answer.status).map_err(Clone::clone);
     match answer {
-        Some(Answer { status, body, .. }) if status < 500 => {
+        Ok(Answer { status, body, .. }) if status < 500 => {
             let request = format!("{} {}", request.method, request.path);
             notes.add(Note::Unexpected { request, status, body });
             return Ok(false);
         }
-        answer => notes.add_blunt(request, answer),
+        Ok(answer) => notes.add_blunt(request, answer),
+        Err(_) => {}
     }
     notes.add(Note::SentAgain { status });
     stage.rest_settling(chance.millis(100, 600))?;

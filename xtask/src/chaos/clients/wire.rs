@@ -46,8 +46,8 @@ impl Answer {
 
 /// The result of a request to one of the ingresses.
 pub(in crate::chaos) struct Sent {
-    /// None when no whole answer came.
-    pub(in crate::chaos) answer: Option<Answer>,
+    /// Or the request and why no whole answer came.
+    pub(in crate::chaos) answer: Result<Answer, String>,
     /// The number of the ingress, from 0.
     pub(in crate::chaos) door: usize,
     /// When it was sent, and how long until its end, microseconds.
@@ -90,18 +90,23 @@ impl<'a> Doors<'a> {
     pub(in crate::chaos) fn send(&self, chance: &mut Chance, request: Request<'_>) -> Sent {
         let door = chance.below(self.urls.len());
         let at = clock::micros_since_1970();
-        let answer = self.urls.get(door).and_then(|url| self.ask(url, request));
-        Sent { answer, door, at, took: clock::micros_since_1970().saturating_sub(at) }
+        let answer = self.ask(door, request);
+        let took = clock::micros_since_1970().saturating_sub(at);
+        let answer = answer.map_err(|error| unanswered(request, took, &error));
+        Sent { answer, door, at, took }
     }
 
-    /// The events that one of them sends, until the stream ends. None when there is no
-    /// answer.
+    /// The events that one of them sends, until the stream ends; or why there is no answer.
     pub(in crate::chaos) fn stream(
         &self,
         chance: &mut Chance,
         request: Request<'_>,
-    ) -> Option<Streamed> {
-        let reply = self.begin(chance.pick(self.urls)?, request)?;
+    ) -> Result<Streamed, String> {
+        let door = chance.below(self.urls.len());
+        let at = clock::micros_since_1970();
+        let reply = self.begin(door, request).map_err(|error| {
+            unanswered(request, clock::micros_since_1970().saturating_sub(at), &error)
+        })?;
         let status = reply.status().as_u16();
         let (mut events, mut number) = (Vec::new(), None::<i64>);
         for line in BufReader::new(reply.into_body().into_reader()).lines() {
@@ -115,35 +120,40 @@ impl<'a> Doors<'a> {
                 Err(error) => {
                     let ours = error.get_ref().and_then(|error| error.downcast_ref());
                     let broke = !matches!(ours, Some(ureq::Error::Timeout(_)));
-                    return Some(Streamed { status, events, broke });
+                    return Ok(Streamed { status, events, broke });
                 }
             }
         }
-        Some(Streamed { status, events, broke: false })
+        Ok(Streamed { status, events, broke: false })
     }
 
-    fn ask(&self, base: &str, request: Request<'_>) -> Option<Answer> {
-        let mut reply = self.begin(base, request)?;
+    fn ask(&self, door: usize, request: Request<'_>) -> Result<Answer, ureq::Error> {
+        let mut reply = self.begin(door, request)?;
         let status = reply.status().as_u16();
         let replayed = reply.headers().get("idempotency-replayed").is_some();
         let retry_after = reply.headers().get("retry-after").is_some();
-        let text = reply.body_mut().read_to_string().ok()?;
+        let text = reply.body_mut().read_to_string()?;
         // A body that is not JSON is recorded as text.
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Some(Answer { status, body, replayed, retry_after })
+        Ok(Answer { status, body, replayed, retry_after })
     }
 
-    fn begin(&self, base: &str, request: Request<'_>) -> Option<Response<Body>> {
+    fn begin(&self, door: usize, request: Request<'_>) -> Result<Response<Body>, ureq::Error> {
+        let base = self.urls.get(door).map_or("", String::as_str);
         let url = format!("{base}{}", request.path);
         let mut head = ureq::http::Request::builder().method(request.method).uri(url);
         for (name, value) in request.headers {
             head = head.header(*name, *value);
         }
-        let reply = if request.body.is_empty() {
-            self.agent.run(head.body(()).ok()?)
+        if request.body.is_empty() {
+            self.agent.run(head.body(())?)
         } else {
-            self.agent.run(head.body(request.body.to_owned()).ok()?)
-        };
-        reply.ok()
+            self.agent.run(head.body(request.body.to_owned())?)
+        }
     }
+}
+
+/// A request that no whole answer came to, for the report.
+fn unanswered(request: Request<'_>, took: u64, error: &ureq::Error) -> String {
+    format!("{} {}, after {} ms: {error}", request.method, request.path, took / 1_000)
 }
