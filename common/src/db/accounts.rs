@@ -9,24 +9,12 @@ use uuid::Uuid;
 use super::DbError;
 use crate::account::PlanTier;
 
-/// The owner of a quiz, from the calling user's point of view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QuizOwnership {
-    /// The user's own.
-    Own,
-    /// It does not exist, or belongs to another user: callers do not learn which.
-    Missing,
-}
-
 /// Read first, because an insert that conflicts still writes to the table.
 pub(super) const ENSURE_PROFILE: &str = "-- ensure profile
     insert into public.profiles (id, email, plan_id)
     select $1, coalesce($2, ''), 'free'
     where not exists (select 1 from public.profiles where id = $1)
     on conflict (id) do nothing";
-
-pub(super) const SET_CALCULATIONS: &str = "-- set calculations
-    update public.quiz_results set calculations = $3 where id = $1 and user_id = $2";
 
 const FILL_IN_CALCULATIONS: &str = "-- fill in calculations
     update public.quiz_results set calculations = $3
@@ -112,23 +100,6 @@ pub async fn plan_tier(
         .await?;
     let row = client.query_opt(&statement, &[&user_id]).await?;
     row.map(|row| Ok(PlanTier::of(row.try_get("plan_id")?, row.try_get("active")?))).transpose()
-}
-
-/// Stores the targets computed from one of the user's own quizzes. `Missing` if there is
-/// none with that id: nothing was written.
-///
-/// # Errors
-/// Postgres refused.
-pub async fn set_calculations(
-    client: &impl GenericClient,
-    quiz_result_id: Uuid,
-    user_id: Uuid,
-    calculations: &Value,
-) -> Result<QuizOwnership, DbError> {
-    let statement = client.prepare_cached(SET_CALCULATIONS).await?;
-    let touched =
-        client.execute(&statement, &[&quiz_result_id, &user_id, &Json(calculations)]).await?;
-    Ok(if touched == 1 { QuizOwnership::Own } else { QuizOwnership::Missing })
 }
 
 /// Writes the targets of one of the user's quizzes that has none yet, if there is such a

@@ -134,7 +134,7 @@ pub async fn list(client: &impl GenericClient, filter: &Filter) -> Result<Vec<Re
             "-- list admin actions
              select id, at, actor, action, target, detail, outcome from regimen.admin_actions
              where ($1::text is null or actor = $1) and ($2::text is null or action = $2)
-               and ($3::text is null or target = $3) and ($4::bigint is null or id < $4)
+               and ($3::text is null or target = $3) and id < coalesce($4, 9223372036854775807)
              order by id desc limit $5",
         )
         .await?;

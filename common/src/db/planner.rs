@@ -11,11 +11,14 @@ use crate::db::{Client, Transaction};
 
 use super::DbError;
 
-/// For every session. Tables are read along their indexes, and rows are found one by one:
+/// For every session. A statement is planned once: to plan one that writes a batch takes
+/// longer than to run it, and Postgres would plan it anew each time if its first batches
+/// were small. Tables are read along their indexes, and rows are found one by one:
 /// an index is not merged, hashed or materialised to find some of its rows, which pays
 /// only while it is one page. JIT compilation would take longer than any of our
 /// statements, and the planner chooses it when only a disabled node remains.
-pub(super) const SESSION: &str = "set enable_seqscan = off;
+pub(super) const SESSION: &str = "set plan_cache_mode = force_generic_plan;
+    set enable_seqscan = off;
     set enable_mergejoin = off;
     set enable_hashjoin = off;
     set enable_material = off;

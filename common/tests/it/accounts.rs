@@ -1,20 +1,11 @@
 //! Profiles and quizzes: made when missing, never taken from others.
 
 use regimen_common::account::PlanTier;
-use regimen_common::db::Client;
-use regimen_common::db::accounts::{
-    QuizOwnership, ensure_profile, plan_tier, set_calculations, users_by_email,
-};
+use regimen_common::db::accounts::{ensure_profile, plan_tier, users_by_email};
 use regimen_common::test_support::TestDatabase;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::jobs::shared::buffers;
-
-async fn quiz_of(client: &Client, user: Uuid) -> Uuid {
-    let sql = "insert into public.quiz_results (user_id, answers) values ($1, '{}') returning id";
-    client.query_one(sql, &[&user]).await.unwrap().get(0)
-}
 
 #[tokio::test]
 async fn a_profile_is_made_once_with_the_claimed_email() {
@@ -73,29 +64,6 @@ async fn the_tier_follows_the_plan() {
         client.execute(sql, &[&user, &plan]).await.unwrap();
         assert_eq!(plan_tier(&client, user).await.unwrap(), Some(tier), "{plan:?}");
     }
-}
-
-#[tokio::test]
-async fn somebody_elses_quiz_is_missing_and_stays_untouched() {
-    let database = TestDatabase::new().await;
-    let client = database.client().await;
-    let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
-    ensure_profile(&client, one, None).await.unwrap();
-    ensure_profile(&client, two, None).await.unwrap();
-    let quiz = quiz_of(&client, one).await;
-    let targets = json!({ "goalCalories": 2100, "bmi": 22.5 });
-    for (quiz, user) in [(quiz, two), (Uuid::new_v4(), one)] {
-        let write = set_calculations(&client, quiz, user, &targets).await.unwrap();
-        assert_eq!(write, QuizOwnership::Missing);
-    }
-    let sql = "select calculations from public.quiz_results where id = $1";
-    let stored: Option<Value> = client.query_one(sql, &[&quiz]).await.unwrap().get(0);
-    assert_eq!(stored, None);
-
-    let write = set_calculations(&client, quiz, one, &targets).await.unwrap();
-    assert_eq!(write, QuizOwnership::Own);
-    let stored: Option<Value> = client.query_one(sql, &[&quiz]).await.unwrap().get(0);
-    assert_eq!(stored, Some(targets));
 }
 
 #[tokio::test]

@@ -227,8 +227,9 @@ pub async fn list(
             "-- list stripe events
              select id, type, state, customer_id, attempts, error_code, error_detail, received_at
              from regimen.stripe_events
-             where state = $1 and ($2::text is null or (received_at, id) <
-                 (select received_at, id from regimen.stripe_events where id = $2))
+             where state = $1 and (received_at, id) < (
+                 select received_at, id from regimen.stripe_events where id = $2
+                 union all select 'infinity', '' where $2::text is null)
              order by received_at desc, id desc limit $3",
         )
         .await?;

@@ -136,7 +136,7 @@ pub async fn subscribers(
                and ($2::text is null or s.price_id = $2)
                and ($3::text is null or s.customer_id = $3)
                and ($4::text is null or starts_with(lower(p.email), lower($4)))
-               and ($5::text is null or s.id > $5)
+               and s.id > coalesce($5, '')
              order by s.id limit $6",
         )
         .await?;

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 
-use futures_util::future::try_join_all;
 use futures_util::try_join;
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -13,7 +12,7 @@ use uuid::Uuid;
 use super::dispatch::NextJob;
 use crate::account::PlanTier;
 use crate::db::DbError;
-use crate::db::accounts::{self, ENSURE_PROFILE, SET_CALCULATIONS};
+use crate::db::accounts::{self, ENSURE_PROFILE};
 use crate::db::generations::{Month, month_of};
 use crate::db::{Client, Transaction};
 use crate::job::{JobClass, PlanKind};
@@ -131,11 +130,12 @@ const ACCEPT: &str = concat!(
             ) s) as standing
         from unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::jsonb[], $6::text[],
                     $7::text[], $8::jsonb[], $9::jsonb[], $10::float8[], $11::bigint[],
-                    $12::bool[], $13::text[], $14::bytea[], $15::int[], $16::json[])
+                    $12::bool[], $13::text[], $14::bytea[], $15::int[], $16::json[],
+                    $17::jsonb[])
              with ordinality as asked (
                 user_id, generation_id, class, quiz_result_id, input, callback_url,
                 trace_context, warnings, cautions, expires_in, per_user,
-                monthly_quota, key, body_hash, status, response, n),
+                monthly_quota, key, body_hash, status, response, calculations, n),
              lateral (",
     month_of!("asked.user_id"),
     ") month
@@ -144,6 +144,9 @@ const ACCEPT: &str = concat!(
     ), generation as (
         insert into regimen.generations (id, user_id, at)
         select generation_id, user_id, now() from counted
+    ), calculated as (
+        update public.quiz_results quiz set calculations = counted.calculations from counted
+        where quiz.id = counted.quiz_result_id and quiz.user_id = counted.user_id
     ), accepted as (
         insert into regimen.jobs (
             id, user_id, generation_id, kind, class, quiz_result_id, input, callback_url,
@@ -153,7 +156,7 @@ const ACCEPT: &str = concat!(
                callback_url, trace_context, now(),
                case when standing + job.place <= per_user then now() end,
                now(), now() + make_interval(secs => expires_in), now(), 1, warnings, cautions
-        from unnest($17::uuid[], $18::text[], $19::bigint[], $20::bigint[])
+        from unnest($18::uuid[], $19::text[], $20::bigint[], $21::bigint[])
              as job (id, kind, request, place)
         join counted on counted.n = job.request
         returning id, generation_id, dispatched_at
@@ -269,21 +272,17 @@ pub async fn accept_together(
     requests: &[&NewJobs],
 ) -> Result<Vec<Option<Acceptance>>, DbError> {
     let tx = client.transaction().await?;
-    let mut outcomes = earlier_answers(&tx, requests).await?;
+    // The rows of requests that are answered already are locked to no purpose, which costs
+    // less than to wait for the answers first.
+    let (mut outcomes, held) =
+        try_join!(earlier_answers(&tx, requests), lock(&tx, LOCK_FREE, requests))?;
     let mut users = HashSet::new();
-    let new: Vec<usize> = (0..requests.len())
-        .filter(|&n| outcomes[n].is_none() && users.insert(requests[n].user_id))
-        .collect();
-    if new.is_empty() {
-        tx.rollback().await?;
-        return Ok(outcomes);
-    }
-    let asked: Vec<&NewJobs> = new.iter().map(|&n| requests[n]).collect();
-    let held = lock(&tx, LOCK_FREE, &asked).await?;
-    let (free, asked): (Vec<usize>, Vec<_>) = new
-        .into_iter()
+    let (free, asked): (Vec<usize>, Vec<_>) = (0..requests.len())
         .zip(held)
-        .filter(|(_, held)| held.profile && held.own_quiz)
+        .filter(|(n, held)| {
+            let new = outcomes[*n].is_none() && users.insert(requests[*n].user_id);
+            new && held.profile && held.own_quiz
+        })
         .map(|(n, held)| (n, (requests[n], held.class)))
         .unzip();
     if asked.is_empty() {
@@ -354,25 +353,6 @@ async fn write(
     tx: &Transaction<'_>,
     requests: &[(&NewJobs, JobClass)],
 ) -> Result<Vec<Acceptance>, DbError> {
-    let outcomes = insert(tx, requests).await?;
-    let calculated = requests.iter().zip(&outcomes).filter_map(|((new, _), outcome)| {
-        matches!(outcome, Acceptance::Accepted { .. }).then_some((new.quiz_result_id?, new))
-    });
-    let calculated: Vec<_> = calculated.collect();
-    if !calculated.is_empty() {
-        tx.prepare_cached(SET_CALCULATIONS).await?;
-        let stored = calculated.into_iter().map(|(quiz, new)| {
-            accounts::set_calculations(tx, quiz, new.user_id, &new.calculations)
-        });
-        try_join_all(stored).await?;
-    }
-    Ok(outcomes)
-}
-
-async fn insert(
-    tx: &Transaction<'_>,
-    requests: &[(&NewJobs, JobClass)],
-) -> Result<Vec<Acceptance>, DbError> {
     macro_rules! each {
         (|$new:ident| $value:expr) => {
             requests.iter().map(|&($new, _)| $value).collect::<Vec<_>>()
@@ -410,6 +390,7 @@ async fn insert(
                 &kept!(|kept| kept.body_hash.as_slice()),
                 &kept!(|kept| kept.status),
                 &kept!(|kept| Json(&kept.response)),
+                &each!(|new| Json(&new.calculations)),
                 &jobs().map(|(job, ..)| job.id).collect::<Vec<_>>(),
                 &jobs().map(|(job, ..)| job.kind.as_str()).collect::<Vec<_>>(),
                 &jobs().map(|(_, n, _)| n).collect::<Vec<_>>(),

@@ -178,7 +178,8 @@ pub async fn jobs_of_user(
              where j.user_id = $1
                and ($2::text is null or j.state = $2)
                and ($3::text is null or j.kind = $3)
-               and ($4::timestamptz is null or (j.created_at, j.id) < ($4, $5))
+               and (j.created_at, j.id) < (coalesce($4::timestamptz, 'infinity'),
+                   coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
              order by j.created_at desc, j.id desc limit $6"
         ))
         .await?;

@@ -76,8 +76,10 @@ pub fn time_of(id: Uuid) -> DateTime<Utc> {
 fn window(filter: &OperatorFilter) -> &'static str {
     // Texts of our own: a state is a constant, so that partial indexes are used.
     const OF_USER: &str = "select * from regimen.jobs where user_id = $3
-        and ($1::uuid is null or (created_at, id) < (select o.created_at, o.id
-            from regimen.jobs o where o.id = $1 and o.user_id = $3))
+        and (created_at, id) < (select o.created_at, o.id
+            from regimen.jobs o where o.id = $1 and o.user_id = $3
+            union all
+            select 'infinity', 'ffffffff-ffff-ffff-ffff-ffffffffffff' where $1::uuid is null)
         and id >= $2 order by created_at desc, id desc limit $4";
     const ENDED_WITHOUT: &str = "select * from regimen.jobs
         where state in ('failed', 'cancelled', 'expired') and $3::uuid is null
