@@ -92,6 +92,49 @@ pub struct Sum {
     pub cost_micros: i64,
 }
 
+/// The users of the highest cost are found first, by the cost alone, and then the sums of
+/// these: of a day of 55,000 users this takes half as long.
+const BY_USER: &str = "-- spend by user
+    with highest as materialized (
+        select user_id, sum(regimen.believable_micros(cost_micros)::int) as cost_micros
+        from regimen.ai_usage where at >= $1 and at < $2
+        group by user_id order by cost_micros desc, user_id limit $3
+    )
+    select null::date as day, null::text as provider, null::text as model, user_id,
+           count(*) as calls,
+           sum(regimen.believable_tokens(used.input_tokens)::int) as input_tokens,
+           sum(regimen.believable_tokens(used.cached_tokens)::int) as cached_tokens,
+           sum(regimen.believable_tokens(used.output_tokens)::int) as output_tokens,
+           highest.cost_micros
+    from highest join regimen.ai_usage used using (user_id) where at >= $1 and at < $2
+    group by user_id, highest.cost_micros
+    order by highest.cost_micros desc, user_id";
+
+/// Constants where nothing is grouped by, and sums of integers, which are quicker than
+/// those of numbers.
+fn grouped(by: Grouping) -> String {
+    let column = |wanted: bool, column, kind| match wanted {
+        true => Cow::Borrowed(column),
+        false => Cow::Owned(format!("null::{kind}")),
+    };
+    let day = column(by.day, "(at at time zone 'UTC')::date", "date");
+    let (provider, model) =
+        (column(by.provider, "provider", "text"), column(by.model, "model", "text"));
+    let user = column(by.user, "user_id", "uuid");
+    format!(
+        "-- spend
+         select {day} as day, {provider} as provider, {model} as model, {user} as user_id,
+                count(*) as calls,
+                sum(regimen.believable_tokens(input_tokens)::int) as input_tokens,
+                sum(regimen.believable_tokens(cached_tokens)::int) as cached_tokens,
+                sum(regimen.believable_tokens(output_tokens)::int) as output_tokens,
+                sum(regimen.believable_micros(cost_micros)::int) as cost_micros
+         from regimen.ai_usage where at >= $1 and at < $2
+         group by 1, 2, 3, 4
+         order by 1 desc nulls last, 9 desc, 2, 3, 4 limit $3"
+    )
+}
+
 /// The sums over calls made from `from` up to `to`: newest day first, then the highest
 /// cost; at most `limit`.
 ///
@@ -104,30 +147,9 @@ pub async fn sums(
     by: Grouping,
     limit: i64,
 ) -> Result<Vec<Sum>, DbError> {
-    // Constants where nothing is grouped by, and sums of integers: of 55,000 calls by user
-    // this takes a third of the time.
-    let column = |wanted: bool, column, kind| match wanted {
-        true => Cow::Borrowed(column),
-        false => Cow::Owned(format!("null::{kind}")),
-    };
-    let day = column(by.day, "(at at time zone 'UTC')::date", "date");
-    let (provider, model) =
-        (column(by.provider, "provider", "text"), column(by.model, "model", "text"));
-    let user = column(by.user, "user_id", "uuid");
-    let statement = client
-        .prepare_cached(&format!(
-            "-- spend
-             select {day} as day, {provider} as provider, {model} as model, {user} as user_id,
-                    count(*) as calls,
-                    sum(regimen.believable_tokens(input_tokens)::int) as input_tokens,
-                    sum(regimen.believable_tokens(cached_tokens)::int) as cached_tokens,
-                    sum(regimen.believable_tokens(output_tokens)::int) as output_tokens,
-                    sum(regimen.believable_micros(cost_micros)::int) as cost_micros
-             from regimen.ai_usage where at >= $1 and at < $2
-             group by 1, 2, 3, 4
-             order by 1 desc nulls last, 9 desc, 2, 3, 4 limit $3"
-        ))
-        .await?;
+    let only_by_user = Grouping { user: true, ..Grouping::default() };
+    let sql = if by == only_by_user { Cow::Borrowed(BY_USER) } else { Cow::Owned(grouped(by)) };
+    let statement = client.prepare_cached(&sql).await?;
     let rows = client.query(&statement, &[&from, &to, &limit]).await?;
     rows.iter()
         .map(|row| {
