@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use regimen_common::check::{self, CheckArgs};
+use regimen_common::clock::Clock;
 use regimen_common::config::Env;
 use regimen_common::db;
 use regimen_common::db::console::ConsoleRole;
@@ -73,7 +74,7 @@ fn serve() -> Result<ExitCode, Box<dyn Error>> {
     process::runtime()?.block_on(async {
         let api = start::listen("LISTEN_ADDR", config.listen_addr).await?;
         let operators = start::listen("METRICS_ADDR", config.metrics_addr).await?;
-        let state = AppState::new(config, start::signals()?)?;
+        let state = AppState::new(config, Clock::system(), start::signals()?)?;
         crate::run(api, operators, state, telemetry.metrics.clone()).await?;
         Ok(ExitCode::SUCCESS)
     })

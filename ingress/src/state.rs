@@ -1,5 +1,6 @@
 //! The dependencies of handlers, built once at start.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -25,9 +26,21 @@ use crate::watching::Watching;
 /// The share of the pool's connections for this.
 const KEEPING_AT_ONCE: usize = 2;
 
-/// The ingress's dependencies. Cheap to clone.
+/// The ingress's dependencies. Cheap to clone: several layers do so with each request.
 #[derive(Debug, Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Dependencies>);
+
+impl Deref for AppState {
+    type Target = Dependencies;
+
+    fn deref(&self) -> &Dependencies {
+        &self.0
+    }
+}
+
+/// What [`AppState`] shares.
+#[derive(Debug)]
+pub struct Dependencies {
     /// The settings.
     pub config: Arc<IngressConfig>,
     /// Postgres.
@@ -87,15 +100,18 @@ impl AppState {
     ///
     /// # Errors
     /// A setting is unusable.
-    pub fn new(config: IngressConfig, shutdown: Shutdown) -> Result<Self, StateError> {
-        let clock = Clock::system();
+    pub fn new(
+        config: IngressConfig,
+        clock: Clock,
+        shutdown: Shutdown,
+    ) -> Result<Self, StateError> {
         let db = db::pool(&config.database_url, config.database_pool_size, "regimen-ingress")?;
         let redis = Redis::new(&config.redis_url, &config.redis_prefix)?;
         let access = config.stripe.access.clone();
         let stripe = StripeClient::new(access, config.stripe.timeout, rand::make_rng())?;
         let queue = Queue::new(redis.clone());
         let admins = AdminTable::new(db.clone(), config.auth.admin_table.as_ref());
-        Ok(Self {
+        Ok(Self(Arc::new(Dependencies {
             account: Arc::new(AccountReader::new(stripe.clone())),
             stripe,
             passwords: Passwords::new(config.console.supabase.clone())?,
@@ -113,7 +129,7 @@ impl AppState {
             clock,
             vital: VitalTasks::new(shutdown.drain.clone()),
             shutdown,
-        })
+        })))
     }
 }
 

@@ -7,6 +7,9 @@ use clap::Parser;
 use regimen_common::process;
 use regimen_worker::commands::Cli;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     process::main(|| {

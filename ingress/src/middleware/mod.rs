@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 
 use regimen_common::telemetry::sentry::hub_per_request;
-use tower::util::option_layer;
+use tower::ServiceBuilder;
 
 pub use body::BodyRefused;
 pub use config::LimitsConfig;
@@ -47,15 +47,17 @@ where
 {
     let refusals = Arc::new(refuse::EarlyRefusals::new(limits, is_flood_exempt));
     refuse::sweep_while_alive(&refusals);
-    // The layer added last sees a request first.
+    let figures = Arc::new(observe::Figures::new());
+    // As one layer: each one of the router's own would be cloned with every request.
+    let layers = ServiceBuilder::new()
+        .option_layer(hub_per_request::<Request>())
+        .layer(from_fn_with_state(figures, observe::observe))
+        .layer(cors::layer(&limits.allowed_origins))
+        .layer(from_fn_with_state(refusals, refuse::refuse_early));
     router
         .fallback(refuse::unknown_route)
         .method_not_allowed_fallback(refuse::unknown_method)
-        .layer(from_fn_with_state(refusals, refuse::refuse_early))
-        .layer(from_fn(observe::answer_panics))
-        .layer(cors::layer(&limits.allowed_origins))
-        .layer(from_fn(observe::observe))
-        .layer(option_layer(hub_per_request::<Request>()))
+        .layer(layers)
 }
 
 #[cfg(test)]

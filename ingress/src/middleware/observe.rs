@@ -5,14 +5,16 @@
 //! otherwise clients could create unlimited labels and write lines into the
 //! log.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use metrics::Gauge;
+use metrics::{Counter, Gauge, Histogram};
 use regimen_common::telemetry::trace_context::{self, TraceContext};
 use regimen_common::telemetry::{sentry, spans};
 use tokio::time::Instant;
@@ -36,9 +38,13 @@ const DEFAULT_HEADERS: [(HeaderName, &str); 6] = [
 const UNTRACED: [&str; 3] = ["/health", "/livez", "/readyz"];
 
 /// The outermost layer. Continues a trace of the client.
-pub(super) async fn observe(request: Request, next: Next) -> Response {
+pub(super) async fn observe(
+    State(figures): State<Arc<Figures>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let trace = trace_of(request.headers());
-    trace_context::within(trace, observed(request, next)).await
+    trace_context::within(trace, observed(&figures, request, next)).await
 }
 
 /// A repeated header is ignored.
@@ -50,20 +56,20 @@ fn trace_of(headers: &HeaderMap) -> Option<TraceContext> {
     })
 }
 
-async fn observed(request: Request, next: Next) -> Response {
+async fn observed(figures: &Figures, request: Request, next: Next) -> Response {
     let id = request_id::choose(request.headers());
     let method = method_label(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
     let span = tracing::info_span!("request", request_id = id, method, route, user = Empty);
-    let traced = match UNTRACED.contains(&route.as_str()) {
+    let traced = match UNTRACED.contains(&route) {
         true => Span::none(),
-        false => spans::request(method, &route),
+        false => spans::request(method, route),
     };
-    sentry::name_request(method, &route);
+    sentry::name_request(method, route);
     let started = Instant::now();
 
-    let open = Open::new();
+    let open = Open::new(&figures.open);
     let answer = request_id::scope(id.clone(), next.run(request));
     let mut response = answer.instrument(span.clone()).instrument(traced.clone()).await;
     drop(open);
@@ -72,7 +78,7 @@ async fn observed(request: Request, next: Next) -> Response {
     let status = response.status().as_u16();
     traced.in_scope(|| span.in_scope(|| tracing::info!(status, seconds, "answered")));
     spans::answered(&traced, status);
-    count(route, method, status, seconds);
+    figures.count(route, method, status, seconds);
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID_HEADER, id);
@@ -84,8 +90,8 @@ async fn observed(request: Request, next: Next) -> Response {
 }
 
 /// A panic in a handler must not end the connection.
-pub(super) async fn answer_panics(request: Request, next: Next) -> Response {
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+pub(super) async fn answer_panics(answer: impl Future<Output = Response>) -> Response {
+    match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(response) => response,
         Err(_) => ApiError::internal(Panicked).into_response(),
     }
@@ -110,38 +116,79 @@ fn method_label(method: &Method) -> &'static str {
 }
 
 /// A request whose response has not begun; counted until it is dropped.
-struct Open(Gauge);
+struct Open<'a>(&'a Gauge);
 
-impl Open {
-    fn new() -> Self {
-        let open = metrics::gauge!("regimen_http_requests_open");
+impl<'a> Open<'a> {
+    fn new(open: &'a Gauge) -> Self {
         open.increment(1);
         Self(open)
     }
 }
 
-impl Drop for Open {
+impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.0.decrement(1);
     }
 }
 
-fn count(route: String, method: &'static str, status: u16, seconds: f64) {
-    let status_class = match status / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    };
-    metrics::histogram!(
-        "regimen_http_request_seconds",
-        "route" => route.clone(), "method" => method, "status_class" => status_class
-    )
-    .record(seconds);
-    metrics::counter!(
-        "regimen_http_requests_total",
-        "route" => route, "method" => method, "status" => status.to_string()
-    )
-    .increment(1);
+/// The metrics of requests. The recorder is asked for each series once.
+pub(super) struct Figures {
+    open: Gauge,
+    routes: RwLock<HashMap<String, Vec<Series>>>,
+}
+
+/// The series of answers of one route.
+struct Series {
+    method: &'static str,
+    status: u16,
+    total: Counter,
+    seconds: Histogram,
+}
+
+impl Figures {
+    pub(super) fn new() -> Self {
+        Self { open: metrics::gauge!("regimen_http_requests_open"), routes: RwLock::default() }
+    }
+
+    fn count(&self, route: &str, method: &'static str, status: u16, seconds: f64) {
+        if !self.count_known(route, method, status, seconds) {
+            let series = Series::new(route, method, status);
+            series.count(seconds);
+            let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+            routes.entry(route.to_owned()).or_default().push(series);
+        }
+    }
+
+    fn count_known(&self, route: &str, method: &'static str, status: u16, seconds: f64) -> bool {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let mut known = routes.get(route).into_iter().flatten();
+        let series = known.find(|series| series.method == method && series.status == status);
+        series.inspect(|series| series.count(seconds)).is_some()
+    }
+}
+
+impl Series {
+    fn new(route: &str, method: &'static str, status: u16) -> Self {
+        let status_class = match status / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        let seconds = metrics::histogram!(
+            "regimen_http_request_seconds",
+            "route" => route.to_owned(), "method" => method, "status_class" => status_class
+        );
+        let total = metrics::counter!(
+            "regimen_http_requests_total",
+            "route" => route.to_owned(), "method" => method, "status" => status.to_string()
+        );
+        Self { method, status, total, seconds }
+    }
+
+    fn count(&self, seconds: f64) {
+        self.seconds.record(seconds);
+        self.total.increment(1);
+    }
 }

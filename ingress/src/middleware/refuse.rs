@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use super::body;
 use super::config::{HEADER_BYTES, HEADER_LINES, LimitsConfig, URL_BYTES};
 use super::flood::FloodGuard;
+use super::observe;
 use crate::client_address::ClientAddress;
 use crate::error::{ApiError, Part};
 
@@ -120,7 +121,7 @@ fn check_announced_length(headers: &HeaderMap, limit: usize) -> Result<(), ApiEr
     }
 }
 
-/// Steps 1 to 3 of [`super::wrap`].
+/// Steps 1 to 3 of [`super::wrap`], and what comes after them without its panics.
 pub(super) async fn refuse_early(
     State(refusals): State<Arc<EarlyRefusals>>,
     mut request: Request,
@@ -141,7 +142,7 @@ pub(super) async fn refuse_early(
     request.extensions_mut().insert(client);
     let limits = &refusals.limits;
     let request = request.map(|body| body::guard(body, limits.body_bytes, limits.body_timeout));
-    Ok(next.run(request).await)
+    Ok(observe::answer_panics(next.run(request)).await)
 }
 
 pub(super) async fn unknown_route() -> ApiError {

@@ -49,8 +49,7 @@ impl Ingress {
         let pairs = basics.iter().filter(|(name, _)| !settings.iter().any(|(set, _)| set == name));
         let env = Env::from_pairs(pairs.chain(settings).copied());
         let config = IngressConfig::read(env).unwrap();
-        let mut state = AppState::new(config, Shutdown::default()).unwrap();
-        state.clock = clock;
+        let state = AppState::new(config, clock, Shutdown::default()).unwrap();
         let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let operators = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", api.local_addr().unwrap());
