@@ -74,7 +74,8 @@ fn check_object(fields: &Map<String, Value>, pointer: &str, depth: usize, proble
 
 /// Whether a text has more than `max` characters, without counting all of a huge one.
 pub(super) fn longer_than(text: &str, max: usize) -> bool {
-    text.chars().nth(max).is_some()
+    // A character is a byte at least.
+    text.len() > max && text.chars().nth(max).is_some()
 }
 
 /// A field name as one step of an RFC 6901 pointer.

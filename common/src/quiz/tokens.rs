@@ -4,6 +4,8 @@
 //! Nothing is guessed: an unknown word or sign makes the text invalid, because
 //! it may change the meaning ("under 80 kg").
 
+use std::borrow::Cow;
+
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
@@ -94,10 +96,13 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Unreadable> {
     if text.len() > 4 * MAX_CHARS || text.chars().count() > MAX_CHARS {
         return Err(Unreadable::Unknown);
     }
-    let text = SPELLINGS
-        .iter()
-        .fold(text.to_owned(), |text, (written, meant)| text.replace(written, meant));
-    let text = folded(&text);
+    let mut spelled = Cow::Borrowed(text);
+    for (written, meant) in SPELLINGS {
+        if spelled.contains(written) {
+            spelled = Cow::Owned(spelled.replace(written, meant));
+        }
+    }
+    let text = folded(&spelled);
     let mut lexer = Lexer { chars: text.trim().chars().collect(), at: 0, parts: Vec::new() };
     while lexer.at < lexer.chars.len() {
         lexer.step()?;
@@ -111,6 +116,8 @@ pub(super) fn folded(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
+            // Most texts are nothing else.
+            _ if c.is_ascii_alphanumeric() => plain.push(c.to_ascii_lowercase()),
             _ if is_invisible(c) => {}
             '\'' | '’' | '‘' | '‛' | '′' | '‵' | '´' | '`' | 'ʹ' | 'ʼ' | 'ˈ' | '＇' | '׳' => {
                 plain.push('\'')
@@ -124,13 +131,14 @@ pub(super) fn folded(text: &str) -> String {
             'ß' => plain.push_str("ss"),
             'ı' => plain.push('i'),
             _ if c.is_whitespace() => plain.push(' '),
+            _ if c.is_ascii() => plain.push(c),
             _ => match digit(c) {
                 Some(digit) => plain.push(digit),
                 None => push_folded(c, &mut plain),
             },
         }
     }
-    plain.replace("''", "\"")
+    if plain.contains("''") { plain.replace("''", "\"") } else { plain }
 }
 
 fn push_folded(c: char, plain: &mut String) {

@@ -138,9 +138,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let text = std::str::from_utf8(body)
         .map_err(|_| ApiError::BadRequest("the body is not UTF-8; JSON must be".to_owned()))?;
-    strict::check(text)?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| misfit(&error))
+    serde_path_to_error::deserialize(strict::read(text)?).map_err(|error| misfit(&error))
 }
 
 /// A JSON text without the byte order mark that some editors and libraries put before it

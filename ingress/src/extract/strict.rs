@@ -1,4 +1,4 @@
-//! One pass over a JSON text for what every route refuses.
+//! Reads a JSON text, and refuses what every route refuses.
 //!
 //! Duplicate keys are read differently by different parsers, Postgres stores no
 //! NUL in texts, an unpaired surrogate is not a character, and unlimited
@@ -7,10 +7,10 @@
 
 mod surrogates;
 
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
 
 use super::escaped;
 use crate::error::{ApiError, FieldError};
@@ -20,9 +20,11 @@ const MAX_ITEMS: usize = 1_000;
 const MAX_TEXT_CHARS: usize = 10_000;
 const MAX_FINDINGS: usize = 20;
 
+/// The value of a text.
+///
 /// # Errors
 /// 400 when `text` is not JSON or too deep, 422 with pointers for the rest.
-pub(super) fn check(text: &str) -> Result<(), ApiError> {
+pub(super) fn read(text: &str) -> Result<Value, ApiError> {
     let mut scan = Scan::default();
     let mut read = scan.read(text);
     // The parser stops at an unpaired surrogate without reporting its place.
@@ -37,7 +39,7 @@ pub(super) fn check(text: &str) -> Result<(), ApiError> {
         Err(error) if !scan.gave_up => {
             Err(ApiError::BadRequest(format!("the body is not valid JSON: {error}")))
         }
-        _ if scan.findings.is_empty() => Ok(()),
+        Ok(value) if scan.findings.is_empty() => Ok(value),
         _ => Err(ApiError::Invalid(scan.findings)),
     }
 }
@@ -60,9 +62,11 @@ enum Step {
 }
 
 impl Scan {
-    fn read(&mut self, text: &str) -> serde_json::Result<()> {
+    fn read(&mut self, text: &str) -> serde_json::Result<Value> {
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        Node(self).deserialize(&mut deserializer).and_then(|()| deserializer.end())
+        let value = Node(self).deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(value)
     }
 
     fn find(&mut self, message: &str) {
@@ -85,15 +89,19 @@ impl Scan {
     }
 
     fn check_text(&mut self, text: &str) {
-        if text.contains('\0') {
-            self.find("holds the character NUL, which cannot be stored; leave it out");
-        }
-        if self.halves_are_marked && text.contains(surrogates::MARK) {
-            self.find("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character; leave it out");
-        }
-        // A char is at least one byte, so short texts need no counting.
-        if text.len() > MAX_TEXT_CHARS && text.chars().count() > MAX_TEXT_CHARS {
-            self.find("is longer than 10000 characters; shorten it");
+        faults(text, self.halves_are_marked).for_each(|fault| self.find(fault));
+    }
+
+    /// Checks the key that the path ends with.
+    fn check_key(&mut self, is_new: bool) {
+        let halves_are_marked = self.halves_are_marked;
+        let found: Vec<_> = match self.path.last() {
+            Some(Step::Key(key)) => faults(key, halves_are_marked).collect(),
+            _ => Vec::new(),
+        };
+        found.into_iter().for_each(|fault| self.find(fault));
+        if !is_new {
+            self.find("is given twice; send it once");
         }
     }
 
@@ -106,80 +114,97 @@ impl Scan {
     }
 }
 
+/// What is wrong with a text or a key.
+fn faults(text: &str, halves_are_marked: bool) -> impl Iterator<Item = &'static str> {
+    let holds_nul = text.contains('\0');
+    let holds_half = halves_are_marked && text.contains(surrogates::MARK);
+    // A char is at least one byte, so short texts need no counting.
+    let is_long = text.len() > MAX_TEXT_CHARS && text.chars().count() > MAX_TEXT_CHARS;
+    let all = [
+        (holds_nul, "holds the character NUL, which cannot be stored; leave it out"),
+        (
+            holds_half,
+            "holds half of a surrogate pair (\\ud800 to \\udfff), which is no character; leave it out",
+        ),
+        (is_long, "is longer than 10000 characters; shorten it"),
+    ];
+    all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, fault)| fault)
+}
+
 struct Node<'a>(&'a mut Scan);
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
-    type Value = ();
+    type Value = Value;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Node<'_> {
-    type Value = ();
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
         self.0.check_text(text);
-        Ok(())
+        Ok(text.into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let scan = self.0;
-        let mut count = 0;
+        let mut values = Vec::new();
         scan.descend(Step::Index(0))?;
-        while items.next_element_seed(Node(scan))?.is_some() {
-            count += 1;
-            if count > MAX_ITEMS {
+        while let Some(value) = items.next_element_seed(Node(scan))? {
+            values.push(value);
+            if values.len() > MAX_ITEMS {
                 return Err(scan.give_up("has more than 1000 items; send fewer"));
             }
             scan.path.pop();
-            scan.path.push(Step::Index(count));
+            scan.path.push(Step::Index(values.len()));
         }
         scan.path.pop();
-        Ok(())
+        Ok(Value::Array(values))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let scan = self.0;
-        let mut seen = HashSet::new();
+        let mut members = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            scan.descend(Step::Key(key.clone()))?;
-            if seen.len() >= MAX_ITEMS {
+            let is_new = !members.contains_key(&key);
+            scan.descend(Step::Key(key))?;
+            if members.len() >= MAX_ITEMS {
                 return Err(scan.give_up("has more than 1000 members; send fewer"));
             }
-            scan.check_text(&key);
-            if !seen.insert(key) {
-                scan.find("is given twice; send it once");
+            scan.check_key(is_new);
+            let value = entries.next_value_seed(Node(scan))?;
+            if let Some(Step::Key(key)) = scan.path.pop() {
+                members.insert(key, value);
             }
-            entries.next_value_seed(Node(scan))?;
-            scan.path.pop();
         }
-        Ok(())
+        Ok(Value::Object(members))
     }
 }
 
@@ -188,8 +213,8 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<String> {
-        match check(text) {
-            Ok(()) => Vec::new(),
+        match read(text) {
+            Ok(_) => Vec::new(),
             Err(ApiError::Invalid(errors)) => {
                 errors.into_iter().map(|error| error.pointer).collect()
             }
@@ -226,8 +251,8 @@ mod tests {
         assert_eq!(found(r#"{"a":"\ud83d\ud83d\ude00"}"#), ["/a"], "one too many before a pair");
         assert_eq!(found(r#"{"a\ud83d":1}"#), ["/a\u{fffd}"]);
         assert_eq!(found(r#"{"a":"\ud83d\ude00","b":"\\ud83d","c":"\uffff"}"#), [""; 0]);
-        assert!(matches!(check(r#"{"a":"\ud83d""#), Err(ApiError::BadRequest(_))), "cut off");
-        assert!(matches!(check(r#"{"a":"\ud83"}"#), Err(ApiError::BadRequest(_))), "no escape");
+        assert!(matches!(read(r#"{"a":"\ud83d""#), Err(ApiError::BadRequest(_))), "cut off");
+        assert!(matches!(read(r#"{"a":"\ud83"}"#), Err(ApiError::BadRequest(_))), "no escape");
     }
 
     #[test]
@@ -241,8 +266,8 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(check(&nested(32)).is_ok());
-        assert!(matches!(check(&nested(33)), Err(ApiError::BadRequest(_))));
-        assert!(matches!(check(&"[".repeat(200_000)), Err(ApiError::BadRequest(_))));
+        assert!(read(&nested(32)).is_ok());
+        assert!(matches!(read(&nested(33)), Err(ApiError::BadRequest(_))));
+        assert!(matches!(read(&"[".repeat(200_000)), Err(ApiError::BadRequest(_))));
     }
 }
