@@ -5,8 +5,10 @@ use std::error::Error;
 use std::time::Duration;
 use std::{fmt, io};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, header};
+use http_body_util::Full;
 use regimen_common::causes;
 use regimen_common::clock::Clock;
 use regimen_common::roots::public_roots;
@@ -193,7 +195,8 @@ impl Transport {
             .headers(outgoing.headers)
             .header(name, key)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(outgoing.body);
+            // A body that can be cloned would be kept, for redirects, until the answer comes.
+            .body(reqwest::Body::wrap(Full::new(Bytes::from(outgoing.body))));
         for (name, value) in TraceContext::current().iter().flat_map(TraceContext::headers) {
             request = request.header(name, value);
         }

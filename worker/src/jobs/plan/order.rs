@@ -65,14 +65,15 @@ impl Order {
                 format!("the stored request cannot be read: {what}"),
             )
         };
-        let input: Input = serde_json::from_str(claimed.input.get())
+        let mut input: Input = serde_json::from_str(claimed.input.get())
             .map_err(|error| unreadable(error.to_string()))?;
-        let (quiz, texts) = match (&input.quiz, &input.answers) {
-            (Some(quiz), _) => (Quiz::deserialize(quiz).map_err(|e| e.to_string()), quiz),
-            (None, Some(answers)) => (Quiz::read(answers).map_err(|e| e.to_string()), answers),
+        // Taken out, because it would last as long as the provider's call.
+        let (quiz, texts) = match (input.quiz.take(), input.answers.take()) {
+            (Some(quiz), _) => (Quiz::deserialize(&quiz).map_err(|e| e.to_string()), quiz),
+            (None, Some(answers)) => (Quiz::read(&answers).map_err(|e| e.to_string()), answers),
             (None, None) => return Err(unreadable("it has no quiz".to_owned())),
         };
-        let prompt_bytes = prompts::most_bytes(texts);
+        let prompt_bytes = prompts::most_bytes(&texts);
         let quiz = quiz.map_err(unreadable)?;
         let (job, kind, needs) = (claimed.id, claimed.kind, OnceLock::new());
         Ok(Self { job, kind, input, quiz, prompt_bytes, needs })
