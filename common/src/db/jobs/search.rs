@@ -87,7 +87,7 @@ fn window(filter: &OperatorFilter) -> &'static str {
         order by id desc limit $4";
     const QUEUED: &str = "select q.* from (values ('pro'), ('free')) c (class) cross join lateral (
             select * from regimen.jobs o
-            where o.state = 'queued' and o.class = c.class and $3::uuid is null
+            where o.state = 'queued' and o.class = c.class and o.class <> '' and $3::uuid is null
             and o.id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') and o.id >= $2
             order by o.class desc, o.id desc limit $4) q
         order by q.id desc limit $4";
