@@ -199,7 +199,7 @@ impl Committer for Starts {
 
     async fn together(&self, calls: &[&NewCall]) -> Result<Vec<Option<Self::Done>>, DbError> {
         let starts: Vec<_> = calls.iter().map(|call| (call.held, call.attempt())).collect();
-        let started = jobs::start_attempts(&mut self.0.get().await?, &starts).await?;
+        let started = jobs::start_attempts(&self.0.get().await?, &starts).await?;
         Ok(started.into_iter().map(Some).collect())
     }
 

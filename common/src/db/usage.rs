@@ -88,7 +88,9 @@ const UNDER_WAY: &str = concat!(
 const UNDER_WAY_OF_USER: &str = concat!(
     "-- spending of a user
      with running as materialized (
-         select id from regimen.jobs where user_id = $2 and state = 'running'
+         select id from regimen.jobs
+         where user_id = $2 and worker_id is not null
+           and (state = 'running' or (state = 'queued' and dispatched_at is not null))
          order by dispatched_at
      )",
     calls_under_way!()

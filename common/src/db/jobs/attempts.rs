@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Held;
 use super::each::each;
+use super::many::{by_job, in_order};
 use crate::db::DbError;
 use crate::db::usage::{MOST_MICROS, MOST_TOKENS};
 
@@ -110,47 +111,80 @@ pub struct StoredRawReply {
     pub inherited: bool,
 }
 
-const START: &str = "-- start attempt
-    with job as (
-        update regimen.jobs
+/// Jobs are looked up by a list of their ids, which only the primary key serves: a join alone
+/// may read all jobs, when its plan was made while there were few. And that a job is held is
+/// seen from its worker, not from its state, which has indexes of its own.
+const START: &str = "-- start attempts
+    with asked as materialized (
+        select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[],
+                             $6::text[], $7::bigint[], $8::text[])
+            as asked (job_id, of_claim, id, provider, model, prompt_version, most, warning)
+    ), job as (
+        update regimen.jobs j
         set last_seq = last_seq + 1, stage = 'generating', updated_at = now()
-        where id = $1 and fence = $2 and state = 'running'
-        returning user_id, last_seq
+        from asked
+        where j.id = any(array(select job_id from asked))
+          and j.id = asked.job_id and j.fence = asked.of_claim and j.worker_id is not null
+        returning asked.*, j.user_id, j.last_seq, (
+            select 1 + coalesce(max(a.n), 0) from regimen.job_attempts a
+            where a.job_id = asked.job_id) as n
     ), attempt as (
         insert into regimen.job_attempts (id, job_id, user_id, fence, n, provider, model,
                                           prompt_version, started_at, cost_micros, estimated)
-        select $3, $1, user_id, $2,
-               1 + coalesce((select max(n) from regimen.job_attempts where job_id = $1), 0),
-               $4, $5, $6, now(), $7, true
+        select id, job_id, user_id, of_claim, n, provider, model, prompt_version, now(), most, true
         from job
-        returning n
+    ), event as (
+        insert into regimen.job_events (job_id, seq, at, kind, data)
+        select job_id, last_seq, now(), 'attempt_started',
+               jsonb_strip_nulls(jsonb_build_object(
+                   'provider', provider, 'model', model, 'n', n, 'warning', warning))
+        from job
     )
-    insert into regimen.job_events (job_id, seq, at, kind, data)
-    select $1, last_seq, now(), 'attempt_started',
-           jsonb_strip_nulls(jsonb_build_object(
-               'provider', $4::text, 'model', $5::text, 'n', n, 'warning', $8::text))
-    from job, attempt
-    returning (data ->> 'n')::int as n, seq";
+    select job_id, n, last_seq from job";
 
-/// Records calls of several jobs that are about to be made, in one transaction, each as
-/// [`start_attempt`] does.
+/// Records calls of several jobs that are about to be made, with their events. For each
+/// returns its number in the job and the event's, or `None` when the claim is stale.
 ///
 /// # Errors
 /// Nothing was written; do not make the calls.
-pub async fn start_attempts(
-    client: &mut Client,
+pub async fn start_attempts<C: GenericClient>(
+    client: &C,
     starts: &[(Held, NewAttempt<'_>)],
 ) -> Result<Vec<Option<(i32, i32)>>, DbError> {
-    let tx = client.transaction().await?;
-    tx.prepare_cached(START).await?;
-    let started = each(starts, |(held, _)| held.id, |(held, new)| start_attempt(&tx, *held, new));
-    let started = started.await?;
-    tx.commit().await?;
-    Ok(started)
+    let statement = client.prepare_cached(START).await?;
+    let sorted = in_order(starts, |(held, _)| held.id);
+    macro_rules! each {
+        (|$held:ident, $new:ident| $value:expr) => {
+            sorted.iter().map(|($held, $new)| $value).collect::<Vec<_>>()
+        };
+    }
+    let rows = client
+        .query(
+            &statement,
+            &[
+                &each!(|held, _new| held.id),
+                &each!(|held, _new| held.fence),
+                &each!(|_held, new| new.id),
+                &each!(|_held, new| new.provider),
+                &each!(|_held, new| new.model),
+                &each!(|_held, new| new.prompt_version),
+                &each!(|_held, new| new.most_micros.clamp(0, MOST_MICROS)),
+                &each!(|_held, new| new.warning),
+            ],
+        )
+        .await?;
+    let started = by_job(&rows, |row| Ok((row.try_get("n")?, row.try_get("last_seq")?)))?;
+    let found = |(held, _): &(Held, NewAttempt<'_>)| {
+        let found = started.get(&held.id).copied();
+        if found.is_none() {
+            super::count_refused_write();
+        }
+        found
+    };
+    Ok(starts.iter().map(found).collect())
 }
 
-/// Records a call that is about to be made, with its event. Returns its number in the job
-/// and the event's, or `None` when the claim is stale.
+/// Records one call, as [`start_attempts`] does.
 ///
 /// # Errors
 /// Nothing was written; do not make the call.
@@ -159,26 +193,8 @@ pub async fn start_attempt<C: GenericClient>(
     held: Held,
     attempt: &NewAttempt<'_>,
 ) -> Result<Option<(i32, i32)>, DbError> {
-    let statement = client.prepare_cached(START).await?;
-    let row = client
-        .query_opt(
-            &statement,
-            &[
-                &held.id,
-                &held.fence,
-                &attempt.id,
-                &attempt.provider,
-                &attempt.model,
-                &attempt.prompt_version,
-                &attempt.most_micros.clamp(0, MOST_MICROS),
-                &attempt.warning,
-            ],
-        )
-        .await?;
-    if row.is_none() {
-        super::count_refused_write();
-    }
-    Ok(row.map(|row| (row.get("n"), row.get("seq"))))
+    let started = start_attempts(client, &[(held, attempt.clone())]).await?;
+    Ok(started.into_iter().flatten().next())
 }
 
 /// A reply of a provider.
@@ -205,7 +221,7 @@ const STORE: &str = "-- store reply
     ), job as (
         update regimen.jobs
         set last_seq = last_seq + 1, stage = 'verifying', updated_at = now()
-        where id = $1 and fence = $2 and state = 'running' and exists (select from reply)
+        where id = $1 and fence = $2 and worker_id is not null and exists (select from reply)
         returning last_seq
     )
     insert into regimen.job_events (job_id, seq, at, kind, data)

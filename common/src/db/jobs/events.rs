@@ -26,7 +26,7 @@ pub async fn append_event<C: GenericClient>(
              with job as (
                  update regimen.jobs
                  set last_seq = last_seq + 1, stage = $4, updated_at = now()
-                 where id = $1 and fence = $2 and state = 'running'
+                 where id = $1 and fence = $2 and worker_id is not null
                  returning last_seq
              )
              insert into regimen.job_events (job_id, seq, at, kind, data)

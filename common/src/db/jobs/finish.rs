@@ -2,17 +2,18 @@
 //! the fence, records the event, settles the spend and picks the user's next
 //! jobs in the caller's transaction.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::db::{Client, GenericClient, Transaction};
 use serde_json::{Value, json};
 use tokio_postgres::Row;
-use tokio_postgres::types::{Json, ToSql};
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::attempts::{AttemptOutcome, AttemptUsage};
 use super::dispatch::{NextJob, dispatch_next_or_later};
-use super::each::each;
+use super::many::{by_job, in_order};
 use super::{Held, count_refused_write};
 use crate::db::DbError;
 use crate::db::plans::{Locked, NewPlan, lock_profiles, save_plans};
@@ -71,95 +72,106 @@ pub struct Ended {
 }
 
 const SUCCEED: &str = "-- succeed
-    with job as (
+    with asked as materialized (
+        select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[],
+                             $6::uuid[], $7::int[], $8::text[], $9::bigint[], $10::bigint[],
+                             $11::bigint[], $12::bigint[], $13::bool[])
+            as asked (job_id, of_claim, plan, by_provider, by_model, attempt_id, status, request,
+                      input, cached, output, cost, is_estimate)
+    ), job as (
         update regimen.jobs j set
             state = 'succeeded', stage = 'done', worker_id = null, lease_expires_at = null,
             finished_at = now(), updated_at = now(), last_seq = last_seq + 1,
-            plan_id = $3, provider = $4, model = $5,
+            plan_id = plan, provider = by_provider, model = by_model,
             cost_micros = coalesce((
-                select sum(regimen.believable_micros(
-                    case when a.id = $6 then coalesce($12, a.cost_micros) else a.cost_micros end))
-                from regimen.job_attempts a where a.job_id = $1)::bigint, 0)
-        where id = $1 and fence = $2 and state = 'running'
-        returning user_id, last_seq
+                select sum(regimen.believable_micros(case when a.id = asked.attempt_id
+                    then coalesce(asked.cost, a.cost_micros) else a.cost_micros end))
+                from regimen.job_attempts a where a.job_id = asked.job_id)::bigint, 0)
+        from asked
+        where j.id = any(array(select job_id from asked))
+          and j.id = asked.job_id and j.fence = asked.of_claim and j.worker_id is not null
+        returning asked.*, j.user_id, j.last_seq
     ), judged as (
         update regimen.job_attempts a set
-            outcome = 'ok', error_detail = null, http_status = coalesce($7, http_status),
-            request_id = coalesce($8, request_id), finished_at = coalesce(finished_at, now()),
-            input_tokens = coalesce($9, input_tokens),
-            cached_tokens = coalesce($10, cached_tokens),
-            output_tokens = coalesce($11, output_tokens),
-            cost_micros = coalesce($12, cost_micros), estimated = coalesce($13, estimated)
-        from job where a.id = $6
-        returning a.prompt_version, a.n
+            outcome = 'ok', error_detail = null, http_status = coalesce(job.status, a.http_status),
+            request_id = coalesce(job.request, a.request_id),
+            finished_at = coalesce(a.finished_at, now()),
+            input_tokens = coalesce(job.input, a.input_tokens),
+            cached_tokens = coalesce(job.cached, a.cached_tokens),
+            output_tokens = coalesce(job.output, a.output_tokens),
+            cost_micros = coalesce(job.cost, a.cost_micros),
+            estimated = coalesce(job.is_estimate, a.estimated)
+        from job
+        where a.id = any(array(select attempt_id from job)) and a.id = job.attempt_id
+        returning a.job_id, a.prompt_version, a.n
     ), origin as (
         insert into regimen.plan_origins (plan_id, job_id, user_id, provider, model,
                                           prompt_version, at)
-        select $3, $1, job.user_id, $4, $5, ok.prompt_version, now()
+        select job.plan, job.job_id, job.user_id, job.by_provider, job.by_model,
+               ok.prompt_version, now()
         from job cross join lateral (
-            select prompt_version, n from judged
+            select prompt_version, n from judged where judged.job_id = job.job_id
             union all
-            select prompt_version, n from regimen.job_attempts
-            where job_id = $1 and outcome = 'ok' and id is distinct from $6
+            select prompt_version, n from regimen.job_attempts a
+            where a.job_id = job.job_id and a.outcome = 'ok' and a.id is distinct from job.attempt_id
             order by n desc limit 1) ok
     ), event as (
         insert into regimen.job_events (job_id, seq, at, kind, data)
-        select $1, last_seq, now(), 'saved',
-               jsonb_build_object('plan_id', $3::uuid, 'provider', $4::text, 'model', $5::text)
+        select job_id, last_seq, now(), 'saved',
+               jsonb_build_object('plan_id', plan, 'provider', by_provider, 'model', by_model)
         from job
     )
-    select user_id, last_seq from job";
+    select job_id, last_seq from job";
 
-/// Ends the job as succeeded. Call it before the plan is inserted in the same
-/// transaction: `None` means that the claim is stale and nothing may be written.
-///
-/// # Errors
-/// Nothing was written.
-pub async fn succeed(
-    tx: &Transaction<'_>,
-    held: Held,
-    success: &Success,
-    per_user: i64,
-) -> Result<Option<Ended>, DbError> {
-    let row = mark_succeeded(tx, held, success).await?;
-    finish(tx, held.id, JobEventKind::Saved, row, per_user).await
-}
-
+/// Marks jobs as succeeded; returns the number of the event of each whose claim is valid.
 async fn mark_succeeded(
     tx: &Transaction<'_>,
-    held: Held,
-    success: &Success,
-) -> Result<Option<Row>, DbError> {
+    ends: &[&SuccessfulEnd<'_>],
+) -> Result<HashMap<Uuid, i32>, DbError> {
     let statement = tx.prepare_cached(SUCCEED).await?;
-    let Success { plan_id, provider, model, reply } = success;
-    let reply = reply.as_ref();
-    let usage = reply.and_then(|reply| reply.usage).map(AttemptUsage::believable);
-    let attempt = reply.map(|reply| reply.attempt_id);
-    let status = reply.and_then(|reply| reply.http_status);
-    let request = reply.and_then(|reply| reply.request_id.as_deref());
-    let (input, cached, output) = (
-        usage.map(|usage| usage.input_tokens),
-        usage.map(|usage| usage.cached_tokens),
-        usage.map(|usage| usage.output_tokens),
-    );
-    let (cost, estimated) =
-        (usage.map(|usage| usage.cost_micros), usage.map(|usage| usage.estimated));
-    let values: [&(dyn ToSql + Sync); 13] = [
-        &held.id,
-        &held.fence,
-        plan_id,
-        provider,
-        model,
-        &attempt,
-        &status,
-        &request,
-        &input,
-        &cached,
-        &output,
-        &cost,
-        &estimated,
-    ];
-    tx.query_opt(&statement, &values).await
+    let sorted = in_order(ends, |end| end.held.id);
+    let replies: Vec<Option<&GoodReply>> =
+        sorted.iter().map(|end| end.success.reply.as_ref()).collect();
+    let usages: Vec<Option<AttemptUsage>> = replies
+        .iter()
+        .map(|reply| reply.and_then(|reply| reply.usage).map(AttemptUsage::believable))
+        .collect();
+    macro_rules! each {
+        (|$end:ident| $value:expr) => {
+            sorted.iter().map(|$end| $value).collect::<Vec<_>>()
+        };
+    }
+    macro_rules! of_reply {
+        (|$reply:ident| $value:expr) => {
+            replies.iter().map(|reply| reply.and_then(|$reply| $value)).collect::<Vec<_>>()
+        };
+    }
+    macro_rules! of_usage {
+        (|$usage:ident| $value:expr) => {
+            usages.iter().map(|usage| usage.map(|$usage| $value)).collect::<Vec<_>>()
+        };
+    }
+    let rows = tx
+        .query(
+            &statement,
+            &[
+                &each!(|end| end.held.id),
+                &each!(|end| end.held.fence),
+                &each!(|end| end.success.plan_id),
+                &each!(|end| end.success.provider.as_str()),
+                &each!(|end| end.success.model.as_str()),
+                &of_reply!(|reply| Some(reply.attempt_id)),
+                &of_reply!(|reply| reply.http_status),
+                &of_reply!(|reply| reply.request_id.as_deref()),
+                &of_usage!(|usage| usage.input_tokens),
+                &of_usage!(|usage| usage.cached_tokens),
+                &of_usage!(|usage| usage.output_tokens),
+                &of_usage!(|usage| usage.cost_micros),
+                &of_usage!(|usage| usage.estimated),
+            ],
+        )
+        .await?;
+    by_job(&rows, |row| row.try_get("last_seq"))
 }
 
 /// The end of a successful job, with its plan.
@@ -229,17 +241,16 @@ async fn write_ends(
     ends: &[&SuccessfulEnd<'_>],
     per_user: i64,
 ) -> Result<Vec<EndOutcome>, DbError> {
-    tx.prepare_cached(SUCCEED).await?;
-    let marked = each(ends, |end| end.held.id, |end| mark_succeeded(tx, end.held, end.success));
+    let marked = mark_succeeded(tx, ends).await?;
     let (mut outcomes, mut written) = (Vec::with_capacity(ends.len()), Vec::new());
-    for (end, row) in ends.iter().zip(marked.await?) {
-        let Some(row) = row else {
+    for end in ends {
+        let Some(&seq) = marked.get(&end.held.id) else {
             count_refused_write();
             outcomes.push(EndOutcome::Stale);
             continue;
         };
-        let (job_id, seq) = (end.held.id, row.try_get("last_seq")?);
-        let ended = Ended { job_id, kind: JobEventKind::Saved, seq, next: Vec::new() };
+        let kind = JobEventKind::Saved;
+        let ended = Ended { job_id: end.held.id, kind, seq, next: Vec::new() };
         outcomes.push(EndOutcome::Ended(ended));
         written.push(*end);
     }
@@ -320,7 +331,7 @@ pub async fn fail(
                      state = 'failed', stage = 'done', worker_id = null, lease_expires_at = null,
                      finished_at = now(), updated_at = now(), last_seq = last_seq + 1,
                      error_code = $3, error_detail = $4
-                 where id = $1 and fence = $2 and state = 'running'
+                 where id = $1 and fence = $2 and worker_id is not null
                  returning user_id, last_seq
              ), event as (
                  insert into regimen.job_events (job_id, seq, at, kind, data)
@@ -359,7 +370,7 @@ pub async fn retry_later(
                      deadline_at = null, run_at = now() + make_interval(secs => $4),
                      rounds = rounds + $6::boolean::int, updated_at = now(),
                      last_seq = last_seq + 1
-                 where id = $1 and fence = $2 and state = 'running'
+                 where id = $1 and fence = $2 and worker_id is not null
                  returning user_id, last_seq, run_at
              ), event as (
                  insert into regimen.job_events (job_id, seq, at, kind, data)

@@ -34,7 +34,7 @@ pub async fn keep_learnt<C: GenericClient>(
                      ) as left_over
                      where words <> '[]' or warning -> 'words' = '[]'
                  )
-             where id = $1 and fence = $2 and state = 'running'",
+             where id = $1 and fence = $2 and worker_id is not null",
         )
         .await?;
     let known: Vec<&str> =

@@ -16,6 +16,7 @@ mod events;
 mod finish;
 mod forget;
 mod learnt;
+mod many;
 mod operate;
 pub(super) mod read;
 mod ready;
@@ -41,8 +42,8 @@ pub use depth::{Backlog, ClassHealth, QueueHealth, backlog, queue_health};
 pub use dispatch::{NextJob, dispatch_next};
 pub use events::append_event;
 pub use finish::{
-    EndOutcome, Ended, GoodReply, Success, SuccessfulEnd, fail, retry_later, succeed,
-    succeed_alone, succeed_together,
+    EndOutcome, Ended, GoodReply, Success, SuccessfulEnd, fail, retry_later, succeed_alone,
+    succeed_together,
 };
 pub use forget::{AnswerKey, OverAnswers, forget_answers};
 pub use learnt::keep_learnt;

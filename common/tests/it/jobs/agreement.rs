@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use regimen_common::db::Client;
-use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Held, Success};
+use regimen_common::db::jobs::{self, CancelOutcome, Canceller, Held};
 use regimen_common::job::{FailureCode, JobEventKind, JobState};
 use regimen_common::test_support::TestDatabase;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::rules::{Change, Life};
 use super::shared::{
-    PER_USER, expire_overdue, history, hold, lose_leases, one_job, policy, release,
+    PER_USER, expire_overdue, history, hold, lose_leases, one_job, policy, release, succeed,
 };
 
 /// A change as SQL would be asked for it. Fences are drawn by the database, so
@@ -107,14 +107,7 @@ async fn ask_sql(
             let claimed = jobs::claim(client, &[id], &policy("w")).await.unwrap();
             return claimed.first().map(|claimed| (JobEventKind::Claimed, claimed.fence));
         }
-        Step::Succeed(ago) => {
-            let tx = client.transaction().await.unwrap();
-            let (provider, model) = ("p".to_owned(), "m".to_owned());
-            let success = Success { plan_id: Uuid::now_v7(), provider, model, reply: None };
-            let ended = jobs::succeed(&tx, held(ago), &success, PER_USER).await.unwrap();
-            tx.commit().await.unwrap();
-            ended.map(|ended| ended.kind)
-        }
+        Step::Succeed(ago) => succeed(client, held(ago)).await.map(|ended| ended.kind),
         Step::Fail(ago) => {
             let tx = client.transaction().await.unwrap();
             let code = FailureCode::Refused;
@@ -186,10 +179,8 @@ async fn a_stale_holder_changes_nothing() {
     let present = hold(&client, id, "second").await;
     let before = history(&client, id).await;
 
+    assert_eq!(succeed(&mut client, stale).await, None);
     let tx = client.transaction().await.unwrap();
-    let (provider, model) = ("p".into(), "m".into());
-    let success = Success { plan_id: Uuid::now_v7(), provider, model, reply: None };
-    assert_eq!(jobs::succeed(&tx, stale, &success, PER_USER).await.unwrap(), None);
     let kind = JobEventKind::Repaired;
     assert_eq!(jobs::append_event(&tx, stale, kind, "x", &Value::Null).await.unwrap(), None);
     let attempt = jobs::NewAttempt {

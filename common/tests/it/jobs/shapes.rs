@@ -17,18 +17,20 @@ use regimen_common::db::billing::{events, profiles, revenue};
 use regimen_common::db::callbacks::{self, Due, Room};
 use regimen_common::db::erasure::{self, JobsAfter, LeftBehind};
 use regimen_common::db::jobs::{
-    self, Canceller, DeletedAccounts, Held, ListFilter, NewJobs, OperatorFilter, OverAnswers,
+    self, Canceller, DeletedAccounts, Held, ListFilter, NewAttempt, NewJobs, OperatorFilter,
+    OverAnswers, PaidReply, Success, SuccessfulEnd,
 };
 use regimen_common::db::retention::{self, Kept, Place};
 use regimen_common::db::{accounts, generations, models, pauses, spend, stats, test_calls, usage};
 use regimen_common::dispatch::Weights;
-use regimen_common::job::JobState;
+use regimen_common::job::{JobEventKind, JobState};
 use regimen_common::test_support::TestDatabase;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::shared::{
-    PER_USER, buffers, claim_waiting, dispatch_ready, expire_overdue, policy, recover_leases,
-    redispatch_lost, release, request,
+    PER_USER, buffers, claim_waiting, dispatch_ready, empty_plan, expire_overdue, policy,
+    recover_leases, redispatch_lost, release, request,
 };
 
 /// Nothing makes the statistics anew by itself.
@@ -137,7 +139,17 @@ const FILL: &str = "
     set session_replication_role = origin;
 ";
 
+/// A long history, and nothing that waits or runs: each index of those is empty.
+const NIGHT: &str = "
+    delete from regimen.jobs where state in ('queued', 'running');
+    insert into regimen.jobs (id, user_id, generation_id, kind, class, input, state, run_at,
+                              created_at, expires_at, updated_at, finished_at)
+    select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'meal', 'free', '{}',
+           'succeeded', now(), now() - n * interval '1 s', now(), now(), now() - n * interval '1 s'
+    from generate_series(1, 20000) n";
+
 const HEAVY: Uuid = Uuid::from_u128(0xcafe);
+const NOBODYS: Held = Held { id: Uuid::nil(), fence: 0 };
 /// Generous: the machine is busy, and the build is not optimised.
 const LONGEST: Duration = Duration::from_secs(2);
 
@@ -220,6 +232,7 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     looks.end("claim 64 directly", 12_000).await;
     jobs::extend_lease(looks.client, "worker 3", Duration::from_secs(600)).await.unwrap();
     looks.end("extend the lease of 67 jobs", 400).await;
+    calls(&mut looks, held.get(2..4).unwrap_or(&[NOBODYS, NOBODYS])).await;
     release(looks.client, &held[..held.len().min(2)]).await;
     looks.end("hand two back", 400).await;
     jobs::held_by(looks.client, "nobody").await.unwrap();
@@ -275,6 +288,55 @@ async fn look_at_everything(client: &mut Client) -> Vec<(&'static str, i64, i64,
     test_calls::take(looks.client, "w", &["openai"]).await.unwrap();
     looks.end("pauses, models and test calls", 100).await;
     looks.found
+}
+
+/// What a worker writes of two jobs that it holds.
+async fn calls(looks: &mut Looks<'_>, held: &[Held]) {
+    let sql = "select coalesce((select user_id from regimen.jobs where id = $1), $2)";
+    let mut users: Vec<Uuid> = Vec::new();
+    for held in held {
+        users.push(looks.client.query_one(sql, &[&held.id, &HEAVY]).await.unwrap().get(0));
+    }
+    let profile = "insert into public.profiles (id, email) values ($1, 'x') on conflict do nothing";
+    looks.client.execute(profile, &[&HEAVY]).await.unwrap();
+    let new = |&held: &Held| {
+        let (id, most_micros, warning) = (Uuid::now_v7(), 5, None);
+        let (provider, model, prompt_version) = ("openai", "m", "1");
+        (held, NewAttempt { id, provider, model, prompt_version, most_micros, warning })
+    };
+    let starts: Vec<_> = held.iter().map(new).collect();
+    looks.end("whose jobs", 100).await;
+    jobs::start_attempts(looks.client, &starts).await.unwrap();
+    looks.end("start two calls", 300).await;
+    let reply = |(held, new): &(Held, NewAttempt<'_>)| {
+        let (held, attempt_id, raw) = (*held, new.id, "{}");
+        PaidReply { held, attempt_id, raw, http_status: None, request_id: None }
+    };
+    let replies: Vec<_> = starts.iter().map(reply).collect();
+    jobs::store_replies(looks.client, &replies).await.unwrap();
+    looks.end("store two replies", 300).await;
+    jobs::append_event(looks.client, held[0], JobEventKind::Repaired, "x", &Value::Null)
+        .await
+        .unwrap();
+    looks.end("an event of a job", 100).await;
+    let success = |_: &Held| Success {
+        plan_id: Uuid::now_v7(),
+        provider: "openai".to_owned(),
+        model: "m".to_owned(),
+        reply: None,
+    };
+    let successes: Vec<_> = held.iter().map(success).collect();
+    let ends: Vec<_> = held
+        .iter()
+        .zip(&successes)
+        .zip(&users)
+        .map(|((&held, success), &user)| {
+            let plan = empty_plan(success.plan_id, user);
+            SuccessfulEnd { held, success, plan }
+        })
+        .collect();
+    jobs::succeed_together(looks.client, &ends, PER_USER).await.unwrap();
+    looks.end("the ends of two jobs", 1_000).await;
 }
 
 /// What requests ask, also of a user with much behind them.
@@ -404,14 +466,16 @@ async fn canary(client: &Client) -> Vec<String> {
     client.query(CANARY, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// `before`: so many users were there when the plans were made. `statistics`:
-/// what the planner was told before it made them.
-async fn bounded_by_shape(before: u32, statistics: &str) {
+/// `before`: so many users were there when the plans were made. `then`: what happened to
+/// them, and what the planner was told before it made the plans.
+async fn bounded_by_shape(before: u32, then: &[&str]) {
     let database = TestDatabase::new().await;
     let mut client = database.client().await;
     client.batch_execute(NO_STATISTICS).await.unwrap();
     fill(&client, before).await;
-    client.batch_execute(statistics).await.unwrap();
+    for sql in then {
+        client.batch_execute(sql).await.unwrap();
+    }
     client.batch_execute("set plan_cache_mode = force_generic_plan").await.unwrap();
     client.batch_execute("prepare canary as select from regimen.jobs where id = $1").await.unwrap();
     look_at_everything(&mut client).await;
@@ -426,21 +490,26 @@ async fn bounded_by_shape(before: u32, statistics: &str) {
 
 #[tokio::test]
 async fn looks_are_bounded_with_plans_made_without_statistics() {
-    bounded_by_shape(60, "").await;
+    bounded_by_shape(60, &[]).await;
 }
 
 #[tokio::test]
 async fn looks_are_bounded_with_plans_made_while_statistics_were_young() {
-    bounded_by_shape(60, "analyze").await;
+    bounded_by_shape(60, &["analyze"]).await;
 }
 
 /// Each table is one page: every index of it costs the same.
 #[tokio::test]
 async fn looks_are_bounded_with_plans_made_of_tables_of_one_page() {
-    bounded_by_shape(3, "analyze").await;
+    bounded_by_shape(3, &["analyze"]).await;
 }
 
 #[tokio::test]
 async fn looks_are_bounded_with_plans_made_of_tables_of_one_page_without_statistics() {
-    bounded_by_shape(3, "").await;
+    bounded_by_shape(3, &[]).await;
+}
+
+#[tokio::test]
+async fn looks_are_bounded_with_plans_made_of_a_history_when_nothing_waited() {
+    bounded_by_shape(3, &[NIGHT, "vacuum analyze"]).await;
 }

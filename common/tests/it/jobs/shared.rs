@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use regimen_common::clock::Clock;
 use regimen_common::db::jobs::{
-    self, Acceptance, ClaimPolicy, ClaimedJob, Ended, Held, LostLeases, LostMessages, NewJob,
-    NewJobs, NextJob, Overdue, ReadyUsers, Turns,
+    self, Acceptance, ClaimPolicy, ClaimedJob, EndOutcome, Ended, Held, LostLeases, LostMessages,
+    NewJob, NewJobs, NextJob, Overdue, ReadyUsers, Success, SuccessfulEnd, Turns,
 };
+use regimen_common::db::plans::{NewPlan, PlanColumns};
 use regimen_common::db::{Client, Outcome};
 use regimen_common::dispatch::Weights;
 use regimen_common::job::{JobClass, JobEventKind, PlanKind};
 use serde_json::{Value, json};
 use tokio_postgres::Row;
 use uuid::Uuid;
+
+static NOTHING: Value = Value::Null;
 
 /// How many of a user's jobs run at once in these tests.
 pub(crate) const PER_USER: i64 = 2;
@@ -192,4 +196,27 @@ pub(crate) async fn buffers(client: &Client) -> i64 {
                           + coalesce(idx_blks_hit, 0))::bigint
                from pg_statio_user_tables where relname not like 'pg_%'";
     client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// Ends a job as succeeded, with an empty plan; none if the claim is stale.
+pub(crate) async fn succeed(client: &mut Client, held: Held) -> Option<Ended> {
+    let sql = "select user_id from regimen.jobs where id = $1";
+    let user_id = client.query_one(sql, &[&held.id]).await.unwrap().get(0);
+    let (provider, model) = ("p".to_owned(), "m".to_owned());
+    let success = Success { plan_id: Uuid::now_v7(), provider, model, reply: None };
+    let plan = empty_plan(success.plan_id, user_id);
+    let end = SuccessfulEnd { held, success: &success, plan };
+    match jobs::succeed_alone(client, &end, PER_USER).await.unwrap() {
+        EndOutcome::Ended(ended) => Some(ended),
+        EndOutcome::Stale => None,
+        EndOutcome::NoProfile => panic!("the user of {held:?} has no profile"),
+    }
+}
+
+/// A plan without anything in it.
+pub(crate) fn empty_plan(id: Uuid, user_id: Uuid) -> NewPlan<'static> {
+    let columns =
+        PlanColumns::Meal { daily_calories: 2_000, preferences: "[]", restrictions: "none" };
+    let requested_at = Clock::system().now();
+    NewPlan { id, user_id, quiz_result_id: None, requested_at, plan_data: &NOTHING, columns }
 }

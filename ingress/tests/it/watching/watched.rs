@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use regimen_common::db::accounts;
 use regimen_common::db::jobs::{
-    self, AttemptOutcome, AttemptUsage, ClaimPolicy, Ended, Held, NewAttempt, Success,
+    self, AttemptOutcome, AttemptUsage, ClaimPolicy, EndOutcome, Ended, Held, NewAttempt, Success,
+    SuccessfulEnd,
 };
-use regimen_common::db::plans::{self, NewPlan, PlanColumns};
+use regimen_common::db::plans::{NewPlan, PlanColumns};
 use regimen_common::dispatch::notices::{self, JobNotice};
 use regimen_common::job::{FailureCode, JobEventKind};
 use regimen_common::test_support::{TestDatabase, TestRedis};
@@ -176,11 +177,9 @@ impl WatchedIngress {
     /// The holder saves a plan; returns the plan's id.
     pub(super) async fn succeed(&self, held: Held, user: Uuid, plan: &Value) -> Uuid {
         let mut client = self.database.client().await;
-        let tx = client.transaction().await.unwrap();
         let plan_id = Uuid::now_v7();
         let (provider, model) = ("openai".to_owned(), "model-1".to_owned());
         let success = Success { plan_id, provider, model, reply: None };
-        let ended = jobs::succeed(&tx, held, &success, PER_USER).await.unwrap();
         let columns =
             PlanColumns::Meal { daily_calories: 2_000, preferences: "[]", restrictions: "Vegan" };
         let row = NewPlan {
@@ -191,9 +190,10 @@ impl WatchedIngress {
             plan_data: plan,
             columns,
         };
-        plans::save_plan(&tx, &row).await.unwrap();
-        tx.commit().await.unwrap();
-        assert!(self.tell_end(held, ended, JobEventKind::Saved).await);
+        let end = SuccessfulEnd { held, success: &success, plan: row };
+        let outcome = jobs::succeed_alone(&mut client, &end, PER_USER).await.unwrap();
+        let EndOutcome::Ended(ended) = outcome else { panic!("{outcome:?}") };
+        assert!(self.tell_end(held, Some(ended), JobEventKind::Saved).await);
         plan_id
     }
 
