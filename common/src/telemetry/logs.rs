@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::{self, BufWriter, Stdout, Write};
 use std::panic::PanicHookInfo;
 use std::sync::{OnceLock, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::SecondsFormat;
 use hmac::{Hmac, KeyInit, Mac};
@@ -36,8 +36,9 @@ use crate::config::Env;
 
 /// Lines that may be queued: some megabytes.
 const WAITING_LINES: usize = 16_384;
-/// How long lines gather before they are written.
+/// How long lines gather before they are written, where so many come within this time.
 const GATHERING: Duration = Duration::from_millis(10);
+const MANY_LINES: usize = 20;
 /// How long the end of the process waits for unwritten lines.
 const LAST_LINES: Duration = Duration::from_millis(1_500);
 /// A shorter key could be guessed, and users identified by trying their ids.
@@ -101,19 +102,36 @@ impl Drop for Lines {
     }
 }
 
-/// The log's thread flushes when no line is left, and then waits for one. It would be woken
-/// with nearly every line, which costs the thread of a request more than all else of a line;
-/// so lines gather for a moment and are written at once.
-struct Batches(BufWriter<Stdout>);
+/// The log's thread flushes when no line is left, and then waits for one. With many requests
+/// it would be woken with nearly every line, which costs a request's thread more than all
+/// else of a line; so where many lines come, they gather for a moment.
+struct Batches {
+    out: BufWriter<Stdout>,
+    lines: usize,
+    since: Instant,
+}
+
+impl Batches {
+    fn new(out: Stdout) -> Self {
+        Self { out: BufWriter::new(out), lines: 0, since: Instant::now() }
+    }
+}
 
 impl Write for Batches {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.write(line)
+        self.lines += 1;
+        self.out.write(line)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()?;
-        std::thread::sleep(GATHERING);
+        self.out.flush()?;
+        let many = self.lines >= MANY_LINES;
+        if many && self.since.elapsed() < GATHERING {
+            std::thread::sleep(GATHERING);
+        }
+        if many || self.since.elapsed() >= GATHERING {
+            (self.lines, self.since) = (0, Instant::now());
+        }
         Ok(())
     }
 }
@@ -140,7 +158,7 @@ pub(super) fn layer(
         .lossy(true)
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
-        .finish(Batches(BufWriter::new(std::io::stdout())));
+        .finish(Batches::new(std::io::stdout()));
     // As above.
     let _ = LOST.set(writer.error_counter());
     let filter = EnvFilter::new(filter)
