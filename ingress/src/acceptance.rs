@@ -70,10 +70,7 @@ impl Committer for Accept {
     }
 
     async fn alone(&self, (new, _): &Self::Write) -> Result<Acceptance, DbError> {
-        let accepted = within(StatementLimits::REQUEST.usual, async {
-            jobs::accept(&mut self.db.get().await?, new).await
-        })
-        .await?;
+        let accepted = jobs::accept(&mut self.db.get().await?, new).await?;
         self.push(std::iter::once(&accepted));
         Ok(accepted)
     }

@@ -9,7 +9,7 @@ use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -74,6 +74,7 @@ struct State<C: Committer> {
 
 struct Gathered<C: Committer> {
     ticket: u64,
+    since: Instant,
     write: C::Write,
     outcome: oneshot::Sender<Outcome<C>>,
 }
@@ -101,7 +102,8 @@ impl<C: Committer> GroupCommit<C> {
     pub async fn write(&self, write: C::Write) -> Outcome<C> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let (outcome, received) = oneshot::channel();
-        self.lock().gathered.push_back(Gathered { ticket, write, outcome });
+        let since = Instant::now();
+        self.lock().gathered.push_back(Gathered { ticket, since, write, outcome });
         self.begin();
         match limits::wait(self.limit, received).await {
             Ok(Ok(outcome)) => outcome,
@@ -188,7 +190,9 @@ impl<C: Committer> GroupCommit<C> {
 
     /// Repeats one that may have to wait, or that Postgres refuses.
     async fn alone(self, gathered: Gathered<C>, turn: Turn<C>) {
-        let outcome = self.committer.alone(&gathered.write).await;
+        // Nothing is written for a caller who has been told that it was not.
+        let left = self.limit.saturating_sub(gathered.since.elapsed());
+        let outcome = limits::within(left, self.committer.alone(&gathered.write)).await;
         self.set_apart(turn.turn, outcome.is_err());
         tell(gathered, turn, outcome.map_err(Arc::new));
         // The next one with this turn may have been left out meanwhile.

@@ -272,6 +272,11 @@ pub async fn accept_together(
     requests: &[&NewJobs],
 ) -> Result<Vec<Option<Acceptance>>, DbError> {
     let tx = client.transaction().await?;
+    // Statements that are not prepared would break the pipeline's order, in which the first
+    // error is the cause of the others.
+    for sql in [FREE_KEYS, FIND_ANSWERS, LOCK_FREE] {
+        tx.prepare_cached(sql).await?;
+    }
     // The rows of requests that are answered already are locked to no purpose, which costs
     // less than to wait for the answers first.
     let (mut outcomes, held) =
