@@ -299,6 +299,9 @@ const SECTIONS: [Section; 11] = [
     },
 ];
 
+/// What profiles showed, and what the goals that are not reached would take; written by hand.
+const PROFILES: &str = include_str!("profiles.md");
+
 /// Writes the page and its charts.
 ///
 /// # Errors
@@ -347,6 +350,8 @@ fn page(results: &Results) -> String {
             page.push_str(&section.text(results, scene));
         }
     }
+    page.push('\n');
+    page.push_str(PROFILES);
     page
 }
 
