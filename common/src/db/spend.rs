@@ -29,6 +29,7 @@ pub async fn waiting(client: &impl GenericClient) -> Result<Waiting, DbError> {
              select count(*) as jobs, min(q.created_at) as since
              from (values ('pro'), ('free')) c (class) cross join lateral (
                  select stage, created_at from regimen.jobs
+                 -- In the words of the index jobs_waiting.
                  where state = 'queued' and class = c.class and class <> ''
                  order by class, id limit 10000) q
              where q.stage = 'budget'",

@@ -88,6 +88,8 @@ const UNDER_WAY: &str = concat!(
 const UNDER_WAY_OF_USER: &str = concat!(
     "-- spending of a user
      with running as materialized (
+         -- In the words of jobs_user_places, which alone has the order. Those that run have
+         -- a worker; to ask for their state would let the indexes of all that runs be read.
          select id from regimen.jobs
          where user_id = $2 and worker_id is not null
            and (state = 'running' or (state = 'queued' and dispatched_at is not null))

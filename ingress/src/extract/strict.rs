@@ -92,19 +92,6 @@ impl Scan {
         faults(text, self.halves_are_marked).for_each(|fault| self.find(fault));
     }
 
-    /// Checks the key that the path ends with.
-    fn check_key(&mut self, is_new: bool) {
-        let halves_are_marked = self.halves_are_marked;
-        let found: Vec<_> = match self.path.last() {
-            Some(Step::Key(key)) => faults(key, halves_are_marked).collect(),
-            _ => Vec::new(),
-        };
-        found.into_iter().for_each(|fault| self.find(fault));
-        if !is_new {
-            self.find("is given twice; send it once");
-        }
-    }
-
     fn descend<E: Error>(&mut self, step: Step) -> Result<(), E> {
         if self.path.len() >= MAX_DEPTH {
             return Err(E::custom(format!("nested deeper than {MAX_DEPTH} levels")));
@@ -115,7 +102,7 @@ impl Scan {
 }
 
 /// What is wrong with a text or a key.
-fn faults(text: &str, halves_are_marked: bool) -> impl Iterator<Item = &'static str> {
+fn faults(text: &str, halves_are_marked: bool) -> impl Iterator<Item = &'static str> + use<> {
     let holds_nul = text.contains('\0');
     let holds_half = halves_are_marked && text.contains(surrogates::MARK);
     // A char is at least one byte, so short texts need no counting.
@@ -193,12 +180,16 @@ impl<'de> Visitor<'de> for Node<'_> {
         let scan = self.0;
         let mut members = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
+            let faults = faults(&key, scan.halves_are_marked);
             let is_new = !members.contains_key(&key);
             scan.descend(Step::Key(key))?;
             if members.len() >= MAX_ITEMS {
                 return Err(scan.give_up("has more than 1000 members; send fewer"));
             }
-            scan.check_key(is_new);
+            faults.for_each(|fault| scan.find(fault));
+            if !is_new {
+                scan.find("is given twice; send it once");
+            }
             let value = entries.next_value_seed(Node(scan))?;
             if let Some(Step::Key(key)) = scan.path.pop() {
                 members.insert(key, value);

@@ -134,8 +134,8 @@ pub(super) const INGRESS_SETTINGS: [(&str, &str); 7] = [
 ];
 
 /// How long an ingress that is replaced goes on accepting: ten times what the balancer takes
-/// at most to notice that it is not ready, on a machine that is not busy. And how long it then serves the connections it
-/// has: longer than clients keep theirs idle.
+/// at most to notice that it is not ready, on a machine that is not busy. And how long it
+/// then serves the connections it has: longer than clients keep theirs idle.
 pub(super) const LEAVING: [(&str, &str); 2] =
     [("SHUTDOWN_DELAY_SECONDS", "2"), ("SHUTDOWN_GRACE_SECONDS", "4")];
 

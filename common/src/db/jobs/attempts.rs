@@ -2,11 +2,13 @@
 //! stored before it is parsed, so that no reply is paid for twice after a
 //! crash.
 
+use std::collections::HashMap;
+
 use crate::db::{Client, GenericClient};
+use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::Held;
-use super::each::each;
 use super::many::{by_job, in_order};
 use crate::db::DbError;
 use crate::db::usage::{MOST_MICROS, MOST_TOKENS};
@@ -142,8 +144,8 @@ const START: &str = "-- start attempts
     )
     select job_id, n, last_seq from job";
 
-/// Records calls of several jobs that are about to be made, with their events. For each
-/// returns its number in the job and the event's, or `None` when the claim is stale.
+/// Records calls of several jobs, one of each, that are about to be made, with their events.
+/// For each returns its number in the job and the event's, or `None` when the claim is stale.
 ///
 /// # Errors
 /// Nothing was written; do not make the calls.
@@ -228,7 +230,8 @@ const STORE: &str = "-- store reply
     select $1, last_seq, now(), 'verifying', jsonb_build_object('n', n) from job, reply
     returning seq";
 
-/// Stores replies of several jobs in one transaction, each as [`store_reply`] does.
+/// Stores replies of several jobs, one of each, in one transaction, each as [`store_reply`]
+/// does: without waiting for one answer before the next statement is sent.
 ///
 /// # Errors
 /// No reply is stored; keep them and retry.
@@ -238,9 +241,14 @@ pub async fn store_replies(
 ) -> Result<Vec<Option<i32>>, DbError> {
     let tx = client.transaction().await?;
     tx.prepare_cached(STORE).await?;
-    let stored = each(replies, |reply| reply.held.id, |reply| store_reply(&tx, reply)).await?;
+    let sorted = in_order(replies, |reply| reply.held.id);
+    let stored = join_all(sorted.iter().map(|reply| store_reply(&tx, reply))).await;
+    // The first error is the cause of the others.
+    let stored = stored.into_iter().collect::<Result<Vec<_>, DbError>>()?;
     tx.commit().await?;
-    Ok(stored)
+    let stored: HashMap<Uuid, Option<i32>> =
+        sorted.iter().map(|reply| reply.held.id).zip(stored).collect();
+    Ok(replies.iter().map(|reply| stored.get(&reply.held.id).copied().flatten()).collect())
 }
 
 /// Stores a reply as received. The fence is not checked: the reply is paid for, and the

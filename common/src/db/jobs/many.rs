@@ -1,4 +1,4 @@
-//! What the statements over many jobs share: their order, and whose row is whose.
+//! What the writes of many jobs at once share: their order, and whose row is whose.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::db::DbError;
 
-/// All of them in the order of their jobs' ids, in which a statement takes the rows, so
-/// that two statements over many jobs cannot deadlock.
+/// All of them in the order of their jobs' ids, in which their rows are taken, so that two
+/// writes of many jobs cannot deadlock.
 pub(super) fn in_order<W>(of: &[W], job: impl Fn(&W) -> Uuid) -> Vec<&W> {
     let mut sorted: Vec<&W> = of.iter().collect();
     sorted.sort_unstable_by_key(|one| job(one));

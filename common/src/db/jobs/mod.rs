@@ -11,7 +11,6 @@ mod claim;
 mod deleted;
 mod depth;
 mod dispatch;
-mod each;
 mod events;
 mod finish;
 mod forget;

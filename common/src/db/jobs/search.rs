@@ -74,7 +74,8 @@ pub fn time_of(id: Uuid) -> DateTime<Utc> {
 /// The jobs `j` to look at, newest first, read along one index: `$1` is the last one
 /// already seen, `$2` the first id of interest, `$3` the user, `$4` the number.
 fn window(filter: &OperatorFilter) -> &'static str {
-    // Texts of our own: a state is a constant, so that partial indexes are used.
+    // Texts of our own: a state is a constant, so that partial indexes are used, and
+    // `class <> ''` is in the words of one of them, jobs_waiting.
     const OF_USER: &str = "select * from regimen.jobs where user_id = $3
         and (created_at, id) < (select o.created_at, o.id
             from regimen.jobs o where o.id = $1 and o.user_id = $3
