@@ -12,7 +12,7 @@ use regimen_common::db::jobs::{
 use regimen_common::db::plans::{NewPlan, PlanColumns};
 use regimen_common::db::{DbError, Pool, StatementLimits};
 use regimen_common::job::JobEventKind;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::llm::RawReply;
@@ -127,7 +127,7 @@ pub struct Ending {
     /// When the plan was requested.
     pub requested_at: DateTime<Utc>,
     /// The plan in the front end's format.
-    pub plan_data: Value,
+    pub plan_data: Box<RawValue>,
     /// What the app stores beside it.
     pub beside: Beside,
 }

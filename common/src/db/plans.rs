@@ -8,6 +8,7 @@ use crate::db::{GenericClient, Transaction};
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
@@ -27,7 +28,7 @@ pub struct NewPlan<'a> {
     /// When it was requested: the app shows how long it took.
     pub requested_at: DateTime<Utc>,
     /// The plan in the front end's format.
-    pub plan_data: &'a Value,
+    pub plan_data: &'a RawValue,
     /// The columns beside it, by kind.
     pub columns: PlanColumns<'a>,
 }

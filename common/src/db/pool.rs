@@ -393,11 +393,16 @@ impl managed::Manager for Manager {
     type Error = DbError;
 
     async fn create(&self) -> Result<Connection, DbError> {
-        // With a full pooler, not every connection must wait for a second one.
-        if self.0.refused.is_cancelled() || !self.0.unknown.load(Ordering::Relaxed) {
-            self.0.inspect().await?;
-        }
-        self.0.open().await
+        // Boxed, because every task that may take a connection would otherwise have room
+        // for 16 KiB of connecting.
+        Box::pin(async {
+            // With a full pooler, not every connection must wait for a second one.
+            if self.0.refused.is_cancelled() || !self.0.unknown.load(Ordering::Relaxed) {
+                self.0.inspect().await?;
+            }
+            self.0.open().await
+        })
+        .await
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<DbError> {

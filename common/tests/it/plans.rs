@@ -9,6 +9,7 @@ use regimen_common::db::migrate::migrate;
 use regimen_common::db::plans::{NewPlan, PlanColumns, active_plan, save_plan};
 use regimen_common::job::PlanKind;
 use regimen_common::test_support::TestDatabase;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -36,7 +37,8 @@ async fn save(
     let id = Uuid::new_v4();
     let tx = client.transaction().await.unwrap();
     let requested_at = Clock::system().now() - TimeDelta::seconds(20);
-    let plan = NewPlan { id, user_id, quiz_result_id, requested_at, plan_data: data, columns };
+    let data = to_raw_value(data).unwrap();
+    let plan = NewPlan { id, user_id, quiz_result_id, requested_at, plan_data: &data, columns };
     let saved = save_plan(&tx, &plan).await.unwrap().unwrap();
     tx.commit().await.unwrap();
     saved
@@ -160,13 +162,12 @@ async fn a_vanished_or_foreign_quiz_is_left_out_and_a_vanished_profile_refuses()
     }
 
     let tx = client.transaction().await.unwrap();
-    let data = json!({});
     let plan = NewPlan {
         id: Uuid::new_v4(),
         user_id: Uuid::new_v4(),
         quiz_result_id: None,
         requested_at: Clock::system().now(),
-        plan_data: &data,
+        plan_data: RawValue::NULL,
         columns: MEAL,
     };
     assert_eq!(save_plan(&tx, &plan).await.unwrap(), None);

@@ -38,7 +38,7 @@ fn whole(provider: ProviderName, bytes: &[u8]) {
 /// A reply is either JSON text or one of the failures of a reply; equal bytes give equal
 /// results.
 fn read(provider: ProviderName, body: String) {
-    let raw = RawReply { status: 200, body, request_id: None };
+    let raw = RawReply { status: 200, body: body.into(), request_id: None };
     let first = interpret(provider, &raw);
     assert_eq!(first, interpret(provider, &raw));
     match first {

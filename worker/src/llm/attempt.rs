@@ -64,16 +64,19 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
         // The prompt and the body around it are built while the stores are working.
         let prepare = async {
             request.prompt.write().await;
-            step.slot.provider.prepare(request)
+            let call = step.slot.provider.prepare(request);
+            request.prompt.forget();
+            call
         };
-        let (n, call) = join!(self.log.started(&start), prepare);
+        let announced = Box::pin(async { join!(self.log.started(&start), prepare) });
+        let (n, call) = announced.await;
         let n = n.map_err(FallbackError::Stopped)?;
         self.calls.fetch_add(1, Ordering::Relaxed);
         let begun = Instant::now();
         let timeouts = slice.timeouts(begun, &self.fallback.policy);
         let mut read = match call(timeouts).instrument(span.clone()).await {
             Ok(raw) => {
-                self.log.replied(n, &raw).await.map_err(FallbackError::Stopped)?;
+                Box::pin(self.log.replied(n, &raw)).await.map_err(FallbackError::Stopped)?;
                 interpret(provider, &raw)
             }
             Err(error) => Err(error),
@@ -88,9 +91,9 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
         }
         drop(span);
         self.remember_refusals(step, request, &read);
-        self.note_health(step, request, read.as_ref().err(), begun.elapsed()).await;
+        Box::pin(self.note_health(step, request, read.as_ref().err(), begun.elapsed())).await;
         let judged = match read {
-            Ok(reply) => self.judged(reply).await,
+            Ok(reply) => Box::pin(self.judged(reply)).await,
             Err(error) => Err((error, None)),
         };
         Ok(match judged {

@@ -205,7 +205,7 @@ impl Fallback {
             return Err(FallbackError::NoProvider);
         }
         let mut run = FallbackRun::new(self, request, judge, log);
-        if let Some(delivered) = run.resume().await? {
+        if let Some(delivered) = Box::pin(run.resume()).await? {
             return Ok(delivered);
         }
         let mut turns: Vec<&Step<'_>> = steps.iter().collect();
@@ -222,7 +222,7 @@ impl Fallback {
                 let Some(slice) = self.slice(&behind, request.deadline) else {
                     return Err(run.out_of_time());
                 };
-                match self.breakers.admit(&step.key).await {
+                match Box::pin(self.breakers.admit(&step.key)).await {
                     Admission::Call | Admission::Probe => {}
                     Admission::Cooling(wait) | Admission::Open(wait) => {
                         let at = Instant::now() + wait;

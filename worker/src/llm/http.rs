@@ -179,7 +179,7 @@ impl Transport {
             Arrived::Assembled(reply) => reply.to_string(),
             Arrived::Whole(text) => whole(without_key(text), wire, failure)?,
         };
-        Ok(RawReply { status, body: without_key(body), request_id })
+        Ok(RawReply { status, body: without_key(body).into(), request_id })
     }
 
     async fn send(&self, outgoing: Outgoing) -> Result<Response, ProviderError> {

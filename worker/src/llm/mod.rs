@@ -42,8 +42,7 @@ pub mod usage;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -93,46 +92,46 @@ pub struct Prompt {
     pub user_hash: String,
 }
 
-/// A prompt that is built when it is first read, or ahead of that during another wait.
+/// A prompt that is built when it is read, or ahead of that during another wait. It is
+/// kept until it is forgotten: while a provider answers, nobody needs it.
 pub struct LazyPrompt {
-    written: OnceLock<Prompt>,
+    written: Mutex<Option<Arc<Prompt>>>,
     write: Box<dyn Fn() -> Prompt + Send + Sync>,
 }
 
 impl LazyPrompt {
-    /// The prompt that `write` builds.
+    /// The prompt that `write` builds, the same each time.
     pub fn new(write: impl Fn() -> Prompt + Send + Sync + 'static) -> Self {
-        Self { written: OnceLock::new(), write: Box::new(write) }
+        Self { written: Mutex::default(), write: Box::new(write) }
     }
 
     /// Builds it on a blocking thread.
     pub async fn write(self: &Arc<Self>) {
-        if self.written.get().is_none() {
+        if self.written().is_none() {
             let prompt = Arc::clone(self);
             // If that panics, so does the first reader.
-            let _ = tokio::task::spawn_blocking(move || {
-                prompt.read();
-            })
-            .await;
+            let _ = tokio::task::spawn_blocking(move || prompt.read()).await;
         }
     }
 
-    fn read(&self) -> &Prompt {
-        self.written.get_or_init(|| (self.write)())
+    /// The prompt.
+    pub fn read(&self) -> Arc<Prompt> {
+        Arc::clone(self.written().get_or_insert_with(|| Arc::new((self.write)())))
+    }
+
+    /// Frees its memory; a later reader builds it again.
+    pub fn forget(&self) {
+        self.written().take();
+    }
+
+    fn written(&self) -> MutexGuard<'_, Option<Arc<Prompt>>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for LazyPrompt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LazyPrompt").field(&self.written).finish()
-    }
-}
-
-impl Deref for LazyPrompt {
-    type Target = Prompt;
-
-    fn deref(&self) -> &Prompt {
-        self.read()
+        f.debug_tuple("LazyPrompt").field(&*self.written()).finish()
     }
 }
 
@@ -161,13 +160,13 @@ pub struct GenerateRequest {
 
 impl GenerateRequest {
     /// The instructions; with the schema as text if it cannot be sent as a field.
-    fn system(&self, subset: Subset) -> Cow<'_, str> {
-        let system = &self.prompt.system;
+    fn system<'a>(&self, prompt: &'a Prompt, subset: Subset) -> Cow<'a, str> {
+        let system = &prompt.system;
         let in_words = self.without.has(Feature::Schema) || self.without.has(Feature::JsonMode);
         if !in_words {
             return Cow::Borrowed(system);
         }
-        let schema = self.prompt.schema.of(subset);
+        let schema = prompt.schema.of(subset);
         Cow::Owned(format!(
             "{system}\n\nAnswer with one JSON object and nothing else. It satisfies this JSON Schema:\n{schema}"
         ))
@@ -213,7 +212,7 @@ pub struct RawReply {
     /// The HTTP status, always a success.
     pub status: u16,
     /// The reply's JSON.
-    pub body: String,
+    pub body: Arc<str>,
     /// The provider's id for this call.
     pub request_id: Option<String>,
 }

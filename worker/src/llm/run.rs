@@ -85,7 +85,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
         let asked = AskedFor { prompt_bytes: request.prompt_bytes, cap };
         self.put_in_bounds(*provider, asked, &mut read);
         let verdict = match read {
-            Ok(reply) => self.judged(reply).await,
+            Ok(reply) => Box::pin(self.judged(reply)).await,
             Err(error) => Err((error, None)),
         };
         match verdict {
@@ -105,7 +105,8 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
     ) -> Result<Asked<J::Plan>, Stopped<L>> {
         let provider = step.slot.name();
         if let Some(from) = self.previous.replace(provider).filter(|from| *from != provider) {
-            self.log.fell_back(from, provider).await.map_err(FallbackError::Stopped)?;
+            let told = Box::pin(self.log.fell_back(from, provider));
+            told.await.map_err(FallbackError::Stopped)?;
         }
         if let Some(warning) = &step.warning {
             metrics::counter!("regimen_model_warnings_total", "provider" => provider.as_str())
@@ -121,8 +122,9 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
             };
             let failed = match self.attempt(step, &request, slice).await? {
                 Ok(Accepted { n, plan, reply }) => {
-                    let delivered = self.deliver(n, provider, &step.model.id, plan, &reply).await?;
-                    return Ok(Asked::Delivered(delivered));
+                    let model = &step.model.id;
+                    let delivered = Box::pin(self.deliver(n, provider, model, plan, &reply));
+                    return Ok(Asked::Delivered(delivered.await?));
                 }
                 Err(failed) => failed,
             };
@@ -135,14 +137,15 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
                 Next::Raise | Next::Amend => Some(Duration::ZERO),
                 Next::FallOver | Next::End(_) => None,
             };
-            self.close(failed.n, provider, &step.model.id, failed.error, retry_in, most).await?;
+            let (n, model) = (failed.n, &step.model.id);
+            Box::pin(self.close(n, provider, model, failed.error, retry_in, most)).await?;
             match next {
                 Next::Again(wait) => sleep(wait).await,
                 Next::Raise | Next::Amend => {}
                 Next::FallOver => return Ok(Asked::FellOver),
                 Next::End(settled) => return Ok(Asked::Settled(settled)),
             }
-            if !self.admitted_again(step, slice).await {
+            if !Box::pin(self.admitted_again(step, slice)).await {
                 return Ok(Asked::FellOver);
             }
         }

@@ -79,7 +79,8 @@ where
                 metrics::counter!("regimen_handler_panics_total", "consumer" => consumer)
                     .increment(1);
                 tracing::error!(consumer, "a handler panicked; its job is recorded as such");
-                claimed.job.panicked(&layer.deps).await;
+                // Boxed, because every running job would otherwise have room for it.
+                Box::pin(claimed.job.panicked(&layer.deps)).await;
             }
             Ok(())
         })

@@ -12,11 +12,10 @@ use regimen_common::db::plans::{NewPlan, PlanColumns};
 use regimen_common::db::{Client, Outcome};
 use regimen_common::dispatch::Weights;
 use regimen_common::job::{JobClass, JobEventKind, PlanKind};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio_postgres::Row;
 use uuid::Uuid;
-
-static NOTHING: Value = Value::Null;
 
 /// How many of a user's jobs run at once in these tests.
 pub(crate) const PER_USER: i64 = 2;
@@ -218,5 +217,5 @@ pub(crate) fn empty_plan(id: Uuid, user_id: Uuid) -> NewPlan<'static> {
     let columns =
         PlanColumns::Meal { daily_calories: 2_000, preferences: "[]", restrictions: "none" };
     let requested_at = Clock::system().now();
-    NewPlan { id, user_id, quiz_result_id: None, requested_at, plan_data: &NOTHING, columns }
+    NewPlan { id, user_id, quiz_result_id: None, requested_at, plan_data: RawValue::NULL, columns }
 }

@@ -10,6 +10,7 @@ use regimen_common::db::plans::{NewPlan, PlanColumns};
 use regimen_common::job::JobClass;
 use regimen_common::test_support::TestDatabase;
 use serde_json::json;
+use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
 use super::shared::{PER_USER, accept, hold, release, request, user_of};
@@ -208,7 +209,7 @@ async fn paid(client: &mut Client, n: usize) -> Vec<Paid> {
 }
 
 async fn end_together(client: &mut Client, paid: &[Paid]) -> Vec<Option<EndOutcome>> {
-    let data = json!({});
+    let data = to_raw_value(&json!({})).unwrap();
     let columns =
         PlanColumns::Meal { daily_calories: 2_000, preferences: "[]", restrictions: "none" };
     let requested_at = client.query_one("select now()", &[]).await.unwrap().get(0);
@@ -216,7 +217,7 @@ async fn end_together(client: &mut Client, paid: &[Paid]) -> Vec<Option<EndOutco
         .iter()
         .map(|Paid { user, held, success }| {
             let (user_id, id) = (*user, success.plan_id);
-            let plan_data = &data;
+            let plan_data = &*data;
             let plan =
                 NewPlan { id, user_id, quiz_result_id: None, requested_at, plan_data, columns };
             SuccessfulEnd { held: *held, success, plan }

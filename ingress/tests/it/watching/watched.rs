@@ -15,6 +15,7 @@ use regimen_common::dispatch::notices::{self, JobNotice};
 use regimen_common::job::{FailureCode, JobEventKind};
 use regimen_common::test_support::{TestDatabase, TestRedis};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -182,12 +183,13 @@ impl WatchedIngress {
         let success = Success { plan_id, provider, model, reply: None };
         let columns =
             PlanColumns::Meal { daily_calories: 2_000, preferences: "[]", restrictions: "Vegan" };
+        let plan = to_raw_value(plan).unwrap();
         let row = NewPlan {
             id: plan_id,
             user_id: user,
             quiz_result_id: None,
             requested_at: Clock::system().now(),
-            plan_data: plan,
+            plan_data: &plan,
             columns,
         };
         let end = SuccessfulEnd { held, success: &success, plan: row };

@@ -109,7 +109,7 @@ impl Attempts {
             model: stored.model,
             raw: RawReply {
                 status: status.unwrap_or(200),
-                body: stored.raw,
+                body: stored.raw.into(),
                 request_id: stored.request_id,
             },
         }))

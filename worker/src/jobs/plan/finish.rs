@@ -16,6 +16,7 @@ use regimen_common::db::jobs::{self, ClaimedJob, Ended, Held, Success};
 use regimen_common::job::{FailureCode, JobEventKind};
 use regimen_common::telemetry::spans;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 use tracing::Instrument;
@@ -35,7 +36,7 @@ pub struct Finished {
     /// The plan's id.
     pub plan_id: Uuid,
     /// The plan in the front end's format.
-    pub plan_data: Value,
+    pub plan_data: Box<RawValue>,
     /// What the app stores beside it.
     pub beside: Beside,
     /// The provider.

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{ClaimedJob, Held};
-use regimen_common::job::{PlanKind, attempt_summary};
+use regimen_common::job::{FailureCode, PlanKind, attempt_summary};
 use regimen_common::telemetry::UserHash;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -95,7 +96,7 @@ impl consumer::Job<Deps> for PlanJob {
             user = %UserHash::of(claimed.user_id),
             kind = claimed.kind.as_str(),
         );
-        self.run_round(deps).instrument(span).await;
+        Box::pin(self.run_round(deps)).instrument(span).await;
     }
 
     async fn panicked(&self, deps: &Arc<Deps>) {
@@ -114,9 +115,10 @@ impl PlanJob {
             () = self.in_flight.abandoned() => {
                 tracing::info!(job_id = %claimed.id, "stopped working on a job");
             }
-            outcome = round(deps, claimed, &stages) => {
+            outcome = Box::pin(round(deps, claimed, &stages)) => {
                 stages.enter(Stage::Saving);
-                finish::conclude(deps, claimed, &self.in_flight, self.begun, outcome).await;
+                let (in_flight, begun) = (&self.in_flight, self.begun);
+                Box::pin(finish::conclude(deps, claimed, in_flight, begun, outcome)).await;
             }
         }
         metrics::histogram!("regimen_round_seconds", "kind" => claimed.kind.as_str())
@@ -153,7 +155,8 @@ async fn round(
     }
 }
 
-/// Prompt, providers and verification.
+/// Prompt, providers and verification. Ten thousand of these may wait for providers at
+/// once: what is over by then, or comes after, is boxed and takes no room in them.
 async fn generate(
     deps: &Arc<Deps>,
     claimed: &ClaimedJob,
@@ -164,14 +167,25 @@ async fn generate(
     let (user, version) = (claimed.user_id, prompts::VERSION);
     let attempts = Attempts::new(Arc::clone(deps), held, user, version, Arc::clone(stages));
     let attempts = attempts.for_plan();
-    let mut order = Order::read(claimed)?;
-    unknown_words::learn(deps, claimed, stages, &mut order, deadline).await?;
-    let order = Arc::new(order);
-    let stored = if claimed.fresh { None } else { attempts.usable().await? };
+    let order = Box::pin(known_order(deps, claimed, stages, deadline)).await?;
+    let stored = if claimed.fresh { None } else { Box::pin(attempts.usable()).await? };
     let request = Request { stored, ..request(&order, claimed.user_id, deadline) };
     let verifier = Verifier { order: &order, attempts: &attempts };
     let delivered = deps.fallback.run(&request, &verifier, &attempts).await.map_err(job_error)?;
-    Ok(Finished { good: attempts.good_reply(), ..finished(&delivered, &order) })
+    let finished = finished(&delivered, &order)?;
+    Ok(Finished { good: attempts.good_reply(), ..finished })
+}
+
+/// The job's input, with what could be learnt of words that no table knows.
+async fn known_order(
+    deps: &Arc<Deps>,
+    claimed: &ClaimedJob,
+    stages: &Arc<Stages>,
+    deadline: Instant,
+) -> Result<Arc<Order>, JobError> {
+    let mut order = Order::read(claimed)?;
+    unknown_words::learn(deps, claimed, stages, &mut order, deadline).await?;
+    Ok(Arc::new(order))
 }
 
 fn request(order: &Arc<Order>, user: Uuid, deadline: Instant) -> Request {
@@ -228,8 +242,9 @@ fn evidence(failure: &AttemptFailure) -> Value {
 
 /// The plan as it is stored: with imperial amounts if the person uses them, with the
 /// words of the person's answers about food that were not understood and so were not
-/// checked, and with cautions.
-fn with_unchecked(plan: &Plan, order: &Order) -> Value {
+/// checked, and with cautions. As text, which takes a fraction of the memory: many plans may
+/// wait for Postgres.
+fn as_stored(plan: &Plan, order: &Order) -> Result<Box<RawValue>, JobError> {
     let mut data = if order.quiz.current_weight.is_imperial() {
         let mut shown = plan.clone();
         plan::beside_metric(&mut shown);
@@ -247,10 +262,12 @@ fn with_unchecked(plan: &Plan, order: &Order) -> Value {
             members.insert("cautions".to_owned(), json!(cautions));
         }
     }
-    data
+    to_raw_value(&data).map_err(|error| {
+        JobError::fail(FailureCode::Internal, format!("the plan cannot be written: {error}"))
+    })
 }
 
-fn finished(delivered: &Delivered<Plan>, order: &Order) -> Finished {
+fn finished(delivered: &Delivered<Plan>, order: &Order) -> Result<Finished, JobError> {
     let (plan, quiz) = (&delivered.plan, &order.quiz);
     let exercise = json!(quiz.preferred_exercise).to_string();
     let beside = match plan {
@@ -266,12 +283,12 @@ fn finished(delivered: &Delivered<Plan>, order: &Order) -> Finished {
                 .unwrap_or_default(),
         },
     };
-    Finished {
+    Ok(Finished {
         plan_id: Uuid::now_v7(),
-        plan_data: with_unchecked(plan, order),
+        plan_data: as_stored(plan, order)?,
         beside,
         provider: delivered.provider.as_str().to_owned(),
         model: delivered.model.clone(),
         good: None,
-    }
+    })
 }

@@ -42,7 +42,7 @@ impl Messages {
 
     /// The JSON body for `request`; public for the comparison with the official SDK.
     pub fn body(request: &GenerateRequest) -> Value {
-        let prompt = &request.prompt;
+        let prompt = request.prompt.read();
         let mut messages = vec![json!({ "role": "user", "content": prompt.user })];
         if let Some(correction) = &request.correction {
             messages.push(json!({ "role": "assistant", "content": correction.previous }));
@@ -52,7 +52,7 @@ impl Messages {
         let mut body = json!({
             "model": request.model,
             "max_tokens": request.max_output_tokens,
-            "system": request.system(Subset::Anthropic),
+            "system": request.system(&prompt, Subset::Anthropic),
             "messages": messages,
         });
         if !without(Feature::Schema) {

@@ -61,7 +61,7 @@ mod tests {
                 "output_tokens_details": { "thinking_tokens": 300 }
             }
         });
-        interpret(&RawReply { status: 200, body: body.to_string(), request_id: None })
+        interpret(&RawReply { status: 200, body: body.to_string().into(), request_id: None })
     }
 
     const USAGE: TokenUsage = TokenUsage {
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn an_error_in_the_place_of_a_message_is_named() {
         let class = |body: &str| {
-            let raw = RawReply { status: 200, body: body.to_owned(), request_id: None };
+            let raw = RawReply { status: 200, body: body.into(), request_id: None };
             interpret(&raw).unwrap_err().class()
         };
         let error =

@@ -103,7 +103,7 @@ fn chat(text: &str, finish: &str) -> RawReply {
         }],
         "usageMetadata": { "promptTokenCount": 1000, "candidatesTokenCount": 2000 },
     });
-    RawReply { status: 200, body: body.to_string(), request_id: None }
+    RawReply { status: 200, body: body.to_string().into(), request_id: None }
 }
 
 /// Remembers everything; may stop the run at a given attempt.

@@ -284,7 +284,8 @@ async fn a_stored_reply_is_judged_before_anybody_is_asked() {
                 "choices": [{ "message": { "content": text }, "finish_reason": "stop" }],
                 "usage": { "prompt_tokens": 10, "completion_tokens": 20 },
             })
-            .to_string(),
+            .to_string()
+            .into(),
             request_id: None,
         },
     };

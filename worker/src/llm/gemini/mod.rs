@@ -62,7 +62,7 @@ impl GenerateContent {
 
     /// The JSON body for `request`; public for the comparison with the official SDK.
     pub fn body(request: &GenerateRequest) -> Value {
-        let prompt = &request.prompt;
+        let prompt = request.prompt.read();
         let mut contents = vec![turn("user", &prompt.user)];
         if let Some(correction) = &request.correction {
             contents.push(turn("model", &correction.previous));
@@ -88,7 +88,7 @@ impl GenerateContent {
             }
         }
         json!({
-            "systemInstruction": { "parts": [{ "text": request.system(Subset::Gemini) }] },
+            "systemInstruction": { "parts": [{ "text": request.system(&prompt, Subset::Gemini) }] },
             "contents": contents,
             "generationConfig": generation,
         })

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn read(body: Value) -> Result<Reply, ProviderError> {
-        interpret(&RawReply { status: 200, body: body.to_string(), request_id: None })
+        interpret(&RawReply { status: 200, body: body.to_string().into(), request_id: None })
     }
 
     fn candidate(parts: Value, finish: &str) -> Value {

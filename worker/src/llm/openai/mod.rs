@@ -12,7 +12,7 @@ use url::Url;
 use super::feature::{Feature, Names};
 use super::http::{Assemble, Outgoing, Transport, Wire};
 use super::schema::Subset;
-use super::{GenerateRequest, PreparedCall, Provider, ProviderName, Reasoning};
+use super::{GenerateRequest, PreparedCall, Prompt, Provider, ProviderName, Reasoning};
 
 /// The features that hosts of this format may refuse, and their names.
 const FEATURES: Names = &[
@@ -69,11 +69,11 @@ impl ChatCompletions {
 
     /// The JSON body for `request`; public for the comparison with the official SDK.
     pub fn body(dialect: Dialect, request: &GenerateRequest) -> Value {
-        let prompt = &request.prompt;
+        let prompt = request.prompt.read();
         let without = |feature| request.without.has(feature);
         let mut body = json!({
             "model": request.model,
-            "messages": messages(dialect, request),
+            "messages": messages(dialect, request, &prompt),
         });
         let Some(fields) = body.as_object_mut() else { return body };
         let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
@@ -101,21 +101,21 @@ impl ChatCompletions {
             set("reasoning_effort", json!(effort));
         }
         match dialect {
-            Dialect::Openai => privacy(fields, request),
+            Dialect::Openai => privacy(fields, request, &prompt),
             Dialect::Compatible => {}
         }
         body
     }
 }
 
-fn messages(dialect: Dialect, request: &GenerateRequest) -> Vec<Value> {
+fn messages(dialect: Dialect, request: &GenerateRequest, prompt: &Prompt) -> Vec<Value> {
     let system = match dialect {
         Dialect::Openai if !request.without.has(Feature::DeveloperRole) => "developer",
         Dialect::Openai | Dialect::Compatible => "system",
     };
     let mut messages = vec![
-        json!({ "role": system, "content": request.system(Subset::Openai) }),
-        json!({ "role": "user", "content": request.prompt.user }),
+        json!({ "role": system, "content": request.system(prompt, Subset::Openai) }),
+        json!({ "role": "user", "content": prompt.user }),
     ];
     if let Some(correction) = &request.correction {
         messages.push(json!({ "role": "assistant", "content": correction.previous }));
@@ -125,12 +125,12 @@ fn messages(dialect: Dialect, request: &GenerateRequest) -> Vec<Value> {
 }
 
 /// Health data must not be stored, and a user is identified by a hash only.
-fn privacy(fields: &mut Map<String, Value>, request: &GenerateRequest) {
+fn privacy(fields: &mut Map<String, Value>, request: &GenerateRequest, prompt: &Prompt) {
     if !request.without.has(Feature::Storage) {
         fields.insert("store".to_owned(), json!(false));
     }
     if !request.without.has(Feature::UserHash) {
-        fields.insert("safety_identifier".to_owned(), json!(request.prompt.user_hash));
+        fields.insert("safety_identifier".to_owned(), json!(prompt.user_hash));
     }
     if let Some(options) = fields.get_mut("stream_options").and_then(Value::as_object_mut) {
         options.insert("include_obfuscation".to_owned(), json!(false));

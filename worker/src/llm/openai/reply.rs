@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn raw(body: &str) -> RawReply {
-        RawReply { status: 200, body: body.to_owned(), request_id: Some("req_1".to_owned()) }
+        RawReply { status: 200, body: body.into(), request_id: Some("req_1".to_owned()) }
     }
 
     fn usage_of(text: &str) -> TokenUsage {

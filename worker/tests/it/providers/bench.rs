@@ -150,7 +150,7 @@ pub(crate) fn small_request(seed: &str, within: Duration) -> Request {
         },
     });
     let schema = Arc::new(ReplySchema::new(&schema));
-    let prompt = Prompt { schema, ..Prompt::clone(&request.prompt) };
+    let prompt = Prompt { schema, ..Prompt::clone(&request.prompt.read()) };
     Request { prompt: Arc::new(prompt.into()), ..request }
 }
 

@@ -92,7 +92,7 @@ async fn cost(swaps: bool) -> Cost {
             user: texts.user,
             schema: ReplySchema::new(plan::schema(PlanKind::Meal)).into(),
             schema_name: "meal_plan".to_owned(),
-            user_hash: base.prompt.user_hash.clone(),
+            user_hash: base.prompt.read().user_hash.clone(),
         };
         // Each provider in turn comes first.
         let first = PROVIDERS.into_iter().cycle().nth(n as usize);
