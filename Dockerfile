@@ -20,18 +20,18 @@ ARG PACKAGES="--package regimen-ingress --package regimen-worker --package regim
 COPY rust-toolchain.toml ./
 COPY --from=plan /recipe.json /recipe.json
 # hadolint ignore=SC2086
-RUN cargo chef cook --release --locked $PACKAGES --recipe-path /recipe.json
+RUN cargo chef cook --profile dist --locked $PACKAGES --recipe-path /recipe.json
 COPY . .
 # Lines and variables go to a file beside each binary; function names stay in it, for
 # backtraces and flame graphs.
 # hadolint ignore=SC2086
-RUN cargo build --release --locked $PACKAGES \
+RUN cargo build --profile dist --locked $PACKAGES \
     && mkdir /out /symbols \
     && for name in ingress worker simulator; do \
         binary=regimen-$name; \
-        objcopy --only-keep-debug "target/release/$binary" "/symbols/$binary.debug"; \
+        objcopy --only-keep-debug "target/dist/$binary" "/symbols/$binary.debug"; \
         objcopy --strip-debug --add-gnu-debuglink="/symbols/$binary.debug" \
-            "target/release/$binary" "/out/$binary"; \
+            "target/dist/$binary" "/out/$binary"; \
     done
 
 FROM scratch AS symbols

@@ -31,8 +31,6 @@ fn compile(session: &Session, profile: Profile, packages: &[&str]) -> Result<(),
     for package in packages {
         cargo.args(["--package", package]);
     }
-    if profile == Profile::Release {
-        cargo.arg("--release");
-    }
+    cargo.args(profile.arguments());
     Process::run(session, "cargo build", cargo, Output::Ours)
 }

@@ -90,12 +90,7 @@ fn build_older(session: &Session, from: &str, profile: Profile) -> Result<PathBu
     let mut cargo = session.workspace.cargo();
     cargo.current_dir(&source).env("CARGO_TARGET_DIR", &target);
     cargo.args(["build", "--bins", "--package", "regimen-ingress", "--package", "regimen-worker"]);
-    if profile == Profile::Release {
-        cargo.arg("--release");
-    }
+    cargo.args(profile.arguments());
     Process::run(session, "cargo build", cargo, Output::Ours)?;
-    Ok(target.join(match profile {
-        Profile::Dev => "debug",
-        Profile::Release => "release",
-    }))
+    Ok(target.join(profile.folder()))
 }

@@ -10,6 +10,28 @@ pub(crate) enum Profile {
     Dev,
     /// Runs quickly.
     Release,
+    /// As the images have it; compiles slowly.
+    Dist,
+}
+
+impl Profile {
+    /// cargo's arguments for it.
+    pub(crate) fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Dev => &[],
+            Self::Release => &["--release"],
+            Self::Dist => &["--profile", "dist"],
+        }
+    }
+
+    /// The name of its folder under `target`.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+            Self::Dist => "dist",
+        }
+    }
 }
 
 /// The paths of the workspace.
@@ -35,10 +57,7 @@ impl Workspace {
 
     /// The folder of a profile's binaries, beside that of this program.
     pub(crate) fn binaries(&self, profile: Profile) -> PathBuf {
-        self.profiles.join(match profile {
-            Profile::Dev => "debug",
-            Profile::Release => "release",
-        })
+        self.profiles.join(profile.folder())
     }
 
     /// The path of one of our folders under `target`.

@@ -94,7 +94,7 @@ impl Scale {
     pub(super) fn heading(&self) -> String {
         let profile = match self.profile {
             Profile::Dev => "an unoptimised",
-            Profile::Release => "an optimised",
+            Profile::Release | Profile::Dist => "an optimised",
         };
         let what = self.scenario.told();
         let choice = self.choice.told().map(|told| format!(" ({told})")).unwrap_or_default();

@@ -165,7 +165,7 @@ impl All {
     }
 
     fn build(&self) -> Build {
-        let profile = if self.settings.dev { Profile::Dev } else { Profile::Release };
+        let profile = if self.settings.dev { Profile::Dev } else { Profile::Dist };
         Build { profile, compile: !self.settings.no_build }
     }
 
