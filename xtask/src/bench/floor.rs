@@ -42,6 +42,7 @@ pub(super) struct Postgres {
     one: PathBuf,
     fifty: PathBuf,
     processes: Processes,
+    psql: Psql,
 }
 
 impl Postgres {
@@ -72,7 +73,19 @@ impl Postgres {
             one: script("one.sql", ONE)?,
             fifty: script("fifty.sql", FIFTY)?,
             processes: Processes::of(&[("PostgreSQL", postgres)]),
+            psql,
         })
+    }
+
+    /// Takes away what pgbench wrote, and what PostgreSQL still has to do because of it:
+    /// hundreds of megabytes, for which the next subject would pay.
+    ///
+    /// # Errors
+    /// PostgreSQL refuses.
+    pub(super) fn settle(&self) -> Result<(), BenchError> {
+        self.psql.run("truncate bench.floor")?;
+        self.psql.run("checkpoint")?;
+        Ok(())
     }
 
     /// Rows per second over this many connections, one in each transaction.

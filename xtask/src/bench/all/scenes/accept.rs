@@ -50,20 +50,32 @@ pub(super) fn measure(run: &Run<'_>) -> Result<Parts, BenchError> {
         contender.settle()?;
     }
     let mut scenes = CONNECTIONS.map(|_| Scene::default());
+    // The order of the page, whoever is measured first.
+    let (whole, rest): (Vec<_>, Vec<_>) = contenders.iter().partition(|one| one.is_whole());
+    for scene in &mut scenes {
+        for contender in whole.iter().chain(&rest) {
+            scene.of(contender.subject.name);
+        }
+    }
     for round in 1..=run.rounds {
         for (connections, scene) in CONNECTIONS.into_iter().zip(&mut scenes) {
             session.say(format_args!("round {round}: {connections} connections"));
-            for Contender { subject, .. } in contenders.iter().filter(|one| one.is_whole()) {
+            let mut turns = whole.clone();
+            // Nobody always comes first after pgbench.
+            let first = round as usize % turns.len();
+            turns.rotate_left(first);
+            for Contender { subject, .. } in turns {
                 session.check()?;
                 scene.of(subject.name).add(subject.flat_out(connections, run.time)?);
             }
-            for contender in contenders.iter().filter(|one| !one.is_whole()) {
+            for contender in &rest {
                 let figures = contender.subject.flat_out(connections, run.time)?;
                 scene.of(contender.subject.name).add(figures);
                 contender.settle()?;
             }
             scene.of(PGBENCH).add(floor.one_by_one(connections, run.time)?);
             scene.of(PGBENCH_BATCH).add(floor.by_fifty(run.time)?);
+            floor.settle()?;
             if connections == CONNECTIONS[0]
                 && let Some(pushes) = floor::redis_pushes(&run.ground, &stack, run.time)?
             {
