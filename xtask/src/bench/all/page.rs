@@ -71,7 +71,11 @@ const fn below(what: &'static str, ours: Figure, bar: f64, unit: &'static str) -
     Goal { what, ours, bar: Least::Below(bar, unit) }
 }
 
-const GOALS: [Goal; 24] = [
+/// The processor time of the ingress and of PostgreSQL for each answer.
+const INGRESS_TIME: &str = "CPU µs, ingress";
+const POSTGRES_TIME: &str = "CPU µs, PostgreSQL";
+
+const GOALS: [Goal; 29] = [
     times(
         "Accepting, 32 connections, beside fastify + BullMQ",
         rate(ACCEPT[0], OURS),
@@ -120,7 +124,37 @@ const GOALS: [Goal; 24] = [
         10.0,
         "ms",
     ),
+    below(
+        "Processor time of the ingress for an accepted request, 32 connections",
+        figure(ACCEPT[0], OURS, INGRESS_TIME),
+        120.0,
+        "µs",
+    ),
+    below(
+        "Processor time of the ingress for an accepted request, 256 connections",
+        figure(ACCEPT[1], OURS, INGRESS_TIME),
+        120.0,
+        "µs",
+    ),
+    below(
+        "Processor time of PostgreSQL for an accepted request, 32 connections",
+        figure(ACCEPT[0], OURS, POSTGRES_TIME),
+        150.0,
+        "µs",
+    ),
+    below(
+        "Processor time of PostgreSQL for an accepted request, 256 connections",
+        figure(ACCEPT[1], OURS, POSTGRES_TIME),
+        150.0,
+        "µs",
+    ),
     times("Reading a job (200) beside fastify", rate(POLL, OURS), 3.0, rate(POLL, NODE)),
+    below(
+        "Processor time of the ingress for reading a job",
+        figure(POLL, OURS, INGRESS_TIME),
+        25.0,
+        "µs",
+    ),
     times(
         "Reading an unchanged job (304) beside bare axum",
         rate(POLL, UNCHANGED),
