@@ -2,7 +2,9 @@
 //! the page that shows the figures.
 
 mod chart;
+mod goals;
 mod machine;
+mod number;
 mod page;
 mod peers;
 mod scenes;

@@ -3,15 +3,17 @@
 use std::fmt::Write as _;
 
 use super::chart::{self, Bar};
-use super::peers::{BARE, NODE, NODE_GATE, SYNCHRONOUS};
+use super::goals::GOALS;
+use super::number::number;
+use super::peers::BARE;
 use super::scenes::{
-    ACCEPT, ACCEPTED, BARE_UNCHANGED, DRAINED, FINISH, FINISH_SLOW, HEARTBEATS_FAILED, HELD,
-    HELD_BACK, HISTORY, IDLE, IN_FLIGHT, KIB_EACH, LOST, PEAK, PICKUP, POLL, READY, REDIS, START,
-    STEADY_P50, STEADY_P99, STREAMS, TWO_SECONDS, UNCHANGED, WEBHOOKS,
+    ACCEPT, ACCEPTED, DRAINED, FINISH, FINISH_SLOW, HEARTBEATS_FAILED, HELD, HISTORY, IDLE,
+    IN_FLIGHT, KIB_EACH, LOST, PEAK, PICKUP, POLL, READY, REDIS, START, STEADY_P50, STEADY_P99,
+    STREAMS, WEBHOOKS,
 };
 use crate::bench::BenchError;
 use crate::bench::accept::OURS;
-use crate::bench::history::{MEASURED, WITH, WITHOUT};
+use crate::bench::history::{MEASURED, WITH};
 use crate::bench::results::{Results, Scene, Series};
 use crate::bench::subject::{CPU, LOAD, P50, P99, PER_SECOND};
 use crate::session::Session;
@@ -29,188 +31,6 @@ const INTRODUCTION: &str = "Written by `cargo xtask bench`. It measures everythi
      and synchronous_commit on) for all subjects. The peers are in \
      [load-tests/peers](../load-tests/peers). Processor time is that of each process for one \
      answer, row or job; the load generator's share of a core stands behind it.";
-
-/// A figure of a subject of a scene.
-#[derive(Debug, Clone, Copy)]
-struct Figure {
-    scene: &'static str,
-    subject: &'static str,
-    name: &'static str,
-}
-
-/// What is to be reached.
-#[derive(Debug, Clone, Copy)]
-enum Least {
-    /// At least this many times another figure.
-    Times(f64, Figure),
-    /// Less than this.
-    Below(f64, &'static str),
-}
-
-/// A goal.
-#[derive(Debug, Clone, Copy)]
-struct Goal {
-    what: &'static str,
-    ours: Figure,
-    bar: Least,
-}
-
-const fn figure(scene: &'static str, subject: &'static str, name: &'static str) -> Figure {
-    Figure { scene, subject, name }
-}
-
-const fn rate(scene: &'static str, subject: &'static str) -> Figure {
-    figure(scene, subject, PER_SECOND)
-}
-
-const fn times(what: &'static str, ours: Figure, least: f64, than: Figure) -> Goal {
-    Goal { what, ours, bar: Least::Times(least, than) }
-}
-
-const fn below(what: &'static str, ours: Figure, bar: f64, unit: &'static str) -> Goal {
-    Goal { what, ours, bar: Least::Below(bar, unit) }
-}
-
-/// The processor time of the ingress and of PostgreSQL for each answer.
-const INGRESS_TIME: &str = "CPU µs, ingress";
-const POSTGRES_TIME: &str = "CPU µs, PostgreSQL";
-
-const GOALS: [Goal; 29] = [
-    times(
-        "Accepting, 32 connections, beside fastify + BullMQ",
-        rate(ACCEPT[0], OURS),
-        2.0,
-        rate(ACCEPT[0], NODE),
-    ),
-    times(
-        "Accepting, 256 connections, beside fastify + BullMQ",
-        rate(ACCEPT[1], OURS),
-        2.0,
-        rate(ACCEPT[1], NODE),
-    ),
-    times(
-        "Accepting, 32 connections, beside the same with token and limiter",
-        rate(ACCEPT[0], OURS),
-        2.0,
-        rate(ACCEPT[0], NODE_GATE),
-    ),
-    times(
-        "Accepting, 256 connections, beside the same with token and limiter",
-        rate(ACCEPT[1], OURS),
-        2.0,
-        rate(ACCEPT[1], NODE_GATE),
-    ),
-    times(
-        "Accepting, 32 connections, beside a service in the shape of the replaced one",
-        rate(ACCEPT[0], OURS),
-        50.0,
-        rate(ACCEPT[0], SYNCHRONOUS),
-    ),
-    times(
-        "Accepting, 256 connections, beside a service in the shape of the replaced one",
-        rate(ACCEPT[1], OURS),
-        50.0,
-        rate(ACCEPT[1], SYNCHRONOUS),
-    ),
-    below(
-        "Accepting at half load, 32 connections, p99",
-        figure(ACCEPT[0], OURS, STEADY_P99),
-        10.0,
-        "ms",
-    ),
-    below(
-        "Accepting at half load, 256 connections, p99",
-        figure(ACCEPT[1], OURS, STEADY_P99),
-        10.0,
-        "ms",
-    ),
-    below(
-        "Processor time of the ingress for an accepted request, 32 connections",
-        figure(ACCEPT[0], OURS, INGRESS_TIME),
-        120.0,
-        "µs",
-    ),
-    below(
-        "Processor time of the ingress for an accepted request, 256 connections",
-        figure(ACCEPT[1], OURS, INGRESS_TIME),
-        120.0,
-        "µs",
-    ),
-    below(
-        "Processor time of PostgreSQL for an accepted request, 32 connections",
-        figure(ACCEPT[0], OURS, POSTGRES_TIME),
-        150.0,
-        "µs",
-    ),
-    below(
-        "Processor time of PostgreSQL for an accepted request, 256 connections",
-        figure(ACCEPT[1], OURS, POSTGRES_TIME),
-        150.0,
-        "µs",
-    ),
-    times("Reading a job (200) beside fastify", rate(POLL, OURS), 3.0, rate(POLL, NODE)),
-    below(
-        "Processor time of the ingress for reading a job",
-        figure(POLL, OURS, INGRESS_TIME),
-        25.0,
-        "µs",
-    ),
-    times(
-        "Reading an unchanged job (304) beside bare axum",
-        rate(POLL, UNCHANGED),
-        0.5,
-        rate(POLL, BARE_UNCHANGED),
-    ),
-    times(
-        "Finished jobs, provider at 0 s, beside fastify + BullMQ",
-        rate(FINISH, OURS),
-        3.0,
-        rate(FINISH, NODE),
-    ),
-    times(
-        "Finished jobs, provider at 0 s, beside the same with token and limiter",
-        rate(FINISH, OURS),
-        3.0,
-        rate(FINISH, NODE_GATE),
-    ),
-    below("Pickup on an idle worker, p50", figure(PICKUP, OURS, P50), 2.0, "ms"),
-    below("Pickup on an idle worker, p99", figure(PICKUP, OURS, P99), 5.0, "ms"),
-    below(
-        "Stripe's deliveries at 1,000/s acknowledged, p99",
-        figure(WEBHOOKS, OURS, P99),
-        10.0,
-        "ms",
-    ),
-    below(
-        "10,000 generations of 2 s in one worker, memory",
-        figure(IN_FLIGHT, TWO_SECONDS, PEAK),
-        500.0,
-        "MiB",
-    ),
-    below(
-        "10,000 generations held at once, memory",
-        figure(IN_FLIGHT, HELD_BACK, PEAK),
-        500.0,
-        "MiB",
-    ),
-    below("Leases lost while 10,000 are held", figure(IN_FLIGHT, HELD_BACK, LOST), 1.0, ""),
-    below(
-        "Heartbeats failed while 10,000 are held",
-        figure(IN_FLIGHT, HELD_BACK, HEARTBEATS_FAILED),
-        1.0,
-        "",
-    ),
-    below("Ingress ready after its start", figure(START, "ingress", READY), 200.0, "ms"),
-    below("Worker ready after its start", figure(START, "worker", READY), 200.0, "ms"),
-    below("Ingress with nothing to do, memory", figure(START, "ingress", IDLE), 25.0, "MiB"),
-    below("Worker with nothing to do, memory", figure(START, "worker", IDLE), 25.0, "MiB"),
-    times(
-        "Accepting with a history of millions of jobs, beside none",
-        figure(HISTORY, WITH, MEASURED[0]),
-        0.9,
-        figure(HISTORY, WITHOUT, MEASURED[0]),
-    ),
-];
 
 /// A section of the page: a scene, its words, the figures of its table.
 struct Section {
@@ -389,46 +209,6 @@ fn page(results: &Results) -> String {
     page
 }
 
-impl Figure {
-    fn median(self, results: &Results) -> Option<f64> {
-        results.median(self.scene, self.subject, self.name)
-    }
-}
-
-impl Goal {
-    fn row(&self, results: &Results) -> String {
-        let ours = self.ours.median(results);
-        let verdict = |reached: bool| if reached { "yes" } else { "no" };
-        let (goal, measured, other, reached) = match self.bar {
-            Least::Times(least, than) => {
-                let than_value = than.median(results);
-                let ratio = ours.zip(than_value).map(|(ours, than)| ours / than);
-                let measured =
-                    ours.zip(ratio).map(|(ours, ratio)| format!("{}: {ratio:.2} ×", number(ours)));
-                let other = than_value.map(|value| format!("{} ({})", than.subject, number(value)));
-                let reached = ratio.map(|ratio| verdict(ratio >= least));
-                (format!("{}: ≥ {least} ×", self.what), measured, other, reached)
-            }
-            Least::Below(bar, unit) => {
-                let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
-                let measured = ours.map(|ours| format!("{}{unit}", number(ours)));
-                let goal = if unit.is_empty() {
-                    format!("{}: none", self.what)
-                } else {
-                    format!("{}: < {bar}{unit}", self.what)
-                };
-                (goal, measured, Some(String::new()), ours.map(|ours| verdict(ours < bar)))
-            }
-        };
-        format!(
-            "| {goal} | {} | {} | {} |\n",
-            measured.unwrap_or_else(|| "not measured".to_owned()),
-            other.unwrap_or_else(|| "not measured".to_owned()),
-            reached.unwrap_or("–"),
-        )
-    }
-}
-
 impl Section {
     fn text(&self, results: &Results, scene: &Scene) -> String {
         let mut text = format!("\n## {}\n\n", self.title);
@@ -518,34 +298,12 @@ fn wrapped(text: &str) -> String {
     lines + "\n"
 }
 
-/// Three significant digits below a hundred, whole above, with commas.
-fn number(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    if value.abs() < 10.0 {
-        return format!("{value:.2}");
-    }
-    if value.abs() < 100.0 {
-        return format!("{value:.1}");
-    }
-    let digits = format!("{value:.0}");
-    let mut shown = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        let left = digits.len() - place;
-        if place > 0 && left % 3 == 0 && !shown.ends_with('-') {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::bench::all::peers::NODE;
     use crate::bench::all::scenes::PGBENCH;
 
     fn results() -> Results {
@@ -601,12 +359,6 @@ mod tests {
         assert_eq!(lines.join(" "), text.trim());
         assert!(lines.iter().all(|line| line.len() <= LINE), "{lines:?}");
         assert_eq!(lines.len(), 3);
-    }
-
-    #[test]
-    fn numbers_read_well() {
-        let shown = [0.0, 1.234, 56.78, 999.6, 1_234_567.0].map(number);
-        assert_eq!(shown, ["0", "1.23", "56.8", "1,000", "1,234,567"]);
     }
 
     #[test]

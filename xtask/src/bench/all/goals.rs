@@ -1,0 +1,234 @@
+//! The goals of the page, and whether the results reach them.
+
+use super::number::number;
+use super::peers::{NODE, NODE_GATE, SYNCHRONOUS};
+use super::scenes::{
+    ACCEPT, BARE_UNCHANGED, FINISH, HEARTBEATS_FAILED, HELD_BACK, HISTORY, IDLE, IN_FLIGHT, LOST,
+    PEAK, PICKUP, POLL, READY, START, STEADY_P99, TWO_SECONDS, UNCHANGED, WEBHOOKS,
+};
+use crate::bench::accept::OURS;
+use crate::bench::history::{MEASURED, WITH, WITHOUT};
+use crate::bench::results::Results;
+use crate::bench::subject::{P50, P99, PER_SECOND};
+
+/// A figure of a subject of a scene.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Figure {
+    pub(super) scene: &'static str,
+    subject: &'static str,
+    name: &'static str,
+}
+
+/// What is to be reached.
+#[derive(Debug, Clone, Copy)]
+enum Least {
+    /// At least this many times another figure.
+    Times(f64, Figure),
+    /// Less than this.
+    Below(f64, &'static str),
+}
+
+/// A goal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Goal {
+    pub(super) what: &'static str,
+    pub(super) ours: Figure,
+    bar: Least,
+}
+
+const fn figure(scene: &'static str, subject: &'static str, name: &'static str) -> Figure {
+    Figure { scene, subject, name }
+}
+
+const fn rate(scene: &'static str, subject: &'static str) -> Figure {
+    figure(scene, subject, PER_SECOND)
+}
+
+const fn times(what: &'static str, ours: Figure, least: f64, than: Figure) -> Goal {
+    Goal { what, ours, bar: Least::Times(least, than) }
+}
+
+const fn below(what: &'static str, ours: Figure, bar: f64, unit: &'static str) -> Goal {
+    Goal { what, ours, bar: Least::Below(bar, unit) }
+}
+
+/// Processor time for each answer, µs.
+const INGRESS_TIME: &str = "CPU µs, ingress";
+const POSTGRES_TIME: &str = "CPU µs, PostgreSQL";
+
+const fn budget(what: &'static str, scene: &'static str, process: &'static str, bar: f64) -> Goal {
+    below(what, figure(scene, OURS, process), bar, "µs")
+}
+
+pub(super) const GOALS: [Goal; 29] = [
+    times(
+        "Accepting, 32 connections, beside fastify + BullMQ",
+        rate(ACCEPT[0], OURS),
+        2.0,
+        rate(ACCEPT[0], NODE),
+    ),
+    times(
+        "Accepting, 256 connections, beside fastify + BullMQ",
+        rate(ACCEPT[1], OURS),
+        2.0,
+        rate(ACCEPT[1], NODE),
+    ),
+    times(
+        "Accepting, 32 connections, beside the same with token and limiter",
+        rate(ACCEPT[0], OURS),
+        2.0,
+        rate(ACCEPT[0], NODE_GATE),
+    ),
+    times(
+        "Accepting, 256 connections, beside the same with token and limiter",
+        rate(ACCEPT[1], OURS),
+        2.0,
+        rate(ACCEPT[1], NODE_GATE),
+    ),
+    times(
+        "Accepting, 32 connections, beside a service in the shape of the replaced one",
+        rate(ACCEPT[0], OURS),
+        50.0,
+        rate(ACCEPT[0], SYNCHRONOUS),
+    ),
+    times(
+        "Accepting, 256 connections, beside a service in the shape of the replaced one",
+        rate(ACCEPT[1], OURS),
+        50.0,
+        rate(ACCEPT[1], SYNCHRONOUS),
+    ),
+    below(
+        "Accepting at half load, 32 connections, p99",
+        figure(ACCEPT[0], OURS, STEADY_P99),
+        10.0,
+        "ms",
+    ),
+    below(
+        "Accepting at half load, 256 connections, p99",
+        figure(ACCEPT[1], OURS, STEADY_P99),
+        10.0,
+        "ms",
+    ),
+    budget(
+        "Processor time of the ingress for an accepted request, 32 connections",
+        ACCEPT[0],
+        INGRESS_TIME,
+        120.0,
+    ),
+    budget(
+        "Processor time of the ingress for an accepted request, 256 connections",
+        ACCEPT[1],
+        INGRESS_TIME,
+        120.0,
+    ),
+    budget(
+        "Processor time of PostgreSQL for an accepted request, 32 connections",
+        ACCEPT[0],
+        POSTGRES_TIME,
+        150.0,
+    ),
+    budget(
+        "Processor time of PostgreSQL for an accepted request, 256 connections",
+        ACCEPT[1],
+        POSTGRES_TIME,
+        150.0,
+    ),
+    times("Reading a job (200) beside fastify", rate(POLL, OURS), 3.0, rate(POLL, NODE)),
+    budget("Processor time of the ingress for reading a job", POLL, INGRESS_TIME, 25.0),
+    times(
+        "Reading an unchanged job (304) beside bare axum",
+        rate(POLL, UNCHANGED),
+        0.5,
+        rate(POLL, BARE_UNCHANGED),
+    ),
+    times(
+        "Finished jobs, provider at 0 s, beside fastify + BullMQ",
+        rate(FINISH, OURS),
+        3.0,
+        rate(FINISH, NODE),
+    ),
+    times(
+        "Finished jobs, provider at 0 s, beside the same with token and limiter",
+        rate(FINISH, OURS),
+        3.0,
+        rate(FINISH, NODE_GATE),
+    ),
+    below("Pickup on an idle worker, p50", figure(PICKUP, OURS, P50), 2.0, "ms"),
+    below("Pickup on an idle worker, p99", figure(PICKUP, OURS, P99), 5.0, "ms"),
+    below(
+        "Stripe's deliveries at 1,000/s acknowledged, p99",
+        figure(WEBHOOKS, OURS, P99),
+        10.0,
+        "ms",
+    ),
+    below(
+        "10,000 generations of 2 s in one worker, memory",
+        figure(IN_FLIGHT, TWO_SECONDS, PEAK),
+        500.0,
+        "MiB",
+    ),
+    below(
+        "10,000 generations held at once, memory",
+        figure(IN_FLIGHT, HELD_BACK, PEAK),
+        500.0,
+        "MiB",
+    ),
+    below("Leases lost while 10,000 are held", figure(IN_FLIGHT, HELD_BACK, LOST), 1.0, ""),
+    below(
+        "Heartbeats failed while 10,000 are held",
+        figure(IN_FLIGHT, HELD_BACK, HEARTBEATS_FAILED),
+        1.0,
+        "",
+    ),
+    below("Ingress ready after its start", figure(START, "ingress", READY), 200.0, "ms"),
+    below("Worker ready after its start", figure(START, "worker", READY), 200.0, "ms"),
+    below("Ingress with nothing to do, memory", figure(START, "ingress", IDLE), 25.0, "MiB"),
+    below("Worker with nothing to do, memory", figure(START, "worker", IDLE), 25.0, "MiB"),
+    times(
+        "Accepting with a history of millions of jobs, beside none",
+        figure(HISTORY, WITH, MEASURED[0]),
+        0.9,
+        figure(HISTORY, WITHOUT, MEASURED[0]),
+    ),
+];
+
+impl Figure {
+    fn median(self, results: &Results) -> Option<f64> {
+        results.median(self.scene, self.subject, self.name)
+    }
+}
+
+impl Goal {
+    /// Its row of the table.
+    pub(super) fn row(&self, results: &Results) -> String {
+        let ours = self.ours.median(results);
+        let verdict = |reached: bool| if reached { "yes" } else { "no" };
+        let (goal, measured, other, reached) = match self.bar {
+            Least::Times(least, than) => {
+                let than_value = than.median(results);
+                let ratio = ours.zip(than_value).map(|(ours, than)| ours / than);
+                let measured =
+                    ours.zip(ratio).map(|(ours, ratio)| format!("{}: {ratio:.2} ×", number(ours)));
+                let other = than_value.map(|value| format!("{} ({})", than.subject, number(value)));
+                let reached = ratio.map(|ratio| verdict(ratio >= least));
+                (format!("{}: ≥ {least} ×", self.what), measured, other, reached)
+            }
+            Least::Below(bar, unit) => {
+                let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+                let measured = ours.map(|ours| format!("{}{unit}", number(ours)));
+                let goal = if unit.is_empty() {
+                    format!("{}: none", self.what)
+                } else {
+                    format!("{}: < {bar}{unit}", self.what)
+                };
+                (goal, measured, Some(String::new()), ours.map(|ours| verdict(ours < bar)))
+            }
+        };
+        format!(
+            "| {goal} | {} | {} | {} |\n",
+            measured.unwrap_or_else(|| "not measured".to_owned()),
+            other.unwrap_or_else(|| "not measured".to_owned()),
+            reached.unwrap_or("–"),
+        )
+    }
+}
