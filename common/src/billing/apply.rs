@@ -44,6 +44,7 @@ impl<'a> Work<'a> {
             notice: None,
             alerts: Vec::new(),
             unresolved: false,
+            confirmed: false,
             handled: event.kind != StripeEventKind::Other,
         };
         Self { event, answers, done, questions: Vec::new(), needed: false }
@@ -157,7 +158,8 @@ impl<'a> Work<'a> {
         };
         match known.standing_of(&heard) {
             Standing::Newer => known.absorb(heard),
-            Standing::Known | Standing::Older => {}
+            Standing::Known => self.done.confirmed = true,
+            Standing::Older => {}
             Standing::Doubtful => {
                 let question = Question::Subscription(heard.id);
                 self.needed |= !self.answers.contains_key(&question);

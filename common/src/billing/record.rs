@@ -244,6 +244,16 @@ impl Record {
         if standing == Standing::Doubtful && settled { Standing::Known } else { standing }
     }
 
+    /// Whether this state may be later than `reply`, a reply of Stripe that was requested
+    /// without a look at the customer's revision: other events may have been applied
+    /// between the reply and its use.
+    pub fn may_be_later_than(&self, reply: &Self) -> bool {
+        match (self.basis.at(), reply.basis.at()) {
+            (Some(known), Some(replied)) => known >= replied - FETCH_MARGIN,
+            _ => false,
+        }
+    }
+
     /// Merges `newer`.
     pub fn absorb(&mut self, newer: Self) {
         let mut next = Self {

@@ -61,6 +61,9 @@ pub struct Settlement {
     pub alerts: Vec<Alert>,
     /// Whether the event's user is unknown.
     pub unresolved: bool,
+    /// Whether an event was used up that only its equality to the known state could
+    /// order: replies requested before it may be older than it, so they no longer count.
+    pub confirmed: bool,
     /// Whether this release handles events of this type.
     pub handled: bool,
 }

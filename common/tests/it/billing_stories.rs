@@ -227,10 +227,10 @@ impl Simulation {
         let event = Event::from_value(self.stripe.events[delivery.event].clone()).unwrap();
         match apply(&self.state, &event, &delivery.answers) {
             Verdict::Settled(settlement) => {
-                if settlement.state != self.state {
+                if settlement.confirmed || settlement.state != self.state {
                     self.revision += 1;
-                    self.state = settlement.state;
                 }
+                self.state = settlement.state;
                 None
             }
             Verdict::Ask { questions, needed } => {

@@ -15,6 +15,7 @@ use regimen_common::billing::entitlement::{Access, Entitlement};
 use regimen_common::billing::object::{Subscription, customer_user};
 use regimen_common::billing::record::{Basis, Record, Standing};
 use regimen_common::billing::state::{CustomerState, Link, LinkSource};
+use regimen_common::billing::verdict::{Answer, Question};
 use regimen_common::db::billing::backfill::{self, Occasion, Place};
 use regimen_common::db::billing::{customers, profiles};
 use regimen_common::db::{DbError, Transaction};
@@ -28,6 +29,8 @@ use crate::stripe::Page;
 /// Between two pages, to leave most of Stripe's limit (100 reads per second in live mode,
 /// 25 in test mode) to others.
 const PACE: Duration = Duration::from_millis(200);
+/// Requests for one subscription whose events are being applied at the same time.
+const ROUNDS: usize = 4;
 
 /// The lists that are read, in this order: subscriptions include their customers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,14 +177,14 @@ async fn take_in(
     object: &Value,
     made_at: i64,
     imported: &mut Imported,
-) -> Result<(), DbError> {
+) -> Result<(), BackfillError> {
     let Some(id) = object["id"].as_str() else { return Ok(()) };
     let written = match list {
         List::Subscriptions => subscription(deps, id, object, made_at, imported).await,
-        List::Customers => customer(deps, id, object).await,
+        List::Customers => customer(deps, id, object).await.map_err(BackfillError::Db),
     };
     match written {
-        Err(error) if error.blames_a_row() => {
+        Err(BackfillError::Db(error)) if error.blames_a_row() => {
             tracing::error!(id, %error, "an object of Stripe's cannot be taken in");
             imported.refused.insert(id.to_owned(), error.to_string());
             Ok(())
@@ -190,22 +193,57 @@ async fn take_in(
     }
 }
 
+/// A subscription as Stripe told it.
+struct Told {
+    subscription: Subscription,
+    /// When, by Stripe's clock, in Unix seconds.
+    made_at: i64,
+    /// The customer's revision it was requested for; a page is requested for none.
+    revision: Option<i64>,
+}
+
 async fn subscription(
     deps: &Deps,
     id: &str,
     object: &Value,
     made_at: i64,
     imported: &mut Imported,
-) -> Result<(), DbError> {
+) -> Result<(), BackfillError> {
     let holder = &object["customer"];
     let Some(customer) = holder["id"].as_str().or(holder.as_str()) else { return Ok(()) };
-    let basis = Basis::Fetch(made_at);
-    let told = Subscription::from_value(object);
-    let heard = match Record::from_subscription(id, customer, &told, basis) {
+    let subscription = Subscription::from_value(object);
+    let mut told = Told { subscription, made_at, revision: None };
+    for _ in 0..ROUNDS {
+        let Some(revision) = place(deps, id, (customer, holder), &told, imported).await? else {
+            return Ok(());
+        };
+        match deps.stripe.answer(&Question::Subscription(id.to_owned())).await? {
+            Answer::Subscription(subscription, made_at) => {
+                told = Told { subscription: *subscription, made_at, revision: Some(revision) };
+            }
+            Answer::Customer(_) | Answer::Missing | Answer::Untold => return Ok(()),
+        }
+    }
+    let busy = "its events were being applied all the time, and what they say stands";
+    imported.refused.insert(id.to_owned(), busy.to_owned());
+    Ok(())
+}
+
+/// Merges a subscription as `told`, unless what is known may be later: then returns the
+/// customer's revision, for which it is to be requested.
+async fn place(
+    deps: &Deps,
+    id: &str,
+    (customer, holder): (&str, &Value),
+    told: &Told,
+    imported: &mut Imported,
+) -> Result<Option<i64>, DbError> {
+    let basis = Basis::Fetch(told.made_at);
+    let heard = match Record::from_subscription(id, customer, &told.subscription, basis) {
         Ok(heard) => heard,
         Err(error) => {
             imported.refused.insert(id.to_owned(), error.to_string());
-            return Ok(());
+            return Ok(None);
         }
     };
     let mut client = deps.db.get().await?;
@@ -215,7 +253,12 @@ async fn subscription(
     let mut state = stored.state.clone();
     link(&mut state, holder);
     match state.records.iter_mut().find(|record| record.id == id) {
-        Some(known) if known.standing_of(&heard) == Standing::Newer => known.absorb(heard),
+        Some(known) if known.standing_of(&heard) == Standing::Newer => {
+            if told.revision != Some(stored.revision) && known.may_be_later_than(&heard) {
+                return Ok(Some(stored.revision));
+            }
+            known.absorb(heard);
+        }
         Some(_) => {}
         None => state.records.push(heard),
     }
@@ -230,7 +273,8 @@ async fn subscription(
         None => {}
     }
     save(deps, &tx, customer, &stored, &state).await?;
-    tx.commit().await
+    tx.commit().await?;
+    Ok(None)
 }
 
 async fn customer(deps: &Deps, id: &str, object: &Value) -> Result<(), DbError> {

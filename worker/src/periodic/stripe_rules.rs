@@ -129,7 +129,12 @@ fn take_in(known: &mut Record, answer: &Answer) {
     if let Answer::Subscription(told, at) = answer {
         let basis = Basis::Fetch(*at);
         match Record::from_subscription(&known.id, &known.customer, told, basis) {
-            Ok(heard) if known.standing_of(&heard) == Standing::Newer => known.absorb(heard),
+            Ok(heard)
+                if known.standing_of(&heard) == Standing::Newer
+                    && !known.may_be_later_than(&heard) =>
+            {
+                known.absorb(heard);
+            }
             _ => (known.items, known.pause) = (Some(told.sold()), told.pause()),
         }
         return;

@@ -135,6 +135,18 @@ pub async fn save(
     Ok(users)
 }
 
+/// Makes replies of Stripe that were requested before now count no longer.
+///
+/// # Errors
+/// Postgres failed.
+pub async fn void_replies(tx: &impl GenericClient, customer: &str) -> Result<(), DbError> {
+    let sql = "-- void replies
+               update regimen.customers set revision = revision + 1 where id = $1";
+    let statement = tx.prepare_cached(sql).await?;
+    tx.execute(&statement, &[&customer]).await?;
+    Ok(())
+}
+
 /// What became of an operator's wish to assign a customer to a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Assigned {

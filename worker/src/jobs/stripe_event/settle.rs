@@ -164,6 +164,9 @@ async fn write(
         let records = customers::records_of_user(tx, user).await?;
         paid_before.insert(user, Entitlement::of(&records, policy, now).paid_by.len());
     }
+    if let Some(customer) = customer.filter(|_| settlement.confirmed) {
+        customers::void_replies(tx, customer).await?;
+    }
     let mut users = match customer {
         Some(customer) => customers::save(tx, customer, stored, &settlement.state).await?,
         None => std::collections::BTreeSet::new(),

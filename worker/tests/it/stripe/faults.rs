@@ -52,6 +52,32 @@ async fn an_answer_that_was_overtaken_does_not_count() {
     assert_eq!(worker.state("evt_2").await.0, "applied");
 }
 
+/// A pause and its end in one second: the reply in between is of the pause, and the event
+/// of its end says what is known already.
+#[tokio::test]
+async fn an_event_that_only_confirms_what_is_known_overtakes_an_answer_too() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    worker.stripe.set("subscriptions/sub_1", subscription("paused", Some(user)));
+    let held_up = HoldUp::default();
+    worker.stripe.truth.lock().unwrap().held_up = Some(held_up.clone());
+    let overtake = async {
+        held_up.ready.notified().await;
+        let active = subscription("active", Some(user));
+        worker.stripe.set("subscriptions/sub_1", active.clone());
+        worker.store(&event("evt_3", "customer.subscription.updated", NOW, &active)).await;
+        let mut client = worker.database.client().await;
+        let due = claims::DueEvents { limit: 10, hold: handler::HOLD, quarantine: &[] };
+        let due = claims::claim_due(&mut client, &due).await.unwrap().done;
+        handler::handle(&worker.deps, &due[0]).await;
+        assert_eq!(worker.state("evt_3").await.0, "applied");
+        held_up.go.notify_one();
+    };
+    tokio::join!(tie(&worker, user), overtake);
+    assert_eq!(worker.plan(user).await.0, "pro");
+    assert_eq!(worker.state("evt_2").await.0, "applied");
+}
+
 #[tokio::test]
 async fn an_event_in_doubt_waits_while_stripe_is_away() {
     let worker = Worker::new().await;

@@ -5,8 +5,8 @@ use regimen_worker::periodic::stripe_import::{self, Imported, Outcome};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::stripe_api::StripeApi;
-use super::worker::{NOW, Worker, subscription};
+use super::stripe_api::{HoldUp, StripeApi};
+use super::worker::{NOW, Worker, event, subscription};
 use crate::fleet::Fleet;
 
 /// A subscription as another service made it: of `customer`, and of nobody by its metadata.
@@ -80,6 +80,29 @@ async fn subscribers_of_another_service_are_recognised_and_the_rest_is_told() {
     let second = import(&worker).await;
     assert!(second.unplaced.is_empty(), "{second:?}");
     assert_eq!(worker.plan(late).await.0, "pro");
+}
+
+/// The page still has the subscription active; its pause is applied before the page is used.
+#[tokio::test]
+async fn an_event_that_is_applied_meanwhile_counts_over_the_list() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    let owner = customer(1, json!({"user_id": user}));
+    worker.stripe.set("subscriptions/sub_1", sold(1, "active", owner.clone()));
+    let held_up = HoldUp::default();
+    worker.stripe.truth.lock().unwrap().list_held_up = Some(held_up.clone());
+    let overtake = async {
+        held_up.ready.notified().await;
+        let mut paused = sold(1, "paused", json!("cus_1"));
+        paused["metadata"] = json!({"user_id": user});
+        worker.take(&event("evt_1", "customer.subscription.paused", NOW + 2, &paused)).await;
+        worker.stripe.set("subscriptions/sub_1", sold(1, "paused", owner));
+        held_up.go.notify_one();
+    };
+    let (imported, ()) = tokio::join!(import(&worker), overtake);
+    assert_eq!((imported.placed, imported.refused.len()), (1, 0), "{imported:?}");
+    assert_eq!(worker.plan(user).await.0, "free");
+    assert_eq!(worker.stripe.asked(), ["subscriptions", "subscriptions/sub_1", "customers"]);
 }
 
 #[tokio::test]

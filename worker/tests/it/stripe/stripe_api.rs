@@ -33,6 +33,8 @@ pub(crate) struct Truth {
     pub(crate) size_of_page: usize,
     /// Makes answers about objects, once thought out, wait for the test.
     pub(crate) held_up: Option<HoldUp>,
+    /// Makes the next page of subscriptions, once thought out, wait for the test.
+    pub(crate) list_held_up: Option<HoldUp>,
     /// Makes the next page of events that is not the first one wait for the test.
     pub(crate) page_held_up: Option<HoldUp>,
 }
@@ -141,7 +143,13 @@ async fn subscriptions(
     headers: HeaderMap,
 ) -> Response {
     assert_eq!(query.get("status").map(String::as_str), Some("all"));
-    list_now(&truth, "subscriptions", &query, &headers)
+    let page = list_now(&truth, "subscriptions", &query, &headers);
+    let held_up = truth.lock().unwrap().list_held_up.take();
+    if let Some(held_up) = held_up {
+        held_up.ready.notify_one();
+        held_up.go.notified().await;
+    }
+    page
 }
 
 async fn customers(
