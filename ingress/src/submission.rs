@@ -19,6 +19,7 @@ use regimen_common::safety::{Caution, assess};
 use regimen_common::telemetry::spans;
 use regimen_common::telemetry::trace_context::TraceContext;
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -251,7 +252,8 @@ async fn accept(
     let now = state.clock.now();
     // Before the submission waits for its transaction: this may need a connection itself.
     let room = state.limits.backpressure.admit(submission.kinds.len()).await?;
-    let mut new = new_jobs(state, submission, &quiz, &accepted);
+    let new = new_jobs(state, submission, &quiz, &accepted);
+    let mut new = new.map_err(ApiError::internal)?;
     new.idempotency = key.map(|key| key.keeping(body.clone()));
     let (quiz, jobs) = (new.quiz_result_id, accepted.jobs.len());
     let sending = async {
@@ -409,39 +411,53 @@ fn new_links(kinds: &[PlanKind]) -> Vec<JobLink> {
     kinds.iter().map(link).collect()
 }
 
+/// The input of the workers.
+#[derive(Serialize)]
+struct Input<'a> {
+    quiz: &'a Quiz,
+    nutrition: &'a Nutrition,
+    targets: &'a Nutrition,
+    cautions: &'a [Caution],
+    provider: Option<&'a str>,
+    model: Option<&'a str>,
+}
+
 fn new_jobs(
     state: &AppState,
     submission: &Submission,
     quiz: &Quiz,
     accepted: &Accepted,
-) -> NewJobs {
+) -> Result<NewJobs, serde_json::Error> {
     let limits = &state.config.jobs;
-    let warnings = (!accepted.warnings.is_empty()).then(|| json!(accepted.warnings));
-    let cautions = (!accepted.cautions.is_empty()).then(|| json!(accepted.cautions));
-    NewJobs {
-        warnings,
-        cautions,
+    let calculations = submission.quiz_result_id.map(|_| accepted.nutrition.calculations());
+    Ok(NewJobs {
+        warnings: unless_empty(&accepted.warnings)?,
+        cautions: unless_empty(&accepted.cautions)?,
         user_id: submission.user_id,
         email: submission.email.clone(),
         generation_id: Uuid::now_v7(),
         jobs: accepted.jobs.iter().map(|job| NewJob { id: job.id, kind: job.kind }).collect(),
         quiz_result_id: submission.quiz_result_id,
-        calculations: json!(accepted.nutrition.calculations()),
-        input: json!({
-            "quiz": quiz,
-            "nutrition": accepted.nutrition,
-            "targets": accepted.targets,
-            "cautions": accepted.cautions,
-            "provider": submission.provider,
-            "model": submission.model,
-        }),
+        calculations: calculations.map(|targets| to_raw_value(&targets)).transpose()?,
+        input: to_raw_value(&Input {
+            quiz,
+            nutrition: &accepted.nutrition,
+            targets: &accepted.targets,
+            cautions: &accepted.cautions,
+            provider: submission.provider.as_deref(),
+            model: submission.model.as_deref(),
+        })?,
         callback_url: submission.callback_url.clone(),
         trace_context: None,
         expires_in_seconds: limits.expires_in_seconds,
         per_user: limits.per_user,
         monthly_quota: state.config.usage.monthly_quota,
         idempotency: None,
-    }
+    })
+}
+
+fn unless_empty<T: Serialize>(list: &[T]) -> Result<Option<Box<RawValue>>, serde_json::Error> {
+    (!list.is_empty()).then(|| to_raw_value(list)).transpose()
 }
 
 fn month_used_up(month: &Month, now: DateTime<Utc>) -> ApiError {

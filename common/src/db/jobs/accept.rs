@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use futures_util::try_join;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
@@ -39,14 +40,14 @@ pub struct NewJobs {
     pub jobs: Vec<NewJob>,
     /// The quiz of the request: one of the user's own.
     pub quiz_result_id: Option<Uuid>,
-    /// The new value of `quiz_results.calculations`.
-    pub calculations: Value,
+    /// The new value of `quiz_results.calculations`, where there is a quiz.
+    pub calculations: Option<Box<RawValue>>,
     /// The worker's input.
-    pub input: Value,
+    pub input: Box<RawValue>,
     /// Warnings about the answers, for the job's owner.
-    pub warnings: Option<Value>,
+    pub warnings: Option<Box<RawValue>>,
     /// What speaks for caution, for the job's owner.
-    pub cautions: Option<Value>,
+    pub cautions: Option<Box<RawValue>>,
     /// Gets a POST at the end of each job, if given.
     pub callback_url: Option<String>,
     /// The trace of the request, as header lines.
@@ -395,7 +396,7 @@ async fn write(
                 &kept!(|kept| kept.body_hash.as_slice()),
                 &kept!(|kept| kept.status),
                 &kept!(|kept| Json(&kept.response)),
-                &each!(|new| Json(&new.calculations)),
+                &each!(|new| new.calculations.as_ref().map(Json)),
                 &jobs().map(|(job, ..)| job.id).collect::<Vec<_>>(),
                 &jobs().map(|(job, ..)| job.kind.as_str()).collect::<Vec<_>>(),
                 &jobs().map(|(_, n, _)| n).collect::<Vec<_>>(),

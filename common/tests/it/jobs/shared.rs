@@ -12,7 +12,7 @@ use regimen_common::db::plans::{NewPlan, PlanColumns};
 use regimen_common::db::{Client, Outcome};
 use regimen_common::dispatch::Weights;
 use regimen_common::job::{JobClass, JobEventKind, PlanKind};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -41,8 +41,8 @@ pub(crate) fn request(user_id: Uuid, count: usize) -> NewJobs {
         generation_id: Uuid::now_v7(),
         jobs: (0..count).map(job).collect(),
         quiz_result_id: None,
-        calculations: Value::Null,
-        input: json!({}),
+        calculations: None,
+        input: to_raw_value(&json!({})).unwrap(),
         callback_url: None,
         trace_context: None,
         expires_in_seconds: 900.0,

@@ -80,7 +80,7 @@ async fn each_request_is_decided_by_itself() {
     client.execute(answers, &[&quiz, &owner]).await.unwrap();
     let of_quiz = |user| NewJobs {
         quiz_result_id: Some(quiz),
-        calculations: json!({"bmr": 1}),
+        calculations: Some(to_raw_value(&json!({"bmr": 1})).unwrap()),
         ..request(user, 1)
     };
     let newcomer = Uuid::now_v7();

@@ -21,6 +21,7 @@ use regimen_common::test_support::{
     Binary, LIMITS, PrivatePostgres, PrivateRedis, Process, TestDatabase, TestRedis,
 };
 use secrecy::SecretString;
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
@@ -238,8 +239,8 @@ impl Fleet {
             generation_id: Uuid::now_v7(),
             jobs: (0..count).map(job).collect(),
             quiz_result_id: None,
-            calculations: Value::Null,
-            input: json!({ "answers": answers(), "nutrition": nutrition }),
+            calculations: None,
+            input: to_raw_value(&json!({ "answers": answers(), "nutrition": nutrition })).unwrap(),
             callback_url: None,
             trace_context: None,
             expires_in_seconds: 900.0,
