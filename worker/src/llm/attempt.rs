@@ -159,6 +159,7 @@ impl<J: Judge, L: AttemptLog> FallbackRun<'_, J, L> {
         read: &Result<Reply, ProviderError>,
     ) {
         use ProviderError::{Empty, Invalid, Refused, Truncated};
+        // Not a declined request: whoever moderates need not have read the rest.
         let answered = matches!(
             read,
             Ok(_) | Err(Empty { .. } | Invalid { .. } | Refused { .. } | Truncated { .. })

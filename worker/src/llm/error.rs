@@ -74,6 +74,9 @@ pub enum ProviderError {
     /// The provider does not accept the request as it is.
     #[error("request rejected: {0}")]
     BadRequest(ErrorReply),
+    /// The provider's moderation declines the request before anything is generated.
+    #[error("declined: {0}")]
+    Declined(ErrorReply),
     /// The output cap was reached before the JSON was complete.
     #[error("truncated at the output cap after {} tokens", usage.output)]
     Truncated {
@@ -187,7 +190,8 @@ impl ProviderError {
             402 => Self::OutOfMoney(reply),
             404 => Self::ModelNotFound(reply),
             429 => Self::RateLimited(reply),
-            408 | 409 | 500.. => Self::Unavailable(reply),
+            // 499: Google cancels calls by itself under load.
+            408 | 409 | 499 | 500.. => Self::Unavailable(reply),
             _ => Self::BadRequest(reply),
         }
     }
@@ -209,7 +213,7 @@ impl ProviderError {
             Self::ModelNotFound(_) => "model_not_found",
             Self::BadRequest(_) => "bad_request",
             Self::Truncated { .. } => "truncated",
-            Self::Refused { .. } => "refused",
+            Self::Declined(_) | Self::Refused { .. } => "refused",
             Self::Invalid { .. } => "invalid",
         }
     }
@@ -228,7 +232,7 @@ impl ProviderError {
     /// The fault of the request itself, if it is one.
     pub fn fault(&self) -> Option<Fault> {
         match self {
-            Self::Refused { .. } => Some(Fault::Unwanted),
+            Self::Declined(_) | Self::Refused { .. } => Some(Fault::Unwanted),
             Self::BadRequest(reply) if reply.status == 413 || too_long(&reply.words()) => {
                 Some(Fault::TooLong)
             }
@@ -273,7 +277,8 @@ impl ProviderError {
             | Self::OutOfMoney(_)
             | Self::Unauthorized(_)
             | Self::ModelNotFound(_)
-            | Self::BadRequest(_) => Billed::Nothing,
+            | Self::BadRequest(_)
+            | Self::Declined(_) => Billed::Nothing,
             Self::Empty { usage, .. }
             | Self::Truncated { usage }
             | Self::Refused { usage, .. }
@@ -291,7 +296,8 @@ impl ProviderError {
             | Self::OutOfMoney(reply)
             | Self::Unauthorized(reply)
             | Self::ModelNotFound(reply)
-            | Self::BadRequest(reply) => Some(reply),
+            | Self::BadRequest(reply)
+            | Self::Declined(reply) => Some(reply),
             Self::Connect { .. }
             | Self::Certificate { .. }
             | Self::Timeout { .. }

@@ -8,12 +8,13 @@ use serde_json::Value;
 use super::content::{is_there, word};
 use super::error::{ErrorReply, cut_short};
 use super::failure_words::{
-    guess, is_bad_key, is_money, is_no_model, refuses, speaks_of_key, speaks_of_model,
-    speaks_of_money, status_in, status_of, too_long,
+    guess, is_bad_key, is_money, is_no_model, is_unwanted, refuses, says_it_is_spent,
+    speaks_of_key, speaks_of_model, speaks_of_money, speaks_of_unwanted, status_in, status_of,
+    too_long,
 };
 use super::feature::{Features, Names, spoken_of};
 use super::http::Failure;
-use super::scrub::scrubbed;
+use super::scrub::{scrubbed, without_paths};
 use super::{ProviderError, retry_after};
 use crate::json;
 
@@ -211,8 +212,11 @@ impl Complaint {
             405 | 501 => 400,
             status => status,
         };
-        let refused =
-            if too_long(&self.text) { Features::default() } else { spoken_of(names, &self.text) };
+        // The path of a page to read is not about the request.
+        let refused = match too_long(&self.text) {
+            true => Features::default(),
+            false => spoken_of(names, &without_paths(&self.text)),
+        };
         // Some hosts fail because of a part of a request instead of refusing it.
         let failed_over = status >= 500 && !refused.is_empty() && refuses(&self.text);
         ErrorReply {
@@ -228,7 +232,12 @@ impl Complaint {
         let word_is = |test: fn(&str) -> bool| self.words.iter().any(|word| test(word));
         let faulty = matches!(reply.status, 400 | 401 | 402 | 403 | 422 | 429);
         let rate = word_is(|word| status_of(word) == Some(429));
-        if word_is(is_money) || (faulty && !rate && speaks_of_money(&self.text)) {
+        let declines = matches!(reply.status, 400 | 403 | 422);
+        if declines && (word_is(is_unwanted) || speaks_of_unwanted(&self.text)) {
+            return ProviderError::Declined(reply);
+        }
+        let spent = says_it_is_spent(&self.text) || (!rate && speaks_of_money(&self.text));
+        if word_is(is_money) || (faulty && spent) {
             return ProviderError::OutOfMoney(reply);
         }
         match reply.status {

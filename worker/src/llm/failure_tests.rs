@@ -48,6 +48,7 @@ fn every_status_has_its_class() {
         (408, "unavailable"),
         (409, "unavailable"),
         (413, "bad_request"),
+        (499, "unavailable"),
         (415, "bad_request"),
         (422, "bad_request"),
         (429, "rate_limited"),
@@ -188,10 +189,85 @@ fn money_and_rate_are_told_apart_by_code_and_by_text() {
     assert_eq!(invalid("You have reached your specified API usage limits."), "out_of_money");
     assert_eq!(invalid("max_tokens: must be positive"), "bad_request");
     assert_eq!(class(429, json!({"error": {"message": "Not enough credits"}})), "out_of_money");
+    let exhausted = |message: &str| {
+        class(
+            429,
+            json!({"error": {"code": 429, "message": message, "status": "RESOURCE_EXHAUSTED"}}),
+        )
+    };
+    for spent in [
+        "Your prepayment credits are depleted. Please go to AI Studio at \
+         https://ai.studio/projects to manage your project and billing.",
+        "Your billing account has exceeded its monthly spending cap.",
+    ] {
+        assert_eq!(exhausted(spent), "out_of_money", "{spent}");
+    }
     let quota = "You exceeded your current quota, please check your plan and billing details.";
-    let exhausted =
-        json!({"error": {"code": 429, "message": quota, "status": "RESOURCE_EXHAUSTED"}});
-    assert_eq!(class(429, exhausted), "rate_limited");
+    assert_eq!(exhausted(quota), "rate_limited");
+}
+
+/// What one user wrote must not close a provider to all.
+#[test]
+fn what_moderation_declines_is_no_matter_of_the_key() {
+    let xai = json!({
+        "code": "The caller does not have permission to execute the specified operation",
+        "error": "Content violates usage guidelines. Team: t, API key ID: k, Model: grok-4-0709, \
+                  Failed check: SAFETY_CHECK_TYPE_BIO",
+    });
+    let router = json!({"error": {
+        "code": 403,
+        "message": "openai/gpt-4o requires moderation on OpenAI. Your input was flagged for \"violence\".",
+        "metadata": {"reasons": ["violence"], "flagged_input": "x", "provider_name": "OpenAI"},
+    }});
+    let flagged = "Invalid prompt: your prompt was flagged as potentially violating our usage \
+                   policy. Please try again with a different prompt: \
+                   https://platform.openai.com/docs/guides/reasoning#advice-on-prompting";
+    let openai = json!({"error": {"message": flagged, "type": "invalid_request_error",
+        "param": null, "code": "invalid_prompt"}});
+    let azure = json!({"error": {"message": "The response was filtered due to the prompt \
+        triggering Azure OpenAI's content management policy.", "code": "content_filter",
+        "status": 400, "innererror": {"code": "ResponsibleAIPolicyViolation"}}});
+    let alibaba = json!({"error": {"code": "data_inspection_failed",
+        "message": "Input data may contain inappropriate content.", "type": "x"}});
+    let deepseek = json!({"error": {"message": "Content Exists Risk",
+        "type": "invalid_request_error", "param": null, "code": "invalid_request_error"}});
+    for (status, body) in
+        [(403, xai), (403, router), (400, openai), (400, azure), (400, alibaba), (400, deepseek)]
+    {
+        for status in [status, 200] {
+            let error = of(status, &body);
+            assert!(matches!(error, ProviderError::Declined(_)), "{status} {error} of {body}");
+            assert_eq!(error.class(), "refused");
+        }
+    }
+    let permission = json!({"error": {"code": 403, "status": "PERMISSION_DENIED",
+        "message": "Method doesn't allow unregistered callers"}});
+    assert_eq!(class(403, permission), "unauthorized");
+}
+
+#[test]
+fn the_address_of_a_page_names_no_part_of_the_request() {
+    use super::super::feature::Feature::Reasoning;
+    let body = json!({"error": {"message": "Something else is wrong, see \
+        https://platform.openai.com/docs/guides/reasoning#advice"}});
+    let failure = Failure {
+        status: 400,
+        headers: HeaderMap::new(),
+        body: body.to_string(),
+        request_id: None,
+        now: DateTime::UNIX_EPOCH,
+    };
+    let error = classify(&failure, &[(Reasoning, &["reasoning", "reasoning_effort"])]);
+    assert!(error.reply().unwrap().refused.is_empty(), "{error}");
+}
+
+#[test]
+fn google_cancels_calls_by_itself() {
+    let cancelled = json!([{"error": {"code": 499, "message": "The operation was cancelled.",
+        "errors": [{"reason": "backendError"}], "status": "CANCELLED"}}]);
+    assert_eq!(class(499, cancelled.clone()), "unavailable");
+    assert_eq!(class(200, cancelled), "unavailable");
+    assert_eq!(in_stream(&json!({"error": {"status": "CANCELLED"}})).class(), "unavailable");
 }
 
 #[test]

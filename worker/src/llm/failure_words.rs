@@ -14,6 +14,7 @@ static STATUS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 pub(super) fn status_of(word: &str) -> Option<u16> {
     let has = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
     Some(match word {
+        _ if is_unwanted(word) => 400,
         _ if is_money(word) => 402,
         _ if is_bad_key(word) => 401,
         _ if is_no_model(word) => 404,
@@ -22,6 +23,7 @@ pub(super) fn status_of(word: &str) -> Option<u16> {
         _ if has(&["permission", "forbidden", "access_denied", "unsupported_country"]) => 403,
         "not_found" | "not_found_error" => 404,
         _ if has(&["too_large", "context_length", "too_long"]) => 413,
+        "cancelled" | "canceled" => 499,
         _ if has(&["timeout", "timed_out", "deadline"]) => 504,
         _ if has(&["overload", "unavailable", "queue_full", "capacity", "busy"]) => 503,
         _ if has(&[
@@ -52,7 +54,9 @@ pub(super) fn status_in(code: &str) -> Option<u16> {
 pub(super) fn guess(text: &str) -> Option<u16> {
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     let named = || STATUS.as_ref()?.captures(text)?.get(1)?.as_str().parse().ok();
-    if speaks_of_money(text) {
+    if speaks_of_unwanted(text) {
+        Some(400)
+    } else if speaks_of_money(text) {
         Some(402)
     } else if speaks_of_key(text) {
         Some(401)
@@ -102,6 +106,34 @@ pub(super) fn refuses(text: &str) -> bool {
         "unexpected keyword",
         "failed to parse grammar",
         "invalid grammar",
+    ])
+}
+
+/// Codes and types of a moderation that declines the request's content.
+pub(super) fn is_unwanted(word: &str) -> bool {
+    let has = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
+    word == "invalid_prompt"
+        || has(&[
+            "content_filter",
+            "content_policy",
+            "moderation_blocked",
+            "responsible_aipolicy",
+            "data_inspection_failed",
+        ])
+}
+
+/// The same in words: xAI's 403, OpenRouter's 403, Azure's, DeepSeek's and Alibaba's 400.
+pub(super) fn speaks_of_unwanted(text: &str) -> bool {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    says(&[
+        "violates usage guidelines",
+        "safety_check_type",
+        "requires moderation",
+        "input was flagged",
+        "prompt was flagged",
+        "content management policy",
+        "content exists risk",
+        "inappropriate content",
     ])
 }
 
@@ -185,6 +217,14 @@ pub(super) fn speaks_of_money(text: &str) -> bool {
         "disabled",
     ];
     says(&what) && says(&how)
+}
+
+/// Money that is used up, by words that no rate limit has: Google says it with the status
+/// and the code of one.
+pub(super) fn says_it_is_spent(text: &str) -> bool {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    (says(&["prepay", "prepaid", "credit"]) && says(&["deplet"]))
+        || (says(&["spending cap", "spend cap"]) && says(&["exceed", "reached"]))
 }
 
 pub(super) fn speaks_of_key(text: &str) -> bool {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use regimen_common::job::{FailureCode, attempt_summary};
 
+use super::error::Fault;
 use super::log::AttemptFailure;
 use super::retry::{Again, Health, Settled, rule};
 use super::{ProviderError, ProviderName, TokenUsage};
@@ -112,7 +113,7 @@ impl<S> FallbackError<S> {
             matches!(error, ProviderError::Invalid { .. } | ProviderError::Truncated { .. })
         }) {
             Self::Unverifiable { failures }
-        } else if has(|error| matches!(error, ProviderError::Refused { .. })) {
+        } else if has(|error| error.fault() == Some(Fault::Unwanted)) {
             Self::Refused { failures }
         } else if has(|error| matches!(error, ProviderError::BadRequest(_))) {
             Self::BadRequest { failures }

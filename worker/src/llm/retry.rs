@@ -97,7 +97,9 @@ fn table(error: &ProviderError) -> Rule {
             row(Again::Settled(Settled::BadRequest), Health::Fine, true)
         }
         ProviderError::Truncated { .. } => row(Again::HigherCap, Health::Fine, false),
-        ProviderError::Refused { .. } => row(Again::Settled(Settled::Refused), Health::Fine, false),
+        ProviderError::Declined(_) | ProviderError::Refused { .. } => {
+            row(Again::Settled(Settled::Refused), Health::Fine, false)
+        }
         ProviderError::Invalid { .. } => row(Again::Once, Health::Fine, false),
     }
 }

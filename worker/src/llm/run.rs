@@ -116,7 +116,7 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
         let mut request = self.prepare(step);
         let mut tries = Tries::default();
         loop {
-            let Some(permit) = step.slot.enter(slice.until()).await else {
+            let Some(permit) = step.slot.enter(self.latest(slice)).await else {
                 self.crowded = true;
                 return Ok(Asked::FellOver);
             };
@@ -149,6 +149,13 @@ impl<'a, J: Judge, L: AttemptLog> FallbackRun<'a, J, L> {
                 return Ok(Asked::FellOver);
             }
         }
+    }
+
+    /// The latest start of a call: one that waited for this worker's own limits must not
+    /// fail for want of time, which would count against the provider.
+    fn latest(&self, slice: Slice) -> Instant {
+        let until = slice.until();
+        until.checked_sub(self.fallback.policy.floor).unwrap_or(until)
     }
 
     /// The first request to a provider.

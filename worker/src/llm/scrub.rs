@@ -2,6 +2,7 @@
 //! their endings, tokens, organisations, credentials in URLs, long random
 //! strings, of our account and of others.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
@@ -52,12 +53,17 @@ static ADDRESS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static LONG: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"[A-Za-z0-9+/=_~.-]{16,}").ok());
 
+/// `text` with only the schemes and hosts of its URLs.
+pub fn without_paths(text: &str) -> Cow<'_, str> {
+    match ADDRESS.as_ref() {
+        Some(address) => address.replace_all(text, "$1$2"),
+        None => Cow::Borrowed(text),
+    }
+}
+
 /// `text` without everything that looks like a secret.
 pub fn scrubbed(text: &str) -> String {
-    let mut clean = text.to_owned();
-    if let Some(address) = ADDRESS.as_ref() {
-        clean = address.replace_all(&clean, "$1$2").into_owned();
-    }
+    let mut clean = without_paths(text).into_owned();
     for rule in RULES.iter() {
         let cut = |found: &Captures<'_>| {
             format!("{}{CUT}", found.get(1).map(|kept| kept.as_str()).unwrap_or_default())

@@ -68,7 +68,7 @@ impl TokenUsage {
         let prompt = (bytes / u64::try_from(BYTES_PER_TOKEN).unwrap_or(1)).max(1);
         let cap = u64::from(asked.cap);
         let (input, of_input) = believed(self.input, most_input, prompt);
-        let text = self.written.min(cap);
+        let text = self.written.saturating_add(self.reasoning).min(cap);
         let (output, of_output) = match self.output {
             0 if text == 0 => (0, None),
             output => believed(output, cap, text),
@@ -120,6 +120,15 @@ mod tests {
             assert_eq!(within(0, absurd), (3_000, 1_500, Some(Doubt::Beyond)));
         }
         assert_eq!(within(u64::MAX, 9), (3_000, 9, Some(Doubt::Beyond)));
+    }
+
+    #[test]
+    fn reasoning_is_paid_for_although_the_output_is_not_counted() {
+        let thought = TokenUsage { input: 100, reasoning: 7_000, ..TokenUsage::default() };
+        let (usage, doubt) = thought.within(ASKED);
+        assert_eq!((usage.output, usage.reasoning, doubt), (7_000, 7_000, Some(Doubt::Missing)));
+        let both = TokenUsage { written: 1_500, ..thought };
+        assert_eq!(both.within(ASKED).0.output, 8_000);
     }
 
     #[test]

@@ -190,11 +190,20 @@ impl Bench {
     }
 
     pub(super) fn with(policy: FallbackPolicy, scripts: Vec<(ProviderName, Vec<Act>)>) -> Self {
+        Self::limited(policy, 100, scripts)
+    }
+
+    /// Each provider gets so many calls at once.
+    pub(super) fn limited(
+        policy: FallbackPolicy,
+        concurrent: u32,
+        scripts: Vec<(ProviderName, Vec<Act>)>,
+    ) -> Self {
         let (calls, begun) = (Calls::default(), Instant::now());
         let slots = scripts.into_iter().map(|(name, script)| {
             let calls = Arc::clone(&calls);
             let provider = Scripted { name, script: Mutex::new(script.into()), calls, begun };
-            let limits = SlotLimits { per_second: NonZeroU32::MAX, concurrent: 100 };
+            let limits = SlotLimits { per_second: NonZeroU32::MAX, concurrent };
             ProviderSlot::new(Box::new(provider), default_model(name).to_owned(), limits, &[])
         });
         let clock =

@@ -158,6 +158,36 @@ async fn a_refusal_needs_a_second_one_to_end_the_job() {
     assert!(matches!(alone.run().await, Err(FallbackError::Refused { .. })));
 }
 
+/// A permit that comes when little time is left is not used: the call could only fail, and
+/// would count against a provider that works.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_waited_for_our_own_limit_gets_its_time_or_is_not_made() {
+    let slow = Act::SayAfter(88, "{\"ok\":1}");
+    let scripts = vec![(Openai, vec![slow]), (Anthropic, vec![GOOD])];
+    let bench = Bench::limited(FallbackPolicy::default(), 1, scripts);
+    let (first, second) = tokio::join!(bench.run(), bench.run());
+    assert_eq!((first.unwrap().provider, second.unwrap().provider), (Openai, Anthropic));
+    assert_eq!(bench.asked(), [Openai, Anthropic]);
+    assert_eq!(bench.call(1).at, 85 * SECOND, "its share of 90 s, less the time of a call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn moderation_that_declines_counts_as_a_refusal_and_costs_nothing() {
+    let declined = || Act::Fail(ProviderError::Declined(error_reply(403, None)));
+    let bench = Bench::new(vec![
+        (Openai, vec![declined()]),
+        (Anthropic, vec![Act::Refuse]),
+        (Gemini, vec![GOOD]),
+    ]);
+    assert!(matches!(bench.run().await, Err(FallbackError::Refused { .. })));
+    assert_eq!(bench.log.ends.lock().unwrap()[0].cost_micros, 0);
+    let alone = Bench::new(vec![(Openai, vec![declined()])]);
+    assert!(matches!(alone.run().await, Err(FallbackError::Refused { .. })));
+    // Its breaker stays closed.
+    alone.run().await.unwrap_err();
+    assert_eq!(alone.asked(), [Openai, Openai]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rejected_request_falls_over_once() {
     let rejected = || {

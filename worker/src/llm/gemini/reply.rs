@@ -10,10 +10,15 @@ use crate::llm::{ProviderError, ProviderName, RawReply, Reply, TokenUsage};
 fn usage(usage: &Value) -> TokenUsage {
     let thoughts = count(&usage["thoughtsTokenCount"]);
     let written = count(&usage["candidatesTokenCount"]);
-    // Without the candidates' count, the reasoning count does not give the whole.
-    let output = if written == 0 { 0 } else { written.saturating_add(thoughts) };
+    let input = count(&usage["promptTokenCount"]);
+    // Where the candidates' count is missing, the total tells whether there was a text.
+    let all_thought = count(&usage["totalTokenCount"]) == input.saturating_add(thoughts);
+    let output = match written {
+        0 if !all_thought => 0,
+        written => written.saturating_add(thoughts),
+    };
     TokenUsage {
-        input: count(&usage["promptTokenCount"]),
+        input,
         cached: count(&usage["cachedContentTokenCount"]),
         output,
         reasoning: thoughts,
@@ -90,6 +95,20 @@ mod tests {
         };
         assert_eq!(reply.usage, usage);
         assert_eq!(reply.request_id.as_deref(), Some("resp_1"));
+    }
+
+    #[test]
+    fn reasoning_that_used_up_the_cap_is_paid_for() {
+        // The count of an empty text is left out.
+        let body = json!({
+            "candidates": [{ "content": { "role": "model" }, "finishReason": "MAX_TOKENS" }],
+            "usageMetadata": {
+                "promptTokenCount": 3000, "thoughtsTokenCount": 16096, "totalTokenCount": 19096
+            }
+        });
+        let usage =
+            TokenUsage { input: 3000, output: 16096, reasoning: 16096, ..TokenUsage::default() };
+        assert_eq!(read(body).unwrap_err(), ProviderError::Truncated { usage });
     }
 
     #[test]

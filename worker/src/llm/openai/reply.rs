@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::json::only_object;
-use crate::llm::content::{is_there, reason, text_in, word};
+use crate::llm::content::{count, is_there, reason, text_in, word};
 use crate::llm::reading::{Spoken, document, first_count, verdict};
 use crate::llm::{ProviderError, ProviderName, RawReply, Reply, TokenUsage};
 
@@ -18,12 +18,18 @@ pub(super) fn usage_in(document: &Value) -> &Value {
 fn usage(usage: &Value) -> TokenUsage {
     let (prompt, completion) =
         (&usage["prompt_tokens_details"], &usage["completion_tokens_details"]);
+    let input = first_count([&usage["prompt_tokens"], &usage["input_tokens"]]);
+    let written = first_count([&usage["completion_tokens"], &usage["output_tokens"]]);
+    let reasoning = first_count([&completion["reasoning_tokens"]]);
+    // xAI counts reasoning beside the completion, which its total tells.
+    let both = written.saturating_add(reasoning);
+    let beside = count(&usage["total_tokens"]) == input.saturating_add(both);
     TokenUsage {
-        input: first_count([&usage["prompt_tokens"], &usage["input_tokens"]]),
+        input,
         cached: first_count([&prompt["cached_tokens"], &usage["prompt_cache_hit_tokens"]]),
         cache_write: first_count([&prompt["cache_write_tokens"]]),
-        output: first_count([&usage["completion_tokens"], &usage["output_tokens"]]),
-        reasoning: first_count([&completion["reasoning_tokens"]]),
+        output: if beside { both } else { written },
+        reasoning,
         ..TokenUsage::default()
     }
 }
@@ -185,6 +191,20 @@ mod tests {
             assert_eq!(reply.text, "{\"a\":1}", "{body}");
             assert_eq!((reply.usage.input, reply.usage.output), (0, 0));
         }
+    }
+
+    #[test]
+    fn reasoning_beside_the_completion_is_paid_for() {
+        let output = |total: u64| {
+            let usage = json!({
+                "prompt_tokens": 10120, "completion_tokens": 1499, "total_tokens": total,
+                "completion_tokens_details": { "reasoning_tokens": 2809 }
+            });
+            super::usage(&usage).output
+        };
+        assert_eq!(output(14_428), 4_308, "xAI");
+        assert_eq!(output(11_619), 1_499, "OpenAI: it is part of the completion");
+        assert_eq!(output(0), 1_499);
     }
 
     #[test]
