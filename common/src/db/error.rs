@@ -194,6 +194,11 @@ impl DbError {
         })
     }
 
+    /// Whether an earlier statement of the transaction has failed, whose error is the cause.
+    pub(super) fn is_a_consequence(&self) -> bool {
+        self.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+    }
+
     /// Whether the server says that it accepts no writes.
     pub(super) fn is_about_writes(&self) -> bool {
         self.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)

@@ -172,9 +172,7 @@ impl<C: Committer> GroupCommit<C> {
         let writes: Vec<&C::Write> = gathered.iter().map(|(one, _)| &one.write).collect();
         let outcomes: Vec<Option<Outcome<C>>> = match self.committer.together(&writes).await {
             Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map(Ok)).collect(),
-            Err(error) if error.blames_a_row() || error.is_conflict() || error.is_a_lock() => {
-                writes.iter().map(|_| None).collect()
-            }
+            Err(error) if concerns_one(&error) => writes.iter().map(|_| None).collect(),
             Err(error) => {
                 let error = Arc::new(error);
                 writes.iter().map(|_| Some(Err(Arc::clone(&error)))).collect()
@@ -214,6 +212,12 @@ impl<C: Committer> GroupCommit<C> {
     fn lock(&self) -> MutexGuard<'_, State<C>> {
         lock(&self.state)
     }
+}
+
+/// Whether an error may be about one of the writes only. One of a transaction that had
+/// failed before tells nothing, and nothing was written.
+fn concerns_one(error: &DbError) -> bool {
+    error.blames_a_row() || error.is_conflict() || error.is_a_lock() || error.is_a_consequence()
 }
 
 fn tell<C: Committer>(gathered: Gathered<C>, turn: Turn<C>, outcome: Outcome<C>) {

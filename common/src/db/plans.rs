@@ -204,8 +204,14 @@ pub(super) async fn save_plans(
     tx: &Transaction<'_>,
     plans: &[&NewPlan<'_>],
 ) -> Result<Vec<Uuid>, DbError> {
-    // The first error is the cause of the others.
-    join_all(plans.iter().map(|plan| save(tx, plan))).await.into_iter().collect()
+    let saved = join_all(plans.iter().map(|plan| save(tx, plan))).await;
+    // Each sends several statements, so the cause need not be the first error in the list.
+    let (saved, failed): (Vec<_>, Vec<_>) = saved.into_iter().partition(Result::is_ok);
+    let mut errors: Vec<DbError> = failed.into_iter().filter_map(Result::err).collect();
+    if let Some(cause) = errors.iter().position(|error| !error.is_a_consequence()) {
+        return Err(errors.swap_remove(cause));
+    }
+    errors.pop().map_or_else(|| saved.into_iter().collect(), Err)
 }
 
 /// Stores the plan of a user whose profile is locked.

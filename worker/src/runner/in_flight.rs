@@ -131,11 +131,14 @@ impl Drop for Write {
 }
 
 impl InFlight {
-    /// Puts a claimed job in flight.
+    /// Puts a claimed job in flight. An earlier claim of it was lost, so that its handler
+    /// works in vain.
     pub fn take(&self, held: Held) -> InFlightJob {
         let abandoned = CancellationToken::new();
         let entry = Entry { fence: held.fence, abandoned: abandoned.clone() };
-        self.table().held.insert(held.id, entry);
+        if let Some(lost) = self.table().held.insert(held.id, entry) {
+            lost.abandoned.cancel();
+        }
         InFlightJob { in_flight: self.clone(), held, abandoned, concluded: AtomicBool::new(false) }
     }
 
@@ -263,5 +266,21 @@ impl InFlight {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first claim was lost to another worker, and the job came back.
+    #[test]
+    fn a_job_that_is_claimed_again_stops_its_first_handler() {
+        let (in_flight, id) = (InFlight::default(), Uuid::now_v7());
+        let first = in_flight.take(Held { id, fence: 1 });
+        let second = in_flight.take(Held { id, fence: 3 });
+        assert!(first.abandoned.is_cancelled() && !second.abandoned.is_cancelled());
+        drop(first);
+        assert_eq!(in_flight.len(), 1);
     }
 }

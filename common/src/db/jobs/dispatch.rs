@@ -97,8 +97,10 @@ pub(super) async fn dispatch_next_or_later(
             Ok(Vec::new())
         }
         next => {
+            // Its error is the cause of the one of the release.
+            let next = next?;
             released?;
-            next
+            Ok(next)
         }
     }
 }

@@ -1,16 +1,17 @@
 //! Requests of many users accepted, and jobs of many users ended, in one transaction: each
 //! has its own outcome.
 
-use regimen_common::db::Client;
 use regimen_common::db::jobs::{
     self, Acceptance, AttemptUsage, EndOutcome, Ended, GoodReply, Held, Idempotency, NewAttempt,
     NewJobs, PaidReply, Success, SuccessfulEnd,
 };
 use regimen_common::db::plans::{NewPlan, PlanColumns};
+use regimen_common::db::{Client, DbError};
 use regimen_common::job::JobClass;
 use regimen_common::test_support::TestDatabase;
 use serde_json::json;
 use serde_json::value::to_raw_value;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::shared::{PER_USER, accept, hold, release, request, user_of};
@@ -209,6 +210,13 @@ async fn paid(client: &mut Client, n: usize) -> Vec<Paid> {
 }
 
 async fn end_together(client: &mut Client, paid: &[Paid]) -> Vec<Option<EndOutcome>> {
+    try_to_end_together(client, paid).await.unwrap()
+}
+
+async fn try_to_end_together(
+    client: &mut Client,
+    paid: &[Paid],
+) -> Result<Vec<Option<EndOutcome>>, DbError> {
     let data = to_raw_value(&json!({})).unwrap();
     let columns =
         PlanColumns::Meal { daily_calories: 2_000, preferences: "[]", restrictions: "none" };
@@ -223,7 +231,29 @@ async fn end_together(client: &mut Client, paid: &[Paid]) -> Vec<Option<EndOutco
             SuccessfulEnd { held: *held, success, plan }
         })
         .collect();
-    jobs::succeed_together(client, &ends, PER_USER).await.unwrap()
+    jobs::succeed_together(client, &ends, PER_USER).await
+}
+
+/// The statements of the others fail too, because the transaction has failed; that says
+/// nothing of why.
+#[tokio::test]
+async fn the_cause_is_told_when_a_plans_row_is_locked() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let paid = paid(&mut client, 3).await;
+    let active = "insert into public.ai_meal_plans (id, user_id, is_active)
+                  values (gen_random_uuid(), $1, true)";
+    client.execute(active, &[&paid[1].user]).await.unwrap();
+    let mut app = database.client().await;
+    let lock = app.transaction().await.unwrap();
+    lock.query("select from public.ai_meal_plans for update", &[]).await.unwrap();
+    client.batch_execute("set lock_timeout = '100ms'").await.unwrap();
+    let error = try_to_end_together(&mut client, &paid).await.unwrap_err();
+    assert_eq!(error.code(), Some(&SqlState::LOCK_NOT_AVAILABLE), "{error}");
+    lock.rollback().await.unwrap();
+    let outcomes = end_together(&mut client, &paid).await;
+    let ended = |outcome: &Option<EndOutcome>| matches!(outcome, Some(EndOutcome::Ended(_)));
+    assert!(outcomes.iter().all(ended), "{outcomes:?}");
 }
 
 /// One of them was taken over meanwhile.

@@ -58,8 +58,11 @@ impl Plans {
     /// Puts claimed jobs in flight, and announces them. The lease counts from before the
     /// claim was sent.
     fn held(&self, claimed: Vec<ClaimedJob>, asked_at: Instant) -> Vec<PlanJob> {
-        let lease = self.deps.config.claim.lease.mul_f64(jobs::LEAST_LEASE);
-        self.deps.in_flight.lease_extended(asked_at + lease);
+        // Without a row, the claim may not have been made, which is what extends the lease.
+        if !claimed.is_empty() {
+            let lease = self.deps.config.claim.lease.mul_f64(jobs::LEAST_LEASE);
+            self.deps.in_flight.lease_extended(asked_at + lease);
+        }
         let hold = |claimed: ClaimedJob| {
             let held = Held { id: claimed.id, fence: claimed.fence };
             PlanJob::new(claimed, self.deps.in_flight.take(held))
