@@ -16,6 +16,7 @@
 //! - [`metrics`]: revenue numbers over all subscriptions.
 
 pub mod apply;
+pub mod currency;
 pub mod entitlement;
 pub mod event;
 pub mod metrics;

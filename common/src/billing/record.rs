@@ -256,8 +256,11 @@ impl Record {
 
     /// Merges `newer`.
     pub fn absorb(&mut self, newer: Self) {
+        // A failure from before a state that was paid for is over, however late it was told.
+        let under_way =
+            |since: &i64| self.status == Status::PastDue || Some(*since) >= self.basis.at();
         let mut next = Self {
-            fell_due_at: self.fell_due_at,
+            fell_due_at: self.fell_due_at.filter(under_way),
             seen_due_at: self.seen_due_at.or(newer.seen_due_at),
             customer_deleted: self.customer_deleted,
             checkout_user: self.checkout_user,
@@ -359,6 +362,12 @@ mod tests {
         assert_eq!(known.access(&policy, 0), Access::Grace { until: 50 });
         known.absorb(record(Status::Active, Basis::Event(70)));
         assert_eq!((known.fell_due_at, known.seen_due_at), (None, None));
+        // The old failure is told once more, late; the next one has its own time.
+        known.note_fell_due(50);
+        let mut again = record(Status::PastDue, Basis::Fetch(900));
+        again.seen_due_at = Some(900);
+        known.absorb(again);
+        assert_eq!(known.access(&policy, 0), Access::Grace { until: 910 });
     }
 
     #[test]

@@ -239,6 +239,9 @@ const OUR_ROWS: &[Part] = &[
                     where customer_id = c.id and state <> 'received' limit $3) e
                 where c.user_id = $1 and $2::timestamptz is not null
                     and not exists (select from public.profiles p where p.id = $1 offset 0)
+                    and not exists (
+                        select from regimen.subscriptions s
+                        where s.customer_id = c.id and s.user_id <> $1 offset 0)
                 limit $3))",
     },
 ];
@@ -355,9 +358,12 @@ async fn unlink(
     let statement = client
         .prepare_cached(
             "-- customers of a deleted account
-             select id from regimen.customers
-             where user_id = $1
-                 and not exists (select from public.profiles p where p.id = $1 offset 0)
+             select id from (
+                 select id from regimen.customers where user_id = $1
+                 union
+                 select customer_id from regimen.subscriptions where user_id = $1
+             ) theirs
+             where not exists (select from public.profiles p where p.id = $1 offset 0)
              order by id limit $2",
         )
         .await?;
@@ -368,17 +374,23 @@ async fn unlink(
         customers::lock(&tx, customer).await?;
         let statement = tx
             .prepare_cached(
+                // What another user of the customer has stays theirs.
                 "-- unlink customer
                  with customer as (
                      update regimen.customers
-                     set linked_user = null, link_source = null, linked_at = null, user_id = null,
+                     set linked_user = case when linked_user is distinct from $2 then linked_user end,
+                         link_source = case when linked_user is distinct from $2 then link_source end,
+                         linked_at = case when linked_user is distinct from $2 then linked_at end,
+                         user_id = nullif(user_id, $2),
                          revision = revision + 1, updated_at = now()
-                     where id = $1 and user_id = $2
+                     where id = $1
                      returning id
                  )
                  update regimen.subscriptions s
-                 set user_id = null, metadata_user = null, checkout_user = null
-                 from customer where s.customer_id = customer.id",
+                 set user_id = nullif(s.user_id, $2), metadata_user = nullif(metadata_user, $2),
+                     checkout_user = nullif(checkout_user, $2)
+                 from customer
+                 where s.customer_id = customer.id and $2 in (s.user_id, metadata_user, checkout_user)",
             )
             .await?;
         tx.execute(&statement, &[&customer, &user]).await?;

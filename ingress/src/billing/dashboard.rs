@@ -8,17 +8,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, TimeDelta, Utc};
+use regimen_common::billing::currency::units;
 use regimen_common::billing::metrics::{Period, Price};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::stripe_api::account::{Account, Sold, Subscribed};
 
-/// Stripe's zero-decimal currencies.
-const WITHOUT_CENTS: [&str; 16] = [
-    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv",
-    "xaf", "xof", "xpf",
-];
 /// The highest number of recent cancellations to show.
 const RECENT: usize = 10;
 
@@ -243,11 +239,6 @@ fn recent_canceled(account: &Account) -> Vec<Canceled> {
             plan: plan(subscription),
         })
         .collect()
-}
-
-/// Units of the currency: dollars from cents.
-fn units(smallest: f64, currency: &str) -> f64 {
-    if WITHOUT_CENTS.contains(&currency) { smallest } else { smallest / 100.0 }
 }
 
 fn ratio(part: f64, whole: usize) -> f64 {

@@ -9,6 +9,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
+use regimen_common::billing::currency;
 use regimen_common::billing::metrics::Metrics;
 use regimen_common::db::billing::events::{
     self, EventFilter, EventState, FoundEvents, Summary, UnresolvedCustomer,
@@ -240,9 +241,10 @@ fn facts(
         ("Conversion", share(metrics.conversion_rate)),
     ];
     for one in &metrics.currencies {
+        let digits = currency::decimals(&one.currency) as usize;
         let mrr = format!(
-            "{:.2} {} of {} subscriptions",
-            one.mrr as f64 / 100.0,
+            "{:.digits$} {} of {} subscriptions",
+            currency::units(one.mrr as f64, &one.currency),
             one.currency,
             one.subscriptions
         );
@@ -293,10 +295,10 @@ fn revenue_charts(days: &[RevenueDay], today: NaiveDate) -> [Chart; 2] {
     }
     let mut currencies: Vec<_> = currencies.into_iter().collect();
     currencies.sort_by_key(|(_, most)| std::cmp::Reverse(*most));
-    let mrr = currencies.into_iter().zip(["a", "b", "c"]).map(|((currency, _), class)| Series {
-        name: currency.to_owned(),
+    let mrr = currencies.into_iter().zip(["a", "b", "c"]).map(|((code, _), class)| Series {
+        name: code.to_owned(),
         class,
-        values: values(&|one| one.mrr.get(currency).map(|mrr| *mrr as f64 / 100.0)),
+        values: values(&|one| one.mrr.get(code).map(|mrr| currency::units(*mrr as f64, code))),
     });
     let shares = vec![
         Series {

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use chrono::DateTime;
+use regimen_common::billing::currency;
 use regimen_common::billing::verdict::{BillingNotice, NoticeKind};
 use regimen_common::db::billing::notices::ClaimedMail;
 use url::Url;
@@ -118,25 +119,14 @@ fn one_line(name: &str) -> String {
 /// The amount in the currency's usual unit.
 fn amount(notice: &BillingNotice) -> Option<String> {
     let (amount, currency) = (notice.amount?, notice.currency.as_deref()?);
+    let digits = currency::decimals(currency);
     let currency = currency.to_ascii_uppercase();
-    let digits = decimals(&currency);
     let unit = 10_i64.pow(digits);
     let (whole, part) = (amount / unit, (amount % unit).abs());
     Some(match usize::try_from(digits).unwrap_or_default() {
         0 => format!("{whole} {currency}"),
         width => format!("{whole}.{part:0width$} {currency}"),
     })
-}
-
-/// Digits after the point, for the currencies Stripe charges in (its page
-/// "Supported currencies", zero-decimal and three-decimal currencies).
-fn decimals(currency: &str) -> u32 {
-    match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "JPY" | "KMF" | "KRW" | "MGA" | "PYG" | "RWF" | "VND"
-        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
-        "BHD" | "JOD" | "KWD" | "OMR" | "TND" => 3,
-        _ => 2,
-    }
 }
 
 fn date(notice: &BillingNotice) -> Option<String> {

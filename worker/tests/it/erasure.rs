@@ -288,6 +288,38 @@ async fn who_comes_back_before_the_erasure_keeps_the_new_life() {
     assert_eq!(fleet.count(linked).await, 1, "their customer is theirs again");
 }
 
+/// Two users share a customer of Stripe's: each leaves with their own only.
+#[tokio::test]
+async fn what_another_user_of_the_customer_has_stays_theirs() {
+    for leaves_first in [true, false] {
+        let fleet = Fleet::new(&[("ERASURE_GRACE_SECONDS", "0")]).await;
+        let (ingress, _worker) = tokio::join!(fleet.ingress(), fleet.worker());
+        let (owner, other) = (fleet.profile().await, fleet.profile().await);
+        let sql = format!(
+            "insert into regimen.customers (id, linked_user, link_source, linked_at, user_id)
+                 values ('cus_1', '{owner}', 'checkout', now(), '{owner}');
+             insert into regimen.subscriptions
+                     (id, customer_id, user_id, metadata_user, status, basis)
+                 values ('sub_1', 'cus_1', '{owner}', '{owner}', 'canceled', 'checkout'),
+                        ('sub_2', 'cus_1', '{other}', '{other}', 'canceled', 'checkout')"
+        );
+        fleet.db().await.batch_execute(&sql).await.unwrap();
+        let (gone, left) = if leaves_first { (owner, other) } else { (other, owner) };
+        assert_eq!(delete_account(&ingress, gone).await.0, StatusCode::ACCEPTED);
+        until_erased(&fleet, gone).await;
+        let of = |user| {
+            format!(
+                "select (select count(*) from regimen.customers
+                         where '{user}' in (linked_user, user_id))
+                     + (select count(*) from regimen.subscriptions
+                        where '{user}' in (user_id, metadata_user, checkout_user))"
+            )
+        };
+        assert_eq!(fleet.count(&of(gone)).await, 0);
+        assert_eq!(fleet.count(&of(left)).await, if leaves_first { 1 } else { 2 });
+    }
+}
+
 #[tokio::test]
 async fn nobody_who_pays_on_is_deleted_by_mistake() {
     let fleet = Fleet::new(&[]).await;

@@ -44,7 +44,8 @@ pub async fn replace(
     Ok(client.execute(&statement, &[&user, &before, &after]).await? == 1)
 }
 
-/// Whether the subscription of a checkout is known here.
+/// Whether the subscription of a checkout is known here, and its first payment is no longer
+/// pending: some methods take days.
 ///
 /// # Errors
 /// Postgres failed.
@@ -52,7 +53,8 @@ pub async fn arrived(client: &impl GenericClient, subscription: &str) -> Result<
     let statement = client
         .prepare_cached(
             "-- checkout arrived
-             select exists (select from regimen.subscriptions where id = $1)",
+             select exists (
+                 select from regimen.subscriptions where id = $1 and status <> 'incomplete')",
         )
         .await?;
     Ok(client.query_one(&statement, &[&subscription]).await?.get(0))

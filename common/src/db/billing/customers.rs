@@ -1,7 +1,7 @@
 //! SQL of customers and their subscriptions: read and written as a whole,
 //! under one lock per customer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::db::{GenericClient, Transaction};
 use chrono::{DateTime, Utc};
@@ -26,6 +26,21 @@ pub struct Stored {
     pub revision: i64,
     /// The users of its subscriptions when it was read.
     pub users: BTreeSet<Uuid>,
+    /// The user that it was stored with.
+    owner: Option<Uuid>,
+    /// The user that each subscription was stored with.
+    owners: BTreeMap<String, Option<Uuid>>,
+}
+
+impl Stored {
+    /// Whether `after` differs, be it only by whose it is: the profile that names the
+    /// customer is not part of what is stored.
+    fn differs(&self, after: &CustomerState) -> bool {
+        let owner_of = |record: &Record| self.owners.get(&record.id).copied().flatten();
+        self.state != *after
+            || self.owner != after.user()
+            || after.records.iter().any(|record| owner_of(record) != after.user_of(record))
+    }
 }
 
 /// Locks the customer until the transaction ends.
@@ -51,7 +66,7 @@ pub async fn load(tx: &impl GenericClient, customer: &str) -> Result<Stored, DbE
     let statement = tx
         .prepare_cached(
             "-- load customer
-             select c.linked_user, c.link_source, c.linked_at, c.deleted, c.revision,
+             select c.linked_user, c.link_source, c.linked_at, c.deleted, c.revision, c.user_id,
                  p.id as profile_user
              from (select $1::text as id) asked
              left join regimen.customers c on c.id = asked.id
@@ -84,6 +99,8 @@ pub async fn load(tx: &impl GenericClient, customer: &str) -> Result<Stored, DbE
         },
         revision: row.get::<_, Option<i64>>("revision").unwrap_or(0),
         users: rows.iter().filter_map(|row| row.get("user_id")).collect(),
+        owner: row.get("user_id"),
+        owners: rows.iter().map(|row| (row.get("id"), row.get("user_id"))).collect(),
     })
 }
 
@@ -119,7 +136,7 @@ pub async fn save(
     before: &Stored,
     after: &CustomerState,
 ) -> Result<BTreeSet<Uuid>, DbError> {
-    let changed = before.state != *after;
+    let changed = before.differs(after);
     if changed {
         save_customer(tx, customer, after).await?;
     }

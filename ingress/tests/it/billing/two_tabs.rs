@@ -94,11 +94,19 @@ async fn who_has_just_paid_in_one_tab_is_not_sold_a_second_one() {
         "POST /v1/checkout/sessions/cs_2/expire",
     ];
     assert_eq!(whats(&shop.stripe.calls()), expected);
-    // It has arrived, and was ended again: then a new one may be bought.
+    // It has arrived, and its payment takes some days.
     shop.link("cus_Own", user).await;
     let sql =
         "insert into regimen.subscriptions (id, customer_id, user_id, status, basis, basis_at)
-               values ('sub_1', 'cus_Own', $1, 'canceled', 'event', now())";
+               values ('sub_1', 'cus_Own', $1, 'incomplete', 'event', now())";
+    shop.sql(sql, user).await;
+    let made = json!({"id": "cs_2", "url": "https://checkout.stripe.test/cs_2"});
+    shop.stripe.next(Instead::Answer(StatusCode::OK, made, None));
+    shop.stripe.next(Instead::Answer(StatusCode::BAD_REQUEST, over.clone(), None));
+    let third = shop.ingress.post(CHECKOUT, user, &json!({})).await;
+    assert_eq!((third.status.as_u16(), third.problem()), (409, "conflict"));
+    // It was ended: then a new one may be bought.
+    let sql = "update regimen.subscriptions set status = 'canceled' where user_id = $1";
     shop.sql(sql, user).await;
     let made = json!({"id": "cs_3", "url": "https://checkout.stripe.test/cs_3"});
     shop.stripe.next(Instead::Answer(StatusCode::OK, made, None));

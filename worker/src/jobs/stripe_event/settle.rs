@@ -4,7 +4,7 @@
 //! if the customer's revision has not changed meanwhile; otherwise everything
 //! is read again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regimen_common::billing::apply::apply;
 use regimen_common::billing::entitlement::Entitlement;
@@ -169,15 +169,17 @@ async fn write(
     }
     let mut users = match customer {
         Some(customer) => customers::save(tx, customer, stored, &settlement.state).await?,
-        None => std::collections::BTreeSet::new(),
+        None => BTreeSet::new(),
     };
     users.extend(settlement.notice.as_ref().map(|notice| notice.user));
+    // Of this event: another user of the customer's may be gone for long.
+    let concerned = concerned(event, stored, &settlement);
     let mut homeless = false;
     let mut paid_twice = Vec::new();
     for user in users {
         let had = stored.users.contains(&user);
         let refreshed = profiles::refresh(tx, user, had, policy, now).await?;
-        if refreshed == Refreshed::Missing {
+        if refreshed == Refreshed::Missing && concerned.contains(&user) {
             homeless = true;
             erasure::look_again(tx, user).await?;
         }
@@ -213,6 +215,21 @@ async fn write(
         alerts.push(Alert::UnknownUser);
     }
     Ok(Settled { state: Some(state), alerts, paid_twice, mail })
+}
+
+/// The users whose notice, subscription or link this event is about.
+fn concerned(event: &Event, stored: &Stored, settlement: &Settlement) -> BTreeSet<Uuid> {
+    let (before, after) = (&stored.state, &settlement.state);
+    let mut users: BTreeSet<Uuid> = settlement.notice.iter().map(|notice| notice.user).collect();
+    if before.link != after.link {
+        users.extend(after.user());
+    }
+    let own = event.object_id();
+    let changed = after.records.iter().filter(|record| {
+        Some(&record.id) == own.as_ref() || before.record(&record.id) != Some(*record)
+    });
+    users.extend(changed.filter_map(|record| after.user_of(record)));
+    users
 }
 
 async fn tell(

@@ -84,6 +84,43 @@ async fn the_user_is_known_by_the_customer_of_the_profile() {
 }
 
 #[tokio::test]
+async fn a_profile_that_names_the_customer_later_gets_what_was_bought() {
+    let worker = Worker::new().await;
+    let user = worker.profile().await;
+    let made = subscription("active", None);
+    worker.take(&event("evt_1", "customer.subscription.created", NOW, &made)).await;
+    assert_eq!(worker.state("evt_1").await.0, "unresolved");
+    let client = worker.database.client().await;
+    let sql = "update public.profiles set stripe_customer_id = 'cus_1' where id = $1";
+    client.execute(sql, &[&user]).await.unwrap();
+    events::replay(&client, "evt_1", Mode::Test).await.unwrap();
+    assert_eq!(worker.drain().await, 1);
+    assert_eq!(worker.plan(user).await, plan("pro", Some("2027-01-21"), Some("cus_1")));
+    assert_eq!(worker.state("evt_1").await, ("applied", None));
+}
+
+/// Of two users of one customer one has left.
+#[tokio::test]
+async fn who_has_no_profile_keeps_no_news_from_another_user_of_the_customer() {
+    let worker = Worker::new().await;
+    let (user, gone) = (worker.profile().await, Uuid::now_v7());
+    let mut gift = subscription("active", Some(gone));
+    gift["id"] = json!("sub_2");
+    worker.take(&event("evt_1", "customer.subscription.created", NOW, &gift)).await;
+    assert_eq!(worker.state("evt_1").await.0, "unresolved");
+    let own = subscription("active", Some(user));
+    worker.take(&event("evt_2", "customer.subscription.created", NOW, &own)).await;
+    assert_eq!(worker.state("evt_2").await, ("applied", None));
+    worker.stripe.set("subscriptions/sub_1", subscription("past_due", Some(user)));
+    let invoice = json!({"id": "in_1", "object": "invoice", "customer": "cus_1", "amount_due": 999,
+        "currency": "eur", "parent": {"type": "subscription_details",
+            "subscription_details": {"subscription": "sub_1", "metadata": {"user_id": user}}}});
+    worker.take(&event("evt_3", "invoice.payment_failed", NOW + 9, &invoice)).await;
+    assert_eq!(worker.state("evt_3").await, ("applied", None));
+    assert_eq!(worker.notifications(user).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_checkout_without_a_user_is_kept_and_comes_home_later() {
     let worker = Worker::with(&[("STRIPE_SECRET_KEY", "")]).await;
     let user = worker.profile().await;
