@@ -88,7 +88,7 @@ impl RetentionConfig {
         match kept {
             Kept::Replies => self.replies,
             Kept::Events => self.events,
-            Kept::Jobs => self.jobs,
+            Kept::Jobs | Kept::Generations => self.jobs,
             Kept::StripeEvents => self.stripe_events,
             Kept::Notices => self.notices,
             Kept::Audit => self.audit,
@@ -110,7 +110,7 @@ mod tests {
     fn each_is_kept_for_its_time_and_for_ever_with_0() {
         let usual = read([]).unwrap();
         let all = |config: RetentionConfig| Kept::ALL.iter().map(move |kept| config.of(*kept));
-        let days = [7, 30, 90, 90, 90, 400].map(|days| Some(DAY * days));
+        let days = [7, 30, 90, 90, 90, 90, 400].map(|days| Some(DAY * days));
         assert!(all(usual).eq(days) && usual.answers == Some(DAY));
         let never = read([
             ("KEEP_RAW_REPLIES_DAYS", "0"),

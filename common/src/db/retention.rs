@@ -24,6 +24,8 @@ pub enum Kept {
     Events,
     /// Ended jobs.
     Jobs,
+    /// The counts of generations of earlier months, as long as ended jobs.
+    Generations,
     /// Processed Stripe events.
     StripeEvents,
     /// Notices to users about payments.
@@ -36,6 +38,7 @@ named!(Kept, "thing that is kept", {
     Replies => "replies",
     Events => "events",
     Jobs => "jobs",
+    Generations => "generations",
     StripeEvents => "stripe_events",
     Notices => "notices",
     Audit => "audit",
@@ -58,6 +61,19 @@ const PAGE_OF_JOBS: &str = "-- page of ended jobs
     select id::text as key, finished_at as at from regimen.jobs
     where finished_at > $1 and finished_at <= now() - make_interval(secs => $2)
     order by finished_at limit $3";
+
+/// Their ids begin with the time of their making (UUID version 7, RFC 9562), in
+/// milliseconds: no other index has that order.
+const PAGE_OF_GENERATIONS: &str = "-- page of generations
+    select id::text as key, to_timestamp(
+        ('x' || substr(replace(id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0) as at
+    from regimen.generations
+    where id >= (rpad(lpad(to_hex((extract(epoch from $1::timestamptz) * 1000)::bigint + 1),
+            12, '0'), 32, '0'))::uuid
+      and id < (rpad(lpad(to_hex((extract(epoch from now() - make_interval(secs => $2))
+            * 1000)::bigint), 12, '0'), 32, '0'))::uuid
+      and at <= now() - make_interval(secs => $2)
+    order by id limit $3";
 
 const PAGE_OF_STRIPE_EVENTS: &str = "-- page of stripe events
     select id as key, received_at as at from regimen.stripe_events
@@ -102,23 +118,30 @@ const FORGET_EVENTS: &str = "-- forget events and attempts
     update regimen.jobs set kept = 0 where id = any(array(select id from over))
     returning id::text as key";
 
-/// Their events, attempts and callbacks are deleted with them, and so is the count of
-/// their generation, unless this month's limit still needs it.
+/// Their events, attempts and callbacks are deleted with them.
 const FORGET_JOBS: &str = "-- forget jobs
     with named as materialized (
-        select id, generation_id, finished_at from regimen.jobs
+        select id, finished_at from regimen.jobs
         where id = any((select $1::text[])::uuid[]) for update skip locked
     ), over as materialized (
-        select id, generation_id from named
+        select id from named
         where finished_at <= now() - make_interval(secs => $2) and not exists (
             select from regimen.callbacks c
             where c.job_id = named.id and c.state = 'waiting' offset 0)
-    ), generations as (
-        delete from regimen.generations
-        where id = any(array(select generation_id from over))
-            and at < date_trunc('month', now() at time zone 'utc') at time zone 'utc'
     )
     delete from regimen.jobs where id = any(array(select id from over))
+    returning id::text as key";
+
+/// Those of this month count for its limit.
+const FORGET_GENERATIONS: &str = "-- forget generations
+    with named as materialized (
+        select id, at from regimen.generations
+        where id = any((select $1::text[])::uuid[]) for update skip locked
+    )
+    delete from regimen.generations where id = any(array(
+        select id from named
+        where at <= now() - make_interval(secs => $2)
+            and at < date_trunc('month', now() at time zone 'utc') at time zone 'utc'))
     returning id::text as key";
 
 const FORGET_STRIPE_EVENTS: &str = "-- forget stripe events
@@ -169,6 +192,7 @@ impl Kept {
                 }
             }
             Self::Jobs => const { &[walk(PAGE_OF_JOBS, None)] },
+            Self::Generations => const { &[walk(PAGE_OF_GENERATIONS, None)] },
             Self::StripeEvents => const { &[walk(PAGE_OF_STRIPE_EVENTS, None)] },
             Self::Notices => const { &[walk(PAGE_OF_NOTICES, None)] },
             Self::Audit => const { &[walk(PAGE_OF_AUDIT, None)] },
@@ -180,6 +204,7 @@ impl Kept {
             Self::Replies => FORGET_REPLIES,
             Self::Events => FORGET_EVENTS,
             Self::Jobs => FORGET_JOBS,
+            Self::Generations => FORGET_GENERATIONS,
             Self::StripeEvents => FORGET_STRIPE_EVENTS,
             Self::Notices => FORGET_NOTICES,
             Self::Audit => FORGET_AUDIT,
