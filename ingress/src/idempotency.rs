@@ -12,6 +12,11 @@ const REPLAYED: &str = "idempotency-replayed";
 #[derive(Debug, Clone, Copy)]
 pub struct Repeated;
 
+/// Marks the response to a request that was accepted: the limits count it, also if its plan
+/// failed.
+#[derive(Debug, Clone, Copy)]
+pub struct NewlyAccepted;
+
 /// An idempotency key that is not text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Idempotency-Key must be printable ASCII")]

@@ -59,23 +59,33 @@ pub enum Waited {
     Ended(Vec<JobView>),
     /// The time was up first.
     TimeUp,
-    /// The user has too many open requests, so this one did not wait.
+    /// It did not wait: the user has too many open requests, or the jobs could not be read.
     NotHeld,
 }
 
-/// Waits until all of `ids` have ended, at most for `wait`.
-///
-/// # Errors
-/// A job is not the user's, or Postgres failed.
+/// Waits until all of these accepted jobs have ended, at most for `wait`. They are accepted
+/// whether they can be read or not, so that a failure is not the request's.
 pub async fn wait_until_ended(
     state: &AppState,
     user_id: Uuid,
     ids: &[Uuid],
     wait: Duration,
-) -> Result<Waited, ApiError> {
+) -> Waited {
     let Some(_slot) = state.watching.slots.take(user_id, Waiter::Request) else {
-        return Ok(Waited::NotHeld);
+        return Waited::NotHeld;
     };
+    ended_within(state, user_id, ids, wait).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the end of accepted jobs could not be waited for");
+        Waited::NotHeld
+    })
+}
+
+async fn ended_within(
+    state: &AppState,
+    user_id: Uuid,
+    ids: &[Uuid],
+    wait: Duration,
+) -> Result<Waited, ApiError> {
     let deadline = Instant::now() + wait;
     for &id in ids {
         let mut watcher = state.watching.changes.job(id);

@@ -20,7 +20,7 @@ use super::RateLimits;
 use crate::auth::{Authenticator, Caller};
 use crate::error::{ApiError, QuotaExceeded};
 use crate::extract::{read_body, without_mark};
-use crate::idempotency::{IDEMPOTENCY_KEY, Repeated};
+use crate::idempotency::{IDEMPOTENCY_KEY, NewlyAccepted, Repeated};
 
 const POLICY_HEADER: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT_HEADER: HeaderName = HeaderName::from_static("ratelimit");
@@ -166,7 +166,8 @@ async fn limited_user(caller: &Caller, body: Body) -> Result<(Option<Uuid>, Body
 
 /// Only newly accepted requests count: no refusals, no repeated responses.
 fn is_counted(response: &Response) -> bool {
-    response.status().is_success() && !is_repeated(response)
+    let accepted = response.extensions().get::<NewlyAccepted>().is_some();
+    (accepted || response.status().is_success()) && !is_repeated(response)
 }
 
 fn is_repeated(response: &Response) -> bool {

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::auth::Caller;
 use crate::error::{ApiError, Problem};
 use crate::extract::{Id, JsonAndBytes};
-use crate::idempotency::{idempotency_key, mark_replayed};
+use crate::idempotency::{NewlyAccepted, idempotency_key, mark_replayed};
 use crate::limits::{Action, OverLimit, StoresTargets, limited};
 use crate::openapi::{QuizAnswers, SubmissionRefusals};
 use crate::state::AppState;
@@ -183,6 +183,8 @@ async fn generate_both(
 fn answer(mut response: Response, replayed: bool) -> Response {
     if replayed {
         mark_replayed(&mut response);
+    } else {
+        response.extensions_mut().insert(NewlyAccepted);
     }
     response
 }
@@ -244,14 +246,14 @@ async fn generate_one(
     let user_id = submission.user_id;
     let submitted = submit(&state, submission, render).await?;
     let Submitted { jobs, body: started, replayed } = submitted;
-    let ended = match wait_until_ended(&state, user_id, &jobs, PLAN_WAIT).await? {
+    let ended = match wait_until_ended(&state, user_id, &jobs, PLAN_WAIT).await {
         Waited::Ended(jobs) => jobs.into_iter().next(),
         Waited::TimeUp | Waited::NotHeld => None,
     };
-    match ended {
-        None => Ok(answer((StatusCode::ACCEPTED, Json(started)).into_response(), replayed)),
-        Some(job) => Ok(answer(one_plan(kind, job, &started).into_response(), replayed)),
-    }
+    Ok(match ended {
+        None => answer((StatusCode::ACCEPTED, Json(started)).into_response(), replayed),
+        Some(job) => answer(one_plan(kind, job, &started).into_response(), replayed),
+    })
 }
 
 fn one_plan(kind: PlanKind, job: JobView, started: &Value) -> Result<Json<Value>, ApiError> {

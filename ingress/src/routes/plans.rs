@@ -143,7 +143,7 @@ async fn answer(
     wait: Option<Duration>,
 ) -> Result<Response, ApiError> {
     let waited = match wait {
-        Some(wait) if !ids.is_empty() => wait_until_ended(state, user_id, &ids, wait).await?,
+        Some(wait) if !ids.is_empty() => wait_until_ended(state, user_id, &ids, wait).await,
         Some(_) | None => Waited::NotHeld,
     };
     let mut response = match &waited {

@@ -231,6 +231,42 @@ async fn usage_tells_the_truth() {
     assert_eq!(remaining(&usage().await), [10, 30, 56, 0, 9, 10], "and it cost no rate");
 }
 
+/// What was accepted costs money, whatever becomes of it.
+#[tokio::test]
+async fn a_plan_that_fails_while_its_request_waits_counts() {
+    let ingress = Ingress::start(&[("RATE_MEAL_PLAN", "9/h")]).await;
+    let (user, client) = (Uuid::new_v4(), ingress.database.client().await);
+    let meal = json!({"answers": quiz()});
+    let ends = async {
+        let open = "select id from regimen.jobs where user_id = $1 and state = 'queued'";
+        let job: Uuid = loop {
+            if let Some(row) = client.query_opt(open, &[&user]).await.unwrap() {
+                break row.get(0);
+            }
+            tokio::task::yield_now().await;
+        };
+        let path = format!("/v1/jobs/{job}");
+        let cancelled = ingress.request(Method::DELETE, &path, user).answer().await;
+        assert_eq!(cancelled.status, 202, "{cancelled:?}");
+    };
+    let (failed, ()) = tokio::join!(ingress.post("/generate-meal-plan", user, &meal), ends);
+    assert_eq!((failed.status.as_u16(), failed.problem()), (502, "plan-failed"));
+    let usage = ingress.get("/v1/usage", user).await.body;
+    assert_eq!(remaining(&usage), [10, 30, 59, 5, 8, 10]);
+}
+
+/// The jobs are accepted, so that the failure to look at them is not the request's.
+#[tokio::test]
+async fn an_accepted_request_is_answered_with_202_although_its_jobs_cannot_be_read() {
+    let ingress = Ingress::start(&[]).await;
+    let client = ingress.database.client().await;
+    client.batch_execute("alter table regimen.callbacks rename to away").await.unwrap();
+    let request = ingress.request(Method::POST, "/v1/plans", Uuid::new_v4()).json(&plans());
+    let answer = request.header("prefer", "wait=30").answer().await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(answer.body["jobs"].as_array().unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn the_month_is_counted_once_a_generation_and_given_back_for_our_failures() {
     let ingress = Ingress::start(&[]).await;

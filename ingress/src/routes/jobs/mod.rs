@@ -24,7 +24,7 @@ use crate::error::{ApiError, FieldError, Problem};
 use crate::extract::{Id, Query};
 use crate::state::AppState;
 use crate::views::JobView;
-use crate::waiting::{not_found, own_details};
+use crate::waiting::not_found;
 
 const DEFAULT_PAGE: i64 = 20;
 const MAX_PAGE: i64 = 100;
@@ -142,6 +142,11 @@ async fn cancel(
     let tx = client.transaction().await?;
     let outcome =
         jobs::cancel(&tx, id, Canceller::Owner(user_id), state.config.jobs.per_user).await?;
+    // Read before the commit: after it, a failure would deny what has happened.
+    let details = match &outcome {
+        CancelOutcome::Cancelled { .. } => jobs::details(&tx, &[id]).await?.remove(&id),
+        CancelOutcome::Missing | CancelOutcome::Ended(_) => None,
+    };
     tx.commit().await?;
     drop(client);
     match outcome {
@@ -152,7 +157,7 @@ async fn cancel(
         CancelOutcome::Cancelled { seq, next } => {
             let notice = JobNotice { job: id, seq, kind: JobEventKind::Cancelled };
             tokio::spawn(announce(state.clone(), notice, next));
-            let details = own_details(&state, id, user_id).await?;
+            let details = details.ok_or_else(|| not_found(id))?;
             let view = JobView::of(&details, None, state.clock.now());
             Ok((StatusCode::ACCEPTED, Json(view)).into_response())
         }
