@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 use regimen_common::config::Env;
 
@@ -129,13 +129,15 @@ impl TrustedProxies {
     }
 
     fn hops_from_the_right(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-        let (name, read): (HeaderName, fn(&str) -> Option<IpAddr>) = match self.header {
+        let (name, address): (HeaderName, fn(&str) -> Option<IpAddr>) = match self.header {
             ForwardedHeader::XForwardedFor => (HeaderName::from_static("x-forwarded-for"), node),
             ForwardedHeader::Forwarded => (header::FORWARDED, forwarded_for),
         };
         let lines: Vec<_> = headers.get_all(name).iter().collect();
-        let lines = lines.into_iter().rev().map(|line| line.to_str().unwrap_or_default());
-        lines.flat_map(|line| line.rsplit(',')).take(MAX_HOPS).map(read).collect()
+        let lines = lines.into_iter().rev().map(HeaderValue::as_bytes);
+        // Each hop is read by itself: a client may have begun the line with anything.
+        let hops = lines.flat_map(|line| line.rsplit(|byte| *byte == b',')).take(MAX_HOPS);
+        hops.map(|hop| str::from_utf8(hop).ok().and_then(address)).collect()
     }
 }
 
@@ -160,19 +162,17 @@ fn node(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     const PROXY: &str = "10.0.0.1";
 
-    fn client_by(header: &str, peer: &str, lines: &[&str]) -> String {
+    fn client_by(header: &str, peer: &str, lines: &[impl AsRef<[u8]>]) -> String {
         let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
         let proxies = TrustedProxies::new(networks.to_vec(), header.parse().unwrap());
         let mut headers = HeaderMap::new();
         let name: HeaderName = header.parse().unwrap();
         for line in lines {
-            headers.append(name.clone(), HeaderValue::from_str(line).unwrap());
+            headers.append(name.clone(), HeaderValue::from_bytes(line.as_ref()).unwrap());
         }
         proxies.client(peer.parse().unwrap(), &headers).0.to_string()
     }
@@ -219,6 +219,16 @@ mod tests {
         assert_eq!(client(PROXY, &["1.1.1.1, unknown"]), PROXY);
         assert_eq!(client(PROXY, &["1.1.1.1, , 10.0.0.2"]), "10.0.0.2");
         assert_eq!(client(PROXY, &["1.1.1.1, 203.0.113.9x"]), PROXY);
+    }
+
+    #[test]
+    fn what_a_client_wrote_hides_nothing_that_proxies_wrote() {
+        let client = |header, line: &[u8]| client_by(header, PROXY, &[line]);
+        assert_eq!(client("x-forwarded-for", b"\xff, 203.0.113.9"), "203.0.113.9");
+        assert_eq!(client("forwarded", b"for=\xff, for=203.0.113.9"), "203.0.113.9");
+        assert_eq!(client("forwarded", b"for=\", for=203.0.113.9, for=10.0.0.2"), "203.0.113.9");
+        assert_eq!(client("x-forwarded-for", b"203.0.113.9, \xff"), PROXY);
+        assert_eq!(client("x-forwarded-for", b"\xff, 10.0.0.2"), "10.0.0.2");
     }
 
     #[test]
