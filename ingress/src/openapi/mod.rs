@@ -12,6 +12,7 @@ mod webhooks;
 
 use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
 use regimen_common::callbacks::JobCallback;
 use serde_json::{Value, json};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -73,22 +74,23 @@ pub fn base<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
 /// The served document: JSON. It is completed when it is first read, because most
 /// processes are never asked for it and its tree takes several megabytes.
 #[derive(Debug, Clone)]
-pub struct Document(Arc<LazyLock<String, Complete>>);
+pub struct Document(Arc<LazyLock<Bytes, Complete>>);
 
 /// Completes it.
-type Complete = Box<dyn FnOnce() -> String + Send>;
+type Complete = Box<dyn FnOnce() -> Bytes + Send>;
 
 impl Document {
     /// That of what the routes have collected.
     pub fn of(collected: &utoipa::openapi::OpenApi, is_flood_exempt: fn(&str) -> bool) -> Self {
         // Serialising plain data cannot fail; an empty document would fail the tests.
         let collected = serde_json::to_string(collected).unwrap_or_default();
-        Self(Arc::new(LazyLock::new(Box::new(move || complete(&collected, is_flood_exempt)))))
+        let complete = move || complete(&collected, is_flood_exempt).into();
+        Self(Arc::new(LazyLock::new(Box::new(complete))))
     }
 
-    /// It as text.
-    pub fn json(&self) -> &str {
-        &self.0
+    /// Its text, which all callers share.
+    pub fn json(&self) -> Bytes {
+        Bytes::clone(&self.0)
     }
 }
 

@@ -1,12 +1,14 @@
 //! The API documentation: the OpenAPI document, and a page with Swagger UI and samples,
 //! whose files are part of the binary.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use askama::Template;
 use axum::Extension;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, serve};
@@ -50,7 +52,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/openapi.json", tag = "documentation",
     responses((status = OK, content_type = "application/json", body = Value)))]
 async fn openapi_json(Extension(document): Extension<Document>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], document.json().to_owned())
+    ([(header::CONTENT_TYPE, "application/json")], document.json())
 }
 
 /// This documentation for people
@@ -95,5 +97,37 @@ async fn docs_file(Word(name): Word) -> Result<Response, ApiError> {
     let found = found.map_err(|error| ApiError::internal(error.to_string()))?.ok_or_else(none)?;
     let content_type = [(header::CONTENT_TYPE, found.content_type)];
     let encoding = found.gzpipped.then_some([(header::CONTENT_ENCODING, "gzip")]);
-    Ok(([POLICY], content_type, encoding, found.bytes.into_owned()).into_response())
+    Ok(([POLICY], content_type, encoding, shared(found.bytes)).into_response())
+}
+
+/// A file of the binary is not copied: strangers may ask for it as often as they like.
+fn shared(file: Cow<'static, [u8]>) -> Bytes {
+    match file {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+    use crate::openapi;
+
+    async fn bytes(answer: impl IntoResponse) -> Bytes {
+        to_bytes(answer.into_response().into_body(), usize::MAX).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn all_answers_share_the_bytes_of_a_file() {
+        let document = Document::of(&openapi::base::<()>().into_openapi(), |_| false);
+        let file = async || bytes(docs_file(Word("swagger-ui-bundle.js".to_owned())).await).await;
+        let description = async || bytes(openapi_json(Extension(document.clone())).await).await;
+        for (one, two) in [(file().await, file().await), (description().await, description().await)]
+        {
+            assert!(one.len() > 1_000, "{}", one.len());
+            assert_eq!(one.as_ptr(), two.as_ptr());
+        }
+    }
 }
