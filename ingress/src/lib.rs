@@ -33,6 +33,7 @@ pub mod serve;
 pub mod state;
 pub mod stripe_api;
 pub mod submission;
+mod unread;
 pub mod views;
 pub mod waiting;
 pub mod watching;

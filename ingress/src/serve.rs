@@ -26,9 +26,16 @@ use tower::ServiceExt;
 
 use crate::explained::Explained;
 use crate::middleware::{HEADER_LINES, LimitsConfig, MAX_BUFFER_BYTES};
+use crate::unread::Unread;
 
 /// Pause after a failed accept, usually a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How much of a response may wait in the kernel for the client to take what is on its way
+/// already. By default it is megabytes: a slow client would then seem to take nothing for
+/// minutes, and one that takes nothing would hold them.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 64 * 1024;
 
 /// As many connections as may wait in a listener's queue are still accepted at its end.
 const BACKLOG: usize = 1_024;
@@ -62,6 +69,7 @@ pub async fn serve(
     tokio::pin!(closing);
     let begin = |(stream, peer, slot)| {
         let service = service_for(router.clone(), peer, shutdown.clone());
+        let stream = Unread::new(stream, limits.write_timeout, discard_unsent);
         let stream = TokioIo::new(Explained::new(stream));
         let connection = graceful.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
@@ -119,7 +127,7 @@ async fn accept(
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => {
-            let _ = stream.set_nodelay(true);
+            set_options(&stream);
             Some((stream, peer, slot))
         }
         Err(error) => {
@@ -128,6 +136,19 @@ async fn accept(
             None
         }
     }
+}
+
+/// Without them the connection is slower, or its client is cut off sooner.
+fn set_options(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+}
+
+/// Otherwise the kernel would keep what the client does not take, also after the end of
+/// the connection.
+fn discard_unsent(stream: &TcpStream) {
+    let _ = stream.set_zero_linger();
 }
 
 fn service_for(

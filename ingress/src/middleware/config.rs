@@ -17,6 +17,8 @@ pub struct LimitsConfig {
     /// `HEADER_TIMEOUT_SECONDS`: a head must be complete within this time after the
     /// connection opened or its last response; also ends idle connections.
     pub header_timeout: Duration,
+    /// A connection is closed when its client takes nothing of a response for this long.
+    pub write_timeout: Duration,
     /// `MAX_CONNECTIONS`: connections open at once; more wait to be accepted.
     pub max_connections: usize,
     /// `FLOOD_PER_SECOND`, `FLOOD_BURST`: requests of one address.
@@ -27,6 +29,8 @@ pub struct LimitsConfig {
     pub allowed_origins: AllowedOrigins,
 }
 
+/// Longer than any pause of a connection that is still of use.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest path and query.
 pub(super) const URL_BYTES: usize = 8 * 1024;
 /// The size of all header names and values together: a long token and other headers.
@@ -43,6 +47,7 @@ impl LimitsConfig {
             body_bytes: env.number("BODY_LIMIT_BYTES", 256 * 1024, 1024..=8 * 1024 * 1024),
             body_timeout: env.seconds("BODY_TIMEOUT_SECONDS", 10.0),
             header_timeout: env.seconds("HEADER_TIMEOUT_SECONDS", 15.0),
+            write_timeout: WRITE_TIMEOUT,
             max_connections: env.number("MAX_CONNECTIONS", 20_000, 1..=1_000_000),
             flood: FloodConfig::from_env(env, environment),
             trusted_proxies: TrustedProxies::from_env(env),

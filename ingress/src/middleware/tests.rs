@@ -15,12 +15,18 @@ use crate::error::PROBLEM_JSON;
 use crate::extract::Json;
 use crate::serve::{Ending, serve};
 
+/// More than the kernel keeps of a response for a client that does not read.
+const LARGE: usize = 64 * 1024 * 1024;
+/// Nothing takes this long unless it hangs.
+const HANG: Duration = Duration::from_secs(60);
+
 async fn start(limits: LimitsConfig) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new()
         .route("/echo", post(async |Json(body): Json<Value>| axum::Json(body)))
         .route("/health", get(async || "healthy"))
+        .route("/large", get(async || vec![0; LARGE]))
         .route("/panic", get(async || if true { panic!("secret detail") } else { "" }));
     let router = wrap(router, &limits, |path| path == "/health");
     tokio::spawn(async move {
@@ -143,6 +149,24 @@ async fn slow_senders_are_cut_off() {
     exchange(address, b"").await;
     let kept_alive = exchange(address, b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!(status(&kept_alive), 200);
+}
+
+#[tokio::test]
+async fn whoever_does_not_read_makes_room_for_others() {
+    let limits = LimitsConfig {
+        write_timeout: Duration::from_millis(50),
+        max_connections: 1,
+        ..LimitsConfig::default()
+    };
+    let address = start(limits).await;
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    silent.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let other = send(address, "GET", "/health", "", "");
+    let other = tokio::time::timeout(HANG, other).await.expect("the silent client keeps its place");
+    assert_eq!(status(&other), 200);
+    let mut part = Vec::new();
+    let _ = silent.read_to_end(&mut part).await;
+    assert!(part.len() < LARGE, "all was sent");
 }
 
 #[tokio::test]
