@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use crate::db::Pool;
+use crate::db::{DbError, Pool};
 use crate::redis::{Redis, Trouble};
 
 /// Whether the process can take work.
@@ -30,35 +30,71 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Checks the stores. No new work is taken once `drain` is cancelled.
-    pub async fn look(db: &Pool, redis: &Redis, drain: &CancellationToken) -> Self {
-        let postgres = db.ready().await;
-        let draining = drain.is_cancelled();
-        if let Err(error) = &postgres
-            && !draining
-        {
-            tracing::warn!(%error, "not ready");
+    /// Whether work may be sent to this process.
+    pub fn takes_work(&self) -> bool {
+        matches!(self.status, "ready" | "degraded")
+    }
+}
+
+/// The stores whose state decides whether the process can take work.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    db: Pool,
+    redis: Redis,
+    drain: CancellationToken,
+    /// The trouble of Postgres that the log names as the present one.
+    logged: Arc<Mutex<Option<&'static str>>>,
+}
+
+impl Stores {
+    /// No new work is taken once `drain` is cancelled.
+    pub fn new(db: Pool, redis: Redis, drain: CancellationToken) -> Self {
+        Self { db, redis, drain, logged: Arc::default() }
+    }
+
+    /// Asks Postgres whether it accepts jobs. Only a change is logged, because others decide
+    /// how often it is asked.
+    ///
+    /// # Errors
+    /// Why it accepts none.
+    pub async fn postgres(&self) -> Result<(), DbError> {
+        let postgres = self.db.ready().await;
+        if self.is_news(postgres.as_ref().err()) {
+            match &postgres {
+                Ok(()) => tracing::info!("ready again"),
+                Err(error) => tracing::warn!(%error, "not ready"),
+            }
         }
-        let postgres_trouble = postgres.err().map(|error| error.trouble());
-        let redis_trouble = redis.trouble().map(Trouble::as_str);
-        let status = match (draining, postgres_trouble, redis_trouble) {
+        postgres
+    }
+
+    fn is_news(&self, error: Option<&DbError>) -> bool {
+        // A process that drains closes its own connections.
+        if self.drain.is_cancelled() {
+            return false;
+        }
+        let trouble = error.map(DbError::trouble);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *logged, trouble) != trouble
+    }
+
+    /// What follows from Postgres's trouble, what is known of Redis, and the drain.
+    pub fn readiness(&self, postgres: Option<&DbError>) -> Readiness {
+        let postgres_trouble = postgres.map(DbError::trouble);
+        let redis_trouble = self.redis.trouble().map(Trouble::as_str);
+        let status = match (self.drain.is_cancelled(), postgres_trouble, redis_trouble) {
             (true, ..) => "draining",
             (false, Some(_), _) => "unavailable",
             (false, None, Some(_)) => "degraded",
             (false, None, None) => "ready",
         };
-        Self {
+        Readiness {
             status,
             postgres: postgres_trouble.is_none(),
             postgres_trouble,
             redis: redis_trouble.is_none(),
             redis_trouble,
         }
-    }
-
-    /// Whether work may be sent to this process.
-    pub fn takes_work(&self) -> bool {
-        matches!(self.status, "ready" | "degraded")
     }
 }
 
@@ -117,13 +153,56 @@ impl VitalTasks {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::SecretString;
+
     use super::*;
+    use crate::db;
 
     async fn until_broken(vital: &VitalTasks) -> Vec<&'static str> {
         while vital.liveness().is_alive() {
             tokio::task::yield_now().await;
         }
         vital.liveness().ended
+    }
+
+    fn stores(drain: &CancellationToken) -> Stores {
+        let url = SecretString::from("postgres://nobody@127.0.0.1:1/none");
+        let db = db::pool(&url, 1, "test").unwrap();
+        let redis = Redis::new(&SecretString::from("redis://127.0.0.1:1"), "test").unwrap();
+        Stores::new(db, redis, drain.clone())
+    }
+
+    #[tokio::test]
+    async fn a_drain_shows_whatever_is_known_of_the_stores() {
+        let drain = CancellationToken::new();
+        let stores = stores(&drain);
+        assert!(stores.readiness(None).takes_work());
+        let refused = stores.readiness(Some(&DbError::ReadOnly));
+        assert_eq!((refused.status, refused.postgres), ("unavailable", false));
+        drain.cancel();
+        for postgres in [None, Some(&DbError::ReadOnly)] {
+            assert_eq!(stores.readiness(postgres).status, "draining");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_change_of_postgres_is_news_and_none_during_a_drain() {
+        let drain = CancellationToken::new();
+        let stores = stores(&drain);
+        assert!(!stores.is_news(None), "it is expected at the start");
+        let asked_elsewhere = stores.clone();
+        for (error, news) in [
+            (Some(&DbError::ReadOnly), true),
+            (Some(&DbError::ReadOnly), false),
+            (Some(&DbError::TransactionPooler), true),
+            (None, true),
+            (None, false),
+        ] {
+            assert_eq!(stores.is_news(error), news, "{error:?}");
+            assert!(!asked_elsewhere.is_news(error), "{error:?}");
+        }
+        drain.cancel();
+        assert!(!stores.is_news(Some(&DbError::Closed)));
     }
 
     #[tokio::test]

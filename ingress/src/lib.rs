@@ -27,6 +27,7 @@ pub mod openapi;
 pub mod operators;
 pub mod passwords;
 pub mod prefer;
+pub mod probes;
 pub mod request_id;
 pub mod routes;
 pub mod serve;

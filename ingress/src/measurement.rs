@@ -1,4 +1,4 @@
-//! Queue measurements that all requests share: at most one statement runs at a
+//! Questions to Postgres that all requests share: at most one statement runs at a
 //! time, and callers that arrive meanwhile get the same result or error. So no
 //! caller waits for the failures of others.
 
@@ -16,17 +16,18 @@ type Measured<T> = Result<Arc<T>, Arc<DbError>>;
 /// Measures on request. Cheap to clone.
 pub(crate) struct Measurement<T> {
     keep: Duration,
+    keeps_failures: bool,
     state: Arc<Mutex<State<T>>>,
 }
 
 struct State<T> {
-    latest: Option<(Instant, Arc<T>)>,
+    latest: Option<(Instant, Measured<T>)>,
     under_way: Option<Shared<BoxFuture<'static, Measured<T>>>>,
 }
 
 impl<T> Clone for Measurement<T> {
     fn clone(&self) -> Self {
-        Self { keep: self.keep, state: Arc::clone(&self.state) }
+        Self { state: Arc::clone(&self.state), ..*self }
     }
 }
 
@@ -39,7 +40,13 @@ impl<T> fmt::Debug for Measurement<T> {
 impl<T: Send + Sync + 'static> Measurement<T> {
     /// A measurement is valid for `keep`.
     pub(crate) fn new(keep: Duration) -> Self {
-        Self { keep, state: Arc::new(Mutex::new(State { latest: None, under_way: None })) }
+        let state = Arc::new(Mutex::new(State { latest: None, under_way: None }));
+        Self { keep, keeps_failures: false, state }
+    }
+
+    /// A failure is valid for as long. Otherwise the next caller after it measures again.
+    pub(crate) fn with_failures(self) -> Self {
+        Self { keeps_failures: true, ..self }
     }
 
     /// The latest measurement, or the one that `measure` makes now.
@@ -55,7 +62,7 @@ impl<T: Send + Sync + 'static> Measurement<T> {
             if let Some((at, latest)) = &state.latest
                 && at.elapsed() < self.keep
             {
-                return Ok(Arc::clone(latest));
+                return latest.clone();
             }
             state.under_way.get_or_insert_with(|| self.begin(measure())).clone()
         };
@@ -69,14 +76,16 @@ impl<T: Send + Sync + 'static> Measurement<T> {
         &self,
         measure: impl Future<Output = Result<T, DbError>> + Send + 'static,
     ) -> Shared<BoxFuture<'static, Measured<T>>> {
-        let state = Arc::clone(&self.state);
+        let (state, keeps_failures) = (Arc::clone(&self.state), self.keeps_failures);
         let task = tokio::spawn(async move {
             let measured = limits::within(StatementLimits::REQUEST.usual, measure).await;
+            let measured = measured.map(Arc::new).map_err(Arc::new);
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             state.under_way = None;
-            let measured = Arc::new(measured.map_err(Arc::new)?);
-            state.latest = Some((Instant::now(), Arc::clone(&measured)));
-            Ok(measured)
+            if measured.is_ok() || keeps_failures {
+                state.latest = Some((Instant::now(), measured.clone()));
+            }
+            measured
         });
         // It does not panic; if it did, the error of a closed pool is returned.
         task.map(|ended| ended.unwrap_or_else(|_| Err(Arc::new(DbError::Closed)))).boxed().shared()
@@ -113,6 +122,31 @@ mod tests {
         assert_eq!(*ask(false).await.unwrap(), 1, "it is still fresh");
         sleep(SECOND).await;
         assert_eq!(*ask(false).await.unwrap(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_repeated_only_where_that_is_wanted() {
+        for (measurement, expected) in
+            [(Measurement::<()>::new(SECOND), 20), (Measurement::new(SECOND).with_failures(), 1)]
+        {
+            let runs = Arc::new(AtomicUsize::new(0));
+            let fail = async || {
+                let runs = Arc::clone(&runs);
+                let failure = async move {
+                    runs.fetch_add(1, Ordering::Relaxed);
+                    Err(DbError::ReadOnly)
+                };
+                assert!(measurement.get(|| failure).await.is_err());
+            };
+            for _ in 0..20 {
+                fail().await;
+            }
+            assert_eq!(runs.load(Ordering::Relaxed), expected);
+            sleep(SECOND).await;
+            fail().await;
+            assert_eq!(runs.load(Ordering::Relaxed), expected + 1, "it is kept no longer");
+            assert!(measurement.get(|| async { Ok(()) }).await.is_ok() == (expected == 20));
+        }
     }
 
     #[tokio::test(start_paused = true)]

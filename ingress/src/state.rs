@@ -20,6 +20,7 @@ use crate::auth::{AdminTable, AuthSetupError, Authenticator};
 use crate::config::IngressConfig;
 use crate::limits::RateLimits;
 use crate::passwords::Passwords;
+use crate::probes::Probes;
 use crate::stripe_api::account::AccountReader;
 use crate::watching::Watching;
 
@@ -71,6 +72,8 @@ pub struct Dependencies {
     pub keeping_calculations: Arc<Semaphore>,
     /// The time.
     pub clock: Clock,
+    /// What health checks are answered with.
+    pub probes: Probes,
     /// Drain and stop.
     pub shutdown: Shutdown,
     /// Tasks that must not end while the process runs.
@@ -121,6 +124,7 @@ impl AppState {
             limits: Arc::new(RateLimits::new(config.usage.clone(), redis.clone(), db.clone())),
             submissions: Submissions::new(db.clone(), queue.clone()),
             queue,
+            probes: Probes::new(db.clone(), redis.clone(), shutdown.drain.clone()),
             watching: Watching::new(redis.clone(), db.clone(), config.watching),
             keeping_calculations: Arc::new(Semaphore::new(KEEPING_AT_ONCE)),
             config: Arc::new(config),

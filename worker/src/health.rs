@@ -7,7 +7,7 @@ use axum::http::{StatusCode, Uri};
 use axum::routing::get;
 use axum::{Json, Router};
 use regimen_common::profile::Profiler;
-use regimen_common::readiness::{Liveness, Readiness};
+use regimen_common::readiness::{Liveness, Readiness, Stores};
 use regimen_common::telemetry::MetricsPage;
 
 use crate::deps::Deps;
@@ -17,7 +17,8 @@ use crate::deps::Deps;
 /// enabled.
 pub fn router(metrics: MetricsPage, deps: Arc<Deps>) -> Router {
     let profiling = deps.config.telemetry.profiling;
-    let (measured, living) = (Arc::clone(&deps), Arc::clone(&deps));
+    let stores = Stores::new(deps.db.clone(), deps.redis.clone(), deps.shutdown.drain.clone());
+    let (measured, living) = (Arc::clone(&deps), deps);
     let page = async move || {
         measured.db.report();
         measured.heartbeat_db.report();
@@ -26,7 +27,7 @@ pub fn router(metrics: MetricsPage, deps: Arc<Deps>) -> Router {
     let router = Router::new()
         .route("/metrics", get(page))
         .route("/livez", get(async move || live(living.vital.liveness())))
-        .route("/readyz", get(async move || ready(&deps).await));
+        .route("/readyz", get(async move || ready(&stores).await));
     if !profiling {
         return router;
     }
@@ -40,8 +41,9 @@ fn live(liveness: Liveness) -> (StatusCode, Json<Liveness>) {
     (if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(liveness))
 }
 
-async fn ready(deps: &Deps) -> (StatusCode, Json<Readiness>) {
-    let readiness = Readiness::look(&deps.db, &deps.redis, &deps.shutdown.drain).await;
+async fn ready(stores: &Stores) -> (StatusCode, Json<Readiness>) {
+    let postgres = stores.postgres().await;
+    let readiness = stores.readiness(postgres.as_ref().err());
     let takes_work = readiness.takes_work();
     (if takes_work { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(readiness))
 }

@@ -1,12 +1,13 @@
 //! Liveness, readiness and the legacy health answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use regimen_common::db::models::{self, ProviderInUse};
-use regimen_common::db::{DbError, Pool};
+use regimen_common::db::DbError;
+use regimen_common::db::models::ProviderInUse;
 use regimen_common::provider::ProviderName;
 use regimen_common::readiness::{Liveness, Readiness};
 use serde::Serialize;
@@ -16,7 +17,8 @@ use utoipa_axum::routes;
 
 use crate::state::AppState;
 
-/// Health checks are frequent and come from few addresses.
+/// Health checks are frequent and come from few addresses. All of them share their
+/// questions to Postgres, so that nobody can keep it busy with them.
 pub const FLOOD_EXEMPT: &[&str] = &["/health", "/livez", "/readyz"];
 
 /// The health routes.
@@ -49,12 +51,12 @@ pub struct Health {
 /// providers' keys and report the state of each provider.
 #[utoipa::path(get, path = "/health", tag = "health", responses((status = OK, body = Health)))]
 async fn health(State(state): State<AppState>) -> Json<Health> {
-    let database = state.db.ready().await;
+    let database = state.probes.postgres().await;
     let providers = match &database {
-        Ok(()) => in_use(&state.db).await,
-        Err(_) => Ok(Vec::new()),
+        Ok(()) => state.probes.providers().await,
+        Err(error) => Err(Arc::clone(error)),
     };
-    let (usable, reasons) = verdict(database.as_ref().err(), &providers);
+    let (usable, reasons) = verdict(providers.as_ref().map(|all| all.as_slice()));
     Json(Health {
         status: if usable.is_empty() { "degraded" } else { "healthy" },
         service: "regimen",
@@ -68,21 +70,16 @@ async fn health(State(state): State<AppState>) -> Json<Health> {
     })
 }
 
-async fn in_use(db: &Pool) -> Result<Vec<ProviderInUse>, DbError> {
-    models::providers(&db.get().await?).await
-}
-
 /// The usable providers, and what is wrong.
 fn verdict<'a>(
-    database: Option<&DbError>,
-    providers: &'a Result<Vec<ProviderInUse>, DbError>,
+    providers: Result<&'a [ProviderInUse], &Arc<DbError>>,
 ) -> (Vec<&'a str>, Vec<String>) {
-    let providers = match (database, providers) {
-        (Some(error), _) | (None, Err(error)) => {
+    let providers = match providers {
+        Ok(providers) => providers,
+        Err(error) => {
             let unknown = "how the providers fare is not known without Postgres".to_owned();
             return (Vec::new(), vec![error.trouble().to_owned(), unknown]);
         }
-        (None, Ok(providers)) => providers,
     };
     if providers.is_empty() {
         let nobody = "no worker with a provider's key lives, so nobody makes plans; start \
@@ -130,7 +127,7 @@ async fn live(State(state): State<AppState>) -> (StatusCode, Json<Liveness>) {
     (status = SERVICE_UNAVAILABLE, body = Readiness,
         description = "Postgres takes no jobs, or the process drains")))]
 async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Readiness>) {
-    let readiness = Readiness::look(&state.db, &state.redis, &state.shutdown.drain).await;
+    let readiness = state.probes.readiness().await;
     let takes_work = readiness.takes_work();
     (if takes_work { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(readiness))
 }
@@ -150,18 +147,18 @@ mod tests {
 
     #[test]
     fn a_provider_can_be_asked_unless_it_is_paused_or_fails() {
-        let workers = Ok(vec![
+        let workers = [
             told("anthropic", true, false),
             told("gemini", false, true),
             told("openai", false, false),
-        ]);
-        let (usable, reasons) = verdict(None, &workers);
+        ];
+        let (usable, reasons) = verdict(Ok(&workers));
         assert_eq!(usable, ["openai"]);
         assert!(reasons[0].starts_with("anthropic is left alone"), "{reasons:?}");
         assert!(reasons[1].starts_with("gemini is paused"), "{reasons:?}");
-        let nobody = Ok(Vec::new());
-        assert!(verdict(None, &nobody).0.is_empty());
-        let (usable, reasons) = verdict(Some(&DbError::ReadOnly), &nobody);
+        assert!(verdict(Ok(&[])).0.is_empty());
+        let read_only = Arc::new(DbError::ReadOnly);
+        let (usable, reasons) = verdict(Err(&read_only));
         assert!(usable.is_empty() && reasons[0].contains("read-only"), "{reasons:?}");
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::harness::{Ingress, Send, plans};
 
 /// The value of the only series that begins so.
-fn value(page: &str, series: &str) -> f64 {
+pub(crate) fn value(page: &str, series: &str) -> f64 {
     let mut lines = page.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     let value = lines.next().unwrap_or_else(|| panic!("no {series} in\n{page}"));
     value.parse().unwrap()

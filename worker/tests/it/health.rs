@@ -96,6 +96,9 @@ async fn both_say_whether_they_live_and_take_work_and_why_not() {
     let mut locker = fleet.db().await;
     let lock = locker.transaction().await.unwrap();
     lock.batch_execute("lock table regimen.jobs in access exclusive mode").await.unwrap();
+    // For a second its earlier answer is valid.
+    let refused = async { while of_ingress(&ingress, "/readyz").await.0 == StatusCode::OK {} };
+    soon("the end of its readiness", refused).await;
     for (status, said) in
         [of_ingress(&ingress, "/readyz").await, of_worker(&worker, "/readyz").await]
     {

@@ -9,4 +9,5 @@ mod honest;
 mod identity;
 mod keys;
 mod logs;
+mod probes;
 mod wire;
