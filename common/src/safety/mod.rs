@@ -183,6 +183,8 @@ mod tests {
             (json!({"healthConditions": ["Pregnant"]}), Code::Pregnancy),
             (json!({"medications": "folic acid, estoy embarazada"}), Code::Pregnancy),
             (json!({"healthConditions_other": "stille gerade"}), Code::Breastfeeding),
+            (json!({"healthConditions_other": "No allergies, pregnant"}), Code::Pregnancy),
+            (json!({"lifestyle": "No alcohol, breastfeeding"}), Code::Breastfeeding),
             (json!({"healthConditions_other": "anorexia (in recovery)"}), Code::EatingDisorder),
             (json!({"currentWeight": {"kg": 45}, "targetWeight": {"kg": 43}}), Code::Underweight),
             (json!({"targetWeight": {"kg": 50}}), Code::TargetUnderweight),

@@ -3,34 +3,48 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use crate::lexicon::token;
+use crate::lexicon::token::{self, Token};
 
 const CONDITIONS: &str = include_str!("data/conditions.txt");
 const MEDICATIONS: &str = include_str!("data/medications.txt");
 
 /// A word before another, at most so many words, denies it: "not (currently) pregnant".
 const DENIAL_REACH: usize = 2;
-/// Doubt goes to caution: what only may deny is not here.
-const DENIALS: [&str; 32] = [
-    "no", "not", "never", "without", "isnt", "arent", "wasnt", "nicht", "keine", "kein", "nie",
-    "niet", "geen", "non", "pas", "aucun", "aucune", "sin", "nunca", "ninguna", "ningun", "não",
-    "nenhuma", "nessuna", "mai", "inte", "ikke", "ingen", "ei", "не", "нет", "nem",
+/// The same before the last item of "no kidney disease or diabetes".
+const DENIAL_REACH_OF_LIST: usize = 5;
+const GOES_ON: [&str; 2] = ["or", "nor"];
+/// Doubt goes to caution: what only may deny is not here. "Mai" is never in Italian, but
+/// still in Romanian.
+const DENIALS: [&str; 33] = [
+    "no", "not", "never", "neither", "nor", "without", "isnt", "arent", "wasnt", "nicht", "keine",
+    "kein", "nie", "niet", "geen", "non", "pas", "aucun", "aucune", "sin", "nunca", "ninguna",
+    "ningun", "não", "nenhuma", "nessuna", "inte", "ikke", "ingen", "ei", "не", "нет", "nem",
 ];
 
 /// A stem or phrase, in plain letters.
 struct Word {
     parts: Vec<String>,
-    /// Nothing may follow it.
+    /// Nothing may follow it in its last word.
     whole: bool,
+    /// It is the first of its clause.
+    opens: bool,
+    /// It is the last of its clause.
+    closes: bool,
+}
+
+/// A word of a text; a comma, bracket or full stop ends its clause.
+struct Said<'a> {
+    word: &'a str,
+    clause: usize,
 }
 
 /// Words by what they name. Every request is searched for all of them.
 #[derive(Default)]
-struct Table {
+pub(super) struct Table {
     names: Vec<&'static str>,
     /// By their first letter, each with the place of its name.
     spaced: HashMap<char, Vec<(usize, Word)>>,
-    /// Words of scripts without spaces.
+    /// Words of scripts without spaces, the longest first.
     unspaced: Vec<(usize, String)>,
 }
 
@@ -41,65 +55,113 @@ static DENIAL_WORDS: LazyLock<Vec<String>> =
 
 /// The conditions a text names, by their names in the table.
 pub(super) fn conditions(text: &str) -> Vec<&'static str> {
-    named(text, &CONDITION_WORDS)
+    named(text, &CONDITION_WORDS, is_denied)
 }
 
 /// The codes of the medicines a text names.
 pub(super) fn medications(text: &str) -> Vec<&'static str> {
-    named(text, &MEDICATION_WORDS)
+    named(text, &MEDICATION_WORDS, is_denied)
 }
 
-fn named(text: &str, table: &Table) -> Vec<&'static str> {
-    let plain = token::plain(text);
-    let words: Vec<&str> = plain.split(' ').collect();
+/// The names of what a text mentions, also to deny it.
+pub(super) fn mentioned(text: &str, table: &Table) -> Vec<&'static str> {
+    named(text, table, |_, _| false)
+}
+
+fn named(
+    text: &str,
+    table: &Table,
+    is_denied: fn(&[Said<'_>], usize) -> bool,
+) -> Vec<&'static str> {
+    let tokens = token::tokens(text);
+    let words = said(&tokens);
     let mut found = BTreeSet::new();
-    for (at, word) in words.iter().enumerate() {
-        let alike = word.chars().next().and_then(|first| table.spaced.get(&first));
+    for (at, said) in words.iter().enumerate() {
+        let alike = said.word.chars().next().and_then(|first| table.spaced.get(&first));
         for (name, stem) in alike.into_iter().flatten() {
-            if stem.begins(&words[at..]) && !is_denied(&words, at) {
+            if stem.begins(&words, at) && !is_denied(&words, at) {
                 found.insert(*name);
             }
         }
     }
-    if !plain.is_ascii() {
-        let contained = table.unspaced.iter().filter(|(_, word)| plain.contains(word));
-        found.extend(contained.map(|(name, _)| *name));
+    if words.iter().any(|said| !said.word.is_ascii()) {
+        let plain: Vec<&str> = words.iter().map(|said| said.word).collect();
+        found.extend(table.contained(plain.join(" ")));
     }
     found.into_iter().map(|name| table.names[name]).collect()
 }
 
-impl Word {
-    /// Whether the words begin with this one; its last part may go on.
-    fn begins(&self, words: &[&str]) -> bool {
-        let Some((last, before)) = self.parts.split_last() else { return false };
-        let ends = |word: &&str| if self.whole { word == last } else { word.starts_with(last) };
-        words.iter().zip(before).all(|(word, part)| word == part)
-            && words.get(before.len()).is_some_and(ends)
+fn said(tokens: &[Token]) -> Vec<Said<'_>> {
+    let mut clause = 0;
+    let mut words = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        match token.word() {
+            Some(word) => words.push(Said { word, clause }),
+            None => clause += 1,
+        }
+    }
+    words
+}
+
+impl Table {
+    /// The places of the names of the unspaced words. A longer word hides those in it.
+    fn contained(&self, mut text: String) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        for (name, word) in &self.unspaced {
+            if text.contains(word) {
+                found.insert(*name);
+                text = text.replace(word, " ");
+            }
+        }
+        found
     }
 }
 
-fn is_denied(words: &[&str], at: usize) -> bool {
-    let before = &words[at.saturating_sub(DENIAL_REACH)..at];
-    before.iter().any(|word| DENIAL_WORDS.iter().any(|denial| denial == word))
+impl Word {
+    /// Whether it stands at a place; its last part may go on.
+    fn begins(&self, words: &[Said<'_>], at: usize) -> bool {
+        let Some((last, before)) = self.parts.split_last() else { return false };
+        let ends = |said: &Said<'_>| {
+            if self.whole { said.word == last } else { said.word.starts_with(last) }
+        };
+        let end = at + before.len();
+        words[at..].iter().zip(before).all(|(said, part)| said.word == part)
+            && words.get(end).is_some_and(ends)
+            && (!self.opens || at == 0 || words[at - 1].clause != words[at].clause)
+            && (!self.closes
+                || words.get(end + 1).is_none_or(|next| next.clause != words[end].clause))
+    }
 }
 
-fn table(text: &'static str) -> Table {
+fn is_denied(words: &[Said<'_>], at: usize) -> bool {
+    let clause = words[at].clause;
+    let before = words[..at].iter().rev().take_while(|said| said.clause == clause);
+    let goes_on = before.clone().next().is_some_and(|said| GOES_ON.contains(&said.word));
+    let reach = if goes_on { DENIAL_REACH_OF_LIST } else { DENIAL_REACH };
+    before.take(reach).any(|said| DENIAL_WORDS.iter().any(|denial| denial == said.word))
+}
+
+/// Reads lines of `name = words`.
+pub(super) fn table(text: &'static str) -> Table {
     let mut table = Table::default();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     for (name, list) in lines.filter_map(|line| line.split_once(" = ")) {
         let place = table.names.len();
         table.names.push(name.trim());
-        for word in list.split(',') {
+        for word in list.split(',').map(str::trim) {
             let plain = token::plain(word);
             if word.chars().any(is_unspaced) {
                 table.unspaced.push((place, plain));
             } else if let Some(first) = plain.chars().next() {
                 let parts = plain.split(' ').map(str::to_owned).collect();
-                let word = Word { parts, whole: word.trim().ends_with('!') };
+                let closes = word.ends_with('.');
+                let whole = closes || word.ends_with('!');
+                let word = Word { parts, whole, opens: word.starts_with('.'), closes };
                 table.spaced.entry(first).or_default().push((place, word));
             }
         }
     }
+    table.unspaced.sort_by_key(|(_, word)| std::cmp::Reverse(word.len()));
     table
 }
 
@@ -184,6 +246,77 @@ mod tests {
             "Laktoseintoleranz",
             "loss of appetite",
         ] {
+            assert_eq!(conditions(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_denial_ends_with_its_clause() {
+        for (text, expected) in [
+            ("No allergies, pregnant", vec!["pregnant"]),
+            ("keine Medikamente, schwanger", vec!["pregnant"]),
+            ("sin alergias; embarazada", vec!["pregnant"]),
+            ("No alcohol, breastfeeding", vec!["breastfeeding"]),
+            ("no alcohol (breastfeeding)", vec!["breastfeeding"]),
+            ("no diabetes. anorexia", vec!["eating_disorder"]),
+            ("Medications: no\nPregnant", vec!["pregnant"]),
+            ("no, pregnant", vec!["pregnant"]),
+            ("no diabetes, kidney disease", vec!["kidney"]),
+            ("no diabetes or kidney disease", vec![]),
+            ("no kidney disease or diabetes", vec![]),
+            ("not pregnant or breastfeeding", vec![]),
+            ("neither pregnant nor breastfeeding", vec![]),
+            ("not currently pregnant", vec![]),
+            ("not pregnant, not breastfeeding", vec![]),
+        ] {
+            assert_eq!(conditions(text), expected, "{text}");
+        }
+        assert_eq!(medications("no aspirin, warfarin"), ["warfarin_vitamin_k"]);
+        assert_eq!(medications("no warfarin"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_still_so_is_not_denied() {
+        assert_eq!(conditions("mai alăptez"), ["breastfeeding"]);
+        assert_eq!(conditions("ik ben pas zwanger"), ["pregnant"]);
+        assert_eq!(conditions("je ne suis pas enceinte"), [""; 0]);
+    }
+
+    #[test]
+    fn nursing_a_child_is_not_the_job() {
+        for text in [
+            "currently nursing",
+            "I'm nursing, tired",
+            "still nursing my son",
+            "nursing twins",
+            "Nursing",
+        ] {
+            assert_eq!(conditions(text), ["breastfeeding"], "{text}");
+        }
+        for text in [
+            "nurse",
+            "I'm a nurse",
+            "nursing student",
+            "currently nursing student",
+            "I work in nursing",
+            "nursing home night shifts",
+        ] {
+            assert_eq!(conditions(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn expecting_a_child_is_not_expecting_anything_else() {
+        for text in [
+            "expecting twins",
+            "expecting our first in May",
+            "we're expecting",
+            "expectant mother",
+            "expecting a baby girl",
+        ] {
+            assert_eq!(conditions(text), ["pregnant"], "{text}");
+        }
+        for text in ["expecting results soon", "expecting my period", "not expecting"] {
             assert_eq!(conditions(text), [""; 0], "{text}");
         }
     }
