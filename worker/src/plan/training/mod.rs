@@ -6,10 +6,14 @@
 //! hinges, twists and spinal flexion for the lower back, overhead and deep
 //! pressing for shoulders, weight on the hands for wrists.
 
+mod denial;
+
 use std::sync::LazyLock;
 
 use regimen_common::lexicon::token::{Token, tokens};
 use regimen_common::lexicon::{Bits, Entry, Lexicon, Marks, Problem};
+
+use denial::Denials;
 
 macro_rules! kinds {
     ($(#[$doc:meta])* $type:ident from $first:literal { $($(#[$variant_doc:meta])* $variant:ident => $mark:literal $name:literal),+ $(,)? }) => {
@@ -201,9 +205,15 @@ impl Regions {
         Self(marks(&BODY.0, text) & !EVERYTHING)
     }
 
-    /// The body parts that the exercises named in a text load heavily.
+    /// The body parts that the exercises named in a text load heavily. "Skip the jumps" is
+    /// not a jump, but "squats, no equipment" are squats.
     pub fn loaded_by(exercise: &str) -> Self {
-        Self(marks(&EXERCISES.0, exercise) & !EVERYTHING)
+        let tokens = tokens(exercise);
+        let mut denials = Denials::new(exercise, &tokens);
+        let loaded = terms(&EXERCISES.0, &tokens)
+            .filter(|term| !denials.reach(term))
+            .fold(0, |all, term| all | term.bits);
+        Self(loaded & !EVERYTHING)
     }
 
     /// The union.
@@ -229,36 +239,48 @@ impl Regions {
     }
 }
 
-/// The open marks of all terms in a text, longest terms first.
+/// The open marks of all terms in a text.
 fn marks(lexicon: &Lexicon, text: &str) -> Bits {
-    let tokens = tokens(text);
+    terms(lexicon, &tokens(text)).fold(0, |all, term| all | term.bits)
+}
+
+/// A term at its place in a text.
+struct Term {
+    bits: Bits,
+    at: usize,
+    length: usize,
+}
+
+/// All terms in a text, longest terms first.
+fn terms(lexicon: &Lexicon, tokens: &[Token]) -> impl Iterator<Item = Term> {
     let ids: Vec<_> =
         tokens.iter().map(|token| token.word().and_then(|word| number(lexicon, word))).collect();
-    let mut found = 0;
     let mut at = 0;
-    while at < tokens.len() {
-        let (bits, length) = term(lexicon, &tokens, &ids, at);
-        found |= bits;
-        at += length;
-    }
-    found
+    std::iter::from_fn(move || {
+        while at < tokens.len() {
+            let found = term(lexicon, tokens, &ids, at);
+            at += found.as_ref().map_or(1, |term| term.length);
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    })
 }
 
 fn number(lexicon: &Lexicon, word: &str) -> Option<u32> {
     lexicon.word(word).or_else(|| lexicon.guess(word))
 }
 
-fn term(lexicon: &Lexicon, tokens: &[Token], ids: &[Option<u32>], at: usize) -> (Bits, usize) {
+fn term(lexicon: &Lexicon, tokens: &[Token], ids: &[Option<u32>], at: usize) -> Option<Term> {
     if let Some((entry, length)) = lexicon.longest(&ids[at..]) {
-        return (open(entry), length);
+        return Some(Term { bits: open(entry), at, length });
     }
     // "deadlifts" is one word here and two there: "dead lifts", "pullups".
     let joined = tokens[at].word().zip(tokens.get(at + 1).and_then(Token::word));
     let joined = joined.and_then(|(one, two)| lexicon.word(&format!("{one}{two}")));
-    match joined.and_then(|id| lexicon.longest(&[Some(id)])) {
-        Some((entry, _)) => (open(entry), 2),
-        None => (0, 1),
-    }
+    let (entry, _) = joined.and_then(|id| lexicon.longest(&[Some(id)]))?;
+    Some(Term { bits: open(entry), at, length: 2 })
 }
 
 fn open(entry: &Entry) -> Bits {
@@ -281,18 +303,34 @@ mod tests {
     }
 
     #[test]
-    fn injuries_as_people_write_them() {
-        for (text, expected) in [
-            ("bad knees", vec!["knee"]),
-            ("Lower back pain, left shoulder impingement", vec!["lower back", "shoulder"]),
-            ("torn ACL 2019; plantar fasciitis", vec!["knee", "ankle"]),
-            ("tennis elbow & carpal tunnel", vec!["wrist", "elbow"]),
-            ("herniated disc (L4/L5)", vec!["lower back"]),
-            ("none", vec![]),
-            ("upper back tightness", vec![]),
+    fn a_denial_counts_only_for_the_exercise_after_it() {
+        for text in [
+            "Jump squats, no equipment needed",
+            "Jump squats (no equipment)",
+            "Squats without weights",
+            "No-equipment jump squats",
+            "No weights: squats",
+            "Non-stop squats, no rest",
+            "Squats, not too fast",
+            "Skip the bench, squats instead",
+            "No machine squats",
+            "No equipment, squats",
         ] {
-            let found: Vec<_> = Regions::named_in(text).iter().map(Region::name).collect();
-            assert_eq!(found, expected, "{text}");
+            assert!(loads(text).contains(&"knee"), "{text}: {:?}", loads(text));
+        }
+        for text in [
+            "Skip the lunges",
+            "no jumping",
+            "March in place, no jumping",
+            "Avoid deep squats",
+            "Glute bridge instead of squats",
+            "Glute bridge rather than deep squats",
+            "Don't squat",
+            "avoid squats and lunges",
+            "no running/jumping",
+            "no squats or lunges or running",
+        ] {
+            assert_eq!(loads(text), [""; 0], "{text}");
         }
     }
 

@@ -235,8 +235,14 @@ fn training_fits_the_week_the_places_and_the_equipment() {
 fn injured_parts_are_not_loaded() {
     let needs = needs_with(&json!({"injuries": "bad knees since 2019"}));
     assert_eq!(classes(&sample::workout(), &needs), [""; 0]);
-    let bends: [fn(&mut WorkoutPlan); 3] = [
+    let bends: [fn(&mut WorkoutPlan); 6] = [
         |week| week.weekly_plan[0].exercises[0].name = "Jump squats".to_owned(),
+        |week| week.weekly_plan[0].exercises[0].name = "Burpees (no equipment)".to_owned(),
+        |week| week.weekly_plan[0].exercises[0].name = "Squats without weights".to_owned(),
+        |week| {
+            week.weekly_plan[0].exercises[0].alternatives.home =
+                "Jump squats, no equipment needed".to_owned();
+        },
         |week| week.weekly_plan[2].exercises[1].alternatives.harder = "Walking lunges".to_owned(),
         |week| week.weekly_plan[1].warmup.activities.push("Jumping jacks".to_owned()),
     ];
