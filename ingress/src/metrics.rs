@@ -29,8 +29,8 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "regimen_answers_not_understood_total",
-        Labels::Each(&[("answer", &["allergies", "diet"])]),
-        "Submissions with answers about food that were not understood",
+        Labels::Each(&[("answer", &["allergies", "diet", "injuries"])]),
+        "Submissions with answers about food or injuries that were not understood",
     ),
     counter(
         "regimen_rate_limited_total",

@@ -15,7 +15,7 @@ use regimen_common::job::{JobClass, JobState, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::provider::ProviderName;
 use regimen_common::quiz::{Adjustment, InvalidQuiz, Quiz};
-use regimen_common::safety::{Caution, assess};
+use regimen_common::safety::{Caution, assess, unread_injuries};
 use regimen_common::telemetry::spans;
 use regimen_common::telemetry::trace_context::TraceContext;
 use serde::Serialize;
@@ -34,6 +34,8 @@ use crate::state::AppState;
 const MAX_MODEL_CHARS: usize = 100;
 /// The pointer of the answer about allergies.
 const ALLERGIES: &str = "/answers/foodAllergies";
+/// The pointer of the answer about injuries.
+const INJURIES: &str = "/answers/injuries";
 /// How long a refused request waits to store its quiz's targets.
 const KEEPING_WAIT: Duration = Duration::from_secs(1);
 
@@ -147,7 +149,7 @@ pub struct Accepted {
     pub nutrition: Nutrition,
     /// The safe targets for which the plans are built.
     pub targets: Nutrition,
-    /// Words of the answers about food that were not understood, and adjusted answers.
+    /// Words of answers about food and injuries that were not understood, and adjusted answers.
     pub warnings: Vec<Unread>,
     /// Cautions.
     pub cautions: Vec<Caution>,
@@ -238,7 +240,8 @@ async fn accept(
     render: impl FnOnce(&Accepted) -> Value,
 ) -> Result<Submitted, ApiError> {
     let (quiz, mut warnings) = validate(submission, state.config.callbacks.as_ref())?;
-    warnings.extend(understood(unread(&quiz), state.config.allergy_policy)?);
+    let unread = unread(&quiz).into_iter().chain(unread_injuries(&quiz)).collect();
+    warnings.extend(understood(unread, state.config.allergy_policy)?);
     let nutrition = Nutrition::of(&quiz);
     let assessment = assess(&quiz, &nutrition, &state.config.cautions_off);
     let accepted = Accepted {
@@ -279,6 +282,7 @@ fn understood(unread: Vec<Unread>, policy: AllergyPolicy) -> Result<Vec<Unread>,
     for one in &unread {
         let answer = match one.pointer.as_str() {
             ALLERGIES => "allergies",
+            INJURIES => "injuries",
             _ => "diet",
         };
         metrics::counter!("regimen_answers_not_understood_total", "answer" => answer).increment(1);

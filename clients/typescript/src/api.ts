@@ -578,7 +578,7 @@ export interface components {
             /** @description Its state. */
             status: components["schemas"]["JobState"];
             /**
-             * @description Words of the answers about food that were not understood, and so are not checked.
+             * @description Words of answers about food and injuries that were not understood, and so are not checked.
              *     Once a provider was asked about them, these are fewer than in the response to the
              *     request.
              */
@@ -720,7 +720,7 @@ export interface components {
             jobs: components["schemas"]["JobLink"][];
             /** @description Energy and macro targets. */
             nutrition: components["schemas"]["Nutrition"];
-            /** @description Words of the answers about food that were not understood, and so are not checked. */
+            /** @description Words of answers about food and injuries that were not understood, and so are not checked. */
             warnings: components["schemas"]["Unread"][];
         };
         /** @description Ended jobs, with their plans. */
@@ -731,7 +731,7 @@ export interface components {
             jobs: components["schemas"]["JobView"][];
             /** @description Energy and macro targets. */
             nutrition: components["schemas"]["Nutrition"];
-            /** @description Words of the answers about food that were not understood, and so are not checked. */
+            /** @description Words of answers about food and injuries that were not understood, and so are not checked. */
             warnings: components["schemas"]["Unread"][];
         };
         /** @description The return URL. */

@@ -3,14 +3,17 @@
 //!
 //! [`crate::nutrition`] stays what the app has always shown. [`assess`] finds
 //! the cautions of a person and makes the targets of the plan safe. Pure; the
-//! rules and their sources are in [`Code`].
+//! rules and their sources are in [`Code`]. [`injured_parts`] finds what exercises
+//! must spare.
 
 mod cautions;
+mod injuries;
 mod words;
 
 use std::collections::BTreeSet;
 
 pub use cautions::{Caution, Code};
+pub use injuries::{PARTS, injured_parts, unread_injuries};
 
 use crate::nutrition::Nutrition;
 use crate::quiz::{MainGoal, Quiz};

@@ -89,7 +89,7 @@ pub struct GenerationStarted {
     pub message: &'static str,
     /// The jobs behind the plans.
     pub jobs: Vec<LegacyJob>,
-    /// Words of the answers about food that were not understood, and so are not checked;
+    /// Words of answers about food and injuries that were not understood, and so are not checked;
     /// and answers that were cut, left out or corrected.
     pub warnings: Vec<Unread>,
     /// Cautions; the plans are built for safe targets.

@@ -72,7 +72,7 @@ pub struct PlansAccepted {
     pub jobs: Vec<JobLink>,
     /// Energy and macro targets.
     pub nutrition: Nutrition,
-    /// Words of the answers about food that were not understood, and so are not checked.
+    /// Words of answers about food and injuries that were not understood, and so are not checked.
     pub warnings: Vec<Unread>,
     /// Cautions; the plans are built for safe targets.
     pub cautions: Vec<Caution>,
@@ -187,7 +187,7 @@ pub struct PlansDone {
     pub jobs: Vec<JobView>,
     /// Energy and macro targets.
     pub nutrition: Nutrition,
-    /// Words of the answers about food that were not understood, and so are not checked.
+    /// Words of answers about food and injuries that were not understood, and so are not checked.
     pub warnings: Vec<Unread>,
     /// Cautions; the plans are built for safe targets.
     pub cautions: Vec<Caution>,

@@ -73,7 +73,7 @@ pub struct JobView {
     /// The state of its callback, if it has one; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callback: Option<CallbackView>,
-    /// Words of the answers about food that were not understood, and so are not checked.
+    /// Words of answers about food and injuries that were not understood, and so are not checked.
     /// Once a provider was asked about them, these are fewer than in the response to the
     /// request.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -241,7 +241,7 @@ fn evidence(failure: &AttemptFailure) -> Value {
 }
 
 /// The plan as it is stored: with imperial amounts if the person uses them, with the
-/// words of the person's answers about food that were not understood and so were not
+/// words of the person's answers about food and injuries that were not understood and so not
 /// checked, and with cautions. As text, which takes a fraction of the memory: many plans may
 /// wait for Postgres.
 fn as_stored(plan: &Plan, order: &Order) -> Result<Box<RawValue>, JobError> {

@@ -7,7 +7,7 @@ use regimen_common::food::{Learnt, Unread, still_unread, unread};
 use regimen_common::job::{FailureCode, PlanKind};
 use regimen_common::nutrition::Nutrition;
 use regimen_common::quiz::Quiz;
-use regimen_common::safety::Code;
+use regimen_common::safety::{Code, unread_injuries};
 use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -94,9 +94,11 @@ impl Order {
         self.input.learnt.as_deref().unwrap_or_default()
     }
 
-    /// What of the person's answers about food nobody understood.
+    /// What of the person's answers about food and injuries nobody understood.
     pub fn unread(&self) -> Vec<Unread> {
-        still_unread(unread(&self.quiz), self.learnt())
+        let mut unread = still_unread(unread(&self.quiz), self.learnt());
+        unread.extend(unread_injuries(&self.quiz));
+        unread
     }
 
     /// The targets the plan is built for.

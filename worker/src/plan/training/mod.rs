@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 
 use regimen_common::lexicon::token::{Token, tokens};
 use regimen_common::lexicon::{Bits, Entry, Lexicon, Marks, Problem};
+use regimen_common::safety::injured_parts;
 
 use denial::Denials;
 
@@ -146,7 +147,6 @@ fn load(table: &str) -> Loaded {
 
 static GEAR: LazyLock<Loaded> = LazyLock::new(|| load(include_str!("data/gear.txt")));
 static EXERCISES: LazyLock<Loaded> = LazyLock::new(|| load(include_str!("data/exercises.txt")));
-static BODY: LazyLock<Loaded> = LazyLock::new(|| load(include_str!("data/body.txt")));
 
 /// A set of equipment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -202,7 +202,8 @@ pub struct Regions(Bits);
 impl Regions {
     /// The body parts named in an answer about injuries.
     pub fn named_in(text: &str) -> Self {
-        Self(marks(&BODY.0, text) & !EVERYTHING)
+        let bits = injured_parts(text).into_iter().filter_map(bit);
+        Self(bits.fold(0, |all, one| all | one) & !EVERYTHING)
     }
 
     /// The body parts that the exercises named in a text load heavily. "Skip the jumps" is
@@ -289,6 +290,8 @@ fn open(entry: &Entry) -> Bits {
 
 #[cfg(test)]
 mod tests {
+    use regimen_common::safety::PARTS;
+
     use super::*;
 
     fn loads(text: &str) -> Vec<&'static str> {
@@ -297,9 +300,19 @@ mod tests {
 
     #[test]
     fn every_line_of_the_tables_is_read() {
-        for table in [&*GEAR, &*EXERCISES, &*BODY] {
+        for table in [&*GEAR, &*EXERCISES] {
             assert_eq!(table.1, [], "mend plan/training/data");
         }
+    }
+
+    #[test]
+    fn every_part_that_answers_name_is_a_region() {
+        for part in PARTS {
+            assert_eq!(bit(part).map(|bit| bit & EVERYTHING), Some(0), "{part}");
+        }
+        assert_eq!(PARTS.len(), Region::ALL.len());
+        let named: Vec<_> = Regions::named_in("Knie, Rücken").iter().map(Region::name).collect();
+        assert_eq!(named, ["knee", "lower back"]);
     }
 
     #[test]
