@@ -41,7 +41,9 @@ async fn words_nobody_understood_are_told_from_the_request_to_the_plan() {
     fleet.ask_all_providers();
     let (ingress, _worker) = tokio::join!(fleet.ingress(), fleet.worker());
     let user = Uuid::new_v4();
-    let odd = with(&json!({"foodAllergies": "peanuts, zebrine", "dietaryStyle": "Quinzelian"}));
+    let odd = with(&json!({
+        "foodAllergies": "peanuts, zebrine", "dietaryStyle": "Quinzelian", "injuries": "vexilium",
+    }));
 
     let accepted: Value =
         ingress.door().post_plans(user, &odd, None).await.unwrap().json().await.unwrap();
@@ -51,7 +53,11 @@ async fn words_nobody_understood_are_told_from_the_request_to_the_plan() {
         .iter()
         .map(|one| (one["pointer"].as_str().unwrap(), one["words"][0].as_str().unwrap()))
         .collect();
-    let expected = [("/answers/foodAllergies", "zebrine"), ("/answers/dietaryStyle", "quinzelian")];
+    let expected = [
+        ("/answers/foodAllergies", "zebrine"),
+        ("/answers/dietaryStyle", "quinzelian"),
+        ("/answers/injuries", "vexilium"),
+    ];
     assert_eq!(told, expected, "{accepted}");
 
     let job = job_ids(&accepted)[0];
