@@ -52,6 +52,8 @@ const NO: &[&str] = &[
     "tanpa",
     "walang",
 ];
+/// Of these, verbs whose food is replaced by the one that they name next.
+const SWAPS: &[&str] = &["replace", "replacing", "swap", "swapping", "replaces"];
 /// "Without" in other languages; the name of a group after it makes the food before it
 /// free from that group.
 const WITHOUT: &[&str] = &[
@@ -145,6 +147,15 @@ const FILLERS: &[&str] = &[
     "refined",
     "include",
 ];
+/// Of these, verbs that begin another advice when they follow a joint: "avoid dairy and use
+/// almond milk".
+const VERBS: &[&str] = &["using", "add", "use", "eat", "consume", "include"];
+/// Of these, words that lead to what is served when they follow a swap or a joint.
+const LINKS: &[&str] = &["with", "for"];
+/// "avoid milk, oat milk works", "skip the cheese, walnuts instead".
+const WORKS: &[&str] = &["work", "works", "instead"];
+const IS: &[&str] = &["is", "are"];
+const FINE: &[&str] = &["fine", "good", "great", "ok", "okay"];
 /// Of these, words that do not mean that the food is served.
 const ANY: &[&str] = &["any", "added", "the", "a", "an", "all", "of", "other", "such", "as"];
 const OR: &[&str] = &["or", "nor"];
@@ -215,6 +226,9 @@ pub(super) const WORDS: &[&[&str]] = &[
     EXCEPT,
     AILMENTS,
     SPLITS,
+    WORKS,
+    IS,
+    FINE,
 ];
 
 /// What a plant may replace.
@@ -245,7 +259,9 @@ pub(super) fn apply(items: &mut [Item], register: Register) {
         let What::Word(word) = items[at].what else { continue };
         let prose = register == Register::Prose;
         if NO.contains(&word) || (INSTEAD.contains(&word) && is(items, at + 1, OF)) {
-            deny_next(items, at + 1);
+            if !(SWAPS.contains(&word) && leads_to_served(items, at + 1)) {
+                deny_next(items, at + 1);
+            }
             if prose {
                 deny_bracketed(items, at);
             }
@@ -376,12 +392,41 @@ enum Joint {
     Or,
 }
 
+/// Whether a food that is served follows: "swap for shrimp", "replace with cashew butter".
+fn leads_to_served(items: &[Item], from: usize) -> bool {
+    let fillers = (from..).take_while(|at| is(items, *at, FILLERS));
+    fillers.into_iter().any(|at| [LINKS, VERBS, &["to"]].iter().any(|words| is(items, at, words)))
+}
+
+/// Whether the next part of a list is a new advice: "avoid dairy and use almond milk".
+fn starts_advice(items: &[Item], from: usize) -> bool {
+    is(items, from, LINKS)
+        || (from..).take_while(|at| is(items, *at, FILLERS)).any(|at| is(items, at, VERBS))
+}
+
+/// Whether the words after a food say that it is served: "oat milk works", "is fine".
+fn is_served(items: &[Item], after: usize) -> bool {
+    is(items, after, WORKS) || (is(items, after, IS) && is(items, after + 1, FINE))
+}
+
 /// The list of foods that starts at `from`, fillers aside.
 fn list(items: &[Item], from: usize) -> Vec<(usize, Joint)> {
+    let mut found = whole_list(items, from);
+    let served = found.last().is_some_and(|(last, _)| is_served(items, last + 1));
+    if served && let Some(comma) = found.iter().rposition(|(_, joint)| *joint == Joint::Comma) {
+        found.truncate(comma);
+    }
+    found
+}
+
+fn whole_list(items: &[Item], from: usize) -> Vec<(usize, Joint)> {
     let mut found = Vec::new();
     let mut joint = Joint::First;
     let mut at = from;
     loop {
+        if joint != Joint::First && starts_advice(items, at) {
+            return found;
+        }
         while is(items, at, FILLERS) {
             at += 1;
         }

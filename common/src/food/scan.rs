@@ -251,7 +251,7 @@ fn known(
 ) -> What {
     let own = Traits(entry.own & !usage::ALL);
     if entry.own & usage::FREES != 0 {
-        return What::Free(own.ruled_out());
+        return What::Free(promised(own));
     }
     if entry.own & usage::CONDITION != 0 {
         return What::Other;
@@ -275,6 +275,12 @@ fn known(
         frees: if flour { gluten } else { Traits::NONE },
         negated: false,
     })
+}
+
+/// What a promise rules out. "Keto" and "low-carb" say that there is little starch: such bread
+/// is often made of added gluten, so only "grain-free" and "gluten-free" rule gluten out.
+fn promised(own: Traits) -> Traits {
+    own.without(Traits::of(&[Trait::Grain])).ruled_out().or(own)
 }
 
 fn counts(own: Bits, last: &Token, register: Register) -> bool {
