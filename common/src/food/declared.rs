@@ -205,6 +205,7 @@ impl Avoid {
                 avoid.exceptions.extend(all);
             } else {
                 sense.foods().iter().for_each(|entry| avoid.add_entry(entry, purpose));
+                avoid.unread.extend(vague(sense).map(str::to_owned));
             }
         }
         avoid.add_words(&mut unknown);
@@ -234,6 +235,7 @@ impl Avoid {
             Purpose::Dislike if group => own.without(Traits::STYLE_ONLY),
             Purpose::Dislike => Traits::NONE,
         };
+        let traits = traits.or(members(&entry.term));
         self.traits = self.traits.or(traits);
         // Traits that cannot be "free from", or that have namesakes without the allergen,
         // are named by the trait alone; others also by name.
@@ -269,6 +271,39 @@ const IMITATED: Traits = Traits::of(&[
     Trait::Crustacean,
     Trait::Mollusc,
 ]);
+
+/// What a word for a group means to people who declare it, if no trait of its own says so.
+fn members(term: &str) -> Traits {
+    const MEMBERS: [(&[&str], Traits); 4] = [
+        (&["seed", "mixed seed", "seed mix"], Traits::of(&[Trait::Seed, Trait::Sesame])),
+        (
+            &["grain", "whole grain", "ancient grain"],
+            Traits::of(&[Trait::Grain, Trait::Gluten, Trait::Wheat, Trait::Corn, Trait::Buckwheat]),
+        ),
+        (&["fruit", "fresh fruit", "mixed fruit", "seasonal fruit"], Traits::of(&[Trait::Fruit])),
+        // Table sugar is half fructose.
+        (&["fructose"], Traits::of(&[Trait::Fruit, Trait::Honey, Trait::Sugar, Trait::Sweet])),
+    ];
+    let named = MEMBERS.iter().find(|(terms, _)| terms.contains(&term));
+    named.map_or(Traits::NONE, |(_, members)| *members)
+}
+
+/// The words of a sense that stand for a group of which no table has the members: only the
+/// word itself is found in a plan.
+fn vague(sense: &Sense) -> impl Iterator<Item = &str> {
+    const VAGUE: [&str; 8] = [
+        "vegetable",
+        "mixed vegetable",
+        "veggie",
+        "greens",
+        "spice",
+        "herb",
+        "mixed herb",
+        "sweetener",
+    ];
+    let terms = sense.foods().iter().map(|entry| entry.term.as_str());
+    terms.filter(|term| VAGUE.contains(term))
+}
 
 /// A dish of three or more allergens does not say which of them it is.
 fn few(traits: Traits) -> Traits {
@@ -341,6 +376,17 @@ mod tests {
             "bee stings",
         ] {
             assert_eq!(reads(text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_group_without_members_in_the_tables_is_reported() {
+        for text in ["vegetables", "spices", "Herbs and mustard", "artificial sweeteners"] {
+            assert!(!Avoid::allergies(text).unread().is_empty(), "{text}");
+            assert!(!Avoid::allergies(text).is_empty(), "{text}");
+        }
+        for text in ["seeds", "grains", "fruit", "fructose"] {
+            assert_eq!(Avoid::allergies(text).unread(), [""; 0], "{text}");
         }
     }
 

@@ -137,6 +137,10 @@ traits! {
     Fodmap => "fodmap" "fermentable carbohydrate",
     /// Vegetables that grow under the ground, potatoes and onions aside.
     Root => "root" "root vegetables",
+    /// Fruit, berries and citrus with it.
+    Fruit => "fruit" "fruit",
+    /// Seeds that are eaten as such, sesame aside.
+    Seed => "seed" "seeds",
 }
 
 /// A set of traits.
@@ -152,7 +156,8 @@ impl Traits {
     pub const EU_14: Self = Self(0x3fff);
     /// Traits that only say that a food is a plant: not an allergen, and no distinction
     /// between names.
-    pub(crate) const PLAIN: Self = Self::of(&[Trait::Plant, Trait::Root, Trait::Fodmap]);
+    pub(crate) const PLAIN: Self =
+        Self::of(&[Trait::Plant, Trait::Root, Trait::Fodmap, Trait::Fruit, Trait::Seed]);
     /// Traits that only diets use: declaring `beef` an allergy must not forbid all meat.
     pub const STYLE_ONLY: Self = Self::of(&[
         Trait::Cheese,
@@ -246,6 +251,10 @@ const IMPLIED: &[(Trait, &[Trait])] = &[
     (Trait::Gelatin, &[Trait::Meat]),
     (Trait::Potato, &[Trait::Starch]),
     (Trait::Root, &[Trait::Plant]),
+    (Trait::Citrus, &[Trait::Fruit]),
+    (Trait::Banana, &[Trait::Fruit]),
+    (Trait::Berry, &[Trait::Fruit]),
+    (Trait::StoneFruit, &[Trait::Fruit]),
 ];
 
 const RULED_OUT: &[(Trait, &[Trait])] = &[

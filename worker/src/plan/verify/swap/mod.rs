@@ -150,8 +150,15 @@ fn place(at: &str) -> Option<(usize, usize)> {
 
 /// What a name openly is, beside what all plants are.
 fn traits(name: &str) -> Traits {
-    let vague =
-        Traits::of(&[Trait::Plant, Trait::Root, Trait::Fodmap, Trait::Starch, Trait::Grain]);
+    let vague = Traits::of(&[
+        Trait::Plant,
+        Trait::Root,
+        Trait::Fodmap,
+        Trait::Fruit,
+        Trait::Seed,
+        Trait::Starch,
+        Trait::Grain,
+    ]);
     let found = find(name, Register::Listed, &Default::default());
     found.iter().fold(Traits::NONE, |all, found| all.or(found.open)).without(vague)
 }
