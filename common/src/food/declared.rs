@@ -318,6 +318,12 @@ mod tests {
         Avoid::allergies(text).names()
     }
 
+    /// Words that mean "no", or belong to an answer that says so.
+    const FILLERS_THAT_DENY: [&str; 16] = [
+        "não", "ne", "nu", "nej", "nei", "nem", "nincs", "tidak", "hayır", "όχι", "нема", "nemám",
+        "žádné", "无", "没有", "없음",
+    ];
+
     #[test]
     fn allergies_as_people_write_them() {
         for (text, expected) in [
@@ -374,8 +380,65 @@ mod tests {
             "hay fever and dust mites",
             "cats",
             "bee stings",
+            "Não",
+            "Não tenho alergias",
+            "Ne",
+            "Nemam alergije",
+            "Nemám žádné alergie",
+            "Nu",
+            "Nu am alergii",
+            "Nem",
+            "Nincs",
+            "Nem vagyok allergiás",
+            "Tidak",
+            "Tidak ada alergi",
+            "Je ne suis pas allergique",
+            "Je n'ai pas d'allergies",
+            "Nej",
+            "Nei",
+            "Hayır, alerjim yok",
+            "Όχι",
+            "Нема",
+            "Ні",
+            "Ei ole",
+            "Ei allergioita",
+            "Ei mitään",
+            "Ei ole allergiat",
+            "Ei ruoka-aineallergioita",
+            "なし",
+            "特になし",
+            "无",
+            "没有",
+            "没有过敏",
+            "없음",
+            "Không",
         ] {
             assert_eq!(reads(text), [""; 0], "{text}");
+            assert_eq!(Avoid::allergies(text).unread(), [""; 0], "{text}");
+        }
+    }
+
+    /// Words that deny in one language are names of foods in another.
+    #[test]
+    fn a_food_that_is_called_like_a_denial_stays_one() {
+        for (text, expected) in [
+            ("Ei", "eggs"),
+            ("ei", "eggs"),
+            ("Ei, Milch", "eggs,milk"),
+            ("Ei und Milch", "eggs,milk"),
+            ("Ei-Allergie", "eggs"),
+            ("Allergie gegen Ei", "eggs"),
+            ("ei en melk", "eggs,milk"),
+            ("varken", "pork"),
+            ("卵、なし", "eggs,なし"),
+        ] {
+            let mut names = reads(text);
+            names.sort();
+            assert_eq!(names.join(","), expected, "{text}");
+        }
+        for denial in FILLERS_THAT_DENY {
+            let words = crate::lexicon::token::plain(denial);
+            assert!(!crate::food::vocabulary::is_exactly_food(&words), "{denial} is a food");
         }
     }
 

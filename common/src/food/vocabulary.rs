@@ -13,8 +13,9 @@ use crate::lexicon::token::{self, Piece};
 /// Words of an answer that name no food: grammar, medicine, politeness, and allergies
 /// that food does not cause. Single words only; a term of two words that starts with one
 /// of them is still a term.
-static FILLERS: LazyLock<HashSet<&str>> =
-    LazyLock::new(|| include_str!("data/fillers.txt").split_whitespace().collect());
+static FILLERS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    include_str!("data/fillers.txt").split_whitespace().map(token::plain).collect()
+});
 
 /// The kind of a part of an answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +75,7 @@ pub(super) fn senses(text: &str) -> Vec<Sense> {
         at += length;
     }
     name_conjunctions(&mut found);
+    name_denials(&mut found);
     found
 }
 
@@ -89,6 +91,42 @@ fn name_conjunctions(senses: &mut [Sense]) {
         {
             senses[at].languages = name.languages;
             senses[at].kind = Kind::Food(name.terms);
+        }
+    }
+}
+
+/// "Ei" is German for egg and Finnish for "no": it denies only before words that no German
+/// answer has. "なし" is Japanese for "none" and for pear, which stands in a list of foods.
+fn name_denials(senses: &mut [Sense]) {
+    static NONE: LazyLock<String> = LazyLock::new(|| token::plain("なし"));
+    const AFTER_EI: [&str; 16] = [
+        "ole",
+        "ollut",
+        "mitaan",
+        "midagi",
+        "mingit",
+        "mingeid",
+        "tiedossa",
+        "tunnettuja",
+        "allergiaa",
+        "allergiat",
+        "allergiad",
+        "allergiaid",
+        "allergioita",
+        "ruoka",
+        "ruokaaineallergioita",
+        "ruokaallergioita",
+    ];
+    for at in 0..senses.len() {
+        let next = senses.get(at + 1).map_or("", |next| next.words.as_str());
+        if senses[at].words == "ei" && AFTER_EI.contains(&next) {
+            senses[at].kind = Kind::Filler;
+            senses[at].languages = Languages::default();
+        }
+    }
+    if senses.iter().any(|sense| !sense.foods().is_empty()) {
+        for sense in senses.iter_mut().filter(|sense| sense.words == *NONE) {
+            sense.kind = Kind::Unknown;
         }
     }
 }
