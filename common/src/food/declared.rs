@@ -3,6 +3,7 @@
 //! Nothing is dropped: known terms become traits, any other word is avoided
 //! literally. In doubt a food is refused.
 
+use super::ailment;
 use super::exception::{Exception, exceptions};
 use super::languages::Languages;
 use super::literal::Literals;
@@ -45,11 +46,18 @@ impl Avoid {
         Self::read(text, Purpose::Dislike)
     }
 
-    /// Adds the groups of allergens in a text about another topic, such as coeliac
+    /// Adds the allergies in a text about another topic, such as "peanut allergy" or coeliac
     /// disease in a list of illnesses; its other words are not foods.
     #[must_use]
     pub fn with_groups_of(mut self, text: &str) -> Self {
-        for sense in senses(text) {
+        let senses = senses(text);
+        for sense in ailment::declared(&senses) {
+            self.expect(sense);
+            for entry in sense.foods().iter().filter(|entry| entry.own & usage::FREES == 0) {
+                self.add_entry(entry, Purpose::Allergy);
+            }
+        }
+        for sense in &senses {
             for entry in sense.foods() {
                 if entry.own & (usage::GENERIC | usage::CONDITION) != 0 {
                     self.add_entry(entry, Purpose::Allergy);

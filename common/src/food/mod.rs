@@ -5,6 +5,7 @@
 //! United States, FALCPA and the FASTER act. Names follow USDA FoodData
 //! Central, with British spellings beside them.
 
+mod ailment;
 mod declared;
 mod diet;
 mod exception;

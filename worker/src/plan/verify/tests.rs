@@ -159,6 +159,22 @@ fn conditions_can_be_allergies() {
     );
 }
 
+/// An allergy that is written under the conditions is as binding as one under its question.
+#[test]
+fn an_allergy_among_the_conditions_is_kept_out() {
+    for (answers, food) in [
+        (json!({"healthConditions": ["Asthma", "Peanut allergy"]}), "Peanut butter"),
+        (json!({"healthConditions_other": "severe shellfish allergy"}), "Garlic shrimp"),
+        (json!({"healthConditions_other": "Erdnussallergie"}), "Peanut butter"),
+    ] {
+        let needs = needs_with(&answers);
+        let found = bent_day(&needs, |day| day.meals[0].foods[0].name = food.to_owned());
+        assert_eq!(found, ["allergen"], "{answers}");
+    }
+    let none = needs_with(&json!({"healthConditions_other": "no peanut allergy, cat allergy"}));
+    assert!(none.allergies.is_empty());
+}
+
 #[test]
 fn dislikes_and_styles_are_kept() {
     let disliked = needs_with(&json!({"dislikedFoods": "blueberries, fish"}));
