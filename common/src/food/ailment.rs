@@ -24,6 +24,7 @@ static STEMS: LazyLock<Vec<String>> = LazyLock::new(|| {
         "nietoler",
         "hypersens",
         "sensitiv",
+        "tolerat",
         "reaction",
         "unverträglich",
         "überempfindlich",
@@ -146,13 +147,43 @@ pub(super) fn declared(senses: &[Sense]) -> Vec<&Sense> {
     let clauses: Vec<&[Sense]> =
         senses.split(|sense| sense.words.is_empty()).filter(|clause| !clause.is_empty()).collect();
     let kinds: Vec<Clause> = clauses.iter().map(|clause| kind(clause)).collect();
+    let listed = headed(senses);
     let declares = |at: usize| match kinds[at] {
+        _ if listed.contains(&clauses[at][0].range.start) => true,
         Clause::Allergy => true,
         Clause::List => continues(kinds[..at].iter().rev()) || continues(kinds[at + 1..].iter()),
         Clause::Other => false,
     };
     let declaring = clauses.iter().enumerate().filter(|(at, _)| declares(*at));
     declaring.flat_map(|(_, clause)| foods(clause)).collect()
+}
+
+/// Where the clauses begin that follow "allergies:" or "allergies (" in its sentence: a word
+/// in them that no table has does not end the list.
+fn headed(senses: &[Sense]) -> Vec<usize> {
+    let mut found = Vec::new();
+    for sentence in senses.split(|sense| sense.kind == Kind::Stop) {
+        let clauses = sentence.split(|sense| sense.words.is_empty());
+        let mut clauses = clauses.filter(|clause| !clause.is_empty());
+        let heads = |clause: &[Sense]| {
+            let all_fillers = clause.iter().all(|sense| sense.kind == Kind::Filler);
+            all_fillers && kind(clause) == Clause::Allergy && !is_of_something_else(clause)
+        };
+        if clauses.by_ref().any(heads) {
+            found.extend(clauses.map(|clause| clause[0].range.start));
+        }
+    }
+    found
+}
+
+/// "Pollen allergy", "seasonal allergies": what follows is another illness.
+fn is_of_something_else(clause: &[Sense]) -> bool {
+    const HEADING: &[&str] =
+        &["food", "foods", "known", "my", "severe", "i", "am", "im", "have", "and", "the", "also"];
+    let other = |(at, sense): (usize, &Sense)| {
+        !is_ailment(clause, at) && !HEADING.contains(&sense.words.as_str())
+    };
+    clause.iter().enumerate().any(other)
 }
 
 /// Whether the nearest clause that is no list says that there is an allergy.
@@ -244,6 +275,9 @@ mod tests {
             ("花生过敏", "peanuts"),
             ("卵アレルギー", "eggs"),
             ("kiwi allergy", "kiwi"),
+            ("Food allergies: zorblax and sesame", "sesame"),
+            ("Allergies (zorblax, sesame)", "sesame"),
+            ("cannot tolerate eggs", "eggs"),
             ("Lactose intolerance", "lactose"),
             ("Coeliac disease and type 1 diabetes", "gluten"),
             ("fructose intolerance", "honey,added sugar,very sweet foods,fruit"),

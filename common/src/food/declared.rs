@@ -402,6 +402,8 @@ mod tests {
             "Tidak ada alergi",
             "Je ne suis pas allergique",
             "Je n'ai pas d'allergies",
+            "Nein",
+            "Nee",
             "Nej",
             "Nei",
             "Hayır, alerjim yok",

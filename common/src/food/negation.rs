@@ -150,12 +150,12 @@ const FILLERS: &[&str] = &[
 /// Of these, verbs that begin another advice when they follow a joint: "avoid dairy and use
 /// almond milk".
 const VERBS: &[&str] = &["using", "add", "use", "eat", "consume", "include"];
-/// Of these, words that lead to what is served when they follow a swap or a joint.
-const LINKS: &[&str] = &["with", "for"];
+/// Of these, words that lead to what is served when they follow a swap.
+const LINKS: &[&str] = &["with", "for", "to"];
 /// "avoid milk, oat milk works", "skip the cheese, walnuts instead".
 const WORKS: &[&str] = &["work", "works", "instead"];
 const IS: &[&str] = &["is", "are"];
-const FINE: &[&str] = &["fine", "good", "great", "ok", "okay"];
+const FINE: &[&str] = &["fine", "good", "great", "ok", "okay", "better", "perfect"];
 /// Of these, words that do not mean that the food is served.
 const ANY: &[&str] = &["any", "added", "the", "a", "an", "all", "of", "other", "such", "as"];
 const OR: &[&str] = &["or", "nor"];
@@ -395,12 +395,12 @@ enum Joint {
 /// Whether a food that is served follows: "swap for shrimp", "replace with cashew butter".
 fn leads_to_served(items: &[Item], from: usize) -> bool {
     let fillers = (from..).take_while(|at| is(items, *at, FILLERS));
-    fillers.into_iter().any(|at| [LINKS, VERBS, &["to"]].iter().any(|words| is(items, at, words)))
+    fillers.into_iter().any(|at| [LINKS, VERBS].iter().any(|words| is(items, at, words)))
 }
 
 /// Whether the next part of a list is a new advice: "avoid dairy and use almond milk".
 fn starts_advice(items: &[Item], from: usize) -> bool {
-    is(items, from, LINKS)
+    is(items, from, &["with"])
         || (from..).take_while(|at| is(items, *at, FILLERS)).any(|at| is(items, at, VERBS))
 }
 
