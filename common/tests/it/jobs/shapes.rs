@@ -129,7 +129,10 @@ const FILL: &str = "
                                       prompt_version, started_at, raw_reply)
     select gen_random_uuid(), id, user_id, fence, 1, 'openai', 'm', '1', now(), 'a reply'
     from regimen.jobs where state = 'succeeded' on conflict do nothing;
-    insert into regimen.generations (id, user_id) select gen_random_uuid(), id from users;
+    -- Their ids begin with their times, as those of the ingress do.
+    insert into regimen.generations (id, user_id)
+    select (rpad(lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0'), 16, '7')
+            || substr(md5(id::text), 1, 16))::uuid, id from users;
     insert into regimen.plan_origins
     select gen_random_uuid(), gen_random_uuid(), id, 'p', 'm', '1', now() from users;
     insert into regimen.customers (id, user_id) select 'cus_' || id, id from users;
