@@ -175,7 +175,16 @@ pub const METRICS: &[Metric] = &[
         "regimen_retention_removed_total",
         Labels::Each(&[(
             "what",
-            &["answers", "replies", "events", "jobs", "stripe_events", "notices", "audit"],
+            &[
+                "answers",
+                "replies",
+                "events",
+                "jobs",
+                "generations",
+                "stripe_events",
+                "notices",
+                "audit",
+            ],
         )]),
         "Rows deleted because their retention period was over; for events and replies, the number \
          of their jobs",
