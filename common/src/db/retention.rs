@@ -62,18 +62,30 @@ const PAGE_OF_JOBS: &str = "-- page of ended jobs
     where finished_at > $1 and finished_at <= now() - make_interval(secs => $2)
     order by finished_at limit $3";
 
-/// Their ids begin with the time of their making (UUID version 7, RFC 9562), in
-/// milliseconds: no other index has that order.
-const PAGE_OF_GENERATIONS: &str = "-- page of generations
+/// [`first_id`](super::jobs::first_id) in SQL, where a time is by the server's clock.
+macro_rules! first_id {
+    ($time:literal) => {
+        concat!(
+            "rpad(lpad(to_hex((extract(epoch from ",
+            $time,
+            ") * 1000)::bigint), 12, '0'), 32, '0')::uuid"
+        )
+    };
+}
+
+/// By their ids, which begin with the times of their making: no other index has that order.
+const PAGE_OF_GENERATIONS: &str = concat!(
+    "-- page of generations
     select id::text as key, to_timestamp(
         ('x' || substr(replace(id::text, '-', ''), 1, 12))::bit(48)::bigint / 1000.0) as at
     from regimen.generations
-    where id >= (rpad(lpad(to_hex((extract(epoch from $1::timestamptz) * 1000)::bigint + 1),
-            12, '0'), 32, '0'))::uuid
-      and id < (rpad(lpad(to_hex((extract(epoch from now() - make_interval(secs => $2))
-            * 1000)::bigint), 12, '0'), 32, '0'))::uuid
-      and at <= now() - make_interval(secs => $2)
-    order by id limit $3";
+    where id >= ",
+    first_id!("$1::timestamptz + interval '1 ms'"),
+    " and id < ",
+    first_id!("now() - make_interval(secs => $2)"),
+    " and at <= now() - make_interval(secs => $2)
+    order by id limit $3"
+);
 
 const PAGE_OF_STRIPE_EVENTS: &str = "-- page of stripe events
     select id as key, received_at as at from regimen.stripe_events

@@ -10,12 +10,32 @@ use serde_json::json;
 use super::stripe_api::HoldUp;
 use super::worker::{NOW, Worker, event, subscription};
 
+const UPDATED: &str = "customer.subscription.updated";
+
 /// Two accounts of a subscription from the same second.
 async fn tie(worker: &Worker, user: uuid::Uuid) {
     let active = subscription("active", Some(user));
     worker.take(&event("evt_1", "customer.subscription.updated", NOW, &active)).await;
     let paused = subscription("paused", Some(user));
     worker.take(&event("evt_2", "customer.subscription.updated", NOW, &paused)).await;
+}
+
+/// The same, while `overtaking` is applied between Stripe's answer about the tie and the use
+/// of that. Asked again, Stripe says that it is active.
+async fn tie_overtaken(worker: &Worker, user: uuid::Uuid, overtaking: &serde_json::Value) {
+    let held_up = HoldUp::default();
+    worker.stripe.truth.lock().unwrap().held_up = Some(held_up.clone());
+    let overtake = async {
+        held_up.ready.notified().await;
+        worker.stripe.set("subscriptions/sub_1", subscription("active", Some(user)));
+        worker.store(overtaking).await;
+        let mut client = worker.database.client().await;
+        let due = claims::DueEvents { limit: 10, hold: handler::HOLD, quarantine: &[] };
+        let due = claims::claim_due(&mut client, &due).await.unwrap().done;
+        handler::handle(&worker.deps, &due[0]).await;
+        held_up.go.notify_one();
+    };
+    tokio::join!(tie(worker, user), overtake);
 }
 
 #[tokio::test]
@@ -35,19 +55,8 @@ async fn an_answer_that_was_overtaken_does_not_count() {
     let worker = Worker::new().await;
     let user = worker.profile().await;
     worker.stripe.set("subscriptions/sub_1", subscription("active", Some(user)));
-    let held_up = HoldUp::default();
-    worker.stripe.truth.lock().unwrap().held_up = Some(held_up.clone());
-    let overtake = async {
-        held_up.ready.notified().await;
-        let over = subscription("unpaid", Some(user));
-        worker.store(&event("evt_3", "customer.subscription.updated", NOW + 60, &over)).await;
-        let mut client = worker.database.client().await;
-        let due = claims::DueEvents { limit: 10, hold: handler::HOLD, quarantine: &[] };
-        let due = claims::claim_due(&mut client, &due).await.unwrap().done;
-        handler::handle(&worker.deps, &due[0]).await;
-        held_up.go.notify_one();
-    };
-    tokio::join!(tie(&worker, user), overtake);
+    let over = subscription("unpaid", Some(user));
+    tie_overtaken(&worker, user, &event("evt_3", UPDATED, NOW + 60, &over)).await;
     assert_eq!(worker.plan(user).await.0, "free");
     assert_eq!(worker.state("evt_2").await.0, "applied");
 }
@@ -59,21 +68,9 @@ async fn an_event_that_only_confirms_what_is_known_overtakes_an_answer_too() {
     let worker = Worker::new().await;
     let user = worker.profile().await;
     worker.stripe.set("subscriptions/sub_1", subscription("paused", Some(user)));
-    let held_up = HoldUp::default();
-    worker.stripe.truth.lock().unwrap().held_up = Some(held_up.clone());
-    let overtake = async {
-        held_up.ready.notified().await;
-        let active = subscription("active", Some(user));
-        worker.stripe.set("subscriptions/sub_1", active.clone());
-        worker.store(&event("evt_3", "customer.subscription.updated", NOW, &active)).await;
-        let mut client = worker.database.client().await;
-        let due = claims::DueEvents { limit: 10, hold: handler::HOLD, quarantine: &[] };
-        let due = claims::claim_due(&mut client, &due).await.unwrap().done;
-        handler::handle(&worker.deps, &due[0]).await;
-        assert_eq!(worker.state("evt_3").await.0, "applied");
-        held_up.go.notify_one();
-    };
-    tokio::join!(tie(&worker, user), overtake);
+    let active = subscription("active", Some(user));
+    tie_overtaken(&worker, user, &event("evt_3", UPDATED, NOW, &active)).await;
+    assert_eq!(worker.state("evt_3").await.0, "applied");
     assert_eq!(worker.plan(user).await.0, "pro");
     assert_eq!(worker.state("evt_2").await.0, "applied");
 }
