@@ -1,536 +1,38 @@
 //! The protocol of claim, lease, fence, reply and end as a model, checked exhaustively: two
-//! workers, two jobs, and a crash, a stall and a lost message at any point.
+//! workers, two jobs, and a crash, a stall and a lost message at any point; and any two of
+//! these with a job that is cancelled, overdue, failed or tried again, or in finer steps.
 //!
 //! Each action is one commit in Postgres or one step of a process. A claim that its worker
-//! does not wait for, because it gave it up, stalled or died, may be committed later. [`Guard`] names what the statements check; with one
-//! of them taken out, the checker must find what goes wrong.
+//! does not wait for, because it gave it up, stalled or died, may be committed later.
+//! [`Guard`] names what the statements check; with one of them taken out, the checker must
+//! find what goes wrong.
+//!
+//! Not in the model, because no property depends on it: what a worker learns from its
+//! heartbeat (it saves work that the fences would refuse), and that a release waits for a
+//! reply that is being stored (it saves a call after a fault). A takeover checks the fence
+//! as well, which the lease of the present holder makes unnecessary.
 
-use stateright::{Checker, HasDiscoveries, Model, Property};
+mod model;
 
-const WORKERS: usize = 2;
-const JOBS: usize = 2;
-/// Each claim needs a fault or the first turn, so there are never more.
-const MOST_CLAIMS: u8 = 12;
+use stateright::{Checker, HasDiscoveries, Model};
 
-/// What a statement checks or a process repeats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Guard {
-    /// A claim takes queued jobs only.
-    StateAtClaim,
-    /// A claim takes a new fence.
-    NewFence,
-    /// A claim renews its worker's lease.
-    LeaseAtClaim,
-    /// An end checks the fence.
-    FenceAtEnd,
-    /// An end checks that the job runs.
-    StateAtEnd,
-    /// A release checks the fence.
-    FenceAtRelease,
-    /// Only jobs of an expired worker are taken over.
-    LeaseAtTakeover,
-    /// Jobs of expired workers are taken over.
-    Takeover,
-    /// Claims that no handler has are given up.
-    Strays,
-    /// Queued jobs that Redis lost are dispatched again.
-    Redispatch,
-    /// A stored reply is used by the next holder.
-    StoredReply,
-}
+use model::{Guard, Protocol, Scope};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum JobState {
-    Queued,
-    Running,
-    Succeeded,
-}
-
-/// A job's row in Postgres, and what was done for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Job {
-    state: JobState,
-    holder: usize,
-    fence: u8,
-    /// A reply is stored.
-    reply: bool,
-    /// Its id stands in Redis.
-    in_redis: bool,
-    /// Plans saved.
-    plans: u8,
-    /// Calls to a provider.
-    calls: u8,
-    /// Workers lost with it.
-    lost: u8,
-}
-
-/// What a worker does for a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Step {
-    Idle,
-    /// About to call a provider.
-    Calling {
-        fence: u8,
-    },
-    /// With a reply that is not stored yet.
-    Replied {
-        fence: u8,
-    },
-    /// About to save the plan.
-    Ending {
-        fence: u8,
-    },
-    /// Stopped without a result.
-    Releasing {
-        fence: u8,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Worker {
-    alive: bool,
-    stalled: bool,
-    /// Its lease in Postgres has expired.
-    expired: bool,
-    steps: [Step; JOBS],
-    /// Claims that it sent and does not wait for, and that Postgres may still commit.
-    late: [bool; JOBS],
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct World {
-    workers: [Worker; WORKERS],
-    jobs: [Job; JOBS],
-    /// The sequence of fences.
-    fences: u8,
-    crashes: u8,
-    stalls: u8,
-    losses: u8,
-    /// A row was changed that had ended, or that another claim holds.
-    stale_change: bool,
-    /// A provider is called although a reply was stored when the job was claimed.
-    paid_again: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    Claim(usize, usize),
-    LateClaim(usize, usize),
-    LateClaimVanishes(usize, usize),
-    GiveUpClaim(usize, usize),
-    /// The claim is committed and its answer lost.
-    ClaimUnheard(usize, usize),
-    Call(usize, usize),
-    StoreReply(usize, usize),
-    End(usize, usize),
-    /// The write is committed and its answer lost: the worker repeats it.
-    StoreReplyUnheard(usize, usize),
-    EndUnheard(usize, usize),
-    Abandon(usize, usize),
-    Release(usize, usize),
-    GiveUpStray(usize, usize),
-    Heartbeat(usize),
-    Expire(usize),
-    Crash(usize),
-    Stall(usize),
-    CrashWhileClaiming(usize, usize),
-    StallWhileClaiming(usize, usize),
-    Resume(usize),
-    TakeOver(usize),
-    Redispatch(usize),
-    RedisForgets(usize),
-}
-
-/// The protocol, without one of its guards or with all of them.
-#[derive(Clone, Copy)]
-struct Protocol {
-    without: Option<Guard>,
-}
-
-impl Protocol {
-    fn has(self, guard: Guard) -> bool {
-        self.without != Some(guard)
-    }
-
-    /// The claim statement. Returns the fence, if the job was claimed.
-    fn claim(self, world: &mut World, w: usize, j: usize) -> Option<u8> {
-        if self.has(Guard::LeaseAtClaim) {
-            world.workers[w].expired = false;
-        }
-        if world.jobs[j].state != JobState::Queued && self.has(Guard::StateAtClaim) {
-            return None;
-        }
-        world.stale_change |= world.jobs[j].ended();
-        if self.has(Guard::NewFence) {
-            world.fences += 1;
-        }
-        let fence = world.fences;
-        let job = &mut world.jobs[j];
-        (job.state, job.holder, job.fence) = (JobState::Running, w, fence);
-        Some(fence)
-    }
-
-    /// The statement that saves a plan and ends the job.
-    fn end(self, world: &mut World, j: usize, fence: u8) {
-        let job = &mut world.jobs[j];
-        let held = (job.fence == fence || !self.has(Guard::FenceAtEnd))
-            && (job.state == JobState::Running || !self.has(Guard::StateAtEnd));
-        if held {
-            world.stale_change |= job.ended() || job.fence != fence;
-            job.state = JobState::Succeeded;
-            job.plans += 1;
-        }
-    }
-
-    fn requeue(world: &mut World, j: usize) {
-        world.stale_change |= world.jobs[j].ended();
-        let job = &mut world.jobs[j];
-        (job.state, job.in_redis) = (JobState::Queued, true);
-    }
-}
-
-impl Job {
-    fn ended(&self) -> bool {
-        self.state == JobState::Succeeded
-    }
-
-    fn held_by(&self, w: usize) -> bool {
-        self.state == JobState::Running && self.holder == w
-    }
-}
-
-impl Step {
-    /// The fence of the claim that a handler works under.
-    fn fence(self) -> Option<u8> {
-        match self {
-            Self::Calling { fence } | Self::Replied { fence } | Self::Ending { fence } => {
-                Some(fence)
-            }
-            Self::Idle | Self::Releasing { .. } => None,
-        }
-    }
-}
-
-impl World {
-    fn faults(&self) -> u8 {
-        3 - self.crashes - self.stalls - self.losses
-    }
-
-    /// A claim that its worker does not wait for.
-    fn send_claim(&mut self, w: usize, j: usize) {
-        self.jobs[j].in_redis = false;
-        self.workers[w].late[j] = true;
-    }
-
-    fn crash(&mut self, w: usize) {
-        self.crashes -= 1;
-        self.workers[w].alive = false;
-        self.workers[w].steps = [Step::Idle; JOBS];
-    }
-
-    fn stall(&mut self, w: usize) {
-        self.stalls -= 1;
-        self.workers[w].stalled = true;
-    }
-
-    /// The same world with its workers and jobs in one of all orders: which is which makes
-    /// no difference.
-    fn in_order(self) -> Self {
-        let mut jobs_swapped = self.clone();
-        jobs_swapped.jobs.swap(0, 1);
-        for worker in &mut jobs_swapped.workers {
-            worker.steps.swap(0, 1);
-            worker.late.swap(0, 1);
-        }
-        let workers_swapped = |world: &Self| {
-            let mut world = world.clone();
-            world.workers.swap(0, 1);
-            for job in &mut world.jobs {
-                job.holder = 1 - job.holder;
-            }
-            world
-        };
-        let both = workers_swapped(&jobs_swapped).min(workers_swapped(&self));
-        self.min(jobs_swapped).min(both)
-    }
-
-    /// Whether a reconciler runs somewhere.
-    fn somebody_lives(&self) -> bool {
-        self.workers.iter().any(|worker| worker.alive && !worker.stalled)
-    }
-}
-
-impl Model for Protocol {
-    type State = World;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<World> {
-        let worker = Worker {
-            alive: true,
-            stalled: false,
-            expired: false,
-            steps: [Step::Idle; JOBS],
-            late: [false; JOBS],
-        };
-        let job = Job {
-            state: JobState::Queued,
-            holder: 0,
-            fence: 0,
-            reply: false,
-            in_redis: true,
-            plans: 0,
-            calls: 0,
-            lost: 0,
-        };
-        let (workers, jobs) = ([worker; WORKERS], [job; JOBS]);
-        vec![World {
-            workers,
-            jobs,
-            fences: 0,
-            crashes: 1,
-            stalls: 1,
-            losses: 1,
-            stale_change: false,
-            paid_again: false,
-        }]
-    }
-
-    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        for (w, worker) in world.workers.iter().enumerate() {
-            for (j, job) in world.jobs.iter().enumerate() {
-                // Postgres does not need the worker for these.
-                if worker.late[j] {
-                    actions.extend([Action::LateClaim(w, j), Action::LateClaimVanishes(w, j)]);
-                }
-                if !worker.alive || worker.stalled {
-                    continue;
-                }
-                let lossy = world.losses > 0;
-                match worker.steps[j] {
-                    Step::Idle => {
-                        if job.in_redis && !worker.late[j] {
-                            actions.push(Action::Claim(w, j));
-                            if lossy {
-                                actions.push(Action::GiveUpClaim(w, j));
-                                actions.push(Action::ClaimUnheard(w, j));
-                            }
-                            if world.crashes > 0 {
-                                actions.push(Action::CrashWhileClaiming(w, j));
-                            }
-                            if world.stalls > 0 {
-                                actions.push(Action::StallWhileClaiming(w, j));
-                            }
-                        }
-                        if job.held_by(w) && self.has(Guard::Strays) {
-                            actions.push(Action::GiveUpStray(w, j));
-                        }
-                    }
-                    Step::Calling { .. } => actions.push(Action::Call(w, j)),
-                    Step::Replied { .. } => {
-                        actions.push(Action::StoreReply(w, j));
-                        if lossy {
-                            actions.push(Action::StoreReplyUnheard(w, j));
-                        }
-                    }
-                    Step::Ending { .. } => {
-                        actions.push(Action::End(w, j));
-                        if lossy {
-                            actions.push(Action::EndUnheard(w, j));
-                        }
-                    }
-                    Step::Releasing { .. } => actions.push(Action::Release(w, j)),
-                }
-                if worker.expired && worker.steps[j].fence().is_some() {
-                    actions.push(Action::Abandon(w, j));
-                }
-            }
-            if worker.alive && !worker.stalled {
-                if worker.expired {
-                    actions.push(Action::Heartbeat(w));
-                }
-                if world.crashes > 0 {
-                    actions.push(Action::Crash(w));
-                }
-                if world.stalls > 0 {
-                    actions.push(Action::Stall(w));
-                }
-            } else if !worker.expired {
-                actions.push(Action::Expire(w));
-            }
-            if worker.alive && worker.stalled {
-                actions.push(Action::Resume(w));
-            }
-        }
-        for (j, job) in world.jobs.iter().enumerate() {
-            let expired = world.workers[job.holder].expired;
-            if job.state == JobState::Running
-                && world.somebody_lives()
-                && self.has(Guard::Takeover)
-                && (expired || (!self.has(Guard::LeaseAtTakeover) && job.lost < 2))
-            {
-                actions.push(Action::TakeOver(j));
-            }
-            let lost = job.state == JobState::Queued && !job.in_redis;
-            if lost && world.somebody_lives() && self.has(Guard::Redispatch) {
-                actions.push(Action::Redispatch(j));
-            }
-            if job.in_redis && world.losses > 0 {
-                actions.push(Action::RedisForgets(j));
-            }
-        }
-    }
-
-    fn next_state(&self, last: &World, action: Action) -> Option<World> {
-        let mut world = last.clone();
-        match action {
-            Action::Claim(w, j) => {
-                world.jobs[j].in_redis = false;
-                let stored = world.jobs[j].reply;
-                let replied = stored && self.has(Guard::StoredReply);
-                world.workers[w].steps[j] = match self.claim(&mut world, w, j) {
-                    None => Step::Idle,
-                    Some(fence) if replied => Step::Ending { fence },
-                    Some(fence) => {
-                        world.paid_again |= stored;
-                        Step::Calling { fence }
-                    }
-                };
-            }
-            Action::LateClaim(w, j) => {
-                world.workers[w].late[j] = false;
-                self.claim(&mut world, w, j);
-            }
-            Action::LateClaimVanishes(w, j) => world.workers[w].late[j] = false,
-            Action::GiveUpClaim(w, j) => {
-                world.losses -= 1;
-                world.send_claim(w, j);
-            }
-            Action::ClaimUnheard(w, j) => {
-                world.losses -= 1;
-                world.jobs[j].in_redis = false;
-                self.claim(&mut world, w, j);
-            }
-            Action::Call(w, j) => {
-                let Step::Calling { fence } = last.workers[w].steps[j] else { return None };
-                let job = &mut world.jobs[j];
-                // The start of a call is a write: a stale one is refused.
-                if job.held_by(w) && job.fence == fence {
-                    job.calls += 1;
-                    world.workers[w].steps[j] = Step::Replied { fence };
-                } else {
-                    world.workers[w].steps[j] = Step::Idle;
-                }
-            }
-            Action::StoreReply(w, j) | Action::StoreReplyUnheard(w, j) => {
-                let Step::Replied { fence } = last.workers[w].steps[j] else { return None };
-                world.jobs[j].reply = true;
-                if matches!(action, Action::StoreReply(..)) {
-                    world.workers[w].steps[j] = Step::Ending { fence };
-                } else {
-                    world.losses -= 1;
-                }
-            }
-            Action::End(w, j) | Action::EndUnheard(w, j) => {
-                let Step::Ending { fence } = last.workers[w].steps[j] else { return None };
-                self.end(&mut world, j, fence);
-                if matches!(action, Action::End(..)) {
-                    world.workers[w].steps[j] = Step::Idle;
-                } else {
-                    world.losses -= 1;
-                }
-            }
-            Action::Abandon(w, j) => {
-                let fence = last.workers[w].steps[j].fence()?;
-                world.workers[w].steps[j] = Step::Releasing { fence };
-            }
-            Action::Release(w, j) => {
-                let Step::Releasing { fence } = last.workers[w].steps[j] else { return None };
-                let job = &world.jobs[j];
-                if job.state == JobState::Running
-                    && (job.fence == fence || !self.has(Guard::FenceAtRelease))
-                {
-                    // Not the job's fault: its worker was seen to fail.
-                    world.stale_change |= job.holder != w;
-                    Self::requeue(&mut world, j);
-                }
-                world.workers[w].steps[j] = Step::Idle;
-            }
-            Action::GiveUpStray(_, j) => Self::requeue(&mut world, j),
-            Action::Heartbeat(w) => {
-                world.workers[w].expired = false;
-                for (j, job) in last.jobs.iter().enumerate() {
-                    let step = &mut world.workers[w].steps[j];
-                    if step.fence().is_some_and(|fence| !job.held_by(w) || job.fence != fence) {
-                        *step = Step::Idle;
-                    }
-                }
-            }
-            Action::Expire(w) => world.workers[w].expired = true,
-            Action::Crash(w) => world.crash(w),
-            Action::CrashWhileClaiming(w, j) => {
-                world.send_claim(w, j);
-                world.crash(w);
-            }
-            Action::Stall(w) => world.stall(w),
-            Action::StallWhileClaiming(w, j) => {
-                world.send_claim(w, j);
-                world.stall(w);
-            }
-            Action::Resume(w) => world.workers[w].stalled = false,
-            Action::TakeOver(j) => {
-                world.jobs[j].lost += 1;
-                Self::requeue(&mut world, j);
-            }
-            Action::Redispatch(j) => world.jobs[j].in_redis = true,
-            Action::RedisForgets(j) => {
-                world.losses -= 1;
-                world.jobs[j].in_redis = false;
-            }
-        }
-        Some(world.in_order())
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        vec![
-            Property::always("a claim has one holder", |_, world: &World| {
-                world.jobs.iter().enumerate().all(|(j, job)| {
-                    let holds = |worker: &&Worker| {
-                        worker.alive && worker.steps[j].fence() == Some(job.fence)
-                    };
-                    job.state != JobState::Running || world.workers.iter().filter(holds).count() < 2
-                })
-            }),
-            Property::always("what has ended or is another's stays", |_, world: &World| {
-                !world.stale_change
-            }),
-            Property::always("a plan is saved once", |_, world: &World| {
-                let once = |job: &Job| job.plans == u8::from(job.state == JobState::Succeeded);
-                world.jobs.iter().all(once)
-            }),
-            Property::always("no stored reply is paid for again", |_, world: &World| {
-                !world.paid_again
-            }),
-            Property::always("only faults cost a second call", |_, world: &World| {
-                world.jobs.iter().all(|job| job.calls < 2 + world.faults())
-            }),
-            Property::always("only faults are held against a job", |_, world: &World| {
-                world.jobs.iter().all(|job| job.lost <= world.faults())
-            }),
-            Property::always("claims are bounded", |_, world: &World| world.fences < MOST_CLAIMS),
-            Property::eventually("every job ends", |_, world: &World| {
-                world.jobs.iter().all(Job::ended)
-            }),
-        ]
-    }
-
-    fn within_boundary(&self, world: &World) -> bool {
-        world.fences <= MOST_CLAIMS
-    }
-}
+const EVERY_FAULT: Scope = Scope { crashes: 1, stalls: 1, losses: 1, turns: 0, fine: false };
+const TURNS: [Scope; 3] = [
+    Scope { crashes: 0, turns: 1, ..EVERY_FAULT },
+    Scope { stalls: 0, turns: 1, ..EVERY_FAULT },
+    Scope { losses: 0, turns: 1, ..EVERY_FAULT },
+];
+const FINE: [Scope; 3] = [
+    Scope { crashes: 0, fine: true, ..EVERY_FAULT },
+    Scope { stalls: 0, fine: true, ..EVERY_FAULT },
+    Scope { losses: 0, fine: true, ..EVERY_FAULT },
+];
 
 /// The properties that do not hold, and how many states were seen.
-fn holes(without: Option<Guard>) -> (Vec<&'static str>, usize) {
-    let checked = Protocol { without }
+fn holes(scope: Scope, without: Option<Guard>) -> (Vec<&'static str>, usize) {
+    let checked = Protocol { scope, without }
         .checker()
         .threads(2)
         .finish_when(if without.is_some() { HasDiscoveries::Any } else { HasDiscoveries::All })
@@ -541,31 +43,52 @@ fn holes(without: Option<Guard>) -> (Vec<&'static str>, usize) {
     (holes, checked.unique_state_count())
 }
 
+fn no_hole(scope: Scope) {
+    let (holes, states) = holes(scope, None);
+    println!("{scope:?}: {states} states");
+    assert_eq!(holes, [""; 0]);
+    assert!(states > 10_000, "{states}");
+}
+
 #[test]
 fn the_protocol_holds_whatever_fails_when() {
-    let (holes, states) = holes(None);
-    println!("{states} states");
-    assert_eq!(holes, [""; 0]);
-    assert!(states > 100_000, "{states}");
+    no_hole(EVERY_FAULT);
+}
+
+#[test]
+fn it_holds_when_jobs_are_cancelled_overdue_failed_or_tried_again() {
+    TURNS.into_iter().for_each(no_hole);
+}
+
+#[test]
+fn it_holds_when_answers_and_takeovers_take_their_time() {
+    FINE.into_iter().for_each(no_hole);
 }
 
 #[test]
 fn each_guard_is_needed() {
     let ended = "what has ended or is another's stays";
-    for (guard, expected) in [
-        (Guard::StateAtClaim, ended),
-        (Guard::NewFence, "a claim has one holder"),
-        (Guard::LeaseAtClaim, "only faults are held against a job"),
-        (Guard::FenceAtEnd, ended),
-        (Guard::StateAtEnd, ended),
-        (Guard::FenceAtRelease, ended),
-        (Guard::LeaseAtTakeover, "only faults are held against a job"),
-        (Guard::Takeover, "every job ends"),
-        (Guard::Strays, "every job ends"),
-        (Guard::Redispatch, "every job ends"),
-        (Guard::StoredReply, "no stored reply is paid for again"),
+    let ([turns, ..], [fine, ..]) = (TURNS, FINE);
+    for (guard, scope, expected) in [
+        (Guard::StateAtClaim, EVERY_FAULT, ended),
+        (Guard::NewFence, EVERY_FAULT, "a claim has one holder"),
+        (Guard::LeaseAtClaim, EVERY_FAULT, "only faults are held against a job"),
+        (Guard::FenceAtStart, EVERY_FAULT, "only its holder calls for a job"),
+        (Guard::FenceAtEnd, EVERY_FAULT, ended),
+        (Guard::StateAtEnd, EVERY_FAULT, ended),
+        (Guard::FenceAtRelease, EVERY_FAULT, ended),
+        (Guard::LeaseAtTakeover, EVERY_FAULT, "a valid lease keeps its claims"),
+        (Guard::LeaseAtTakeover, fine, "a valid lease keeps its claims"),
+        (Guard::Takeover, EVERY_FAULT, "every job ends"),
+        (Guard::Strays, EVERY_FAULT, "every job ends"),
+        (Guard::Patience, fine, "only faults are held against a job"),
+        (Guard::Poison, EVERY_FAULT, "a job takes three workers at most"),
+        (Guard::Redispatch, EVERY_FAULT, "every job ends"),
+        (Guard::StoredReply, EVERY_FAULT, "no stored reply is paid for again"),
+        (Guard::StateAtCancel, turns, ended),
+        (Guard::StateAtExpiry, turns, ended),
     ] {
-        let (holes, states) = holes(Some(guard));
+        let (holes, states) = holes(scope, Some(guard));
         println!("{guard:?}: {holes:?} after {states} states");
         assert!(holes.contains(&expected), "{guard:?}: {holes:?}");
     }
