@@ -131,7 +131,8 @@ pub async fn settings(
         .collect()
 }
 
-/// Takes a worker's row away: it ends. So does its lease, unless it left jobs behind.
+/// Takes a worker's row away: it ends. Its lease is over, unless it left jobs behind. It is
+/// not deleted: a claim that is committed only now, its answer long given up, is found by it.
 ///
 /// # Errors
 /// Postgres failed; the rows are cleared away later.
@@ -140,7 +141,8 @@ pub async fn gone(client: &impl GenericClient, worker_id: &str) -> Result<(), Db
         .prepare_cached(
             "-- worker ends
              with lease as (
-                 delete from regimen.worker_leases where worker_id = $1 and not exists (
+                 update regimen.worker_leases set expires_at = least(expires_at, now())
+                 where worker_id = $1 and not exists (
                      select from regimen.jobs where state = 'running' and worker_id = $1)
              )
              delete from regimen.workers where worker_id = $1",

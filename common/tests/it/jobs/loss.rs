@@ -173,6 +173,24 @@ async fn a_lease_stays_until_nothing_is_held_under_it() {
     assert_eq!(left().await, 0);
 }
 
+/// A worker that ends does not wait for a claim that it gave up. If that is committed after
+/// all, the job is taken over at once.
+#[tokio::test]
+async fn a_claim_committed_after_its_worker_ended_is_taken_over() {
+    let database = TestDatabase::new().await;
+    let mut client = database.client().await;
+    let (first, late) = (one_job(&mut client).await, one_job(&mut client).await);
+    let held = hold(&client, first, "w").await;
+    let mut other = database.client().await;
+    let claiming = other.transaction().await.unwrap();
+    assert_eq!(jobs::claim(&claiming, &[late], &policy("w")).await.unwrap().len(), 1);
+    release(&mut client, &[held]).await;
+    workers::gone(&client, "w").await.unwrap();
+    claiming.commit().await.unwrap();
+    assert_eq!(recover_leases(&mut client, 10).await.len(), 1);
+    assert_eq!(state(&client, late).await, "queued");
+}
+
 /// A machine that is frozen keeps its connections. The rows it had locked at
 /// that moment must not stay locked until it thaws.
 #[tokio::test]
