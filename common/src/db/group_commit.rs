@@ -37,8 +37,8 @@ pub trait Committer: Clone + Send + Sync + 'static {
     /// one that has to be repeated alone.
     ///
     /// # Errors
-    /// Nothing was written, for any of them. An error that
-    /// [blames a row](DbError::blames_a_row) may be the fault of a single one.
+    /// Nothing was written, for any of them. What the server refuses may be the fault of a
+    /// single one.
     fn together(
         &self,
         writes: &[&Self::Write],
@@ -214,10 +214,11 @@ impl<C: Committer> GroupCommit<C> {
     }
 }
 
-/// Whether an error may be about one of the writes only. One of a transaction that had
-/// failed before tells nothing, and nothing was written.
+/// Whether an error may be about one of the writes only. What concerns them all, such as a
+/// missing column, looks the same as what a trigger raises for one; repeating costs at most
+/// one small transaction for each.
 fn concerns_one(error: &DbError) -> bool {
-    error.blames_a_row() || error.is_conflict() || error.is_a_lock() || error.is_a_consequence()
+    error.may_blame_a_row() || error.is_conflict() || error.is_a_lock()
 }
 
 fn tell<C: Committer>(gathered: Gathered<C>, turn: Turn<C>, outcome: Outcome<C>) {

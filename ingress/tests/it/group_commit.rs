@@ -66,22 +66,26 @@ async fn a_locked_profile_holds_up_its_own_requests_only() {
     }
 }
 
+/// Under a code for errors of triggers, of a limit of the server, of a missing privilege, and
+/// under one of the application's own.
 #[tokio::test]
 async fn a_request_that_postgres_refuses_fails_alone() {
-    let ingress = Ingress::start(&[]).await;
-    let users = users(&ingress, 30).await;
-    let (refused, others) = users.split_first().unwrap();
-    let sql = format!(
-        "create function regimen.refuse() returns trigger language plpgsql as
-             $$ begin raise exception 'poison'; end $$;
-         create trigger a_refuse before insert on regimen.jobs for each row
-             when (new.user_id = '{refused}') execute function regimen.refuse()"
-    );
-    ingress.database.client().await.batch_execute(&sql).await.unwrap();
-    let body = plans();
-    let (refusal, ()) =
-        tokio::join!(ingress.post("/v1/plans", *refused, &body), accepted(&ingress, others));
-    assert_eq!((refusal.status.as_u16(), refusal.problem()), (500, "internal"));
-    let counted = "select count(*) from regimen.generations where user_id = $1";
-    assert_eq!(ingress.count(counted, *refused).await, 0);
+    for code in ["P0001", "54000", "42501", "PT402"] {
+        let ingress = Ingress::start(&[]).await;
+        let users = users(&ingress, 30).await;
+        let (refused, others) = users.split_first().unwrap();
+        let sql = format!(
+            "create function regimen.refuse() returns trigger language plpgsql as
+                 $$ begin raise exception 'poison' using errcode = '{code}'; end $$;
+             create trigger a_refuse before insert on regimen.jobs for each row
+                 when (new.user_id = '{refused}') execute function regimen.refuse()"
+        );
+        ingress.database.client().await.batch_execute(&sql).await.unwrap();
+        let body = plans();
+        let (refusal, ()) =
+            tokio::join!(ingress.post("/v1/plans", *refused, &body), accepted(&ingress, others));
+        assert_eq!((refusal.status.as_u16(), refusal.problem()), (500, "internal"), "{code}");
+        let counted = "select count(*) from regimen.generations where user_id = $1";
+        assert_eq!(ingress.count(counted, *refused).await, 0);
+    }
 }
