@@ -1,9 +1,12 @@
 //! Requests of one moment are committed together, and each has its own answer.
 
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use reqwest::Method;
 use uuid::Uuid;
 
-use crate::harness::{Ingress, plans};
+use crate::harness::{Ingress, Send as _, plans};
 
 /// Users whose profiles exist.
 async fn users(ingress: &Ingress, n: usize) -> Vec<Uuid> {
@@ -63,6 +66,46 @@ async fn a_locked_profile_holds_up_its_own_requests_only() {
     lock.rollback().await.unwrap();
     for answer in waiting.await {
         assert_eq!(answer.status, 202, "{answer:?}");
+    }
+}
+
+/// As by one transaction of the app that changes all profiles: there are more locked users
+/// than connections, and half of these are left for everything else.
+#[tokio::test]
+async fn locked_profiles_leave_connections_to_others() {
+    for (size, half) in [("4", 2), ("8", 4)] {
+        let ingress = Ingress::start(&[("DATABASE_POOL_SIZE", size)]).await;
+        let users = users(&ingress, 21).await;
+        let (free, locked) = users.split_first().unwrap();
+        let body = plans();
+        let accepted = ingress.post("/v1/plans", *free, &body).await;
+        let job = format!("/v1/jobs/{}", accepted.body["jobs"][0]["id"].as_str().unwrap());
+        let mut client = ingress.database.client().await;
+        let lock = client.transaction().await.unwrap();
+        let sql = "select from public.profiles where id = any($1) for update";
+        lock.query(sql, &[&locked]).await.unwrap();
+        let mut waiting: FuturesUnordered<_> =
+            locked.iter().map(|user| ingress.post("/v1/plans", *user, &body)).collect();
+        let watcher = ingress.database.client().await;
+        let sql = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+        let on_locks = async || watcher.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+        let meanwhile = async {
+            while on_locks().await < half {}
+            for _ in 0..10 {
+                assert_eq!(ingress.get(&job, *free).await.status, 200);
+                assert_eq!(ingress.anonymous(Method::GET, "/readyz").answer().await.status, 200);
+            }
+            assert_eq!(on_locks().await, half);
+        };
+        tokio::select! {
+            answer = waiting.next() => panic!("answered before the others: {answer:?}"),
+            () = meanwhile => {}
+        }
+        lock.rollback().await.unwrap();
+        while let Some(answer) = waiting.next().await {
+            assert_eq!(answer.status, 202, "{answer:?}");
+        }
     }
 }
 
