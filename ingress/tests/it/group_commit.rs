@@ -3,7 +3,16 @@
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use regimen_common::db::jobs::{Acceptance, NewJob, NewJobs};
+use regimen_common::dispatch::Queue;
+use regimen_common::job::PlanKind;
+use regimen_common::redis::Redis;
+use regimen_common::test_support::{TestDatabase, TestRedis};
+use regimen_ingress::acceptance::Submissions;
 use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::json;
+use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
 use crate::harness::{Ingress, Send as _, plans};
@@ -131,4 +140,49 @@ async fn a_request_that_postgres_refuses_fails_alone() {
         let counted = "select count(*) from regimen.generations where user_id = $1";
         assert_eq!(ingress.count(counted, *refused).await, 0);
     }
+}
+
+/// What one submission may hold at most, and in one of them a character that Postgres cannot
+/// store.
+#[tokio::test]
+async fn a_nul_among_large_inputs_is_refused_alone() {
+    let (database, redis) = (TestDatabase::new().await, TestRedis::new());
+    let store = Redis::new(&SecretString::from(redis.url().to_owned()), redis.prefix()).unwrap();
+    let submissions = Submissions::new(database.pool().clone(), Queue::new(store));
+    let client = database.client().await;
+    let users: Vec<Uuid> = (0..24).map(|_| Uuid::now_v7()).collect();
+    let sql = "insert into public.profiles (id, email) select unnest($1::uuid[]), 'x'";
+    client.execute(sql, &[&users]).await.unwrap();
+    let submit = |user: &Uuid| {
+        let odd = if *user == users[7] { "\0" } else { "" };
+        submissions.accept(NewJobs {
+            user_id: *user,
+            email: None,
+            generation_id: Uuid::now_v7(),
+            jobs: vec![NewJob { id: Uuid::now_v7(), kind: PlanKind::Meal }],
+            quiz_result_id: None,
+            calculations: None,
+            input: to_raw_value(&json!({"text": "x".repeat(64 * 1024), "odd": odd})).unwrap(),
+            warnings: None,
+            cautions: None,
+            callback_url: None,
+            trace_context: None,
+            expires_in_seconds: 900.0,
+            per_user: 2,
+            monthly_quota: false,
+            idempotency: None,
+        })
+    };
+    for (user, outcome) in users.iter().zip(join_all(users.iter().map(submit)).await) {
+        match outcome {
+            Ok(Acceptance::Accepted { .. }) => assert_ne!(*user, users[7]),
+            outcome => {
+                assert_eq!(*user, users[7], "{outcome:?}");
+                let code = outcome.unwrap_err().code().map(|code| code.code().to_owned());
+                assert_eq!(code.as_deref(), Some("22P05"));
+            }
+        }
+    }
+    let sql = "select count(*) from regimen.jobs where octet_length(input ->> 'text') = 65536";
+    assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 23);
 }
