@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use regimen_common::db::group_commit::{Committer, GroupCommit};
+use regimen_common::db::group_commit::{Alone, Committer, GroupCommit};
 use regimen_common::db::jobs::{self, Acceptance, NewJobs, NextJob};
 use regimen_common::db::limits::within;
 use regimen_common::db::{DbError, Pool, StatementLimits};
@@ -26,7 +26,8 @@ pub struct Submissions {
 impl Submissions {
     /// One for the process.
     pub fn new(db: Pool, queue: Queue) -> Self {
-        let group = GroupCommit::new(Accept { db, queue }, StatementLimits::REQUEST.usual);
+        let (limit, alone) = (StatementLimits::REQUEST.usual, Alone::on(&db));
+        let group = GroupCommit::new(Accept { db, queue }, limit, alone);
         Self { group, keys: Arc::default() }
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use regimen_common::db::group_commit::{Committer, GroupCommit};
+use regimen_common::db::group_commit::{Alone, Committer, GroupCommit};
 use regimen_common::db::jobs::{
     self, CancelOutcome, Canceller, EndOutcome, Ended, Held, NewAttempt, PaidReply, Success,
     SuccessfulEnd,
@@ -29,11 +29,11 @@ pub struct Writes {
 impl Writes {
     /// One for the process. `per_user` is the cap on running jobs of one user.
     pub fn new(db: &Pool, per_user: i64) -> Self {
-        let limit = StatementLimits::WORK.usual;
+        let (limit, alone) = (StatementLimits::WORK.usual, Alone::on(db));
         Self {
-            starts: GroupCommit::new(Starts(db.clone()), limit),
-            replies: GroupCommit::new(Replies(db.clone()), limit),
-            ends: GroupCommit::new(Ends { db: db.clone(), per_user }, limit),
+            starts: GroupCommit::new(Starts(db.clone()), limit, alone.clone()),
+            replies: GroupCommit::new(Replies(db.clone()), limit, alone.clone()),
+            ends: GroupCommit::new(Ends { db: db.clone(), per_user }, limit, alone),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Changes many rows at once; a row that cannot be changed does not block the
 //! others.
 //!
-//! A batch is picked and changed in one transaction. When Postgres refuses it
-//! because of one row (a constraint, a trigger, a number out of range), the
-//! batch is halved until the failing rows are alone. They are returned to the
-//! caller, who reports them and sets them aside for a while.
+//! A batch is picked and changed in one transaction. When Postgres refuses it,
+//! perhaps because of one row (a constraint, a trigger, a number out of range),
+//! the batch is halved until the failing rows are alone. They are returned to
+//! the caller, who reports them and sets them aside for a while.
 
 use crate::db::{Client, Transaction};
 
@@ -116,7 +116,7 @@ pub(super) async fn or_in_halves<B: Batch>(
 ) -> Result<Outcome<B::Key, B::Done>, DbError> {
     match changed {
         Ok(done) => Ok(Outcome::of(done)),
-        Err(error) if error.blames_a_row() => Ok(halves(client, batch, keys, error).await),
+        Err(error) if error.may_blame_a_row() => halves(client, batch, keys, error).await,
         Err(error) => Err(error),
     }
 }
@@ -126,8 +126,8 @@ async fn halves<B: Batch>(
     batch: &B,
     keys: &[B::Key],
     error: DbError,
-) -> Outcome<B::Key, B::Done> {
-    let mut outcome = Outcome::of(Vec::new());
+) -> Result<Outcome<B::Key, B::Done>, DbError> {
+    let (mut outcome, mut passed) = (Outcome::of(Vec::new()), false);
     let mut failed = vec![(keys, error)];
     while let Some((part, error)) = failed.pop() {
         match part {
@@ -139,8 +139,11 @@ async fn halves<B: Batch>(
                 let (first, second) = part.split_at(part.len() / 2);
                 for half in [second, first] {
                     match alone(client, batch, half).await {
-                        Ok(done) => outcome.done.extend(done),
-                        Err(error) if error.blames_a_row() => failed.push((half, error)),
+                        Ok(done) => {
+                            passed = true;
+                            outcome.done.extend(done);
+                        }
+                        Err(error) if error.may_blame_a_row() => failed.push((half, error)),
                         Err(error) => {
                             outcome.untried.extend_from_slice(half);
                             outcome.broken_off = Some(error);
@@ -150,7 +153,16 @@ async fn halves<B: Batch>(
             }
         }
     }
-    outcome
+    // A missing table, column or privilege stops every row, which says nothing of any: none is
+    // set aside. Where others pass, it was raised for the rows that do not.
+    let unsaid = |row: &PoisonRow<B::Key>| !row.error.blames_a_row();
+    if !passed
+        && outcome.poisoned.iter().all(unsaid)
+        && let Some(PoisonRow { error, .. }) = outcome.poisoned.pop()
+    {
+        return Err(outcome.broken_off.unwrap_or(error));
+    }
+    Ok(outcome)
 }
 
 async fn alone<B: Batch>(

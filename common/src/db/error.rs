@@ -12,6 +12,14 @@ use tokio_postgres::error::SqlState;
 
 use crate::job::UnknownName;
 
+/// The classes of SQLSTATE in which Postgres speaks of a statement, a session or the server.
+/// The rest are values, triggers, a row's size, and what an application raises under codes of
+/// its own.
+const ABOUT_NO_ROW: [&str; 28] = [
+    "00", "01", "02", "03", "08", "0A", "0B", "0L", "0P", "24", "25", "26", "28", "2B", "2D", "34",
+    "3B", "3D", "3F", "40", "42", "53", "55", "57", "58", "72", "F0", "HV",
+];
+
 /// An error of the database or of a statement.
 ///
 /// Messages contain SQLSTATE and the server's primary message, never the detail line
@@ -220,20 +228,27 @@ impl DbError {
         }
     }
 
-    /// Whether the statement failed because of a row's values, so that the same statement
-    /// on other rows may succeed: SQLSTATE classes 22 (data), 23 (constraints), 44 and P0
-    /// (raised by a trigger), damaged rows, and values that this release cannot read.
+    /// Whether the statement failed because of a row, so that the same statement on other rows
+    /// may succeed: values, constraints, what triggers and functions raise (under codes of the
+    /// application's own, too), damaged rows, and values that this release cannot read.
     pub fn blames_a_row(&self) -> bool {
         match (self, self.code().map(SqlState::code)) {
             (Self::Together(error), _) => error.blames_a_row(),
             (Self::Value { .. } | Self::Rows { .. }, _) => true,
+            (_, Some("XX001" | "XX002")) => true,
             (_, Some(code)) => {
-                ["22", "23", "44", "P0"].iter().any(|class| code.starts_with(class))
-                    || matches!(code, "XX001" | "XX002")
+                !code.starts_with("XX") && !ABOUT_NO_ROW.iter().any(|class| code.starts_with(class))
             }
             (Self::Postgres(_), None) => !self.is_unavailable(),
             _ => false,
         }
+    }
+
+    /// Whether a single row may be at fault, though nothing says so: a trigger can raise any
+    /// error for it, also the one of a missing privilege. False for what passes by itself.
+    pub(super) fn may_blame_a_row(&self) -> bool {
+        let refused = self.code().is_some() && !self.is_unavailable() && !self.is_conflict();
+        refused || self.blames_a_row()
     }
 
     /// What happened and what to do, for operators: no address, no value, nothing

@@ -1,9 +1,11 @@
 //! Commits the writes of one moment together.
 //!
 //! While transactions are under way, the next writes gather and go as one. Nobody waits when
-//! nothing is under way. Each write has an outcome of its own: one that would wait for a
-//! lock, or makes Postgres refuse a transaction, is repeated alone; and while it fails alone,
-//! its next tries hold up no others. Writes with the same turn go one after another.
+//! nothing is under way. Each write has an outcome of its own: one whose user's row is locked,
+//! or that makes Postgres refuse a transaction, is repeated alone; and while it fails alone,
+//! its next tries hold up no others. A transaction that waits for another lock in vain is
+//! repeated one by one, too. Those that go alone may wait for locks, so all of them together
+//! have at most half of the connections. Writes with the same turn go one after another.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -11,10 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
-use super::{DbError, limits};
+use super::{DbError, Pool, limits};
 
 /// While one transaction is committed, another one is written.
 const TRANSACTIONS: usize = 2;
@@ -22,6 +24,8 @@ const TRANSACTIONS: usize = 2;
 const TOGETHER: usize = 64;
 /// The most turns whose writes are kept apart.
 const APART: usize = 1_000;
+/// The part of its time for which a write waits to go alone.
+const FOR_A_PLACE: f32 = 0.9;
 
 /// How writes of one kind are made.
 pub trait Committer: Clone + Send + Sync + 'static {
@@ -37,8 +41,8 @@ pub trait Committer: Clone + Send + Sync + 'static {
     /// one that has to be repeated alone.
     ///
     /// # Errors
-    /// Nothing was written, for any of them. An error that
-    /// [blames a row](DbError::blames_a_row) may be the fault of a single one.
+    /// Nothing was written, for any of them. What the server refuses may be the fault of a
+    /// single one.
     fn together(
         &self,
         writes: &[&Self::Write],
@@ -54,9 +58,22 @@ pub trait Committer: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Done, DbError>> + Send;
 }
 
+/// How many writes may go alone over the connections of one pool. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Alone(Arc<Semaphore>);
+
+impl Alone {
+    /// Half of the pool's connections, and at least one. Kinds of writes that share a pool
+    /// share this too.
+    pub fn on(pool: &Pool) -> Self {
+        Self(Arc::new(Semaphore::new((pool.max_size() / 2).max(1))))
+    }
+}
+
 /// Makes writes of one kind. Cheap to clone.
 pub struct GroupCommit<C: Committer> {
     committer: C,
+    places: Alone,
     /// How long a caller waits.
     limit: Duration,
     state: Arc<Mutex<State<C>>>,
@@ -83,8 +100,9 @@ struct Gathered<C: Committer> {
 type Outcome<C> = Result<<C as Committer>::Done, Arc<DbError>>;
 
 impl<C: Committer> GroupCommit<C> {
-    /// Writes by `committer`, for which callers wait up to `limit`.
-    pub fn new(committer: C, limit: Duration) -> Self {
+    /// Writes by `committer`, for which callers wait up to `limit`; those that go alone have
+    /// the places of `alone`.
+    pub fn new(committer: C, limit: Duration, alone: Alone) -> Self {
         let state = State {
             gathered: VecDeque::new(),
             transactions: 0,
@@ -92,7 +110,7 @@ impl<C: Committer> GroupCommit<C> {
             apart: HashSet::new(),
         };
         let (state, tickets) = (Arc::new(Mutex::new(state)), Arc::default());
-        Self { committer, limit, state, tickets }
+        Self { committer, places: alone, limit, state, tickets }
     }
 
     /// The outcome, once it is committed.
@@ -188,13 +206,24 @@ impl<C: Committer> GroupCommit<C> {
 
     /// Repeats one that may have to wait, or that Postgres refuses.
     async fn alone(self, gathered: Gathered<C>, turn: Turn<C>) {
-        // Nothing is written for a caller who has been told that it was not.
-        let left = self.limit.saturating_sub(gathered.since.elapsed());
-        let outcome = limits::within(left, self.committer.alone(&gathered.write)).await;
-        self.set_apart(turn.turn, outcome.is_err());
+        let outcome = self.write_alone(&gathered, turn.turn).await;
         tell(gathered, turn, outcome.map_err(Arc::new));
         // The next one with this turn may have been left out meanwhile.
         self.begin();
+    }
+
+    async fn write_alone(&self, gathered: &Gathered<C>, turn: Uuid) -> Result<C::Done, DbError> {
+        let left = || self.limit.saturating_sub(gathered.since.elapsed());
+        // Given up before its caller gives up, who so learns that nothing was written.
+        let place = limits::wait(left().mul_f32(FOR_A_PLACE), self.places.0.acquire()).await?;
+        let _place = place.map_err(|_| DbError::Closed)?;
+        if gathered.outcome.is_closed() {
+            return Err(DbError::Unconfirmed);
+        }
+        // Nothing is written for a caller who has been told that it was not.
+        let outcome = limits::within(left(), self.committer.alone(&gathered.write)).await;
+        self.set_apart(turn, outcome.is_err());
+        outcome
     }
 
     fn set_apart(&self, turn: Uuid, failed: bool) {
@@ -214,10 +243,11 @@ impl<C: Committer> GroupCommit<C> {
     }
 }
 
-/// Whether an error may be about one of the writes only. One of a transaction that had
-/// failed before tells nothing, and nothing was written.
+/// Whether an error may be about one of the writes only. What concerns them all, such as a
+/// missing column, looks the same as what a trigger raises for one; repeating costs at most
+/// one small transaction for each.
 fn concerns_one(error: &DbError) -> bool {
-    error.blames_a_row() || error.is_conflict() || error.is_a_lock() || error.is_a_consequence()
+    error.may_blame_a_row() || error.is_conflict() || error.is_a_lock()
 }
 
 fn tell<C: Committer>(gathered: Gathered<C>, turn: Turn<C>, outcome: Outcome<C>) {
@@ -248,6 +278,7 @@ impl<C: Committer> Clone for GroupCommit<C> {
     fn clone(&self) -> Self {
         Self {
             committer: self.committer.clone(),
+            places: self.places.clone(),
             limit: self.limit,
             state: Arc::clone(&self.state),
             tickets: Arc::clone(&self.tickets),

@@ -77,6 +77,11 @@ impl Pool {
         }
     }
 
+    /// The most connections it opens.
+    pub fn max_size(&self) -> usize {
+        self.connections.status().max_size
+    }
+
     /// A connection.
     ///
     /// # Errors

@@ -208,11 +208,23 @@ async fn refusals_of_the_moment_pass() {
         assert_eq!(error.code().map(SqlState::code), Some(code));
         assert!(error.is_unavailable() && !error.is_uncertain(), "{error}");
     }
-    for code in ["22003", "23505", "42P01", "42501", "0A000", "XX001", "P0001"] {
+    for (code, of_a_row) in [
+        ("22003", true),
+        ("23505", true),
+        ("54000", true),
+        ("P0001", true),
+        ("PT402", true),
+        ("XX001", true),
+        ("42P01", false),
+        ("42501", false),
+        ("0A000", false),
+        ("40001", false),
+    ] {
         // Some of them end their connection, too.
         let client = database.client().await;
         let error = client.batch_execute(&raise(code)).await.unwrap_err();
         assert!(!error.is_unavailable(), "{error}");
+        assert_eq!(error.blames_a_row(), of_a_row, "{error}");
     }
 }
 

@@ -39,3 +39,4 @@ mod start;
 mod stats;
 mod stripe;
 mod warnings;
+mod writes;

@@ -266,8 +266,8 @@ pub async fn accept(client: &mut Client, new: &NewJobs) -> Result<Acceptance, Db
 /// or another request in the list, its quiz is missing, or somebody has a row of it locked.
 ///
 /// # Errors
-/// Nothing was written, for any of them. An error that
-/// [blames a row](DbError::blames_a_row) may be the fault of a single one.
+/// Nothing was written, for any of them. What the server refuses may be the fault of a
+/// single one.
 pub async fn accept_together(
     client: &mut Client,
     requests: &[&NewJobs],

@@ -71,7 +71,8 @@ pub async fn dispatch_next<C: GenericClient>(
 }
 
 /// The same as a part of the end of other jobs, which must not fail because of the next
-/// jobs' rows: those then wait for [`super::dispatch_ready`].
+/// jobs' rows: those then wait for [`super::dispatch_ready`]. A row that cannot be changed
+/// holds up its own user's next jobs only.
 ///
 /// # Errors
 /// The transaction cannot continue.
@@ -80,6 +81,30 @@ pub(super) async fn dispatch_next_or_later(
     users: &[Uuid],
     per_user: i64,
 ) -> Result<Vec<NextJob>, DbError> {
+    let refused = match dispatch_or_roll_back(tx, users, per_user).await? {
+        Ok(next) => return Ok(next),
+        Err(refused) => refused,
+    };
+    if let [user] = users {
+        wait_for_another_look(*user, &refused);
+        return Ok(Vec::new());
+    }
+    let mut next = Vec::new();
+    for user in users {
+        match dispatch_or_roll_back(tx, &[*user], per_user).await? {
+            Ok(of_user) => next.extend(of_user),
+            Err(refused) => wait_for_another_look(*user, &refused),
+        }
+    }
+    Ok(next)
+}
+
+/// The inner error is the refusal of a row; nothing was marked, and the transaction goes on.
+async fn dispatch_or_roll_back(
+    tx: &Transaction<'_>,
+    users: &[Uuid],
+    per_user: i64,
+) -> Result<Result<Vec<NextJob>, DbError>, DbError> {
     tx.prepare_cached(DISPATCH_NEXT).await?;
     // Polled together, they are sent in this order.
     let (saved, next, released) = join!(
@@ -89,18 +114,21 @@ pub(super) async fn dispatch_next_or_later(
     );
     saved?;
     match next {
-        Err(error) if error.blames_a_row() => {
-            tx.batch_execute("rollback to savepoint next").await?;
-            metrics::counter!("regimen_poison_rows_total", "step" => "dispatch_next").increment(1);
-            let users: Vec<_> = users.iter().map(|user| UserHash::of(*user).to_string()).collect();
-            tracing::error!(%error, ?users, "the next jobs of these users wait for another look");
-            Ok(Vec::new())
+        Err(error) if error.may_blame_a_row() => {
+            tx.batch_execute("rollback to savepoint next; release savepoint next").await?;
+            Ok(Err(error))
         }
         next => {
             // Its error is the cause of the one of the release.
             let next = next?;
             released?;
-            Ok(next)
+            Ok(Ok(next))
         }
     }
+}
+
+fn wait_for_another_look(user: Uuid, error: &DbError) {
+    metrics::counter!("regimen_poison_rows_total", "step" => "dispatch_next").increment(1);
+    let user = UserHash::of(user);
+    tracing::error!(%error, %user, "the next jobs of this user wait for another look");
 }

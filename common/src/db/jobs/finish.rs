@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::attempts::{AttemptOutcome, AttemptUsage};
 use super::dispatch::{NextJob, dispatch_next_or_later};
 use super::many::{by_job, in_order};
+use super::read::named;
 use super::{Held, count_refused_write};
 use crate::db::DbError;
 use crate::db::plans::{Locked, NewPlan, lock_profiles, save_plans};
@@ -69,6 +70,53 @@ pub struct Ended {
     pub seq: i32,
     /// The user's next jobs to push.
     pub next: Vec<NextJob>,
+}
+
+const FIND_END: &str = "-- find an end
+    select j.last_seq, j.kind, next.id, next.class, next.at
+    from (
+        select user_id, last_seq, updated_at, (
+            select kind from regimen.job_events e
+            where e.job_id = jobs.id and e.seq = jobs.last_seq) as kind
+        from regimen.jobs where id = $1 and fence = $2 and worker_id is null offset 0
+    ) j
+    left join lateral (
+        -- Dispatched by the transaction that ended the job, so at the same moment. Of all that
+        -- the user has running or dispatched, which one index finds.
+        select id, class, dispatched_at as at
+        from (
+            select id, class, state, dispatched_at from regimen.jobs
+            where user_id = j.user_id
+              and (state = 'running' or (state = 'queued' and dispatched_at is not null))
+            offset 0
+        ) standing
+        where state = 'queued' and dispatched_at = j.updated_at
+    ) next on true
+    where j.kind = any($3)";
+
+/// The end of a claim whose commit was not answered, if it took effect: the last event of its
+/// job is one of `kinds`, and nobody has claimed the job since. With the next jobs that it
+/// dispatched; pushing one twice does no harm.
+///
+/// # Errors
+/// The query failed.
+pub async fn find_end<C: GenericClient>(
+    client: &C,
+    held: Held,
+    kinds: &[JobEventKind],
+) -> Result<Option<Ended>, DbError> {
+    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    let statement = client.prepare_cached(FIND_END).await?;
+    let rows = client.query(&statement, &[&held.id, &held.fence, &kinds]).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let (kind, seq) = (named(first, "kind")?, first.try_get("last_seq")?);
+    let mut next = Vec::with_capacity(rows.len());
+    for row in &rows {
+        if row.try_get::<_, Option<Uuid>>("id")?.is_some() {
+            next.push(NextJob::from_row(row)?);
+        }
+    }
+    Ok(Some(Ended { job_id: held.id, kind, seq, next }))
 }
 
 const SUCCEED: &str = "-- succeed

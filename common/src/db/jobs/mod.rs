@@ -41,8 +41,8 @@ pub use depth::{Backlog, ClassHealth, QueueHealth, backlog, queue_health};
 pub use dispatch::{NextJob, dispatch_next};
 pub use events::append_event;
 pub use finish::{
-    EndOutcome, Ended, GoodReply, Success, SuccessfulEnd, fail, retry_later, succeed_alone,
-    succeed_together,
+    EndOutcome, Ended, GoodReply, Success, SuccessfulEnd, fail, find_end, retry_later,
+    succeed_alone, succeed_together,
 };
 pub use forget::{AnswerKey, OverAnswers, forget_answers};
 pub use learnt::keep_learnt;

@@ -3,14 +3,19 @@
 
 use std::time::Duration;
 
-use regimen_common::db::jobs::{self, AttemptOutcome, LostLeases, NewAttempt, PaidReply};
+use regimen_common::db::Client;
+use regimen_common::db::jobs::{
+    self, AttemptOutcome, Ended, Held, LostLeases, NewAttempt, PaidReply,
+};
 use regimen_common::db::workers::{self, SignOfLife};
-use regimen_common::job::JobEventKind;
+use regimen_common::job::{FailureCode, JobEventKind};
 use regimen_common::test_support::TestDatabase;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::shared::{
-    PER_USER, history, hold, lose_leases, one_job, policy, recover_leases, release, state,
+    PER_USER, accept, history, hold, lose_leases, next_ids, one_job, policy, recover_leases,
+    release, request, state, succeed,
 };
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -38,6 +43,61 @@ async fn a_job_that_lost_three_workers_fails_with_their_names() {
     let row = jobs::job(&client, id, None).await.unwrap().unwrap();
     assert_eq!(row.error_code.as_deref(), Some("poisoned"));
     assert!(row.error_detail.unwrap().contains("3 workers"));
+}
+
+/// Ends a claim as `kind` of event says.
+async fn end_as(client: &mut Client, held: Held, kind: JobEventKind) -> Ended {
+    if kind == JobEventKind::Saved {
+        return succeed(client, held).await.unwrap();
+    }
+    let tx = client.transaction().await.unwrap();
+    let ended = match kind {
+        JobEventKind::Failed => {
+            jobs::fail(&tx, held, FailureCode::Refused, "", &Value::Null, PER_USER).await.unwrap()
+        }
+        JobEventKind::RetryScheduled => {
+            let after = Duration::from_secs(600);
+            jobs::retry_later(&tx, held, "waiting_retry", after, "", true, PER_USER).await.unwrap()
+        }
+        _ => jobs::lose(&tx, &[held], "it panicked", PER_USER).await.unwrap().pop(),
+    };
+    tx.commit().await.unwrap();
+    ended.unwrap()
+}
+
+/// By a holder who did not hear of the commit: with the jobs that it dispatched and no others.
+#[tokio::test]
+async fn an_end_without_an_answer_is_found_while_the_claim_is_the_last_one() {
+    for kind in [
+        JobEventKind::Saved,
+        JobEventKind::Failed,
+        JobEventKind::RetryScheduled,
+        JobEventKind::LeaseLost,
+    ] {
+        let database = TestDatabase::new().await;
+        let mut client = database.client().await;
+        let new = request(Uuid::now_v7(), PER_USER as usize + 2);
+        let (ids, _) = accept(&mut client, &new).await;
+        let held = hold(&client, ids[0], "w").await;
+        assert_eq!(jobs::find_end(&client, held, &[kind]).await.unwrap(), None);
+        let ended = end_as(&mut client, held, kind).await;
+        let found = jobs::find_end(&client, held, &[kind]).await.unwrap().unwrap();
+        assert_eq!((found.job_id, found.kind, found.seq), (held.id, kind, ended.seq));
+        assert_eq!((next_ids(&[found]), ended.next.len()), (next_ids(&[ended]), 1), "{kind:?}");
+        let other = [JobEventKind::Cancelled];
+        assert_eq!(jobs::find_end(&client, held, &other).await.unwrap(), None);
+
+        if state(&client, held.id).await == "queued" {
+            let due = "update regimen.jobs set run_at = now(), dispatched_at = now() where id = $1";
+            client.execute(due, &[&held.id]).await.unwrap();
+            hold(&client, held.id, "other").await;
+        }
+        let stale = Held { fence: held.fence - 1, ..held };
+        assert_eq!(jobs::find_end(&client, stale, &[kind]).await.unwrap(), None);
+        let taken = state(&client, held.id).await == "running";
+        let found = jobs::find_end(&client, held, &[kind]).await.unwrap();
+        assert_eq!(found.is_none(), taken, "{kind:?}");
+    }
 }
 
 #[tokio::test]

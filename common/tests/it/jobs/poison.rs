@@ -15,16 +15,22 @@ use regimen_common::db::jobs::{
 use regimen_common::dispatch::Weights;
 use regimen_common::job::JobClass;
 use regimen_common::test_support::TestDatabase;
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::shared::{PER_USER, accept, end, hold, one_job, policy, request};
 
 /// Changes to these rows, and their deletion, fail from now on.
 async fn poison(client: &Client, table: &str, key: &str, rows: &[String]) {
+    poison_as("P0001", client, table, key, rows).await;
+}
+
+/// The same with this SQLSTATE.
+async fn poison_as(code: &str, client: &Client, table: &str, key: &str, rows: &[String]) {
     let list = rows.iter().map(|row| format!("'{row}'")).collect::<Vec<_>>().join(", ");
     let sql = format!(
         "create function regimen.refuse() returns trigger language plpgsql as
-             $$ begin raise exception 'poison'; end $$;
+             $$ begin raise exception 'poison' using errcode = '{code}'; end $$;
          create trigger a_refuse before update or delete on {table} for each row
              when (old.{key}::text in ({list})) execute function regimen.refuse()"
     );
@@ -83,6 +89,33 @@ async fn overdue_jobs_expire() {
     let quarantine = [poisoned];
     let overdue = Overdue { quarantine: &quarantine, ..overdue };
     assert!(jobs::expire_overdue(&mut client, &overdue).await.unwrap().poisoned.is_empty());
+}
+
+/// A code of the application's own blames its row. One that could concern everybody does so
+/// only while other rows pass.
+#[tokio::test]
+async fn a_row_is_set_aside_whatever_its_error_unless_all_have_it() {
+    for (code, blames) in [("PT402", true), ("54000", true), ("42501", false), ("55000", false)] {
+        let database = TestDatabase::new().await;
+        let mut client = database.client().await;
+        let (ids, poisoned) = ten_jobs(&mut client).await;
+        client.batch_execute("update regimen.jobs set expires_at = now()").await.unwrap();
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        poison_as(code, &client, "regimen.jobs", "id", &[poisoned.to_string()]).await;
+        let overdue = Overdue { limit: 200, per_user: PER_USER, quarantine: &[] };
+        all_but(&jobs::expire_overdue(&mut client, &overdue).await.unwrap(), |id| *id, poisoned);
+
+        client.batch_execute("drop function regimen.refuse() cascade").await.unwrap();
+        let again = "update regimen.jobs set state = 'queued', finished_at = null";
+        client.batch_execute(again).await.unwrap();
+        poison_as(code, &client, "regimen.jobs", "id", &ids).await;
+        match jobs::expire_overdue(&mut client, &overdue).await {
+            Ok(outcome) => assert!(blames && outcome.poisoned.len() == 10, "{code}: {outcome:?}"),
+            Err(error) => {
+                assert_eq!((blames, error.code().map(SqlState::code)), (false, Some(code)));
+            }
+        }
+    }
 }
 
 #[tokio::test]

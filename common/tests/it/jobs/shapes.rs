@@ -340,6 +340,11 @@ async fn calls(looks: &mut Looks<'_>, held: &[Held]) {
         .collect();
     jobs::succeed_together(looks.client, &ends, PER_USER).await.unwrap();
     looks.end("the ends of two jobs", 1_000).await;
+    for &held in held {
+        let found = jobs::find_end(looks.client, held, &[JobEventKind::Saved]).await.unwrap();
+        assert_eq!(found.is_some(), held != NOBODYS, "{held:?}");
+    }
+    looks.end("two ends looked for, with what they dispatched", 100).await;
 }
 
 /// What requests ask, also of a user with much behind them.

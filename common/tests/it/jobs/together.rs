@@ -323,3 +323,35 @@ async fn a_profile_that_is_locked_or_gone_holds_up_its_own_job_only() {
     let outcomes = end_together(&mut client, &paid[..2]).await;
     assert!(matches!(outcomes[..], [None, Some(EndOutcome::Ended(_))]), "{outcomes:?}");
 }
+
+/// All are ended, and the next jobs of the others are dispatched.
+#[tokio::test]
+async fn a_next_job_that_cannot_be_dispatched_holds_up_its_own_user_only() {
+    for code in ["P0001", "42501"] {
+        let database = TestDatabase::new().await;
+        let mut client = database.client().await;
+        let paid = paid(&mut client, 3).await;
+        let sql = format!(
+            "create function regimen.refuse() returns trigger language plpgsql as
+                 $$ begin raise exception 'poison' using errcode = '{code}'; end $$;
+             create trigger a_refuse before update on regimen.jobs for each row
+                 when (old.dispatched_at is null and new.dispatched_at is not null
+                       and new.user_id = '{}')
+                 execute function regimen.refuse()",
+            paid[1].user
+        );
+        client.batch_execute(&sql).await.unwrap();
+        let outcomes = end_together(&mut client, &paid).await;
+        let ended = |outcome: &Option<EndOutcome>| matches!(outcome, Some(EndOutcome::Ended(_)));
+        assert!(outcomes.iter().all(ended), "{outcomes:?}");
+        let next = outcomes.iter().flat_map(|outcome| match outcome {
+            Some(EndOutcome::Ended(ended)) => ended.next.clone(),
+            _ => Vec::new(),
+        });
+        assert_eq!(next.count(), 2, "{code}");
+        let sql =
+            "select user_id from regimen.jobs where state = 'queued' and dispatched_at is null";
+        let waiting: Uuid = client.query_one(sql, &[]).await.unwrap().get(0);
+        assert_eq!(waiting, paid[1].user);
+    }
+}

@@ -9,6 +9,7 @@
 //! gets another round, which continues from the stored reply.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use regimen_common::db::DbError;
@@ -127,7 +128,9 @@ async fn succeed(
         plan_data: finished.plan_data,
         beside: finished.beside,
     });
-    let save = until_written(&deps.cancellation, "plan", || deps.writes.end(Arc::clone(&ending)));
+    let save = write_end(deps, held, "plan", &[JobEventKind::Saved], || {
+        deps.writes.end(Arc::clone(&ending))
+    });
     let ended = match save.instrument(spans::query("UPDATE", "regimen.jobs")).await {
         Ok(ended) => ended,
         Err(error) => {
@@ -201,15 +204,15 @@ async fn unsuccessful(deps: &Deps, claimed: &ClaimedJob, error: JobError) -> Res
 
 /// Records that the handler panicked, like a lost worker.
 async fn panicked(deps: &Deps, held: Held) -> Result<(), DbError> {
-    let ended = until_written(&deps.cancellation, "panic", async || {
+    let kinds = [JobEventKind::LeaseLost, JobEventKind::Failed];
+    let ended = write_end(deps, held, "panic", &kinds, async || {
         let mut client = deps.db.get().await?;
         let tx = client.transaction().await?;
         let lost = jobs::lose(&tx, &[held], "its handler panicked", per_user(deps)).await?;
         tx.commit().await?;
-        Ok(lost)
+        Ok(lost.into_iter().next())
     })
     .await?;
-    let ended = ended.into_iter().next();
     if ended.as_ref().is_some_and(|ended| ended.kind == JobEventKind::Failed) {
         tell_poisoned(held.id);
     }
@@ -232,7 +235,7 @@ async fn retry(
     reason: &str,
     counts: bool,
 ) -> Result<(), DbError> {
-    let ended = until_written(&deps.cancellation, "retry", async || {
+    let ended = write_end(deps, held, "retry", &[JobEventKind::RetryScheduled], async || {
         let mut client = deps.db.get().await?;
         let tx = client.transaction().await?;
         let per_user = per_user(deps);
@@ -252,7 +255,7 @@ async fn fail(
     detail: &str,
     evidence: &Value,
 ) -> Result<(), DbError> {
-    let ended = until_written(&deps.cancellation, "failure", async || {
+    let ended = write_end(deps, held, "failure", &[JobEventKind::Failed], async || {
         let mut client = deps.db.get().await?;
         let tx = client.transaction().await?;
         let ended = jobs::fail(&tx, held, code, detail, evidence, per_user(deps)).await?;
@@ -272,6 +275,43 @@ async fn fail(
     }
     announce(deps, held, ended);
     Ok(())
+}
+
+/// Writes the end of a claim until that is done, as [`until_written`] does. An end whose commit
+/// was not answered is looked for among what `kinds` of events say: written again, it would be
+/// refused as stale, and what it dispatched would not be pushed.
+async fn write_end<F>(
+    deps: &Deps,
+    held: Held,
+    what: &'static str,
+    kinds: &[JobEventKind],
+    mut write: impl FnMut() -> F,
+) -> Result<Option<Ended>, DbError>
+where
+    F: Future<Output = Result<Option<Ended>, DbError>>,
+{
+    let unanswered = AtomicBool::new(false);
+    until_written(&deps.cancellation, what, || {
+        let (writing, unanswered) = (write(), &unanswered);
+        async move {
+            let find = async || jobs::find_end(&deps.db.get().await?, held, kinds).await;
+            if unanswered.load(Ordering::Relaxed)
+                && let Some(ended) = find().await?
+            {
+                return Ok(Some(ended));
+            }
+            match writing.await {
+                Err(error) => {
+                    unanswered.fetch_or(error.is_uncertain(), Ordering::Relaxed);
+                    Err(error)
+                }
+                // The commit took effect only after the look.
+                Ok(None) if unanswered.load(Ordering::Relaxed) => find().await,
+                written => written,
+            }
+        }
+    })
+    .await
 }
 
 fn per_user(deps: &Deps) -> i64 {

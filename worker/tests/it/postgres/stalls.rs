@@ -76,3 +76,48 @@ async fn silent_sessions_are_left_for_new_ones() {
     fleet.until_value(&worker, "regimen_jobs_waiting", |value| value == 0.0).await;
     assert_eq!(fleet.plans().await, 3);
 }
+
+/// Commits of ends wait for this advisory lock.
+const HOLD_COMMITS: &str = "
+    create function public.hold() returns trigger language plpgsql as
+        'begin perform pg_advisory_xact_lock(42); return null; end';
+    create constraint trigger hold after update on regimen.jobs deferrable initially deferred
+        for each row when (new.state = 'succeeded') execute function public.hold();
+    select pg_advisory_lock(42)";
+
+/// The end of a job is committed, and the connections break before its worker hears of it. It
+/// is known as written, and the user's next job is pushed; nothing else would push it here.
+#[tokio::test]
+async fn a_plan_whose_commit_is_not_answered_is_known_as_saved() {
+    let settings =
+        [("PER_USER_RUNNING", "1"), ("RECONCILE_SECONDS", "60"), ("LEASE_SECONDS", "300")];
+    let fleet = Fleet::new(&settings).await;
+    let proxy = Proxy::to_url(&fleet.settings()["DATABASE_URL"]).unwrap();
+    let ingress = fleet.ingress().await;
+    let through = proxy.url(&fleet.settings()["DATABASE_URL"]);
+    let worker = fleet.worker_with(&[("DATABASE_URL", &through)]).await;
+    let holder = fleet.db().await;
+    holder.batch_execute(HOLD_COMMITS).await.unwrap();
+    let user = Uuid::new_v4();
+    let jobs = ingress.submit(user, &["meal", "workout"]).await;
+    let held = "select count(*) from pg_locks where locktype = 'advisory' and objid = 42
+                and not granted
+                and database = (select oid from pg_database where datname = current_database())";
+    fleet.until_count(held, 1).await;
+    proxy.freeze();
+    holder.batch_execute("select pg_advisory_unlock(42)").await.unwrap();
+    fleet.until_count("select count(*) from regimen.jobs where state = 'succeeded'", 1).await;
+    proxy.cut_frozen();
+
+    for job in &jobs {
+        let view = soon("an end", ingress.ended(user, *job)).await;
+        assert_eq!(view["status"], "succeeded", "{view}");
+    }
+    fleet.until_metric(&worker, "regimen_jobs_finished_total", 1.0).await;
+    let metrics = fleet.metrics(&worker).await;
+    let refused = |line: &str| line.starts_with("regimen_stale_writes_refused_total ");
+    assert!(!metrics.lines().any(|line| refused(line) && !line.ends_with(" 0")), "{metrics}");
+    assert!(!worker.process.output().contains("refused a stale write"));
+    let again = "select count(*) from regimen.jobs where pushed_at is not null";
+    assert_eq!(fleet.count(again).await, 0, "pushed again");
+}
