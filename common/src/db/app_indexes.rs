@@ -37,7 +37,7 @@ const fn index(name: &'static str, table: &'static str, on: &'static str) -> App
 
 /// Every index of ours on a table of the app's. One more goes here and, unless
 /// its table is always there already, into a migration too.
-pub const APP_INDEXES: [AppIndex; 14] = [
+pub const APP_INDEXES: [AppIndex; 17] = [
     index("idx_ai_meal_plans_user_active", "ai_meal_plans", "(user_id, is_active) where is_active"),
     index(
         "idx_ai_workout_plans_user_active",
@@ -77,6 +77,19 @@ pub const APP_INDEXES: [AppIndex; 14] = [
     AppIndex {
         unless_led_by: Some("user_id"),
         ..index("idx_ai_workout_plans_user", "ai_workout_plans", "(user_id)")
+    },
+    // The foreign keys to quizzes and profiles, which a deletion of those looks along.
+    AppIndex {
+        unless_led_by: Some("quiz_result_id"),
+        ..index("idx_ai_meal_plans_quiz", "ai_meal_plans", "(quiz_result_id)")
+    },
+    AppIndex {
+        unless_led_by: Some("quiz_result_id"),
+        ..index("idx_ai_workout_plans_quiz", "ai_workout_plans", "(quiz_result_id)")
+    },
+    AppIndex {
+        unless_led_by: Some("sender_id"),
+        ..index("idx_notifications_sender", "notifications", "(sender_id)")
     },
 ];
 

@@ -475,6 +475,10 @@ async fn removal(looks: &mut Looks<'_>) {
             looks.end(kept.as_str(), most).await;
         }
     }
+    let tx = looks.client.transaction().await.unwrap();
+    erasure::delete_account(&tx, LEAVER, false).await.unwrap();
+    tx.commit().await.unwrap();
+    looks.end("delete an account with 200 quizzes", 9_000).await;
     erasure::overdue(looks.client).await.unwrap();
     let left = LeftBehind { limit: 20, quarantine: &[] };
     erasure::due(looks.client, &left).await.unwrap();
