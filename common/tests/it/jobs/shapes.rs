@@ -65,7 +65,7 @@ const NO_STATISTICS: &str = "
 /// made everybody's plans anew.
 const CANARY: &str = "explain execute canary ('00000000-0000-0000-0000-000000000000')";
 
-/// Ten waiting jobs a user, of which two have their turn, five are due and three
+/// Ten waiting jobs a user, all accepted in one minute, of which two have their turn, five are due and three
 /// are not; every fiftieth user has none that has its turn. A running job and
 /// some history for every tenth; leases end in no order. One user with much
 /// history. And of everything else in proportion. No temporary table: the first
@@ -76,7 +76,9 @@ const FILL: &str = "
         select gen_random_uuid() as id, n from generate_series(1, USERS) n;
     insert into regimen.jobs (id, user_id, generation_id, kind, class, input, run_at,
                               dispatched_at, created_at, expires_at, updated_at)
-    select gen_random_uuid(), u.id, u.id, 'meal', case n % 10 when 0 then 'pro' else 'free' end,
+    select (rpad(lpad(to_hex((extract(epoch from now()) * 1000)::bigint - 3600000), 12, '0'), 16, '7')
+            || substr(md5(u.id::text || k), 1, 16))::uuid,
+           u.id, u.id, 'meal', case n % 10 when 0 then 'pro' else 'free' end,
            '{}', now() - interval '1 hour' + case when k > 7 then interval '1 day' else '0' end,
            case when k <= 2 and n % 50 > 0 then now() - interval '1 hour' + n * interval '1 ms' end,
            now() - interval '1 hour', now() + interval '1 day', now()
@@ -198,6 +200,11 @@ impl Looks<'_> {
         let took = self.since.elapsed();
         let now = buffers(self.client).await;
         self.found.push((what, now - self.before, most, took));
+        self.skip().await;
+    }
+
+    /// What the test itself read since the last look is no look.
+    async fn skip(&mut self) {
         self.before = buffers(self.client).await;
         self.since = Instant::now();
     }
@@ -427,6 +434,21 @@ async fn console(looks: &mut Looks<'_>) {
         looks.end(what, most).await;
     }
     let now = looks.client.query_one("select now()", &[]).await.unwrap().get(0);
+    let hold = Duration::from_secs(60);
+    stats::begin(looks.client, "w", hold).await.unwrap().unwrap();
+    stats::count(looks.client, "w", now).await.unwrap();
+    looks.end("count of a minute in which nothing was", 100).await;
+    let accepted = "select date_trunc('minute', max(created_at)) from regimen.jobs
+                    where state = 'queued' and created_at < now() - interval '50 min'";
+    let accepted: Option<_> = looks.client.query_one(accepted, &[]).await.unwrap().get(0);
+    looks.skip().await;
+    if let Some(minute) = accepted {
+        stats::count(looks.client, "w", minute).await.unwrap();
+        looks.end("count of a minute with 200,000 accepted", 120_000).await;
+    }
+    stats::end(looks.client, "w").await.unwrap();
+    stats::forget(looks.client).await.unwrap();
+    looks.end("minutes kept no longer", 100).await;
     stats::series(looks.client, now, TimeDelta::minutes(1)).await.unwrap();
     stats::durations(looks.client, now).await.unwrap();
     stats::providers(looks.client, now).await.unwrap();
