@@ -286,8 +286,9 @@ async fn indexes(client: &Client, migrated: bool) -> Result<Finding, DbError> {
         Some(list) => Finding::warn(
             subject,
             format!("missing: {list}; statements that want them read whole tables"),
-            "run `regimen-worker migrate`, which builds those of the app's tables; one of the \
-             schema regimen stands in migrations/: create it by hand",
+            "run `regimen-worker migrate`, which builds those of the app's tables and of \
+             regimen.jobs that came last; another of the schema regimen stands in migrations/: \
+             create it by hand",
         ),
     })
 }

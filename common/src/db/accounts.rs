@@ -16,9 +16,10 @@ pub(super) const ENSURE_PROFILE: &str = "-- ensure profile
     where not exists (select 1 from public.profiles where id = $1)
     on conflict (id) do nothing";
 
+/// `is not distinct from` keeps the index of a user's quizzes out: it is looked up by its id.
 const FILL_IN_CALCULATIONS: &str = "-- fill in calculations
     update public.quiz_results set calculations = $3
-    where id = $1 and user_id = $2 and calculations is null";
+    where id = $1 and user_id is not distinct from $2 and calculations is null";
 
 /// Creates the user's profile if it is missing: the free plan, and `email` from the
 /// token. `public.profiles.email` accepts no null, so a token without the claim leaves it

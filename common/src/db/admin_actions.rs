@@ -124,23 +124,42 @@ pub struct Recorded {
     pub outcome: Option<String>,
 }
 
-/// Records, newest first.
+/// The most records that one statement reads.
+pub const WINDOW: i64 = 10_000;
+
+/// What a search found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The records, newest first.
+    pub actions: Vec<Recorded>,
+    /// The record at which the search stopped before it had found enough; none at the end.
+    pub stopped_at: Option<i64>,
+}
+
+/// Up to `filter.limit` of the next [`WINDOW`] records that are as the filter says, newest
+/// first.
 ///
 /// # Errors
 /// Postgres failed.
-pub async fn list(client: &impl GenericClient, filter: &Filter) -> Result<Vec<Recorded>, DbError> {
+pub async fn list(client: &impl GenericClient, filter: &Filter) -> Result<Found, DbError> {
+    let Filter { actor, name, target, before, limit } = filter;
+    let is_sieve = actor.is_some() || name.is_some() || target.is_some();
+    // Of records that are all wanted, no more than are wanted are read.
+    let size = if is_sieve { WINDOW } else { (*limit).min(WINDOW) };
     let statement = client
         .prepare_cached(
             "-- list admin actions
-             select id, at, actor, action, target, detail, outcome from regimen.admin_actions
+             select id, at, actor, action, target, detail, outcome from (
+                 select * from regimen.admin_actions
+                 where id < coalesce($4, 9223372036854775807) order by id desc limit $5) a
              where ($1::text is null or actor = $1) and ($2::text is null or action = $2)
-               and ($3::text is null or target = $3) and id < coalesce($4, 9223372036854775807)
-             order by id desc limit $5",
+               and ($3::text is null or target = $3)
+             order by id desc limit $6",
         )
         .await?;
-    let Filter { actor, name, target, before, limit } = filter;
-    let rows = client.query(&statement, &[actor, name, target, before, limit]).await?;
-    rows.iter()
+    let rows = client.query(&statement, &[actor, name, target, before, &size, limit]).await?;
+    let actions = rows
+        .iter()
         .map(|row| {
             let Json(detail) = row.try_get("detail")?;
             Ok(Recorded {
@@ -153,5 +172,19 @@ pub async fn list(client: &impl GenericClient, filter: &Filter) -> Result<Vec<Re
                 outcome: row.try_get("outcome")?,
             })
         })
-        .collect()
+        .collect::<Result<Vec<_>, DbError>>()?;
+    if i64::try_from(actions.len()).is_ok_and(|found| found >= *limit) {
+        return Ok(Found { actions, stopped_at: None });
+    }
+    let statement = client
+        .prepare_cached(
+            "-- end of admin actions
+             select id from (
+                 select id from regimen.admin_actions
+                 where id < coalesce($1, 9223372036854775807) order by id desc limit $2) a
+             offset $2 - 1",
+        )
+        .await?;
+    let last = client.query_opt(&statement, &[before, &size]).await?;
+    Ok(Found { actions, stopped_at: last.map(|row| row.try_get("id")).transpose()? })
 }

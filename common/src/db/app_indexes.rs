@@ -1,4 +1,5 @@
-//! Indexes on tables of the app's, which are large and in use when we come.
+//! Indexes on tables that are large and in use when they are built: the app's, and
+//! our own once a release has filled them.
 //!
 //! A migration would build them within its transaction, and nobody could write
 //! to the table meanwhile. So they are built before the migrations, each by
@@ -18,26 +19,47 @@ pub(super) const LONGEST: Duration = Duration::from_secs(3_600);
 /// Between two looks at a build that somebody else has begun.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// An index on a table of the app's.
+/// An index on a table of the app's, or on a large one of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppIndex {
-    /// Its name, in the schema `public`.
+    /// The schema that it and its table are in.
+    pub schema: &'static str,
+    /// Its name.
     pub name: &'static str,
-    /// Its table, there too.
+    /// Its table.
     pub table: &'static str,
     /// Its columns and condition.
     on: &'static str,
     /// Another index of all rows that begins with this column does as well.
     unless_led_by: Option<&'static str>,
+    /// The migration that creates it whether it is there or not: it is not built before.
+    after: Option<i32>,
 }
 
 const fn index(name: &'static str, table: &'static str, on: &'static str) -> AppIndex {
-    AppIndex { name, table, on, unless_led_by: None }
+    AppIndex { schema: "public", name, table, on, unless_led_by: None, after: None }
 }
+
+const fn own(name: &'static str, table: &'static str, on: &'static str) -> AppIndex {
+    AppIndex { schema: "regimen", ..index(name, table, on) }
+}
+
+/// Indexes on large tables of ours that are built as those of the app's. One more goes here,
+/// and into a migration with `if not exists`.
+pub const OWN_INDEXES: [AppIndex; 2] = [
+    AppIndex {
+        after: Some(43),
+        ..own("jobs_held", "jobs", "(worker_id, id) where state = 'running'")
+    },
+    AppIndex {
+        after: Some(44),
+        ..own("jobs_waiting", "jobs", "(class, id) where state = 'queued' and class <> ''")
+    },
+];
 
 /// Every index of ours on a table of the app's. One more goes here and, unless
 /// its table is always there already, into a migration too.
-pub const APP_INDEXES: [AppIndex; 14] = [
+pub const APP_INDEXES: [AppIndex; 17] = [
     index("idx_ai_meal_plans_user_active", "ai_meal_plans", "(user_id, is_active) where is_active"),
     index(
         "idx_ai_workout_plans_user_active",
@@ -78,6 +100,19 @@ pub const APP_INDEXES: [AppIndex; 14] = [
         unless_led_by: Some("user_id"),
         ..index("idx_ai_workout_plans_user", "ai_workout_plans", "(user_id)")
     },
+    // The foreign keys to quizzes and profiles, which a deletion of those looks along.
+    AppIndex {
+        unless_led_by: Some("quiz_result_id"),
+        ..index("idx_ai_meal_plans_quiz", "ai_meal_plans", "(quiz_result_id)")
+    },
+    AppIndex {
+        unless_led_by: Some("quiz_result_id"),
+        ..index("idx_ai_workout_plans_quiz", "ai_workout_plans", "(quiz_result_id)")
+    },
+    AppIndex {
+        unless_led_by: Some("sender_id"),
+        ..index("idx_notifications_sender", "notifications", "(sender_id)")
+    },
 ];
 
 /// How an index stands.
@@ -94,24 +129,29 @@ pub enum IndexState {
 }
 
 impl AppIndex {
+    /// Whether it may be built in a database whose newest migration is `version`.
+    pub(super) fn is_due(&self, version: i32) -> bool {
+        self.after.is_none_or(|after| after <= version)
+    }
+
     /// The statement that builds it without keeping anybody from the table.
     pub fn statement(&self) -> String {
-        let Self { name, table, on, .. } = self;
-        format!("create index concurrently {name} on public.{table} {on}")
+        let Self { schema, name, table, on, .. } = self;
+        format!("create index concurrently {name} on {schema}.{table} {on}")
     }
 
     /// The statement that removes what a broken build left.
     pub(super) fn drop_statement(&self) -> String {
-        format!("drop index concurrently if exists public.{}", self.name)
+        format!("drop index concurrently if exists {}.{}", self.schema, self.name)
     }
 
     /// What makes a migration pass it by within a transaction that is rolled
     /// back, without building it where that can be avoided.
     pub(super) fn stand_in(&self) -> String {
-        let Self { name, table, on, unless_led_by } = self;
+        let Self { schema, name, table, on, unless_led_by, .. } = self;
         match unless_led_by {
-            None => format!("create view public.{name} as select 1 as stands_in"),
-            Some(_) => format!("create index {name} on public.{table} {on}"),
+            None => format!("create view {schema}.{name} as select 1 as stands_in"),
+            Some(_) => format!("create index {name} on {schema}.{table} {on}"),
         }
     }
 
@@ -131,7 +171,8 @@ impl AppIndex {
                         and a.attname = $3)
             from (select to_regclass($1) as oid) named
             left join pg_index i on i.indexrelid = named.oid";
-        let (name, table) = (format!("public.{}", self.name), format!("public.{}", self.table));
+        let name = format!("{}.{}", self.schema, self.name);
+        let table = format!("{}.{}", self.schema, self.table);
         let row = client.query_one(sql, &[&name, &table, &self.unless_led_by]).await?;
         let (valid, under_way): (Option<bool>, bool) = (row.get(0), row.get(1));
         let (has_table, has_other): (bool, bool) = (row.get(2), row.get(3));
@@ -178,9 +219,9 @@ impl AppIndex {
             IndexState::Missing => {}
         }
         tell(&format!(
-            "building {} on public.{}, which stays in use; it ends once transactions that are \
+            "building {} on {}.{}, which stays in use; it ends once transactions that are \
              open now have ended",
-            self.name, self.table
+            self.name, self.schema, self.table
         ));
         match client.driver().batch_execute(&self.statement()).await {
             Ok(()) => Ok(true),

@@ -17,8 +17,8 @@ pub enum Rows {
     Usage,
 }
 
-/// Selects the ids first, by user alone, so that no statistics lead the planner through
-/// others' rows.
+/// Selects the ids first, by user alone, and then each row by its id alone, so that no
+/// statistics lead the planner through others' rows, or through all of the user's for each.
 macro_rules! page {
     ($name:literal, $table:literal, $id:literal, $row:literal) => {
         concat!(
@@ -37,11 +37,13 @@ macro_rules! page {
              select page.id, ",
             $row,
             "::text as row
-             from page join ",
+             from page cross join lateral (
+                 select * from ",
             $table,
-            " t on t.",
+            " where ",
             $id,
-            " = page.id and t.user_id = $1
+            " = page.id offset 0
+             ) t
              order by page.id"
         )
     };

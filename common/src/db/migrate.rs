@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::error::SqlState;
 
-use super::app_indexes::{self, APP_INDEXES};
+use super::app_indexes::{self, APP_INDEXES, AppIndex, OWN_INDEXES};
 use super::error::describe;
 use super::{Client, DbError, GenericClient, StatementLimits, pool_with};
 
@@ -53,7 +53,7 @@ pub enum MigrateError {
         /// The holder, as far as Postgres can tell.
         holder: String,
     },
-    /// An index on a table of the app's could not be built.
+    /// An index could not be built.
     #[error(
         "the index {name} could not be built: {source}; what was built and applied before stays. \
          Correct the cause and migrate again: what is left of it is dropped and built anew"
@@ -87,7 +87,7 @@ pub enum MigrateError {
 /// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The indexes on tables of the app's that were built before them.
+    /// The indexes that were built before them.
     pub indexes: Vec<&'static str>,
     /// The migrations applied by this run, in order, such as `V3__indexes`.
     pub applied: Vec<String>,
@@ -157,7 +157,16 @@ async fn apply(client: &mut Client, tell: &(dyn Fn(&str) + Sync)) -> Result<Repo
     Ok(Report { indexes, applied, version: newest(client).await? })
 }
 
-/// Builds what is missing on tables of the app's that are there.
+/// The indexes that are built by themselves, before the migrations.
+pub(super) async fn indexes(
+    client: &impl GenericClient,
+) -> Result<Vec<&'static AppIndex>, DbError> {
+    let found = if history_exists(client).await? { newest(client).await? } else { 0 };
+    let all = APP_INDEXES.iter().chain(&OWN_INDEXES);
+    Ok(all.filter(|index| index.is_due(found)).collect())
+}
+
+/// Builds what is missing on tables that are there.
 async fn build_indexes(
     client: &mut Client,
     tell: &(dyn Fn(&str) + Sync),
@@ -169,7 +178,7 @@ async fn build_indexes(
     let usual: String = client.query_one(usual, &[]).await?.get(0);
     client.batch_execute(&set).await?;
     let mut built = Vec::new();
-    for index in &APP_INDEXES {
+    for index in indexes(&*client).await? {
         let done = index.build(client, tell).await;
         let done = done.map_err(|source| MigrateError::Index { name: index.name, source })?;
         if done {
@@ -207,11 +216,15 @@ async fn run(
     }
 }
 
-/// Whether a migration failed because of another session's lock.
+/// Whether a migration failed because of another session's lock, or because each waited
+/// for the other. It was rolled back, so the next try finds the tables free or waits again.
 fn is_lock(error: &refinery::Error) -> bool {
     let refinery::error::Kind::Connection(_, source) = error.kind() else { return false };
     let error = source.downcast_ref::<tokio_postgres::Error>();
-    error.and_then(tokio_postgres::Error::code) == Some(&SqlState::LOCK_NOT_AVAILABLE)
+    let code = error.and_then(tokio_postgres::Error::code);
+    [&SqlState::LOCK_NOT_AVAILABLE, &SqlState::T_R_DEADLOCK_DETECTED]
+        .into_iter()
+        .any(|lock| code == Some(lock))
 }
 
 /// The embedded migrations that this database lacks, in order.

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tokio::time::timeout;
 
 use super::DbError;
-use super::app_indexes::{APP_INDEXES, IndexState};
+use super::app_indexes::IndexState;
 use super::migrate::{self, MigrateError, TURN};
 
 /// How long the locks of a rehearsal are held at most.
@@ -67,7 +67,7 @@ pub async fn rehearse(
     migrate::in_turn(url, TURN, tell, async |client| {
         let mut steps = Vec::new();
         let mut stand_ins = Vec::new();
-        for index in &APP_INDEXES {
+        for index in migrate::indexes(&*client).await? {
             let state = index.state(client).await?;
             let sql = match state {
                 IndexState::Done | IndexState::UnderWay => continue,
@@ -77,7 +77,7 @@ pub async fn rehearse(
                 }
             };
             let lock = TableLock {
-                table: format!("public.{}", index.table),
+                table: format!("{}.{}", index.schema, index.table),
                 mode: "ShareUpdateExclusiveLock".to_owned(),
             };
             let name = index.name.to_owned();

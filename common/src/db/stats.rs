@@ -22,7 +22,7 @@ pub const KEPT_DAYS: i32 = 32;
 const FIRST: TimeDelta = TimeDelta::hours(24);
 /// A minute may still change this long after its end, while transactions commit.
 const SETTLED: TimeDelta = TimeDelta::seconds(30);
-/// Ended jobs that are read of one minute.
+/// Ended jobs, and accepted ones, that are counted of one minute.
 const MOST: i64 = 100_000;
 /// Minutes removed at a time.
 const REMOVED: i64 = 500;
@@ -167,7 +167,9 @@ pub async fn count(
                      (minute, accepted, succeeded, failed, expired, cancelled, counted, in_time,
                       wait, generation, whole)
                  select $1,
-                     (select count(*) from regimen.jobs where id >= $3 and id < $4),
+                     (select count(*) from (
+                         select from regimen.jobs where id >= $3 and id < $4
+                         order by id limit $6) a),
                      count(*) filter (where state = 'succeeded'),
                      count(*) filter (where state = 'failed'),
                      count(*) filter (where state = 'expired'),

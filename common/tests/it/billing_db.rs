@@ -175,7 +175,7 @@ async fn a_failed_claim_is_tried_again_and_a_stale_holder_changes_nothing() {
     assert!(!claims::retry_later(&client, &stale, Duration::ZERO, &FAILURE).await.unwrap());
     assert!(!claims::bury(&client, &stale, &FAILURE).await.unwrap());
     assert!(claims::bury(&client, &fresh, &FAILURE).await.unwrap());
-    let dead = events::list(&client, EventState::Dead, None, 10).await.unwrap().pop().unwrap();
+    let dead = events::newest(&client, EventState::Dead, 10).await.unwrap().pop().unwrap();
     let (code, detail) = dead.error;
     assert_eq!((code.as_deref(), detail.as_deref()), (Some("stripe_away"), Some("no answer")));
     let replayed = events::replay(&client, "evt_1", Mode::Test).await.unwrap();

@@ -26,3 +26,4 @@ mod redis;
 mod row_security;
 mod snapshot;
 mod triggers;
+mod windows;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use regimen_common::db::app_indexes::{APP_INDEXES, IndexState};
+use regimen_common::db::app_indexes::{APP_INDEXES, IndexState, OWN_INDEXES};
 use regimen_common::db::migrate::{self, MigrateError, Report, embedded, migrate, migrate_telling};
 use regimen_common::db::rehearse;
 use regimen_common::test_support::{Pgbouncer, TestDatabase};
@@ -266,6 +266,37 @@ async fn a_migration_does_not_hold_everybody_up_behind_a_table_in_use() {
     assert_eq!(report.unwrap().applied, names());
 }
 
+/// A session has read one table and now wants another; a migration has changed the other
+/// and wants the first.
+#[tokio::test]
+async fn a_migration_that_meets_a_deadlock_begins_again() {
+    let database = database_with(&[APP_TABLES]).await;
+    // The migration finds it out, well within its lock_timeout, and the reader does not.
+    let name = "select quote_ident(current_database())";
+    let client = database.client().await;
+    let name: String = client.query_one(name, &[]).await.unwrap().get(0);
+    let sql = format!("alter database {name} set deadlock_timeout = '2s'");
+    client.batch_execute(&sql).await.unwrap();
+    let mut reader = database.client().await;
+    reader.batch_execute("set deadlock_timeout = '60s'").await.unwrap();
+    let reading = reader.transaction().await.unwrap();
+    reading.batch_execute("select from public.workout_logs").await.unwrap();
+    let told = std::sync::Mutex::new(Vec::new());
+    let tell = |news: &str| told.lock().unwrap().push(news.to_owned());
+    let secret = database.secret_url();
+    let migrating = migrate_telling(&secret, Duration::from_secs(60), &tell);
+    let cross = async {
+        waits_for(&database, "relation").await;
+        // Answered once the migration has given way.
+        reading.batch_execute("select from public.profiles").await.unwrap();
+        reading.rollback().await.unwrap();
+    };
+    let (report, ()) = tokio::join!(migrating, cross);
+    assert_eq!(report.unwrap().applied, names());
+    let told = told.lock().unwrap();
+    assert!(told.iter().any(|news| news.contains("deadlock")), "{told:?}");
+}
+
 #[tokio::test]
 async fn a_failed_migration_says_why_and_leaves_no_half() {
     let database = TestDatabase::empty().await;
@@ -310,7 +341,7 @@ async fn the_indexes_our_tables_should_have_are_read_out_of_the_migrations() {
     assert!(found.len() > 20, "{found:?}");
     assert_eq!(migrate::own_indexes(), found);
     let client = database.client().await;
-    for index in APP_INDEXES {
+    for index in APP_INDEXES.iter().chain(&OWN_INDEXES) {
         assert_eq!(index.state(&client).await.unwrap(), IndexState::Done, "{}", index.name);
     }
 }
@@ -339,14 +370,15 @@ async fn is_valid(database: &TestDatabase) -> Option<bool> {
     row.map(|row| row.get(0))
 }
 
-/// Waits until the migration waits for somebody's transaction.
-async fn waits_for_a_transaction(database: &TestDatabase) {
+/// Waits until the migration waits for somebody's transaction (`virtualxid`) or table
+/// (`relation`).
+async fn waits_for(database: &TestDatabase, what: &str) {
     let sql = "select count(*) from pg_stat_activity a join pg_locks l using (pid)
                where a.application_name = 'regimen-migrate' and a.datname = current_database()
-                   and l.locktype = 'virtualxid' and not l.granted";
+                   and l.locktype = $1 and not l.granted";
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     let client = database.client().await;
-    while client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+    while client.query_one(sql, &[&what]).await.unwrap().get::<_, i64>(0) == 0 {
         assert!(tokio::time::Instant::now() < deadline, "it waits for nobody");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -361,7 +393,7 @@ async fn an_index_on_a_table_in_use_is_built_while_others_write_to_it() {
     let secret = database.secret_url();
     let migrating = migrate(&secret);
     let meanwhile = async {
-        waits_for_a_transaction(&database).await;
+        waits_for(&database, "virtualxid").await;
         let others = database.client().await;
         others.batch_execute("set lock_timeout = '5s'").await.unwrap();
         others.batch_execute(WRITE).await.unwrap();
@@ -374,6 +406,53 @@ async fn an_index_on_a_table_in_use_is_built_while_others_write_to_it() {
     assert_eq!(migrate(&secret).await.unwrap().indexes, Vec::<&str>::new());
 }
 
+#[tokio::test]
+async fn an_index_on_jobs_that_is_missing_is_built_while_others_write_them() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let definition = "select pg_get_indexdef('regimen.jobs_held'::regclass)";
+    let before: String = client.query_one(definition, &[]).await.unwrap().get(0);
+    client.batch_execute("drop index regimen.jobs_held").await.unwrap();
+    let write = "insert into regimen.jobs (id, user_id, generation_id, kind, class, input,
+                                           expires_at, run_at, created_at, updated_at)
+                 values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'meal', 'free',
+                         '{}', now(), now(), now(), now())";
+    let mut writer = database.client().await;
+    let writing = writer.transaction().await.unwrap();
+    writing.batch_execute(write).await.unwrap();
+    let secret = database.secret_url();
+    let migrating = migrate(&secret);
+    let meanwhile = async {
+        waits_for(&database, "virtualxid").await;
+        client.batch_execute("set lock_timeout = '5s'").await.unwrap();
+        client.batch_execute(write).await.unwrap();
+        writing.commit().await.unwrap();
+    };
+    let (report, ()) = tokio::join!(migrating, meanwhile);
+    assert_eq!(report.unwrap().indexes, ["jobs_held"]);
+    let after: String = client.query_one(definition, &[]).await.unwrap().get(0);
+    assert_eq!(after, before);
+}
+
+/// A migration that creates it whether it is there or not has yet to run.
+#[tokio::test]
+async fn an_index_is_not_built_before_the_migration_that_creates_it() {
+    let database = TestDatabase::new().await;
+    let client = database.client().await;
+    let sql = "drop index regimen.jobs_waiting, regimen.jobs_held;
+               delete from regimen.schema_history where version >= 44";
+    client.batch_execute(sql).await.unwrap();
+    let rehearsal = rehearse(&database.secret_url(), &|_| {}).await;
+    // V44 also drops an index that is gone already; so far it must not come.
+    let error = rehearsal.unwrap_err().to_string();
+    assert!(error.contains("jobs_depth"), "{error}");
+    assert!(migrate(&database.secret_url()).await.is_err());
+    let sql = "select to_regclass('regimen.jobs_held') is not null,
+                      to_regclass('regimen.jobs_waiting') is null";
+    let row = client.query_one(sql, &[]).await.unwrap();
+    assert!(row.get::<_, bool>(0) && row.get::<_, bool>(1));
+}
+
 /// The process that builds it dies.
 #[tokio::test]
 async fn an_index_that_was_left_half_built_is_built_again() {
@@ -384,7 +463,7 @@ async fn an_index_that_was_left_half_built_is_built_again() {
     let secret = database.secret_url();
     let migrating = migrate(&secret);
     let cut = async {
-        waits_for_a_transaction(&database).await;
+        waits_for(&database, "virtualxid").await;
         let sql = "select pg_terminate_backend(pid, 60000) from pg_stat_activity
                    where application_name = 'regimen-migrate' and datname = current_database()";
         database.client().await.query(sql, &[]).await.unwrap();

@@ -5,7 +5,7 @@ use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use regimen_common::db::admin_actions::{self, Filter, Recorded};
+use regimen_common::db::admin_actions::{self, Filter, Found, Recorded};
 use regimen_common::db::console;
 use serde_json::Value;
 use uuid::Uuid;
@@ -73,6 +73,8 @@ struct AuditPage {
     fields: Vec<(&'static str, &'static str, String)>,
     entries: Vec<Entry>,
     next: Option<String>,
+    /// The search stopped before the page was full.
+    stopped: bool,
     sessions: Vec<SessionLine>,
 }
 
@@ -96,12 +98,12 @@ async fn page(
         limit: PAGE + 1,
     };
     let client = state.db.get().await?;
-    let mut rows = admin_actions::list(&client, &filter).await?;
+    let Found { actions: mut rows, stopped_at } = admin_actions::list(&client, &filter).await?;
     let sessions = console::sessions(&client, SESSIONS).await?;
     drop(client);
     let is_full = i64::try_from(rows.len()).is_ok_and(|found| found > PAGE);
     rows.truncate(usize::try_from(PAGE).unwrap_or_default());
-    let last = rows.last().filter(|_| is_full).map(|row| row.id);
+    let last = rows.last().filter(|_| is_full).map(|row| row.id).or(stopped_at);
     let query = form.query_without(&["before", "done"]);
     let text = |name: &str| form.get(name).unwrap_or_default().to_owned();
     let page = AuditPage {
@@ -113,6 +115,7 @@ async fn page(
         ],
         entries: rows.into_iter().map(Entry::of).collect(),
         next: last.map(|last| format!("{PART}?{query}&before={last}").replace("?&", "?")),
+        stopped: stopped_at.is_some(),
         sessions: sessions
             .into_iter()
             .map(|one| SessionLine {

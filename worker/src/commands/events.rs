@@ -102,7 +102,7 @@ async fn list(pool: &Pool, state: Option<EventState>, limit: u16) -> Result<usiz
             continue;
         }
         process::say(&format!("{count} {wanted}: {}", meaning(wanted)));
-        for event in events::list(&client, wanted, None, i64::from(limit)).await? {
+        for event in events::newest(&client, wanted, i64::from(limit)).await? {
             process::say(&line(&event));
             shown += 1;
         }
@@ -153,7 +153,7 @@ async fn replay_dead(pool: &Pool, mode: Mode, operator: &Operator) -> Result<usi
     let mut replayed = 0;
     loop {
         let before = replayed;
-        for event in events::list(&client, EventState::Dead, None, PAGE).await? {
+        for event in events::newest(&client, EventState::Dead, PAGE).await? {
             let outcome = operator.replay(&mut client, &event.id, mode).await?;
             replayed += usize::from(matches!(outcome, Replayed::Again(_)));
         }

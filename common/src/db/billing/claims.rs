@@ -141,6 +141,9 @@ impl Batch for DueEvents<'_> {
     }
 }
 
+// `is not distinct from`, here and below, keeps the indexes of what waits out: an event is
+// looked up by its id, also by a plan that was made while nothing waited.
+
 /// Locks the event for the rest of the transaction; false if another worker has settled
 /// it.
 ///
@@ -150,7 +153,7 @@ pub async fn lock(tx: &impl GenericClient, id: &str) -> Result<bool, DbError> {
     let statement = tx
         .prepare_cached(
             "-- lock stripe event
-             select 1 from regimen.stripe_events where id = $1 and state = 'received' for update",
+             select 1 from regimen.stripe_events where id = $1 and state is not distinct from 'received' for update",
         )
         .await?;
     Ok(tx.query_opt(&statement, &[&id]).await?.is_some())
@@ -181,7 +184,7 @@ pub async fn settle(tx: &impl GenericClient, id: &str, ending: &Ending<'_>) -> R
                  customer_id = coalesce($4, customer_id),
                  run_at = now() + least(greatest(now() - received_at, interval '1 hour'),
                      interval '1 day')
-             where id = $1 and state = 'received'",
+             where id = $1 and state is not distinct from 'received'",
         )
         .await?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
@@ -218,7 +221,7 @@ pub async fn retry_later(
              update regimen.stripe_events
              set run_at = now() + make_interval(secs => $3), dispatched_at = null, held = false,
                  error_code = $4, error_detail = $5
-             where id = $1 and attempts = $2 and state = 'received'",
+             where id = $1 and attempts = $2 and state is not distinct from 'received'",
         )
         .await?;
     let after = after.as_secs_f64();
@@ -241,7 +244,7 @@ pub async fn bury(
             "-- bury stripe event
              update regimen.stripe_events
              set state = 'dead', settled_at = now(), error_code = $3, error_detail = $4
-             where id = $1 and attempts = $2 and state = 'received'",
+             where id = $1 and attempts = $2 and state is not distinct from 'received'",
         )
         .await?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =

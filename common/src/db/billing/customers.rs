@@ -71,8 +71,10 @@ pub async fn load(tx: &impl GenericClient, customer: &str) -> Result<Stored, DbE
              from (select $1::text as id) asked
              left join regimen.customers c on c.id = asked.id
              left join lateral (
-                 select id from public.profiles where stripe_customer_id = asked.id
-                 order by id limit 1
+                 -- Not in the order of the key, which would be read until one is found.
+                 select id from (
+                     select id from public.profiles where stripe_customer_id = asked.id offset 0
+                 ) named order by id limit 1
              ) p on true",
         )
         .await?;
@@ -85,8 +87,9 @@ pub async fn load(tx: &impl GenericClient, customer: &str) -> Result<Stored, DbE
                  s.price_id, s.made_at, s.basis, s.basis_at, s.fell_due_at, s.seen_due_at,
                  s.metadata_user, s.checkout_user, s.items, s.collection_paused, s.resumes_at,
                  c.deleted
-             from regimen.subscriptions s join regimen.customers c on c.id = s.customer_id
-             where s.customer_id = $1 order by s.id",
+             from (select * from regimen.subscriptions where customer_id = $1 offset 0) s
+             join regimen.customers c on c.id = s.customer_id
+             order by s.id",
         )
         .await?;
     let rows = tx.query(&statement, &[&customer]).await?;
@@ -118,8 +121,9 @@ pub async fn records_of_user(
              select s.id, s.customer_id, s.status, s.period_end, s.ends_at, s.trial_end, s.price_id,
                  s.made_at, s.basis, s.basis_at, s.fell_due_at, s.seen_due_at, s.metadata_user,
                  s.checkout_user, s.items, s.collection_paused, s.resumes_at, c.deleted
-             from regimen.subscriptions s join regimen.customers c on c.id = s.customer_id
-             where s.user_id = $1 order by s.id",
+             from (select * from regimen.subscriptions where user_id = $1 offset 0) s
+             join regimen.customers c on c.id = s.customer_id
+             order by s.id",
         )
         .await?;
     client.query(&statement, &[&user]).await?.iter().map(record).collect()

@@ -211,32 +211,6 @@ pub struct Summary {
     pub received_at: DateTime<Utc>,
 }
 
-/// The newest events in `state`; with `after`, those after that one in this list. After
-/// an unknown `after` there are none.
-///
-/// # Errors
-/// Postgres failed, or a column has a state that this release does not know.
-pub async fn list(
-    client: &impl GenericClient,
-    state: EventState,
-    after: Option<&str>,
-    limit: i64,
-) -> Result<Vec<Summary>, DbError> {
-    let statement = client
-        .prepare_cached(
-            "-- list stripe events
-             select id, type, state, customer_id, attempts, error_code, error_detail, received_at
-             from regimen.stripe_events
-             where state = $1 and (received_at, id) < (
-                 select received_at, id from regimen.stripe_events where id = $2
-                 union all select 'infinity', '' where $2::text is null)
-             order by received_at desc, id desc limit $3",
-        )
-        .await?;
-    let rows = client.query(&statement, &[&state.as_str(), &after, &limit]).await?;
-    rows.iter().map(summary).collect()
-}
-
 /// The newest events of a customer.
 ///
 /// # Errors
@@ -351,6 +325,28 @@ pub async fn search(
         found.stopped_at = None;
     }
     Ok(found)
+}
+
+/// The newest events in a state, over as many windows as it takes.
+///
+/// # Errors
+/// Postgres failed, or a column has a state that this release does not know.
+pub async fn newest(
+    client: &impl GenericClient,
+    state: EventState,
+    limit: i64,
+) -> Result<Vec<Summary>, DbError> {
+    let mut filter = EventFilter { state: Some(state), limit, ..EventFilter::default() };
+    let mut all = Vec::new();
+    loop {
+        let FoundEvents { events, stopped_at } = search(client, &filter).await?;
+        filter.limit -= i64::try_from(events.len()).unwrap_or(i64::MAX);
+        all.extend(events);
+        match stopped_at {
+            Some(place) if filter.limit > 0 => filter.after = Some(place),
+            _ => return Ok(all),
+        }
+    }
 }
 
 /// A customer of events whose user is not known.

@@ -289,7 +289,9 @@ pub async fn mail_ended(
              update regimen.billing_notices
              set mail_state = $3, error = $4, sent_at = case when $3 = 'sent' then now() end,
                  run_at = now() + make_interval(secs => $5), dispatched_at = null
-             where event_id = $1 and attempts = $2 and mail_state = 'waiting'",
+             where event_id = $1 and attempts = $2
+                 -- Not by the index of what waits, which a plan may take for empty.
+                 and mail_state is not distinct from 'waiting'",
         )
         .await?;
     let (state, error, wait) = match sent {

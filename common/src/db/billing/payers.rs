@@ -118,32 +118,72 @@ pub struct Subscriber {
     pub made_at: Option<DateTime<Utc>>,
 }
 
-/// Subscriptions in the order of their ids.
+/// The most subscriptions that one statement reads.
+pub const WINDOW: i64 = 10_000;
+
+/// What a search found.
+#[derive(Debug, Default)]
+pub struct FoundSubscribers {
+    /// The subscriptions, in the order of their ids.
+    pub subscribers: Vec<Subscriber>,
+    /// The subscription at which the search stopped before it had found enough; none at the
+    /// end.
+    pub stopped_at: Option<String>,
+}
+
+/// Up to `filter.limit` of the next [`WINDOW`] subscriptions that are as the filter says,
+/// in the order of their ids.
 ///
 /// # Errors
 /// Postgres failed, or holds a status this release does not know.
 pub async fn subscribers(
     client: &impl GenericClient,
     filter: &SubscriberFilter,
-) -> Result<Vec<Subscriber>, DbError> {
+) -> Result<FoundSubscribers, DbError> {
+    // A customer has few; those of everybody are read along the key.
+    let window = match filter.customer {
+        Some(_) => {
+            "select * from (select * from regimen.subscriptions where customer_id = $1 offset 0) c
+             where id > coalesce($2, '') order by id limit $3"
+        }
+        None => {
+            "select * from regimen.subscriptions
+             where $1::text is null and id > coalesce($2, '') order by id limit $3"
+        }
+    };
+    let is_sieve = filter.status.is_some() || filter.price.is_some() || filter.email.is_some();
+    // Of subscriptions that are all wanted, no more than are wanted are read.
+    let size = if is_sieve { WINDOW } else { filter.limit.min(WINDOW) };
     let statement = client
-        .prepare_cached(
+        .prepare_cached(&format!(
             "-- subscribers
              select s.id, s.customer_id, s.user_id, p.email, p.plan_id, s.status, s.price_id,
                  s.period_end, s.ends_at, s.trial_end, s.made_at
-             from regimen.subscriptions s left join public.profiles p on p.id = s.user_id
-             where ($1::text is null or s.status = $1)
-               and ($2::text is null or s.price_id = $2)
-               and ($3::text is null or s.customer_id = $3)
-               and ($4::text is null or starts_with(lower(p.email), lower($4)))
-               and s.id > coalesce($5, '')
-             order by s.id limit $6",
-        )
+             from ({window}) s left join public.profiles p on p.id = s.user_id
+             where ($4::text is null or s.status = $4)
+               and ($5::text is null or s.price_id = $5)
+               and ($6::text is null or starts_with(lower(p.email), lower($6)))
+             order by s.id limit $7"
+        ))
         .await?;
     let status = filter.status.map(Status::as_str);
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-        [&status, &filter.price, &filter.customer, &filter.email, &filter.after, &filter.limit];
-    client.query(&statement, &parameters).await?.iter().map(subscriber).collect()
+    let SubscriberFilter { price, customer, email, after, limit, .. } = filter;
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+        [customer, after, &size, &status, price, email, limit];
+    let rows = client.query(&statement, &parameters).await?;
+    let subscribers = rows.iter().map(subscriber).collect::<Result<Vec<_>, _>>()?;
+    if i64::try_from(subscribers.len()).is_ok_and(|found| found >= *limit) {
+        return Ok(FoundSubscribers { subscribers, stopped_at: None });
+    }
+    let statement = client
+        .prepare_cached(&format!(
+            "-- end of subscribers
+             select id from ({window}) s offset $3 - 1"
+        ))
+        .await?;
+    let last = client.query_opt(&statement, &[customer, after, &size]).await?;
+    let stopped_at = last.map(|row| row.try_get("id")).transpose()?;
+    Ok(FoundSubscribers { subscribers, stopped_at })
 }
 
 fn subscriber(row: &Row) -> Result<Subscriber, DbError> {

@@ -87,7 +87,7 @@ async fn name_customer(
                       where p.id = $1 and not exists (
                           select 1 from regimen.customers c
                           where c.id = p.stripe_customer_id
-                              and (c.deleted or c.user_id is distinct from $1)))
+                              and (c.deleted or c.user_id is distinct from $1) offset 0))
                  ) as customer
              )
              update public.profiles

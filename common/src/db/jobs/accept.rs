@@ -84,7 +84,8 @@ pub struct Replay {
     pub jobs: Vec<Uuid>,
 }
 
-/// Statement text with the lock clause of one request, or of many.
+/// Statement text with the lock clause of one request, or of many. `is not distinct from`
+/// keeps the index of a user's quizzes out: the quiz is looked up by its id.
 macro_rules! lock {
     ($clause:literal) => {
         concat!(
@@ -102,7 +103,8 @@ macro_rules! lock {
             "
     ) profile on true
     left join lateral (
-        select id from public.quiz_results where id = asked.quiz_id and user_id = asked.user_id
+        select id from public.quiz_results
+        where id = asked.quiz_id and user_id is not distinct from asked.user_id
         for no key update",
             $clause,
             "
@@ -146,8 +148,12 @@ const ACCEPT: &str = concat!(
         insert into regimen.generations (id, user_id, at)
         select generation_id, user_id, now() from counted
     ), calculated as (
-        update public.quiz_results quiz set calculations = counted.calculations from counted
-        where quiz.id = counted.quiz_result_id and quiz.user_id = counted.user_id
+        update public.quiz_results quiz set calculations = (
+            select calculations from counted
+            where quiz_result_id = quiz.id and user_id = quiz.user_id limit 1)
+        where quiz.id = any(array(select quiz_result_id from counted))
+          and exists (select from counted
+                      where quiz_result_id = quiz.id and user_id = quiz.user_id offset 0)
     ), accepted as (
         insert into regimen.jobs (
             id, user_id, generation_id, kind, class, quiz_result_id, input, callback_url,

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use regimen_common::db::admin_actions::{self, Filter, Recorded};
+use regimen_common::db::admin_actions::{self, Filter, Found, Recorded};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -41,7 +41,8 @@ pub struct ActionsQuery {
 pub struct AdminActionPage {
     /// Newest first.
     pub actions: Vec<AdminAction>,
-    /// The cursor of the next page; absent on the last one.
+    /// The cursor of the next page; absent on the last one. A request looks at 10,000
+    /// actions at most: a page with a cursor may have fewer than `limit`, or none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<i64>,
 }
@@ -92,8 +93,8 @@ async fn list(
     }
     let filter = Filter { actor, name: action, target, before: cursor, limit: limit + 1 };
     let client = state.db.get().await?;
-    let mut rows = admin_actions::list(&client, &filter).await?;
-    let next_cursor = cut_before_next(&mut rows, limit).map(|last| last.id);
+    let Found { actions: mut rows, stopped_at } = admin_actions::list(&client, &filter).await?;
+    let next_cursor = cut_before_next(&mut rows, limit).map(|last| last.id).or(stopped_at);
     let actions = rows.into_iter().map(AdminAction::from).collect();
     Ok(Json(AdminActionPage { actions, next_cursor }))
 }

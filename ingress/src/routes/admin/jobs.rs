@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use regimen_common::db::jobs::{self, Listed, OperatorFilter};
+use regimen_common::db::jobs::{self, Found, Listed, OperatorFilter};
 use regimen_common::job::{JobClass, JobState};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -49,7 +49,8 @@ pub struct JobsQuery {
 pub struct AdminJobPage {
     /// Newest first.
     pub jobs: Vec<AdminJob>,
-    /// The cursor of the next page; absent on the last one.
+    /// The cursor of the next page; absent on the last one. A request looks at 10,000 jobs
+    /// at most: a page with a cursor may have fewer jobs than `limit`, or none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<Uuid>,
 }
@@ -112,8 +113,8 @@ async fn list(
         ..OperatorFilter::default()
     };
     let client = state.db.get().await?;
-    let mut rows = jobs::of_everybody(&client, &filter).await?;
-    let next_cursor = cut_before_next(&mut rows, limit).map(|last| last.row.id);
+    let Found { jobs: mut rows, stopped_at } = jobs::search(&client, &filter).await?;
+    let next_cursor = cut_before_next(&mut rows, limit).map(|last| last.row.id).or(stopped_at);
     let now = state.clock.now();
     let view = |Listed { row, class, retried_as }: &Listed| AdminJob {
         user_id: row.user_id,

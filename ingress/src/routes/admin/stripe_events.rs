@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use regimen_common::db::billing::events::{self, EventState, Summary};
+use regimen_common::db::billing::events::{self, EventFilter, EventState, FoundEvents, Summary};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -40,7 +40,8 @@ pub struct StripeEvents {
     pub events: Vec<StripeEvent>,
     /// The number of events in each state that needs an operator.
     pub attention: Attention,
-    /// The cursor of the next page; absent on the last one.
+    /// The cursor of the next page; absent on the last one. A request looks at 10,000
+    /// events at most: a page with a cursor may have fewer than `limit`, or none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
@@ -106,8 +107,7 @@ async fn list(
     let in_state = in_state.map_err(|error| ApiError::field("?state", error.to_string()))?;
     let limit = page_size(query.limit)?;
     let mut client = state.db.get().await?;
-    let cursor = query.cursor.as_deref();
-    if let Some(id) = cursor {
+    if let Some(id) = query.cursor.as_deref() {
         // Its state may have changed; its place has not.
         if !is_plain(id) || events::find(&client, id).await?.is_none() {
             return Err(ApiError::field(
@@ -116,8 +116,15 @@ async fn list(
             ));
         }
     }
-    let mut events = events::list(&client, in_state, cursor, limit + 1).await?;
-    let next_cursor = cut_before_next(&mut events, limit).map(|last| last.id.clone());
+    let filter = EventFilter {
+        state: Some(in_state),
+        after: query.cursor,
+        limit: limit + 1,
+        ..EventFilter::default()
+    };
+    let FoundEvents { mut events, stopped_at } = events::search(&client, &filter).await?;
+    let last = cut_before_next(&mut events, limit).map(|last| last.id.clone());
+    let next_cursor = last.or(stopped_at);
     let mut attention = Attention::default();
     for (of_state, count) in events::attention(&mut client).await? {
         match of_state {

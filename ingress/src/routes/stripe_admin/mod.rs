@@ -247,8 +247,8 @@ async fn customer_details(
         limit: MAX_PAGE,
         ..SubscriberFilter::default()
     };
-    let subscriptions = payers::subscribers(&client, &filter).await?;
-    let subscriptions = subscriptions.into_iter().map(SubscriberView::from).collect();
+    let found = payers::subscribers(&client, &filter).await?;
+    let subscriptions = found.subscribers.into_iter().map(SubscriberView::from).collect();
     Ok(Json(CustomerDetails { success: true, customer, subscriptions, invoices }))
 }
 

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use regimen_common::billing::metrics::{CurrencyMetrics, Metrics, Standing};
-use regimen_common::db::billing::payers::Subscriber;
+use regimen_common::db::billing::payers::{FoundSubscribers, Subscriber};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -98,14 +98,16 @@ pub struct SubscriberPage {
     pub success: bool,
     /// In the order of their ids.
     pub subscribers: Vec<SubscriberView>,
-    /// The cursor of the next page; absent on the last one.
+    /// The cursor of the next page; absent on the last one. A request looks at 10,000
+    /// subscriptions at most: a page with a cursor may have fewer than `limit`, or none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
 impl SubscriberPage {
     /// A page of `limit` rows, from one row more.
-    pub(super) fn of(mut rows: Vec<Subscriber>, limit: i64) -> Self {
+    pub(super) fn of(found: FoundSubscribers, limit: i64) -> Self {
+        let FoundSubscribers { subscribers: mut rows, stopped_at } = found;
         let page = usize::try_from(limit).unwrap_or(0);
         let more = rows.len() > page;
         rows.truncate(page);
@@ -113,7 +115,7 @@ impl SubscriberPage {
         Self {
             success: true,
             subscribers: rows.into_iter().map(SubscriberView::from).collect(),
-            next_cursor: last.filter(|_| more),
+            next_cursor: last.filter(|_| more).or(stopped_at),
         }
     }
 }

@@ -45,6 +45,28 @@ fn ids(page: &Value) -> Vec<Uuid> {
     listed.map(|one| one["job"]["id"].as_str().unwrap().parse().unwrap()).collect()
 }
 
+/// A request looks at so many jobs; what is searched for lies beyond them.
+#[tokio::test]
+async fn a_rare_reason_is_found_request_by_request() {
+    let ingress = Ingress::start(&[]).await;
+    let mut client = ingress.database.client().await;
+    let [old, _] = submitted(&ingress, Uuid::new_v4()).await;
+    fail(&mut client, old).await;
+    let newer = "insert into regimen.jobs (id, user_id, generation_id, kind, class, input, state,
+                                           run_at, created_at, expires_at, updated_at, finished_at)
+                 select ('ff000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+                     gen_random_uuid(), gen_random_uuid(), 'meal', 'free', '{}', 'succeeded',
+                     now(), now(), now(), now(), now()
+                 from generate_series(1, 10000) n";
+    client.batch_execute(newer).await.unwrap();
+    let path = "/admin/jobs?reason=providers_exhausted";
+    let first = get(&ingress, path).await;
+    assert!(ids(&first.body).is_empty(), "{first:?}");
+    let cursor = first.body["next_cursor"].as_str().unwrap();
+    let rest = get(&ingress, &format!("{path}&cursor={cursor}")).await;
+    assert_eq!((ids(&rest.body), rest.body.get("next_cursor")), (vec![old], None));
+}
+
 #[tokio::test]
 async fn dead_jobs_are_found_with_their_reason() {
     let ingress = Ingress::start(&[]).await;

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
-use regimen_common::db::admin_actions::{self, Filter};
+use regimen_common::db::admin_actions::{self, Filter, Found};
 use regimen_common::db::dead::{self, DeadKind};
 use regimen_common::db::spend::{self, Grouping};
 use regimen_common::db::workers;
@@ -171,14 +171,24 @@ pub(super) struct AuditArgs {
 }
 
 pub(super) async fn audit(office: &Office, args: &AuditArgs) -> Result<(), Box<dyn Error>> {
-    let filter = Filter {
+    let mut filter = Filter {
         actor: args.by.clone(),
         name: args.action.clone(),
         target: args.target.clone(),
         before: None,
         limit: i64::from(args.limit),
     };
-    let rows = admin_actions::list(&office.db.get().await?, &filter).await?;
+    let client = office.db.get().await?;
+    let mut rows = Vec::new();
+    loop {
+        let Found { actions, stopped_at } = admin_actions::list(&client, &filter).await?;
+        filter.limit -= i64::try_from(actions.len()).unwrap_or(i64::MAX);
+        rows.extend(actions);
+        match stopped_at {
+            Some(place) if filter.limit > 0 => filter.before = Some(place),
+            _ => break,
+        }
+    }
     let value: Vec<Value> = rows
         .iter()
         .map(|row| {
