@@ -34,8 +34,9 @@ const MIN_RSA_MODULUS_BASE64: usize = 256 * 4 / 3;
 #[derive(Debug, Clone)]
 pub(super) struct PublishedKey {
     pub(super) algorithm: Algorithm,
-    /// Another one after each fetch.
+    /// The same one as long as the key is published unchanged.
     pub(super) key: Arc<DecodingKey>,
+    jwk: Jwk,
 }
 
 /// Why the set could not be fetched.
@@ -151,7 +152,8 @@ impl Jwks {
         }
         *latest_fetch = Some(now);
         match self.fetch().await {
-            Ok(keys) => {
+            Ok(mut keys) => {
+                self.read(|cached| keep_unchanged(&mut keys, cached));
                 let cached = Cached { keys: Arc::new(keys), fetched_at: now };
                 *self.cached.write().unwrap_or_else(PoisonError::into_inner) = Some(cached);
                 Ok(())
@@ -198,6 +200,16 @@ impl Jwks {
     }
 }
 
+/// Tokens that an unchanged key has verified stay verified.
+fn keep_unchanged(keys: &mut KeySet, cached: Option<&Cached>) {
+    let Some(cached) = cached else { return };
+    for (kid, new) in keys {
+        if let Some(old) = cached.keys.get(kid).filter(|old| old.jwk == new.jwk) {
+            new.key = old.key.clone();
+        }
+    }
+}
+
 /// Parses a set, without keys that are not for verifying ES256 or RS256.
 fn parse(body: &[u8]) -> Result<KeySet, serde_json::Error> {
     #[derive(Deserialize)]
@@ -205,11 +217,11 @@ fn parse(body: &[u8]) -> Result<KeySet, serde_json::Error> {
         keys: Vec<serde_json::Value>,
     }
     let set: Set = serde_json::from_slice(body)?;
-    let keys = set.keys.into_iter().filter_map(|key| usable(&serde_json::from_value(key).ok()?));
+    let keys = set.keys.into_iter().filter_map(|key| usable(serde_json::from_value(key).ok()?));
     Ok(keys.collect())
 }
 
-fn usable(jwk: &Jwk) -> Option<(String, PublishedKey)> {
+fn usable(jwk: Jwk) -> Option<(String, PublishedKey)> {
     let kid = jwk.common.key_id.clone()?;
     if jwk.common.public_key_use.as_ref().is_some_and(|usage| *usage != PublicKeyUse::Signature) {
         return None;
@@ -229,5 +241,30 @@ fn usable(jwk: &Jwk) -> Option<(String, PublishedKey)> {
     if jwk.common.key_algorithm.is_some_and(|named| named != declared) {
         return None;
     }
-    Some((kid, PublishedKey { algorithm, key: Arc::new(DecodingKey::from_jwk(jwk).ok()?) }))
+    let key = Arc::new(DecodingKey::from_jwk(&jwk).ok()?);
+    Some((kid, PublishedKey { algorithm, key, jwk }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(modulus: &str) -> KeySet {
+        let key = serde_json::json!({
+            "kid": "one", "kty": "RSA", "alg": "RS256", "use": "sig",
+            "n": modulus.repeat(MIN_RSA_MODULUS_BASE64 / 4 + 1), "e": "AQAB",
+        });
+        parse(serde_json::json!({ "keys": [key] }).to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_key_stays_the_same_as_long_as_it_is_published_unchanged() {
+        let cached = Cached { keys: Arc::new(set("u7-_")), fetched_at: DateTime::UNIX_EPOCH };
+        let same = |mut keys: KeySet| {
+            keep_unchanged(&mut keys, Some(&cached));
+            Arc::ptr_eq(&keys["one"].key, &cached.keys["one"].key)
+        };
+        assert!(same(set("u7-_")));
+        assert!(!same(set("v7-_")), "another key of the same name");
+    }
 }

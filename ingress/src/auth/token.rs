@@ -79,10 +79,10 @@ impl Tokens {
             }
             _ => return Err(AuthError::Invalid),
         };
-        let validity = claims.validity();
-        validity.check(self.clock.now())?;
+        let (validity, now) = (claims.validity(), self.clock.now());
+        validity.check(now)?;
         let caller = claims.into_caller(self.allow_anonymous)?;
-        self.verified.insert(hash, VerifiedToken { key, validity, caller: caller.clone() });
+        self.verified.insert(hash, VerifiedToken { key, validity, caller: caller.clone() }, now);
         Ok(caller)
     }
 
