@@ -1,9 +1,9 @@
 //! How many requests for plans are accepted per second, each committed before
-//! its 202, and how many reads of a job are answered. For comparison, the same
-//! run measures pgbench with one row per transaction.
+//! its 202 and pushed to Redis, and how many reads of a job are answered. For comparison, the
+//! same run measures pgbench with one row per transaction.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::BenchError;
 use super::cpu::Processes;
@@ -20,6 +20,10 @@ pub(super) const CONNECTIONS: [usize; 2] = [32, 256];
 const ROUND: Duration = Duration::from_secs(4);
 /// The users, who take turns; each has a profile already, like most users.
 pub(super) const USERS: usize = 2_000;
+/// How long the last push may take.
+const PUSHED_WITHIN: Duration = Duration::from_secs(30);
+/// Where the jobs of the users are pushed to.
+const LIST: &str = "{regimen}:queue:free";
 /// Our name in the results.
 pub(super) const OURS: &str = "Regimen";
 
@@ -59,7 +63,29 @@ pub(super) fn run(session: &Session, rounds: u32) -> Result<(), BenchError> {
             accepted.cpu(),
         );
     }
-    Ok(())
+    all_pushed(session, &stack)
+}
+
+/// Waits until each waiting job of a stack without workers is in Redis, as the peers' are: a
+/// job that is not pushed costs less.
+///
+/// # Errors
+/// One is not.
+pub(super) fn all_pushed(session: &Session, stack: &Stack) -> Result<(), BenchError> {
+    let waiting = stack.psql().rows("select count(*) from regimen.jobs where state = 'queued'")?;
+    let waiting: u64 = waiting.first().map_or(Ok(0), |row| row.get(0))?;
+    let (mut redis, begun) = (stack.redis()?, Instant::now());
+    loop {
+        let pushed = redis.command(&["LLEN", LIST])?;
+        if pushed == waiting.to_string() {
+            return Ok(());
+        }
+        if begun.elapsed() > PUSHED_WITHIN {
+            let told = format!("{waiting} jobs wait, but {pushed} are in Redis");
+            return Err(BenchError::Measurement(told));
+        }
+        session.pause()?;
+    }
 }
 
 /// Our ingress, which accepts requests of all users.

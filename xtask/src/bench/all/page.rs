@@ -48,8 +48,8 @@ const SECTIONS: [Section; 11] = [
     Section {
         scene: ACCEPT[0],
         title: "Accepting, 32 connections",
-        words: "Requests for one plan with the same quiz, each committed before its answer; no \
-                worker runs. Regimen checks the token, its limits and every field, and computes the \
+        words: "Requests for one plan with the same quiz, each committed before its answer and \
+                pushed to Redis; no worker runs. Regimen checks the token, its limits and every field, and computes the \
                 targets; of the peers, those with token and limiter check a token (HS256) and a \
                 limit for each user in Redis. The service with background tasks makes two plans \
                 for each request and calls its provider (2 s) meanwhile. At half load, requests \
