@@ -70,8 +70,10 @@ const SECTIONS: [Section; 11] = [
     Section {
         scene: POLL,
         title: "Reading a job",
-        words: "256 connections read one queued job. Regimen checks the token, the owner and the \
-                flood guard; 304 is its answer to the job's current ETag.",
+        words: "256 connections read 512 queued jobs in turn, of Regimen and the peers with \
+                tokens each of another user. Regimen checks the token, the owner and the flood \
+                guard; 304 is its answer to a job's current ETag. Equal reads of a moment share \
+                one look at PostgreSQL: where all connections read one job, that is most of them.",
         columns: &[PER_SECOND, P50, P99],
         of: Some(OURS),
         chart: Some(("poll", "Reads of a job per second, 256 connections", &[])),

@@ -13,11 +13,11 @@ use crate::bench::cpu::Processes;
 use crate::bench::ground::{Ground, Wanted};
 use crate::bench::load::Request;
 use crate::bench::subject::Subject;
-use crate::bench::users::Users;
-use crate::http::Client;
+use crate::bench::users::{Users, sign};
 use crate::node;
-use crate::psql::Psql;
+use crate::psql::{Psql, Row};
 use crate::python::Venv;
+use crate::secrets::Secrets;
 use crate::session::Session;
 use crate::stack::{Service, Stack};
 use regimen_devtools::process::{Output, Process};
@@ -25,6 +25,8 @@ use regimen_devtools::process::{Output, Process};
 const FOLDER: &str = "load-tests/peers";
 /// How long a peer may take to finish what it has accepted.
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
+/// Over how many connections it accepts the jobs that are then read.
+const ACCEPTED_AT_ONCE: usize = 8;
 /// How often PostgreSQL looks whether it has.
 const LOOK: f64 = 0.05;
 
@@ -268,17 +270,22 @@ impl Peer {
         Ok(Subject::new(self.role.name(), &self.url()?, requests, status, self.processes()))
     }
 
-    /// Reads of a job that was accepted.
+    /// Reads of jobs that it accepted, as many as there are users; where it checks tokens, each
+    /// of another user.
     ///
     /// # Errors
-    /// It accepts no job.
-    pub(super) fn reading(&self, users: &Users) -> Result<Subject, BenchError> {
-        let url = self.url()?;
-        let token = if self.role.gate { users.token() } else { "" };
-        let accepted = Client::new(&url, token).post("/plans", &users.body())?;
-        let id = accepted["id"].as_str().unwrap_or_default();
-        let request = Request::by(token, &format!("GET /plans/{id}"), None);
-        Ok(Subject::new(self.role.name(), &url, vec![request], 200, self.processes()))
+    /// It does not accept them.
+    pub(super) fn reading(&self, users: &Users, secrets: &Secrets) -> Result<Subject, BenchError> {
+        self.clear()?;
+        self.accepting(users)?.send(ACCEPTED_AT_ONCE, users.count())?;
+        let read = |row: &Row| -> Result<Request, BenchError> {
+            let line = format!("GET /plans/{}", row.get::<String>(0)?);
+            let token = if self.role.gate { sign(secrets, row.get(1)?) } else { String::new() };
+            Ok(Request::by(&token, &line, None))
+        };
+        let requests: Result<_, _> =
+            self.psql.rows("select id, user_id from jobs")?.iter().map(read).collect();
+        Ok(Subject::new(self.role.name(), &self.url()?, requests?, 200, self.processes()))
     }
 
     /// Forgets all jobs.

@@ -55,6 +55,7 @@ pub(super) const STREAMS: &str = "streams";
 pub(super) const START: &str = "start";
 
 pub(super) const UNCHANGED: &str = "Regimen, 304";
+pub(super) const WATCHED: &str = "Regimen, one job watched by all";
 pub(super) const BARE_UNCHANGED: &str = "bare axum, 304";
 pub(super) const PGBENCH: &str = "pgbench, one row a transaction";
 pub(super) const PGBENCH_BATCH: &str = "pgbench, 50 rows a transaction";
