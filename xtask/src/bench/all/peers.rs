@@ -69,6 +69,8 @@ pub(super) struct Peer {
     role: Role,
     server: Service,
     worker: Option<Service>,
+    /// Tells its databases from those of the others.
+    number: usize,
     psql: Psql,
     stores: [u32; 2],
     simulator: u32,
@@ -109,10 +111,37 @@ impl Peers {
             ground.session.check()?;
             match self.lack(role.kind) {
                 Some(lack) => notes.push(format!("{} was not measured: {lack}", role.name())),
-                None => peers.push(self.start_one(ground, stack, *role, number)?),
+                None => {
+                    ground.session.say(format_args!("starting {}", role.name()));
+                    let main = stack.psql();
+                    main.run(&format!("create database {}", database(number)))?;
+                    main.database(&database(number)).run_file(&self.schema)?;
+                    peers.push(self.start_one(ground, stack, *role, number)?);
+                }
             }
         }
         Ok(peers)
+    }
+
+    /// Ends a peer with all it has not finished, and starts it again with nothing to do.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(super) fn renew(
+        &self,
+        ground: &Ground<'_>,
+        stack: &Stack,
+        peer: Peer,
+    ) -> Result<Peer, BenchError> {
+        let (role, number) = (peer.role, peer.number);
+        ground.session.say(format_args!("starting {} anew", role.name()));
+        drop(peer);
+        let mut redis = stack.redis()?;
+        redis.command(&["SELECT", &redis_database(number)])?;
+        redis.command(&["FLUSHDB"])?;
+        let renewed = self.start_one(ground, stack, role, number)?;
+        renewed.clear()?;
+        Ok(renewed)
     }
 
     fn lack(&self, kind: Kind) -> Option<&str> {
@@ -131,16 +160,12 @@ impl Peers {
         role: Role,
         number: usize,
     ) -> Result<Peer, BenchError> {
-        ground.session.say(format_args!("starting {}", role.name()));
-        let database = format!("peer_{number}");
-        let main = stack.psql();
-        main.run(&format!("create database {database}"))?;
-        let psql = main.database(&database);
-        psql.run_file(&self.schema)?;
+        let database = database(number);
+        let psql = stack.psql().database(&database);
         let urls = Urls {
             // Both URLs end with the name of a database.
             database: with_last(&stack.servers().database_url(), &database),
-            redis: with_last(&stack.servers().redis_url(), &(number + 1).to_string()),
+            redis: with_last(&stack.servers().redis_url(), &redis_database(number)),
             provider: stack.simulator_url()?,
         };
         let plan = ground.plan(&ground.folder, Wanted::default());
@@ -159,7 +184,7 @@ impl Peers {
             _ => None,
         };
         let (stores, simulator) = (stack.server_pids(), stack.simulator_pid()?);
-        Ok(Peer { role, server, worker, psql, stores, simulator })
+        Ok(Peer { role, server, worker, number, psql, stores, simulator })
     }
 
     /// The commands of server and worker.
@@ -302,7 +327,19 @@ impl Peer {
     /// # Errors
     /// One still is after minutes.
     pub(super) fn settle(&self) -> Result<(), BenchError> {
-        let tries = (SETTLED_WITHIN.as_secs_f64() / LOOK) as u64;
+        if self.settle_within(SETTLED_WITHIN)? {
+            return Ok(());
+        }
+        let told = format!("{}: its jobs never finish", self.role.name());
+        Err(BenchError::Measurement(told))
+    }
+
+    /// Waits until no accepted job is open, at most for a time; whether none is.
+    ///
+    /// # Errors
+    /// PostgreSQL refuses.
+    pub(super) fn settle_within(&self, time: Duration) -> Result<bool, BenchError> {
+        let tries = (time.as_secs_f64() / LOOK) as u64;
         // In PostgreSQL, because starting a client again and again would disturb what is
         // measured.
         self.psql.run(&format!(
@@ -312,10 +349,7 @@ impl Peer {
              end loop; end $$"
         ))?;
         let open: u64 = self.number("select count(*) from jobs where finished_at is null")?;
-        if open == 0 {
-            return Ok(());
-        }
-        Err(BenchError::Measurement(format!("{}: {open} jobs never finish", self.role.name())))
+        Ok(open == 0)
     }
 
     /// From the first accepted job to the last finished one, seconds.
@@ -337,6 +371,11 @@ impl Peer {
     /// PostgreSQL refuses.
     pub(super) fn finished_by(&self, time: f64) -> Result<f64, BenchError> {
         self.number(&format!("select count(*) from jobs where finished_at <= to_timestamp({time})"))
+    }
+
+    /// Its database.
+    pub(super) fn psql(&self) -> &Psql {
+        &self.psql
     }
 
     /// Where it serves.
@@ -383,6 +422,16 @@ fn compile(session: &Session, folder: &Path) -> Result<PathBuf, BenchError> {
 
 fn known<T>(installed: &Result<T, String>) -> Result<&T, BenchError> {
     installed.as_ref().map_err(|lack| BenchError::Measurement(lack.clone()))
+}
+
+/// The name of a peer's database in PostgreSQL.
+fn database(number: usize) -> String {
+    format!("peer_{number}")
+}
+
+/// The number of a peer's database in Redis; the first is ours.
+fn redis_database(number: usize) -> String {
+    (number + 1).to_string()
 }
 
 /// A URL with another last part of its path.

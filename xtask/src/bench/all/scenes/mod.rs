@@ -70,6 +70,7 @@ pub(super) const STEADY_P50: &str = "p50 ms at half load";
 pub(super) const STEADY_P99: &str = "p99 ms at half load";
 pub(super) const ACCEPTED: &str = "accepted per second meanwhile";
 pub(super) const DRAINED: &str = "per second after the last submission";
+pub(super) const DONE: &str = "jobs finished";
 pub(super) const READY: &str = "ready after ms";
 pub(super) const IDLE: &str = "idle MiB";
 pub(super) const PEAK: &str = "highest MiB";
