@@ -126,7 +126,9 @@ const SECTIONS: [Section; 11] = [
         scene: IN_FLIGHT,
         title: "In flight",
         words: "Ten thousand jobs in one worker: with a provider that takes two seconds, and with \
-                one that answers nobody until all have been held for longer than a lease.",
+                one that answers nobody until all have been held for longer than a lease. Memory \
+                is that of the worker (1 MiB is 1.05 MB), and for each job that of the most held \
+                at once.",
         columns: &[HELD, PER_SECOND, IDLE, PEAK, KIB_EACH, LOST, HEARTBEATS_FAILED],
         of: None,
         chart: None,

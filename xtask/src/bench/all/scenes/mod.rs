@@ -4,7 +4,7 @@
 mod accept;
 mod finish;
 mod history;
-mod in_flight;
+pub(super) mod in_flight;
 mod pickup;
 mod poll;
 mod start;
