@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::chart::{self, Bar};
-use super::goals::GOALS;
+use super::goals::{GOALS, is_judged, spread};
 use super::number::number;
 use super::peers::BARE;
 use super::scenes::{
@@ -14,7 +14,7 @@ use super::scenes::{
 use crate::bench::BenchError;
 use crate::bench::accept::OURS;
 use crate::bench::history::{MEASURED, WITH};
-use crate::bench::results::{Results, Scene, Series};
+use crate::bench::results::{Results, Scene, Series, median};
 use crate::bench::subject::{CPU, LOAD, P50, P99, PER_SECOND};
 use crate::session::Session;
 
@@ -26,8 +26,9 @@ const LINE: usize = 90;
 const INTRODUCTION: &str = "Written by `cargo xtask bench`. It measures everything below on one \
      machine: PostgreSQL, Redis, the simulated provider, the load generator and the measured \
      service share its cores. The subjects of a table take turns within each round; the figures \
-     are medians of the rounds, with the range of the first column in brackets. Absolute figures \
-     move with the machine, ratios of one table hold better. Every accepted job is durable (fsync \
+     are medians of the rounds, with the range of the first column and of those that a goal reads \
+     in brackets. Ratios are taken within each round. A goal is reached if each round reaches it. \
+     Absolute figures move with the machine, ratios of one table hold better. Every accepted job is durable (fsync \
      and synchronous_commit on) for all subjects. The peers are in \
      [load-tests/peers](../load-tests/peers). Processor time is that of each process for one \
      answer, row or job; the load generator's share of a core stands behind it.";
@@ -242,8 +243,8 @@ impl Section {
         let has = |name: &&str| scene.subjects().any(|(_, series)| series.median(name).is_some());
         let columns: Vec<&str> = self.columns.iter().copied().filter(|name| has(name)).collect();
         let first = columns.first().copied().unwrap_or_default();
-        let ours =
-            self.of.and_then(|name| scene.find(name)).and_then(|series| series.median(first));
+        let ours = self.of.and_then(|name| scene.find(name));
+        let ours = ours.filter(|series| series.median(first).is_some());
         let has_cpu = scene.subjects().any(|(_, series)| !series.cpu().is_empty());
         let mut heads = vec![String::new()];
         heads.extend(columns.iter().map(|name| (*name).to_owned()));
@@ -253,17 +254,17 @@ impl Section {
         for (name, series) in scene.subjects() {
             let mut cells = vec![name.to_owned()];
             for (place, column) in columns.iter().enumerate() {
-                let cell = series.median(column).map_or_else(|| "–".to_owned(), number);
-                // How far the rounds were apart, for the figure that is compared.
-                let range = series.range(column).filter(|(least, most)| place == 0 && least < most);
-                cells.push(match range {
-                    Some((least, most)) => format!("{cell} ({}–{})", number(least), number(most)),
-                    None => cell,
-                });
+                // How far the rounds were apart, for the figures that are compared or judged.
+                let cell = if place == 0 || is_judged(self.scene, column) {
+                    spread(series.rounds(column), number)
+                } else {
+                    series.median(column).map(number)
+                };
+                cells.push(cell.unwrap_or_else(|| "–".to_owned()));
             }
             if let Some(ours) = ours {
-                let ratio = series.median(first).filter(|value| *value > 0.0);
-                cells.push(ratio.map_or("–".to_owned(), |value| format!("{:.2}", ours / value)));
+                let ratio = median(&ours.ratios(first, series, first));
+                cells.push(ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")));
             }
             if has_cpu {
                 cells.push(series.cpu());
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn goals_compare_medians_of_one_run() {
+    fn goals_compare_the_rounds_of_one_run() {
         let page = page(&results());
         let row = |what: &str| page.lines().find(|line| line.contains(what)).unwrap().to_owned();
         let row_32 = row("32 connections, beside fastify + BullMQ:");
