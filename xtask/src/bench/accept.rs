@@ -1,14 +1,15 @@
 //! How many requests for plans are accepted per second, each committed before
-//! its 202, and how many reads of a job are answered. For comparison, the same
-//! run measures pgbench with one row per transaction.
+//! its 202 and pushed to Redis, and how many reads of jobs are answered. For comparison, the
+//! same run measures pgbench with one row per transaction.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::BenchError;
 use super::cpu::Processes;
 use super::floor;
 use super::ground::{Build, Ground, UNREACHED, Wanted};
+use super::load::Request;
 use super::results::Series;
 use super::subject::{P99, PER_SECOND, Subject};
 use super::users::{Job, Users};
@@ -20,6 +21,13 @@ pub(super) const CONNECTIONS: [usize; 2] = [32, 256];
 const ROUND: Duration = Duration::from_secs(4);
 /// The users, who take turns; each has a profile already, like most users.
 pub(super) const USERS: usize = 2_000;
+/// How many jobs are read in turn, each of another user: equal reads of a moment share one
+/// look at PostgreSQL.
+pub(super) const READ: usize = 512;
+/// How long the last push may take.
+const PUSHED_WITHIN: Duration = Duration::from_secs(30);
+/// Where the jobs of the users are pushed to.
+const LIST: &str = "{regimen}:queue:free";
 /// Our name in the results.
 pub(super) const OURS: &str = "Regimen";
 
@@ -34,8 +42,8 @@ pub(super) fn run(session: &Session, rounds: u32) -> Result<(), BenchError> {
     users.introduce(session, &stack.ingress_url()?)?;
     let floor = floor::Postgres::prepare(&ground, &stack, users.quiz())?;
     let accept = accepting(&stack, &users)?;
-    let job = Job::accept(&stack.ingress_url()?, &ground.secrets, users.quiz())?;
-    let look = reading(&stack, &job)?;
+    let jobs = Job::of_all(&stack.ingress_url()?, &ground.secrets, &stack.psql(), READ)?;
+    let look = reading(OURS, &stack, jobs.iter().map(Job::read).collect())?;
     session.say(format_args!("measuring {rounds} rounds"));
     for connections in CONNECTIONS {
         let (mut accepted, mut seen, mut floors) =
@@ -59,7 +67,29 @@ pub(super) fn run(session: &Session, rounds: u32) -> Result<(), BenchError> {
             accepted.cpu(),
         );
     }
-    Ok(())
+    all_pushed(session, &stack)
+}
+
+/// Waits until each waiting job of a stack without workers is in Redis, as the peers' are: a
+/// job that is not pushed costs less.
+///
+/// # Errors
+/// One is not.
+pub(super) fn all_pushed(session: &Session, stack: &Stack) -> Result<(), BenchError> {
+    let waiting = stack.psql().rows("select count(*) from regimen.jobs where state = 'queued'")?;
+    let waiting: u64 = waiting.first().map_or(Ok(0), |row| row.get(0))?;
+    let (mut redis, begun) = (stack.redis()?, Instant::now());
+    loop {
+        let pushed = redis.command(&["LLEN", LIST])?;
+        if pushed == waiting.to_string() {
+            return Ok(());
+        }
+        if begun.elapsed() > PUSHED_WITHIN {
+            let told = format!("{waiting} jobs wait, but {pushed} are in Redis");
+            return Err(BenchError::Measurement(told));
+        }
+        session.pause()?;
+    }
 }
 
 /// Our ingress, which accepts requests of all users.
@@ -71,12 +101,16 @@ pub(super) fn accepting(stack: &Stack, users: &Users) -> Result<Subject, BenchEr
     Ok(Subject::new(OURS, &stack.ingress_url()?, requests, 202, processes(stack)))
 }
 
-/// Our ingress, which answers reads of a job.
+/// Our ingress, which answers these reads of jobs.
 ///
 /// # Errors
 /// It reported no address.
-pub(super) fn reading(stack: &Stack, job: &Job) -> Result<Subject, BenchError> {
-    Ok(Subject::new(OURS, &stack.ingress_url()?, vec![job.read()], 200, processes(stack)))
+pub(super) fn reading(
+    name: &'static str,
+    stack: &Stack,
+    requests: Vec<Request>,
+) -> Result<Subject, BenchError> {
+    Ok(Subject::new(name, &stack.ingress_url()?, requests, 200, processes(stack)))
 }
 
 /// Our processes and the servers.

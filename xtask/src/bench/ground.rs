@@ -15,8 +15,13 @@ use crate::workspace::Profile;
 /// The folder of a benchmark's stack under `target`.
 const FOLDER: &str = "bench";
 
+/// How many jobs of a user are pushed at once: the most that can be set. What waits behind
+/// the jobs of its own user is not pushed, and a peer pushes each job.
+const PER_USER: (&str, &str) = ("PER_USER_RUNNING", "1000");
+
 /// Limits of the ingress that are checked, as in production, but never reached.
-pub(super) const UNREACHED: [(&str, &str); 7] = [
+pub(super) const UNREACHED: [(&str, &str); 8] = [
+    PER_USER,
     ("FLOOD_PER_SECOND", "1000000"),
     ("FLOOD_BURST", "1000000"),
     ("RATE_GENERATE_PLANS", "1000000/h"),
@@ -26,8 +31,9 @@ pub(super) const UNREACHED: [(&str, &str); 7] = [
     ("QUEUE_EXPIRY_SECONDS", "36000"),
 ];
 
-/// Settings of a worker whose limits of calls are never reached.
-pub(super) const UNHURRIED: [(&str, &str); 8] = [
+/// Settings of a worker whose limits of calls and of running jobs are never reached.
+pub(super) const UNHURRIED: [(&str, &str); 9] = [
+    PER_USER,
     ("OPENAI_CALLS_PER_SECOND", "1000000"),
     ("OPENAI_CONCURRENCY", "20000"),
     ("ANTHROPIC_CALLS_PER_SECOND", "1000000"),

@@ -13,10 +13,10 @@ use uuid::Uuid;
 use super::BenchError;
 use super::accept;
 use super::ground::{Build, Ground, UNHURRIED, UNREACHED, Wanted};
-use super::load::Request;
+use super::load::{Load, Pace, Request};
 use super::results::{Scene, Series};
 use super::subject::{PER_SECOND, Subject};
-use super::users;
+use super::users::{self, Job};
 use crate::clock;
 use crate::demo;
 use crate::http::Client;
@@ -29,8 +29,8 @@ const CONNECTIONS: usize = 32;
 /// The users of the history, and those of them who send requests.
 const USERS: u32 = 200_000;
 const ACTIVE: u128 = 2_000;
-/// How long the first job may take.
-const FIRST_WITHIN: Duration = Duration::from_secs(60);
+/// How long the jobs that are read may take.
+const FINISHED_WITHIN: Duration = Duration::from_secs(60);
 /// Workers learn of a pause within a second; what they hold ends soon after.
 const PAUSES: Duration = Duration::from_secs(2);
 
@@ -39,6 +39,10 @@ const HISTORY: &str = include_str!("history.sql");
 pub(super) const PAUSE: &str = "insert into regimen.pauses (what, name, paused_by)
     values ('queue', 'pro', 'bench'), ('queue', 'free', 'bench') on conflict do nothing";
 pub(super) const RESUME: &str = "delete from regimen.pauses where paused_by = 'bench'";
+
+/// How many jobs have not succeeded.
+const UNFINISHED: &str =
+    "copy (select count(*) from regimen.jobs where state <> 'succeeded') to stdout";
 
 /// Jobs ended per second since a time, in seconds since 1970.
 const ENDED: &str = "select coalesce((count(*) - 1)
@@ -125,14 +129,14 @@ pub(super) struct Measured {
     pub(super) stack: Stack,
     pub(super) psql: Psql,
     accept: Subject,
-    /// Reads of a finished job.
+    /// Reads of finished jobs, each of another user.
     read: Subject,
-    /// The user with that job.
+    /// A user with such a job.
     pub(super) user: Uuid,
 }
 
 impl Measured {
-    /// Starts it, lets it finish one job, and copies that job.
+    /// Starts it, lets it finish the jobs that are read, and copies one of them.
     ///
     /// # Errors
     /// See [`BenchError`].
@@ -150,19 +154,20 @@ impl Measured {
         let submission = |number| Request::by(&token(number), "POST /v1/plans", Some(&text));
         let processes = accept::processes(&stack);
         let requests = (1..=ACTIVE).map(submission).collect();
-        let accepting = Subject::new(accept::OURS, &url, requests, 202, processes.clone());
-        let owner = token(ACTIVE + 1);
-        let client = Client::new(&url, &owner);
-        let job = client.post("/v1/plans", &body)?["jobs"][0]["id"].take();
-        let job = job.as_str().unwrap_or_default().to_owned();
-        let path = format!("/v1/jobs/{job}");
-        let give_up = Instant::now() + FIRST_WITHIN;
-        while client.get(&path)?["status"] != "succeeded" {
+        let accepting = Subject::new(accept::OURS, &url, requests, 202, processes);
+        let readers: Vec<_> = (ACTIVE + 1..).take(accept::READ).map(submission).collect();
+        let (pace, requests) = (Pace::Count(readers.len()), &readers);
+        Load { url: &url, connections: CONNECTIONS, pace, requests, first: 0 }.run()?.all(202)?;
+        let give_up = Instant::now() + FINISHED_WITHIN;
+        while psql.run(UNFINISHED)?.trim() != "0" {
             if Instant::now() > give_up {
-                return Err(BenchError::Measurement("the first job does not succeed".to_owned()));
+                return Err(BenchError::Measurement("the first jobs do not succeed".to_owned()));
             }
             session.pause()?;
         }
+        let read = Job::of_all(&url, &ground.secrets, &psql, accept::READ)?;
+        let no_job = || BenchError::Measurement("there is no job to copy".to_owned());
+        let job = &read.first().ok_or_else(no_job)?.id;
         psql.run(PAUSE)?;
         if jobs > 0 {
             session.say(format_args!("copying it {jobs} times (minutes)"));
@@ -171,8 +176,7 @@ impl Measured {
             std::fs::write(&script, head + HISTORY)?;
             psql.run_file(&script)?;
         }
-        let request = Request::by(&owner, &format!("GET {path}"), None);
-        let read = Subject::new(accept::OURS, &url, vec![request], 200, processes);
+        let read = accept::reading(accept::OURS, &stack, read.iter().map(Job::read).collect())?;
         let user = Uuid::from_u128(ACTIVE + 1);
         Ok(Self { stack, psql, accept: accepting, read, user })
     }

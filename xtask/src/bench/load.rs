@@ -42,6 +42,13 @@ pub(super) enum Pace {
     For(Duration),
     /// By every connection after each answer, this many together.
     Count(usize),
+    /// By every connection after each answer, this many together, and none after this time.
+    Most {
+        /// How many together.
+        count: usize,
+        /// How long.
+        time: Duration,
+    },
     /// At fixed times.
     Fixed {
         /// The time between two requests; zero sends all at once.
@@ -122,6 +129,7 @@ impl Pace {
         match self {
             Self::For(time) => (now < begun + time).then_some(None),
             Self::Count(count) => (number < count).then_some(None),
+            Self::Most { count, time } => (number < count && now < begun + time).then_some(None),
             Self::Fixed { gap, count } => {
                 let after = u32::try_from(number).ok().and_then(|number| gap.checked_mul(number));
                 (number < count).then(|| Some(begun + after.unwrap_or_default()))
@@ -376,6 +384,16 @@ mod tests {
         assert_eq!(outcome.answers, 50);
         outcome.all(200).unwrap();
         assert!(outcome.all(202).unwrap_err().to_string().contains("other than 202"));
+    }
+
+    #[test]
+    fn a_load_that_is_not_through_ends_with_its_time() {
+        let url = serve(1, |_| Duration::from_millis(20));
+        let (few, many) = (Duration::from_millis(200), Duration::from_secs(60));
+        let cut = load(&url, 1, Pace::Most { count: 1_000_000, time: few });
+        assert!((1..=10).contains(&cut.answers), "{cut:?}");
+        let url = serve(1, |_| Duration::ZERO);
+        assert_eq!(load(&url, 1, Pace::Most { count: 5, time: many }).answers, 5);
     }
 
     #[test]

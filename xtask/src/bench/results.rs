@@ -39,6 +39,17 @@ pub(super) struct Results {
     pub(super) scenes: BTreeMap<String, Scene>,
 }
 
+/// The median of some values.
+pub(super) fn median(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| Spread::of(values.to_vec()).percentile(0.5))
+}
+
+/// The smallest and the largest of some values.
+pub(super) fn range(values: &[f64]) -> Option<(f64, f64)> {
+    let spread = Spread::of(values.to_vec());
+    (!values.is_empty()).then(|| (spread.percentile(0.0), spread.percentile(1.0)))
+}
+
 impl Series {
     /// Adds the figures of a round.
     pub(super) fn add(&mut self, round: Round) {
@@ -52,16 +63,21 @@ impl Series {
         self.0.keys().map(String::as_str)
     }
 
-    /// The median of a figure, if it was measured.
-    pub(super) fn median(&self, name: &str) -> Option<f64> {
-        let values = self.0.get(name).filter(|values| !values.is_empty())?;
-        Some(Spread::of(values.clone()).percentile(0.5))
+    /// A figure of each round, in their order; none if it was not measured.
+    pub(super) fn rounds(&self, name: &str) -> &[f64] {
+        self.0.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The smallest and the largest value of a figure.
-    pub(super) fn range(&self, name: &str) -> Option<(f64, f64)> {
-        let spread = Spread::of(self.0.get(name).filter(|values| !values.is_empty())?.clone());
-        Some((spread.percentile(0.0), spread.percentile(1.0)))
+    /// The median of a figure, if it was measured.
+    pub(super) fn median(&self, name: &str) -> Option<f64> {
+        median(self.rounds(name))
+    }
+
+    /// This figure divided by one of another series, round by round: what a round does to both
+    /// divides out. Of a series with fewer rounds, all.
+    pub(super) fn ratios(&self, name: &str, other: &Self, of: &str) -> Vec<f64> {
+        let pairs = self.rounds(name).iter().zip(other.rounds(of));
+        pairs.filter(|(_, of)| **of > 0.0).map(|(value, of)| value / of).collect()
     }
 
     /// The median processor time of each process for one answer, and the load
@@ -144,9 +160,9 @@ impl Scene {
 }
 
 impl Results {
-    /// The median of a figure of a subject, if it was measured.
-    pub(super) fn median(&self, scene: &str, subject: &str, figure: &str) -> Option<f64> {
-        self.scenes.get(scene)?.find(subject)?.median(figure)
+    /// What was measured of a subject.
+    pub(super) fn find(&self, scene: &str, subject: &str) -> Option<&Series> {
+        self.scenes.get(scene)?.find(subject)
     }
 
     /// Those of `path`; none if there is no such file.
@@ -216,9 +232,18 @@ mod tests {
         let mut series = Series::default();
         [10.0, 1_000.0, 30.0].into_iter().for_each(|value| series.add(round(value)));
         assert_eq!(series.median("per second"), Some(30.0));
-        assert_eq!(series.range("per second"), Some((10.0, 1_000.0)));
+        assert_eq!(range(series.rounds("per second")), Some((10.0, 1_000.0)));
         assert_eq!(series.median("p99 ms"), None);
         assert_eq!(series.cpu(), "ingress 3 µs; load generator 0.25 cores");
+    }
+
+    #[test]
+    fn series_are_compared_round_by_round() {
+        let (mut ours, mut other) = (Series::default(), Series::default());
+        [10.0, 1_000.0, 30.0].into_iter().for_each(|value| ours.add(round(value)));
+        [5.0, 100.0].into_iter().for_each(|value| other.add(round(value)));
+        assert_eq!(ours.ratios("per second", &other, "per second"), [2.0, 10.0]);
+        assert_eq!(ours.ratios("per second", &other, "p99 ms"), [0.0; 0]);
     }
 
     #[test]

@@ -80,6 +80,19 @@ impl Subject {
         Ok(self.load(connections, Pace::Count(count))?.0)
     }
 
+    /// The same, but sends nothing more after a time.
+    ///
+    /// # Errors
+    /// A request failed, or was answered with another status.
+    pub(super) fn send_within(
+        &self,
+        connections: usize,
+        count: usize,
+        time: Duration,
+    ) -> Result<Outcome, BenchError> {
+        Ok(self.load(connections, Pace::Most { count, time })?.0)
+    }
+
     /// The processor time of its processes so far.
     pub(super) fn used(&self) -> Used {
         self.processes.seconds()

@@ -9,6 +9,7 @@ use super::load::{Load, Pace, Request};
 use crate::clock;
 use crate::demo;
 use crate::http::Client;
+use crate::psql::{Psql, Row};
 use crate::secrets::Secrets;
 use crate::session::Session;
 use crate::token::Claims;
@@ -57,14 +58,14 @@ impl Users {
         json!({"kinds": ["meal"], "answers": self.quiz})
     }
 
+    /// How many they are.
+    pub(super) fn count(&self) -> usize {
+        self.tokens.len()
+    }
+
     /// The sample quiz.
     pub(super) fn quiz(&self) -> &Value {
         &self.quiz
-    }
-
-    /// The token of the first.
-    pub(super) fn token(&self) -> &str {
-        self.tokens.first().map(String::as_str).unwrap_or_default()
     }
 
     /// Submits one request of each, so that their profiles exist, like most users'.
@@ -97,6 +98,26 @@ impl Job {
         let id = accepted["jobs"][0]["id"].as_str();
         let id = id.ok_or_else(|| BenchError::Measurement(format!("no job in {accepted}")))?;
         Ok(Self { id: id.to_owned(), token, owner })
+    }
+
+    /// The jobs of a stack, at most this many, each of another user.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(super) fn of_all(
+        ingress: &str,
+        secrets: &Secrets,
+        psql: &Psql,
+        most: usize,
+    ) -> Result<Vec<Self>, BenchError> {
+        let sql = format!(
+            "select distinct on (user_id) id, user_id from regimen.jobs order by user_id limit {most}"
+        );
+        let job = |row: &Row| -> Result<Self, BenchError> {
+            let token = sign(secrets, row.get(1)?);
+            Ok(Self { id: row.get(0)?, owner: Client::new(ingress, &token), token })
+        };
+        psql.rows(&sql)?.iter().map(job).collect()
     }
 
     /// Its path.

@@ -3,18 +3,18 @@
 use std::fmt::Write as _;
 
 use super::chart::{self, Bar};
-use super::goals::GOALS;
+use super::goals::{GOALS, is_judged, spread};
 use super::number::number;
 use super::peers::BARE;
 use super::scenes::{
-    ACCEPT, ACCEPTED, DRAINED, FINISH, FINISH_SLOW, HEARTBEATS_FAILED, HELD, HISTORY, IDLE,
+    ACCEPT, ACCEPTED, DONE, DRAINED, FINISH, FINISH_SLOW, HEARTBEATS_FAILED, HELD, HISTORY, IDLE,
     IN_FLIGHT, KIB_EACH, LOST, PEAK, PICKUP, POLL, READY, REDIS, START, STEADY_P50, STEADY_P99,
     STREAMS, WEBHOOKS,
 };
 use crate::bench::BenchError;
 use crate::bench::accept::OURS;
 use crate::bench::history::{MEASURED, WITH};
-use crate::bench::results::{Results, Scene, Series};
+use crate::bench::results::{Results, Scene, Series, median};
 use crate::bench::subject::{CPU, LOAD, P50, P99, PER_SECOND};
 use crate::session::Session;
 
@@ -26,8 +26,9 @@ const LINE: usize = 90;
 const INTRODUCTION: &str = "Written by `cargo xtask bench`. It measures everything below on one \
      machine: PostgreSQL, Redis, the simulated provider, the load generator and the measured \
      service share its cores. The subjects of a table take turns within each round; the figures \
-     are medians of the rounds, with the range of the first column in brackets. Absolute figures \
-     move with the machine, ratios of one table hold better. Every accepted job is durable (fsync \
+     are medians of the rounds, with the range of the first column and of those that a goal reads \
+     in brackets. Ratios are taken within each round. A goal is reached if each round reaches it. \
+     Absolute figures move with the machine, ratios of one table hold better. Every accepted job is durable (fsync \
      and synchronous_commit on) for all subjects. The peers are in \
      [load-tests/peers](../load-tests/peers). Processor time is that of each process for one \
      answer, row or job; the load generator's share of a core stands behind it.";
@@ -48,8 +49,8 @@ const SECTIONS: [Section; 11] = [
     Section {
         scene: ACCEPT[0],
         title: "Accepting, 32 connections",
-        words: "Requests for one plan with the same quiz, each committed before its answer; no \
-                worker runs. Regimen checks the token, its limits and every field, and computes the \
+        words: "Requests for one plan with the same quiz, each committed before its answer and \
+                pushed to Redis; no worker runs. Regimen checks the token, its limits and every field, and computes the \
                 targets; of the peers, those with token and limiter check a token (HS256) and a \
                 limit for each user in Redis. The service with background tasks makes two plans \
                 for each request and calls its provider (2 s) meanwhile. At half load, requests \
@@ -70,8 +71,10 @@ const SECTIONS: [Section; 11] = [
     Section {
         scene: POLL,
         title: "Reading a job",
-        words: "256 connections read one queued job. Regimen checks the token, the owner and the \
-                flood guard; 304 is its answer to the job's current ETag.",
+        words: "256 connections read 512 queued jobs in turn, of Regimen and the peers with \
+                tokens each of another user. Regimen checks the token, the owner and the flood \
+                guard; 304 is its answer to a job's current ETag. Equal reads of a moment share \
+                one look at PostgreSQL: where all connections read one job, that is most of them.",
         columns: &[PER_SECOND, P50, P99],
         of: Some(OURS),
         chart: Some(("poll", "Reads of a job per second, 256 connections", &[])),
@@ -91,9 +94,13 @@ const SECTIONS: [Section; 11] = [
     Section {
         scene: FINISH_SLOW,
         title: "Finished jobs, provider at 2 s",
-        words: "The same with a provider that takes two seconds: 1,000 slots finish at most 500 \
-                per second. The service with background tasks has no such bound.",
-        columns: &[PER_SECOND, ACCEPTED, DRAINED],
+        words: "5,000 jobs, submitted in the same way, with a provider that takes two seconds: of \
+                all but the last thousand, the 1,000 slots are full, and they finish at most 500 \
+                per second. The figure is of the time in which the middle three fifths of the \
+                jobs finished. Who has not finished all within 30 s is rated by what it had \
+                finished by then; its processor time includes what it did for the rest. The \
+                service with background tasks has no slots.",
+        columns: &[PER_SECOND, ACCEPTED, DONE],
         of: Some(OURS),
         chart: Some(("finish-2s", "Finished jobs per second, provider at 2 s", &[])),
     },
@@ -120,7 +127,9 @@ const SECTIONS: [Section; 11] = [
         scene: IN_FLIGHT,
         title: "In flight",
         words: "Ten thousand jobs in one worker: with a provider that takes two seconds, and with \
-                one that answers nobody until all have been held for longer than a lease.",
+                one that answers nobody until all have been held for longer than a lease. Memory \
+                is that of the worker (1 MiB is 1.05 MB), and for each job that of the most held \
+                at once.",
         columns: &[HELD, PER_SECOND, IDLE, PEAK, KIB_EACH, LOST, HEARTBEATS_FAILED],
         of: None,
         chart: None,
@@ -234,8 +243,8 @@ impl Section {
         let has = |name: &&str| scene.subjects().any(|(_, series)| series.median(name).is_some());
         let columns: Vec<&str> = self.columns.iter().copied().filter(|name| has(name)).collect();
         let first = columns.first().copied().unwrap_or_default();
-        let ours =
-            self.of.and_then(|name| scene.find(name)).and_then(|series| series.median(first));
+        let ours = self.of.and_then(|name| scene.find(name));
+        let ours = ours.filter(|series| series.median(first).is_some());
         let has_cpu = scene.subjects().any(|(_, series)| !series.cpu().is_empty());
         let mut heads = vec![String::new()];
         heads.extend(columns.iter().map(|name| (*name).to_owned()));
@@ -245,17 +254,17 @@ impl Section {
         for (name, series) in scene.subjects() {
             let mut cells = vec![name.to_owned()];
             for (place, column) in columns.iter().enumerate() {
-                let cell = series.median(column).map_or_else(|| "–".to_owned(), number);
-                // How far the rounds were apart, for the figure that is compared.
-                let range = series.range(column).filter(|(least, most)| place == 0 && least < most);
-                cells.push(match range {
-                    Some((least, most)) => format!("{cell} ({}–{})", number(least), number(most)),
-                    None => cell,
-                });
+                // How far the rounds were apart, for the figures that are compared or judged.
+                let cell = if place == 0 || is_judged(self.scene, column) {
+                    spread(series.rounds(column), number)
+                } else {
+                    series.median(column).map(number)
+                };
+                cells.push(cell.unwrap_or_else(|| "–".to_owned()));
             }
             if let Some(ours) = ours {
-                let ratio = series.median(first).filter(|value| *value > 0.0);
-                cells.push(ratio.map_or("–".to_owned(), |value| format!("{:.2}", ours / value)));
+                let ratio = median(&ours.ratios(first, series, first));
+                cells.push(ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2}")));
             }
             if has_cpu {
                 cells.push(series.cpu());
@@ -320,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn goals_compare_medians_of_one_run() {
+    fn goals_compare_the_rounds_of_one_run() {
         let page = page(&results());
         let row = |what: &str| page.lines().find(|line| line.contains(what)).unwrap().to_owned();
         let row_32 = row("32 connections, beside fastify + BullMQ:");

@@ -13,11 +13,11 @@ use crate::bench::cpu::Processes;
 use crate::bench::ground::{Ground, Wanted};
 use crate::bench::load::Request;
 use crate::bench::subject::Subject;
-use crate::bench::users::Users;
-use crate::http::Client;
+use crate::bench::users::{Users, sign};
 use crate::node;
-use crate::psql::Psql;
+use crate::psql::{Psql, Row};
 use crate::python::Venv;
+use crate::secrets::Secrets;
 use crate::session::Session;
 use crate::stack::{Service, Stack};
 use regimen_devtools::process::{Output, Process};
@@ -25,6 +25,8 @@ use regimen_devtools::process::{Output, Process};
 const FOLDER: &str = "load-tests/peers";
 /// How long a peer may take to finish what it has accepted.
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
+/// Over how many connections it accepts the jobs that are then read.
+const ACCEPTED_AT_ONCE: usize = 8;
 /// How often PostgreSQL looks whether it has.
 const LOOK: f64 = 0.05;
 
@@ -67,6 +69,8 @@ pub(super) struct Peer {
     role: Role,
     server: Service,
     worker: Option<Service>,
+    /// Tells its databases from those of the others.
+    number: usize,
     psql: Psql,
     stores: [u32; 2],
     simulator: u32,
@@ -107,10 +111,37 @@ impl Peers {
             ground.session.check()?;
             match self.lack(role.kind) {
                 Some(lack) => notes.push(format!("{} was not measured: {lack}", role.name())),
-                None => peers.push(self.start_one(ground, stack, *role, number)?),
+                None => {
+                    ground.session.say(format_args!("starting {}", role.name()));
+                    let main = stack.psql();
+                    main.run(&format!("create database {}", database(number)))?;
+                    main.database(&database(number)).run_file(&self.schema)?;
+                    peers.push(self.start_one(ground, stack, *role, number)?);
+                }
             }
         }
         Ok(peers)
+    }
+
+    /// Ends a peer with all it has not finished, and starts it again with nothing to do.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub(super) fn renew(
+        &self,
+        ground: &Ground<'_>,
+        stack: &Stack,
+        peer: Peer,
+    ) -> Result<Peer, BenchError> {
+        let (role, number) = (peer.role, peer.number);
+        ground.session.say(format_args!("starting {} anew", role.name()));
+        drop(peer);
+        let mut redis = stack.redis()?;
+        redis.command(&["SELECT", &redis_database(number)])?;
+        redis.command(&["FLUSHDB"])?;
+        let renewed = self.start_one(ground, stack, role, number)?;
+        renewed.clear()?;
+        Ok(renewed)
     }
 
     fn lack(&self, kind: Kind) -> Option<&str> {
@@ -129,16 +160,12 @@ impl Peers {
         role: Role,
         number: usize,
     ) -> Result<Peer, BenchError> {
-        ground.session.say(format_args!("starting {}", role.name()));
-        let database = format!("peer_{number}");
-        let main = stack.psql();
-        main.run(&format!("create database {database}"))?;
-        let psql = main.database(&database);
-        psql.run_file(&self.schema)?;
+        let database = database(number);
+        let psql = stack.psql().database(&database);
         let urls = Urls {
             // Both URLs end with the name of a database.
             database: with_last(&stack.servers().database_url(), &database),
-            redis: with_last(&stack.servers().redis_url(), &(number + 1).to_string()),
+            redis: with_last(&stack.servers().redis_url(), &redis_database(number)),
             provider: stack.simulator_url()?,
         };
         let plan = ground.plan(&ground.folder, Wanted::default());
@@ -157,7 +184,7 @@ impl Peers {
             _ => None,
         };
         let (stores, simulator) = (stack.server_pids(), stack.simulator_pid()?);
-        Ok(Peer { role, server, worker, psql, stores, simulator })
+        Ok(Peer { role, server, worker, number, psql, stores, simulator })
     }
 
     /// The commands of server and worker.
@@ -268,17 +295,22 @@ impl Peer {
         Ok(Subject::new(self.role.name(), &self.url()?, requests, status, self.processes()))
     }
 
-    /// Reads of a job that was accepted.
+    /// Reads of jobs that it accepted, as many as there are users; where it checks tokens, each
+    /// of another user.
     ///
     /// # Errors
-    /// It accepts no job.
-    pub(super) fn reading(&self, users: &Users) -> Result<Subject, BenchError> {
-        let url = self.url()?;
-        let token = if self.role.gate { users.token() } else { "" };
-        let accepted = Client::new(&url, token).post("/plans", &users.body())?;
-        let id = accepted["id"].as_str().unwrap_or_default();
-        let request = Request::by(token, &format!("GET /plans/{id}"), None);
-        Ok(Subject::new(self.role.name(), &url, vec![request], 200, self.processes()))
+    /// It does not accept them.
+    pub(super) fn reading(&self, users: &Users, secrets: &Secrets) -> Result<Subject, BenchError> {
+        self.clear()?;
+        self.accepting(users)?.send(ACCEPTED_AT_ONCE, users.count())?;
+        let read = |row: &Row| -> Result<Request, BenchError> {
+            let line = format!("GET /plans/{}", row.get::<String>(0)?);
+            let token = if self.role.gate { sign(secrets, row.get(1)?) } else { String::new() };
+            Ok(Request::by(&token, &line, None))
+        };
+        let requests: Result<_, _> =
+            self.psql.rows("select id, user_id from jobs")?.iter().map(read).collect();
+        Ok(Subject::new(self.role.name(), &self.url()?, requests?, 200, self.processes()))
     }
 
     /// Forgets all jobs.
@@ -295,7 +327,19 @@ impl Peer {
     /// # Errors
     /// One still is after minutes.
     pub(super) fn settle(&self) -> Result<(), BenchError> {
-        let tries = (SETTLED_WITHIN.as_secs_f64() / LOOK) as u64;
+        if self.settle_within(SETTLED_WITHIN)? {
+            return Ok(());
+        }
+        let told = format!("{}: its jobs never finish", self.role.name());
+        Err(BenchError::Measurement(told))
+    }
+
+    /// Waits until no accepted job is open, at most for a time; whether none is.
+    ///
+    /// # Errors
+    /// PostgreSQL refuses.
+    pub(super) fn settle_within(&self, time: Duration) -> Result<bool, BenchError> {
+        let tries = (time.as_secs_f64() / LOOK) as u64;
         // In PostgreSQL, because starting a client again and again would disturb what is
         // measured.
         self.psql.run(&format!(
@@ -305,10 +349,7 @@ impl Peer {
              end loop; end $$"
         ))?;
         let open: u64 = self.number("select count(*) from jobs where finished_at is null")?;
-        if open == 0 {
-            return Ok(());
-        }
-        Err(BenchError::Measurement(format!("{}: {open} jobs never finish", self.role.name())))
+        Ok(open == 0)
     }
 
     /// From the first accepted job to the last finished one, seconds.
@@ -330,6 +371,11 @@ impl Peer {
     /// PostgreSQL refuses.
     pub(super) fn finished_by(&self, time: f64) -> Result<f64, BenchError> {
         self.number(&format!("select count(*) from jobs where finished_at <= to_timestamp({time})"))
+    }
+
+    /// Its database.
+    pub(super) fn psql(&self) -> &Psql {
+        &self.psql
     }
 
     /// Where it serves.
@@ -376,6 +422,16 @@ fn compile(session: &Session, folder: &Path) -> Result<PathBuf, BenchError> {
 
 fn known<T>(installed: &Result<T, String>) -> Result<&T, BenchError> {
     installed.as_ref().map_err(|lack| BenchError::Measurement(lack.clone()))
+}
+
+/// The name of a peer's database in PostgreSQL.
+fn database(number: usize) -> String {
+    format!("peer_{number}")
+}
+
+/// The number of a peer's database in Redis; the first is ours.
+fn redis_database(number: usize) -> String {
+    (number + 1).to_string()
 }
 
 /// A URL with another last part of its path.

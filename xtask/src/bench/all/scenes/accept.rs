@@ -1,9 +1,9 @@
-//! Requests for plans, each durable before its answer, without a worker: as many as 32
-//! and 256 connections carry, then half of that at fixed times.
+//! Requests for plans, each durable before its answer and pushed to Redis, without a worker:
+//! as many as 32 and 256 connections carry, then half of that at fixed times.
 
 use super::{ACCEPT, PGBENCH, PGBENCH_BATCH, Parts, REDIS, STEADY_P50, STEADY_P99};
 use crate::bench::BenchError;
-use crate::bench::accept::{CONNECTIONS, USERS, accepting};
+use crate::bench::accept::{CONNECTIONS, USERS, accepting, all_pushed};
 use crate::bench::all::Run;
 use crate::bench::all::peers::{Kind, Peer, Role};
 use crate::bench::floor;
@@ -97,6 +97,7 @@ pub(super) fn measure(run: &Run<'_>) -> Result<Parts, BenchError> {
             }
         }
     }
+    all_pushed(session, &stack)?;
     let [mut few, many] = scenes;
     few.notes = notes;
     Ok(vec![(ACCEPT[0], few), (ACCEPT[1], many)])

@@ -22,7 +22,7 @@ use crate::bench::users::{self, Users};
 use crate::http::Client;
 use crate::stack::Stack;
 
-const JOBS: u32 = 10_000;
+pub(in crate::bench::all) const JOBS: u32 = 10_000;
 /// One connection of a job to the provider in the worker, and one in the simulator.
 const FILES: u64 = 2 * JOBS as u64;
 /// Longer than a lease (10 s), so that heartbeats keep all of them.
@@ -126,7 +126,7 @@ fn figures(run: &Run<'_>, stack: &Stack, page: &str, seen: Seen) -> Result<Round
         return Err(measurement(&format!("only {succeeded} of {JOBS} jobs have a plan")));
     }
     kept(run, stack)?;
-    let kib_each = (peak - seen.idle) * 1024.0 / f64::from(JOBS);
+    let kib_each = (peak - seen.idle) * 1024.0 / seen.most_held.max(1.0);
     let figures = [
         (HELD, seen.most_held),
         (PER_SECOND, f64::from(JOBS) / seconds),

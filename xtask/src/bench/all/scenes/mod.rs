@@ -4,7 +4,7 @@
 mod accept;
 mod finish;
 mod history;
-mod in_flight;
+pub(super) mod in_flight;
 mod pickup;
 mod poll;
 mod start;
@@ -55,6 +55,7 @@ pub(super) const STREAMS: &str = "streams";
 pub(super) const START: &str = "start";
 
 pub(super) const UNCHANGED: &str = "Regimen, 304";
+pub(super) const WATCHED: &str = "Regimen, one job watched by all";
 pub(super) const BARE_UNCHANGED: &str = "bare axum, 304";
 pub(super) const PGBENCH: &str = "pgbench, one row a transaction";
 pub(super) const PGBENCH_BATCH: &str = "pgbench, 50 rows a transaction";
@@ -69,6 +70,7 @@ pub(super) const STEADY_P50: &str = "p50 ms at half load";
 pub(super) const STEADY_P99: &str = "p99 ms at half load";
 pub(super) const ACCEPTED: &str = "accepted per second meanwhile";
 pub(super) const DRAINED: &str = "per second after the last submission";
+pub(super) const DONE: &str = "jobs finished";
 pub(super) const READY: &str = "ready after ms";
 pub(super) const IDLE: &str = "idle MiB";
 pub(super) const PEAK: &str = "highest MiB";

@@ -1,8 +1,9 @@
-//! Reads of a job by its owner over 256 connections: with its content, and unchanged.
+//! Reads of jobs by their owners over 256 connections, each of another job: with their content,
+//! and unchanged. And reads of one job by all connections, whose equal moments share a look.
 
-use super::{BARE_UNCHANGED, POLL, Parts, UNCHANGED};
+use super::{BARE_UNCHANGED, POLL, Parts, UNCHANGED, WATCHED};
 use crate::bench::BenchError;
-use crate::bench::accept::{processes, reading};
+use crate::bench::accept::{OURS, READ, processes, reading};
 use crate::bench::all::Run;
 use crate::bench::all::peers::{BARE, Kind, Role};
 use crate::bench::ground::{UNREACHED, Wanted};
@@ -24,12 +25,19 @@ pub(super) fn measure(run: &Run<'_>) -> Result<Parts, BenchError> {
     let session = run.ground.session;
     let stack = run.ground.stack(Wanted { ingress: &UNREACHED, ..Wanted::default() })?;
     let ingress = stack.ingress_url()?;
-    let users = Users::new(&run.ground, 1)?;
-    let job = Job::accept(&ingress, &run.ground.secrets, users.quiz())?;
-    let unchanged = vec![job.read_if_changed()?];
+    let users = Users::new(&run.ground, READ)?;
+    users.introduce(session, &ingress)?;
+    let (mut reads, mut unchanged) = (Vec::new(), Vec::new());
+    for job in Job::of_all(&ingress, &run.ground.secrets, &stack.psql(), READ)? {
+        session.check()?;
+        reads.push(job.read());
+        unchanged.push(job.read_if_changed()?);
+    }
+    let watched = reads.first().cloned().into_iter().collect();
     let mut subjects = vec![
-        reading(&stack, &job)?,
+        reading(OURS, &stack, reads)?,
         Subject::new(UNCHANGED, &ingress, unchanged, 304, processes(&stack)),
+        reading(WATCHED, &stack, watched)?,
     ];
     let mut scene = Scene::default();
     let peers = run.peers.start(&run.ground, &stack, &ROLES, &mut scene.notes)?;
@@ -42,7 +50,7 @@ pub(super) fn measure(run: &Run<'_>) -> Result<Parts, BenchError> {
                 subjects.push(Subject::new(name, &url, vec![request], status, processes));
             }
         } else {
-            subjects.push(peer.reading(&users)?);
+            subjects.push(peer.reading(&users, &run.ground.secrets)?);
         }
     }
     for subject in &subjects {
