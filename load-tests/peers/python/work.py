@@ -1,8 +1,8 @@
 """The worker of the job service in Python: asks the provider, writes the plan and the
 job's last state in one statement."""
 
+import aiohttp
 import asyncpg
-import httpx
 import uvloop
 from arq.connections import RedisSettings
 from arq.worker import Worker
@@ -12,16 +12,24 @@ import peer
 
 async def startup(ctx: dict) -> None:
     ctx["db"] = await asyncpg.create_pool(peer.DATABASE_URL, max_size=16, init=peer.jsonb)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    ctx["http"] = httpx.AsyncClient(limits=limits, timeout=60, trust_env=False)
+    # Not httpx, whose pool looks at all connections for each request.
+    ctx["http"] = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=peer.SLOTS),
+        timeout=aiohttp.ClientTimeout(total=60),
+        raise_for_status=True,
+    )
     peer.ready(READY="1")
+
+
+async def shutdown(ctx: dict) -> None:
+    await ctx["http"].close()
 
 
 async def plan(ctx: dict, job: str) -> None:
     answers = await ctx["db"].fetchval("select input from jobs where id = $1", job)
     text = "{}"
     if peer.PROVIDER_URL:
-        response = await ctx["http"].post(
+        async with ctx["http"].post(
             f"{peer.PROVIDER_URL}/v1/chat/completions",
             headers={"authorization": "Bearer peer"},
             json={
@@ -29,9 +37,8 @@ async def plan(ctx: dict, job: str) -> None:
                 "response_format": {"type": "json_object"},
                 "messages": peer.prompt(answers),
             },
-        )
-        response.raise_for_status()
-        text = response.json()["choices"][0]["message"]["content"]
+        ) as response:
+            text = (await response.json())["choices"][0]["message"]["content"]
     await ctx["db"].execute(
         "with plan as (insert into plans (job_id, plan) values ($1, $2))"
         " update jobs set state = 'succeeded', finished_at = now() where id = $1",
@@ -45,6 +52,7 @@ if __name__ == "__main__":
         functions=[plan],
         redis_settings=RedisSettings.from_dsn(peer.REDIS_URL),
         on_startup=startup,
+        on_shutdown=shutdown,
         max_jobs=peer.SLOTS,
         # Ten times as often as by default, and no results, which nobody reads.
         poll_delay=0.05,

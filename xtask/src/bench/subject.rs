@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::BenchError;
 use super::cpu::{Processes, Used};
@@ -53,6 +53,27 @@ impl Subject {
     pub(super) fn flat_out(&self, connections: usize, time: Duration) -> Result<Round, BenchError> {
         let (outcome, used) = self.load(connections, Pace::For(time))?;
         Ok(figures(&outcome, &outcome.times, &used))
+    }
+
+    /// The same for a server that goes on working for its requests after their answers: the
+    /// rate and the processor time until `finished` returns.
+    ///
+    /// # Errors
+    /// A request failed, or was answered with another status; or the work did not end.
+    pub(super) fn flat_out_until(
+        &self,
+        connections: usize,
+        time: Duration,
+        finished: impl FnOnce() -> Result<(), BenchError>,
+    ) -> Result<Round, BenchError> {
+        let (before, begun) = (self.used(), Instant::now());
+        let (outcome, _) = self.load(connections, Pace::For(time))?;
+        finished()?;
+        let (used, seconds) = (self.used().since(&before), begun.elapsed().as_secs_f64());
+        let mut round = figures(&outcome, &outcome.times, &used);
+        round.insert(PER_SECOND.to_owned(), outcome.answers as f64 / seconds);
+        add_cpu(&mut round, &used, outcome.answers, seconds);
+        Ok(round)
     }
 
     /// `per_second` requests for a time; times count from when each was due.

@@ -5,12 +5,15 @@
 //! renewal, signed as Stripe signs them. What was stored and applied is read
 //! from Postgres afterwards, with its timestamps.
 
+use std::fmt;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::BenchError;
+use super::accept;
+use super::cpu::Used;
 use super::ground::{Build, Ground, Wanted};
 use super::load::{Load, Outcome, Pace, Request};
 use crate::clock;
@@ -23,6 +26,11 @@ use crate::token::hmac_sha256;
 const EACH: u32 = 5;
 /// The paid period, seconds.
 const MONTH: u64 = 30 * 86_400;
+
+/// How long the last event may take to be applied.
+const APPLIED_WITHIN: Duration = Duration::from_secs(180);
+/// How often PostgreSQL looks whether it is, seconds.
+const LOOK: f64 = 0.05;
 
 /// The settings of the measurement.
 #[derive(clap::Args)]
@@ -88,8 +96,32 @@ pub(super) struct Sender<'a> {
 pub(super) struct Delivered {
     /// The answers to the requests.
     pub(super) outcome: Outcome,
-    /// What Postgres says of the events, in words.
-    applied: String,
+    /// What our processes used for the requests and for applying the events.
+    pub(super) used: Used,
+    /// From the first request until all were applied, seconds.
+    pub(super) seconds: f64,
+    /// What Postgres says of the events.
+    pub(super) applied: Applied,
+}
+
+/// When the events were applied, as their rows say.
+pub(super) struct Applied {
+    events: u32,
+    /// From the first stored event to the last applied one, seconds.
+    within: f64,
+    /// From an event's storing to its applying, the median and the 99th percentile, ms.
+    pub(super) each: [f64; 2],
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { events, within, each: [p50, p99] } = self;
+        write!(
+            f,
+            "{events} stored and applied; all applied {within:.1} s after the first was stored; \
+             each after p50 {p50:.0} ms, p99 {p99:.0} ms"
+        )
+    }
 }
 
 impl<'a> Sender<'a> {
@@ -102,11 +134,6 @@ impl<'a> Sender<'a> {
         let (truth, secret) = (Truth(stack.psql()), &ground.secrets.stripe_webhook);
         let part = std::cell::Cell::new(0);
         Ok(Self { session: ground.session, secret, stack, truth, connections, part })
-    }
-
-    /// Its stack.
-    pub(super) fn stack(&self) -> &Stack {
-        &self.stack
     }
 
     /// Delivers that many events, at a rate per second or all at once, and waits until they
@@ -141,10 +168,15 @@ impl<'a> Sender<'a> {
             requests: &requests,
             first: 0,
         };
+        // What came before, adding the users and signing, is not the service's work.
+        let processes = accept::processes(&self.stack);
+        let (before, begun) = (processes.seconds(), Instant::now());
         let outcome = load.run()?;
         outcome.all(200)?;
-        let applied = self.truth.when_applied(self.session, part, events)?;
-        Ok(Delivered { outcome, applied })
+        self.truth.wait(part)?;
+        let (used, seconds) = (processes.seconds().since(&before), begun.elapsed().as_secs_f64());
+        let applied = self.truth.when_applied(part, events)?;
+        Ok(Delivered { outcome, used, seconds, applied })
     }
 }
 
@@ -210,17 +242,23 @@ impl Truth {
         Ok(())
     }
 
-    /// Waits until all events of a part are processed; returns what their rows say.
-    fn when_applied(
-        &self,
-        session: &Session,
-        part: u32,
-        events: u32,
-    ) -> Result<String, BenchError> {
+    /// Waits until all events of a part are processed, in Postgres: starting a client again and
+    /// again would disturb what is measured.
+    fn wait(&self, part: u32) -> Result<(), BenchError> {
+        let tries = (APPLIED_WITHIN.as_secs_f64() / LOOK) as u64;
+        self.0.run(&format!(
+            "do $$ begin for i in 1..{tries} loop
+                 exit when not exists (select from regimen.stripe_events
+                     where state = 'received' and starts_with(id, 'evt_{part}_'));
+                 perform pg_sleep({LOOK});
+             end loop; end $$"
+        ))?;
+        Ok(())
+    }
+
+    /// What the rows of a part's events say, once all are applied.
+    fn when_applied(&self, part: u32, events: u32) -> Result<Applied, BenchError> {
         let of = format!("from regimen.stripe_events where starts_with(id, 'evt_{part}_')");
-        while self.ask(&format!("select count(*) {of} and state = 'received'"))? != "0" {
-            session.pause()?;
-        }
         let counts = self.ask(&format!(
             "select count(*) || ' stored, ' || count(*) filter (where state = 'applied')
                  || ' applied' {of}"
@@ -229,15 +267,17 @@ impl Truth {
             let counts = format!("{events} events were acknowledged, but {counts}");
             return Err(BenchError::Measurement(counts));
         }
-        let times = self.ask(&format!(
-            "select format('all applied %s s after the first was stored; each after p50 %s ms, p99 %s ms',
-                 round(extract(epoch from max(settled_at) - min(received_at)), 1),
-                 round(1000 * percentile_cont(0.5) within group
-                     (order by extract(epoch from settled_at - received_at))),
-                 round(1000 * percentile_cont(0.99) within group
-                     (order by extract(epoch from settled_at - received_at)))) {of}"
+        let rows = self.0.rows(&format!(
+            "select extract(epoch from max(settled_at) - min(received_at)),
+                 1000 * percentile_cont(0.5) within group
+                     (order by extract(epoch from settled_at - received_at)),
+                 1000 * percentile_cont(0.99) within group
+                     (order by extract(epoch from settled_at - received_at)) {of}"
         ))?;
-        Ok(format!("{counts}; {times}"))
+        match rows.as_slice() {
+            [row] => Ok(Applied { events, within: row.get(0)?, each: [row.get(1)?, row.get(2)?] }),
+            rows => Err(BenchError::Measurement(format!("{} rows instead of one", rows.len()))),
+        }
     }
 
     /// The single value of a query.

@@ -7,9 +7,9 @@ use super::goals::{GOALS, is_judged, spread};
 use super::number::number;
 use super::peers::BARE;
 use super::scenes::{
-    ACCEPT, ACCEPTED, DONE, DRAINED, FINISH, FINISH_SLOW, HEARTBEATS_FAILED, HELD, HISTORY, IDLE,
-    IN_FLIGHT, KIB_EACH, LOST, PEAK, PICKUP, POLL, READY, REDIS, START, STEADY_P50, STEADY_P99,
-    STREAMS, WEBHOOKS,
+    ACCEPT, ACCEPTED, APPLIED_P50, APPLIED_P99, DONE, DRAINED, FINISH, FINISH_SLOW,
+    HEARTBEATS_FAILED, HELD, HISTORY, IDLE, IN_FLIGHT, KIB_EACH, LOST, PEAK, PICKUP, POLL, READY,
+    REDIS, START, STEADY_P50, STEADY_P99, STREAMS, WEBHOOKS,
 };
 use crate::bench::BenchError;
 use crate::bench::accept::OURS;
@@ -20,6 +20,8 @@ use crate::session::Session;
 
 const PAGE: &str = "docs/performance.md";
 const PICTURES: &str = "docs/pictures";
+/// From so many cores on the load generator, one thread, limits what it measures.
+const BUSY: f64 = 0.7;
 /// The longest line of a paragraph.
 const LINE: usize = 90;
 
@@ -30,7 +32,7 @@ const INTRODUCTION: &str = "Written by `cargo xtask bench`. It measures everythi
      in brackets. Ratios are taken within each round. A goal is reached if each round reaches it. \
      Absolute figures move with the machine, ratios of one table hold better. Every accepted job is durable (fsync \
      and synchronous_commit on) for all subjects. The peers are in \
-     [load-tests/peers](../load-tests/peers). Processor time is that of each process for one \
+     [load-tests/peers](../load-tests/peers); each server and each worker is one process. Processor time is that of each process for one \
      answer, row or job; the load generator's share of a core stands behind it.";
 
 /// A section of the page: a scene, its words, the figures of its table.
@@ -53,9 +55,10 @@ const SECTIONS: [Section; 11] = [
                 pushed to Redis; no worker runs. Regimen checks the token, its limits and every field, and computes the \
                 targets; of the peers, those with token and limiter check a token (HS256) and a \
                 limit for each user in Redis. The service with background tasks makes two plans \
-                for each request and calls its provider (2 s) meanwhile. At half load, requests \
-                come at fixed times, half as many as that subject answered flat out, and their \
-                times count from when they were due.",
+                for each request and calls its provider (2 s) meanwhile; its requests per second \
+                count until these plans are finished. At half load, requests come at fixed times, \
+                half as many as that subject answered flat out, and their times count from when \
+                they were due.",
         columns: &[PER_SECOND, P50, P99, STEADY_P50, STEADY_P99],
         of: Some(OURS),
         chart: Some(("accept-32", "Accepted per second, 32 connections", &[BARE, REDIS])),
@@ -117,9 +120,10 @@ const SECTIONS: [Section; 11] = [
         scene: WEBHOOKS,
         title: "Stripe's deliveries",
         words: "1,000 signed events per second over 64 connections, each stored before its answer, \
-                while a worker applies them. Times count from when each delivery was due; \
-                processor time includes applying.",
-        columns: &[PER_SECOND, P50, P99],
+                while a worker applies them, for ten seconds or more. Times count from when each \
+                delivery was due, those of applying from when it was stored; processor time is \
+                that until the last one is applied.",
+        columns: &[PER_SECOND, P50, P99, APPLIED_P50, APPLIED_P99],
         of: None,
         chart: None,
     },
@@ -230,6 +234,7 @@ impl Section {
             let _ = writeln!(text, "![{title}](pictures/performance-{file}.svg)\n");
         }
         text.push_str(&self.table(scene));
+        text.push_str(&floor_of_generator(scene));
         for note in &scene.notes {
             let _ = write!(text, "\n{}", wrapped(note));
         }
@@ -273,6 +278,22 @@ impl Section {
         }
         table
     }
+}
+
+/// Says whose figures the load generator limits.
+fn floor_of_generator(scene: &Scene) -> String {
+    let limited = |series: &Series| series.median(LOAD).is_some_and(|cores| cores >= BUSY);
+    let names: Vec<_> =
+        scene.subjects().filter(|(_, series)| limited(series)).map(|(name, _)| name).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let names = names.join(" and ");
+    let told = format!(
+        "The load generator, one thread, used {BUSY} cores or more for {names}: what these \
+         answer is limited by it, so that ratios to them are too good."
+    );
+    format!("\n{}", wrapped(&told))
 }
 
 /// The file and the chart of a section, if it has one and was measured.

@@ -69,9 +69,10 @@ pub(super) fn measure(run: &Run<'_>) -> Result<Parts, BenchError> {
                 scene.of(subject.name).add(subject.flat_out(connections, run.time)?);
             }
             for contender in &rest {
-                let figures = contender.subject.flat_out(connections, run.time)?;
-                scene.of(contender.subject.name).add(figures);
-                contender.settle()?;
+                let subject = &contender.subject;
+                let settle = || contender.settle();
+                let figures = subject.flat_out_until(connections, run.time, settle)?;
+                scene.of(subject.name).add(figures);
             }
             scene.of(PGBENCH).add(floor.one_by_one(connections, run.time)?);
             scene.of(PGBENCH_BATCH).add(floor.by_fifty(run.time)?);
