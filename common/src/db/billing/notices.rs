@@ -236,7 +236,10 @@ impl Batch for DueMails<'_> {
                  )
                  select c.event_id, c.kind, c.user_id, c.amount, c.currency, c.url, c.due_at,
                      c.attempts, nullif(p.email, '') as email, p.full_name
-                 from claimed c left join public.profiles p on p.id = c.user_id",
+                 from claimed c left join lateral (
+                     -- `offset 0`: looked up for each, never joined with everybody's profiles.
+                     select email, full_name from public.profiles where id = c.user_id offset 0
+                 ) p on true",
             )
             .await?;
         let rows =
