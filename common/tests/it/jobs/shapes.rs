@@ -329,7 +329,7 @@ async fn look_at_everything(client: &mut Client) -> (Vec<Look>, (usize, usize)) 
     looks.end("forget 200 kept answers", 2_500).await;
     jobs::queue_health(looks.client).await.unwrap();
     // Entries of what was claimed a moment ago are passed over, until they are cleared away.
-    looks.end("queue health", 400).await;
+    looks.end("queue health", 800).await;
     jobs::backlog(looks.client, Duration::from_secs(60)).await.unwrap();
     looks.end("backlog, the pace of 2,000 ends", 500).await;
     jobs::lines(looks.client, 10_000, Duration::from_secs(60)).await.unwrap();
