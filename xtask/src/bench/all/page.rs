@@ -102,7 +102,8 @@ const SECTIONS: [Section; 11] = [
                 per second. The figure is of the time in which the middle three fifths of the \
                 jobs finished. Who has not finished all within 30 s is rated by what it had \
                 finished by then; its processor time includes what it did for the rest. The \
-                service with background tasks has no slots.",
+                service with background tasks has no slots, and most of what it finishes by then \
+                ends in one burst: compare how many it finished.",
         columns: &[PER_SECOND, ACCEPTED, DONE],
         of: Some(OURS),
         chart: Some(("finish-2s", "Finished jobs per second, provider at 2 s", &[])),
