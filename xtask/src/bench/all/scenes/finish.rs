@@ -170,13 +170,7 @@ impl Contender {
     /// are full. Also whether it finished all in time; otherwise a peer still works on them.
     fn sustain(&self, session: &Session) -> Result<(Round, bool), BenchError> {
         let each = self.each();
-        let before = match &self.tally {
-            Tally::Metrics(metrics, _) => finished(metrics)?,
-            Tally::Rows(peer) => {
-                peer.clear()?;
-                0.0
-            }
-        };
+        let before = self.finished_before()?;
         let since = clock::micros_since_1970() as f64 / 1e6;
         let (used, begun) = (self.subject.used(), Instant::now());
         let outcome = self.subject.send_within(CONNECTIONS, MANY / each, CUT)?;
@@ -216,6 +210,17 @@ impl Contender {
         Ok((round, through))
     }
 
+    /// How many of its jobs had finished before a round. A peer's rows begin anew.
+    fn finished_before(&self) -> Result<f64, BenchError> {
+        match &self.tally {
+            Tally::Metrics(metrics, _) => finished(metrics),
+            Tally::Rows(peer) => {
+                peer.clear()?;
+                Ok(0.0)
+            }
+        }
+    }
+
     /// How many jobs a round of about that time has.
     fn worth(&self, time: Duration, per_second: Option<f64>) -> usize {
         let most = match &self.tally {
@@ -229,13 +234,7 @@ impl Contender {
     /// Submits that many jobs and waits for the last plan.
     fn finish(&self, session: &Session, count: usize) -> Result<Round, BenchError> {
         let each = self.each();
-        let before = match &self.tally {
-            Tally::Metrics(metrics, _) => finished(metrics)?,
-            Tally::Rows(peer) => {
-                peer.clear()?;
-                0.0
-            }
-        };
+        let before = self.finished_before()?;
         let (used, begun) = (self.subject.used(), Instant::now());
         let outcome = self.subject.send(CONNECTIONS, count / each)?;
         let jobs = outcome.answers * each;
