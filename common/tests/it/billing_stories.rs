@@ -50,7 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Recover),
         3 => Just(Step::GiveUp),
         2 => Just(Step::Pause),
-        4 => Just(Step::Resume),
+        5 => Just(Step::Resume),
         3 => pause,
         3 => Just(Step::ResumeCollection),
         2 => Just(Step::ScheduleCancel),
@@ -58,8 +58,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Cancel),
         2 => Just(Step::ChangePrice),
         1 => Just(Step::Refund),
-        1 => Just(Step::Dispute),
-        3 => Just(Step::DisputeEnds),
+        2 => Just(Step::Dispute),
+        4 => Just(Step::DisputeEnds),
         2 => Just(Step::TrialWillEnd),
         1 => Just(Step::DeleteCustomer),
     ]
@@ -317,7 +317,7 @@ fn every_story_ends_as_stripe_says() {
     }
     for what in MUST_HAPPEN {
         let times = happened.get(what).copied().unwrap_or(0);
-        // The rarest of them happen in one story of a hundred.
-        assert!(times >= u64::from(cases / 200), "{what}: only {times} in {cases} stories");
+        // The rarest of them happen in one story of a hundred; a quarter of that is no chance.
+        assert!(times >= u64::from(cases / 400), "{what}: only {times} in {cases} stories");
     }
 }
