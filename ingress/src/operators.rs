@@ -36,7 +36,7 @@ pub struct Retry {
 pub async fn retry_job(state: &AppState, by: &Operator, id: Uuid) -> Result<Retry, ApiError> {
     let (as_id, limits) = (Uuid::now_v7(), &state.config.jobs);
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let retried =
         jobs::retry(&tx, id, as_id, &by.actor, limits.expires_in_seconds, limits.per_user).await?;
     match retried {
@@ -62,7 +62,7 @@ pub async fn retry_job(state: &AppState, by: &Operator, id: Uuid) -> Result<Retr
 /// 404 if there is none, 409 if it has ended otherwise.
 pub async fn cancel_job(state: &AppState, by: &Operator, id: Uuid) -> Result<bool, ApiError> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     match jobs::cancel(&tx, id, Canceller::Operator, state.config.jobs.per_user).await? {
         CancelOutcome::Missing => Err(no_job(id)),
         CancelOutcome::Ended(JobState::Cancelled) => Ok(false),
@@ -92,7 +92,7 @@ pub async fn set_pause(
     paused: bool,
 ) -> Result<bool, ApiError> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let changed = pauses::set(&tx, what, name, paused, &by.actor).await?;
     let action = if paused { "pause" } else { "resume" };
     let target = format!("{what}:{name}");
@@ -135,7 +135,7 @@ pub async fn test_call(
     model: &str,
 ) -> Result<(), ApiError> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let in_use = models::in_use(&tx).await?;
     if !in_use.iter().any(|one| one.provider == provider && one.model == model) {
         return Err(ApiError::Conflict(format!(
@@ -162,7 +162,7 @@ pub async fn replay_event(
     id: &str,
 ) -> Result<&'static str, ApiError> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     match events::replay(&tx, id, state.config.stripe.mode).await? {
         Replayed::Again(was) => {
             by.record(&tx, "replay_stripe_event", id, json!({ "was": was.as_str() })).await?;
@@ -194,7 +194,7 @@ pub async fn assign_customer(
     user: Uuid,
 ) -> Result<u64, ApiError> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     if accounts::plan_tier(&tx, user).await?.is_none() {
         return Err(no_profile(user));
     }
@@ -220,7 +220,7 @@ pub async fn assign_customer(
 /// 409 if there is none, or it waits to be sent anyway.
 pub async fn replay_callback(state: &AppState, by: &Operator, job: Uuid) -> Result<(), ApiError> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     if !dead::replay_callback(&tx, job).await? {
         return Err(ApiError::Conflict(format!(
             "job {job} has no callback, or one that waits to be sent anyway"
@@ -237,7 +237,7 @@ pub async fn replay_callback(state: &AppState, by: &Operator, job: Uuid) -> Resu
 /// 409 if there is none.
 pub async fn replay_mail(state: &AppState, by: &Operator, event: &str) -> Result<(), ApiError> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     if !dead::replay_mail(&tx, event).await? {
         let detail = format!("event {event} has no mail that was given up");
         return Err(ApiError::Conflict(detail));
@@ -259,7 +259,7 @@ pub async fn reset_limits(
     month: bool,
 ) -> Result<u64, ApiError> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let given_back = match month {
         true => generations::give_back_month(&tx, user).await?,
         false => 0,
@@ -284,7 +284,7 @@ pub async fn give_generations(
     number: i32,
 ) -> Result<i32, ApiError> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     if accounts::plan_tier(&tx, user).await?.is_none() {
         return Err(no_profile(user));
     }
@@ -301,7 +301,7 @@ pub async fn give_generations(
 /// 409 when a subscription would renew, or a table of the app's holds the profile.
 pub async fn erase_account(state: &AppState, by: &Operator, user: Uuid) -> Result<(), ApiError> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     match erasure::delete_account(&tx, user, false).await {
         Ok(Deletion::Deleted { .. }) => {}
         Ok(Deletion::Subscribed) => {

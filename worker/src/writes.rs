@@ -268,7 +268,7 @@ impl Committer for Ends {
             EndOutcome::NoProfile => {}
         }
         // The account was deleted meanwhile: no user can read the plan.
-        let (tx, job_id) = (client.transaction().await?, ending.held.id);
+        let (tx, job_id) = (client.transaction(), ending.held.id);
         let outcome = jobs::cancel(&tx, job_id, Canceller::AccountDeletion, self.per_user).await?;
         tx.commit().await?;
         Ok(match outcome {

@@ -170,7 +170,7 @@ async fn alone<B: Batch>(
     batch: &B,
     keys: &[B::Key],
 ) -> Result<Vec<B::Done>, DbError> {
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let done = batch.change(&tx, keys).await?;
     tx.commit().await?;
     Ok(done)

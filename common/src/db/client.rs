@@ -1,11 +1,18 @@
 //! A pooled connection and a transaction on it: each statement has a time
 //! limit, and the errors of a connection decide whether it is used again.
+//!
+//! A transaction does not wait for its own beginning: `BEGIN` is sent with its first
+//! statement, and `COMMIT` can be sent with its last one ([`Transaction::commit_after`]).
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::Transaction as Begun;
+use deadpool_postgres::ClientWrapper;
+use futures_util::future::{join_all, maybe_done};
+use futures_util::{FutureExt, join, poll};
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{CancelToken, Row, Statement, ToStatement};
@@ -24,11 +31,15 @@ pub struct Client {
     watch: Watch,
 }
 
-/// A transaction that is rolled back unless it is committed.
+/// A transaction that is rolled back unless it is committed. It begins with its first
+/// statement.
 #[derive(Debug)]
 pub struct Transaction<'a> {
-    begun: Begun<'a>,
+    /// Borrowed from a mutable one, so that nobody else uses it meanwhile.
+    connection: &'a ClientWrapper,
     watch: &'a Watch,
+    /// Between `BEGIN` and the end.
+    open: AtomicBool,
 }
 
 /// What one user of a connection monitors.
@@ -88,14 +99,10 @@ impl Client {
         Self { pooled, watch }
     }
 
-    /// Begins a transaction.
-    ///
-    /// # Errors
-    /// Postgres failed.
-    pub async fn transaction(&mut self) -> Result<Transaction<'_>, DbError> {
-        let (connection, watch) = (&mut self.pooled.client, &self.watch);
-        let begun = watch.run(Asked::Step, connection.transaction()).await?;
-        Ok(Transaction { begun, watch })
+    /// A transaction, which begins with its first statement.
+    pub fn transaction(&mut self) -> Transaction<'_> {
+        let (connection, watch) = (&self.pooled.client, &self.watch);
+        Transaction { connection, watch, open: AtomicBool::new(false) }
     }
 
     /// The driver's own client, for a library that requires it. The caller sets the time
@@ -111,14 +118,18 @@ impl Client {
 }
 
 impl Transaction<'_> {
-    /// Begins a savepoint.
-    ///
-    /// # Errors
-    /// Postgres failed.
-    pub async fn transaction(&mut self) -> Result<Transaction<'_>, DbError> {
-        let watch = self.watch;
-        let begun = watch.run(Asked::Step, self.begun.transaction()).await?;
-        Ok(Transaction { begun, watch })
+    /// Sends `BEGIN` before the first statement, and waits for the answers of both together.
+    async fn begun<T>(
+        &self,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, tokio_postgres::Error> {
+        if self.open.swap(true, Ordering::Relaxed) {
+            return statement.await;
+        }
+        // Polled in this order, and so sent in this order.
+        let (begun, done) = join!(self.connection.batch_execute("BEGIN"), statement);
+        begun?;
+        done
     }
 
     /// Commits it.
@@ -126,7 +137,7 @@ impl Transaction<'_> {
     /// # Errors
     /// Nothing was changed; or, if [`DbError::is_uncertain`], perhaps everything.
     pub async fn commit(self) -> Result<(), DbError> {
-        self.watch.run(Asked::Commit, self.begun.commit()).await
+        self.end(Asked::Commit, "COMMIT").await
     }
 
     /// Undoes everything done in it.
@@ -134,7 +145,60 @@ impl Transaction<'_> {
     /// # Errors
     /// Postgres failed; nothing was committed.
     pub async fn rollback(self) -> Result<(), DbError> {
-        self.watch.run(Asked::Step, self.begun.rollback()).await
+        self.end(Asked::Step, "ROLLBACK").await
+    }
+
+    async fn end(&self, asked: Asked, sql: &str) -> Result<(), DbError> {
+        let ended = async {
+            if !self.open.swap(false, Ordering::Relaxed) {
+                return Ok(());
+            }
+            self.connection.batch_execute(sql).await
+        };
+        self.watch.run(asked, ended).await
+    }
+
+    /// Executes a statement with each of these parameters and commits, all sent without
+    /// waiting for an answer in between; returns the rows of each. If one of them is refused,
+    /// nothing is committed. The statement is prepared already: to prepare it here would let
+    /// the `COMMIT` overtake it.
+    ///
+    /// # Errors
+    /// Nothing was changed; or, if [`DbError::is_uncertain`], perhaps everything.
+    pub async fn commit_after(
+        &self,
+        statement: &Statement,
+        of_each: &[Params<'_>],
+    ) -> Result<Vec<Vec<Row>>, DbError> {
+        let executed = of_each.iter().map(|params| self.query(statement, params));
+        let mut executed: Vec<_> = executed.map(|one| Box::pin(maybe_done(one))).collect();
+        for one in &mut executed {
+            // Sent by its first poll, unless that ends it.
+            let _ = poll!(one.as_mut());
+            if matches!(one.as_mut().output_mut(), Some(Err(_)))
+                && let Some(Err(unsent)) = one.as_mut().take_output()
+            {
+                return Err(unsent);
+            }
+        }
+        let committed = self.end(Asked::Commit, "COMMIT");
+        let (_, committed) = join!(join_all(executed.iter_mut().map(Pin::as_mut)), committed);
+        let rows = executed.iter_mut().filter_map(|one| one.as_mut().take_output());
+        match rows.collect() {
+            Ok(rows) => committed.map(|()| rows),
+            // The server undoes a transaction in which it has refused something.
+            Err(refused) if refused.code().is_some() => Err(refused),
+            Err(_) => Err(DbError::Unconfirmed),
+        }
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if *self.open.get_mut() {
+            // Sent by its first poll; what comes next on this connection comes behind it.
+            let _ = self.connection.batch_execute("ROLLBACK").now_or_never();
+        }
     }
 }
 
@@ -203,7 +267,7 @@ pub trait GenericClient: Send + Sync {
 
 /// Inherent methods, and the trait for code that takes either type.
 macro_rules! statements {
-    ($type:ty, $asked:expr, |$self:ident| $raw:expr) => {
+    ($type:ty, $asked:expr, |$self:ident| $raw:expr, |$statement:ident| $sent:expr) => {
         impl $type {
             /// Prepares a statement once per connection.
             ///
@@ -221,7 +285,8 @@ macro_rules! statements {
             where
                 T: ?Sized + ToStatement + Sync,
             {
-                $self.watch.run($asked, $raw.query(statement, params)).await
+                let $statement = $raw.query(statement, params);
+                $self.watch.run($asked, $sent).await
             }
 
             /// The only row.
@@ -232,7 +297,8 @@ macro_rules! statements {
             where
                 T: ?Sized + ToStatement + Sync,
             {
-                $self.watch.run($asked, $raw.query_one(statement, params)).await
+                let $statement = $raw.query_one(statement, params);
+                $self.watch.run($asked, $sent).await
             }
 
             /// The only row, if there is one.
@@ -247,7 +313,8 @@ macro_rules! statements {
             where
                 T: ?Sized + ToStatement + Sync,
             {
-                $self.watch.run($asked, $raw.query_opt(statement, params)).await
+                let $statement = $raw.query_opt(statement, params);
+                $self.watch.run($asked, $sent).await
             }
 
             /// The number of affected rows.
@@ -258,7 +325,8 @@ macro_rules! statements {
             where
                 T: ?Sized + ToStatement + Sync,
             {
-                $self.watch.run($asked, $raw.execute(statement, params)).await
+                let $statement = $raw.execute(statement, params);
+                $self.watch.run($asked, $sent).await
             }
 
             /// Statements without parameters, one after another.
@@ -266,7 +334,8 @@ macro_rules! statements {
             /// # Errors
             /// Postgres failed.
             pub async fn batch_execute(&$self, sql: &str) -> Result<(), DbError> {
-                $self.watch.run($asked, $raw.batch_execute(sql)).await
+                let $statement = $raw.batch_execute(sql);
+                $self.watch.run($asked, $sent).await
             }
         }
 
@@ -314,5 +383,6 @@ macro_rules! statements {
     };
 }
 
-statements!(Client, Asked::Statement, |self| self.pooled.client);
-statements!(Transaction<'_>, Asked::Step, |self| self.begun);
+statements!(Client, Asked::Statement, |self| self.pooled.client, |statement| statement);
+statements!(Transaction<'_>, Asked::Step, |self| self.connection, |statement| self
+    .begun(statement));

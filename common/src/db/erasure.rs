@@ -370,7 +370,7 @@ async fn unlink(
     let rows = client.query(&statement, &[&user, &limit]).await?;
     for row in &rows {
         let customer: &str = row.try_get("id")?;
-        let tx = client.transaction().await?;
+        let tx = client.transaction();
         customers::lock(&tx, customer).await?;
         let statement = tx
             .prepare_cached(

@@ -203,8 +203,28 @@ impl DbError {
     }
 
     /// Whether an earlier statement of the transaction has failed, whose error is the cause.
-    pub(super) fn is_a_consequence(&self) -> bool {
+    fn is_a_consequence(&self) -> bool {
         self.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+    }
+
+    /// The values of statements that were sent together in a transaction.
+    ///
+    /// # Errors
+    /// The error of the one that was refused, not those that follow from it.
+    pub(super) fn all_or_cause<T>(
+        answers: impl IntoIterator<Item = Result<T, Self>>,
+    ) -> Result<Vec<T>, Self> {
+        let (mut values, mut errors) = (Vec::new(), Vec::new());
+        for answer in answers {
+            match answer {
+                Ok(value) => values.push(value),
+                Err(error) => errors.push(error),
+            }
+        }
+        if let Some(cause) = errors.iter().position(|error| !error.is_a_consequence()) {
+            return Err(errors.swap_remove(cause));
+        }
+        errors.pop().map_or(Ok(values), Err)
     }
 
     /// Whether the server says that it accepts no writes.

@@ -37,7 +37,7 @@ const ANY_WAY: &str = "set local enable_sort = on";
 /// # Errors
 /// Postgres cannot be reached.
 pub(super) async fn by_index(client: &mut Client) -> Result<Transaction<'_>, DbError> {
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     tx.batch_execute(BY_INDEX).await?;
     Ok(tx)
 }

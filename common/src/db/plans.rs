@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::db::{GenericClient, Transaction};
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
+use futures_util::join;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
@@ -204,20 +205,12 @@ pub(super) async fn save_plans(
     tx: &Transaction<'_>,
     plans: &[&NewPlan<'_>],
 ) -> Result<Vec<Uuid>, DbError> {
-    let saved = join_all(plans.iter().map(|plan| save(tx, plan))).await;
-    // Each sends several statements, so the cause need not be the first error in the list.
-    let (saved, failed): (Vec<_>, Vec<_>) = saved.into_iter().partition(Result::is_ok);
-    let mut errors: Vec<DbError> = failed.into_iter().filter_map(Result::err).collect();
-    if let Some(cause) = errors.iter().position(|error| !error.is_a_consequence()) {
-        return Err(errors.swap_remove(cause));
-    }
-    errors.pop().map_or_else(|| saved.into_iter().collect(), Err)
+    DbError::all_or_cause(join_all(plans.iter().map(|plan| save(tx, plan))).await)
 }
 
 /// Stores the plan of a user whose profile is locked.
 async fn save(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Uuid, DbError> {
     let table = Table::of(plan.columns.kind());
-    deactivate(tx, plan.user_id, &table).await?;
     let data = Json(plan.plan_data);
     let (first, second, third): (&(dyn ToSql + Sync), &(dyn ToSql + Sync), &(dyn ToSql + Sync)) =
         match &plan.columns {
@@ -238,17 +231,32 @@ async fn save(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Uuid, DbError>
         third,
         &plan.requested_at,
     ];
-    let (insert, replace) = (insert(&table), replace(&table));
+    let (deactivate, insert, replace) = (deactivate(&table), insert(&table), replace(&table));
+    // Statements that are not prepared would break the pipeline's order.
+    let deactivate = tx.prepare_cached(&deactivate).await?;
+    tx.prepare_cached(&insert).await?;
+    // Any number of rows: none before the first plan, several in inconsistent old data.
+    let user: [&(dyn ToSql + Sync); 1] = [&plan.user_id];
+    let deactivated = async { tx.execute(&deactivate, &user).await.map(|_| None) };
+    let (deactivated, inserted) = join!(deactivated, written(tx, &insert, &values));
+    let mut saved = DbError::all_or_cause([deactivated, inserted])?.pop().flatten();
     // The conflicting row may be deleted between the two statements.
     for _ in 0..SAVE_TRIES {
-        if let Some(id) = written(tx, &insert, &values).await? {
-            return Ok(id);
+        if saved.is_none() {
+            saved = written(tx, &replace, &values).await?;
         }
-        if let Some(id) = written(tx, &replace, &values).await? {
-            return Ok(id);
+        if saved.is_none() {
+            saved = written(tx, &insert, &values).await?;
         }
     }
-    Err(DbError::Rows { statement: "save plan", expected: 1, found: 0 })
+    saved.ok_or(DbError::Rows { statement: "save plan", expected: 1, found: 0 })
+}
+
+fn deactivate(Table { name, kind, .. }: &Table) -> String {
+    format!(
+        "-- deactivate {kind} plans
+         update {name} set is_active = false where user_id = $1 and is_active"
+    )
 }
 
 const SAVE_TRIES: usize = 3;
@@ -341,18 +349,6 @@ pub(super) async fn lock_profiles(
     let statement = tx.prepare_cached(sql).await?;
     let rows = tx.query(&statement, &[&users]).await?;
     rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
-}
-
-async fn deactivate(tx: &Transaction<'_>, user_id: Uuid, table: &Table) -> Result<(), DbError> {
-    let Table { name, kind, .. } = table;
-    let sql = format!(
-        "-- deactivate {kind} plans
-         update {name} set is_active = false where user_id = $1 and is_active"
-    );
-    let statement = tx.prepare_cached(&sql).await?;
-    // Any number of rows: none before the first plan, several in inconsistent old data.
-    tx.execute(&statement, &[&user_id]).await?;
-    Ok(())
 }
 
 async fn found(

@@ -131,7 +131,7 @@ async fn as_the_app_has_it(client: &Client) {
 
 /// A transaction as PostgREST opens one for this user.
 async fn signed_in<'a>(client: &'a mut Client, user: Uuid, admin: bool) -> Transaction<'a> {
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     let role = if admin { "admin" } else { "user" };
     let claims = json!({"sub": user, "role": "authenticated", "app_metadata": {"role": role}});
     let sql = "select set_config('request.jwt.claims', $1, true)";

@@ -79,7 +79,7 @@ fn record(id: &str, status: Status, user: Option<Uuid>) -> Record {
 
 /// Saves a customer and lets the users' profiles follow, as a worker does.
 async fn save(client: &mut Client, customer: &str, after: &CustomerState) {
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     customers::lock(&tx, customer).await.unwrap();
     let before = customers::load(&tx, customer).await.unwrap();
     for user in customers::save(&tx, customer, &before, after).await.unwrap() {

@@ -61,7 +61,7 @@ async fn every_end_is_owed_in_its_own_transaction() {
     for state in ["succeeded", "failed", "cancelled", "expired"] {
         let job = job(&client, user, Some("https://One.Example:8443/hook?x")).await;
         let before = owed(&client).await;
-        let tx = client.transaction().await.unwrap();
+        let tx = client.transaction();
         tx.execute(END, &[&job, &state]).await.unwrap();
         tx.rollback().await.unwrap();
         assert_eq!(owed(&client).await, before, "{state} did not happen");

@@ -25,5 +25,6 @@ mod quiz_measures;
 mod redis;
 mod row_security;
 mod snapshot;
+mod transaction;
 mod triggers;
 mod windows;

@@ -224,7 +224,7 @@ async fn a_migration_that_is_cut_off_holds_up_no_other() {
             roads.reverse();
         }
         let mut reader = database.client().await;
-        let reading = reader.transaction().await.unwrap();
+        let reading = reader.transaction();
         reading.batch_execute("select from public.profiles").await.unwrap();
         let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
         let tell = move |news: &str| told.send(news.to_owned()).unwrap();
@@ -251,7 +251,7 @@ async fn a_migration_that_is_cut_off_holds_up_no_other() {
 async fn a_migration_does_not_hold_everybody_up_behind_a_table_in_use() {
     let database = database_with(&[APP_TABLES]).await;
     let mut reader = database.client().await;
-    let reading = reader.transaction().await.unwrap();
+    let reading = reader.transaction();
     reading.batch_execute("select from public.profiles").await.unwrap();
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let tell = move |news: &str| told.send(news.to_owned()).unwrap();
@@ -279,7 +279,7 @@ async fn a_migration_that_meets_a_deadlock_begins_again() {
     client.batch_execute(&sql).await.unwrap();
     let mut reader = database.client().await;
     reader.batch_execute("set deadlock_timeout = '60s'").await.unwrap();
-    let reading = reader.transaction().await.unwrap();
+    let reading = reader.transaction();
     reading.batch_execute("select from public.workout_logs").await.unwrap();
     let told = std::sync::Mutex::new(Vec::new());
     let tell = |news: &str| told.lock().unwrap().push(news.to_owned());
@@ -388,7 +388,7 @@ async fn waits_for(database: &TestDatabase, what: &str) {
 async fn an_index_on_a_table_in_use_is_built_while_others_write_to_it() {
     let database = without_index().await;
     let mut writer = database.client().await;
-    let writing = writer.transaction().await.unwrap();
+    let writing = writer.transaction();
     writing.batch_execute(WRITE).await.unwrap();
     let secret = database.secret_url();
     let migrating = migrate(&secret);
@@ -418,7 +418,7 @@ async fn an_index_on_jobs_that_is_missing_is_built_while_others_write_them() {
                  values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'meal', 'free',
                          '{}', now(), now(), now(), now())";
     let mut writer = database.client().await;
-    let writing = writer.transaction().await.unwrap();
+    let writing = writer.transaction();
     writing.batch_execute(write).await.unwrap();
     let secret = database.secret_url();
     let migrating = migrate(&secret);
@@ -458,7 +458,7 @@ async fn an_index_is_not_built_before_the_migration_that_creates_it() {
 async fn an_index_that_was_left_half_built_is_built_again() {
     let database = without_index().await;
     let mut writer = database.client().await;
-    let writing = writer.transaction().await.unwrap();
+    let writing = writer.transaction();
     writing.batch_execute(WRITE).await.unwrap();
     let secret = database.secret_url();
     let migrating = migrate(&secret);

@@ -35,7 +35,7 @@ async fn save(
     columns: PlanColumns<'_>,
 ) -> Uuid {
     let id = Uuid::new_v4();
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     let requested_at = Clock::system().now() - TimeDelta::seconds(20);
     let data = to_raw_value(data).unwrap();
     let plan = NewPlan { id, user_id, quiz_result_id, requested_at, plan_data: &data, columns };
@@ -161,7 +161,7 @@ async fn a_vanished_or_foreign_quiz_is_left_out_and_a_vanished_profile_refuses()
         assert_eq!(plan.quiz_result_id, None);
     }
 
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     let plan = NewPlan {
         id: Uuid::new_v4(),
         user_id: Uuid::new_v4(),

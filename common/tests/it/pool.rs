@@ -58,7 +58,7 @@ async fn a_step_of_a_transaction_over_its_limit_changes_nothing() {
     let database = TestDatabase::new().await;
     let pool = pool(&database, 1).within(SHORT);
     let mut client = pool.get().await.unwrap();
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     tx.batch_execute("create table half (n int)").await.unwrap();
     let error = tx.batch_execute("select pg_sleep(60)").await.unwrap_err();
     assert!(error.is_unavailable() && !error.is_uncertain(), "{error}");

@@ -99,7 +99,7 @@ async fn two_users() -> (TestDatabase, Uuid, Uuid) {
 
 /// A transaction in which the database sees `user`, or nobody.
 async fn acting_as(client: &mut Client, user: Option<Uuid>) -> Transaction<'_> {
-    let transaction = client.transaction().await.unwrap();
+    let transaction = client.transaction();
     let claims = user.map(|user| json!({ "sub": user, "role": "authenticated" }).to_string());
     transaction
         .execute("select set_config('request.jwt.claims', $1, true)", &[&claims])
@@ -111,15 +111,16 @@ async fn acting_as(client: &mut Client, user: Option<Uuid>) -> Transaction<'_> {
 
 /// The SQLSTATE a statement is refused with, leaving the transaction usable.
 async fn refusal(
-    transaction: &mut Transaction<'_>,
+    transaction: &Transaction<'_>,
     sql: &str,
     user: Option<Uuid>,
 ) -> Option<SqlState> {
-    let savepoint = transaction.transaction().await.unwrap();
+    transaction.batch_execute("savepoint before").await.unwrap();
     let result = match &user {
-        Some(user) => savepoint.execute(sql, &[user]).await,
-        None => savepoint.execute(sql, &[]).await,
+        Some(user) => transaction.execute(sql, &[user]).await,
+        None => transaction.execute(sql, &[]).await,
     };
+    transaction.batch_execute("rollback to savepoint before").await.unwrap();
     result.err().and_then(|error| error.code().cloned())
 }
 
@@ -157,7 +158,7 @@ async fn nobody_sees_nothing() {
 async fn the_rows_of_others_can_be_neither_changed_nor_removed_nor_forged() {
     let (database, one, two) = two_users().await;
     let mut client = database.client().await;
-    let mut transaction = acting_as(&mut client, Some(one)).await;
+    let transaction = acting_as(&mut client, Some(one)).await;
     for (table, owner, values) in OWN_ROWS {
         let column = if owner == "id" { "email" } else { owner };
         let update = format!("update {table} set {column} = {column} where {owner} = $1");
@@ -169,11 +170,11 @@ async fn the_rows_of_others_can_be_neither_changed_nor_removed_nor_forged() {
 
         let insert = format!("insert into {table} {values}");
         let stranger = if owner == "id" { Uuid::new_v4() } else { two };
-        let refused = refusal(&mut transaction, &insert, Some(stranger)).await;
+        let refused = refusal(&transaction, &insert, Some(stranger)).await;
         assert_eq!(refused, Some(SqlState::INSUFFICIENT_PRIVILEGE), "{table}");
         if owner != "id" {
             let give = format!("update {table} set {owner} = '{two}' where {owner} = $1");
-            let refused = refusal(&mut transaction, &give, Some(one)).await;
+            let refused = refusal(&transaction, &give, Some(one)).await;
             assert_eq!(refused, Some(SqlState::INSUFFICIENT_PRIVILEGE), "{table}");
         }
     }
@@ -183,10 +184,10 @@ async fn the_rows_of_others_can_be_neither_changed_nor_removed_nor_forged() {
 async fn a_user_cannot_make_themselves_pro_or_reset_their_counter() {
     let (database, one, _) = two_users().await;
     let mut client = database.client().await;
-    let mut transaction = acting_as(&mut client, Some(one)).await;
+    let transaction = acting_as(&mut client, Some(one)).await;
     for change in ["plan_id = 'pro'", "ai_gen_quiz_count = 0", "stripe_customer_id = 'cus_x'"] {
         let sql = format!("update public.profiles set {change} where id = $1");
-        let refused = refusal(&mut transaction, &sql, Some(one)).await;
+        let refused = refusal(&transaction, &sql, Some(one)).await;
         assert_eq!(refused, Some(SqlState::INSUFFICIENT_PRIVILEGE), "{change}");
     }
     // The trigger counts all the same when the user adds a quiz.
@@ -200,11 +201,11 @@ async fn a_user_cannot_make_themselves_pro_or_reset_their_counter() {
 async fn catalogues_are_read_and_not_written() {
     let (database, one, _) = two_users().await;
     let mut client = database.client().await;
-    let mut transaction = acting_as(&mut client, Some(one)).await;
+    let transaction = acting_as(&mut client, Some(one)).await;
     for table in ["public.plans", "public.challenges"] {
         let sql = format!("select count(*) from {table}");
         assert!(transaction.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0) > 0, "{table}");
-        let refused = refusal(&mut transaction, &format!("delete from {table}"), None).await;
+        let refused = refusal(&transaction, &format!("delete from {table}"), None).await;
         assert_eq!(refused, Some(SqlState::INSUFFICIENT_PRIVILEGE), "{table}");
     }
 }
@@ -225,13 +226,13 @@ async fn every_table_is_guarded_and_ours_are_read_only() {
     }
 
     let readable = OWN_JOBS.map(|(table, _)| table);
-    let mut transaction = acting_as(&mut client, Some(one)).await;
+    let transaction = acting_as(&mut client, Some(one)).await;
     let ours = tables.iter().map(|row| row.get::<_, String>(0));
     let ours: Vec<String> = ours.filter(|name| name.starts_with("regimen.")).collect();
     for table in ours.iter().map(String::as_str).chain(["regimen.schema_history"]) {
-        let delete = refusal(&mut transaction, &format!("delete from {table}"), None).await;
+        let delete = refusal(&transaction, &format!("delete from {table}"), None).await;
         assert_eq!(delete, Some(SqlState::INSUFFICIENT_PRIVILEGE), "{table}");
-        let select = refusal(&mut transaction, &format!("select * from {table}"), None).await;
+        let select = refusal(&transaction, &format!("select * from {table}"), None).await;
         let partly = ["regimen.jobs", "regimen.subscriptions"].contains(&table);
         if partly || !readable.contains(&table) {
             // Of these, the workers' own columns are shut.

@@ -339,7 +339,7 @@ impl Action {
             Self::ShowReply(id, n) => show_reply(state, by, session, *id, *n).await?,
             Self::Revoke(id) => {
                 let mut client = state.db.get().await?;
-                let tx = client.transaction().await?;
+                let tx = client.transaction();
                 if !console::revoke(&tx, *id).await? {
                     let detail = format!("there is no session {id}; it may have ended");
                     return Err(ApiError::NotFound(detail).into());
@@ -363,7 +363,7 @@ impl Action {
             Self::MakeLink(role, actor) => make_link(state, by, session, *role, actor).await?,
             Self::Export(user) => {
                 let mut client = state.db.get().await?;
-                let tx = client.transaction().await?;
+                let tx = client.transaction();
                 by.record(&tx, "export_account", &user.to_string(), json!({})).await?;
                 tx.commit().await?;
                 drop(client);
@@ -440,7 +440,7 @@ async fn make_link(
     actor: &str,
 ) -> Answer<Response> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let actor = format!("link:{actor}");
     let link = sign_in_link(&tx, &actor, role).await?;
     by.record(&tx, "make_console_link", &actor, json!({ "role": role.as_str() })).await?;
@@ -459,7 +459,7 @@ async fn show_reply(
     n: i32,
 ) -> Answer<Response> {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let found = jobs::raw_reply(&tx, job, n).await?;
     let reply = found.as_ref().and_then(|found| found.text.clone()).ok_or_else(|| {
         ApiError::NotFound(

@@ -105,7 +105,7 @@ pub(super) async fn show_payload(
     id: &str,
 ) -> Answer {
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let payload = events::payload(&tx, id).await?.ok_or_else(|| missing(id))?;
     by.record(&tx, "show_stripe_payload", id, json!({})).await?;
     tx.commit().await?;

@@ -54,7 +54,7 @@ async fn delete(
 ) -> Result<(StatusCode, Json<AccountDeleted>), ApiError> {
     let user = caller.acting_for(None)?;
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let deleted = erasure::delete_account(&tx, user, false).await;
     let at = match deleted {
         Ok(Deletion::Deleted { at }) => at,

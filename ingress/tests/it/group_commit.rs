@@ -55,7 +55,7 @@ async fn a_locked_profile_holds_up_its_own_requests_only() {
     // More of them than there are transactions at once.
     let (locked, others) = users.split_at(4);
     let mut client = ingress.database.client().await;
-    let lock = client.transaction().await.unwrap();
+    let lock = client.transaction();
     let sql = "select from public.profiles where id = any($1) for update";
     lock.query(sql, &[&locked]).await.unwrap();
     let body = plans();
@@ -90,7 +90,7 @@ async fn locked_profiles_leave_connections_to_others() {
         let accepted = ingress.post("/v1/plans", *free, &body).await;
         let job = format!("/v1/jobs/{}", accepted.body["jobs"][0]["id"].as_str().unwrap());
         let mut client = ingress.database.client().await;
-        let lock = client.transaction().await.unwrap();
+        let lock = client.transaction();
         let sql = "select from public.profiles where id = any($1) for update";
         lock.query(sql, &[&locked]).await.unwrap();
         let mut waiting: FuturesUnordered<_> =

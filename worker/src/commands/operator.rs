@@ -44,7 +44,7 @@ impl Operator {
         id: &str,
         mode: Mode,
     ) -> Result<Replayed, DbError> {
-        let tx = client.transaction().await?;
+        let tx = client.transaction();
         let replayed = events::replay(&tx, id, mode).await?;
         if let Replayed::Again(was) = replayed {
             self.record(&tx, "replay_stripe_event", id, json!({ "was": was.as_str() })).await?;

@@ -247,7 +247,7 @@ async fn place(
         }
     };
     let mut client = deps.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     customers::lock(&tx, customer).await?;
     let stored = customers::load(&tx, customer).await?;
     let mut state = stored.state.clone();
@@ -282,7 +282,7 @@ async fn customer(deps: &Deps, id: &str, object: &Value) -> Result<(), DbError> 
         return Ok(());
     }
     let mut client = deps.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     customers::lock(&tx, id).await?;
     let stored = customers::load(&tx, id).await?;
     let mut state = stored.state.clone();

@@ -118,7 +118,7 @@ impl StripeReconciler {
                 continue;
             }
             let ended = async {
-                let tx = client.transaction().await?;
+                let tx = client.transaction();
                 profiles::refresh(&tx, user, true, policy, self.deps.clock.now()).await?;
                 tx.commit().await
             };

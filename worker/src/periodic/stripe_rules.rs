@@ -105,7 +105,7 @@ async fn read_anew(deps: &Deps) -> Result<(), RulesError> {
 
 async fn note(deps: &Deps, id: &str, customer: &str, answer: &Answer) -> Result<(), DbError> {
     let mut client = deps.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     customers::lock(&tx, customer).await?;
     let stored = customers::load(&tx, customer).await?;
     let mut state = stored.state.clone();
@@ -173,7 +173,7 @@ async fn follow(deps: &Deps) -> Result<(), DbError> {
 }
 
 async fn refresh(deps: &Deps, client: &mut Client, user: Uuid) -> Result<(), DbError> {
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     profiles::refresh(&tx, user, true, &deps.config.stripe.policy, deps.clock.now()).await?;
     tx.commit().await
 }

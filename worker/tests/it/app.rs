@@ -51,7 +51,7 @@ async fn sign_up(fleet: &Fleet) -> Uuid {
 /// Runs `sql` as PostgREST does for this user, with `$1` the user: a JSON value.
 async fn as_user(fleet: &Fleet, user: Uuid, sql: &str) -> Value {
     let mut client = fleet.db().await;
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     let claims = json!({"sub": user, "role": "authenticated"}).to_string();
     tx.execute("select set_config('request.jwt.claims', $1, true)", &[&claims]).await.unwrap();
     tx.batch_execute("set local role authenticated").await.unwrap();

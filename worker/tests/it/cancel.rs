@@ -47,7 +47,7 @@ async fn a_cancellation_whose_notice_is_lost_is_noticed_by_the_heartbeat() {
     fleet.simulator.wait("open=1").await;
     // Past every ingress: nobody publishes anything.
     let mut client = fleet.db().await;
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     regimen_common::db::jobs::cancel(&tx, job, regimen_common::db::jobs::Canceller::Operator, 2)
         .await
         .unwrap();

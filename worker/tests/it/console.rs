@@ -10,7 +10,7 @@ use crate::fleet::Fleet;
 /// Asks for a test call as the console does.
 async fn ask(fleet: &Fleet, provider: &str, model: &str) -> Option<Uuid> {
     let mut client = fleet.db().await;
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     let id = test_calls::ask(&tx, provider, model, "ana").await.unwrap();
     tx.commit().await.unwrap();
     id

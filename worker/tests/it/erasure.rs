@@ -213,7 +213,7 @@ async fn an_erasure_goes_on_where_a_killed_worker_left_it() {
     many_jobs(&fleet, user, 6_000).await;
     // The first batches go, and the next one waits for a lock until the worker is dead.
     let mut blocker = fleet.db().await;
-    let tx = blocker.transaction().await.unwrap();
+    let tx = blocker.transaction();
     let hold = "select id from regimen.jobs where user_id = $1
                 order by created_at desc, id desc offset 3000 limit 1 for update";
     tx.query_one(hold, &[&user]).await.unwrap();

@@ -94,7 +94,7 @@ async fn both_say_whether_they_live_and_take_work_and_why_not() {
 
     // A table that somebody has locked: alive, and of no use.
     let mut locker = fleet.db().await;
-    let lock = locker.transaction().await.unwrap();
+    let lock = locker.transaction();
     lock.batch_execute("lock table regimen.jobs in access exclusive mode").await.unwrap();
     // For a second its earlier answer is valid.
     let refused = async { while of_ingress(&ingress, "/readyz").await.0 == StatusCode::OK {} };

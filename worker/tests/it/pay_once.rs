@@ -45,7 +45,7 @@ async fn killed_before_the_commit(judged: &str) {
     let ingress = fleet.ingress().await;
     let mut worker = fleet.worker().await;
     let mut blocker = fleet.db().await;
-    let blocking = blocker.transaction().await.unwrap();
+    let blocking = blocker.transaction();
     blocking.batch_execute("lock table public.ai_meal_plans in exclusive mode").await.unwrap();
     let (user, job) = ingress.submit_one().await;
     fleet.until_count(WAITING_TO_SAVE, 1).await;

@@ -132,7 +132,7 @@ async fn a_dump_taken_under_load_is_restored_without_loss_and_nothing_happens_tw
     let (_, hanging) = ingress.submit_one().await;
     old.simulator.wait("open=1").await;
     let mut session = old.db().await;
-    let lock = session.transaction().await.unwrap();
+    let lock = session.transaction();
     let exclusive = "set local idle_in_transaction_session_timeout = 0;
                      lock table public.ai_meal_plans in exclusive mode";
     lock.batch_execute(exclusive).await.unwrap();

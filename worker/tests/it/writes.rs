@@ -196,7 +196,7 @@ async fn ends_of_locked_users_leave_connections_to_others() {
     let mut client = database.client().await;
     let pool = db::pool_with(&database.secret_url(), 4, "regimen-test", LIMITS).unwrap();
     let (writes, claims) = (Writes::new(&pool, 2), claims(&mut client).await);
-    let lock = client.transaction().await.unwrap();
+    let lock = client.transaction();
     lock.query("select from public.profiles for update", &[]).await.unwrap();
     let mut ends = Box::pin(join_all(claims.iter().map(|of| writes.end(ending(of)))));
     let watcher = database.client().await;

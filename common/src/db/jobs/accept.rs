@@ -233,7 +233,7 @@ pub enum Acceptance {
 /// # Errors
 /// Nothing was written.
 pub async fn accept(client: &mut Client, new: &NewJobs) -> Result<Acceptance, DbError> {
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let earlier = earlier_answers(&tx, &[new]).await?.pop().flatten();
     if let Some(earlier) = earlier {
         tx.rollback().await?;
@@ -252,7 +252,7 @@ pub async fn accept(client: &mut Client, new: &NewJobs) -> Result<Acceptance, Db
         tx.rollback().await?;
         return Ok(Acceptance::QuizMissing);
     }
-    let written = write(&tx, &[(new, held.class)]).await?.pop();
+    let written = write(&tx, &[(new, held.class)], Then::Wait).await?.pop();
     // Awaited, so that the key is free again when the caller has the response.
     match written {
         Some(accepted @ Acceptance::Accepted { .. }) => {
@@ -278,10 +278,10 @@ pub async fn accept_together(
     client: &mut Client,
     requests: &[&NewJobs],
 ) -> Result<Vec<Option<Acceptance>>, DbError> {
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     // Statements that are not prepared would break the pipeline's order, in which the first
     // error is the cause of the others.
-    for sql in [FREE_KEYS, FIND_ANSWERS, LOCK_FREE] {
+    for sql in [FREE_KEYS, FIND_ANSWERS, LOCK_FREE, ACCEPT] {
         tx.prepare_cached(sql).await?;
     }
     // The rows of requests that are answered already are locked to no purpose, which costs
@@ -301,8 +301,7 @@ pub async fn accept_together(
         tx.rollback().await?;
         return Ok(outcomes);
     }
-    let written = write(&tx, &asked).await?;
-    tx.commit().await?;
+    let written = write(&tx, &asked, Then::Commit).await?;
     for (n, outcome) in free.into_iter().zip(written) {
         outcomes[n] = Some(outcome);
     }
@@ -320,7 +319,7 @@ pub async fn answered_before(
     key: &str,
     body_hash: &[u8],
 ) -> Result<Option<Acceptance>, DbError> {
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let earlier = answers(&tx, &[(user_id, key, body_hash)]).await?.pop().flatten();
     tx.rollback().await?;
     Ok(earlier)
@@ -360,10 +359,19 @@ async fn lock(
     rows.iter().map(held).collect()
 }
 
+/// What follows the writing.
+#[derive(Clone, Copy)]
+enum Then {
+    Commit,
+    /// The outcome decides.
+    Wait,
+}
+
 /// Writes requests of different users, whose rows are held.
 async fn write(
     tx: &Transaction<'_>,
     requests: &[(&NewJobs, JobClass)],
+    then: Then,
 ) -> Result<Vec<Acceptance>, DbError> {
     macro_rules! each {
         (|$new:ident| $value:expr) => {
@@ -382,34 +390,33 @@ async fn write(
         })
     };
     let statement = tx.prepare_cached(ACCEPT).await?;
-    let rows = tx
-        .query(
-            &statement,
-            &[
-                &each!(|new| new.user_id),
-                &each!(|new| new.generation_id),
-                &classes,
-                &each!(|new| new.quiz_result_id),
-                &each!(|new| Json(&new.input)),
-                &each!(|new| new.callback_url.as_deref()),
-                &each!(|new| new.trace_context.as_deref()),
-                &each!(|new| new.warnings.as_ref().map(Json)),
-                &each!(|new| new.cautions.as_ref().map(Json)),
-                &each!(|new| new.expires_in_seconds),
-                &each!(|new| new.per_user),
-                &each!(|new| new.monthly_quota),
-                &kept!(|kept| kept.key.as_str()),
-                &kept!(|kept| kept.body_hash.as_slice()),
-                &kept!(|kept| kept.status),
-                &kept!(|kept| Json(&kept.response)),
-                &each!(|new| new.calculations.as_ref().map(Json)),
-                &jobs().map(|(job, ..)| job.id).collect::<Vec<_>>(),
-                &jobs().map(|(job, ..)| job.kind.as_str()).collect::<Vec<_>>(),
-                &jobs().map(|(_, n, _)| n).collect::<Vec<_>>(),
-                &jobs().map(|(.., place)| place).collect::<Vec<_>>(),
-            ],
-        )
-        .await?;
+    let values: [&(dyn ToSql + Sync); 21] = [
+        &each!(|new| new.user_id),
+        &each!(|new| new.generation_id),
+        &classes,
+        &each!(|new| new.quiz_result_id),
+        &each!(|new| Json(&new.input)),
+        &each!(|new| new.callback_url.as_deref()),
+        &each!(|new| new.trace_context.as_deref()),
+        &each!(|new| new.warnings.as_ref().map(Json)),
+        &each!(|new| new.cautions.as_ref().map(Json)),
+        &each!(|new| new.expires_in_seconds),
+        &each!(|new| new.per_user),
+        &each!(|new| new.monthly_quota),
+        &kept!(|kept| kept.key.as_str()),
+        &kept!(|kept| kept.body_hash.as_slice()),
+        &kept!(|kept| kept.status),
+        &kept!(|kept| Json(&kept.response)),
+        &each!(|new| new.calculations.as_ref().map(Json)),
+        &jobs().map(|(job, ..)| job.id).collect::<Vec<_>>(),
+        &jobs().map(|(job, ..)| job.kind.as_str()).collect::<Vec<_>>(),
+        &jobs().map(|(_, n, _)| n).collect::<Vec<_>>(),
+        &jobs().map(|(.., place)| place).collect::<Vec<_>>(),
+    ];
+    let rows = match then {
+        Then::Commit => tx.commit_after(&statement, &[&values]).await?.pop().unwrap_or_default(),
+        Then::Wait => tx.query(&statement, &values).await?,
+    };
     let outcome = |(row, (_, class)): (&Row, &(&NewJobs, JobClass))| {
         if !row.try_get::<_, bool>("counted")? {
             return Ok(Acceptance::MonthUsedUp(Month::from_row(row)?));

@@ -2,10 +2,11 @@
 //! stored before it is parsed, so that no reply is paid for twice after a
 //! crash.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::db::{Client, GenericClient};
-use futures_util::future::join_all;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::Held;
@@ -231,7 +232,7 @@ const STORE: &str = "-- store reply
     returning seq";
 
 /// Stores replies of several jobs, one of each, in one transaction, each as [`store_reply`]
-/// does: without waiting for one answer before the next statement is sent.
+/// does: without waiting for an answer in between.
 ///
 /// # Errors
 /// No reply is stored; keep them and retry.
@@ -239,15 +240,18 @@ pub async fn store_replies(
     client: &mut Client,
     replies: &[PaidReply<'_>],
 ) -> Result<Vec<Option<i32>>, DbError> {
-    let tx = client.transaction().await?;
-    tx.prepare_cached(STORE).await?;
     let sorted = in_order(replies, |reply| reply.held.id);
-    let stored = join_all(sorted.iter().map(|reply| store_reply(&tx, reply))).await;
-    // The first error is the cause of the others.
-    let stored = stored.into_iter().collect::<Result<Vec<_>, DbError>>()?;
-    tx.commit().await?;
-    let stored: HashMap<Uuid, Option<i32>> =
-        sorted.iter().map(|reply| reply.held.id).zip(stored).collect();
+    let raws: Vec<Cow<'_, str>> = sorted.iter().map(|reply| storable(reply.raw)).collect();
+    let values: Vec<_> = sorted.iter().zip(&raws).map(|(reply, raw)| reply.values(raw)).collect();
+    let of_each: Vec<&[&(dyn ToSql + Sync)]> = values.iter().map(<[_; 6]>::as_slice).collect();
+    let tx = client.transaction();
+    let statement = tx.prepare_cached(STORE).await?;
+    let stored = tx.commit_after(&statement, &of_each).await?;
+    let stored: HashMap<Uuid, Option<i32>> = sorted
+        .iter()
+        .zip(&stored)
+        .map(|(reply, rows)| (reply.held.id, rows.first().map(|row| row.get("seq"))))
+        .collect();
     Ok(replies.iter().map(|reply| stored.get(&reply.held.id).copied().flatten()).collect())
 }
 
@@ -261,14 +265,22 @@ pub async fn store_reply<C: GenericClient>(
     client: &C,
     reply: &PaidReply<'_>,
 ) -> Result<Option<i32>, DbError> {
-    let PaidReply { held, attempt_id, raw, http_status, request_id } = reply;
     let statement = client.prepare_cached(STORE).await?;
-    // Postgres texts cannot hold NUL; no provider's JSON has one unescaped.
-    let raw = if raw.contains('\0') { &raw.replace('\0', "") } else { *raw };
-    let row = client
-        .query_opt(&statement, &[&held.id, &held.fence, attempt_id, &raw, http_status, request_id])
-        .await?;
+    let row = client.query_opt(&statement, &reply.values(&storable(reply.raw))).await?;
     Ok(row.map(|row| row.get("seq")))
+}
+
+impl PaidReply<'_> {
+    /// The parameters of [`STORE`].
+    fn values<'v>(&'v self, raw: &'v Cow<'_, str>) -> [&'v (dyn ToSql + Sync); 6] {
+        let Self { held, attempt_id, http_status, request_id, .. } = self;
+        [&held.id, &held.fence, attempt_id, raw, http_status, request_id]
+    }
+}
+
+/// Postgres texts cannot hold NUL; no provider's JSON has one unescaped.
+fn storable(raw: &str) -> Cow<'_, str> {
+    if raw.contains('\0') { raw.replace('\0', "").into() } else { raw.into() }
 }
 
 /// Records the judgement of an attempt; false when its job has ended. A job's cost is

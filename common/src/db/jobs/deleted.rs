@@ -139,7 +139,7 @@ async fn cancel_alone(
     job_id: Uuid,
     per_user: i64,
 ) -> Result<Option<Ended>, DbError> {
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let outcome = cancel(&tx, job_id, Canceller::AccountDeletion, per_user).await?;
     tx.commit().await?;
     Ok(match outcome {

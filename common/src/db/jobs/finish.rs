@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::db::{Client, GenericClient, Transaction};
+use futures_util::join;
 use serde_json::{Value, json};
 use tokio_postgres::Row;
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use super::attempts::{AttemptOutcome, AttemptUsage};
@@ -255,7 +256,7 @@ pub async fn succeed_together(
     ends: &[SuccessfulEnd<'_>],
     per_user: i64,
 ) -> Result<Vec<Option<EndOutcome>>, DbError> {
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let users: Vec<Uuid> = ends.iter().map(|end| end.plan.user_id).collect();
     let there = lock_profiles(&tx, &users, Locked::Skip).await?;
     let is_free = |end: &&SuccessfulEnd<'_>| there.contains(&end.plan.user_id);
@@ -274,7 +275,7 @@ pub async fn succeed_alone(
     end: &SuccessfulEnd<'_>,
     per_user: i64,
 ) -> Result<EndOutcome, DbError> {
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     if lock_profiles(&tx, &[end.plan.user_id], Locked::Wait).await?.is_empty() {
         return Ok(EndOutcome::NoProfile);
     }
@@ -308,8 +309,10 @@ async fn write_ends(
     let jobs: Vec<Uuid> = written.iter().map(|end| end.held.id).collect();
     let users: Vec<Uuid> = written.iter().map(|end| end.plan.user_id).collect();
     let plans: Vec<&NewPlan<'_>> = written.iter().map(|end| &end.plan).collect();
-    settle(tx, &jobs).await?;
-    for (end, saved) in written.iter().zip(save_plans(tx, &plans).await?) {
+    let settled = async { settle(tx, &jobs).await.map(|()| Vec::new()) };
+    let (settled, saved) = join!(settled, save_plans(tx, &plans));
+    let saved = DbError::all_or_cause([settled, saved])?.concat();
+    for (end, saved) in written.iter().zip(saved) {
         if saved != end.plan.id {
             saved_in(tx, end.held.id, end.plan.id, saved).await?;
         }
@@ -483,7 +486,6 @@ pub(super) async fn settle_usage<C: GenericClient>(
 /// of each. It is a separate statement on purpose: it also sees what was judged while the
 /// lock was waited for, and nothing is judged after it.
 pub(super) async fn settle(tx: &Transaction<'_>, jobs: &[Uuid]) -> Result<(), DbError> {
-    settle_usage(tx, jobs).await?;
     let statement = tx
         .prepare_cached(
             "-- add up cost
@@ -493,8 +495,10 @@ pub(super) async fn settle(tx: &Transaction<'_>, jobs: &[Uuid]) -> Result<(), Db
              where j.id = spent.job_id and j.cost_micros <> spent.micros",
         )
         .await?;
-    tx.execute(&statement, &[&jobs]).await?;
-    Ok(())
+    let jobs_only: [&(dyn ToSql + Sync); 1] = [&jobs];
+    let added_up = async { tx.execute(&statement, &jobs_only).await.map(drop) };
+    let (settled, added_up) = join!(settle_usage(tx, jobs), added_up);
+    DbError::all_or_cause([settled, added_up]).map(drop)
 }
 
 async fn finish(

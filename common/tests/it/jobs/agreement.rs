@@ -109,14 +109,14 @@ async fn ask_sql(
         }
         Step::Succeed(ago) => succeed(client, held(ago)).await.map(|ended| ended.kind),
         Step::Fail(ago) => {
-            let tx = client.transaction().await.unwrap();
+            let tx = client.transaction();
             let code = FailureCode::Refused;
             let ended = jobs::fail(&tx, held(ago), code, "", &Value::Null, PER_USER).await.unwrap();
             tx.commit().await.unwrap();
             ended.map(|ended| ended.kind)
         }
         Step::RetryLater(ago) => {
-            let tx = client.transaction().await.unwrap();
+            let tx = client.transaction();
             let (stage, now) = ("waiting_retry", Duration::ZERO);
             let ended = jobs::retry_later(&tx, held(ago), stage, now, "", true, PER_USER).await;
             tx.commit().await.unwrap();
@@ -132,7 +132,7 @@ async fn ask_sql(
             lost.iter().find(|ended| ended.job_id == id).map(|ended| ended.kind)
         }
         Step::Cancel => {
-            let tx = client.transaction().await.unwrap();
+            let tx = client.transaction();
             let outcome = jobs::cancel(&tx, id, Canceller::Operator, PER_USER).await.unwrap();
             tx.commit().await.unwrap();
             matches!(outcome, CancelOutcome::Cancelled { .. }).then_some(JobEventKind::Cancelled)
@@ -180,7 +180,7 @@ async fn a_stale_holder_changes_nothing() {
     let before = history(&client, id).await;
 
     assert_eq!(succeed(&mut client, stale).await, None);
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     let kind = JobEventKind::Repaired;
     assert_eq!(jobs::append_event(&tx, stale, kind, "x", &Value::Null).await.unwrap(), None);
     let attempt = jobs::NewAttempt {

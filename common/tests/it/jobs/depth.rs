@@ -55,14 +55,14 @@ async fn live(client: &mut Client, class: JobClass) {
     end(client, held[0]).await;
     release(client, &held[1..]).await;
     let next = hold(client, held[1].id, "w").await;
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     retry(&tx, next).await;
     tx.commit().await.unwrap();
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     jobs::cancel(&tx, ids[4], jobs::Canceller::Operator, 2).await.unwrap();
     tx.commit().await.unwrap();
     // Undone: it was never there.
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     jobs::cancel(&tx, ids[3], jobs::Canceller::Operator, 2).await.unwrap();
     tx.rollback().await.unwrap();
 }
@@ -106,7 +106,7 @@ async fn a_writer_that_stands_still_holds_up_no_other() {
     let database = TestDatabase::new().await;
     let (mut still, mut other) = (database.client().await, database.client().await);
     accept(&mut still, &request(Uuid::now_v7(), 1)).await;
-    let tx = still.transaction().await.unwrap();
+    let tx = still.transaction();
     tx.batch_execute("update regimen.jobs set state = 'cancelled', finished_at = now()")
         .await
         .unwrap();

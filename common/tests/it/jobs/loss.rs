@@ -50,7 +50,7 @@ async fn end_as(client: &mut Client, held: Held, kind: JobEventKind) -> Ended {
     if kind == JobEventKind::Saved {
         return succeed(client, held).await.unwrap();
     }
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     let ended = match kind {
         JobEventKind::Failed => {
             jobs::fail(&tx, held, FailureCode::Refused, "", &Value::Null, PER_USER).await.unwrap()
@@ -242,7 +242,7 @@ async fn a_claim_committed_after_its_worker_ended_is_taken_over() {
     let (first, late) = (one_job(&mut client).await, one_job(&mut client).await);
     let held = hold(&client, first, "w").await;
     let mut other = database.client().await;
-    let claiming = other.transaction().await.unwrap();
+    let claiming = other.transaction();
     assert_eq!(jobs::claim(&claiming, &[late], &policy("w")).await.unwrap().len(), 1);
     release(&mut client, &[held]).await;
     workers::gone(&client, "w").await.unwrap();
@@ -261,7 +261,7 @@ async fn a_holder_that_stands_still_in_the_middle_of_its_commit_loses_its_job_to
     let held = hold(&client, id, "frozen").await;
     let mut frozen = database.client().await;
     let code = regimen_common::job::FailureCode::Refused;
-    let tx = frozen.transaction().await.unwrap();
+    let tx = frozen.transaction();
     jobs::fail(&tx, held, code, "", &serde_json::Value::Null, PER_USER).await.unwrap().unwrap();
 
     let sql = "set lock_timeout = '15s';

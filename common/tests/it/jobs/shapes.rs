@@ -432,12 +432,12 @@ async fn look_at_everything(client: &mut Client) -> (Vec<Look>, (usize, usize)) 
 /// How jobs end otherwise, each a call of a worker for a job that it holds.
 async fn ends(looks: &mut Looks<'_>, held: &[Held]) {
     let held = |at: usize| held.get(at).copied().unwrap_or(NOBODYS);
-    let tx = looks.client.transaction().await.unwrap();
+    let tx = looks.client.transaction();
     jobs::fail(&tx, held(0), FailureCode::Refused, "", &Value::Null, PER_USER).await.unwrap();
     tx.commit().await.unwrap();
     looks.end("a job fails", 140).await;
     let (soon, stage) = (Duration::from_secs(60), "queued");
-    let tx = looks.client.transaction().await.unwrap();
+    let tx = looks.client.transaction();
     jobs::retry_later(&tx, held(1), stage, soon, "", true, PER_USER).await.unwrap();
     tx.commit().await.unwrap();
     looks.end("a job is retried later", 120).await;
@@ -457,7 +457,7 @@ async fn stripe(looks: &mut Looks<'_>, events: &[ClaimedEvent]) {
     let customer: String = customer.unwrap().map_or_else(|| "cus".to_owned(), |row| row.get(0));
     looks.skip().await;
     if let [first, second, ..] = events {
-        let tx = looks.client.transaction().await.unwrap();
+        let tx = looks.client.transaction();
         assert!(claims::lock(&tx, &first.id).await.unwrap());
         customers::lock(&tx, &customer).await.unwrap();
         let before = customers::load(&tx, &customer).await.unwrap();
@@ -606,7 +606,7 @@ async fn requests(looks: &mut Looks<'_>) {
     generations::month_cost(looks.client, HEAVY).await.unwrap();
     generations::give_back_month(looks.client, HEAVY).await.unwrap();
     looks.end("what a user used up this month", 40).await;
-    let tx = looks.client.transaction().await.unwrap();
+    let tx = looks.client.transaction();
     jobs::cancel(&tx, job, Canceller::Owner(HEAVY), PER_USER).await.unwrap();
     tx.commit().await.unwrap();
     looks.end("cancel a job", 90).await;
@@ -710,7 +710,7 @@ async fn removal(looks: &mut Looks<'_>) {
             looks.end(kept.as_str(), most).await;
         }
     }
-    let tx = looks.client.transaction().await.unwrap();
+    let tx = looks.client.transaction();
     erasure::delete_account(&tx, LEAVER, false).await.unwrap();
     tx.commit().await.unwrap();
     looks.end("delete an account with 200 quizzes", 9_000).await;

@@ -88,7 +88,7 @@ pub(crate) async fn hold(client: &Client, id: Uuid, worker: &str) -> Held {
 
 /// Ends a claim as failed; returns the jobs whose turn came by it.
 pub(crate) async fn end(client: &mut Client, held: Held) -> Vec<Uuid> {
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     let code = regimen_common::job::FailureCode::Refused;
     let ended = jobs::fail(&tx, held, code, "", &Value::Null, PER_USER).await.unwrap().unwrap();
     tx.commit().await.unwrap();

@@ -65,7 +65,7 @@ async fn a_cost_that_becomes_known_later_is_put_right_in_the_ledger() {
     let id = one_job(&mut client).await;
     let (held, attempt_id) = (hold(&client, id, "w").await, Uuid::now_v7());
     jobs::start_attempt(&client, held, &attempt(attempt_id, 500)).await.unwrap().unwrap();
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     let wait = std::time::Duration::ZERO;
     jobs::retry_later(&tx, held, "waiting_retry", wait, "", true, 2).await.unwrap().unwrap();
     tx.commit().await.unwrap();
@@ -104,7 +104,7 @@ async fn after_the_end_of_its_job_no_attempt_is_judged() {
     let id = one_job(&mut client).await;
     let (held, attempt_id) = (hold(&client, id, "w").await, Uuid::now_v7());
     jobs::start_attempt(&client, held, &attempt(attempt_id, 500)).await.unwrap().unwrap();
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     jobs::cancel(&tx, id, jobs::Canceller::Operator, 2).await.unwrap();
     tx.commit().await.unwrap();
     assert!(!jobs::judge_attempt(&client, attempt_id, &costing(30)).await.unwrap());
@@ -119,7 +119,7 @@ async fn a_judgement_beside_the_end_is_in_all_accounts_or_in_none() {
     let id = one_job(&mut client).await;
     let (held, attempt_id) = (hold(&client, id, "w").await, Uuid::now_v7());
     jobs::start_attempt(&client, held, &attempt(attempt_id, 500)).await.unwrap().unwrap();
-    let judging = other.transaction().await.unwrap();
+    let judging = other.transaction();
     assert!(jobs::judge_attempt(&judging, attempt_id, &costing(30)).await.unwrap());
     let ending = tokio::spawn(async move {
         end(&mut client, held).await;
@@ -150,7 +150,7 @@ async fn what_a_returned_job_has_cost_counts_while_it_waits() {
         held.push(claim);
     }
     assert_eq!(release(&mut client, &held[..1]).await.len(), 1);
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     assert_eq!(jobs::lose(&tx, &held[1..], "gone", 2).await.unwrap().len(), 1);
     tx.commit().await.unwrap();
     assert_eq!(spent_micros(&mut client, None, DateTime::UNIX_EPOCH).await.unwrap(), 1_000);
@@ -290,7 +290,7 @@ async fn an_operators_retry_inherits_a_usable_reply_and_not_its_cost() {
         let (mut retried, mut retry) = (id, Uuid::now_v7());
         // Retried once more, it is handed on.
         for _ in 0..2 {
-            let tx = client.transaction().await.unwrap();
+            let tx = client.transaction();
             jobs::retry(&tx, retried, retry, "operator", 900.0, 2).await.unwrap();
             tx.commit().await.unwrap();
             let reply = jobs::usable_reply(&client, retry).await.unwrap();

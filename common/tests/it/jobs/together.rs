@@ -123,7 +123,7 @@ async fn a_locked_row_holds_up_its_own_request_only() {
     let (mut client, mut other) = (database.client().await, database.client().await);
     let (locked, free) =
         (user_of(&client, JobClass::Free).await, user_of(&client, JobClass::Free).await);
-    let tx = other.transaction().await.unwrap();
+    let tx = other.transaction();
     let lock = "select from public.profiles where id = $1 for update";
     tx.query(lock, &[&locked]).await.unwrap();
     let outcomes = together(&mut client, &[request(locked, 1), request(free, 1)]).await;
@@ -245,7 +245,7 @@ async fn the_cause_is_told_when_a_plans_row_is_locked() {
                   values (gen_random_uuid(), $1, true)";
     client.execute(active, &[&paid[1].user]).await.unwrap();
     let mut app = database.client().await;
-    let lock = app.transaction().await.unwrap();
+    let lock = app.transaction();
     lock.query("select from public.ai_meal_plans for update", &[]).await.unwrap();
     client.batch_execute("set lock_timeout = '100ms'").await.unwrap();
     let error = try_to_end_together(&mut client, &paid).await.unwrap_err();
@@ -310,7 +310,7 @@ async fn a_profile_that_is_locked_or_gone_holds_up_its_own_job_only() {
     let gone = "delete from public.profiles where id = $1";
     client.execute(gone, &[&paid[0].user]).await.unwrap();
     let mut app = database.client().await;
-    let lock = app.transaction().await.unwrap();
+    let lock = app.transaction();
     let locked = "select from public.profiles where id = $1 for update";
     lock.query(locked, &[&paid[1].user]).await.unwrap();
 

@@ -157,7 +157,7 @@ async fn a_retry_waits_for_its_time_and_then_for_its_turn() {
     let user = Uuid::now_v7();
     let (ids, _) = accept(&mut client, &request(user, 3)).await;
     let held = hold(&client, ids[0], "w").await;
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     let hour = Duration::from_secs(3600);
     let ended = jobs::retry_later(&tx, held, "waiting_retry", hour, "", true, PER_USER).await;
     tx.commit().await.unwrap();

@@ -139,7 +139,7 @@ async fn cancel(
 ) -> Result<Response, ApiError> {
     let user_id = caller.acting_for(None)?;
     let mut client = state.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let outcome =
         jobs::cancel(&tx, id, Canceller::Owner(user_id), state.config.jobs.per_user).await?;
     // Read before the commit: after it, a failure would deny what has happened.

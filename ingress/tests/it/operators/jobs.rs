@@ -34,7 +34,7 @@ async fn fail(client: &mut Client, id: Uuid) {
     };
     let claimed = jobs::claim(client, &[id], &policy).await.unwrap();
     let held = jobs::Held { id, fence: claimed[0].fence };
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     let code = FailureCode::ProvidersExhausted;
     jobs::fail(&tx, held, code, "nobody answered", &Value::Null, 2).await.unwrap().unwrap();
     tx.commit().await.unwrap();

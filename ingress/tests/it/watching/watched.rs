@@ -168,7 +168,7 @@ impl WatchedIngress {
     /// The holder gives up for good; false when the job is not its own any more.
     pub(super) async fn fail(&self, held: Held) -> bool {
         let mut client = self.database.client().await;
-        let tx = client.transaction().await.unwrap();
+        let tx = client.transaction();
         let (code, detail) = (FailureCode::Refused, "no provider would write this plan");
         let ended = jobs::fail(&tx, held, code, detail, &json!([]), PER_USER).await.unwrap();
         tx.commit().await.unwrap();

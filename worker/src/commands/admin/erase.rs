@@ -53,7 +53,7 @@ enum Refusal {
 pub(super) async fn run(office: &Office, args: &Args) -> Result<(), Box<dyn Error>> {
     let user = args.user;
     let mut client = office.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let at = match erasure::delete_account(&tx, user, args.despite_subscription).await {
         Ok(Deletion::Deleted { at }) => at,
         Ok(Deletion::Subscribed) => return Err(Refusal::Subscribed.into()),

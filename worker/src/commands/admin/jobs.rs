@@ -195,7 +195,7 @@ async fn retry(office: &Office, which: &Which) -> Result<(), Box<dyn Error>> {
     let (mut outcomes, mut next) = (Vec::new(), Vec::new());
     for id in ids {
         let (as_id, mut client) = (Uuid::now_v7(), office.db.get().await?);
-        let tx = client.transaction().await?;
+        let tx = client.transaction();
         let (expiry, per_user) = (office.expiry.as_secs_f64(), office.per_user);
         let outcome = match jobs::retry(&tx, id, as_id, &office.operator.actor(), expiry, per_user)
             .await?
@@ -226,7 +226,7 @@ async fn cancel(office: &Office, which: &Which) -> Result<(), Box<dyn Error>> {
     let (mut outcomes, mut next, mut news) = (Vec::new(), Vec::new(), Vec::new());
     for id in ids {
         let mut client = office.db.get().await?;
-        let tx = client.transaction().await?;
+        let tx = client.transaction();
         let outcome = match jobs::cancel(&tx, id, Canceller::Operator, office.per_user).await? {
             CancelOutcome::Cancelled { seq, next: pushed } => {
                 office.record(&tx, "cancel_job", &id.to_string(), json!({})).await?;

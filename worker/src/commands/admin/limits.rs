@@ -112,7 +112,7 @@ async fn show(office: &Office, user: Uuid) -> Result<(), Box<dyn Error>> {
 
 async fn reset(office: &Office, user: Uuid, month: bool) -> Result<(), Box<dyn Error>> {
     let mut client = office.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let given_back = match month {
         true => generations::give_back_month(&tx, user).await?,
         false => 0,

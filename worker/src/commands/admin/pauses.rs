@@ -30,7 +30,7 @@ pub(super) async fn set(office: &Office, args: &Args, paused: bool) -> Result<()
         return Err(Partly::NothingToPause(*what, ProviderName::list()).into());
     }
     let mut client = office.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     let changed = pauses::set(&tx, *what, name, paused, &office.operator.actor()).await?;
     let action = if paused { "pause" } else { "resume" };
     office.record(&tx, action, &format!("{what}:{name}"), json!({ "changed": changed })).await?;

@@ -100,7 +100,7 @@ pub(super) async fn callbacks(
     };
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let tx = client.transaction().await?;
+        let tx = client.transaction();
         if dead::replay_callback(&tx, job).await? {
             office.record(&tx, "replay_callback", &job.to_string(), json!({})).await?;
             tx.commit().await?;
@@ -123,7 +123,7 @@ pub(super) async fn mails(office: &Office, command: &MailsCommand) -> Result<(),
     }
     let mut outcomes = Vec::with_capacity(events.len());
     for event in &events {
-        let tx = client.transaction().await?;
+        let tx = client.transaction();
         if dead::replay_mail(&tx, event).await? {
             office.record(&tx, "replay_mail", event, json!({})).await?;
             tx.commit().await?;

@@ -207,7 +207,7 @@ async fn panicked(deps: &Deps, held: Held) -> Result<(), DbError> {
     let kinds = [JobEventKind::LeaseLost, JobEventKind::Failed];
     let ended = write_end(deps, held, "panic", &kinds, async || {
         let mut client = deps.db.get().await?;
-        let tx = client.transaction().await?;
+        let tx = client.transaction();
         let lost = jobs::lose(&tx, &[held], "its handler panicked", per_user(deps)).await?;
         tx.commit().await?;
         Ok(lost.into_iter().next())
@@ -237,7 +237,7 @@ async fn retry(
 ) -> Result<(), DbError> {
     let ended = write_end(deps, held, "retry", &[JobEventKind::RetryScheduled], async || {
         let mut client = deps.db.get().await?;
-        let tx = client.transaction().await?;
+        let tx = client.transaction();
         let per_user = per_user(deps);
         let ended = jobs::retry_later(&tx, held, stage, after, reason, counts, per_user).await?;
         tx.commit().await?;
@@ -257,7 +257,7 @@ async fn fail(
 ) -> Result<(), DbError> {
     let ended = write_end(deps, held, "failure", &[JobEventKind::Failed], async || {
         let mut client = deps.db.get().await?;
-        let tx = client.transaction().await?;
+        let tx = client.transaction();
         let ended = jobs::fail(&tx, held, code, detail, evidence, per_user(deps)).await?;
         tx.commit().await?;
         Ok(ended)

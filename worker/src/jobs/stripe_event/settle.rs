@@ -105,7 +105,7 @@ async fn round(
     told: &mut Told,
 ) -> Result<Round, EventError> {
     let mut client = deps.db.get().await?;
-    let tx = client.transaction().await?;
+    let tx = client.transaction();
     // Does not wait for the lock: a customer with many events must not use up the pool.
     tx.batch_execute("-- impatient locks\nset local lock_timeout = '3s'").await?;
     let customer = customer_of(event, &told.answers);

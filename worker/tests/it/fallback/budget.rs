@@ -183,7 +183,7 @@ async fn what_a_killed_worker_reserved_comes_back() {
     let ingress = fleet.ingress().await;
     let mut killed = fleet.worker().await;
     let mut blocker = fleet.db().await;
-    let blocking = blocker.transaction().await.unwrap();
+    let blocking = blocker.transaction();
     blocking.batch_execute("lock table regimen.job_attempts in exclusive mode").await.unwrap();
     let (user, job) = ingress.submit_one().await;
     let held_up = "select count(*) from pg_locks

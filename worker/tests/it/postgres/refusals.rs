@@ -59,7 +59,7 @@ async fn impatient(setting: &str) {
         jobs.push((user, submit_until_accepted(&ingress, user).await));
     }
     fleet.simulator.wait("open=6").await;
-    let blocking = blocker.transaction().await.unwrap();
+    let blocking = blocker.transaction();
     let lock = "lock table public.ai_meal_plans, regimen.job_attempts in exclusive mode";
     blocking.batch_execute(lock).await.unwrap();
     fleet.simulator.release("reply").await;
@@ -179,7 +179,7 @@ async fn an_operators_retry_begins_from_the_reply_that_was_paid_for() {
 
     client.batch_execute("drop trigger refuse on public.ai_meal_plans").await.unwrap();
     let retry = Uuid::now_v7();
-    let tx = client.transaction().await.unwrap();
+    let tx = client.transaction();
     jobs::retry(&tx, job, retry, "operator", 900.0, 2).await.unwrap();
     tx.commit().await.unwrap();
     fleet.push(JobClass::Free, &[retry]).await;

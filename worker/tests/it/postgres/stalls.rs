@@ -15,7 +15,7 @@ async fn a_locked_table_is_a_passing_refusal_and_nothing_is_half_done() {
     let worker = fleet.worker().await;
     gets_a_plan(&ingress).await;
     let mut blocker = fleet.db().await;
-    let blocking = blocker.transaction().await.unwrap();
+    let blocking = blocker.transaction();
     blocking.batch_execute("lock table regimen.jobs in access exclusive mode").await.unwrap();
 
     // More than there are connections: nobody waits behind the others either.

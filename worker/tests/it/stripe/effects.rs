@@ -141,7 +141,7 @@ async fn a_customer_that_an_operator_assigns_brings_its_events_home() {
     assert_eq!(worker.state("evt_1").await.0, "unresolved");
     let assign = async |user: Uuid| {
         let mut client = worker.database.client().await;
-        let tx = client.transaction().await.unwrap();
+        let tx = client.transaction();
         let assigned = customers::assign(&tx, "cus_1", user, NOW, Mode::Test).await.unwrap();
         tx.commit().await.unwrap();
         assigned

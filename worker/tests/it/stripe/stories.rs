@@ -257,7 +257,7 @@ async fn refresh_all(worker: &Worker, world: &[Stripe]) {
     let policy = &worker.deps.config.stripe.policy;
     for user in world.iter().flat_map(|stripe| [stripe.buyer, stripe.friend]) {
         let mut client = worker.database.client().await;
-        let tx = client.transaction().await.unwrap();
+        let tx = client.transaction();
         let now = worker.deps.clock.now();
         regimen_common::db::billing::profiles::refresh(&tx, user, false, policy, now)
             .await
