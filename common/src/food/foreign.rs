@@ -129,14 +129,37 @@ fn counts(name: &Name, phrase: &str, expected: &Expected, register: Register) ->
     }
 }
 
-/// The foods inside one word that is not a name itself, in order.
-pub(super) fn parts(word: &str, expected: &Expected, register: Register) -> Vec<Part> {
-    let unspaced = names::unspaced_names(word);
-    if !unspaced.is_empty() {
-        return unspaced_parts(word, &unspaced, expected, register);
+/// What a word says to everybody, whichever languages they expect.
+#[derive(Debug)]
+pub(super) struct Forms {
+    /// The names in a word of a script without spaces.
+    unspaced: Vec<(std::ops::Range<usize>, &'static Name)>,
+    /// What it says to be absent.
+    free: Option<Traits>,
+    is_english: bool,
+}
+
+impl Forms {
+    pub(super) fn of(word: &str) -> Self {
+        let is_english = foods().word(word).is_some();
+        let unspaced = names::unspaced_names(word);
+        let freed = if is_english { None } else { names::freed(word) };
+        Self { unspaced, free: freed.map(promised), is_english }
     }
-    if let Some(name) = names::freed(word).filter(|_| foods().word(word).is_none()) {
-        return vec![Part::Free(promised(name))];
+}
+
+/// The foods inside one word of these `forms` that is not a name itself, in order.
+pub(super) fn parts(
+    word: &str,
+    forms: &Forms,
+    expected: &Expected,
+    register: Register,
+) -> Vec<Part> {
+    if !forms.unspaced.is_empty() {
+        return unspaced_parts(word, &forms.unspaced, expected, register);
+    }
+    if let Some(traits) = forms.free {
+        return vec![Part::Free(traits)];
     }
     let mut terms = Terms::new();
     let meant = |name: &&&Name| {
@@ -149,7 +172,7 @@ pub(super) fn parts(word: &str, expected: &Expected, register: Register) -> Vec<
         });
         name.into_iter().for_each(|(name, _)| add(&mut terms, &name.terms));
     }
-    let candidate = !expected.any().is_empty() && foods().word(word).is_none();
+    let candidate = !expected.any().is_empty() && !forms.is_english;
     if terms.is_empty() && candidate {
         let forms = names::inflected(word).iter().filter(meant);
         forms.for_each(|name| add(&mut terms, &name.terms));

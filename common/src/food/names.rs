@@ -6,10 +6,11 @@
 //! use. Endings, compounds and typing errors are handled by rules; a wrong
 //! guess in an answer can only exclude a food, never allow one.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::foods;
 use super::languages::Languages;
@@ -182,9 +183,9 @@ impl Name {
 }
 
 struct Names {
-    by_name: HashMap<String, Name>,
+    by_name: FxHashMap<String, Name>,
     /// The length in words of the longest name that starts with a word.
-    firsts: HashMap<String, usize>,
+    firsts: FxHashMap<String, usize>,
     heads: Vec<&'static str>,
     tails: Vec<&'static str>,
 }
@@ -216,11 +217,11 @@ pub(super) fn longest_name(
     let most = *NAMES.firsts.get(first)?;
     let most = words.iter().take(most).take_while(|word| word.is_some()).count();
     (1..=most).rev().find_map(|length| {
-        let phrase = match length {
-            1 => first.to_owned(),
-            _ => words[..length].iter().copied().flatten().collect::<Vec<_>>().join(" "),
+        let phrase: Cow<'_, str> = match length {
+            1 => first.into(),
+            _ => words[..length].iter().copied().flatten().collect::<Vec<_>>().join(" ").into(),
         };
-        let name = NAMES.by_name.get(&phrase)?;
+        let name = NAMES.by_name.get(&*phrase)?;
         passes(name, &phrase).then_some((name, length))
     })
 }
@@ -263,10 +264,17 @@ fn declared(word: &str) -> Option<Meaning> {
 
 /// What a word says to be absent: "laktosefrei", "bezlepkový", "sütsüz".
 pub(super) fn freed(word: &str) -> Option<&'static Name> {
-    static AFTER: LazyLock<Vec<String>> = LazyLock::new(|| plain_list(&FREE_AFTER));
-    static BEFORE: LazyLock<Vec<String>> = LazyLock::new(|| plain_list(&FREE_BEFORE));
-    let first = AFTER.iter().filter_map(|end| word.strip_suffix(end.as_str()));
-    let second = BEFORE.iter().filter_map(|start| word.strip_prefix(start.as_str()));
+    // By the letter that they share with a word, because every word of a plan is tried.
+    static AFTER: LazyLock<ByLetter> = LazyLock::new(|| by_letter(&FREE_AFTER, |end| end.last()));
+    static BEFORE: LazyLock<ByLetter> =
+        LazyLock::new(|| by_letter(&FREE_BEFORE, |mut start| start.next()));
+    let of = |list: &'static ByLetter, letter: Option<char>| {
+        letter.and_then(|letter| list.get(&letter)).into_iter().flatten()
+    };
+    let first = of(&AFTER, word.chars().next_back());
+    let first = first.filter_map(|end| word.strip_suffix(end.as_str()));
+    let second = of(&BEFORE, word.chars().next());
+    let second = second.filter_map(|start| word.strip_prefix(start.as_str()));
     first.chain(second).find_map(|stem| {
         JOINTS.iter().find_map(|joint| {
             let stem = stem.strip_suffix(joint).filter(|stem| stem.chars().count() >= 3)?;
@@ -274,6 +282,18 @@ pub(super) fn freed(word: &str) -> Option<&'static Name> {
             exact.or_else(|| inflected(stem).first().copied())
         })
     })
+}
+
+type ByLetter = FxHashMap<char, Vec<String>>;
+
+fn by_letter(words: &[&str], letter: fn(std::str::Chars<'_>) -> Option<char>) -> ByLetter {
+    let mut by_letter = ByLetter::default();
+    for word in plain_list(words) {
+        if let Some(letter) = letter(word.chars()) {
+            by_letter.entry(letter).or_default().push(word);
+        }
+    }
+    by_letter
 }
 
 /// Words in plain letters, like those of a text.
@@ -396,13 +416,10 @@ pub(super) fn inflected(word: &str) -> &'static [&'static Name] {
     let letters = word.chars().count();
     let (least, most) =
         if is_dense(word) { (MIN_DENSE_STEM, MAX_ENDING / 2) } else { (MIN_STEM, MAX_ENDING) };
-    let ends: Vec<usize> = word.char_indices().map(|(at, _)| at).chain([word.len()]).collect();
     // The longest common stem decides.
-    let lengths = (least.max(letters.saturating_sub(most))..=letters).rev();
-    lengths
-        .into_iter()
-        .find_map(|length| STEMS.get(&word[..ends[length]]))
-        .map_or(&[], Vec::as_slice)
+    let lengths = least.max(letters.saturating_sub(most))..=letters;
+    let ends = std::iter::once(word.len()).chain(word.char_indices().rev().map(|(at, _)| at));
+    ends.take(lengths.count()).find_map(|end| STEMS.get(&word[..end])).map_or(&[], Vec::as_slice)
 }
 
 fn misspelt(word: &str) -> Option<Meaning> {
@@ -427,8 +444,8 @@ static MISSPELLINGS: LazyLock<Misspellings<()>> = LazyLock::new(|| {
 });
 
 /// Single-word names without their ending, if the rest is long enough.
-static STEMS: LazyLock<HashMap<String, Vec<&'static Name>>> = LazyLock::new(|| {
-    let mut stems: HashMap<String, Vec<&'static Name>> = HashMap::new();
+static STEMS: LazyLock<FxHashMap<String, Vec<&'static Name>>> = LazyLock::new(|| {
+    let mut stems: FxHashMap<String, Vec<&'static Name>> = FxHashMap::default();
     for (name, own) in NAMES.by_name.iter().filter(|(name, _)| !name.contains(' ')) {
         let stem = stem(name);
         let least = match (is_dense(name), own.core) {
@@ -476,7 +493,7 @@ fn is_final_consonant(c: char) -> bool {
 }
 
 fn load() -> Names {
-    let mut by_name: HashMap<String, Name> = HashMap::new();
+    let mut by_name: FxHashMap<String, Name> = FxHashMap::default();
     for line in EU_NAMES.lines().filter(|line| !line.starts_with('#')) {
         let fields: Vec<&str> = line.split('\t').collect();
         let [key, _, locale, name] = *fields else { continue };
@@ -513,7 +530,7 @@ fn load() -> Names {
         }
     }
     by_name.remove("");
-    let mut firsts = HashMap::new();
+    let mut firsts = FxHashMap::default();
     for name in by_name.keys() {
         let words = name.split(' ').count().min(MOST_WORDS);
         let first = name.split(' ').next().unwrap_or_default();
@@ -530,13 +547,13 @@ fn load() -> Names {
 }
 
 fn enter(
-    names: &mut HashMap<String, Name>,
+    names: &mut FxHashMap<String, Name>,
     written: &str,
     [terms, declared]: [&Terms; 2],
     languages: Languages,
     core: bool,
 ) {
-    static ORDINARY_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    static ORDINARY_WORDS: LazyLock<FxHashSet<&str>> = LazyLock::new(|| {
         let lines = ORDINARY.lines().filter(|line| !line.starts_with('#'));
         lines.flat_map(str::split_whitespace).collect()
     });

@@ -1,15 +1,16 @@
 //! Finds the foods a text names, with what they are and contain.
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
 use std::sync::LazyLock;
 
-use super::foreign::{self, Part};
+use super::foreign::{self, Forms, Part};
 use super::literal::Literals;
 use super::names;
 use super::negation::{self, WORDS};
 use super::{Trait, Traits, foods, usage};
 use crate::lexicon::token::{self, Piece, Token};
 use crate::lexicon::{Bits, Entry};
+use rustc_hash::FxHashMap;
 
 /// The kind of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +50,31 @@ impl Found {
 pub struct Words {
     tokens: Vec<Token>,
     ids: Vec<Option<u32>>,
+    places: Vec<Place>,
+}
+
+/// What stands at a place of a text, whoever searches it.
+#[derive(Debug)]
+struct Place {
+    /// A word that matters for negation.
+    word: Option<&'static str>,
+    /// The longest English term that begins there, and its length in words.
+    english: Option<(&'static Entry, usize)>,
+    /// Those of a word that is neither, once somebody has asked.
+    forms: OnceCell<Forms>,
 }
 
 impl Words {
     /// Reads a text.
     pub fn of(text: &str) -> Self {
         let (tokens, ids) = numbered(token::tokens(text));
-        Self { tokens, ids }
+        let place = |(at, token): (usize, &Token)| Place {
+            word: token.word().and_then(|word| WORDS_BY_TEXT.get(word).copied()),
+            english: foods().longest(&ids[at..]),
+            forms: OnceCell::new(),
+        };
+        let places = tokens.iter().enumerate().map(place).collect();
+        Self { tokens, ids, places }
     }
 
     /// The foods of the text, without those that it rules out ("without nuts").
@@ -145,14 +164,13 @@ impl Food {
 
 fn items(words: &Words, register: Register, literals: &Literals) -> Vec<Item> {
     let expected = &literals.expected;
-    let Words { tokens, ids } = words;
+    let Words { tokens, ids, places } = words;
     let text = foreign::Text::of(tokens);
     let mut items = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
         let rest = &tokens[at..];
-        let word = rest[0].word().and_then(|word| WORDS_BY_TEXT.get(word).copied());
-        let english = foods().longest(&ids[at..]);
+        let Place { word, english, ref forms } = places[at];
         let other = foreign::phrase(rest, expected, register, text).filter(|(_, length)| {
             english.is_none_or(|(_, own)| own <= *length) && (*length > 1 || word.is_none())
         });
@@ -184,7 +202,8 @@ fn items(words: &Words, register: Register, literals: &Literals) -> Vec<Item> {
             }
             (None, None, None) => {
                 let word = rest[0].word().unwrap_or_default();
-                let parts = foreign::parts(word, expected, register);
+                let forms = forms.get_or_init(|| Forms::of(word));
+                let parts = foreign::parts(word, forms, expected, register);
                 let unknown = unknown(rest, literals);
                 if parts.is_empty() || matches!(unknown, What::Food(_)) {
                     push(unknown);
@@ -346,6 +365,6 @@ fn compound(word: &str) -> Option<[u32; 2]> {
 }
 
 /// The negations by their plain letters, like the words of a text.
-static WORDS_BY_TEXT: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+static WORDS_BY_TEXT: LazyLock<FxHashMap<String, &'static str>> = LazyLock::new(|| {
     WORDS.iter().flat_map(|list| list.iter().map(|word| (token::plain(word), *word))).collect()
 });

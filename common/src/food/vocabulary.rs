@@ -1,7 +1,6 @@
 //! The words of answers about food that the parsers of allergies and diets
 //! share.
 
-use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -9,11 +8,12 @@ use super::languages::Languages;
 use super::{Traits, declared, foods, names, usage};
 use crate::lexicon::Entry;
 use crate::lexicon::token::{self, Piece};
+use rustc_hash::FxHashSet;
 
 /// Words of an answer that name no food: grammar, medicine, politeness, and allergies
 /// that food does not cause. Single words only; a term of two words that starts with one
 /// of them is still a term.
-static FILLERS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+static FILLERS: LazyLock<FxHashSet<String>> = LazyLock::new(|| {
     include_str!("data/fillers.txt").split_whitespace().map(token::plain).collect()
 });
 

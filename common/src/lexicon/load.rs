@@ -1,9 +1,8 @@
 //! Loads the tables.
 
-use std::collections::{HashMap, HashSet};
-
 use super::spelling::{self, Misspellings};
 use super::{Bits, Entry, Lexicon, MIN_GUESSED, token};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// An invalid line of a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,7 +99,7 @@ impl Lexicon {
 
     fn index(&mut self, problems: &mut Vec<Problem>) {
         let same = self.add_forms();
-        let mut seen = HashSet::new();
+        let mut seen = FxHashSet::default();
         for (index, entry) in self.entries.iter_mut().enumerate() {
             for word in &mut entry.words {
                 *word = same.get(word).copied().unwrap_or(*word);
@@ -136,11 +135,11 @@ impl Lexicon {
 
     /// Maps every form of a word to that word; a table word that is itself a form of
     /// another one (`oats` beside `oat`) becomes that one.
-    fn add_forms(&mut self) -> HashMap<u32, u32> {
+    fn add_forms(&mut self) -> FxHashMap<u32, u32> {
         let mut listed: Vec<_> = self.words.iter().map(|(word, id)| (word.clone(), *id)).collect();
         // Shortest first, so that the singular gets its plural.
         listed.sort_by_key(|(word, id)| (word.len(), *id));
-        let mut same = HashMap::new();
+        let mut same = FxHashMap::default();
         for (word, id) in listed {
             if self.exact.contains(&word) {
                 continue;
@@ -177,8 +176,8 @@ impl Marks {
     }
 }
 
-fn near<'w>(words: impl Iterator<Item = &'w String>) -> HashMap<String, Vec<String>> {
-    let mut near: HashMap<String, Vec<String>> = HashMap::new();
+fn near<'w>(words: impl Iterator<Item = &'w String>) -> FxHashMap<String, Vec<String>> {
+    let mut near: FxHashMap<String, Vec<String>> = FxHashMap::default();
     for word in words.filter(|word| word.chars().count() >= MIN_GUESSED) {
         for key in std::iter::once(word.clone()).chain(shortened(word)) {
             near.entry(key).or_default().push(word.clone());

@@ -14,9 +14,8 @@ mod load;
 pub mod spelling;
 pub mod token;
 
-use std::collections::{HashMap, HashSet};
-
 pub use load::{Marks, Problem};
+use rustc_hash::{FxHashMap, FxHashSet};
 use spelling::Misspellings;
 
 /// A set of marks; the owner of the table defines the bits.
@@ -43,14 +42,14 @@ pub struct Entry {
 /// The dictionary.
 #[derive(Debug, Default)]
 pub struct Lexicon {
-    words: HashMap<String, u32>,
+    words: FxHashMap<String, u32>,
     /// Words that are not a form of another one: `ladys!` in "lady's fingers".
-    exact: HashSet<String>,
+    exact: FxHashSet<String>,
     entries: Vec<Entry>,
     /// Entries by their first word, longest first.
-    by_first: HashMap<u32, Vec<usize>>,
+    by_first: FxHashMap<u32, Vec<usize>>,
     /// Words by themselves with one letter left out, for typing errors.
-    near: HashMap<String, Vec<String>>,
+    near: FxHashMap<String, Vec<String>>,
     /// Forms of the terms of one word.
     single: Misspellings<u32>,
 }

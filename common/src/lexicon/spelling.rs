@@ -1,7 +1,6 @@
 //! Plural forms, edit distance, and the search for similar words.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use strsim::osa_distance;
 
 /// The forms of a singular word.
@@ -31,7 +30,7 @@ pub fn edits(left: &str, right: &str, limit: usize) -> Option<usize> {
 /// letters are compared letter by letter.
 #[derive(Debug)]
 pub struct Misspellings<T> {
-    by_start: HashMap<(char, usize), Vec<Known<T>>>,
+    by_start: FxHashMap<(char, usize), Vec<Known<T>>>,
 }
 
 #[derive(Debug)]
@@ -43,7 +42,7 @@ struct Known<T> {
 
 impl<T> Default for Misspellings<T> {
     fn default() -> Self {
-        Self { by_start: HashMap::new() }
+        Self { by_start: FxHashMap::default() }
     }
 }
 

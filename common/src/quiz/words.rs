@@ -1,10 +1,10 @@
 //! The words beside a number: units in the most common languages, numbers in
 //! English, and words without influence on the amount.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::tokens::folded;
+use rustc_hash::FxHashMap;
 
 /// A unit of length or weight, or of something counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +53,11 @@ pub(super) enum Word {
 
 /// The meaning of a word that was [`folded`].
 pub(super) fn meaning(word: &str) -> Option<Word> {
-    static WORDS: LazyLock<HashMap<String, Word>> = LazyLock::new(dictionary);
+    static WORDS: LazyLock<FxHashMap<String, Word>> = LazyLock::new(dictionary);
     WORDS.get(word).copied()
 }
 
-fn dictionary() -> HashMap<String, Word> {
+fn dictionary() -> FxHashMap<String, Word> {
     let units = UNITS.iter().map(|(units, words)| (Word::Unit(units), *words));
     let others = [
         (Word::Hundred, "hundred"),
@@ -72,7 +72,7 @@ fn dictionary() -> HashMap<String, Word> {
         COUNTS.split_whitespace().zip(0..).map(|(word, n)| (word.to_owned(), Word::Count(n)));
     let tens =
         TENS.split_whitespace().zip(2..).map(|(word, n)| (word.to_owned(), Word::Count(10 * n)));
-    let mut dictionary: HashMap<_, _> = counts.chain(tens).collect();
+    let mut dictionary: FxHashMap<_, _> = counts.chain(tens).collect();
     for (word, names) in units.chain(others) {
         dictionary.extend(names.split_whitespace().map(|name| (folded(name), word)));
     }

@@ -2,7 +2,7 @@
 //!
 //! In doubt a part counts: "cannot bend my knee" is no denial of the knee.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::words::{self, Table};
@@ -10,6 +10,7 @@ use crate::food::Unread;
 use crate::lexicon::token::{Token, plain, tokens};
 use crate::lexicon::{Bits, Lexicon, Marks, Problem};
 use crate::quiz::Quiz;
+use rustc_hash::FxHashSet;
 
 /// The parts of the body that exercises of a plan are checked for.
 pub const PARTS: [&str; 8] =
@@ -86,8 +87,8 @@ fn term(tokens: &[Token], ids: &[Option<u32>], at: usize) -> (Bits, usize) {
 
 /// The words of answers that declare no injury.
 struct NoInjuries {
-    no: HashSet<String>,
-    beside: HashSet<String>,
+    no: FxHashSet<String>,
+    beside: FxHashSet<String>,
     anywhere: Vec<String>,
 }
 

@@ -1,9 +1,10 @@
 //! Finds conditions and medicines in a person's answers, in fifty languages.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use crate::lexicon::token::{self, Token};
+use rustc_hash::FxHashMap;
 
 const CONDITIONS: &str = include_str!("data/conditions.txt");
 const MEDICATIONS: &str = include_str!("data/medications.txt");
@@ -43,7 +44,7 @@ struct Said<'a> {
 pub(super) struct Table {
     names: Vec<&'static str>,
     /// By their first letter, each with the place of its name.
-    spaced: HashMap<char, Vec<(usize, Word)>>,
+    spaced: FxHashMap<char, Vec<(usize, Word)>>,
     /// Words of scripts without spaces, the longest first.
     unspaced: Vec<(usize, String)>,
 }

@@ -110,11 +110,7 @@ async fn acting_as(client: &mut Client, user: Option<Uuid>) -> Transaction<'_> {
 }
 
 /// The SQLSTATE a statement is refused with, leaving the transaction usable.
-async fn refusal(
-    transaction: &Transaction<'_>,
-    sql: &str,
-    user: Option<Uuid>,
-) -> Option<SqlState> {
+async fn refusal(transaction: &Transaction<'_>, sql: &str, user: Option<Uuid>) -> Option<SqlState> {
     transaction.batch_execute("savepoint before").await.unwrap();
     let result = match &user {
         Some(user) => transaction.execute(sql, &[user]).await,

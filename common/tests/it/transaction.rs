@@ -28,7 +28,7 @@ async fn written(client: &Client) -> Vec<i32> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-fn each<'a>(numbers: &'a [i32]) -> Vec<[&'a (dyn ToSql + Sync); 1]> {
+fn each(numbers: &[i32]) -> Vec<[&(dyn ToSql + Sync); 1]> {
     numbers.iter().map(|n| [n as &(dyn ToSql + Sync)]).collect()
 }
 

@@ -253,7 +253,7 @@ fn unit(text: &str) -> Option<u32> {
 
 /// A JSON value in which no key has two different values.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Unambiguous(pub Value);
+pub(super) struct Unambiguous(pub Value);
 
 impl<'de> Deserialize<'de> for Unambiguous {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

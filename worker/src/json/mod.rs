@@ -4,5 +4,5 @@
 mod lenient;
 mod object;
 
-pub use lenient::{Unambiguous, document, documents, joined};
+pub use lenient::{document, documents, joined};
 pub use object::{NoObject, only_object};

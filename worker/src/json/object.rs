@@ -30,11 +30,11 @@ pub enum NoObject {
 }
 
 /// The JSON text of the object in `text`, without control characters and unpaired
-/// surrogates.
+/// surrogates, and the object itself.
 ///
 /// # Errors
 /// There is none, or not exactly one.
-pub fn only_object(text: &str) -> Result<String, NoObject> {
+pub fn only_object(text: &str) -> Result<(String, Value), NoObject> {
     let text = joined(text);
     let text = text.trim_matches(invisible);
     if text.is_empty() {
@@ -51,7 +51,7 @@ pub fn only_object(text: &str) -> Result<String, NoObject> {
     }
 }
 
-fn object_in(text: &str) -> Result<String, NoObject> {
+fn object_in(text: &str) -> Result<(String, Value), NoObject> {
     let (mut rest, mut found, mut problem) = (text, None::<(String, Value)>, None);
     for _ in 0..MOST_TRIES {
         let Some(start) = rest.find('{') else { break };
@@ -71,7 +71,7 @@ fn object_in(text: &str) -> Result<String, NoObject> {
             Err(error) => problem = problem.or(Some(NoObject::Broken(error.to_string()))),
         }
     }
-    found.map(|(text, _)| text).ok_or(problem.unwrap_or(NoObject::Words))
+    found.ok_or(problem.unwrap_or(NoObject::Words))
 }
 
 /// Whether a brace opens a JSON object; in prose, a brace is followed by a word.
@@ -116,8 +116,9 @@ mod tests {
     const PLAN: &str = r#"{"meals":[{"name":"oats {1}","tips":["a","b"]}],"n":1}"#;
 
     fn found(text: &str) -> Value {
-        serde_json::from_str(&only_object(text).unwrap_or_else(|error| panic!("{error}: {text}")))
-            .unwrap()
+        let (written, object) = only_object(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), object);
+        object
     }
 
     #[test]

@@ -189,6 +189,13 @@ impl Fallback {
         self.slots.iter().map(ProviderSlot::name)
     }
 
+    /// Asks ahead whether the provider may be called that most jobs begin with.
+    pub async fn look_ahead(&self) {
+        let Some(slot) = self.slots.first() else { return };
+        let model = self.catalogue.resolve(&slot.model, self.clock.now().date_naive()).id;
+        self.breakers.look(&slot.key(&model, self.paused.lifts(slot.name()))).await;
+    }
+
     /// Calls providers until `judge` accepts a reply. Dropping the future closes the
     /// connection to the provider.
     ///

@@ -144,7 +144,7 @@ pub(super) fn verdict(spoken: Spoken) -> Result<Reply, ProviderError> {
         Finish::Done | Finish::Broken => {}
     }
     match only_object(&text) {
-        Ok(text) if meaning == Finish::Done => {
+        Ok((text, _)) if meaning == Finish::Done => {
             Ok(Reply { provider, model, text, finish, usage, request_id })
         }
         Err(NoObject::Empty) if meaning == Finish::Done => {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
 use super::{Plan, plain, schema};
-use crate::json::{NoObject, Unambiguous, only_object};
+use crate::json::{NoObject, only_object};
 
 /// Longer replies are refused; a full plan is about 20 kB.
 pub const REPLY_LIMIT_BYTES: usize = 512 * 1024;
@@ -49,13 +49,12 @@ fn read<T: DeserializeOwned>(kind: PlanKind, text: &str) -> Result<T, ParseError
     if text.len() > REPLY_LIMIT_BYTES {
         return Err(ParseError::TooLong { bytes: text.len() });
     }
-    let object = only_object(text).map_err(ParseError::NoObject)?;
+    let (_, object) = only_object(text).map_err(ParseError::NoObject)?;
     let shape = |error: serde_json::Error| ParseError::Shape {
         kind,
         reason: error.to_string().chars().take(300).collect(),
     };
-    let Unambiguous(value) = serde_json::from_str(&object).map_err(shape)?;
-    let mut value = unwrapped(value, schema(kind));
+    let mut value = unwrapped(object, schema(kind));
     fit(&mut value, "", schema(kind));
     plain::texts(&mut value);
     // From here on only the field's name is known, not its place.

@@ -58,7 +58,7 @@ pub fn words(words: &[String]) -> (String, String) {
 /// What an answer says of each of the words; nothing where it says nothing usable.
 pub fn read(text: &str, words: &[String]) -> Vec<Learnt> {
     let answer = only_object(text).ok();
-    let answer = answer.and_then(|object| serde_json::from_str::<Answer>(&object).ok());
+    let answer = answer.and_then(|(_, object)| serde_json::from_value::<Answer>(object).ok());
     let items = answer.map(|answer| answer.items).unwrap_or_default();
     let of = |(at, word): (usize, &String)| {
         let own = || items.iter().filter(move |item| item.number == at);

@@ -1,9 +1,9 @@
 //! The function words of answers about the diet.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::lexicon::token;
+use rustc_hash::FxHashMap;
 
 /// What a function word does to the words beside it; the table describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +31,8 @@ const TABLE: &str = include_str!("../data/diet_words.txt");
 
 /// By plain letters: words in Latin letters, and in others, some of which look the same
 /// ("не" is not "he").
-static WORDS: LazyLock<[HashMap<String, Word>; 2]> = LazyLock::new(|| {
-    let mut words = [HashMap::new(), HashMap::new()];
+static WORDS: LazyLock<[FxHashMap<String, Word>; 2]> = LazyLock::new(|| {
+    let mut words = [FxHashMap::default(), FxHashMap::default()];
     for (kind, list) in TABLE.lines().filter_map(|line| line.split_once(" = ")) {
         let Some(kind) = Word::named(kind) else { continue };
         for word in list.split_whitespace() {

@@ -74,7 +74,7 @@ async fn show(office: &Office, user: Uuid) -> Result<(), Box<dyn Error>> {
         .checks
         .iter()
         .map(|check| {
-            json!({ "policy": check.policy.name, "quota": check.policy.quota,
+            json!({ "policy": &*check.policy.name, "quota": check.policy.quota,
                 "window_seconds": check.policy.window.as_secs(), "remaining": check.remaining,
                 "next_in_seconds": check.next_unit.as_secs() })
         })

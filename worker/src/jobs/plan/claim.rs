@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures_util::join;
 use regimen_common::db::jobs::{self, ClaimedJob, Held, Turns};
 use regimen_common::db::limits;
 use regimen_common::db::{Client, DbError, Outcome};
@@ -93,7 +94,8 @@ impl Plans {
         let asked_at = Instant::now();
         let mut ids = job_ids(&taken);
         ids.retain(|id| !self.quarantine.holds(id));
-        let claimed = jobs::claim_each(&mut client, &ids, &self.deps.config.claim).await;
+        let claimed = jobs::claim_each(&mut client, &ids, &self.deps.config.claim);
+        let (claimed, ()) = join!(claimed, self.deps.fallback.look_ahead());
         drop(client);
         if claimed.is_err() {
             self.answer_lost = true;

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use regimen_common::db::jobs::{ClaimedJob, Held};
+use regimen_common::food::Unread;
 use regimen_common::job::{FailureCode, PlanKind, attempt_summary};
 use regimen_common::telemetry::UserHash;
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -245,26 +247,29 @@ fn evidence(failure: &AttemptFailure) -> Value {
 /// checked, and with cautions. As text, which takes a fraction of the memory: many plans may
 /// wait for Postgres.
 fn as_stored(plan: &Plan, order: &Order) -> Result<Box<RawValue>, JobError> {
-    let mut data = if order.quiz.current_weight.is_imperial() {
+    let shown = order.quiz.current_weight.is_imperial().then(|| {
         let mut shown = plan.clone();
         plan::beside_metric(&mut shown);
-        json!(shown)
-    } else {
-        json!(plan)
+        shown
+    });
+    let stored = Stored {
+        plan: shown.as_ref().unwrap_or(plan),
+        unchecked: order.unread(),
+        cautions: &order.input.cautions,
     };
-    let unchecked = order.unread();
-    let cautions = &order.input.cautions;
-    if let Some(members) = data.as_object_mut() {
-        if !unchecked.is_empty() {
-            members.insert("unchecked".to_owned(), json!(unchecked));
-        }
-        if !cautions.is_empty() {
-            members.insert("cautions".to_owned(), json!(cautions));
-        }
-    }
-    to_raw_value(&data).map_err(|error| {
+    to_raw_value(&stored).map_err(|error| {
         JobError::fail(FailureCode::Internal, format!("the plan cannot be written: {error}"))
     })
+}
+
+#[derive(Serialize)]
+struct Stored<'a> {
+    #[serde(flatten)]
+    plan: &'a Plan,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unchecked: Vec<Unread>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    cautions: &'a [Value],
 }
 
 fn finished(delivered: &Delivered<Plan>, order: &Order) -> Result<Finished, JobError> {

@@ -26,6 +26,8 @@ struct State {
     shut: u32,
     open_until: Option<Instant>,
     probe_until: Option<Instant>,
+    /// Until then it goes by what Redis has said: nothing has failed lately.
+    sound_until: Option<Instant>,
 }
 
 impl Local {
@@ -56,6 +58,18 @@ impl Local {
         }
     }
 
+    /// Whether Redis has just said that nothing has failed lately, and nothing has here.
+    pub(super) fn is_sound(&self, slot: &str, now: Instant) -> bool {
+        self.0.get(slot).is_some_and(|state| ahead(state.sound_until, now).is_some())
+    }
+
+    /// Records that nothing has failed lately.
+    pub(super) fn sound(&mut self, slot: &str, now: Instant, moment: Duration) {
+        let state = self.state(slot, now);
+        state.close();
+        state.sound_until = Some(now + moment);
+    }
+
     /// Records that the breaker is no longer open.
     pub(super) fn close(&mut self, slot: &str) {
         if let Some(state) = self.0.get_mut(slot) {
@@ -69,6 +83,9 @@ impl Local {
 
     pub(super) fn record(&mut self, slot: &str, now: Instant, mark: Mark, policy: &FallbackPolicy) {
         let state = self.state(slot, now);
+        if mark != Mark::Ok {
+            state.sound_until = None;
+        }
         match mark {
             Mark::Ok => state.close(),
             Mark::Busy(wait) => state.cooling_until = state.cooling_until.max(Some(now + wait)),
@@ -85,6 +102,9 @@ impl Local {
         }
         if !open.is_zero() {
             state.open_until = Some(now + open);
+        }
+        if !(cooling.is_zero() && open.is_zero()) {
+            state.sound_until = None;
         }
     }
 
@@ -126,7 +146,8 @@ impl State {
     }
 
     fn close(&mut self) {
-        *self = Self { cooling_until: self.cooling_until, ..Self::default() };
+        let Self { cooling_until, sound_until, .. } = *self;
+        *self = Self { cooling_until, sound_until, ..Self::default() };
     }
 
     fn open(&mut self, until: Instant) {

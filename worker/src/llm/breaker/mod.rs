@@ -19,6 +19,10 @@ use super::retry::Health;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// After a failure Redis is left out for this time, so that calls do not queue behind it.
 const AWAY: Duration = Duration::from_secs(2);
+/// So long a provider of which nothing has failed lately is called, and its successes are
+/// not told, without a request to Redis. A failure that another worker sees is heeded here
+/// that much later, as if the call had begun before it.
+const MOMENT: Duration = Duration::from_millis(50);
 /// A probe that takes longer than this counts as lost.
 const PROBE: Duration = Duration::from_secs(60);
 
@@ -85,7 +89,10 @@ impl Breakers {
         if let Some(wait) = self.locally(|local| local.cooling(slot, now)) {
             return Admission::Cooling(wait);
         }
-        let Some(reply) = self.ask_shared(slot, now).await else {
+        if self.locally(|local| local.is_sound(slot, now)) {
+            return Admission::Call;
+        }
+        let Some(reply) = self.ask_shared(slot, now, PROBE).await else {
             return self.locally(|local| local.admit(slot, now, PROBE));
         };
         match reply {
@@ -100,6 +107,15 @@ impl Breakers {
             Admission::Probe => {}
         }
         reply
+    }
+
+    /// Asks ahead of a call to `slot` that may follow, so that it need not wait for the
+    /// answer. Takes no probe.
+    pub async fn look(&self, slot: &str) {
+        let now = Instant::now();
+        if !self.locally(|local| local.is_sound(slot, now)) {
+            self.ask_shared(slot, now, Duration::ZERO).await;
+        }
     }
 
     /// How long `slot` is known to be blocked, without a request to Redis.
@@ -123,6 +139,9 @@ impl Breakers {
         let now = Instant::now();
         let mark = Mark::of(health, hint, &self.policy);
         self.locally(|local| local.record(slot, now, mark, &self.policy));
+        if self.locally(|local| local.is_sound(slot, now)) {
+            return;
+        }
         if let Some((cooling, open)) = self.tell_shared(slot, now, mark).await {
             self.locally(|local| local.learn(slot, now, cooling, open));
         }
@@ -132,10 +151,11 @@ impl Breakers {
         use_it(&mut self.local.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn ask_shared(&self, slot: &str, now: Instant) -> Option<Admission> {
+    /// The answer of Redis, which is remembered for a moment if nothing has failed lately.
+    async fn ask_shared(&self, slot: &str, now: Instant, probe: Duration) -> Option<Admission> {
         let shared = self.shared.as_ref().filter(|shared| shared.present(now))?;
         let mut call = shared.admit.key(shared.redis.key(&format!("cool:{slot}")));
-        call.key(shared.redis.key(&format!("breaker:{slot}"))).arg(millis(PROBE));
+        call.key(shared.redis.key(&format!("breaker:{slot}"))).arg(millis(probe));
         let (verdict, wait): (u8, u64) =
             shared.answer(timeout(PATIENCE, shared.redis.invoke(&call)).await)?;
         let wait = Duration::from_millis(wait);
@@ -143,7 +163,11 @@ impl Breakers {
             0 => Admission::Call,
             1 => Admission::Probe,
             2 => Admission::Cooling(wait),
-            _ => Admission::Open(wait),
+            3 => Admission::Open(wait),
+            _ => {
+                self.locally(|local| local.sound(slot, now, MOMENT));
+                Admission::Call
+            }
         })
     }
 

@@ -6,10 +6,10 @@
 //! those are, the more certain the match, and the smaller the allowed
 //! deviation. Embedded; no I/O.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use regimen_common::lexicon::token;
+use rustc_hash::FxHashMap;
 
 /// Name, data type, category, then kcal, protein, carbohydrate, fat and fibre per 100 g.
 const TABLE: &str = include_str!("usda_reference.tsv");
@@ -188,7 +188,7 @@ struct Row {
 struct Reference {
     rows: Vec<Row>,
     /// Rows by each of their words.
-    by_word: HashMap<String, Vec<usize>>,
+    by_word: FxHashMap<String, Vec<usize>>,
 }
 
 static REFERENCE: LazyLock<Reference> = LazyLock::new(load);
@@ -396,7 +396,7 @@ fn load() -> Reference {
             && !words.iter().any(|word| WET.contains(&word.as_str()));
         rows.push(Row { words, figures, swells });
     }
-    let mut by_word: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut by_word: FxHashMap<String, Vec<usize>> = FxHashMap::default();
     for (at, row) in rows.iter().enumerate() {
         for word in &row.words {
             by_word.entry(word.clone()).or_default().push(at);

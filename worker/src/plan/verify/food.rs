@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::LazyLock;
 
+use aho_corasick::AhoCorasick;
 use regimen_common::food::{
     Avoid, Found, Register, Style, Trait, Traits, Words, find, names_known,
 };
@@ -190,10 +192,12 @@ const FOREIGN: &[&str] = &[
 ];
 
 fn check_foreign(json: &Value, violations: &mut Vec<Violation>) {
+    static SIGNS: LazyLock<Option<AhoCorasick>> =
+        LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(FOREIGN).ok());
     texts::all(json, &mut |text| {
-        let lower = text.text.to_lowercase();
-        if let Some(sign) = FOREIGN.iter().find(|sign| lower.contains(*sign)) {
-            let what = (*sign).to_owned();
+        let found = SIGNS.as_ref().and_then(|signs| signs.find(text.text));
+        if let Some(found) = found {
+            let what = FOREIGN[found.pattern().as_usize()].to_owned();
             violations.push(Violation::Foreign { at: text.pointer(), what });
         }
     });

@@ -95,6 +95,38 @@ async fn failures_of_all_workers_open_one_breaker_and_one_of_them_probes() {
 }
 
 #[tokio::test]
+async fn what_redis_says_of_a_sound_provider_holds_for_a_moment_and_no_longer() {
+    const MOMENT: Duration = Duration::from_millis(60);
+    let redis = TestRedis::new();
+    let fleet = fleet(&redis, policy());
+    assert_eq!(fleet[0].admit(SLOT).await, Admission::Call);
+    fleet[1].record(SLOT, Health::Failing(3), None).await;
+    sleep(MOMENT).await;
+    let Admission::Open(wait) = fleet[0].admit(SLOT).await else { panic!("not open") };
+
+    // To look ahead takes no probe.
+    sleep(wait).await;
+    fleet[0].look(SLOT).await;
+    assert_eq!(fleet[2].admit(SLOT).await, Admission::Probe);
+    fleet[2].record(SLOT, Health::Fine, None).await;
+
+    // A success is told where others have failed, so that failures in between do not add up.
+    fleet[0].look(SLOT).await;
+    fleet[1].record(SLOT, Health::Failing(2), None).await;
+    sleep(MOMENT).await;
+    assert_eq!(fleet[0].admit(SLOT).await, Admission::Call);
+    fleet[0].record(SLOT, Health::Fine, None).await;
+    fleet[1].record(SLOT, Health::Failing(2), None).await;
+    assert_eq!(fleet[2].admit(SLOT).await, Admission::Call);
+
+    // A failure of one's own ends the moment at once.
+    fleet[0].record(SLOT, Health::Fine, None).await;
+    fleet[0].look(SLOT).await;
+    fleet[0].record(SLOT, Health::Failing(3), None).await;
+    assert!(matches!(fleet[0].admit(SLOT).await, Admission::Open(_)));
+}
+
+#[tokio::test]
 async fn money_and_keys_open_the_breaker_for_long() {
     let redis = TestRedis::new();
     let fleet = fleet(&redis, policy());
