@@ -53,11 +53,12 @@ impl Messages {
             "model": request.model,
             "max_tokens": request.max_output_tokens,
             "system": request.system(&prompt, Subset::Anthropic),
-            "messages": messages,
         });
+        body["messages"] = Value::Array(messages);
         if !without(Feature::Schema) {
-            let schema = prompt.schema.of(Subset::Anthropic);
-            body["output_config"]["format"] = json!({ "type": "json_schema", "schema": schema });
+            let schema = prompt.schema.of(Subset::Anthropic).clone();
+            body["output_config"]["format"] = json!({ "type": "json_schema" });
+            body["output_config"]["format"]["schema"] = schema;
         }
         if let Reasoning::Effort(effort) = &request.reasoning
             && !without(Feature::Reasoning)

@@ -87,11 +87,12 @@ impl GenerateContent {
                 generation["thinkingConfig"] = json!({ "thinkingBudget": tokens });
             }
         }
-        json!({
+        let mut body = json!({
             "systemInstruction": { "parts": [{ "text": request.system(&prompt, Subset::Gemini) }] },
-            "contents": contents,
-            "generationConfig": generation,
-        })
+        });
+        body["contents"] = Value::Array(contents);
+        body["generationConfig"] = generation;
+        body
     }
 }
 

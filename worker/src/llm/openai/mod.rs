@@ -71,21 +71,20 @@ impl ChatCompletions {
     pub fn body(dialect: Dialect, request: &GenerateRequest) -> Value {
         let prompt = request.prompt.read();
         let without = |feature| request.without.has(feature);
-        let mut body = json!({
-            "model": request.model,
-            "messages": messages(dialect, request, &prompt),
-        });
+        // Moved into their places: `json!` would build what it is given once more.
+        let mut body = json!({ "model": request.model });
+        body["messages"] = Value::Array(messages(dialect, request, &prompt));
         let Some(fields) = body.as_object_mut() else { return body };
         let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
         let cap = if without(Feature::CapName) { "max_tokens" } else { "max_completion_tokens" };
         set(cap, json!(request.max_output_tokens));
         if !without(Feature::Schema) {
-            let schema = json!({
-                "name": prompt.schema_name,
-                "strict": true,
-                "schema": prompt.schema.of(Subset::Openai),
+            let mut format = json!({
+                "type": "json_schema",
+                "json_schema": { "name": prompt.schema_name, "strict": true },
             });
-            set("response_format", json!({ "type": "json_schema", "json_schema": schema }));
+            format["json_schema"]["schema"] = prompt.schema.of(Subset::Openai).clone();
+            set("response_format", format);
         } else if !without(Feature::JsonMode) {
             set("response_format", json!({ "type": "json_object" }));
         }
