@@ -77,8 +77,10 @@ pub(super) fn elsewhere_of(choice: &Value) -> [String; 2] {
 /// The answer of a model without text, if it is complete in a field where hosts put it by
 /// mistake.
 pub(super) fn misplaced<'a>(text: &str, elsewhere: &'a [String; 2]) -> Option<&'a str> {
-    let whole = |text: &&String| only_object(text).is_ok();
-    elsewhere.iter().find(whole).filter(|_| text.trim().is_empty()).map(String::as_str)
+    if !text.trim().is_empty() {
+        return None;
+    }
+    elsewhere.iter().find(|text| only_object(text).is_ok()).map(String::as_str)
 }
 
 /// The reply in `raw`, from OpenAI or a compatible host.
