@@ -98,7 +98,9 @@ async fn failures_of_all_workers_open_one_breaker_and_one_of_them_probes() {
 async fn what_redis_says_of_a_sound_provider_holds_for_a_moment_and_no_longer() {
     const MOMENT: Duration = Duration::from_millis(60);
     let redis = TestRedis::new();
-    let fleet = fleet(&redis, policy());
+    // Open for longer than a busy machine keeps a test waiting.
+    let policy = FallbackPolicy { breaker_open: Duration::from_secs(1), ..policy() };
+    let fleet = fleet(&redis, policy);
     assert_eq!(fleet[0].admit(SLOT).await, Admission::Call);
     fleet[1].record(SLOT, Health::Failing(3), None).await;
     sleep(MOMENT).await;
