@@ -236,8 +236,7 @@ async fn save(tx: &Transaction<'_>, plan: &NewPlan<'_>) -> Result<Uuid, DbError>
     let deactivate = tx.prepare_cached(&deactivate).await?;
     tx.prepare_cached(&insert).await?;
     // Any number of rows: none before the first plan, several in inconsistent old data.
-    let user: [&(dyn ToSql + Sync); 1] = [&plan.user_id];
-    let deactivated = async { tx.execute(&deactivate, &user).await.map(|_| None) };
+    let deactivated = async { tx.execute(&deactivate, &[&plan.user_id]).await.map(|_| None) };
     let (deactivated, inserted) = join!(deactivated, written(tx, &insert, &values));
     let mut saved = DbError::all_or_cause([deactivated, inserted])?.pop().flatten();
     // The conflicting row may be deleted between the two statements.

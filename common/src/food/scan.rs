@@ -3,6 +3,8 @@
 use std::cell::OnceCell;
 use std::sync::LazyLock;
 
+use rustc_hash::FxHashMap;
+
 use super::foreign::{self, Forms, Part};
 use super::literal::Literals;
 use super::names;
@@ -10,7 +12,6 @@ use super::negation::{self, WORDS};
 use super::{Trait, Traits, foods, usage};
 use crate::lexicon::token::{self, Piece, Token};
 use crate::lexicon::{Bits, Entry};
-use rustc_hash::FxHashMap;
 
 /// The kind of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,11 +4,12 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use rustc_hash::FxHashSet;
+
 use super::languages::Languages;
 use super::{Traits, declared, foods, names, usage};
 use crate::lexicon::Entry;
 use crate::lexicon::token::{self, Piece};
-use rustc_hash::FxHashSet;
 
 /// Words of an answer that name no food: grammar, medicine, politeness, and allergies
 /// that food does not cause. Single words only; a term of two words that starts with one

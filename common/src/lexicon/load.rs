@@ -1,8 +1,9 @@
 //! Loads the tables.
 
+use rustc_hash::{FxHashMap, FxHashSet};
+
 use super::spelling::{self, Misspellings};
 use super::{Bits, Entry, Lexicon, MIN_GUESSED, token};
-use rustc_hash::{FxHashMap, FxHashSet};
 
 /// An invalid line of a table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -39,7 +39,8 @@ pub struct Entry {
     words: Vec<u32>,
 }
 
-/// The dictionary.
+/// The dictionary. It is hashed for speed, here and in other tables of words: only we add to
+/// them, so nobody else can make their keys collide.
 #[derive(Debug, Default)]
 pub struct Lexicon {
     words: FxHashMap<String, u32>,

@@ -3,8 +3,9 @@
 
 use std::sync::LazyLock;
 
-use super::tokens::folded;
 use rustc_hash::FxHashMap;
+
+use super::tokens::folded;
 
 /// A unit of length or weight, or of something counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

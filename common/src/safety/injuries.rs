@@ -5,12 +5,13 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use rustc_hash::FxHashSet;
+
 use super::words::{self, Table};
 use crate::food::Unread;
 use crate::lexicon::token::{Token, plain, tokens};
 use crate::lexicon::{Bits, Lexicon, Marks, Problem};
 use crate::quiz::Quiz;
-use rustc_hash::FxHashSet;
 
 /// The parts of the body that exercises of a plan are checked for.
 pub const PARTS: [&str; 8] =

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use crate::lexicon::token::{self, Token};
 use rustc_hash::FxHashMap;
+
+use crate::lexicon::token::{self, Token};
 
 const CONDITIONS: &str = include_str!("data/conditions.txt");
 const MEDICATIONS: &str = include_str!("data/medications.txt");

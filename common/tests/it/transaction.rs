@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use regimen_common::db::{self, Client, Pool};
+use regimen_common::db::{self, Client, DbError, Pool, Transaction};
 use regimen_common::test_support::TestDatabase;
 use tokio::time::timeout;
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
@@ -28,8 +29,12 @@ async fn written(client: &Client) -> Vec<i32> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-fn each(numbers: &[i32]) -> Vec<[&(dyn ToSql + Sync); 1]> {
-    numbers.iter().map(|n| [n as &(dyn ToSql + Sync)]).collect()
+/// Adds each and commits.
+async fn add_last(tx: &Transaction<'_>, numbers: &[i32]) -> Result<Vec<Vec<Row>>, DbError> {
+    let statement = tx.prepare_cached(ADD).await.unwrap();
+    let values: Vec<[&(dyn ToSql + Sync); 1]> = numbers.iter().map(|n| [n as _]).collect();
+    let of_each: Vec<_> = values.iter().map(<[_; 1]>::as_slice).collect();
+    tx.commit_after(&statement, &of_each).await
 }
 
 #[tokio::test]
@@ -55,11 +60,8 @@ async fn a_commit_does_not_wait_for_the_answers_before_it() {
     let (database, pool) = numbers().await;
     let mut client = pool.get().await.unwrap();
     let tx = client.transaction();
-    let statement = tx.prepare_cached(ADD).await.unwrap();
-    let values = each(&[1, 2]);
-    let of_each: Vec<_> = values.iter().map(<[_; 1]>::as_slice).collect();
     // Its first poll is its last one.
-    assert!(tx.commit_after(&statement, &of_each).now_or_never().is_none());
+    assert!(add_last(&tx, &[1, 2]).now_or_never().is_none());
     drop(tx);
     let other = database.client().await;
     let committed = async { while written(&other).await != [1, 2] {} };
@@ -73,10 +75,7 @@ async fn the_rows_of_each_are_returned() {
     let mut client = pool.get().await.unwrap();
     let tx = client.transaction();
     tx.execute(ADD, &[&7_i32]).await.unwrap();
-    let statement = tx.prepare_cached(ADD).await.unwrap();
-    let values = each(&[3, 2]);
-    let of_each: Vec<_> = values.iter().map(<[_; 1]>::as_slice).collect();
-    let rows = tx.commit_after(&statement, &of_each).await.unwrap();
+    let rows = add_last(&tx, &[3, 2]).await.unwrap();
     drop(tx);
     let returned: Vec<Vec<i32>> =
         rows.iter().map(|rows| rows.iter().map(|row| row.get(0)).collect()).collect();
@@ -90,10 +89,7 @@ async fn one_that_is_refused_undoes_them_all_and_is_told() {
     let mut client = pool.get().await.unwrap();
     let tx = client.transaction();
     tx.execute(ADD, &[&7_i32]).await.unwrap();
-    let statement = tx.prepare_cached(ADD).await.unwrap();
-    let values = each(&[1, 7, 2]);
-    let of_each: Vec<_> = values.iter().map(<[_; 1]>::as_slice).collect();
-    let error = tx.commit_after(&statement, &of_each).await.unwrap_err();
+    let error = add_last(&tx, &[1, 7, 2]).await.unwrap_err();
     assert_eq!(error.code(), Some(&SqlState::UNIQUE_VIOLATION), "{error}");
     assert!(!error.is_uncertain());
     drop(tx);

@@ -150,10 +150,8 @@ impl Fallback {
     /// this process knows, and the remaining cool-down. Models that only jobs name have
     /// none; otherwise users could create unlimited metric labels.
     pub fn report(&self) {
-        let today = self.clock.now().date_naive();
         for slot in &self.slots {
-            let model = self.catalogue.resolve(&slot.model, today).id;
-            let key = slot.key(&model, self.paused.lifts(slot.name()));
+            let (model, key) = self.configured(slot);
             let labels = [("provider", slot.name().as_str().to_owned()), ("model", model)];
             let breaker = self.breakers.breaker(&key);
             metrics::gauge!("regimen_provider_breaker", &labels).set(f64::from(breaker as u8));
@@ -173,10 +171,8 @@ impl Fallback {
     /// The providers whose configured model is blocked, as far as this process knows, and
     /// by what.
     pub fn blocks(&self) -> HashMap<ProviderName, Block> {
-        let today = self.clock.now().date_naive();
         let block = |slot: &ProviderSlot| {
-            let model = self.catalogue.resolve(&slot.model, today).id;
-            let key = slot.key(&model, self.paused.lifts(slot.name()));
+            let (_, key) = self.configured(slot);
             let is_open = self.breakers.breaker(&key) == Breaker::Open;
             let cooling = self.breakers.cooling(&key).map(|_| Block::CoolDown);
             Some((slot.name(), if is_open { Block::Breaker } else { cooling? }))
@@ -192,8 +188,14 @@ impl Fallback {
     /// Asks ahead whether the provider may be called that most jobs begin with.
     pub async fn look_ahead(&self) {
         let Some(slot) = self.slots.first() else { return };
+        self.breakers.look(&self.configured(slot).1).await;
+    }
+
+    /// The model that a slot is configured with, and its key in cool-downs and breakers.
+    fn configured(&self, slot: &ProviderSlot) -> (String, String) {
         let model = self.catalogue.resolve(&slot.model, self.clock.now().date_naive()).id;
-        self.breakers.look(&slot.key(&model, self.paused.lifts(slot.name()))).await;
+        let key = slot.key(&model, self.paused.lifts(slot.name()));
+        (model, key)
     }
 
     /// Calls providers until `judge` accepts a reply. Dropping the future closes the

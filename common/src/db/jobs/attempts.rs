@@ -242,7 +242,6 @@ pub async fn store_replies(
 ) -> Result<Vec<Option<i32>>, DbError> {
     let sorted = in_order(replies, |reply| reply.held.id);
     let raws: Vec<Cow<'_, str>> = sorted.iter().map(|reply| storable(reply.raw)).collect();
-    let raws: Vec<&str> = raws.iter().map(AsRef::as_ref).collect();
     let values: Vec<_> = sorted.iter().zip(&raws).map(|(reply, raw)| reply.values(raw)).collect();
     let of_each: Vec<&[&(dyn ToSql + Sync)]> = values.iter().map(<[_; 6]>::as_slice).collect();
     let tx = client.transaction();
@@ -267,13 +266,13 @@ pub async fn store_reply<C: GenericClient>(
     reply: &PaidReply<'_>,
 ) -> Result<Option<i32>, DbError> {
     let statement = client.prepare_cached(STORE).await?;
-    let row = client.query_opt(&statement, &reply.values(&&*storable(reply.raw))).await?;
+    let row = client.query_opt(&statement, &reply.values(&storable(reply.raw))).await?;
     Ok(row.map(|row| row.get("seq")))
 }
 
 impl PaidReply<'_> {
     /// The parameters of [`STORE`].
-    fn values<'v>(&'v self, raw: &'v &str) -> [&'v (dyn ToSql + Sync); 6] {
+    fn values<'v>(&'v self, raw: &'v (dyn ToSql + Sync)) -> [&'v (dyn ToSql + Sync); 6] {
         let Self { held, attempt_id, http_status, request_id, .. } = self;
         [&held.id, &held.fence, attempt_id, raw, http_status, request_id]
     }

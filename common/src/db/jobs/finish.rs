@@ -9,7 +9,7 @@ use crate::db::{Client, GenericClient, Transaction};
 use futures_util::join;
 use serde_json::{Value, json};
 use tokio_postgres::Row;
-use tokio_postgres::types::{Json, ToSql};
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::attempts::{AttemptOutcome, AttemptUsage};
@@ -495,8 +495,7 @@ pub(super) async fn settle(tx: &Transaction<'_>, jobs: &[Uuid]) -> Result<(), Db
              where j.id = spent.job_id and j.cost_micros <> spent.micros",
         )
         .await?;
-    let jobs_only: [&(dyn ToSql + Sync); 1] = [&jobs];
-    let added_up = async { tx.execute(&statement, &jobs_only).await.map(drop) };
+    let added_up = async { tx.execute(&statement, &[&jobs]).await.map(drop) };
     let (settled, added_up) = join!(settle_usage(tx, jobs), added_up);
     DbError::all_or_cause([settled, added_up]).map(drop)
 }

@@ -2,8 +2,9 @@
 
 use std::sync::LazyLock;
 
-use crate::lexicon::token;
 use rustc_hash::FxHashMap;
+
+use crate::lexicon::token;
 
 /// What a function word does to the words beside it; the table describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
